@@ -1,0 +1,24 @@
+"""Pretrained networks seen as stem → blocks → head. A family is one module with a `build`, registered here."""
+
+from collections.abc import Callable
+from importlib import import_module
+
+from adainf.backbones.base import Backbone, Block, Classes
+from adainf.backbones.options import RANDOM, Options
+from adainf.errors import InvalidInputError
+
+__all__ = ["FAMILIES", "RANDOM", "Backbone", "Block", "Classes", "Options", "load"]
+
+FAMILIES = ("cifar", "openclip", "timm")
+
+
+def load(name: str, options: Options | None = None) -> Backbone:
+    """The backbone `FAMILY/NAME`, such as `timm/tf_efficientnet_lite0`, ready for inference on the CPU.
+
+    Raises InvalidInputError on an unknown family or name and on weights or labels that do not fit.
+    """
+    family, slash, rest = name.partition("/")
+    if not slash or family not in FAMILIES:
+        raise InvalidInputError(f"backbone {name!r}: must be FAMILY/NAME with one of the families {', '.join(FAMILIES)}")
+    build: Callable[[str, Options], Backbone] = import_module(f"adainf.backbones.{family}").build
+    return build(rest, options or Options())

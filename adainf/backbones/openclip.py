@@ -1,0 +1,195 @@
+"""CLIP towers of open_clip with a zero-shot head made from label texts."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from adainf.backbones import weights as weight_files
+from adainf.backbones.base import Backbone, Block, Classes
+from adainf.backbones.options import RANDOM, Options, unknown_name
+from adainf.backbones.positions import PositionEmbedding
+from adainf.errors import InvalidInputError, UnavailableError, one_line
+
+__all__ = ["ZeroShotHead", "build", "prompt"]
+
+_TEXTS_AT_ONCE = 64
+_ARTICLES = ("a ", "an ", "the ", "one ", "two ", "some ", "no ")
+
+
+def build(name: str, options: Options) -> Backbone:
+    """The image tower of open_clip's `name`, with a head that scores the texts `options.labels`.
+
+    The text tower runs once and is freed. Raises InvalidInputError on an unknown name, a tower that is neither a
+    ViT nor a ResNet, and where no label texts are given; UnavailableError where weights cannot be fetched.
+    """
+    import open_clip
+    from open_clip.modified_resnet import ModifiedResNet
+    from open_clip.transformer import VisionTransformer
+
+    if name not in open_clip.list_models():
+        raise unknown_name("openclip", name, open_clip.list_models())
+    if not options.labels:
+        raise InvalidInputError(f"labels: none given; 'openclip/{name}' recognises the texts it is given")
+    model = _load(open_clip, name, options)
+    visual = model.visual
+    if isinstance(visual, VisionTransformer) and visual.attn_pool is None:
+        stem: nn.Module = _ViTStem(visual)
+        blocks = [Block(block, nn.Identity()) for block in visual.transformer.resblocks]
+        tower_head: nn.Module = _ViTPool(visual)
+        step = visual.patch_size[0]
+    elif isinstance(visual, ModifiedResNet):
+        stem = _ResNetStem(visual)
+        layers = (visual.layer1, visual.layer2, visual.layer3, visual.layer4)
+        blocks = [_bottleneck(block) for layer in layers for block in layer]
+        tower_head = _AttentionPool(visual.attnpool)
+        step = 32
+    else:
+        raise InvalidInputError(f"backbone 'openclip/{name}': its image tower is neither a plain ViT nor a ResNet")
+    config = open_clip.get_model_preprocess_cfg(model)
+    size = config["size"]
+    return Backbone(
+        f"openclip/{name}",
+        stem=stem,
+        blocks=blocks,
+        head=ZeroShotHead(tower_head, model, _embed(model, open_clip.get_tokenizer(name), options.labels)),
+        preprocessing=options.preprocessing(
+            size if isinstance(size, int) else size[0], config["mean"], config["std"], crop_fraction=1.0
+        ),
+        classes=Classes(options.labels),
+        resolution_step=step,
+    )
+
+
+def _load(open_clip: Any, name: str, options: Options) -> Any:
+    path = options.weights_file
+    if path is None and options.weights != RANDOM:
+        tags = open_clip.list_pretrained_tags_by_model(name)
+        tag = options.weights or (tags[0] if tags else None)
+        if tag not in tags:
+            raise InvalidInputError(
+                f"weights {tag!r}: must be a file, 'random' or, for openclip/{name}, one of: {', '.join(tags)}"
+            )
+        try:
+            return open_clip.create_model(name, pretrained=tag)
+        except (OSError, RuntimeError) as error:
+            raise UnavailableError(
+                f"weights {tag!r} of openclip/{name}: cannot be fetched; give a local file ({one_line(error, 120)})"
+            ) from None
+    torch.manual_seed(0)
+    model = open_clip.create_model(name, load_weights=False)
+    if path is not None:
+        weight_files.fit(model, weight_files.read(path), path, f"openclip/{name}")
+    return model
+
+
+def prompt(label: str) -> str:
+    """The sentence the text tower reads for a label: a phrase with an article as it is, a bare noun with one."""
+    return f"a photo of {label}." if label.lower().startswith(_ARTICLES) else f"a photo of a {label}."
+
+
+@torch.inference_mode()
+def _embed(model: Any, tokenizer: Any, labels: Sequence[str]) -> Tensor:
+    tokens = tokenizer([prompt(label) for label in labels])
+    parts = [model.encode_text(part, normalize=True) for part in tokens.split(_TEXTS_AT_ONCE)]
+    return torch.cat(parts).clone()
+
+
+class ZeroShotHead(nn.Module):
+    """The tower's pooling, then cosine similarity to each label's text, scaled as in CLIP's loss."""
+
+    def __init__(self, tower_head: nn.Module, model: Any, texts: Tensor) -> None:
+        """texts: normalised embeddings (labels, width)."""
+        super().__init__()
+        self.tower_head = tower_head
+        bias = getattr(model, "logit_bias", None)
+        self.register_buffer("texts", model.logit_scale.detach().exp() * texts)
+        self.register_buffer("bias", torch.zeros(()) if bias is None else bias.detach().clone())
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        features = functional.normalize(self.tower_head(hidden), dim=-1)
+        return functional.linear(features, self.texts) + self.bias
+
+
+class _ViTStem(nn.Module):
+    """Patches, class token, position embedding and the norm before the blocks."""
+
+    def __init__(self, visual: Any) -> None:
+        super().__init__()
+        self.patches = visual.conv1
+        self.class_embedding = visual.class_embedding
+        self.positions = PositionEmbedding(visual.positional_embedding, prefix_tokens=1)
+        self.norm = visual.ln_pre
+
+    def forward(self, images: Tensor) -> Tensor:
+        patches = self.patches(images)
+        height, width = patches.shape[-2:]
+        tokens = torch.cat([self.class_embedding.expand(len(images), 1, -1), patches.flatten(2).mT], dim=1)
+        normed: Tensor = self.norm(tokens + self.positions(height, width))
+        return normed
+
+
+class _ViTPool(nn.Module):
+    """The norm after the blocks, pooling and projection."""
+
+    def __init__(self, visual: Any) -> None:
+        super().__init__()
+        self.norm = visual.ln_post
+        self.projection = visual.proj
+        self.averages = visual.pool_type == "avg"
+        self.norm_last = visual.final_ln_after_pool
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        if not self.norm_last:
+            hidden = self.norm(hidden)
+        pooled = hidden[:, 1:].mean(dim=1) if self.averages else hidden[:, 0]
+        if self.norm_last:
+            pooled = self.norm(pooled)
+        return pooled if self.projection is None else pooled @ self.projection
+
+
+class _ResNetStem(nn.Module):
+    """The three convolutions and the pooling before the blocks."""
+
+    def __init__(self, visual: Any) -> None:
+        super().__init__()
+        parts = ("conv1", "bn1", "act1", "conv2", "bn2", "act2", "conv3", "bn3", "act3", "avgpool")
+        self.layers = nn.Sequential(*(getattr(visual, part) for part in parts))
+
+    def forward(self, images: Tensor) -> Tensor:
+        result: Tensor = self.layers(images)
+        return result
+
+
+def _bottleneck(block: Any) -> Block:
+    # A skipped block adds nothing to its shortcut; the rectifier behind the sum stays.
+    shortcut = nn.Identity() if block.downsample is None else nn.Sequential(block.downsample, block.act3)
+    return Block(block, shortcut)
+
+
+class _AttentionPool(nn.Module):
+    """open_clip's attention pooling, with its position embedding interpolated to the grid at hand.
+
+    The query is the mean token alone: open_clip computes every token's output and keeps this one.
+    """
+
+    def __init__(self, pool: Any) -> None:
+        super().__init__()
+        self.positions = PositionEmbedding(pool.positional_embedding, prefix_tokens=1)
+        self.query, self.key, self.value = pool.q_proj, pool.k_proj, pool.v_proj
+        self.output = pool.c_proj
+        self.heads = pool.num_heads
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        height, width = hidden.shape[-2:]
+        tokens = hidden.flatten(2).mT
+        tokens = torch.cat([tokens.mean(dim=1, keepdim=True), tokens], dim=1) + self.positions(height, width)
+        query, key, value = (
+            projection(part).unflatten(-1, (self.heads, -1)).transpose(1, 2)
+            for projection, part in ((self.query, tokens[:, :1]), (self.key, tokens), (self.value, tokens))
+        )
+        attended = functional.scaled_dot_product_attention(query, key, value)
+        result: Tensor = self.output(attended.transpose(1, 2).flatten(1))
+        return result

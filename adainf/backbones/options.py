@@ -1,0 +1,51 @@
+"""What a user may say about a backbone besides its name."""
+
+import difflib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from adainf.errors import InvalidInputError
+from adainf.preprocessing import Preprocessing
+
+__all__ = ["RANDOM", "Options", "unknown_name"]
+
+RANDOM = "random"
+"""Given as weights: seeded random values, for measuring speed and for tests."""
+
+Triple = tuple[float, float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """Weights, labels and preprocessing of a backbone, as the user wants them.
+
+    weights: a file's path, a name (tag) at the family's hub, `random`, or None for the family's default.
+    labels: texts for a zero-shot head, or names for a closed head's classes in order.
+    size, mean, std: override the preprocessing that belongs to the weights.
+    """
+
+    weights: str | None = None
+    labels: tuple[str, ...] = ()
+    size: int | None = None
+    mean: Triple | None = None
+    std: Triple | None = None
+
+    @property
+    def weights_file(self) -> Path | None:
+        """The path that `weights` is, or None where it is a name."""
+        if self.weights is None or self.weights == RANDOM:
+            return None
+        path = Path(self.weights)
+        looks_like_file = "/" in self.weights or path.suffix in {".safetensors", ".pth", ".pt", ".bin", ".ckpt", ".tar"}
+        return path if looks_like_file or path.exists() else None
+
+    def preprocessing(self, size: int, mean: Triple, std: Triple, crop_fraction: float) -> Preprocessing:
+        """The given defaults of the weights, with the user's overrides."""
+        return Preprocessing(self.size or size, tuple(self.mean or mean), tuple(self.std or std), crop_fraction)
+
+
+def unknown_name(family: str, name: str, known: Iterable[str]) -> InvalidInputError:
+    """The error for a name that the family has not, with the nearest ones it has."""
+    nearest = ", ".join(difflib.get_close_matches(name, list(known), n=3, cutoff=0.3))
+    return InvalidInputError(f"backbone '{family}/{name}': unknown; the nearest names are {nearest or 'none'}")

@@ -1,0 +1,39 @@
+"""Position embeddings of vision transformers at other resolutions than they were trained at."""
+
+import torch
+from timm.layers import resample_abs_pos_embed
+from torch import Tensor, nn
+
+__all__ = ["PositionEmbedding"]
+
+
+class PositionEmbedding(nn.Module):
+    """A learnt embedding of the prefix tokens and a square grid of patches, interpolated to other grids.
+
+    Where nothing is being trained, each grid's embedding is computed once and kept.
+    """
+
+    def __init__(self, embedding: nn.Parameter, prefix_tokens: int) -> None:
+        """embedding: the network's own, (prefix + side², width), a leading 1 allowed."""
+        super().__init__()
+        self.embedding = embedding
+        self.prefix_tokens = prefix_tokens
+        self._kept: dict[tuple[int, int, torch.device, torch.dtype], Tensor] = {}
+
+    def forward(self, height: int, width: int) -> Tensor:
+        """The embedding (1, prefix + height · width, width) of a grid of patches."""
+        if torch.is_grad_enabled() and self.embedding.requires_grad:
+            self._kept.clear()
+            return self._resampled(height, width)
+        key = (height, width, self.embedding.device, self.embedding.dtype)
+        if key not in self._kept:
+            self._kept[key] = self._resampled(height, width)
+        return self._kept[key]
+
+    def _resampled(self, height: int, width: int) -> Tensor:
+        resampled: Tensor = resample_abs_pos_embed(
+            self.embedding if self.embedding.ndim == 3 else self.embedding[None],
+            new_size=[height, width],
+            num_prefix_tokens=self.prefix_tokens,
+        )
+        return resampled

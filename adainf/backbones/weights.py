@@ -1,0 +1,83 @@
+"""Weights from a file: read without running code in it, and fitted to a network or refused."""
+
+import hashlib
+import pickle
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from adainf.errors import InvalidInputError, one_line
+
+__all__ = ["fingerprint", "fit", "head_size", "read"]
+
+_NESTED_UNDER = ("state_dict", "model_state_dict", "model")
+_NAMED = 3
+
+
+def read(path: Path) -> dict[str, Tensor]:
+    """The tensors of a safetensors file or a PyTorch state dict; raises InvalidInputError where it is neither."""
+    if not path.is_file():
+        raise InvalidInputError(f"weights {path}: no such file")
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            return load_file(path)
+        loaded: object = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, ValueError, EOFError, KeyError, pickle.UnpicklingError, _safetensor_error()) as error:
+        raise InvalidInputError(
+            f"weights {path}: must be a safetensors file or a PyTorch state dict ({one_line(error, 120)})"
+        ) from None
+    for key in _NESTED_UNDER:
+        if isinstance(loaded, Mapping) and isinstance(loaded.get(key), Mapping):
+            loaded = loaded[key]
+    if not isinstance(loaded, Mapping) or not loaded or not all(isinstance(v, Tensor) for v in loaded.values()):
+        raise InvalidInputError(f"weights {path}: holds no state dict (names with tensors)")
+    return {str(key).removeprefix("module."): value for key, value in loaded.items()}
+
+
+def _safetensor_error() -> type[Exception]:
+    from safetensors import SafetensorError
+
+    return SafetensorError
+
+
+def fit(network: nn.Module, weights: Mapping[str, Tensor], origin: object, backbone: str) -> None:
+    """Load `weights` into `network`; raises InvalidInputError where names or shapes do not agree."""
+    expected = network.state_dict()
+    wrong_shape = [
+        f"{key} {tuple(weights[key].shape)} instead of {tuple(expected[key].shape)}"
+        for key in expected
+        if key in weights and weights[key].shape != expected[key].shape
+    ]
+    missing = [key for key in expected if key not in weights and not key.endswith("num_batches_tracked")]
+    unknown = [key for key in weights if key not in expected]
+    problems = [
+        f"{what}: {_some(keys)}"
+        for what, keys in (("missing", missing), ("not of this network", unknown), ("of another shape", wrong_shape))
+        if keys
+    ]
+    if problems:
+        raise InvalidInputError(f"weights {origin}: do not fit {backbone}; {'; '.join(problems)}")
+    network.load_state_dict(dict(weights), strict=False)
+
+
+def _some(keys: list[str]) -> str:
+    more = f" and {len(keys) - _NAMED} more" if len(keys) > _NAMED else ""
+    return ", ".join(keys[:_NAMED]) + more
+
+
+def head_size(weights: Mapping[str, Tensor], classifiers: Iterable[str]) -> int | None:
+    """How many classes the first of the named classifiers has in `weights`; None where none is there."""
+    return next((len(weights[f"{name}.weight"]) for name in classifiers if f"{name}.weight" in weights), None)
+
+
+def fingerprint(network: nn.Module) -> str:
+    """SHA-256 over names, shapes and values: the same for the same weights, wherever they came from."""
+    digest = hashlib.sha256()
+    for key, value in sorted(network.state_dict().items()):
+        digest.update(f"{key} {value.dtype} {tuple(value.shape)}\n".encode())
+        digest.update(value.detach().cpu().contiguous().numpy().data)
+    return digest.hexdigest()

@@ -1,0 +1,33 @@
+"""What runs a frame along a branch."""
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adainf.branch import Branch
+from adainf.preprocessing import Preprocessing
+
+__all__ = ["Engine"]
+
+
+class Engine(Protocol):
+    """Runs pictures along branches on one device; `prepare`, then `run`, so that each can be timed."""
+
+    name: str
+    device: str
+    threads: int
+    preprocessing: Preprocessing
+    class_names: tuple[str, ...]
+
+    def prepare(self, picture: NDArray[np.uint8], resolution: int) -> Any:
+        """A BGR picture (height, width, 3) as this engine's input at `resolution`."""
+        ...
+
+    def run(self, inputs: Sequence[Any], branches: Sequence[Branch]) -> NDArray[np.float32]:
+        """Scores before softmax (pictures, classes), each picture along its own branch.
+
+        Each block runs at most once a resolution. A skipped block is not executed.
+        """
+        ...

@@ -1,0 +1,85 @@
+"""The reference engine: the backbone's own modules under PyTorch, on an NVIDIA GPU where there is one."""
+
+import os
+import platform
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from adainf.backbones import Backbone
+from adainf.branch import Branch
+from adainf.preprocessing import crop_box, prepare
+
+__all__ = ["TorchEngine", "usable_processors"]
+
+
+def usable_processors() -> int:
+    """Processors this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+class TorchEngine:
+    """Runs a backbone in float32 on the CPU, or in half precision on a GPU, where preprocessing happens too."""
+
+    name = "torch"
+
+    def __init__(self, backbone: Backbone, device: str | None = None, threads: int | None = None) -> None:
+        """device: `cpu`, `cuda`, `cuda:1`…; None takes a GPU where there is one. threads: None takes every processor.
+
+        The number of threads is a setting of the whole process.
+        """
+        self._device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self._on_gpu = self._device.type == "cuda"
+        self.threads = threads or usable_processors()
+        torch.set_num_threads(self.threads)
+        self.device = torch.cuda.get_device_name(self._device) if self._on_gpu else _processor_name()
+        self.preprocessing = backbone.preprocessing
+        self.class_names = backbone.classes.names
+        self._dtype = torch.float16 if self._on_gpu else torch.float32
+        self.backbone = backbone.to(self._device, self._dtype, memory_format=torch.channels_last)
+        statistics = torch.tensor([self.preprocessing.mean, self.preprocessing.std], device=self._device)
+        self._mean, self._deviation = statistics.view(2, 1, 3, 1, 1)
+
+    @torch.inference_mode()
+    def prepare(self, picture: NDArray[np.uint8], resolution: int) -> Tensor:
+        """The input (1, 3, resolution, resolution) on the device of a BGR picture (height, width, 3)."""
+        if not self._on_gpu:
+            return torch.from_numpy(prepare(picture, resolution, self.preprocessing))[None].contiguous(
+                memory_format=torch.channels_last
+            )
+        square = picture[crop_box(picture.shape[0], picture.shape[1], self.preprocessing.crop_fraction)]
+        uploaded = torch.from_numpy(np.ascontiguousarray(square)).pin_memory().to(self._device, non_blocking=True)
+        rgb = uploaded.permute(2, 0, 1).flip(0)[None].float() / 255
+        resized = functional.interpolate(
+            rgb, (resolution, resolution), mode="bicubic", align_corners=False, antialias=True
+        )
+        normalised = (resized.clamp(0, 1) - self._mean) / self._deviation
+        return normalised.to(self._dtype, memory_format=torch.channels_last)
+
+    @torch.inference_mode()
+    def run(self, inputs: Sequence[Tensor], branches: Sequence[Branch]) -> NDArray[np.float32]:
+        """Scores before softmax (pictures, classes), each picture along its own branch."""
+        together: defaultdict[int, list[int]] = defaultdict(list)
+        for position, branch in enumerate(branches):
+            together[branch.resolution].append(position)
+        scores = torch.empty(len(inputs), len(self.class_names))
+        for positions in together.values():
+            images = inputs[positions[0]] if len(positions) == 1 else torch.cat([inputs[p] for p in positions])
+            keeps = [branches[position].keep for position in positions]
+            scores[positions] = self.backbone.forward_each(images, keeps).float().cpu()
+        return scores.numpy()
+
+
+def _processor_name() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith(("model name", "Model", "Hardware"))]
+    return names[0] if names else platform.machine()

@@ -1,0 +1,32 @@
+"""The errors a user may meet, and how a command reports them.
+
+    AdainfError            something the user can put right; one line, no traceback
+    ├── InvalidInputError  configuration, file or argument wrong        exit status 78
+    └── UnavailableError   a needed device, service or hub is missing   exit status 69
+"""
+
+__all__ = ["AdainfError", "InvalidInputError", "UnavailableError", "one_line"]
+
+
+class AdainfError(Exception):
+    """Something the user can put right: the message names the thing, the value and what is allowed."""
+
+    exit_status = 70
+
+
+class InvalidInputError(AdainfError):
+    """A configuration, file or argument is wrong; trying again will not help (EX_CONFIG)."""
+
+    exit_status = 78
+
+
+class UnavailableError(AdainfError):
+    """A needed device, service or hub is missing; it may come back (EX_UNAVAILABLE)."""
+
+    exit_status = 69
+
+
+def one_line(error: object, limit: int = 300) -> str:
+    """The message of `error` on one line of at most `limit` characters."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= limit else text[: limit - 1] + "…"

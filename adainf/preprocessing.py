@@ -1,0 +1,55 @@
+"""From a camera's picture to a network's input: one crop, one resize, one normalisation."""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from adainf.errors import InvalidInputError
+
+__all__ = ["Preprocessing", "crop_box", "prepare"]
+
+
+@dataclass(frozen=True, slots=True)
+class Preprocessing:
+    """What the weights expect of a picture.
+
+    size: native resolution, pixels a side. mean, std: per RGB channel, of values in 0..1.
+    crop_fraction: side of the central square that is looked at, relative to the picture's shorter side.
+    """
+
+    size: int
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    crop_fraction: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.size < 1:
+            raise InvalidInputError(f"size {self.size}: must be at least 1 pixel")
+        if not all(deviation > 0 for deviation in self.std):
+            raise InvalidInputError(f"std {self.std}: each value must be above 0")
+        if not 0 < self.crop_fraction <= 1:
+            raise InvalidInputError(f"crop fraction {self.crop_fraction}: must be above 0 and at most 1")
+
+
+def crop_box(height: int, width: int, crop_fraction: float) -> tuple[slice, slice]:
+    """Rows and columns of the central square that is looked at, the same part of the scene at any resolution."""
+    side = max(1, round(min(height, width) * crop_fraction))
+    top, left = (height - side) // 2, (width - side) // 2
+    return slice(top, top + side), slice(left, left + side)
+
+
+def prepare(picture: NDArray[np.uint8], resolution: int, preprocessing: Preprocessing) -> NDArray[np.float32]:
+    """The network's input (3, resolution, resolution), RGB, normalised, of a BGR picture (height, width, 3)."""
+    square = picture[crop_box(picture.shape[0], picture.shape[1], preprocessing.crop_fraction)]
+    shrinks = square.shape[0] > resolution
+    resized = cv2.resize(
+        square, (resolution, resolution), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
+    )
+    prepared = np.empty((3, resolution, resolution), np.float32)
+    levels = np.arange(256, dtype=np.float32) / 255
+    for channel, (mean, deviation) in enumerate(zip(preprocessing.mean, preprocessing.std, strict=True)):
+        plane = np.ascontiguousarray(resized[..., 2 - channel])
+        cv2.LUT(plane, (levels - np.float32(mean)) / np.float32(deviation), dst=prepared[channel])
+    return prepared

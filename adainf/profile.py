@@ -1,0 +1,198 @@
+"""Profiles: what calibration learned of a backbone, as a JSON file that is read, checked and written here."""
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from adainf.branch import Branch, BranchSpace, PartMacs
+from adainf.errors import InvalidInputError, one_line
+
+__all__ = ["SCHEMA", "BranchTime", "Calibration", "Measured", "Parts", "Profile", "Timings", "write_atomically"]
+
+SCHEMA = "adainf.profile/1"
+
+
+def _well_formed(text: str) -> str:
+    try:
+        Branch.parse(text)
+    except InvalidInputError as error:
+        raise ValueError(str(error)) from None
+    return text
+
+
+BranchText = Annotated[str, AfterValidator(_well_formed)]
+Count = Annotated[int, Field(ge=0)]
+Milliseconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Parts(_Model):
+    """MACs of each part at one resolution."""
+
+    stem: Count
+    blocks: tuple[Count, ...]
+    shortcuts: tuple[Count, ...]
+    head: Count
+
+
+class Measured(_Model):
+    """One branch: its MACs, and how often it was right on the calibration's pictures.
+
+    accuracy: top-1 against labels; null where the pictures had none. agreement: top-1 equal to the full branch's.
+    """
+
+    branch: BranchText
+    macs: Count
+    accuracy: Share | None
+    agreement: Share
+
+
+class Calibration(_Model):
+    """How the profile came about: enough to repeat it."""
+
+    images: Annotated[int, Field(ge=1)]
+    labelled: bool
+    part: str
+    seed: int
+    created: str
+    version: str
+
+
+class BranchTime(_Model):
+    """Time of one frame along a branch, forward pass only, batch of one."""
+
+    p50_ms: Milliseconds
+    p95_ms: Milliseconds
+
+
+class Timings(_Model):
+    """Times of branches on one device with one engine."""
+
+    device: str
+    engine: str
+    threads: Annotated[int, Field(ge=1)]
+    measured: str
+    times: dict[BranchText, BranchTime]
+
+
+class Profile(_Model):
+    """What calibration learned of a backbone with certain weights."""
+
+    schema_: Literal["adainf.profile/1"] = Field(SCHEMA, alias="schema")
+    backbone: str
+    weights: str
+    native_resolution: Annotated[int, Field(ge=1)]
+    droppable: Annotated[str, Field(pattern="^0[01]*$")]
+    parts: dict[int, Parts]
+    calibration: Calibration
+    branches: Annotated[tuple[Measured, ...], Field(min_length=1)]
+    timings: tuple[Timings, ...] = ()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        blocks = len(self.droppable)
+        for resolution, parts in self.parts.items():
+            if len(parts.blocks) != blocks or len(parts.shortcuts) != blocks:
+                raise ValueError(f"parts of resolution {resolution}: must name {blocks} blocks and shortcuts")
+        if self.native_resolution not in self.parts:
+            raise ValueError(f"parts: the native resolution {self.native_resolution} is missing")
+        space = self.space
+        for measured in self.branches:
+            branch = Branch.parse(measured.branch)
+            try:
+                space.check(branch)
+            except InvalidInputError as error:
+                raise ValueError(str(error)) from None
+            if measured.macs != space.macs(branch):
+                raise ValueError(f"branch {branch}: macs are {measured.macs}, its parts sum to {space.macs(branch)}")
+        if str(space.full) not in {measured.branch for measured in self.branches}:
+            raise ValueError(f"branches: the full branch {space.full} is missing")
+        return self
+
+    @cached_property
+    def space(self) -> BranchSpace:
+        """The backbone's branches and their MACs."""
+        return BranchSpace(
+            self.native_resolution,
+            tuple(digit == "1" for digit in self.droppable),
+            {
+                resolution: PartMacs(parts.stem, parts.blocks, parts.shortcuts, parts.head)
+                for resolution, parts in self.parts.items()
+            },
+        )
+
+    def timings_on(self, device: str, engine: str, threads: int) -> Timings | None:
+        """The times measured on this device, or None."""
+        wanted = (device, engine, threads)
+        return next((t for t in self.timings if (t.device, t.engine, t.threads) == wanted), None)
+
+    def with_timings(self, timings: Timings) -> "Profile":
+        """This profile with `timings` in place of older ones of the same device, engine and threads."""
+        wanted = (timings.device, timings.engine, timings.threads)
+        others = tuple(t for t in self.timings if (t.device, t.engine, t.threads) != wanted)
+        return self.model_copy(update={"timings": (*others, timings)})
+
+    @classmethod
+    def read(cls, path: Path) -> "Profile":
+        """Read a profile file; raises InvalidInputError naming the file, the key, the value and what is allowed."""
+        try:
+            loaded = json.loads(path.read_bytes())
+        except OSError as error:
+            raise InvalidInputError(f"profile {path}: cannot be read ({error.strerror})") from None
+        except ValueError as error:
+            raise InvalidInputError(f"profile {path}: is not JSON ({one_line(error, 120)})") from None
+        if not isinstance(loaded, Mapping) or loaded.get("schema") != SCHEMA:
+            found = loaded.get("schema") if isinstance(loaded, Mapping) else type(loaded).__name__
+            raise InvalidInputError(f"profile {path}: schema is {found!r}; must be {SCHEMA!r}, as written by `adainf calibrate`")
+        try:
+            return cls.model_validate(loaded)
+        except ValidationError as error:
+            first = error.errors()[0]
+            key = ".".join(map(str, first["loc"])) or "profile"
+            message = first["msg"].removeprefix("Value error, ")
+            shown = "" if first["type"] in ("missing", "value_error") else f" {one_line(repr(first['input']), 60)}:"
+            raise InvalidInputError(f"profile {path}: {key}:{shown} {one_line(message)}") from None
+
+    def write(self, path: Path) -> None:
+        """Write the profile to `path`, whole or not at all."""
+        write_atomically(path, _dump(self.model_dump(mode="json", by_alias=True)))
+
+
+def _dump(value: dict[str, Any]) -> str:
+    # A branch, a resolution or a timing a line: a profile is read, compared and diffed by people too.
+    lines = json.dumps(value, indent=1).splitlines()
+    shallow = 2
+    text = ""
+    for line in lines:
+        depth = len(line) - len(line.lstrip())
+        closes_shallow = depth == shallow and line.lstrip()[0] in "}]"
+        joined = depth > shallow or closes_shallow
+        text += (line.strip() if joined else f"\n{line}") + (" " if joined and line.endswith(",") else "")
+    return text.lstrip("\n") + "\n"
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write a file under a temporary name beside `path`, then rename it; raises InvalidInputError where it cannot."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        try:
+            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+                file.write(text)
+            Path(temporary).chmod(0o644)
+            Path(temporary).replace(path)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise InvalidInputError(f"{path}: cannot be written ({error.strerror})") from None

@@ -1,0 +1,69 @@
+"""The lookup table: the best measured branch within a budget, whatever the picture shows."""
+
+import bisect
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from adainf.branch import Branch
+from adainf.errors import InvalidInputError
+from adainf.profile import Measured, Profile
+
+__all__ = ["Choice", "LookupTable"]
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A branch, its MACs (absolute, and relative to the full branch) and the accuracy expected of it (0..1)."""
+
+    branch: Branch
+    macs: int
+    macs_fraction: float
+    expected_accuracy: float
+
+
+class LookupTable:
+    """The content-agnostic scheduler of AdaInf (Xu et al., 2024, section 3).
+
+    Of the branches whose MACs fit a budget it takes the most accurate one; of equally accurate ones the cheapest.
+    """
+
+    def __init__(self, profile: Profile, allowed: Callable[[Branch], bool] = lambda _: True) -> None:
+        """allowed: restricts the branches that are considered; raises InvalidInputError where none is left."""
+        full_macs = profile.space.macs(profile.space.full)
+        choices = [
+            Choice(branch, measured.macs, measured.macs / full_macs, expected_accuracy(measured))
+            for measured in profile.branches
+            if allowed(branch := Branch.parse(measured.branch))
+        ]
+        self.frontier: tuple[Choice, ...] = tuple(_frontier(choices))
+        if not self.frontier:
+            raise InvalidInputError("profile: no branch of it is allowed")
+
+    @property
+    def floor(self) -> float:
+        """The smallest budget that some branch fits, a fraction of the full branch's MACs."""
+        return self.frontier[0].macs_fraction
+
+    def choose(self, budget: float) -> Choice:
+        """The best branch within `budget`, a fraction of the full branch's MACs.
+
+        Raises ValueError on a budget below `floor`: no branch fits it.
+        """
+        # Compared as fractions: exactly what a reader of the message compares.
+        within = bisect.bisect_right(self.frontier, budget, key=lambda choice: choice.macs_fraction)
+        if within == 0:
+            raise ValueError(f"budget {budget}: no branch fits; the cheapest takes {self.floor}")
+        return self.frontier[within - 1]
+
+
+def expected_accuracy(measured: Measured) -> float:
+    """The accuracy a profile expects of a branch: against labels where there were some, else agreement."""
+    return measured.agreement if measured.accuracy is None else measured.accuracy
+
+
+def _frontier(choices: Iterable[Choice]) -> Iterable[Choice]:
+    best = -1.0
+    for choice in sorted(choices, key=lambda choice: (choice.macs, -choice.expected_accuracy)):
+        if choice.expected_accuracy > best:
+            best = choice.expected_accuracy
+            yield choice
