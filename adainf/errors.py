@@ -1,8 +1,8 @@
 """The errors a user may meet, and how a command reports them.
 
-    AdainfError            something the user can put right; one line, no traceback
-    ├── InvalidInputError  configuration, file or argument wrong        exit status 78
-    └── UnavailableError   a needed device, service or hub is missing   exit status 69
+AdainfError            something the user can put right; one line, no traceback
+├── InvalidInputError  configuration, file or argument wrong        exit status 78
+└── UnavailableError   a needed device, service or hub is missing   exit status 69
 """
 
 __all__ = ["AdainfError", "InvalidInputError", "UnavailableError", "one_line"]

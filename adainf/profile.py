@@ -13,7 +13,16 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from adainf.branch import Branch, BranchSpace, PartMacs
 from adainf.errors import InvalidInputError, one_line
 
-__all__ = ["SCHEMA", "BranchTime", "Calibration", "Measured", "Parts", "Profile", "Timings", "write_atomically"]
+__all__ = [
+    "SCHEMA",
+    "BranchTime",
+    "Calibration",
+    "Measured",
+    "Parts",
+    "Profile",
+    "Timings",
+    "write_atomically",
+]
 
 SCHEMA = "adainf.profile/1"
 
@@ -114,7 +123,9 @@ class Profile(_Model):
             except InvalidInputError as error:
                 raise ValueError(str(error)) from None
             if measured.macs != space.macs(branch):
-                raise ValueError(f"branch {branch}: macs are {measured.macs}, its parts sum to {space.macs(branch)}")
+                raise ValueError(
+                    f"branch {branch}: macs are {measured.macs}, its parts sum to {space.macs(branch)}"
+                )
         if str(space.full) not in {measured.branch for measured in self.branches}:
             raise ValueError(f"branches: the full branch {space.full} is missing")
         return self
@@ -153,14 +164,20 @@ class Profile(_Model):
             raise InvalidInputError(f"profile {path}: is not JSON ({one_line(error, 120)})") from None
         if not isinstance(loaded, Mapping) or loaded.get("schema") != SCHEMA:
             found = loaded.get("schema") if isinstance(loaded, Mapping) else type(loaded).__name__
-            raise InvalidInputError(f"profile {path}: schema is {found!r}; must be {SCHEMA!r}, as written by `adainf calibrate`")
+            raise InvalidInputError(
+                f"profile {path}: schema is {found!r}; must be {SCHEMA!r}, as written by `adainf calibrate`"
+            )
         try:
             return cls.model_validate(loaded)
         except ValidationError as error:
             first = error.errors()[0]
             key = ".".join(map(str, first["loc"])) or "profile"
             message = first["msg"].removeprefix("Value error, ")
-            shown = "" if first["type"] in ("missing", "value_error") else f" {one_line(repr(first['input']), 60)}:"
+            shown = (
+                ""
+                if first["type"] in ("missing", "value_error")
+                else f" {one_line(repr(first['input']), 60)}:"
+            )
             raise InvalidInputError(f"profile {path}: {key}:{shown} {one_line(message)}") from None
 
     def write(self, path: Path) -> None:

@@ -28,5 +28,7 @@ def find(kind: str, name: str, suffix: str) -> Path:
     path = folder / f"{name}{suffix}"
     if not path.is_file():
         shipped = ", ".join(sorted(file.stem for file in folder.glob(f"*{suffix}")))
-        raise InvalidInputError(f"{name!r}: not a shipped name under {kind} ({shipped}), and not the path of a {suffix} file")
+        raise InvalidInputError(
+            f"{name!r}: not a shipped name under {kind} ({shipped}), and not the path of a {suffix} file"
+        )
     return path

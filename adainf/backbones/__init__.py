@@ -19,6 +19,8 @@ def load(name: str, options: Options | None = None) -> Backbone:
     """
     family, slash, rest = name.partition("/")
     if not slash or family not in FAMILIES:
-        raise InvalidInputError(f"backbone {name!r}: must be FAMILY/NAME with one of the families {', '.join(FAMILIES)}")
+        raise InvalidInputError(
+            f"backbone {name!r}: must be FAMILY/NAME with one of the families {', '.join(FAMILIES)}"
+        )
     build: Callable[[str, Options], Backbone] = import_module(f"adainf.backbones.{family}").build
     return build(rest, options or Options())

@@ -45,10 +45,14 @@ def build(name: str, options: Options) -> Backbone:
         model = CifarResNet(widths, blocks_a_stage, classes)
         weight_files.fit(model, state, path, f"cifar/{name}")
     else:
-        raise InvalidInputError(f"weights {options.weights!r}: cifar/{name} has none to fetch; give a file or 'random'")
+        raise InvalidInputError(
+            f"weights {options.weights!r}: cifar/{name} has none to fetch; give a file or 'random'"
+        )
     classes = model.linear.out_features
     if options.labels and len(options.labels) != classes:
-        raise InvalidInputError(f"labels: {len(options.labels)} given, but the weights' head has {classes} classes")
+        raise InvalidInputError(
+            f"labels: {len(options.labels)} given, but the weights' head has {classes} classes"
+        )
     return Backbone(
         f"cifar/{name}",
         stem=nn.Sequential(model.conv1, model.bn1, nn.ReLU()),
@@ -115,7 +119,11 @@ class _BasicBlock(nn.Module):
 
     def way_around(self) -> nn.Module:
         """What stays when the block is skipped: with nothing added, the rectifier matters to a projection only."""
-        return nn.Sequential(self.shortcut, nn.ReLU()) if isinstance(self.shortcut, nn.Sequential) else self.shortcut
+        return (
+            nn.Sequential(self.shortcut, nn.ReLU())
+            if isinstance(self.shortcut, nn.Sequential)
+            else self.shortcut
+        )
 
 
 class _PaddedShortcut(nn.Module):

@@ -47,7 +47,9 @@ def build(name: str, options: Options) -> Backbone:
         tower_head = _AttentionPool(visual.attnpool)
         step = 32
     else:
-        raise InvalidInputError(f"backbone 'openclip/{name}': its image tower is neither a plain ViT nor a ResNet")
+        raise InvalidInputError(
+            f"backbone 'openclip/{name}': its image tower is neither a plain ViT nor a ResNet"
+        )
     config = open_clip.get_model_preprocess_cfg(model)
     size = config["size"]
     return Backbone(

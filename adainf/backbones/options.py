@@ -37,15 +37,26 @@ class Options:
         if self.weights is None or self.weights == RANDOM:
             return None
         path = Path(self.weights)
-        looks_like_file = "/" in self.weights or path.suffix in {".safetensors", ".pth", ".pt", ".bin", ".ckpt", ".tar"}
+        looks_like_file = "/" in self.weights or path.suffix in {
+            ".safetensors",
+            ".pth",
+            ".pt",
+            ".bin",
+            ".ckpt",
+            ".tar",
+        }
         return path if looks_like_file or path.exists() else None
 
     def preprocessing(self, size: int, mean: Triple, std: Triple, crop_fraction: float) -> Preprocessing:
         """The given defaults of the weights, with the user's overrides."""
-        return Preprocessing(self.size or size, tuple(self.mean or mean), tuple(self.std or std), crop_fraction)
+        return Preprocessing(
+            self.size or size, tuple(self.mean or mean), tuple(self.std or std), crop_fraction
+        )
 
 
 def unknown_name(family: str, name: str, known: Iterable[str]) -> InvalidInputError:
     """The error for a name that the family has not, with the nearest ones it has."""
     nearest = ", ".join(difflib.get_close_matches(name, list(known), n=3, cutoff=0.3))
-    return InvalidInputError(f"backbone '{family}/{name}': unknown; the nearest names are {nearest or 'none'}")
+    return InvalidInputError(
+        f"backbone '{family}/{name}': unknown; the nearest names are {nearest or 'none'}"
+    )

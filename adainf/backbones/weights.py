@@ -26,14 +26,26 @@ def read(path: Path) -> dict[str, Tensor]:
 
             return load_file(path)
         loaded: object = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, ValueError, EOFError, KeyError, pickle.UnpicklingError, _safetensor_error()) as error:
+    except (
+        OSError,
+        RuntimeError,
+        ValueError,
+        EOFError,
+        KeyError,
+        pickle.UnpicklingError,
+        _safetensor_error(),
+    ) as error:
         raise InvalidInputError(
             f"weights {path}: must be a safetensors file or a PyTorch state dict ({one_line(error, 120)})"
         ) from None
     for key in _NESTED_UNDER:
         if isinstance(loaded, Mapping) and isinstance(loaded.get(key), Mapping):
             loaded = loaded[key]
-    if not isinstance(loaded, Mapping) or not loaded or not all(isinstance(v, Tensor) for v in loaded.values()):
+    if (
+        not isinstance(loaded, Mapping)
+        or not loaded
+        or not all(isinstance(v, Tensor) for v in loaded.values())
+    ):
         raise InvalidInputError(f"weights {path}: holds no state dict (names with tensors)")
     return {str(key).removeprefix("module."): value for key, value in loaded.items()}
 
@@ -56,7 +68,11 @@ def fit(network: nn.Module, weights: Mapping[str, Tensor], origin: object, backb
     unknown = [key for key in weights if key not in expected]
     problems = [
         f"{what}: {_some(keys)}"
-        for what, keys in (("missing", missing), ("not of this network", unknown), ("of another shape", wrong_shape))
+        for what, keys in (
+            ("missing", missing),
+            ("not of this network", unknown),
+            ("of another shape", wrong_shape),
+        )
         if keys
     ]
     if problems:
