@@ -23,11 +23,7 @@ def restart_with_tuned_allocator() -> None:
 
     An owner's own choice stands: any of the variables already set, or another allocator preloaded.
     """
-    if (
-        platform.libc_ver()[0] != "glibc"
-        or "LD_PRELOAD" in os.environ
-        or os.environ.keys() & _SETTINGS.keys()
-    ):
+    if platform.libc_ver()[0] != "glibc" or "LD_PRELOAD" in os.environ or os.environ.keys() & _SETTINGS.keys():
         return
     sys.stdout.flush()
     sys.stderr.flush()

@@ -23,9 +23,7 @@ class Branch:
     def parse(cls, text: str) -> "Branch":
         """Read `192:1110110111`; raises InvalidInputError on anything else."""
         resolution, colon, digits = text.partition(":")
-        if not (
-            colon and resolution.isascii() and resolution.isdigit() and digits and set(digits) <= {"0", "1"}
-        ):
+        if not (colon and resolution.isascii() and resolution.isdigit() and digits and set(digits) <= {"0", "1"}):
             raise InvalidInputError(
                 f"branch {text!r}: must be a resolution, a colon and a 0 or 1 for each block, as in 192:110111"
             )
@@ -80,7 +78,7 @@ class BranchSpace:
     @property
     def count(self) -> int:
         """How many branches there are."""
-        return len(self.parts) * 2 ** sum(self.droppable)
+        return len(self.parts) << sum(self.droppable)
 
     def __iter__(self) -> Iterator[Branch]:
         choices = [(True, False) if may else (True,) for may in self.droppable]
@@ -101,9 +99,7 @@ class BranchSpace:
             allowed = ", ".join(map(str, sorted(self.parts)))
             raise InvalidInputError(f"branch {branch}: resolution must be one of {allowed}")
         if len(branch.keep) != len(self.droppable):
-            raise InvalidInputError(
-                f"branch {branch}: has {len(branch.keep)} blocks, not {len(self.droppable)}"
-            )
+            raise InvalidInputError(f"branch {branch}: has {len(branch.keep)} blocks, not {len(self.droppable)}")
         for index, (kept, may) in enumerate(zip(branch.keep, self.droppable, strict=True)):
             if not (kept or may):
                 raise InvalidInputError(f"branch {branch}: block {index} cannot be skipped")

@@ -44,9 +44,7 @@ def prepare(picture: NDArray[np.uint8], resolution: int, preprocessing: Preproce
     """The network's input (3, resolution, resolution), RGB, normalised, of a BGR picture (height, width, 3)."""
     square = picture[crop_box(picture.shape[0], picture.shape[1], preprocessing.crop_fraction)]
     shrinks = square.shape[0] > resolution
-    resized = cv2.resize(
-        square, (resolution, resolution), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
-    )
+    resized = cv2.resize(square, (resolution, resolution), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC)
     prepared = np.empty((3, resolution, resolution), np.float32)
     levels = np.arange(256, dtype=np.float32) / 255
     for channel, (mean, deviation) in enumerate(zip(preprocessing.mean, preprocessing.std, strict=True)):

@@ -97,7 +97,7 @@ class Timings(_Model):
 class Profile(_Model):
     """What calibration learned of a backbone with certain weights."""
 
-    schema_: Literal["adainf.profile/1"] = Field(SCHEMA, alias="schema")
+    schema_: Literal["adainf.profile/1"] = Field("adainf.profile/1", alias="schema")
     backbone: str
     weights: str
     native_resolution: Annotated[int, Field(ge=1)]
@@ -123,9 +123,7 @@ class Profile(_Model):
             except InvalidInputError as error:
                 raise ValueError(str(error)) from None
             if measured.macs != space.macs(branch):
-                raise ValueError(
-                    f"branch {branch}: macs are {measured.macs}, its parts sum to {space.macs(branch)}"
-                )
+                raise ValueError(f"branch {branch}: macs are {measured.macs}, its parts sum to {space.macs(branch)}")
         if str(space.full) not in {measured.branch for measured in self.branches}:
             raise ValueError(f"branches: the full branch {space.full} is missing")
         return self
@@ -173,11 +171,7 @@ class Profile(_Model):
             first = error.errors()[0]
             key = ".".join(map(str, first["loc"])) or "profile"
             message = first["msg"].removeprefix("Value error, ")
-            shown = (
-                ""
-                if first["type"] in ("missing", "value_error")
-                else f" {one_line(repr(first['input']), 60)}:"
-            )
+            shown = "" if first["type"] in ("missing", "value_error") else f" {one_line(repr(first['input']), 60)}:"
             raise InvalidInputError(f"profile {path}: {key}:{shown} {one_line(message)}") from None
 
     def write(self, path: Path) -> None:

@@ -45,21 +45,18 @@ def build(name: str, options: Options) -> Backbone:
         model = CifarResNet(widths, blocks_a_stage, classes)
         weight_files.fit(model, state, path, f"cifar/{name}")
     else:
+        raise InvalidInputError(f"weights {options.weights!r}: cifar/{name} has none to fetch; give a file or 'random'")
+    if options.labels and len(options.labels) != model.linear.out_features:
         raise InvalidInputError(
-            f"weights {options.weights!r}: cifar/{name} has none to fetch; give a file or 'random'"
-        )
-    classes = model.linear.out_features
-    if options.labels and len(options.labels) != classes:
-        raise InvalidInputError(
-            f"labels: {len(options.labels)} given, but the weights' head has {classes} classes"
+            f"labels: {len(options.labels)} given, but the weights' head has {model.linear.out_features} classes"
         )
     return Backbone(
         f"cifar/{name}",
         stem=nn.Sequential(model.conv1, model.bn1, nn.ReLU()),
-        blocks=[Block(block, block.way_around()) for stage in model.stages for block in stage],
+        blocks=[Block(block, _way_around(block)) for stage in model.stages for block in stage],
         head=nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), model.linear),
         preprocessing=options.preprocessing(_SIZE, _MEAN, _DEVIATION, crop_fraction=1.0),
-        classes=Classes(options.labels or tuple(f"class {index}" for index in range(classes))),
+        classes=Classes(options.labels or tuple(f"class {index}" for index in range(model.linear.out_features))),
         resolution_step=4,
     )
 
@@ -117,13 +114,11 @@ class _BasicBlock(nn.Module):
         residual = functional.relu(self.bn1(self.conv1(hidden)))
         return functional.relu(self.bn2(self.conv2(residual)) + self.shortcut(hidden))
 
-    def way_around(self) -> nn.Module:
-        """What stays when the block is skipped: with nothing added, the rectifier matters to a projection only."""
-        return (
-            nn.Sequential(self.shortcut, nn.ReLU())
-            if isinstance(self.shortcut, nn.Sequential)
-            else self.shortcut
-        )
+
+def _way_around(block: nn.Module) -> nn.Module:
+    shortcut = block.get_submodule("shortcut")
+    # With nothing added to it, the rectifier behind the sum matters to a projection only.
+    return nn.Sequential(shortcut, nn.ReLU()) if isinstance(shortcut, nn.Sequential) else shortcut
 
 
 class _PaddedShortcut(nn.Module):

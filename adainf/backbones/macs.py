@@ -64,9 +64,7 @@ def _part_macs(backbone: Backbone, resolution: int) -> PartMacs:
     hidden = torch.empty(1, 3, resolution, resolution, device="meta")
     stem, hidden = _counted(backbone.stem, hidden)
     blocks, shortcuts = [], []
-    for block, shortcut, may_skip in zip(
-        backbone.blocks, backbone.shortcuts, backbone.droppable, strict=True
-    ):
+    for block, shortcut, may_skip in zip(backbone.blocks, backbone.shortcuts, backbone.droppable, strict=True):
         around = _counted(shortcut, hidden)[0] if may_skip else 0
         through, hidden = _counted(block, hidden)
         blocks.append(through)

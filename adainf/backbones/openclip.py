@@ -47,9 +47,7 @@ def build(name: str, options: Options) -> Backbone:
         tower_head = _AttentionPool(visual.attnpool)
         step = 32
     else:
-        raise InvalidInputError(
-            f"backbone 'openclip/{name}': its image tower is neither a plain ViT nor a ResNet"
-        )
+        raise InvalidInputError(f"backbone 'openclip/{name}': its image tower is neither a plain ViT nor a ResNet")
     config = open_clip.get_model_preprocess_cfg(model)
     size = config["size"]
     return Backbone(
@@ -101,6 +99,9 @@ def _embed(model: Any, tokenizer: Any, labels: Sequence[str]) -> Tensor:
 
 class ZeroShotHead(nn.Module):
     """The tower's pooling, then cosine similarity to each label's text, scaled as in CLIP's loss."""
+
+    texts: Tensor
+    bias: Tensor
 
     def __init__(self, tower_head: nn.Module, model: Any, texts: Tensor) -> None:
         """texts: normalised embeddings (labels, width)."""

@@ -49,14 +49,10 @@ class Options:
 
     def preprocessing(self, size: int, mean: Triple, std: Triple, crop_fraction: float) -> Preprocessing:
         """The given defaults of the weights, with the user's overrides."""
-        return Preprocessing(
-            self.size or size, tuple(self.mean or mean), tuple(self.std or std), crop_fraction
-        )
+        return Preprocessing(self.size or size, self.mean or mean, self.std or std, crop_fraction)
 
 
 def unknown_name(family: str, name: str, known: Iterable[str]) -> InvalidInputError:
     """The error for a name that the family has not, with the nearest ones it has."""
     nearest = ", ".join(difflib.get_close_matches(name, list(known), n=3, cutoff=0.3))
-    return InvalidInputError(
-        f"backbone '{family}/{name}': unknown; the nearest names are {nearest or 'none'}"
-    )
+    return InvalidInputError(f"backbone '{family}/{name}': unknown; the nearest names are {nearest or 'none'}")

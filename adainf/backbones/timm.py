@@ -99,8 +99,7 @@ def _from_efficientnet_pytorch(state: dict[str, Tensor], model: nn.Module) -> di
     """The tensors under timm's names: the package efficientnet_pytorch has the same ones in the same order."""
     names = list(model.state_dict())
     agree = len(names) == len(state) and all(
-        theirs.rpartition(".")[2] == ours.rpartition(".")[2]
-        for theirs, ours in zip(state, names, strict=True)
+        theirs.rpartition(".")[2] == ours.rpartition(".")[2] for theirs, ours in zip(state, names, strict=True)
     )
     return dict(zip(names, state.values(), strict=True)) if agree else state
 
@@ -110,11 +109,7 @@ def _classes(count: int, labels: tuple[str, ...]) -> Classes:
         raise InvalidInputError(f"labels: {len(labels)} given, but the weights' head has {count} classes")
     if labels:
         return Classes(labels)
-    return (
-        imagenet_classes()
-        if count == _IMAGENET_CLASSES
-        else Classes(tuple(f"class {i}" for i in range(count)))
-    )
+    return imagenet_classes() if count == _IMAGENET_CLASSES else Classes(tuple(f"class {i}" for i in range(count)))
 
 
 def imagenet_classes() -> Classes:
@@ -166,17 +161,15 @@ class _ViTHead(nn.Module):
         self.pooling = model.global_pool
         self.prefix_tokens = model.num_prefix_tokens
         if self.pooling not in ("token", "avg"):
-            raise InvalidInputError(
-                f"backbone: pools by {self.pooling!r}; only 'token' and 'avg' are supported"
-            )
+            raise InvalidInputError(f"backbone: pools by {self.pooling!r}; only 'token' and 'avg' are supported")
 
     def forward(self, hidden: Tensor) -> Tensor:
         hidden = self.norm(hidden)
         if self.distilled_classifier is not None:
-            scores: Tensor = (self.classifier(hidden[:, 0]) + self.distilled_classifier(hidden[:, 1])) / 2
-            return scores
+            of_both: Tensor = self.classifier(hidden[:, 0]) + self.distilled_classifier(hidden[:, 1])
+            return of_both / 2
         pooled = hidden[:, 0] if self.pooling == "token" else hidden[:, self.prefix_tokens :].mean(dim=1)
-        scores = self.classifier(self.feature_norm(pooled))
+        scores: Tensor = self.classifier(self.feature_norm(pooled))
         return scores
 
 

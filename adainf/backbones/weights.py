@@ -41,11 +41,7 @@ def read(path: Path) -> dict[str, Tensor]:
     for key in _NESTED_UNDER:
         if isinstance(loaded, Mapping) and isinstance(loaded.get(key), Mapping):
             loaded = loaded[key]
-    if (
-        not isinstance(loaded, Mapping)
-        or not loaded
-        or not all(isinstance(v, Tensor) for v in loaded.values())
-    ):
+    if not isinstance(loaded, Mapping) or not loaded or not all(isinstance(v, Tensor) for v in loaded.values()):
         raise InvalidInputError(f"weights {path}: holds no state dict (names with tensors)")
     return {str(key).removeprefix("module."): value for key, value in loaded.items()}
 

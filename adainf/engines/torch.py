@@ -42,7 +42,7 @@ class TorchEngine:
         self.preprocessing = backbone.preprocessing
         self.class_names = backbone.classes.names
         self._dtype = torch.float16 if self._on_gpu else torch.float32
-        self.backbone = backbone.to(self._device, self._dtype, memory_format=torch.channels_last)
+        self.backbone = backbone.to(self._device, self._dtype).to(memory_format=torch.channels_last)
         statistics = torch.tensor([self.preprocessing.mean, self.preprocessing.std], device=self._device)
         self._mean, self._deviation = statistics.view(2, 1, 3, 1, 1)
 
@@ -54,15 +54,14 @@ class TorchEngine:
                 memory_format=torch.channels_last
             )
         square = picture[crop_box(picture.shape[0], picture.shape[1], self.preprocessing.crop_fraction)]
-        uploaded = (
-            torch.from_numpy(np.ascontiguousarray(square)).pin_memory().to(self._device, non_blocking=True)
-        )
+        uploaded = torch.from_numpy(np.ascontiguousarray(square)).pin_memory().to(self._device, non_blocking=True)
         rgb = uploaded.permute(2, 0, 1).flip(0)[None].float() / 255
         resized = functional.interpolate(
             rgb, (resolution, resolution), mode="bicubic", align_corners=False, antialias=True
         )
         normalised = (resized.clamp(0, 1) - self._mean) / self._deviation
-        return normalised.to(self._dtype, memory_format=torch.channels_last)
+        prepared: Tensor = normalised.to(self._dtype)
+        return prepared.contiguous(memory_format=torch.channels_last)
 
     @torch.inference_mode()
     def run(self, inputs: Sequence[Tensor], branches: Sequence[Branch]) -> NDArray[np.float32]:
@@ -72,9 +71,7 @@ class TorchEngine:
             together[branch.resolution].append(position)
         scores = torch.empty(len(inputs), len(self.class_names))
         for positions in together.values():
-            images = (
-                inputs[positions[0]] if len(positions) == 1 else torch.cat([inputs[p] for p in positions])
-            )
+            images = inputs[positions[0]] if len(positions) == 1 else torch.cat([inputs[p] for p in positions])
             keeps = [branches[position].keep for position in positions]
             scores[positions] = self.backbone.forward_each(images, keeps).float().cpu()
         return scores.numpy()
@@ -85,9 +82,5 @@ def _processor_name() -> str:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         lines = []
-    names = [
-        line.partition(":")[2].strip()
-        for line in lines
-        if line.startswith(("model name", "Model", "Hardware"))
-    ]
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith(("model name", "Model", "Hardware"))]
     return names[0] if names else platform.machine()
