@@ -1,0 +1,1 @@
+"""adainfd: the daemon that recognises what cameras see within a compute budget."""

@@ -1,0 +1,1 @@
+"""Cameras: a process each, which keeps only the newest frames."""

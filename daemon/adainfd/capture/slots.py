@@ -1,0 +1,60 @@
+"""Frames in shared memory: a ring of slots in which the writer never waits for the reader."""
+
+from multiprocessing.shared_memory import SharedMemory
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["FrameSlots"]
+
+_SLOTS = 4
+_STAMP_BYTES = 8
+_BEING_WRITTEN = 0
+
+
+class FrameSlots:
+    """A ring of pictures of one shape. Frame n lies in slot n mod 4 until frame n + 4 overwrites it.
+
+    There is no lock, so that a process that dies leaves none held: each slot carries the number of its frame,
+    0 while it is written, and a reader checks after reading that the number is still the one it came for.
+    """
+
+    def __init__(self, shape: tuple[int, int, int], name: str | None = None) -> None:
+        """shape: height, width, channels. name: of existing slots to attach to; None makes new ones."""
+        self.shape = shape
+        size = int(np.prod(shape))
+        self._memory = SharedMemory(name, create=name is None, size=_SLOTS * (_STAMP_BYTES + size))
+        self._stamps: NDArray[np.uint64] = np.ndarray(_SLOTS, np.uint64, self._memory.buf)
+        self._pictures: NDArray[np.uint8] = np.ndarray(
+            (_SLOTS, *shape), np.uint8, self._memory.buf, offset=_SLOTS * _STAMP_BYTES
+        )
+
+    @property
+    def name(self) -> str:
+        """The name another process attaches by."""
+        return self._memory.name
+
+    def write(self, number: int, picture: NDArray[np.uint8]) -> None:
+        """Put frame `number` (from 1) into its slot."""
+        slot = number % _SLOTS
+        self._stamps[slot] = _BEING_WRITTEN
+        self._pictures[slot] = picture
+        self._stamps[slot] = number
+
+    def view(self, number: int) -> NDArray[np.uint8]:
+        """Frame `number` where it lies; ask `holds` after using it."""
+        picture: NDArray[np.uint8] = self._pictures[number % _SLOTS]
+        return picture
+
+    def holds(self, number: int) -> bool:
+        """Whether frame `number` is still whole in its slot."""
+        return bool(self._stamps[number % _SLOTS] == number)
+
+    def unlink(self) -> None:
+        """Free the memory as soon as nobody is attached any more, however the processes end."""
+        self._memory.unlink()
+
+    def close(self) -> None:
+        """Detach."""
+        del self._stamps, self._pictures
+        self._memory.close()

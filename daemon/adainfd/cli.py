@@ -1,0 +1,89 @@
+"""The command `adainfd`."""
+
+import sys
+from pathlib import Path
+
+import click
+
+from adainf import command
+
+__all__ = ["main"]
+
+_DEFAULT_ENDPOINT = "tcp://127.0.0.1:5600"
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="adainf")
+def adainfd() -> None:
+    """Recognise what cameras see, within a compute budget that follows the box and the scene."""
+
+
+@adainfd.command()
+@click.option("--config", type=click.Path(path_type=Path), help="Configuration file (TOML).")
+@click.option("--source", "sources", multiple=True, metavar="ADDRESS", help="A video file, camera index or stream.")
+@click.option("--loop", is_flag=True, help="Play video files again and again.")
+@click.option("--bind", "bind", multiple=True, metavar="ENDPOINT", help=f"Publish here [{_DEFAULT_ENDPOINT}].")
+@click.option("--policy", metavar="NAME|FILE", help="How signals become budgets [balanced].")
+@click.option("--profile", metavar="NAME|FILE", help="What calibration learned of the backbone.")
+@click.option("--seconds", type=click.FloatRange(min=0, min_open=True), help="Stop after this time.")
+def run(
+    config: Path | None,
+    sources: tuple[str, ...],
+    loop: bool,
+    bind: tuple[str, ...],
+    policy: str | None,
+    profile: str | None,
+    seconds: float | None,
+) -> None:
+    """Run the daemon.
+
+    Options on the command line go before what the configuration file says; --source replaces its cameras.
+    """
+    from adainf.allocator import restart_with_tuned_allocator
+
+    restart_with_tuned_allocator()
+    from adainfd import daemon, logs
+    from adainfd.settings import from_command_line
+
+    configuration = from_command_line(config, sources, loop=loop, bind=bind, policy=policy, profile=profile)
+    daemon.run(configuration, seconds, logs.configure())
+
+
+@adainfd.command()
+@click.option("--connect", default=_DEFAULT_ENDPOINT, show_default=True, metavar="ENDPOINT", help="Where to listen.")
+@click.option("--json", "as_json", is_flag=True, help="Print whole messages, a line each.")
+@click.option("--count", type=click.IntRange(min=1), help="End after so many results.")
+def tail(connect: str, as_json: bool, count: int | None) -> None:
+    """Show the results of a running daemon as they come."""
+    from adainfd.tail import show
+
+    show(connect, as_json=as_json, count=count)
+
+
+@adainfd.command("check-config")
+@click.argument("file", type=click.Path(path_type=Path))
+def check_config(file: Path) -> None:
+    """Check a configuration file with its policy and profile, and start nothing."""
+    from adainfd.settings import check
+
+    click.echo(f"{file}: good; {check(file)}")
+
+
+@adainfd.command()
+@click.argument("video", required=False)
+@click.option("--seconds", type=click.FloatRange(min=5), default=20.0, show_default=True, help="How long to show it.")
+def demo(video: str | None, seconds: float) -> None:
+    """Show the daemon at work on VIDEO, or on a clip that comes with the extra `demo`."""
+    from adainfd.demo import show
+
+    status = show(video, seconds)
+    if status:
+        sys.exit(status)
+
+
+def main() -> None:
+    """The console script."""
+    try:
+        command.run(adainfd, "adainfd")
+    except KeyboardInterrupt:
+        sys.exit(0)

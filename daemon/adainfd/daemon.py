@@ -1,0 +1,230 @@
+"""The daemon: starts all parts, runs the loop that joins them, and ends them cleanly."""
+
+import contextlib
+import os
+import time
+from collections.abc import Iterator, Sequence
+from multiprocessing.connection import wait
+
+import msgspec
+
+from adainf.errors import InvalidInputError, UnavailableError
+from adainfd.capture.camera import Camera
+from adainfd.capture.source import Kind, Source
+from adainfd.config import Configuration
+from adainfd.control import Policy
+from adainfd.logs import Logger
+from adainfd.pipeline import Pipeline, Stream
+from adainfd.recogniser import LabelColumns, Recogniser, load_recogniser, read_profile
+from adainfd.sensors import Sensors
+from adainfd.stopping import StoppedEarly, StopRequest
+from adainfd.wire import messages
+from adainfd.wire.publisher import Publisher
+
+__all__ = ["run"]
+
+_HEARTBEAT_SECONDS = 1.0
+_OPEN_WITHIN_SECONDS = 15.0
+
+
+def run(configuration: Configuration, seconds: float | None, log: Logger) -> None:
+    """Run until every camera has ended, `seconds` have passed since the first frame could come, or a signal.
+
+    Raises InvalidInputError or UnavailableError, with nothing left running, where it cannot start or every camera
+    has failed.
+    """
+    with StopRequest() as stop, contextlib.suppress(StoppedEarly), contextlib.ExitStack() as parts:
+        policy = Policy.read(configuration.model.policy)
+        profile = read_profile(configuration.model)
+        publisher = Publisher(configuration.publish.bind)
+        parts.callback(publisher.close)
+        voice = _Voice(publisher, configuration.publish.host)
+        parts.callback(voice.status, "stopped")
+        voice.status("started")
+        cameras = [parts.enter_context(_started(section)) for section in _cameras(configuration)]
+        _await_open(cameras)
+        recogniser = load_recogniser(configuration, profile, log)
+        sensors = Sensors(lambda: _own_processes(cameras), lambda name, why: log.info("unknown", signal=name, why=why))
+        parts.callback(sensors.stop)
+        pipeline = Pipeline(
+            recogniser,
+            policy,
+            publisher,
+            lambda: sensors.latest,
+            host=configuration.publish.host,
+            top=configuration.publish.top,
+        )
+        labels = {section.name: section.labels for section in configuration.camera}
+        streams = [
+            Stream(camera, LabelColumns.of(labels[camera.name], recogniser.engine.class_names, camera.name))
+            for camera in cameras
+        ]
+        sensors.start()
+        stop.defer()
+        voice.status("ready", model=_model(recogniser))
+        log.info("ready", endpoints=publisher.endpoints, **msgspec.to_builtins(_model(recogniser)))
+        _Loop(streams, pipeline, publisher, voice, stop, log).run(seconds)
+
+
+class _Voice:
+    """Says in status messages what state the daemon and its cameras are in."""
+
+    def __init__(self, publisher: Publisher, host: str) -> None:
+        self._publisher = publisher
+        self._host = host
+        self._model: messages.Model | None = None
+
+    def status(self, state: str, *, model: messages.Model | None = None) -> None:
+        self._model = model or self._model
+        self._publisher.send(
+            f"status/{self._host}",
+            lambda sequence: messages.Status(
+                host=self._host,
+                sequence=sequence,
+                state=state,  # type: ignore[arg-type]
+                published_at=time.time(),
+                model=self._model,
+            ),
+        )
+
+    def camera(self, camera: Camera, state: str, detail: str | None = None) -> None:
+        counts = camera.counts
+        self._publisher.send(
+            f"status/{self._host}/{camera.name}",
+            lambda sequence: messages.Status(
+                host=self._host,
+                camera=camera.name,
+                sequence=sequence,
+                state=state,  # type: ignore[arg-type]
+                published_at=time.time(),
+                detail=detail,
+                captured=counts.captured,
+                published=counts.published,
+                dropped=messages.Dropped(counts.newer_frame, counts.too_old),
+            ),
+        )
+
+
+class _Loop:
+    """Takes what the cameras bring, answers it, and keeps the heart beating."""
+
+    def __init__(
+        self,
+        streams: Sequence[Stream],
+        pipeline: Pipeline,
+        publisher: Publisher,
+        voice: _Voice,
+        stop: StopRequest,
+        log: Logger,
+    ) -> None:
+        self._streams = streams
+        self._pipeline = pipeline
+        self._publisher = publisher
+        self._voice = voice
+        self._stop = stop
+        self._log = log
+        self._running = list(streams)
+        self._broken: set[str] = set()
+
+    def run(self, seconds: float | None) -> None:
+        now = time.monotonic()
+        end = None if seconds is None else now + seconds
+        next_beat = now + _HEARTBEAT_SECONDS
+        for stream in self._streams:
+            stream.camera.play()
+            self._voice.camera(stream.camera, "online")
+            self._log.info("camera_online", camera=stream.camera.name, source=str(stream.camera.source))
+        while self._running and not self._stop.requested and (end is None or now < end):
+            until = next_beat if end is None else min(next_beat, end)
+            self._wait(max(0.0, until - now))
+            self._publisher.greet()
+            self._answer()
+            now = time.monotonic()
+            if now >= next_beat:
+                next_beat = now + _HEARTBEAT_SECONDS
+                self._voice.status("ready")
+        self._say_counts()
+        if all(stream.camera.failure is not None for stream in self._streams):
+            raise UnavailableError("; ".join(f"camera {s.camera.name}: {s.camera.failure}" for s in self._streams))
+
+    def _wait(self, seconds: float) -> None:
+        connections = [stream.camera.connection for stream in self._running]
+        wait([*connections, self._publisher.readable, self._stop.fileno()], seconds)
+
+    def _answer(self) -> None:
+        for stream in self._running:
+            stream.camera.receive()
+        # The frame that has waited longest comes first, so that no camera starves.
+        waiting = [(newest.at, index) for index, s in enumerate(self._running) if (newest := s.camera.newest)]
+        for _, index in sorted(waiting):
+            self._pipeline.answer(self._running[index])
+        for stream in self._running:
+            self._tell_changes(stream.camera)
+        self._running = [stream for stream in self._running if not stream.camera.finished]
+
+    def _tell_changes(self, camera: Camera) -> None:
+        if camera.broke_off is not None and camera.name not in self._broken:
+            self._broken.add(camera.name)
+            self._log.warning("camera_broke_off", camera=camera.name, source=str(camera.source), why=camera.broke_off)
+        if camera.finished:
+            state = "ended" if camera.failure is None else "failed"
+            why = camera.failure or camera.broke_off
+            self._voice.camera(camera, state, why)
+            self._log.info(f"camera_{state}", camera=camera.name, **({"why": why} if why else {}))
+
+    def _say_counts(self) -> None:
+        for stream in self._streams:
+            counts = stream.camera.counts
+            self._log.info(
+                "frames",
+                camera=stream.camera.name,
+                captured=counts.captured,
+                published=counts.published,
+                dropped_newer_frame=counts.newer_frame,
+                dropped_too_old=counts.too_old,
+                unanswered_at_stop=counts.pending,
+            )
+
+
+def _cameras(configuration: Configuration) -> Iterator[Camera]:
+    if not configuration.camera:
+        raise InvalidInputError("camera: none given; name one with --source or in the configuration")
+    for section in configuration.camera:
+        yield Camera(section.name, Source(section.source), section.loop)
+
+
+@contextlib.contextmanager
+def _started(camera: Camera) -> Iterator[Camera]:
+    try:
+        camera.start()
+        yield camera
+    finally:
+        camera.close()
+
+
+def _await_open(cameras: Sequence[Camera]) -> None:
+    end = time.monotonic() + _OPEN_WITHIN_SECONDS
+    for camera in cameras:
+        while not camera.opened and camera.failure is None:
+            if not wait([camera.connection], max(0.0, end - time.monotonic())):
+                raise UnavailableError(f"source {camera.source}: does not open within {_OPEN_WITHIN_SECONDS:.0f} s")
+            camera.receive()
+        if camera.failure is not None:
+            kind = InvalidInputError if camera.source.kind is Kind.FILE else UnavailableError
+            raise kind(camera.failure)
+
+
+def _own_processes(cameras: Sequence[Camera]) -> list[int]:
+    return [os.getpid(), *(camera.process_id for camera in cameras if camera.process_id is not None)]
+
+
+def _model(recogniser: Recogniser) -> messages.Model:
+    space = recogniser.profile.space
+    return messages.Model(
+        backbone=recogniser.profile.backbone,
+        engine=recogniser.engine.name,
+        device=recogniser.engine.device,
+        full_branch=str(space.full),
+        full_macs=space.macs(space.full),
+        full_ms=recogniser.full_ms,
+    )

@@ -1,0 +1,126 @@
+"""From a configuration to what recognises: engine, profile and lookup table, checked against each other."""
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from adainf import shipped
+from adainf.branch import Branch
+from adainf.engines import Engine
+from adainf.errors import AdainfError, InvalidInputError
+from adainf.profile import BranchTime, Profile, Timings, write_atomically
+from adainf.schedulers import LookupTable
+from adainfd.config import Configuration, ModelSection
+from adainfd.logs import Logger
+
+__all__ = ["LabelColumns", "Recogniser", "load_recogniser", "read_profile"]
+
+_MEASURE_SECONDS = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Recogniser:
+    """What recognises. full_ms: median time of the full branch here, None where it was not measured."""
+
+    engine: Engine
+    profile: Profile
+    table: LookupTable
+    full_ms: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class LabelColumns:
+    """The columns of the scores that one camera's labels stand in; None means all of them."""
+
+    names: tuple[str, ...]
+    columns: tuple[int, ...] | None
+
+    @classmethod
+    def of(cls, labels: tuple[str, ...], class_names: tuple[str, ...], camera: str) -> "LabelColumns":
+        """The columns of `labels`; raises InvalidInputError on one that the head has not."""
+        if not labels:
+            return cls(class_names, None)
+        for label in labels:
+            if label not in class_names:
+                raise InvalidInputError(f"camera {camera}: label {label!r} is none of the head's {len(class_names)}")
+        return cls(labels, tuple(class_names.index(label) for label in labels))
+
+
+def read_profile(section: ModelSection) -> Profile:
+    """The configured profile; raises InvalidInputError where it is missing, corrupt or another backbone's."""
+    path = shipped.find("profiles", section.profile, ".json")
+    profile = Profile.read(path)
+    if profile.backbone != section.backbone:
+        raise InvalidInputError(f"profile {path}: is of {profile.backbone}, the model is {section.backbone}")
+    return profile
+
+
+def load_recogniser(configuration: Configuration, profile: Profile, log: Logger) -> Recogniser:
+    """Load the network, see that the profile is its own, and prepare every branch that may be chosen."""
+    from adainf import engines
+    from adainf.backbones import Options, load, weights
+    from adainf.backbones.defaults import default_weights
+
+    section = configuration.model
+    texts = (*section.labels, *(label for camera in configuration.camera for label in camera.labels))
+    open_vocabulary = section.backbone.startswith("openclip/")
+    options = Options(
+        weights=section.weights or default_weights(section.backbone),
+        labels=tuple(dict.fromkeys(texts)) if open_vocabulary else section.labels,
+        size=section.size,
+        mean=section.mean,
+        std=section.std,
+    )
+    backbone = load(section.backbone, options)
+    if backbone.droppable != profile.space.droppable or backbone.native_resolution != profile.native_resolution:
+        raise InvalidInputError(
+            f"profile {section.profile!r}: was made for {profile.native_resolution} pixels and blocks "
+            f"{profile.droppable}, not as this {section.backbone}; run `adainf calibrate`"
+        )
+    if weights.fingerprint(backbone) != profile.weights:
+        log.warning("profile_of_other_weights", profile=section.profile, remedy="run `adainf calibrate`")
+    engine = engines.load(
+        section.engine,
+        backbone,
+        device=section.device,
+        threads=section.threads,
+        warn=lambda text: log.warning("engine", detail=text),
+    )
+    table = LookupTable(profile)
+    branches = [choice.branch for choice in table.frontier]
+    full = profile.space.full
+    engine.warm_up([full, *branches])
+    times = _times(engine, profile, {full, *branches}, log)
+    return Recogniser(engine, profile, table, times[str(full)].p50_ms if str(full) in times else None)
+
+
+def _times(engine: Engine, profile: Profile, branches: set[Branch], log: Logger) -> dict[str, BranchTime]:
+    """Times of these branches here: the profile's, those kept from an earlier start, or measured now and kept."""
+    shipped_times = profile.timings_on(engine.device, engine.name, engine.threads)
+    if shipped_times is not None:
+        return shipped_times.times
+    path = _kept_times(engine, profile)
+    try:
+        kept = Timings.model_validate_json(path.read_bytes()).times
+    except (OSError, ValueError):
+        kept = {}
+    if all(str(branch) in kept for branch in branches):
+        return kept
+    from adainf.evaluation.timing import measure, timings
+
+    log.info("measuring", branches=len(branches), device=engine.device, seconds_at_most=_MEASURE_SECONDS)
+    measured = timings(engine, measure(engine, sorted(branches), seconds_at_most=_MEASURE_SECONDS))
+    try:
+        write_atomically(path, json.dumps(measured.model_dump(mode="json"), indent=1) + "\n")
+    except AdainfError as error:
+        log.warning("timings_not_kept", reason=str(error))
+    return measured.times
+
+
+def _kept_times(engine: Engine, profile: Profile) -> Path:
+    state = os.environ.get("STATE_DIRECTORY") or os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    key = f"{profile.weights} {profile.parts} {engine.device} {engine.name} {engine.threads}"
+    digest = hashlib.sha256(key.encode()).hexdigest()
+    return Path(str(state).partition(":")[0]) / "adainf" / "timings" / f"{digest[:16]}.json"

@@ -1,0 +1,66 @@
+"""What a run is told, by file and by command line, put together and checked."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from adainf.errors import InvalidInputError
+from adainfd.capture.source import Source
+from adainfd.config import CameraSection, Configuration
+from adainfd.control import Policy
+from adainfd.recogniser import read_profile
+from adainfd.tomlfile import explain
+
+__all__ = ["check", "from_command_line"]
+
+
+def from_command_line(
+    file: Path | None,
+    sources: Sequence[str],
+    *,
+    loop: bool,
+    bind: Sequence[str],
+    policy: str | None,
+    profile: str | None,
+) -> Configuration:
+    """The configuration of `adainfd run`; raises InvalidInputError on what is wrong in the file or the arguments."""
+    configuration = Configuration.read(file) if file is not None else Configuration()
+    cameras = _named(sources) if sources else list(configuration.camera)
+    if loop:
+        cameras = [camera.model_copy(update={"loop": True}) for camera in cameras]
+    model = {"policy": policy, "profile": profile}
+    told = {
+        "model": configuration.model.model_copy(update={key: value for key, value in model.items() if value}),
+        "publish": {**configuration.publish.model_dump(), **({"bind": tuple(bind)} if bind else {})},
+        "camera": cameras,
+    }
+    try:
+        return Configuration.model_validate(told)
+    except ValidationError as error:
+        raise InvalidInputError(explain(error, Configuration)) from None
+
+
+def _named(sources: Sequence[str]) -> list[CameraSection]:
+    cameras: list[CameraSection] = []
+    for source in sources:
+        if not source:
+            raise InvalidInputError("--source '': must be a video file, a camera's index or a stream's address")
+        stem = re.sub(r"[^A-Za-z0-9_.-]", "-", Source(source).stem)
+        taken = {camera.name for camera in cameras}
+        number = next(n for n in range(1, len(sources) + 1) if (stem if n == 1 else f"{stem}-{n}") not in taken)
+        cameras.append(CameraSection(name=stem if number == 1 else f"{stem}-{number}", source=source))
+    return cameras
+
+
+def check(file: Path) -> str:
+    """Check a configuration file, its policy and its profile; a summary. Raises InvalidInputError on what is wrong."""
+    configuration = Configuration.read(file)
+    Policy.read(configuration.model.policy)
+    profile = read_profile(configuration.model)
+    cameras = ", ".join(camera.name for camera in configuration.camera) or "none"
+    return (
+        f"{configuration.model.backbone} with {len(profile.branches)} branches, policy {configuration.model.policy}, "
+        f"cameras: {cameras}"
+    )

@@ -1,0 +1,67 @@
+"""TOML files that an owner edits: read, checked against their model, and refused with one clear line."""
+
+import difflib
+import tomllib
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from adainf.errors import InvalidInputError, one_line
+
+__all__ = ["Section", "explain", "read"]
+
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+class Section(BaseModel):
+    """A table of such a file: unknown keys are refused, and nothing changes after it was read."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def read(path: Path, kind: str, model: type[Model]) -> Model:
+    """The file at `path` as `model`; raises InvalidInputError naming file, key, value and what is allowed."""
+    try:
+        loaded = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InvalidInputError(f"{kind} {path}: cannot be read ({error.strerror})") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InvalidInputError(f"{kind} {path}: is not TOML: {one_line(error, 120)}") from None
+    try:
+        return model.model_validate(loaded)
+    except ValidationError as error:
+        raise InvalidInputError(f"{kind} {path}: {explain(error, model)}") from None
+
+
+def explain(error: ValidationError, model: type[BaseModel]) -> str:
+    """The first thing wrong, as `key: value: what is allowed`."""
+    first = error.errors()[0]
+    key = ".".join(str(part) for part in first["loc"])
+    message = one_line(first["msg"].removeprefix("Value error, "))
+    match first["type"]:
+        case "missing":
+            return f"{key}: is missing"
+        case "extra_forbidden":
+            return f"{key}: unknown key; {_known(first['loc'], model)}"
+        case _:
+            return f"{key}: {one_line(repr(first['input']), 80)}: {message[:1].lower()}{message[1:]}"
+
+
+def _known(location: tuple[int | str, ...], model: type[BaseModel]) -> str:
+    section: Any = model
+    for part in location[:-1]:
+        if isinstance(part, str):
+            section = _section_of(section.model_fields[part].annotation)
+    keys = [field.alias or name for name, field in section.model_fields.items()]
+    nearest = difflib.get_close_matches(str(location[-1]), keys, n=1)
+    return f"did you mean {nearest[0]}?" if nearest else f"allowed are {', '.join(keys)}"
+
+
+def _section_of(annotation: Any) -> Any:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next(
+        section for argument in getattr(annotation, "__args__", ()) if (section := _section_of(argument)) is not None
+    )

@@ -1,0 +1,1 @@
+"""What leaves the daemon: messages, their encoding, and the sockets they go out on."""

@@ -1,0 +1,79 @@
+"""Endpoints: checked before libzmq sees them, for it binds a port over 65535 silently and replaces any file."""
+
+import errno
+import re
+import socket
+import stat
+from pathlib import Path
+
+import zmq
+
+from adainf.errors import InvalidInputError
+
+__all__ = ["bind", "check"]
+
+_HIGHEST_PORT = 65535
+_LONGEST_IPC_PATH = 107
+_ALLOWED = "must be tcp://ADDRESS:PORT with a port from 1 to 65535 (or * for any free one), or ipc://PATH"
+
+_REASONS = {
+    errno.EADDRINUSE: "is in use by another program",
+    errno.EADDRNOTAVAIL: "is not an address of this machine",
+    errno.ENODEV: "is not an address or interface of this machine",
+    errno.EACCES: "may not be bound by this user",
+    errno.EPERM: "may not be bound by this user",
+    errno.EINVAL: f"is malformed; {_ALLOWED}",
+}
+
+
+def check(endpoint: str, *, to_bind: bool = True) -> None:
+    """Raise InvalidInputError unless `endpoint` is well formed; to_bind: whether `*` may stand in it."""
+    if endpoint.startswith("ipc://"):
+        path = endpoint.removeprefix("ipc://")
+        if not path or len(path.encode()) > _LONGEST_IPC_PATH:
+            raise InvalidInputError(f"endpoint {endpoint!r}: the path must have 1 to {_LONGEST_IPC_PATH} bytes")
+        return
+    match = re.fullmatch(r"tcp://(?P<host>\*|[A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.%a-z]+\]):(?P<port>\*|[0-9]{1,9})", endpoint)
+    if match is None:
+        raise InvalidInputError(f"endpoint {endpoint!r}: is malformed; {_ALLOWED}")
+    port = match["port"]
+    if "*" in (match["host"], port) and not to_bind:
+        raise InvalidInputError(f"endpoint {endpoint!r}: to connect, name an address and a port")
+    if port != "*" and not 1 <= int(port) <= _HIGHEST_PORT:
+        raise InvalidInputError(f"endpoint {endpoint!r}: port {port} must be from 1 to {_HIGHEST_PORT}")
+
+
+def bind(zmq_socket: zmq.Socket[bytes], endpoint: str) -> str:
+    """Bind and return the endpoint with the port that was taken; raises InvalidInputError saying what hinders."""
+    check(endpoint)
+    if endpoint.startswith("ipc://"):
+        _check_ipc_path(endpoint, Path(endpoint.removeprefix("ipc://")))
+    try:
+        zmq_socket.bind(endpoint)
+    except zmq.ZMQError as error:
+        reason = _REASONS.get(error.errno or 0, f"cannot be bound ({error})")
+        raise InvalidInputError(f"endpoint {endpoint!r}: {reason}") from None
+    return zmq_socket.getsockopt_string(zmq.LAST_ENDPOINT)
+
+
+def _check_ipc_path(endpoint: str, path: Path) -> None:
+    if path.name.startswith("@"):
+        return
+    if not path.parent.is_dir():
+        raise InvalidInputError(f"endpoint {endpoint!r}: the folder {path.parent} does not exist")
+    try:
+        mode = path.lstat().st_mode
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise InvalidInputError(f"endpoint {endpoint!r}: {error.strerror}") from None
+    if not stat.S_ISSOCK(mode):
+        raise InvalidInputError(f"endpoint {endpoint!r}: a file that is no socket is there already")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        try:
+            probe.connect(str(path))
+        except ConnectionRefusedError:
+            return  # left behind by a program that has ended
+        except OSError as error:
+            raise InvalidInputError(f"endpoint {endpoint!r}: {error.strerror}") from None
+    raise InvalidInputError(f"endpoint {endpoint!r}: is in use by another program")

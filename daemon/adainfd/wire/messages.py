@@ -1,0 +1,125 @@
+"""The messages of the daemon. These types are the definition: `docs/schemas/` is written from them.
+
+Unknown values are null, never 0. A field is added freely; renaming or removing one raises the schema's number.
+"""
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+__all__ = ["SCHEMAS", "Budget", "Dropped", "Label", "Message", "Model", "Plan", "Result", "Signals", "Status", "Timing"]
+
+Share = Annotated[float, Meta(ge=0, le=1)]
+Count = Annotated[int, Meta(ge=0)]
+UnixTime = Annotated[float, Meta(description="Unix time, seconds")]
+Milliseconds = Annotated[float, Meta(ge=0, description="milliseconds")]
+Sequence = Annotated[int, Meta(ge=1, description="counts the messages of this topic from 1 without holes")]
+
+
+class Label(msgspec.Struct, frozen=True):
+    """One recognised label, its index among the head's classes and its share of the softmax."""
+
+    label: str
+    index: Count
+    score: Share
+
+
+class Budget(msgspec.Struct, frozen=True):
+    """The largest fraction of the full branch's MACs allowed for this frame, and the rule that set it."""
+
+    fraction: Share
+    limited_by: str
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """What ran: the branch (resolution:blocks), who chose it, its multiply-accumulates and expected accuracy."""
+
+    branch: Annotated[str, Meta(pattern="^[0-9]+:[01]+$")]
+    chosen_by: Literal["lookup", "scheduler", "reuse"]
+    macs: Count
+    macs_fraction: Share
+    expected_accuracy: Share
+
+
+class Signals(msgspec.Struct, frozen=True):
+    """What the budget was made from, shares from 0 to 1."""
+
+    motion: Share | None
+    gpu_utilization: Share | None
+    gpu_foreign: Share | None
+    cpu_pressure: Share | None
+    cpu_foreign: Share | None
+
+
+class Timing(msgspec.Struct, frozen=True):
+    """Where the time went: captured → (wait) → taken → preprocess → forward → published; `total` is all of it."""
+
+    wait: Milliseconds
+    preprocess: Milliseconds
+    forward: Milliseconds
+    total: Milliseconds
+
+
+class Dropped(msgspec.Struct, frozen=True):
+    """Frames of this camera not answered since the start, by cause."""
+
+    newer_frame: Count
+    too_old: Count
+
+
+class Result(msgspec.Struct, frozen=True, kw_only=True):
+    """Topic `result/HOST/CAMERA`: one answered frame."""
+
+    schema: Literal["adainf.result/1"] = "adainf.result/1"
+    host: str
+    camera: str
+    sequence: Sequence
+    frame: Annotated[int, Meta(ge=1, description="counts the camera's captured frames from 1")]
+    captured_at: UnixTime
+    published_at: UnixTime
+    labels: Annotated[list[Label], Meta(min_length=1, description="best first")]
+    budget: Budget
+    plan: Plan
+    signals: Signals
+    timing_ms: Timing
+    dropped: Dropped
+
+
+class Model(msgspec.Struct, frozen=True):
+    """What the daemon runs, and what its full branch costs."""
+
+    backbone: str
+    engine: str
+    device: str
+    full_branch: str
+    full_macs: Count
+    full_ms: Annotated[float, Meta(gt=0, description="median time of the full branch's forward pass")] | None
+
+
+class Status(msgspec.Struct, frozen=True, kw_only=True):
+    """Topics `status/HOST` (the daemon; a heartbeat every second) and `status/HOST/CAMERA` (on each change)."""
+
+    schema: Literal["adainf.status/1"] = "adainf.status/1"
+    host: str
+    camera: str | None = None
+    sequence: Sequence
+    state: Literal["started", "ready", "stopped", "connecting", "online", "ended", "failed"]
+    published_at: UnixTime
+    repeated: Annotated[bool, Meta(description="sent again for a late subscriber, with the sequence it had")] = False
+    detail: str | None = None
+    model: Model | None = None
+    captured: Count | None = None
+    published: Count | None = None
+    dropped: Dropped | None = None
+
+
+Message = Result | Status
+
+SCHEMAS: dict[str, type[Result] | type[Status]] = {"result": Result, "status": Status}
+
+
+def json_schema(kind: str) -> dict[str, Any]:
+    """The JSON Schema of one kind of message."""
+    schema = msgspec.json.schema(SCHEMAS[kind])
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
