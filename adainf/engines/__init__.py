@@ -1,5 +1,71 @@
-"""Engines: what runs a frame along a branch. `torch` is the reference."""
+"""Engines: what runs a frame along a branch. `torch` is the reference and the GPU's, `onnx` is faster on a CPU."""
+
+from collections.abc import Callable
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
 
 from adainf.engines.base import Engine
+from adainf.errors import InvalidInputError, UnavailableError
 
-__all__ = ["Engine"]
+if TYPE_CHECKING:
+    from adainf.backbones import Backbone
+
+__all__ = ["ENGINES", "Engine", "load"]
+
+ENGINES = ("onnx", "torch")
+
+
+def load(
+    name: str | None,
+    backbone: "Backbone",
+    *,
+    device: str | None = None,
+    threads: int | None = None,
+    warn: Callable[[str], None] = lambda _: None,
+) -> Engine:
+    """The engine `name` for `backbone`; None takes torch on a GPU, else onnx where it can be had, else torch.
+
+    device: `cpu`, `cuda`, `cuda:1`…; None takes a GPU where there is one. warn: told where the choice fell on the
+    slower engine, and why.
+    Raises InvalidInputError on an unknown name or a device the engine has not, UnavailableError where an engine or
+    device that was asked for is missing, UnsupportedExportError where onnx was asked for and the backbone cannot be
+    exported.
+    """
+    if name not in (None, *ENGINES):
+        raise InvalidInputError(f"engine {name!r}: must be one of {', '.join(ENGINES)}")
+    if name == "onnx" and device not in (None, "cpu"):
+        raise InvalidInputError(f"device {device!r}: the onnx engine runs on 'cpu' only")
+    if name == "onnx" or (name is None and not _wants_gpu(device)):
+        try:
+            return _load_onnx(backbone, threads, warn)
+        except _refusals() as error:
+            if name == "onnx":
+                raise
+            warn(f"engine: torch instead of the faster onnx; {error}")
+            device = "cpu"
+    from adainf.engines.torch import TorchEngine
+
+    return TorchEngine(backbone, device, threads)
+
+
+def _wants_gpu(device: str | None) -> bool:
+    import torch
+
+    return torch.cuda.is_available() if device is None else device != "cpu"
+
+
+def _refusals() -> tuple[type[Exception], ...]:
+    from adainf.engines.exports import UnsupportedExportError
+
+    return UnavailableError, UnsupportedExportError
+
+
+def _load_onnx(backbone: "Backbone", threads: int | None, warn: Callable[[str], None]) -> Engine:
+    missing = [package for package in ("onnx", "onnxruntime") if find_spec(package) is None]
+    if missing:
+        raise UnavailableError(f"not installed: {', '.join(missing)}")
+    from adainf.engines.onnx import OnnxEngine
+
+    engine = OnnxEngine(backbone, threads=threads, warn=warn)
+    engine.warm_up([backbone.full])
+    return engine

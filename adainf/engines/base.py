@@ -1,6 +1,6 @@
 """What runs a frame along a branch."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -20,6 +20,10 @@ class Engine(Protocol):
     threads: int
     preprocessing: Preprocessing
     class_names: tuple[str, ...]
+
+    def warm_up(self, branches: Iterable[Branch]) -> None:
+        """Make each branch ready, so that its first frame takes no longer than the next."""
+        ...
 
     def prepare(self, picture: NDArray[np.uint8], resolution: int) -> Any:
         """A BGR picture (height, width, 3) as this engine's input at `resolution`."""

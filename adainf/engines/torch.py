@@ -1,10 +1,7 @@
 """The reference engine: the backbone's own modules under PyTorch, on an NVIDIA GPU where there is one."""
 
-import os
-import platform
 from collections import defaultdict
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import torch
@@ -14,14 +11,11 @@ from torch.nn import functional
 
 from adainf.backbones import Backbone
 from adainf.branch import Branch
+from adainf.engines.processor import processor_name, usable_processors
+from adainf.errors import InvalidInputError, UnavailableError
 from adainf.preprocessing import crop_box, prepare
 
-__all__ = ["TorchEngine", "usable_processors"]
-
-
-def usable_processors() -> int:
-    """Processors this process may run on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+__all__ = ["TorchEngine"]
 
 
 class TorchEngine:
@@ -32,19 +26,26 @@ class TorchEngine:
     def __init__(self, backbone: Backbone, device: str | None = None, threads: int | None = None) -> None:
         """device: `cpu`, `cuda`, `cuda:1`…; None takes a GPU where there is one. threads: None takes every processor.
 
-        The number of threads is a setting of the whole process.
+        The number of threads is a setting of the whole process. Raises InvalidInputError on another device's name,
+        UnavailableError where the device is missing.
         """
-        self._device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self._device = _device(device)
         self._on_gpu = self._device.type == "cuda"
         self.threads = threads or usable_processors()
         torch.set_num_threads(self.threads)
-        self.device = torch.cuda.get_device_name(self._device) if self._on_gpu else _processor_name()
+        self.device = torch.cuda.get_device_name(self._device) if self._on_gpu else processor_name()
         self.preprocessing = backbone.preprocessing
         self.class_names = backbone.classes.names
         self._dtype = torch.float16 if self._on_gpu else torch.float32
         self.backbone = backbone.to(self._device, self._dtype).to(memory_format=torch.channels_last)
         statistics = torch.tensor([self.preprocessing.mean, self.preprocessing.std], device=self._device)
         self._mean, self._deviation = statistics.view(2, 1, 3, 1, 1)
+
+    def warm_up(self, branches: Iterable[Branch]) -> None:
+        """Run each branch once: kernels are chosen and memory is taken at the first run."""
+        for branch in branches:
+            shape = (1, 3, branch.resolution, branch.resolution)
+            self.run([torch.zeros(shape, dtype=self._dtype, device=self._device)], [branch])
 
     @torch.inference_mode()
     def prepare(self, picture: NDArray[np.uint8], resolution: int) -> Tensor:
@@ -77,10 +78,12 @@ class TorchEngine:
         return scores.numpy()
 
 
-def _processor_name() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        lines = []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith(("model name", "Model", "Hardware"))]
-    return names[0] if names else platform.machine()
+def _device(name: str | None) -> torch.device:
+    if name is None:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    kind, colon, index = name.partition(":")
+    if kind not in ("cpu", "cuda") or (colon and not (kind == "cuda" and index.isdecimal())):
+        raise InvalidInputError(f"device {name!r}: must be 'cpu', 'cuda' or 'cuda:NUMBER'")
+    if kind == "cuda" and int(index or 0) >= torch.cuda.device_count():
+        raise UnavailableError(f"device {name!r}: PyTorch sees {torch.cuda.device_count()} GPUs")
+    return torch.device(name)

@@ -1,0 +1,87 @@
+"""The engine for the CPU: each branch as a whole in a session of ONNX Runtime."""
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from adainf.backbones import Backbone
+from adainf.branch import Branch
+from adainf.engines.exports import ExportCache, cache_folder
+from adainf.engines.processor import processor_name, usable_processors
+from adainf.preprocessing import prepare
+
+__all__ = ["OnnxEngine"]
+
+
+class OnnxEngine:
+    """Runs a backbone in float32 on the CPU, a session for each branch that is used.
+
+    PyTorch's own kernels repack a convolution's weights at every call, which costs as much as the convolution where a
+    branch is small; a session packs them once, folds batch norm and fuses across blocks.
+    """
+
+    name = "onnx"
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        *,
+        threads: int | None = None,
+        cache: Path | None = None,
+        sessions: int = 32,
+        warn: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        """threads: None takes every usable processor. cache: the folder of the exports, None takes the user's.
+
+        sessions: how many are held at once, each with its own copy of the weights; the one not used for longest goes.
+        warn: told once where the cache cannot be written.
+        """
+        self.device = processor_name()
+        self.threads = threads or usable_processors()
+        self.preprocessing = backbone.preprocessing
+        self.class_names = backbone.classes.names
+        self._exports = ExportCache(cache or cache_folder(), backbone, onnxruntime.__version__, warn)
+        self._most_sessions = sessions
+        self._sessions: OrderedDict[Branch, onnxruntime.InferenceSession] = OrderedDict()
+
+    def warm_up(self, branches: Iterable[Branch]) -> None:
+        """Export, load and run each branch once, so that none of it happens on a frame's way.
+
+        Raises UnsupportedExportError where the backbone cannot be exported.
+        """
+        for branch in branches:
+            self.run([np.zeros((1, 3, branch.resolution, branch.resolution), np.float32)], [branch])
+
+    def prepare(self, picture: NDArray[np.uint8], resolution: int) -> NDArray[np.float32]:
+        """The input (1, 3, resolution, resolution) of a BGR picture (height, width, 3)."""
+        return prepare(picture, resolution, self.preprocessing)[None]
+
+    def run(self, inputs: Sequence[NDArray[np.float32]], branches: Sequence[Branch]) -> NDArray[np.float32]:
+        """Scores before softmax (pictures, classes), each picture along its own branch, one after the other.
+
+        A branch met for the first time is exported now: seconds, unless `warm_up` has seen it.
+        """
+        scores = np.empty((len(inputs), len(self.class_names)), np.float32)
+        for position, (images, branch) in enumerate(zip(inputs, branches, strict=True)):
+            (scores[position : position + 1],) = self._session(branch).run(None, {"images": images})
+        return scores
+
+    def _session(self, branch: Branch) -> onnxruntime.InferenceSession:
+        if branch not in self._sessions:
+            self._sessions[branch] = self._load(self._exports.model(branch))
+            while len(self._sessions) > self._most_sessions:
+                self._sessions.popitem(last=False)
+        self._sessions.move_to_end(branch)
+        return self._sessions[branch]
+
+    def _load(self, model: bytes) -> onnxruntime.InferenceSession:
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = self.threads
+        # A session's idle threads spin by default: with a session a branch, and others on the box, they would fight.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options.log_severity_level = 3
+        return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
