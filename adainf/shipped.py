@@ -19,7 +19,7 @@ def find(kind: str, name: str, suffix: str) -> Path:
 
     Raises InvalidInputError where there is none, with the names that are shipped.
     """
-    if "/" in name or name.endswith(suffix):
+    if "/" in name or Path(name).suffix:
         path = Path(name)
         if not path.is_file():
             raise InvalidInputError(f"{name}: no such file")

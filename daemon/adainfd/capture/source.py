@@ -1,6 +1,5 @@
 """What a camera reads from: a video file, a device of this box or a stream, opened by OpenCV."""
 
-import os
 import re
 from dataclasses import dataclass
 from enum import StrEnum
@@ -117,9 +116,6 @@ _CANNOT_OPEN = {
 
 
 def _open(source: Source) -> Any:
-    # FFmpeg's own messages would stand beside our one line; they are read when OpenCV is first imported.
-    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
-    os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
     import cv2
 
     cv2.setNumThreads(1)

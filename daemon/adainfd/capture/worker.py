@@ -1,5 +1,6 @@
 """A camera's process: reads its source, measures motion, keeps the newest frames in shared memory."""
 
+import os
 import signal
 import time
 from dataclasses import dataclass
@@ -58,6 +59,9 @@ def work(source: Source, loop: bool, daemon: Connection) -> None:
     """Run a camera until its source ends or the daemon lets go of the connection."""
     # The daemon decides when to end: a Ctrl-C at the terminal reaches every process of the group.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # OpenCV and FFmpeg, told before they are imported: their messages would stand beside our one line.
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     try:
         _Camera(source, loop, daemon).run()
     except SourceError as error:
