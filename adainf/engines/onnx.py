@@ -1,11 +1,11 @@
 """The engine for the CPU: each branch as a whole in a session of ONNX Runtime."""
 
+import os
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
 from adainf.backbones import Backbone
@@ -13,6 +13,10 @@ from adainf.branch import Branch
 from adainf.engines.exports import ExportCache, cache_folder
 from adainf.engines.processor import processor_name, usable_processors
 from adainf.preprocessing import prepare
+
+# Read once at import: at least 1.32 otherwise writes a device id below ~/.cache and reports to its maker.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+import onnxruntime  # noqa: E402
 
 __all__ = ["OnnxEngine"]
 
