@@ -143,6 +143,9 @@ class _Loop:
             if now >= next_beat:
                 next_beat = now + _HEARTBEAT_SECONDS
                 self._voice.status("ready")
+        for stream in self._running:
+            stream.camera.receive()
+            self._voice.camera(stream.camera, "stopped")
         self._say_counts()
         if all(stream.camera.failure is not None for stream in self._streams):
             raise UnavailableError("; ".join(f"camera {s.camera.name}: {s.camera.failure}" for s in self._streams))

@@ -32,6 +32,7 @@ _LOAD_SECONDS = 5.0
 _START_WITHIN_SECONDS = 180.0
 _STOP_WITHIN_SECONDS = 10.0
 _LINE_EVERY_SECONDS = 0.5
+_LAST_WORDS_SECONDS = 0.3
 _HISTORY = 60
 _BARS = " ▁▂▃▄▅▆▇█"
 
@@ -171,6 +172,8 @@ def _watch(
             elif view.last is not None and now >= next_line:
                 next_line = now + _LINE_EVERY_SECONDS
                 console.print(line(view.last), highlight=False, soft_wrap=True)
+    while (message := messages.receive(_LAST_WORDS_SECONDS)) is not None:
+        view.take_in(message)
 
 
 def _picture(view: _View) -> RenderableType:

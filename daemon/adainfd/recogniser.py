@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from adainf import shipped
@@ -108,10 +109,16 @@ def _times(engine: Engine, profile: Profile, branches: set[Branch], log: Logger)
         kept = {}
     if all(str(branch) in kept for branch in branches):
         return kept
-    from adainf.evaluation.timing import measure, timings
+    from adainf.evaluation.timing import measure
 
     log.info("measuring", branches=len(branches), device=engine.device, seconds_at_most=_MEASURE_SECONDS)
-    measured = timings(engine, measure(engine, sorted(branches), seconds_at_most=_MEASURE_SECONDS))
+    measured = Timings(
+        device=engine.device,
+        engine=engine.name,
+        threads=engine.threads,
+        measured=datetime.now(UTC).isoformat(timespec="seconds"),
+        times={str(branch): time for branch, time in measure(engine, sorted(branches), _MEASURE_SECONDS).items()},
+    )
     try:
         write_atomically(path, json.dumps(measured.model_dump(mode="json"), indent=1) + "\n")
     except AdainfError as error:

@@ -98,13 +98,16 @@ class Model(msgspec.Struct, frozen=True):
 
 
 class Status(msgspec.Struct, frozen=True, kw_only=True):
-    """Topics `status/HOST` (the daemon; a heartbeat every second) and `status/HOST/CAMERA` (on each change)."""
+    """Topics `status/HOST` (the daemon; a heartbeat every second) and `status/HOST/CAMERA` (on each change).
+
+    A camera's status counts its frames: captured = published + dropped + what waited at that moment.
+    """
 
     schema: Literal["adainf.status/1"] = "adainf.status/1"
     host: str
     camera: str | None = None
     sequence: Sequence
-    state: Literal["started", "ready", "stopped", "connecting", "online", "ended", "failed"]
+    state: Literal["started", "ready", "stopped", "online", "ended", "failed"]
     published_at: UnixTime
     repeated: Annotated[bool, Meta(description="sent again for a late subscriber, with the sequence it had")] = False
     detail: str | None = None
