@@ -16,7 +16,7 @@ from adainf.preprocessing import prepare
 
 # Read once at import: at least 1.32 otherwise writes a device id below ~/.cache and reports to its maker.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
-import onnxruntime  # noqa: E402
+import onnxruntime
 
 __all__ = ["OnnxEngine"]
 
