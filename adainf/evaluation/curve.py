@@ -1,0 +1,56 @@
+"""How a profile's promises hold on pictures: the lookup table's branch at each ceiling, and how often it is right."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from adainf.branch import Branch
+from adainf.evaluation.progress import progress
+from adainf.evaluation.subject import Subject, check_describes
+from adainf.profile import Profile
+from adainf.schedulers import Choice, LookupTable
+
+__all__ = ["Point", "evaluate"]
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """What a ceiling on the MACs brings.
+
+    ceiling: a fraction of the full branch's MACs. choice: None where no branch fits. top1: share of right answers,
+    against labels, or the full branch's answers without. relative: `top1` over the full branch's.
+    """
+
+    ceiling: float
+    choice: Choice | None
+    top1: float | None
+    relative: float | None
+
+
+def evaluate(subject: Subject, profile: Profile, ceilings: Iterable[float]) -> list[Point]:
+    """A point for each ceiling, by the subject's network and pictures.
+
+    Raises InvalidInputError on the profile of another network or other weights.
+    """
+    check_describes(profile, subject.engine.backbone, subject.weights)
+    table = LookupTable(profile)
+    choices = [(ceiling, table.choose(ceiling) if ceiling >= table.floor else None) for ceiling in ceilings]
+    full = subject.engine.backbone.full
+    top1 = _top1(subject, {full, *(choice.branch for _, choice in choices if choice)}, full)
+    points = []
+    for ceiling, choice in choices:
+        share = top1[choice.branch] if choice else None
+        relative = None if share is None or top1[full] == 0 else share / top1[full]
+        points.append(Point(ceiling, choice, share, relative))
+    return points
+
+
+def _top1(subject: Subject, branches: Iterable[Branch], full: Branch) -> dict[Branch, float]:
+    right = dict.fromkeys(sorted(branches, reverse=True), 0)
+    with progress("evaluating, images", len(subject.paths)) as advance:
+        for rows, pictures in subject.batches():
+            answers = subject.top1(pictures, right)
+            truth = subject.truth(rows, answers[full])
+            for branch in right:
+                right[branch] += int((answers[branch] == truth).sum())
+            advance(len(pictures))
+    return {branch: count / len(subject.paths) for branch, count in right.items()}

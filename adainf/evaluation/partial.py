@@ -1,0 +1,60 @@
+"""What a calibration has counted so far, kept beside its profile so that a killed one goes on where it was."""
+
+import json
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
+
+from adainf.errors import InvalidInputError
+from adainf.profile import BranchText, write_atomically
+
+__all__ = ["Partial", "partial_path"]
+
+
+class Partial(BaseModel):
+    """Counts over the first `images` pictures.
+
+    settings: everything the outcome depends on, the weights' and the listing's fingerprints among them.
+    right, agreed: for each branch, answers equal to the truth (`Subject.truth`) and to the full branch's.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    schema_: Literal["adainf.partial/1"] = Field("adainf.partial/1", alias="schema")
+    settings: dict[str, JsonValue]
+    created: str
+    branches: tuple[BranchText, ...]
+    images: int
+    right: tuple[int, ...]
+    agreed: tuple[int, ...]
+
+    @classmethod
+    def read(cls, path: Path, settings: dict[str, JsonValue]) -> "Partial | None":
+        """The counts in `path`, or None where there is no such file.
+
+        Raises InvalidInputError where they belong to other settings, naming the first that differs.
+        """
+        try:
+            partial = cls.model_validate_json(path.read_bytes())
+        except FileNotFoundError:
+            return None
+        except (OSError, ValidationError):
+            raise InvalidInputError(f"{path}: is no unfinished calibration; delete it to start anew") from None
+        for key, wanted in settings.items():
+            if partial.settings.get(key) != wanted:
+                was, now = json.dumps(partial.settings.get(key)), json.dumps(wanted)
+                raise InvalidInputError(
+                    f"{path}: belongs to a calibration with {key} {was}, not {now}; "
+                    "repeat its settings, or delete it to start anew"
+                )
+        return partial
+
+    def write(self, path: Path) -> None:
+        """Write the counts to `path`, whole or not at all."""
+        write_atomically(path, self.model_dump_json(by_alias=True) + "\n")
+
+
+def partial_path(profile: Path) -> Path:
+    """Where the counts of an unfinished `profile` are."""
+    return profile.with_name(f"{profile.name}.partial")

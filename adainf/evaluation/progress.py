@@ -1,0 +1,40 @@
+"""How far a long command is: a bar on a terminal, a plain line every few seconds elsewhere. On stderr."""
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+__all__ = ["progress"]
+
+_SECONDS_BETWEEN_LINES = 5.0
+
+
+@contextmanager
+def progress(what: str, total: int, done: int = 0) -> Iterator[Callable[[int], None]]:
+    """A function that is told how many more of `total` are done, while the context lasts."""
+    if sys.stderr.isatty():
+        from rich import progress as bars
+        from rich.console import Console
+
+        columns = (bars.TextColumn("{task.description}"), bars.BarColumn(), bars.MofNCompleteColumn())
+        with bars.Progress(*columns, bars.TimeRemainingColumn(), console=Console(stderr=True)) as shown:
+            task = shown.add_task(what, total=total, completed=done)
+            yield lambda more: shown.advance(task, more)
+    else:
+        yield _Lines(what, total, done).advance
+
+
+class _Lines:
+    def __init__(self, what: str, total: int, done: int) -> None:
+        self.what, self.total, self.done = what, total, done
+        self.done_before = done
+        self.started = self.said = time.monotonic()
+
+    def advance(self, more: int) -> None:
+        self.done += more
+        now = time.monotonic()
+        if now - self.said >= _SECONDS_BETWEEN_LINES and self.done < self.total:
+            self.said = now
+            left = (self.total - self.done) * (now - self.started) / (self.done - self.done_before)
+            print(f"{self.what}: {self.done} of {self.total}, {left:.0f} s left", file=sys.stderr, flush=True)

@@ -1,0 +1,136 @@
+"""Which branches are worth measuring where there are too many to measure all."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+import numpy as np
+
+from adainf.branch import Branch, BranchSpace
+from adainf.errors import InvalidInputError
+
+__all__ = ["Divergence", "greedy_chain", "sample", "tried_by_search"]
+
+Divergence = Callable[[int, Sequence[tuple[bool, ...]]], Sequence[float]]
+"""How far the answers along each of these blocks, at a resolution, are from the full branch's: smaller is better."""
+
+_RANDOM_SHARE = 1 / 8
+_DRAWS_FOR_EACH = 64
+# A chain for every resolution is searched where that tries at most this many branches for each one measured.
+_TRIES_FOR_EACH = 4
+
+
+def tried_by_search(space: BranchSpace, count: int) -> int:
+    """How many branches `sample` asks the divergence of."""
+    droppable = sum(space.droppable)
+    return _chain_tries(droppable) * len(_searched(space, count))
+
+
+def sample(space: BranchSpace, count: int, divergence: Divergence, seed: int) -> tuple[Branch, ...]:
+    """At most `count` branches, the most expensive first; all where there are no more.
+
+    Always among them: the full branch, the cheapest, all blocks at every resolution. Then greedy chains, thinned
+    evenly where they are too many; then the best others met in the search, by non-dominated ranks of MACs and
+    divergence; an eighth is drawn at random and spread over MACs. Raises InvalidInputError on a `count` too small.
+    """
+    if space.count <= count:
+        return _ordered(space, space)
+    complete = [Branch(resolution, space.full.keep) for resolution in sorted(space.parts, reverse=True)]
+    chosen = dict.fromkeys([*complete, space.cheapest])
+    if len(chosen) > count:
+        raise InvalidInputError(f"branches {count}: must be at least {len(chosen)} for {len(complete)} resolutions")
+    for_search = count - int(count * _RANDOM_SHARE)
+    tried, chains = _search(space, count, divergence)
+    _take(chosen, _evenly([branch for branch in chains if branch not in chosen], for_search - len(chosen)), for_search)
+    _take(chosen, _by_rank(space, tried), for_search)
+    _take(chosen, _spread_over_macs(space, chosen, count - len(chosen), seed), count)
+    return _ordered(space, chosen)
+
+
+def greedy_chain(
+    droppable: Sequence[bool], divergence: Callable[[Sequence[tuple[bool, ...]]], Sequence[float]]
+) -> tuple[list[tuple[bool, ...]], dict[tuple[bool, ...], float]]:
+    """All blocks, then always without the one whose loss diverges least; and everything tried with its divergence."""
+    chain = [(True,) * len(droppable)]
+    tried: dict[tuple[bool, ...], float] = {}
+    for _ in range(sum(droppable)):
+        last = chain[-1]
+        shorter = [
+            (*last[:block], False, *last[block + 1 :]) for block, may in enumerate(droppable) if may and last[block]
+        ]
+        tried |= zip(shorter, divergence(shorter), strict=True)
+        chain.append(min(shorter, key=lambda keep: tried[keep]))
+    return chain, tried
+
+
+def _chain_tries(droppable: int) -> int:
+    return droppable * (droppable + 1) // 2
+
+
+def _searched(space: BranchSpace, count: int) -> list[int]:
+    resolutions = sorted(space.parts, reverse=True)
+    everywhere = _chain_tries(sum(space.droppable)) * len(resolutions)
+    return resolutions if everywhere <= count * _TRIES_FOR_EACH else [space.native_resolution]
+
+
+def _search(space: BranchSpace, count: int, divergence: Divergence) -> tuple[dict[Branch, float], list[Branch]]:
+    """All that was tried with its divergence, and the chains' branches, from the most expensive to the cheapest."""
+    tried: dict[Branch, float] = {}
+    chains: list[Branch] = []
+    searched = _searched(space, count)
+    for resolution in searched:
+        chain, found = greedy_chain(space.droppable, lambda keeps, at=resolution: divergence(at, keeps))  # type: ignore[misc]
+        tried |= {Branch(resolution, keep): value for keep, value in found.items()}
+        # Where one resolution stands for all, its chain is used at each.
+        for used_at in [resolution] if len(searched) > 1 else space.parts:
+            chains += [Branch(used_at, keep) for keep in chain]
+    return tried, list(_ordered(space, chains))
+
+
+def _by_rank(space: BranchSpace, tried: Mapping[Branch, float]) -> list[Branch]:
+    left = sorted(tried, key=lambda branch: (space.macs(branch), tried[branch], branch))
+    ranked: list[Branch] = []
+    while left:
+        best = float("inf")
+        rank: list[Branch] = []
+        for branch in left:
+            if tried[branch] < best:
+                best = tried[branch]
+                rank.append(branch)
+        ranked += rank
+        taken = set(rank)
+        left = [branch for branch in left if branch not in taken]
+    return ranked
+
+
+def _spread_over_macs(space: BranchSpace, but: Iterable[Branch], count: int, seed: int) -> list[Branch]:
+    generator = np.random.default_rng(seed)
+    resolutions = sorted(space.parts)
+    drawn: dict[Branch, None] = {}
+    for _ in range(count * _DRAWS_FOR_EACH):
+        # A keep-probability of its own for each draw reaches both ends of the MACs.
+        kept = generator.random(len(space.droppable)) < generator.random()
+        keep = tuple(not may or bool(keeps) for may, keeps in zip(space.droppable, kept, strict=True))
+        drawn[Branch(resolutions[generator.integers(len(resolutions))], keep)] = None
+    left = set(drawn) - set(but)
+    picked: list[Branch] = []
+    for target in np.linspace(space.macs(space.cheapest), space.macs(space.full), count):
+        if left:
+            nearest = min(left, key=lambda branch: (abs(space.macs(branch) - target), branch))
+            left.remove(nearest)
+            picked.append(nearest)
+    return picked
+
+
+def _take(chosen: dict[Branch, None], branches: Iterable[Branch], count: int) -> None:
+    for branch in branches:
+        if len(chosen) < count:
+            chosen[branch] = None
+
+
+def _evenly(branches: Sequence[Branch], count: int) -> list[Branch]:
+    if count >= len(branches):
+        return list(branches)
+    return [branches[index * len(branches) // count] for index in range(max(0, count))]
+
+
+def _ordered(space: BranchSpace, branches: Iterable[Branch]) -> tuple[Branch, ...]:
+    return tuple(sorted(set(branches), key=lambda branch: (-space.macs(branch), branch)))

@@ -1,0 +1,75 @@
+"""What the commands print on stdout: a drawn table on a terminal, a Markdown one for files and pipes."""
+
+import json
+from collections.abc import Mapping, Sequence
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from adainf.branch import Branch
+from adainf.evaluation.curve import Point
+from adainf.profile import BranchTime, Profile
+
+__all__ = ["points_as_json", "print_points", "print_times"]
+
+
+def print_points(points: Sequence[Point], *, labelled: bool) -> None:
+    """A line for each ceiling: the branch, its MACs, the accuracy expected and found."""
+    table = _table("MACs at most", "branch", "MACs", "expected", "top-1" if labelled else "agreement", "of the full")
+    for point in points:
+        choice = point.choice
+        if choice is None:
+            table.add_row(f"{point.ceiling:.0%}", "none fits", "", "", "", "")
+            continue
+        found = [_percent(choice.expected_accuracy), _percent(point.top1), _percent(point.relative)]
+        table.add_row(f"{point.ceiling:.0%}", str(choice.branch), _percent(choice.macs_fraction), *found)
+    _print(table)
+
+
+def points_as_json(points: Sequence[Point]) -> str:
+    """A JSON list, an object for each ceiling; null where no branch fits."""
+    return json.dumps(
+        [
+            {
+                "ceiling": point.ceiling,
+                "branch": None if point.choice is None else str(point.choice.branch),
+                "macs": None if point.choice is None else point.choice.macs,
+                "macs_fraction": None if point.choice is None else point.choice.macs_fraction,
+                "expected_accuracy": None if point.choice is None else point.choice.expected_accuracy,
+                "top1": point.top1,
+                "relative_top1": point.relative,
+            }
+            for point in points
+        ],
+        indent=1,
+    )
+
+
+def print_times(profile: Profile, times: Mapping[Branch, BranchTime]) -> None:
+    """A line for each branch, the most expensive first."""
+    table = _table("branch", "MACs", "p50 ms", "p95 ms")
+    for branch in sorted(times, key=profile.space.macs, reverse=True):
+        taken = times[branch]
+        share = _percent(profile.space.fraction(branch))
+        table.add_row(str(branch), share, f"{taken.p50_ms:.2f}", f"{taken.p95_ms:.2f}")
+    _print(table)
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=box.SIMPLE_HEAD if Console().is_terminal else box.MARKDOWN)
+    for column in columns:
+        table.add_column(column, justify="left" if column == "branch" else "right", no_wrap=True)
+    return table
+
+
+def _print(table: Table) -> None:
+    console = Console()
+    if not console.is_terminal:
+        # Without a terminal there is no width to keep to.
+        console.width = 200
+    console.print(table, highlight=False)
+
+
+def _percent(share: float | None) -> str:
+    return "" if share is None else f"{share:.1%}"

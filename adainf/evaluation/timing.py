@@ -1,0 +1,87 @@
+"""How long branches take on a device: a frame at a time, forward pass only."""
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+
+from adainf.branch import Branch
+from adainf.engines import Engine
+from adainf.profile import BranchTime, Profile, Timings
+from adainf.schedulers import LookupTable
+
+__all__ = ["add_timings", "measure", "most_wanted"]
+
+_FEWEST_ROUNDS, _MOST_ROUNDS = 3, 30
+
+
+def measure(
+    engine: Engine,
+    branches: Iterable[Branch],
+    seconds_at_most: float,
+    now: Callable[[], float] = time.monotonic,
+    seed: int = 0,
+) -> dict[Branch, BranchTime]:
+    """The median and the 95th percentile of one frame's time along each branch.
+
+    After a warm-up come rounds, in each of which every branch runs once in shuffled order, so that a disturbance of
+    the machine falls on all alike. The first of `branches` matter most: of the others only as many take part as
+    leave time for three rounds.
+
+    now: a clock in seconds.
+    """
+    deadline = now() + seconds_at_most
+    generator = np.random.default_rng(seed)
+    picture = generator.integers(0, 256, (256, 256, 3), np.uint8)
+    prepared: dict[int, Any] = {}
+
+    def seconds(branch: Branch) -> float:
+        if branch.resolution not in prepared:
+            prepared[branch.resolution] = engine.prepare(picture, branch.resolution)
+        started = now()
+        engine.run([prepared[branch.resolution]], [branch])
+        return now() - started
+
+    taking_part: list[Branch] = []
+    a_round = 0.0
+    for branch in branches:
+        seconds(branch)
+        a_round += seconds(branch)
+        if taking_part and now() + _FEWEST_ROUNDS * a_round > deadline:
+            break
+        taking_part.append(branch)
+    taken: dict[Branch, list[float]] = {branch: [] for branch in taking_part}
+    for number in range(_MOST_ROUNDS):
+        if number >= _FEWEST_ROUNDS and now() + a_round > deadline:
+            break
+        for index in generator.permutation(len(taking_part)):
+            taken[taking_part[index]].append(seconds(taking_part[index]))
+    return {branch: _summary(times) for branch, times in taken.items()}
+
+
+def _summary(seconds: Sequence[float]) -> BranchTime:
+    p50, p95 = np.percentile(np.multiply(seconds, 1000), (50, 95))
+    # A clock's resolution is no time at all; a time is above 0.
+    return BranchTime(p50_ms=max(round(float(p50), 3), 0.001), p95_ms=max(round(float(p95), 3), 0.001))
+
+
+def most_wanted(profile: Profile) -> list[Branch]:
+    """The profile's branches: the full one, those that a lookup table may choose, then the others."""
+    frontier = [choice.branch for choice in LookupTable(profile).frontier]
+    others = [Branch.parse(measured.branch) for measured in profile.branches]
+    return list(dict.fromkeys([profile.space.full, *frontier, *others]))
+
+
+def add_timings(profile: Profile, engine: Engine, seconds_at_most: float) -> tuple[Profile, dict[Branch, BranchTime]]:
+    """The profile with what was measured on `engine`'s device, and that by itself."""
+    times = measure(engine, most_wanted(profile), seconds_at_most)
+    timings = Timings(
+        device=engine.device,
+        engine=engine.name,
+        threads=engine.threads,
+        measured=datetime.now(UTC).isoformat(timespec="seconds"),
+        times={str(branch): taken for branch, taken in times.items()},
+    )
+    return profile.with_timings(timings), times
