@@ -1,12 +1,16 @@
 """Branches: the ways through a backbone, and what each of them costs."""
 
 import itertools
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from adainf.errors import InvalidInputError
 
 __all__ = ["Branch", "BranchSpace", "PartMacs"]
+
+# One spelling a branch: no leading zeros, and no more digits than a resolution may have.
+_WRITTEN = re.compile(r"([1-9][0-9]{0,4}):([01]+)")
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -22,12 +26,12 @@ class Branch:
     @classmethod
     def parse(cls, text: str) -> "Branch":
         """Read `192:1110110111`; raises InvalidInputError on anything else."""
-        resolution, colon, digits = text.partition(":")
-        if not (colon and resolution.isascii() and resolution.isdigit() and digits and set(digits) <= {"0", "1"}):
+        match = _WRITTEN.fullmatch(text)
+        if match is None:
             raise InvalidInputError(
                 f"branch {text!r}: must be a resolution, a colon and a 0 or 1 for each block, as in 192:110111"
             )
-        return cls(int(resolution), tuple(digit == "1" for digit in digits))
+        return cls(int(match[1]), tuple(digit == "1" for digit in match[2]))
 
     def __str__(self) -> str:
         return f"{self.resolution}:{''.join('1' if kept else '0' for kept in self.keep)}"

@@ -36,7 +36,9 @@ def _well_formed(text: str) -> str:
 
 
 BranchText = Annotated[str, AfterValidator(_well_formed)]
-Count = Annotated[int, Field(ge=0)]
+# Up to where each integer is a float too, so that fractions are exact enough to compare.
+Count = Annotated[int, Field(ge=0, le=2**53)]
+Resolution = Annotated[int, Field(ge=1, le=99999)]
 Milliseconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1)]
 
@@ -100,9 +102,9 @@ class Profile(_Model):
     schema_: Literal["adainf.profile/1"] = Field("adainf.profile/1", alias="schema")
     backbone: str
     weights: str
-    native_resolution: Annotated[int, Field(ge=1)]
+    native_resolution: Resolution
     droppable: Annotated[str, Field(pattern="^0[01]*$")]
-    parts: dict[int, Parts]
+    parts: dict[Resolution, Parts]
     calibration: Calibration
     branches: Annotated[tuple[Measured, ...], Field(min_length=1)]
     timings: tuple[Timings, ...] = ()
@@ -116,12 +118,16 @@ class Profile(_Model):
         if self.native_resolution not in self.parts:
             raise ValueError(f"parts: the native resolution {self.native_resolution} is missing")
         space = self.space
-        for measured in self.branches:
-            branch = Branch.parse(measured.branch)
+        if not space.macs(space.full):
+            raise ValueError(f"parts: the full branch {space.full} takes no MACs")
+        timed = [text for timings in self.timings for text in timings.times]
+        for text in (*(measured.branch for measured in self.branches), *timed):
             try:
-                space.check(branch)
+                space.check(Branch.parse(text))
             except InvalidInputError as error:
                 raise ValueError(str(error)) from None
+        for measured in self.branches:
+            branch = Branch.parse(measured.branch)
             if measured.macs != space.macs(branch):
                 raise ValueError(f"branch {branch}: macs are {measured.macs}, its parts sum to {space.macs(branch)}")
         if str(space.full) not in {measured.branch for measured in self.branches}:
@@ -158,7 +164,7 @@ class Profile(_Model):
             loaded = json.loads(path.read_bytes())
         except OSError as error:
             raise InvalidInputError(f"profile {path}: cannot be read ({error.strerror})") from None
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise InvalidInputError(f"profile {path}: is not JSON ({one_line(error, 120)})") from None
         if not isinstance(loaded, Mapping) or loaded.get("schema") != SCHEMA:
             found = loaded.get("schema") if isinstance(loaded, Mapping) else type(loaded).__name__
@@ -200,6 +206,8 @@ def write_atomically(path: Path, text: str) -> None:
         try:
             with os.fdopen(descriptor, "w", encoding="utf-8") as file:
                 file.write(text)
+                file.flush()
+                os.fsync(file.fileno())  # a box that loses power has the old file or the new one, not an empty one
             Path(temporary).chmod(0o644)
             Path(temporary).replace(path)
         except BaseException:

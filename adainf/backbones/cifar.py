@@ -1,12 +1,11 @@
 """ResNets for small pictures: He et al., "Deep Residual Learning", 2016, and the ResNet-18 customary for CIFAR."""
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from adainf.backbones import weights as weight_files
 from adainf.backbones.base import Backbone, Block, Classes
-from adainf.backbones.options import RANDOM, Options, unknown_name
+from adainf.backbones.options import RANDOM, Options, seeded, unknown_name
 from adainf.errors import InvalidInputError
 
 __all__ = ["CifarResNet", "build"]
@@ -36,9 +35,9 @@ def build(name: str, options: Options) -> Backbone:
     if name not in _NETWORKS:
         raise unknown_name("cifar", name, _NETWORKS)
     widths, blocks_a_stage = _NETWORKS[name]
-    torch.manual_seed(0)
     if options.weights == RANDOM:
-        model = CifarResNet(widths, blocks_a_stage, len(options.labels) or _CLASSES)
+        with seeded():
+            model = CifarResNet(widths, blocks_a_stage, len(options.labels) or _CLASSES)
     elif (path := options.weights_file) is not None:
         state = weight_files.read(path)
         classes = weight_files.head_size(state, ("linear",)) or _CLASSES

@@ -59,7 +59,8 @@ def _part_on_meta(part: nn.Module) -> nn.Module:
 
 def _part_macs(backbone: Backbone, resolution: int) -> PartMacs:
     step = backbone.resolution_step
-    if resolution < step or resolution % step:
+    # Networks are trained at resolutions off the grid too, such as 260 px.
+    if resolution < step or (resolution % step and resolution != backbone.native_resolution):
         raise InvalidInputError(f"resolution {resolution}: {backbone.name} takes multiples of {step}")
     hidden = torch.empty(1, 3, resolution, resolution, device="meta")
     stem, hidden = _counted(backbone.stem, hidden)

@@ -1,6 +1,7 @@
 """CLIP towers of open_clip with a zero-shot head made from label texts."""
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -9,9 +10,10 @@ from torch.nn import functional
 
 from adainf.backbones import weights as weight_files
 from adainf.backbones.base import Backbone, Block, Classes
-from adainf.backbones.options import RANDOM, Options, unknown_name
+from adainf.backbones.hub import asking_hub
+from adainf.backbones.options import RANDOM, Options, seeded, unknown_name
 from adainf.backbones.positions import PositionEmbedding
-from adainf.errors import InvalidInputError, UnavailableError, one_line
+from adainf.errors import InvalidInputError
 
 __all__ = ["ZeroShotHead", "build", "prompt"]
 
@@ -33,7 +35,9 @@ def build(name: str, options: Options) -> Backbone:
         raise unknown_name("openclip", name, open_clip.list_models())
     if not options.labels:
         raise InvalidInputError(f"labels: none given; 'openclip/{name}' recognises the texts it is given")
-    model = _load(open_clip, name, options)
+    if "timm_model_name" in open_clip.get_model_config(name)["vision_cfg"]:
+        raise _another_tower(name)
+    model, tokenizer = _load(open_clip, name, options)
     visual = model.visual
     if isinstance(visual, VisionTransformer) and visual.attn_pool is None:
         stem: nn.Module = _ViTStem(visual)
@@ -47,14 +51,14 @@ def build(name: str, options: Options) -> Backbone:
         tower_head = _AttentionPool(visual.attnpool)
         step = 32
     else:
-        raise InvalidInputError(f"backbone 'openclip/{name}': its image tower is neither a plain ViT nor a ResNet")
+        raise _another_tower(name)
     config = open_clip.get_model_preprocess_cfg(model)
     size = config["size"]
     return Backbone(
         f"openclip/{name}",
         stem=stem,
         blocks=blocks,
-        head=ZeroShotHead(tower_head, model, _embed(model, open_clip.get_tokenizer(name), options.labels)),
+        head=ZeroShotHead(tower_head, model, _embed(model, tokenizer, options.labels)),
         preprocessing=options.preprocessing(
             size if isinstance(size, int) else size[0], config["mean"], config["std"], crop_fraction=1.0
         ),
@@ -63,26 +67,34 @@ def build(name: str, options: Options) -> Backbone:
     )
 
 
-def _load(open_clip: Any, name: str, options: Options) -> Any:
+def _another_tower(name: str) -> InvalidInputError:
+    return InvalidInputError(f"backbone 'openclip/{name}': its image tower is neither a plain ViT nor a ResNet")
+
+
+def _load(open_clip: Any, name: str, options: Options) -> tuple[Any, Any]:
     path = options.weights_file
     if path is None and options.weights != RANDOM:
         tags = open_clip.list_pretrained_tags_by_model(name)
-        tag = options.weights or (tags[0] if tags else None)
+        if not tags:
+            raise InvalidInputError(f"weights: openclip/{name} has none to fetch; give a file or 'random'")
+        tag = options.weights or tags[0]
         if tag not in tags:
             raise InvalidInputError(
                 f"weights {tag!r}: must be a file, 'random' or, for openclip/{name}, one of: {', '.join(tags)}"
             )
-        try:
-            return open_clip.create_model(name, pretrained=tag)
-        except (OSError, RuntimeError) as error:
-            raise UnavailableError(
-                f"weights {tag!r} of openclip/{name}: cannot be fetched; give a local file ({one_line(error, 120)})"
-            ) from None
-    torch.manual_seed(0)
-    model = open_clip.create_model(name, load_weights=False)
-    if path is not None:
-        weight_files.fit(model, weight_files.read(path), path, f"openclip/{name}")
-    return model
+        # The same name goes with either activation; which one belongs to the weights' record.
+        quick_gelu = open_clip.get_pretrained_cfg(name, tag).get("quick_gelu", False)
+        with asking_hub(f"weights {tag!r} of openclip/{name}"):
+            model = open_clip.create_model(name, pretrained=tag, force_quick_gelu=quick_gelu)
+            return model, open_clip.get_tokenizer(name)
+    state = None if path is None else weight_files.read(path)
+    from_hub = any(key.startswith("hf_") for key in open_clip.get_model_config(name)["text_cfg"])
+    with asking_hub(f"text tower of openclip/{name}") if from_hub else nullcontext(), seeded():
+        model = open_clip.create_model(name, load_weights=False)
+        tokenizer = open_clip.get_tokenizer(name)
+    if state is not None:
+        weight_files.fit(model, state, path, f"openclip/{name}")
+    return model, tokenizer
 
 
 def prompt(label: str) -> str:
@@ -94,7 +106,7 @@ def prompt(label: str) -> str:
 def _embed(model: Any, tokenizer: Any, labels: Sequence[str]) -> Tensor:
     tokens = tokenizer([prompt(label) for label in labels])
     parts = [model.encode_text(part, normalize=True) for part in tokens.split(_TEXTS_AT_ONCE)]
-    return torch.cat(parts).clone()
+    return torch.cat(parts)
 
 
 class ZeroShotHead(nn.Module):

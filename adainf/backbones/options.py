@@ -1,14 +1,17 @@
 """What a user may say about a backbone besides its name."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+import torch
 
 from adainf.errors import InvalidInputError
 from adainf.preprocessing import Preprocessing
 
-__all__ = ["RANDOM", "Options", "unknown_name"]
+__all__ = ["RANDOM", "Options", "seeded", "unknown_name"]
 
 RANDOM = "random"
 """Given as weights: seeded random values, for measuring speed and for tests."""
@@ -45,11 +48,19 @@ class Options:
             ".ckpt",
             ".tar",
         }
-        return path if looks_like_file or path.exists() else None
+        return path if looks_like_file or path.is_file() else None
 
     def preprocessing(self, size: int, mean: Triple, std: Triple, crop_fraction: float) -> Preprocessing:
         """The given defaults of the weights, with the user's overrides."""
         return Preprocessing(self.size or size, self.mean or mean, self.std or std, crop_fraction)
+
+
+@contextmanager
+def seeded() -> Iterator[None]:
+    """Random weights drawn inside are the same each time; the caller's own random numbers stay as they were."""
+    with torch.random.fork_rng(devices=()):
+        torch.default_generator.manual_seed(0)
+        yield
 
 
 def unknown_name(family: str, name: str, known: Iterable[str]) -> InvalidInputError:

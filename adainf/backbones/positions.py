@@ -1,5 +1,7 @@
 """Position embeddings of vision transformers at other resolutions than they were trained at."""
 
+from typing import Any
+
 import torch
 from timm.layers import resample_abs_pos_embed
 from torch import Tensor, nn
@@ -29,6 +31,10 @@ class PositionEmbedding(nn.Module):
         if key not in self._kept:
             self._kept[key] = self._resampled(height, width)
         return self._kept[key]
+
+    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
+        self._kept.clear()
+        super()._load_from_state_dict(*args, **kwargs)
 
     def _resampled(self, height: int, width: int) -> Tensor:
         resampled: Tensor = resample_abs_pos_embed(

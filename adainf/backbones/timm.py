@@ -7,14 +7,17 @@ from torch import Tensor, nn
 
 from adainf.backbones import weights as weight_files
 from adainf.backbones.base import Backbone, Block, Classes
-from adainf.backbones.options import RANDOM, Options, unknown_name
+from adainf.backbones.hub import asking_hub
+from adainf.backbones.options import RANDOM, Options, seeded, unknown_name
 from adainf.backbones.positions import PositionEmbedding
-from adainf.errors import InvalidInputError, UnavailableError, one_line
+from adainf.errors import InvalidInputError
 
 __all__ = ["build", "imagenet_classes"]
 
 _IMAGENET_CLASSES = 1000
 _CONVOLUTIONAL_STEP = 16
+# Of a bottleneck, a basic block, a selective-kernel block and Res2Net's.
+_LAST_ACTIVATIONS = ("act3", "act2", "act", "relu")
 
 
 def build(name: str, options: Options) -> Backbone:
@@ -24,6 +27,7 @@ def build(name: str, options: Options) -> Backbone:
     UnavailableError where weights cannot be fetched.
     """
     import timm
+    from timm.layers import PatchEmbed
     from timm.models.efficientnet import EfficientNet
     from timm.models.resnet import ResNet
     from timm.models.vision_transformer import VisionTransformer
@@ -32,7 +36,14 @@ def build(name: str, options: Options) -> Backbone:
         raise unknown_name("timm", name, timm.list_models())
     model = _load(timm, name, options)
     step = _CONVOLUTIONAL_STEP
-    if isinstance(model, VisionTransformer) and model.pos_embed is not None and model.attn_pool is None:
+    if not model.num_classes:
+        raise InvalidInputError(f"weights of timm/{name}: have no classifier, so nothing to recognise with")
+    if (
+        isinstance(model, VisionTransformer)
+        and isinstance(model.patch_embed, PatchEmbed)
+        and model.pos_embed is not None
+        and model.attn_pool is None
+    ):
         stem: nn.Module = _ViTStem(model)
         blocks = [Block(block, nn.Identity()) for block in model.blocks]
         head: nn.Module = _ViTHead(model)
@@ -48,7 +59,7 @@ def build(name: str, options: Options) -> Backbone:
         head = nn.Sequential(model.global_pool, model.fc)
     else:
         raise InvalidInputError(
-            f"backbone 'timm/{name}': is a {type(model).__name__}; must be a ViT or DeiT with learnt positions, "
+            f"backbone 'timm/{name}': is a {type(model).__name__}; must be a plain ViT or DeiT with learnt positions, "
             "a ResNet or an EfficientNet"
         )
     config = model.pretrained_cfg
@@ -73,18 +84,17 @@ def _load(timm: Any, name: str, options: Options) -> Any:
             raise InvalidInputError(
                 f"weights {options.weights!r}: must be a file, 'random' or, for timm/{name}, one of: {', '.join(tags)}"
             )
-        try:
+        if not timm.models.is_model_pretrained(tagged):
+            raise InvalidInputError(f"weights: timm/{name} has none to fetch; give a file or 'random'")
+        with asking_hub(f"weights of timm/{tagged}"):
             return timm.create_model(tagged, pretrained=True)
-        except (OSError, RuntimeError) as error:
-            raise UnavailableError(
-                f"weights of timm/{tagged}: cannot be fetched; give a local file ({one_line(error, 120)})"
-            ) from None
-    torch.manual_seed(0)
     if path is None:
-        return timm.create_model(name, pretrained=False, num_classes=len(options.labels) or None)
+        with seeded():
+            return timm.create_model(name, pretrained=False, num_classes=len(options.labels) or None)
     state = weight_files.read(path)
     classes = weight_files.head_size(state, ("classifier", "fc", "head", "_fc"))
-    model = timm.create_model(name, pretrained=False, num_classes=classes)
+    with seeded():
+        model = timm.create_model(name, pretrained=False, num_classes=classes)
     if "_conv_stem.weight" in state:
         state = _from_efficientnet_pytorch(state, model)
     weight_files.fit(model, state, path, f"timm/{name}")
@@ -181,5 +191,5 @@ def _residual(block: Any) -> Block:
     if block.downsample is None:
         return Block(block, nn.Identity())
     # A skipped block adds nothing to its shortcut; the rectifier behind the sum stays.
-    rectifier = block.act3 if hasattr(block, "act3") else block.act2
+    rectifier = next(getattr(block, name) for name in _LAST_ACTIVATIONS if hasattr(block, name))
     return Block(block, nn.Sequential(block.downsample, rectifier))

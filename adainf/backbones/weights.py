@@ -1,7 +1,6 @@
 """Weights from a file: read without running code in it, and fitted to a network or refused."""
 
 import hashlib
-import pickle
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -24,17 +23,10 @@ def read(path: Path) -> dict[str, Tensor]:
         if path.suffix == ".safetensors":
             from safetensors.torch import load_file
 
-            return load_file(path)
-        loaded: object = torch.load(path, map_location="cpu", weights_only=True)
-    except (
-        OSError,
-        RuntimeError,
-        ValueError,
-        EOFError,
-        KeyError,
-        pickle.UnpicklingError,
-        _safetensor_error(),
-    ) as error:
+            loaded: object = load_file(path)
+        else:
+            loaded = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # what unpickling foreign bytes raises is anybody's guess
         raise InvalidInputError(
             f"weights {path}: must be a safetensors file or a PyTorch state dict ({one_line(error, 120)})"
         ) from None
@@ -44,12 +36,6 @@ def read(path: Path) -> dict[str, Tensor]:
     if not isinstance(loaded, Mapping) or not loaded or not all(isinstance(v, Tensor) for v in loaded.values()):
         raise InvalidInputError(f"weights {path}: holds no state dict (names with tensors)")
     return {str(key).removeprefix("module."): value for key, value in loaded.items()}
-
-
-def _safetensor_error() -> type[Exception]:
-    from safetensors import SafetensorError
-
-    return SafetensorError
 
 
 def fit(network: nn.Module, weights: Mapping[str, Tensor], origin: object, backbone: str) -> None:
@@ -83,11 +69,15 @@ def _some(keys: list[str]) -> str:
 
 def head_size(weights: Mapping[str, Tensor], classifiers: Iterable[str]) -> int | None:
     """How many classes the first of the named classifiers has in `weights`; None where none is there."""
-    return next((len(weights[f"{name}.weight"]) for name in classifiers if f"{name}.weight" in weights), None)
+    found = (weights[f"{name}.weight"] for name in classifiers if f"{name}.weight" in weights)
+    return next((len(weight) for weight in found if weight.ndim), None)
 
 
 def fingerprint(network: nn.Module) -> str:
-    """SHA-256 over names, shapes and values: the same for the same weights, wherever they came from."""
+    """SHA-256 over names, shapes and values: the same for the same weights, wherever they came from.
+
+    The texts of a zero-shot head are among them.
+    """
     digest = hashlib.sha256()
     for key, value in sorted(network.state_dict().items()):
         digest.update(f"{key} {value.dtype} {tuple(value.shape)}\n".encode())

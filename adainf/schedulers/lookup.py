@@ -49,10 +49,10 @@ class LookupTable:
 
         Raises ValueError on a budget below `floor`: no branch fits it.
         """
+        if not budget >= self.floor:  # so that NaN, no budget at all, does not pass
+            raise ValueError(f"budget {budget}: no branch fits; the cheapest takes {self.floor}")
         # Compared as fractions: exactly what a reader of the message compares.
         within = bisect.bisect_right(self.frontier, budget, key=lambda choice: choice.macs_fraction)
-        if within == 0:
-            raise ValueError(f"budget {budget}: no branch fits; the cheapest takes {self.floor}")
         return self.frontier[within - 1]
 
 
