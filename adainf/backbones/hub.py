@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 from adainf.errors import UnavailableError, one_line
 
-__all__ = ["asking_hub"]
+__all__ = ["asking_hub", "quiet"]
 
 _PATIENCE_S = 5.0
 
@@ -20,15 +20,25 @@ def asking_hub(what: str) -> Iterator[None]:
     """
     from huggingface_hub import constants
 
-    was_offline, was_disabled = constants.HF_HUB_OFFLINE, logging.root.manager.disable
+    was_offline = constants.HF_HUB_OFFLINE
     constants.HF_HUB_OFFLINE = was_offline or not _answers()
-    logging.disable(logging.ERROR)
     try:
-        yield
+        with quiet():
+            yield
     except (OSError, RuntimeError) as error:
         raise UnavailableError(f"{what}: cannot be fetched; give a local file ({one_line(error, 120)})") from None
     finally:
         constants.HF_HUB_OFFLINE = was_offline
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Around a call that logs what we report better, or that is no news, such as weights not loaded yet."""
+    was_disabled = logging.root.manager.disable
+    logging.disable(logging.ERROR)
+    try:
+        yield
+    finally:
         logging.disable(was_disabled)
 
 

@@ -1,7 +1,6 @@
 """CLIP towers of open_clip with a zero-shot head made from label texts."""
 
 from collections.abc import Sequence
-from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -10,7 +9,7 @@ from torch.nn import functional
 
 from adainf.backbones import weights as weight_files
 from adainf.backbones.base import Backbone, Block, Classes
-from adainf.backbones.hub import asking_hub
+from adainf.backbones.hub import asking_hub, quiet
 from adainf.backbones.options import RANDOM, Options, seeded, unknown_name
 from adainf.backbones.positions import PositionEmbedding
 from adainf.errors import InvalidInputError
@@ -89,7 +88,7 @@ def _load(open_clip: Any, name: str, options: Options) -> tuple[Any, Any]:
             return model, open_clip.get_tokenizer(name)
     state = None if path is None else weight_files.read(path)
     from_hub = any(key.startswith("hf_") for key in open_clip.get_model_config(name)["text_cfg"])
-    with asking_hub(f"text tower of openclip/{name}") if from_hub else nullcontext(), seeded():
+    with asking_hub(f"text tower of openclip/{name}") if from_hub else quiet(), seeded():
         model = open_clip.create_model(name, load_weights=False)
         tokenizer = open_clip.get_tokenizer(name)
     if state is not None:
