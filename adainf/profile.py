@@ -6,9 +6,9 @@ import tempfile
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
 
 from adainf.branch import Branch, BranchSpace, PartMacs
 from adainf.errors import InvalidInputError, one_line
@@ -25,6 +25,7 @@ __all__ = [
 ]
 
 SCHEMA = "adainf.profile/1"
+_LINE = 120
 
 
 def _well_formed(text: str) -> str:
@@ -182,20 +183,22 @@ class Profile(_Model):
 
     def write(self, path: Path) -> None:
         """Write the profile to `path`, whole or not at all."""
-        write_atomically(path, _dump(self.model_dump(mode="json", by_alias=True)))
+        write_atomically(path, _dump(self.model_dump(mode="json", by_alias=True)) + "\n")
 
 
-def _dump(value: dict[str, Any]) -> str:
-    # A branch, a resolution or a timing a line: a profile is read, compared and diffed by people too.
-    lines = json.dumps(value, indent=1).splitlines()
-    shallow = 2
-    text = ""
-    for line in lines:
-        depth = len(line) - len(line.lstrip())
-        closes_shallow = depth == shallow and line.lstrip()[0] in "}]"
-        joined = depth > shallow or closes_shallow
-        text += (line.strip() if joined else f"\n{line}") + (" " if joined and line.endswith(",") else "")
-    return text.lstrip("\n") + "\n"
+def _dump(value: JsonValue, depth: int = 0) -> str:
+    # What fits a line stays on it: a profile is read, compared and diffed by people too.
+    flat = json.dumps(value)
+    if isinstance(value, dict):
+        brackets, parts = "{}", [f"{json.dumps(key)}: {_dump(item, depth + 1)}" for key, item in value.items()]
+    elif isinstance(value, list) and any(isinstance(item, dict | list) for item in value):
+        brackets, parts = "[]", [_dump(item, depth + 1) for item in value]
+    else:
+        return flat
+    if depth and len(flat) <= _LINE:
+        return flat
+    inner = "\n" + " " * (depth + 1)
+    return brackets[0] + inner + f",{inner}".join(parts) + inner[:-1] + brackets[1]
 
 
 def write_atomically(path: Path, text: str) -> None:
