@@ -1,28 +1,77 @@
-"""The controller: signals, the state before and the time, in; a budget and the rule that set it, out."""
+"""The controller: signals, what it remembers and the time, in; a budget and the rule that set it, out."""
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from adainfd.control.policy import Policy
 
-__all__ = ["Budget", "ControllerState", "LimitedBy", "Signals", "next_budget"]
+__all__ = [
+    "Budget",
+    "ControllerState",
+    "Costs",
+    "LimitedBy",
+    "Outcome",
+    "Signals",
+    "contention",
+    "may_reuse",
+    "next_budget",
+    "observe",
+]
 
-LimitedBy = Literal["maximum", "motion", "contention", "recovery", "minimum"]
+LimitedBy = Literal[
+    "maximum", "motion", "contention", "power", "heat", "deadline", "share", "recovery", "minimum"
+]
 
 # Budgets are told and compared in ten-thousandths: no branch differs from another by less.
 _STEPS = 10_000
+# A ceiling that rises by less than this is noise of its signal, and left where it is.
+_DEADBAND = 0.05
+# At 25 frames a second three slow frames are enough to see a neighbour come, and a second to see it gone.
+_REMEMBERED_FRAMES = 24
+_INTERVAL_SMOOTHING = 0.1
 
 
 @dataclass(frozen=True, slots=True)
 class Signals:
-    """What a policy looks at for one frame, shares from 0 to 1; None is unknown."""
+    """What a policy looks at for one frame; None is unknown.
+
+    motion, change: share (0..1) of the picture that differs from the frame before, and from the last one recognised.
+    gpu_utilization, gpu_foreign, cpu_pressure, cpu_foreign: shares of the processors (0..1).
+    power_fraction: of the limit. temperature_celsius: of the processor that recognises.
+    """
 
     motion: float | None = None
+    change: float | None = None
     gpu_utilization: float | None = None
     gpu_foreign: float | None = None
     cpu_pressure: float | None = None
     cpu_foreign: float | None = None
+    power_fraction: float | None = None
+    temperature_celsius: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Costs:
+    """What the branches that may be chosen cost, cheapest first.
+
+    fractions: of the full branch's MACs. milliseconds: median forward time here when nothing else runs; empty where
+    it was not measured.
+    """
+
+    fractions: tuple[float, ...]
+    milliseconds: tuple[float, ...] = ()
+
+    @property
+    def floor(self) -> float:
+        """The smallest budget that a branch fits."""
+        return self.fractions[0]
+
+    def dearest_within(self, milliseconds: float) -> float:
+        """The largest fraction whose time is at most `milliseconds`; the floor where none is."""
+        fitting = [f for f, time in zip(self.fractions, self.milliseconds, strict=True) if time <= milliseconds]
+        return max(fitting, default=self.floor)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,37 +83,108 @@ class Budget:
 
 
 @dataclass(frozen=True, slots=True)
+class Outcome:
+    """How long a frame took, in milliseconds: as the profile expected, in truth, and all around the forward pass."""
+
+    expected: float | None
+    forward: float
+    around: float
+
+
+@dataclass(frozen=True, slots=True)
 class ControllerState:
-    """What the controller remembers of a camera: the ceiling that other programs left, and when (monotonic seconds)."""
+    """What the controller remembers of a camera. Times are monotonic seconds.
+
+    ceiling, rule: what the ceilings allow, after hysteresis, and which one cut it. above_since: since when they have
+    allowed more. slowdowns: how many times longer than expected recent forward passes took. arounds: milliseconds of
+    recent frames that were no forward pass. interval: seconds between frames, smoothed.
+    """
 
     ceiling: float = 1.0
-    at: float = -math.inf
+    rule: LimitedBy = "maximum"
+    at: float | None = None
+    above_since: float | None = None
+    slowdowns: tuple[float, ...] = ()
+    arounds: tuple[float, ...] = ()
+    interval: float | None = None
 
 
 def next_budget(
-    state: ControllerState, signals: Signals, policy: Policy, floor: float, now: float
+    state: ControllerState, signals: Signals, policy: Policy, costs: Costs, now: float
 ) -> tuple[Budget, ControllerState]:
-    """The budget of the next frame, and the state to come with next time.
+    """The budget of the next frame, and the state to come with next time. now: monotonic seconds.
 
-    floor: the smallest budget that any branch fits; no budget is below it. now: monotonic seconds.
-    The lowest rule binds; of equally low ones the first of: maximum, motion, contention, recovery. What contention
-    cuts is cut at once and comes back at the policy's `rise_per_second`, meanwhile said to be limited by `recovery`;
-    what motion asks for is given at once both ways.
+    The lowest rule binds; of equally low ones the first of: maximum, motion, the ceilings. What motion asks for is
+    given at once. What a ceiling cuts is cut at once; it comes back after the policy's `hold_seconds`, at
+    `rise_per_second`, meanwhile limited by `recovery`. No budget is below the policy's minimum or the cheapest branch.
     """
-    load = contention(signals)
-    allowed = 1.0 if load is None else policy.contention.at(load)
-    recovered = state.ceiling + policy.budget.rise_per_second * max(0.0, now - state.at)
-    ceiling = min(allowed, recovered, 1.0)
+    state = _timed(state, now)
+    state, rule = _with_ceiling(state, *_lowest_ceiling(state, signals, policy, costs), policy, now)
     rules: list[tuple[float, LimitedBy]] = [(policy.budget.maximum, "maximum")]
-    if signals.motion is not None:
+    if policy.motion is not None and signals.motion is not None:
         rules.append((policy.motion.at(signals.motion), "motion"))
-    rules.append((ceiling, "contention" if allowed <= recovered else "recovery"))
+    rules.append((state.ceiling, rule))
     fraction, limited_by = min(rules, key=lambda rule: rule[0])
-    lowest = max(policy.budget.minimum, floor)
+    lowest = max(policy.budget.minimum, costs.floor)
     if fraction < lowest:
         fraction, limited_by = lowest, "minimum"
-    rounded = max(math.floor(fraction * _STEPS), math.ceil(floor * _STEPS)) / _STEPS
-    return Budget(rounded, limited_by), ControllerState(ceiling, now)
+    rounded = max(math.floor(fraction * _STEPS), math.ceil(costs.floor * _STEPS)) / _STEPS
+    return Budget(rounded, limited_by), state
+
+
+def _timed(state: ControllerState, now: float) -> ControllerState:
+    if state.at is None:
+        return replace(state, at=now)
+    elapsed = max(0.0, now - state.at)
+    smoothed = elapsed if state.interval is None else state.interval + _INTERVAL_SMOOTHING * (elapsed - state.interval)
+    return replace(state, at=now, interval=smoothed)
+
+
+def _lowest_ceiling(
+    state: ControllerState, signals: Signals, policy: Policy, costs: Costs
+) -> tuple[float, LimitedBy]:
+    ceilings: list[tuple[float, LimitedBy]] = [(1.0, "maximum")]
+    measured: tuple[tuple[LimitedBy, float | None], ...] = (
+        ("contention", contention(signals)),
+        ("power", signals.power_fraction),
+        ("heat", signals.temperature_celsius),
+    )
+    for name, signal in measured:
+        rule = getattr(policy, name)
+        if rule is not None and signal is not None:
+            ceilings.append((rule.at(signal), name))
+    if costs.milliseconds:
+        if policy.deadline is not None:
+            slowdown = _quantile(state.slowdowns, policy.deadline.quantile, 1.0)
+            left = policy.deadline.milliseconds - _quantile(state.arounds, policy.deadline.quantile, 0.0)
+            ceilings.append((costs.dearest_within(left / slowdown), "deadline"))
+        if policy.share is not None and state.interval:
+            slowdown = _quantile(state.slowdowns, 0.5, 1.0)
+            granted = 1000 * state.interval * policy.share.busy
+            ceilings.append((costs.dearest_within(granted / slowdown), "share"))
+    return min(ceilings, key=lambda ceiling: ceiling[0])
+
+
+def _with_ceiling(
+    state: ControllerState, allowed: float, rule: LimitedBy, policy: Policy, now: float
+) -> tuple[ControllerState, LimitedBy]:
+    """The state with its ceiling moved towards what is `allowed`, and the rule that holds it there."""
+    if allowed <= state.ceiling:
+        return replace(state, ceiling=allowed, rule=rule, above_since=None), rule
+    if allowed < policy.budget.maximum and allowed - state.ceiling < _DEADBAND:
+        return replace(state, above_since=None), state.rule
+    since = now if state.above_since is None else state.above_since
+    rising_for = now - max(since + policy.budget.hold_seconds, now - (state.interval or 0.0))
+    ceiling = min(allowed, state.ceiling + policy.budget.rise_per_second * max(0.0, rising_for))
+    return replace(state, ceiling=ceiling, rule=rule if ceiling == allowed else state.rule, above_since=since), (
+        rule if ceiling == allowed else "recovery"
+    )
+
+
+def _quantile(values: Sequence[float], quantile: float, unknown: float) -> float:
+    if not values:
+        return unknown
+    return sorted(values)[min(len(values) - 1, math.ceil(quantile * len(values)) - 1)]
 
 
 def contention(signals: Signals) -> float | None:
@@ -78,3 +198,27 @@ def contention(signals: Signals) -> float | None:
     if signals.gpu_utilization is not None or signals.cpu_foreign is None:
         return None
     return signals.cpu_foreign if signals.cpu_pressure is None else min(signals.cpu_foreign, signals.cpu_pressure)
+
+
+def observe(state: ControllerState, outcome: Outcome) -> ControllerState:
+    """The state after a frame took as long as `outcome` says."""
+    slowdowns = state.slowdowns
+    if outcome.expected:
+        slowdowns = (*slowdowns, outcome.forward / outcome.expected)[-_REMEMBERED_FRAMES:]
+    return replace(state, slowdowns=slowdowns, arounds=(*state.arounds, outcome.around)[-_REMEMBERED_FRAMES:])
+
+
+def may_reuse(signals: Signals, policy: Policy, answer_age: float, answered: float, affordable: float) -> bool:
+    """Whether the last answer may stand for this frame.
+
+    answer_age: seconds since the picture it was made from. answered, affordable: expected accuracy of the branch that
+    made it, and of the one the budget allows now; a better one that has become affordable is run.
+    """
+    rule = policy.reuse
+    return (
+        rule is not None
+        and signals.change is not None
+        and signals.change <= rule.change
+        and answer_age <= rule.seconds
+        and answered >= affordable
+    )

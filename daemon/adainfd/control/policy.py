@@ -9,44 +9,43 @@ from pydantic import AfterValidator, Field, model_validator
 from adainf import shipped
 from adainfd import tomlfile
 
-__all__ = ["Budgets", "Curve", "CurveRule", "Policy"]
+__all__ = ["AuditRule", "Budgets", "CeilingRule", "DeadlineRule", "DemandRule", "Policy", "ReuseRule", "ShareRule"]
 
 Fraction = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
-Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
-Points = tuple[tuple[Share, Fraction], ...]
+Level = Annotated[float, Field(ge=0, le=200, allow_inf_nan=False)]
+Seconds = Annotated[float, Field(ge=0, le=3600, allow_inf_nan=False)]
+Points = tuple[tuple[Level, Fraction], ...]
 
 
-def _rising_inputs(points: Points) -> Points:
+def _rising_signals(points: Points) -> Points:
     if not points:
         raise ValueError("must have at least one [signal, budget] pair")
-    signals = [signal for signal, _ in points]
-    if any(left >= right for left, right in pairwise(signals)):
+    if any(left >= right for (left, _), (right, _) in pairwise(points)):
         raise ValueError("signals must rise from pair to pair")
     return points
 
 
 def _falling(points: Points) -> Points:
-    budgets = [budget for _, budget in points]
-    if any(left < right for left, right in pairwise(budgets)):
+    if any(left < right for (_, left), (_, right) in pairwise(points)):
         raise ValueError("budgets must not rise: more load never allows more")
     return points
 
 
 def _rising(points: Points) -> Points:
-    budgets = [budget for _, budget in points]
-    if any(left > right for left, right in pairwise(budgets)):
+    if any(left > right for (_, left), (_, right) in pairwise(points)):
         raise ValueError("budgets must not fall: more motion never deserves less")
     return points
 
 
-Curve = Annotated[Points, AfterValidator(_rising_inputs)]
+Curve = Annotated[Points, AfterValidator(_rising_signals)]
 
 
 class Budgets(tomlfile.Section):
-    """The range of budgets, and how fast they come back after a cut."""
+    """The range of budgets, and how they come back after a cut."""
 
     maximum: Fraction = 1.0
     minimum: Fraction = 0.2
+    hold_seconds: Seconds = 0.5
     rise_per_second: Annotated[float, Field(gt=0, le=1000, allow_inf_nan=False)] = 1.0
 
     @model_validator(mode="after")
@@ -56,7 +55,7 @@ class Budgets(tomlfile.Section):
         return self
 
 
-class CurveRule(tomlfile.Section):
+class _CurveRule(tomlfile.Section):
     """A signal's curve: [signal, budget] pairs, straight lines between them, level beyond the ends."""
 
     curve: Curve
@@ -70,24 +69,56 @@ class CurveRule(tomlfile.Section):
         return y0 + (y1 - y0) * (signal - x0) / (x1 - x0)
 
 
-class MotionRule(CurveRule):
-    """Demand: the budget that a picture deserves, by the share of it that moved."""
+class DemandRule(_CurveRule):
+    """What a picture deserves: the more of the signal, the more budget."""
 
-    curve: Annotated[Curve, AfterValidator(_rising)] = ((0.0, 0.4), (0.03, 1.0))
+    curve: Annotated[Curve, AfterValidator(_rising)]
 
 
-class ContentionRule(CurveRule):
-    """Ceiling: the budget that is left, by the share of the processor that other programs take."""
+class CeilingRule(_CurveRule):
+    """What is left for us: the more of the signal, the less budget."""
 
-    curve: Annotated[Curve, AfterValidator(_falling)] = ((0.1, 1.0), (0.6, 0.3))
+    curve: Annotated[Curve, AfterValidator(_falling)]
+
+
+class DeadlineRule(tomlfile.Section):
+    """How old an answer may be when it is published: the branch must be expected to make it."""
+
+    milliseconds: Annotated[float, Field(gt=0, le=60_000, allow_inf_nan=False)]
+    quantile: Annotated[float, Field(ge=0.5, le=1)] = 0.9
+
+
+class ShareRule(tomlfile.Section):
+    """The share of the time in which we may keep the processor busy."""
+
+    busy: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
+
+
+class ReuseRule(tomlfile.Section):
+    """When the last answer stands for a frame: at most `change` of the picture differs, for at most `seconds`."""
+
+    change: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+    seconds: Annotated[float, Field(gt=0, le=3600, allow_inf_nan=False)]
+
+
+class AuditRule(tomlfile.Section):
+    """The share of frames that also run the full branch while the box is idle."""
+
+    share: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = 0.0
 
 
 class Policy(tomlfile.Section):
-    """How signals become budgets."""
+    """How signals become budgets. A rule that is left out does not apply."""
 
     budget: Budgets = Budgets()
-    motion: MotionRule = MotionRule()
-    contention: ContentionRule = ContentionRule()
+    motion: DemandRule | None = None
+    contention: CeilingRule | None = None
+    power: CeilingRule | None = None
+    heat: CeilingRule | None = None
+    deadline: DeadlineRule | None = None
+    share: ShareRule | None = None
+    reuse: ReuseRule | None = None
+    audit: AuditRule = AuditRule()
 
     @classmethod
     def read(cls, name: str) -> "Policy":
