@@ -96,14 +96,18 @@ class _Constant(TorchFunctionMode):
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", category=TracerWarning)
-        warnings.filterwarnings("ignore", "You are using the legacy TorchScript-based ONNX export", DeprecationWarning)
-        warnings.filterwarnings("ignore", "The feature will be removed", DeprecationWarning)
-        warnings.filterwarnings("ignore", "Constant folding - Only steps=1 can be constant folded", UserWarning)
-        # The exporter prints the whole graph on stdout where an operator is unknown to it.
-        torch._C._jit_set_onnx_log_enabled(False)  # noqa: SLF001
-        yield
+    # Where an operator is unknown to it, the exporter prints the whole graph on stdout and cannot be told not to.
+    log = torch._C._jit_onnx_log  # noqa: SLF001
+    torch._C._jit_onnx_log = lambda *_: None  # noqa: SLF001
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", category=TracerWarning)
+            warnings.filterwarnings("ignore", "You are using the legacy TorchScript-based", DeprecationWarning)
+            warnings.filterwarnings("ignore", "The feature will be removed", DeprecationWarning)
+            warnings.filterwarnings("ignore", "Constant folding - Only steps=1 can be constant folded", UserWarning)
+            yield
+    finally:
+        torch._C._jit_onnx_log = log  # noqa: SLF001
 
 
 def cache_folder() -> Path:

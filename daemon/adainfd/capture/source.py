@@ -59,8 +59,13 @@ class Source:
 
 
 def without_credentials(address: str) -> str:
-    """The address as it may be shown: a URL's user and password are left out."""
-    return re.sub(r"(?<=://)[^/@]*@", "***@", address)
+    """The address as it may be shown: a URL's user and password are left out, before the host and in parameters.
+
+    Passwords hold @ and / too, and every maker of cameras names the parameter otherwise: rather too much is hidden.
+    """
+    if "://" not in address:
+        return address
+    return re.sub(r"=[^&]*", "=***", re.sub(r"(?<=://).*@", "***@", address))
 
 
 class VideoReader:

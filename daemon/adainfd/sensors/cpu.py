@@ -35,6 +35,7 @@ class ProcessorSensor:
         self._proc = proc
         self._ticks_a_second = os.sysconf("SC_CLK_TCK") * (os.cpu_count() or 1)
         self._history: deque[_Counters] = deque()
+        self._own_ticks: dict[int, int] = {}
         self.lost = {"cpu_pressure": f"{proc}/pressure/cpu is missing"} if self._waited() is None else {}
 
     def read(self) -> dict[str, float | None]:
@@ -57,15 +58,15 @@ class ProcessorSensor:
         return sum(columns) - sum(columns[index] for index in _IDLE_COLUMNS)
 
     def _own(self) -> int:
-        ticks = 0
         for process in self._own_processes():
             try:
                 status = (self._proc / str(process) / "stat").read_text(encoding="utf-8", errors="replace")
             except OSError:
                 continue  # ended meanwhile
             user, system = status.rpartition(")")[2].split()[11:13]
-            ticks += int(user) + int(system)
-        return ticks
+            self._own_ticks[process] = int(user) + int(system)
+        # What an ended process has used stays counted: it would otherwise look like the load of others.
+        return sum(self._own_ticks.values())
 
     def _waited(self) -> int | None:
         try:

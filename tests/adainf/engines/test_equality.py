@@ -1,0 +1,98 @@
+"""The engines agree with each other and with themselves, whatever the branch and however pictures are batched."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from adainf.backbones import Backbone
+from adainf.branch import Branch
+from adainf.engines import Engine
+from adainf.engines.onnx import OnnxEngine
+from adainf.engines.torch import TorchEngine
+
+_TOLERANCE = 1e-4
+_FEW = settings(
+    max_examples=4,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+
+
+def _branches(backbone: Backbone, resolutions: tuple[int, ...]) -> st.SearchStrategy[Branch]:
+    blocks = [st.booleans() if may_skip else st.just(True) for may_skip in backbone.droppable]
+    return st.builds(Branch, st.sampled_from(resolutions), st.tuples(*blocks))
+
+
+def _score(engine: Engine, picture: NDArray[np.uint8], branches: list[Branch]) -> NDArray[np.float32]:
+    return engine.run([engine.prepare(picture, branch.resolution) for branch in branches], branches)
+
+
+@pytest.mark.parametrize(
+    ("name", "resolutions"),
+    [
+        ("cifar/resnet20", (32, 16)),
+        ("cifar/resnet18", (32, 16)),
+        ("timm/resnet10t", (176, 64)),
+        ("timm/tf_efficientnet_lite0", (224, 64)),
+        ("timm/vit_tiny_patch16_224", (224, 64)),
+        ("timm/deit_tiny_distilled_patch16_224", (224, 64)),
+        ("openclip/ViT-B-32", (224, 96)),
+        ("openclip/RN50", (224, 64)),
+    ],
+)
+def test_engines_agree_at_the_native_and_a_lower_resolution(
+    name: str,
+    resolutions: tuple[int, ...],
+    backbone: Callable[[str], Backbone],
+    picture: NDArray[np.uint8],
+    tmp_path: Path,
+) -> None:
+    network = backbone(name)
+    assert network.native_resolution == resolutions[0]
+    skipping = tuple(index % 2 == 0 or not may for index, may in enumerate(network.droppable))
+    branches = [network.full, Branch(resolutions[1], skipping)]
+    reference = _score(TorchEngine(network), picture, branches)
+    scores = _score(OnnxEngine(network, cache=tmp_path), picture, branches)
+    assert scores.shape == (2, len(network.classes.names))
+    assert scores.dtype == np.float32
+    np.testing.assert_allclose(scores, reference, rtol=0, atol=_TOLERANCE)
+
+
+@pytest.mark.parametrize("engine_class", [OnnxEngine, TorchEngine])
+@_FEW
+@given(data=st.data())
+def test_each_picture_of_a_batch_goes_its_own_way(
+    engine_class: type, data: st.DataObject, backbone: Callable[[str], Backbone], tmp_path: Path
+) -> None:
+    network = backbone("cifar/resnet20")
+    branches = data.draw(st.lists(_branches(network, (32, 16)), min_size=1, max_size=4))
+    engine = engine_class(network, **({"cache": tmp_path} if engine_class is OnnxEngine else {}))
+    pictures = np.random.default_rng(len(branches)).integers(0, 256, (len(branches), 40, 50, 3), np.uint8)
+    inputs = [engine.prepare(each, branch.resolution) for each, branch in zip(pictures, branches, strict=True)]
+    together = engine.run(inputs, branches)
+    alone = [engine.run([one], [branch])[0] for one, branch in zip(inputs, branches, strict=True)]
+    np.testing.assert_allclose(together, np.stack(alone), rtol=0, atol=_TOLERANCE)
+
+
+@_FEW
+@given(data=st.data())
+def test_engines_agree_along_random_branches(
+    data: st.DataObject, backbone: Callable[[str], Backbone], picture: NDArray[np.uint8], tmp_path: Path
+) -> None:
+    network = backbone("cifar/resnet18")
+    branch = data.draw(_branches(network, (32, 24, 16)))
+    reference = _score(TorchEngine(network), picture, [branch])
+    scores = _score(OnnxEngine(network, cache=tmp_path), picture, [branch])
+    np.testing.assert_allclose(scores, reference, rtol=0, atol=_TOLERANCE)
+
+
+@pytest.mark.parametrize("engine_class", [OnnxEngine, TorchEngine])
+def test_no_pictures_have_no_scores(engine_class: type, backbone: Callable[[str], Backbone]) -> None:
+    network = backbone("cifar/resnet20")
+    assert engine_class(network).run([], []).shape == (0, 100)

@@ -1,0 +1,149 @@
+"""The ONNX engine: what it exports, keeps on disk and holds in memory."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from adainf import backbones
+from adainf.backbones import RANDOM, Backbone, Options
+from adainf.branch import Branch
+from adainf.engines import exports
+from adainf.engines.exports import UnsupportedExportError, cache_folder, export
+from adainf.engines.onnx import OnnxEngine
+
+_SKIPPING = Branch(16, (True, False, True, True, True, True, True, True, True))
+
+
+@pytest.fixture
+def network(backbone: Callable[[str], Backbone]) -> Backbone:
+    return backbone("cifar/resnet20")
+
+
+def _operators(backbone: Backbone, branch: Branch) -> list[str]:
+    return [node.op_type for node in onnx.load_model_from_string(export(backbone, branch)).graph.node]
+
+
+def _only(folder: Path) -> Path:
+    (file,) = folder.iterdir()
+    return file
+
+
+def test_export_of_a_branch_has_no_node_of_a_skipped_block(network: Backbone) -> None:
+    full, skipping = (_operators(network, Branch(16, keep)) for keep in (network.full.keep, _SKIPPING.keep))
+    assert full.count("Conv") == 19
+    assert skipping.count("Conv") == 17
+
+
+def test_export_folds_batch_norm_and_position_embeddings(backbone: Callable[[str], Backbone]) -> None:
+    convolutional = backbone("timm/tf_efficientnet_lite0")
+    assert "BatchNormalization" not in _operators(convolutional, convolutional.full)
+    transformer = backbone("timm/vit_tiny_patch16_224")
+    assert "Resize" not in _operators(transformer, Branch(96, transformer.full.keep))
+
+
+def test_export_leaves_the_network_in_evaluation(network: Backbone) -> None:
+    export(network, _SKIPPING)
+    assert not any(module.training for module in network.modules())
+
+
+class _Unknown(nn.Module):
+    def forward(self, images: Tensor) -> Tensor:
+        return torch.special.i0e(images)
+
+
+def test_network_that_cannot_be_exported_is_refused_by_operator(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    network = backbones.load("cifar/resnet20", Options(weights=RANDOM))
+    network.stem = nn.Sequential(network.stem, _Unknown())
+    with pytest.raises(UnsupportedExportError, match=r"cifar/resnet20: cannot be exported to ONNX;.*special_i0e"):
+        OnnxEngine(network, cache=tmp_path).warm_up([_SKIPPING])
+    assert capfd.readouterr() == ("", "")
+    assert not list(tmp_path.iterdir())
+
+
+def test_second_engine_reuses_the_export(network: Backbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    OnnxEngine(network, cache=tmp_path).warm_up([_SKIPPING])
+    before = _only(tmp_path).stat()
+    monkeypatch.setattr(exports, "export", lambda *_: pytest.fail("exported again"))
+    OnnxEngine(network, cache=tmp_path).warm_up([_SKIPPING])
+    after = _only(tmp_path).stat()
+    assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+
+
+def test_other_weights_have_another_export(network: Backbone, tmp_path: Path) -> None:
+    OnnxEngine(network, cache=tmp_path).warm_up([_SKIPPING])
+    other = backbones.load("cifar/resnet20", Options(weights=RANDOM))
+    next(other.parameters()).mul_(2)
+    OnnxEngine(other, cache=tmp_path).warm_up([_SKIPPING])
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+@pytest.mark.parametrize("damage", [lambda _: b"", lambda whole: whole[:-9], lambda whole: whole[:-1] + b"\x55"])
+def test_damaged_export_is_made_again(
+    damage: Callable[[bytes], bytes], network: Backbone, picture: NDArray[np.uint8], tmp_path: Path
+) -> None:
+    engine = OnnxEngine(network, cache=tmp_path)
+    inputs = [engine.prepare(picture, 16)]
+    scores = engine.run(inputs, [_SKIPPING])
+    file = _only(tmp_path)
+    whole = file.read_bytes()
+    file.write_bytes(damage(whole))
+    np.testing.assert_array_equal(OnnxEngine(network, cache=tmp_path).run(inputs, [_SKIPPING]), scores)
+    assert _only(tmp_path).stat().st_size == len(whole)
+
+
+def test_folder_that_cannot_be_written_is_said_once(
+    network: Backbone, picture: NDArray[np.uint8], tmp_path: Path
+) -> None:
+    # Root may write anywhere, but nobody below a file.
+    blocked = tmp_path / "file"
+    blocked.touch()
+    said: list[str] = []
+    engine = OnnxEngine(network, cache=blocked / "onnx", warn=said.append)
+    branches = [_SKIPPING, Branch(16, network.full.keep)]
+    scores = engine.run([engine.prepare(picture, 16)] * 2, branches)
+    assert np.isfinite(scores).all()
+    assert len(said) == 1
+    assert str(blocked / "onnx") in said[0]
+
+
+def test_least_recently_used_session_goes(network: Backbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = OnnxEngine(network, cache=tmp_path, sessions=2)
+    loaded: list[bytes] = []
+    load = engine._load
+    monkeypatch.setattr(engine, "_load", lambda model: loaded.append(model) or load(model))
+    first, second, third = (Branch(side, network.full.keep) for side in (8, 12, 16))
+    engine.warm_up([first, second, first, third])
+    assert list(engine._sessions) == [first, third]
+    engine.warm_up([first, third])
+    assert len(loaded) == 3
+    engine.warm_up([second])
+    assert len(loaded) == 4
+
+
+def test_cache_folder_is_the_services_else_the_users(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CACHE_DIRECTORY", "/var/cache/adainf:/var/cache/other")
+    assert cache_folder() == Path("/var/cache/adainf/onnx")
+    monkeypatch.delenv("CACHE_DIRECTORY")
+    monkeypatch.setenv("XDG_CACHE_HOME", "/somewhere")
+    assert cache_folder() == Path("/somewhere/adainf/onnx")
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setenv("HOME", "/home/someone")
+    assert cache_folder() == Path("/home/someone/.cache/adainf/onnx")
+
+
+def test_onnx_runtime_does_not_report_home(tmp_path: Path) -> None:
+    environment = {key: value for key, value in os.environ.items() if key not in ("ORT_DISABLE_TELEMETRY",)}
+    environment |= {"HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path)}
+    subprocess.run([sys.executable, "-c", "import adainf.engines.onnx"], env=environment, check=True)
+    assert not list(tmp_path.rglob("*onnxruntime*"))

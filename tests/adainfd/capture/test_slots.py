@@ -1,0 +1,66 @@
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+from adainfd.capture.slots import FrameSlots
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+SHAPE = (6, 8, 3)
+
+
+@contextmanager
+def both_sides() -> Iterator[tuple[FrameSlots, FrameSlots]]:
+    writer = FrameSlots(SHAPE)
+    reader = FrameSlots(SHAPE, writer.name)
+    reader.unlink()
+    try:
+        yield writer, reader
+    finally:
+        reader.close()
+        writer.close()
+
+
+@pytest.fixture
+def two_sides() -> Iterator[tuple[FrameSlots, FrameSlots]]:
+    with both_sides() as sides:
+        yield sides
+
+
+def picture(number: int) -> np.ndarray:
+    return np.full(SHAPE, number % 251, np.uint8)
+
+
+@settings(max_examples=50)
+@given(first=st.integers(1, 10_000), written=st.integers(1, 12))
+def test_what_holds_says_is_true(first: int, written: int) -> None:
+    last = first + written - 1
+    with both_sides() as (writer, reader):
+        for number in range(first, last + 1):
+            writer.write(number, picture(number))
+        for number in range(first, last + 3):
+            assert reader.holds(number) == (max(first, last - 3) <= number <= last)
+            if reader.holds(number):
+                assert np.array_equal(reader.view(number), picture(number))
+
+
+def test_overwriting_while_reading_is_noticed(two_sides: tuple[FrameSlots, FrameSlots]) -> None:
+    writer, reader = two_sides
+    writer.write(1, picture(1))
+    view = reader.view(1)
+    for number in range(2, 5):
+        writer.write(number, picture(number))
+    assert reader.holds(1)
+    assert view.max() == 1
+    writer.write(5, picture(5))
+    assert not reader.holds(1)
+    del view
+
+
+def test_unlinked_slots_stay_usable_and_leave_no_name(two_sides: tuple[FrameSlots, FrameSlots]) -> None:
+    writer, reader = two_sides
+    with pytest.raises(FileNotFoundError):
+        FrameSlots(SHAPE, writer.name)
+    writer.write(1, picture(9))
+    assert reader.view(1).max() == 9

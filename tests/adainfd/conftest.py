@@ -1,0 +1,87 @@
+"""Fixtures of the daemon's tests: everything runs isolated from this user's caches, and nothing is left running."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import daemons
+import pytest
+
+Launch = Callable[..., daemons.Program]
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture(scope="session")
+def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """The environment of every program that a test starts; in force for this process too."""
+    folder = tmp_path_factory.mktemp("home")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
+        patch.setenv("XDG_STATE_HOME", str(folder / "state"))
+        patch.delenv("CACHE_DIRECTORY", raising=False)
+        patch.delenv("STATE_DIRECTORY", raising=False)
+        yield dict(os.environ)
+
+
+@pytest.fixture(scope="session")
+def network(tmp_path_factory: pytest.TempPathFactory, environment: dict[str, str]) -> daemons.Network:
+    """A network that a daemon starts with in seconds."""
+    return daemons.small_network(tmp_path_factory.mktemp("network"))
+
+
+@pytest.fixture
+def launch(tmp_path: Path, environment: dict[str, str]) -> Iterator[Launch]:
+    """Start `adainfd ARGUMENTS`; killed with all its processes when the test is over."""
+    started: list[daemons.Program] = []
+
+    def start(*arguments: str | Path, **more: str) -> daemons.Program:
+        started.append(daemons.start(arguments, tmp_path, {**environment, **more}))
+        return started[-1]
+
+    yield start
+    for program in started:
+        program.kill()
+
+
+@pytest.fixture
+def run(tmp_path: Path, environment: dict[str, str]) -> Run:
+    """Run `adainfd ARGUMENTS` to its end."""
+
+    def to_its_end(*arguments: str | Path, **more: str) -> subprocess.CompletedProcess[str]:
+        command: Sequence[str] = [sys.executable, "-m", "adainfd", *map(str, arguments)]
+        return subprocess.run(
+            command,
+            cwd=tmp_path,
+            env={**environment, **more},
+            capture_output=True,
+            text=True,
+            timeout=daemons.START_SECONDS,
+            check=False,
+        )
+
+    return to_its_end
+
+
+@pytest.fixture
+def ipc(tmp_path: Path) -> str:
+    """An endpoint of this test's own."""
+    return f"ipc://{tmp_path}/s"
+
+
+@pytest.fixture(scope="session")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two seconds: one of rest, one of motion."""
+    path = tmp_path_factory.mktemp("clips") / "clip.mp4"
+    return daemons.write_video(path, 50, moves=lambda number: number >= 25)
+
+
+@pytest.fixture(scope="session")
+def truncated_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Motion JPEG of 25 frames, cut off in the midst of its frames."""
+    path = daemons.write_video(tmp_path_factory.mktemp("clips") / "whole.avi", 25, moves=lambda _: True)
+    content = path.read_bytes()
+    cut = path.with_name("truncated.avi")
+    cut.write_bytes(content[: len(content) * 6 // 10])
+    return cut

@@ -1,0 +1,21 @@
+import json
+from pathlib import Path
+
+import pytest
+from adainfd.wire import schemas
+from adainfd.wire.messages import SCHEMAS
+from jsonschema import Draft202012Validator
+
+FOLDER = Path(__file__).parents[3] / "docs" / "schemas"
+
+
+@pytest.mark.parametrize("kind", SCHEMAS)
+def test_schema_files_say_what_the_types_say(kind: str) -> None:
+    text = (FOLDER / f"{kind}.json").read_text(encoding="utf-8")
+    assert text == schemas.text(kind), "run: python -m adainfd.wire.schemas docs/schemas"
+    Draft202012Validator.check_schema(json.loads(text))
+
+
+def test_written_schemas_are_those(tmp_path: Path) -> None:
+    schemas.write(tmp_path)
+    assert {file.name for file in tmp_path.iterdir()} == {file.name for file in FOLDER.glob("*.json")}
