@@ -1,34 +1,56 @@
-"""Motion: how much of the picture changed since the frame before."""
+"""How much of a picture differs from another, told on small grey copies."""
+
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["MotionMeter"]
+__all__ = ["Sketch", "changed_share", "counted_cells", "sketch"]
 
 _SIZE = (96, 54)
 # Sensor noise averaged over a cell of the small copy stays well below this; a moving edge does not.
 _CHANGED_LEVELS = 10
 
+Sketch = NDArray[np.uint8]
+"""A small grey copy of a picture, (54, 96)."""
 
-class MotionMeter:
-    """Compares each picture with the one before on a small grey copy."""
+Region = tuple[float, float, float, float]
 
-    def __init__(self) -> None:
-        self._before: NDArray[np.int16] | None = None
 
-    def measure(self, picture: NDArray[np.uint8]) -> float | None:
-        """The share (0..1) of the picture that changed; None for the first one.
+def sketch(picture: NDArray[np.uint8]) -> Sketch:
+    """The small grey copy of a BGR picture (height, width, 3)."""
+    # Every few pixels are enough for cells of this size, and a fraction of the memory is read.
+    step = max(1, picture.shape[1] // (4 * _SIZE[0]))
+    small = cv2.resize(picture[::step, ::step], _SIZE, interpolation=cv2.INTER_AREA)
+    grey: Sketch = cv2.cvtColor(small, cv2.COLOR_BGR2GRAY).astype(np.uint8, copy=False)
+    return grey
 
-        A change of exposure moves all levels alike and does not count.
-        """
-        # Every fourth pixel is enough for cells of this size, and a quarter of the memory is read.
-        step = max(1, picture.shape[1] // (4 * _SIZE[0]))
-        small = cv2.resize(picture[::step, ::step], _SIZE, interpolation=cv2.INTER_AREA)
-        grey = cv2.cvtColor(small, cv2.COLOR_BGR2GRAY).astype(np.int16)
-        before, self._before = self._before, grey
-        if before is None:
-            return None
-        difference = grey - before
-        difference -= np.int16(np.median(difference))
-        return float(np.mean(np.abs(difference) > _CHANGED_LEVELS))
+
+def counted_cells(ignored: Sequence[Region]) -> NDArray[np.bool_] | None:
+    """The cells of a sketch outside the ignored regions (left, top, right, bottom, fractions); None means all."""
+    if not ignored:
+        return None
+    width, height = _SIZE
+    counted = np.ones((height, width), np.bool_)
+    for left, top, right, bottom in ignored:
+        rows = slice(int(top * height), int(np.ceil(bottom * height)))
+        counted[rows, int(left * width) : int(np.ceil(right * width))] = False
+    return counted
+
+
+def changed_share(before: Sketch, now: Sketch, counted: NDArray[np.bool_] | None = None) -> float:
+    """The share (0..1) of the counted cells whose level changed.
+
+    A change of exposure, or the flicker of a lamp, scales and shifts all levels alike and does not count: both are
+    taken out as the straight line through the quartiles of the levels.
+    """
+    if counted is not None:
+        before, now = before[counted], now[counted]
+        if not before.size:
+            return 0.0
+    low_before, middle_before, high_before = np.percentile(before, (25, 50, 75))
+    low_now, middle_now, high_now = np.percentile(now, (25, 50, 75))
+    gain = (high_now - low_now) / (high_before - low_before) if high_before > low_before else 1.0
+    expected = (before - middle_before) * np.clip(gain, 0.5, 2.0) + middle_now
+    return float(np.mean(np.abs(now - expected) > _CHANGED_LEVELS))

@@ -93,17 +93,17 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class ControllerState:
-    """What the controller remembers of a camera. Times are monotonic seconds.
+    """What the controller remembers of a camera. at: when it last decided, monotonic seconds.
 
-    ceiling, rule: what the ceilings allow, after hysteresis, and which one cut it. above_since: since when they have
-    allowed more. slowdowns: how many times longer than expected recent forward passes took. arounds: milliseconds of
+    ceiling, rule: what the ceilings allow, after hysteresis, and which one cut it. above_for: seconds for which they
+    have allowed more. slowdowns: how many times longer than expected recent forward passes took. arounds: milliseconds of
     recent frames that were no forward pass. interval: seconds between frames, smoothed.
     """
 
     ceiling: float = 1.0
     rule: LimitedBy = "maximum"
     at: float | None = None
-    above_since: float | None = None
+    above_for: float = 0.0
     slowdowns: tuple[float, ...] = ()
     arounds: tuple[float, ...] = ()
     interval: float | None = None
@@ -118,8 +118,10 @@ def next_budget(
     given at once. What a ceiling cuts is cut at once; it comes back after the policy's `hold_seconds`, at
     `rise_per_second`, meanwhile limited by `recovery`. No budget is below the policy's minimum or the cheapest branch.
     """
-    state = _timed(state, now)
-    state, rule = _with_ceiling(state, *_lowest_ceiling(state, signals, policy, costs), policy, now)
+    elapsed = 0.0 if state.at is None else max(0.0, now - state.at)
+    state = replace(state, at=now, interval=_smoothed(state, elapsed))
+    allowed, rule = _lowest_ceiling(state, signals, policy, costs)
+    state, rule = _with_ceiling(state, allowed, rule, policy, elapsed)
     rules: list[tuple[float, LimitedBy]] = [(policy.budget.maximum, "maximum")]
     if policy.motion is not None and signals.motion is not None:
         rules.append((policy.motion.at(signals.motion), "motion"))
@@ -132,12 +134,10 @@ def next_budget(
     return Budget(rounded, limited_by), state
 
 
-def _timed(state: ControllerState, now: float) -> ControllerState:
+def _smoothed(state: ControllerState, elapsed: float) -> float | None:
     if state.at is None:
-        return replace(state, at=now)
-    elapsed = max(0.0, now - state.at)
-    smoothed = elapsed if state.interval is None else state.interval + _INTERVAL_SMOOTHING * (elapsed - state.interval)
-    return replace(state, at=now, interval=smoothed)
+        return None
+    return elapsed if state.interval is None else state.interval + _INTERVAL_SMOOTHING * (elapsed - state.interval)
 
 
 def _lowest_ceiling(
@@ -166,19 +166,19 @@ def _lowest_ceiling(
 
 
 def _with_ceiling(
-    state: ControllerState, allowed: float, rule: LimitedBy, policy: Policy, now: float
+    state: ControllerState, allowed: float, rule: LimitedBy, policy: Policy, elapsed: float
 ) -> tuple[ControllerState, LimitedBy]:
-    """The state with its ceiling moved towards what is `allowed`, and the rule that holds it there."""
+    """The state with its ceiling moved towards what is `allowed`, and the rule that holds it where it is."""
     if allowed <= state.ceiling:
-        return replace(state, ceiling=allowed, rule=rule, above_since=None), rule
+        return replace(state, ceiling=allowed, rule=rule, above_for=0.0), rule
     if allowed < policy.budget.maximum and allowed - state.ceiling < _DEADBAND:
-        return replace(state, above_since=None), state.rule
-    since = now if state.above_since is None else state.above_since
-    rising_for = now - max(since + policy.budget.hold_seconds, now - (state.interval or 0.0))
-    ceiling = min(allowed, state.ceiling + policy.budget.rise_per_second * max(0.0, rising_for))
-    return replace(state, ceiling=ceiling, rule=rule if ceiling == allowed else state.rule, above_since=since), (
-        rule if ceiling == allowed else "recovery"
-    )
+        return replace(state, above_for=0.0), state.rule
+    above_for = state.above_for + elapsed
+    rising_for = min(elapsed, max(0.0, above_for - policy.budget.hold_seconds))
+    ceiling = min(allowed, state.ceiling + policy.budget.rise_per_second * rising_for)
+    if ceiling == allowed:
+        return replace(state, ceiling=ceiling, rule=rule, above_for=0.0), rule
+    return replace(state, ceiling=ceiling, above_for=above_for), "recovery"
 
 
 def _quantile(values: Sequence[float], quantile: float, unknown: float) -> float:
