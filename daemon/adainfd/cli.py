@@ -26,6 +26,7 @@ def adainfd() -> None:
 @click.option("--policy", metavar="NAME|FILE", help="How signals become budgets [balanced].")
 @click.option("--profile", metavar="NAME|FILE", help="What calibration learned of the backbone.")
 @click.option("--seconds", type=click.FloatRange(min=0, min_open=True), help="Stop after this time.")
+@click.option("--record", type=click.Path(path_type=Path), help="Keep signals and decisions for `adainfd replay`.")
 def run(
     config: Path | None,
     sources: tuple[str, ...],
@@ -34,8 +35,11 @@ def run(
     policy: str | None,
     profile: str | None,
     seconds: float | None,
+    record: Path | None,
 ) -> None:
     """Run the daemon.
+
+    SIGHUP takes up an edited policy.
 
     Options on the command line go before what the configuration file says; --source replaces its cameras.
     """
@@ -43,10 +47,13 @@ def run(
 
     restart_with_tuned_allocator()
     from adainfd import daemon, logs
+    from adainfd.config import Configuration
     from adainfd.settings import from_command_line
 
-    configuration = from_command_line(config, sources, loop=loop, bind=bind, policy=policy, profile=profile)
-    daemon.run(configuration, seconds, logs.configure())
+    def configure() -> Configuration:
+        return from_command_line(config, sources, loop=loop, bind=bind, policy=policy, profile=profile)
+
+    daemon.run(configure, logs.configure(), seconds=seconds, record=record)
 
 
 @adainfd.command()
@@ -67,6 +74,19 @@ def check_config(file: Path) -> None:
     from adainfd.settings import check
 
     click.echo(f"{file}: good; {check(file)}")
+
+
+@adainfd.command()
+@click.argument("trace", type=click.Path(path_type=Path))
+@click.option("--policy", metavar="NAME|FILE", help="Decide by this policy instead of the recorded one.")
+@click.option("--check", is_flag=True, help="Exit 1 where a recomputed budget differs from the recorded one.")
+@click.option("--plot", type=click.Path(path_type=Path), help="Draw budget, latency and load over time (PNG).")
+def replay(trace: Path, policy: str | None, check: bool, plot: Path | None) -> None:
+    """Decide again on a recorded TRACE, and compare."""
+    from adainfd.replaying import replay as replay_trace
+
+    if not replay_trace(trace, policy, check=check, plot=plot):
+        sys.exit(1)
 
 
 @adainfd.command()

@@ -4,7 +4,7 @@ import socket
 from pathlib import Path
 from typing import Annotated, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from adainf.errors import InvalidInputError
 from adainfd import tomlfile
@@ -13,6 +13,17 @@ from adainfd.wire import endpoint as endpoints
 __all__ = ["CameraSection", "Configuration", "ModelSection", "PublishSection"]
 
 Triple = tuple[float, float, float]
+Edge = Annotated[float, Field(ge=0, le=1)]
+
+
+def _has_area(region: tuple[float, float, float, float]) -> tuple[float, float, float, float]:
+    left, top, right, bottom = region
+    if left >= right or top >= bottom:
+        raise ValueError("must be [left, top, right, bottom] with left < right and top < bottom, fractions from 0 to 1")
+    return region
+
+
+Region = Annotated[tuple[Edge, Edge, Edge, Edge], AfterValidator(_has_area)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+$")]
 
 
@@ -51,12 +62,16 @@ class PublishSection(tomlfile.Section):
 
 
 class CameraSection(tomlfile.Section):
-    """A camera: a file's path, a device's index or path, or a stream's address."""
+    """A camera: a file's path, a device's index or path, or a stream's address.
+
+    ignore: regions in which nothing counts as motion, such as a clock in the picture or a tree in the wind.
+    """
 
     name: Name
     source: Annotated[str, Field(min_length=1)]
     loop: bool = False
     labels: tuple[str, ...] = ()
+    ignore: tuple[Region, ...] = ()
 
     @field_validator("source", mode="before")
     @classmethod

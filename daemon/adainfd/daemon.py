@@ -3,22 +3,30 @@
 import contextlib
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.connection import wait
+from pathlib import Path
 
 import msgspec
 
 from adainf.errors import InvalidInputError, UnavailableError
+from adainfd import state
 from adainfd.capture.camera import Camera
+from adainfd.capture.motion import counted_cells
 from adainfd.capture.source import Kind, Source
-from adainfd.config import Configuration
+from adainfd.config import CameraSection, Configuration
 from adainfd.control import Policy
+from adainfd.control.audit import Audit
+from adainfd.control.trace import Header, NoTrace, Recorder, TraceWriter
 from adainfd.logs import Logger
 from adainfd.pipeline import Pipeline, Stream
 from adainfd.recogniser import LabelColumns, Recogniser, load_recogniser, read_profile
+from adainfd.reloading import Reloader, ReloadRequest
 from adainfd.sensors import Sensors
 from adainfd.stopping import StoppedEarly, StopRequest
 from adainfd.wire import messages
+from adainfd.wire.announcer import Announcer
+from adainfd.wire.messages import CameraState
 from adainfd.wire.publisher import Publisher
 
 __all__ = ["run"]
@@ -27,82 +35,58 @@ _HEARTBEAT_SECONDS = 1.0
 _OPEN_WITHIN_SECONDS = 15.0
 
 
-def run(configuration: Configuration, seconds: float | None, log: Logger) -> None:
+def run(
+    configure: Callable[[], Configuration],
+    log: Logger,
+    *,
+    seconds: float | None = None,
+    record: Path | None = None,
+) -> None:
     """Run until every camera has ended, `seconds` have passed since the first frame could come, or a signal.
 
+    configure: gives the configuration, now and again at each SIGHUP. record: where to keep a trace.
     Raises InvalidInputError or UnavailableError, with nothing left running, where it cannot start or every camera
     has failed.
     """
-    with StopRequest() as stop, contextlib.suppress(StoppedEarly), contextlib.ExitStack() as parts:
+    with (
+        StopRequest() as stop,
+        ReloadRequest() as reload,
+        contextlib.suppress(StoppedEarly),
+        contextlib.ExitStack() as parts,
+    ):
+        configuration = configure()
         policy = Policy.read(configuration.model.policy)
         profile = read_profile(configuration.model)
         publisher = Publisher(configuration.publish.bind)
         parts.callback(publisher.close)
-        voice = _Voice(publisher, configuration.publish.host)
-        parts.callback(voice.status, "stopped")
-        voice.status("started")
+        announcer = Announcer(publisher, configuration.publish.host)
+        parts.callback(announcer.daemon, "stopped")
+        announcer.daemon("started")
         cameras = [parts.enter_context(_started(section)) for section in _cameras(configuration)]
         _await_open(cameras)
         recogniser = load_recogniser(configuration, profile, log)
         sensors = Sensors(lambda: _own_processes(cameras), lambda name, why: log.info("unknown", signal=name, why=why))
         parts.callback(sensors.stop)
+        recorder = parts.enter_context(_recorder(record, configuration, policy, recogniser))
         pipeline = Pipeline(
             recogniser,
             policy,
             publisher,
             lambda: sensors.latest,
+            recorder,
             host=configuration.publish.host,
             top=configuration.publish.top,
         )
-        labels = {section.name: section.labels for section in configuration.camera}
         streams = [
-            Stream(camera, LabelColumns.of(labels[camera.name], recogniser.engine.class_names, camera.name))
-            for camera in cameras
+            parts.enter_context(_stream(camera, section, recogniser, log))
+            for camera, section in zip(cameras, configuration.camera, strict=True)
         ]
         sensors.start()
         stop.defer()
-        voice.status("ready", model=_model(recogniser))
+        announcer.daemon("ready", model=_model(recogniser))
         log.info("ready", endpoints=publisher.endpoints, **msgspec.to_builtins(_model(recogniser)))
-        _Loop(streams, pipeline, publisher, voice, stop, log).run(seconds)
-
-
-class _Voice:
-    """Says in status messages what state the daemon and its cameras are in."""
-
-    def __init__(self, publisher: Publisher, host: str) -> None:
-        self._publisher = publisher
-        self._host = host
-        self._model: messages.Model | None = None
-
-    def status(self, state: str, *, model: messages.Model | None = None) -> None:
-        self._model = model or self._model
-        self._publisher.send(
-            f"status/{self._host}",
-            lambda sequence: messages.Status(
-                host=self._host,
-                sequence=sequence,
-                state=state,  # type: ignore[arg-type]
-                published_at=time.time(),
-                model=self._model,
-            ),
-        )
-
-    def camera(self, camera: Camera, state: str, detail: str | None = None) -> None:
-        counts = camera.counts
-        self._publisher.send(
-            f"status/{self._host}/{camera.name}",
-            lambda sequence: messages.Status(
-                host=self._host,
-                camera=camera.name,
-                sequence=sequence,
-                state=state,  # type: ignore[arg-type]
-                published_at=time.time(),
-                detail=detail,
-                captured=counts.captured,
-                published=counts.published,
-                dropped=messages.Dropped(counts.newer_frame, counts.too_old),
-            ),
-        )
+        reloader = Reloader(reload, configure, configuration, pipeline, recorder, announcer, log)
+        _Loop(streams, pipeline, publisher, announcer, reloader, stop, log).run(seconds)
 
 
 class _Loop:
@@ -113,14 +97,16 @@ class _Loop:
         streams: Sequence[Stream],
         pipeline: Pipeline,
         publisher: Publisher,
-        voice: _Voice,
+        announcer: Announcer,
+        reloader: Reloader,
         stop: StopRequest,
         log: Logger,
     ) -> None:
         self._streams = streams
         self._pipeline = pipeline
         self._publisher = publisher
-        self._voice = voice
+        self._announcer = announcer
+        self._reloader = reloader
         self._stop = stop
         self._log = log
         self._running = list(streams)
@@ -132,20 +118,21 @@ class _Loop:
         next_beat = now + _HEARTBEAT_SECONDS
         for stream in self._streams:
             stream.camera.play()
-            self._voice.camera(stream.camera, "online")
+            self._announcer.camera(stream.camera, "online")
             self._log.info("camera_online", camera=stream.camera.name, source=str(stream.camera.source))
         while self._running and not self._stop.requested and (end is None or now < end):
             until = next_beat if end is None else min(next_beat, end)
             self._wait(max(0.0, until - now))
             self._publisher.greet()
+            self._reloader.reload_if_requested()
             self._answer()
             now = time.monotonic()
             if now >= next_beat:
                 next_beat = now + _HEARTBEAT_SECONDS
-                self._voice.status("ready")
+                self._announcer.beat()
         for stream in self._running:
             stream.camera.receive()
-            self._voice.camera(stream.camera, "stopped")
+            self._announcer.camera(stream.camera, "stopped", audit=stream.audit)
         self._say_counts()
         if all(stream.camera.failure is not None for stream in self._streams):
             raise UnavailableError("; ".join(f"camera {s.camera.name}: {s.camera.failure}" for s in self._streams))
@@ -162,18 +149,19 @@ class _Loop:
         for _, index in sorted(waiting):
             self._pipeline.answer(self._running[index])
         for stream in self._running:
-            self._tell_changes(stream.camera)
+            self._tell_changes(stream)
         self._running = [stream for stream in self._running if not stream.camera.finished]
 
-    def _tell_changes(self, camera: Camera) -> None:
+    def _tell_changes(self, stream: Stream) -> None:
+        camera = stream.camera
         if camera.broke_off is not None and camera.name not in self._broken:
             self._broken.add(camera.name)
             self._log.warning("camera_broke_off", camera=camera.name, source=str(camera.source), why=camera.broke_off)
         if camera.finished:
-            state = "ended" if camera.failure is None else "failed"
+            outcome: CameraState = "ended" if camera.failure is None else "failed"
             why = camera.failure or camera.broke_off
-            self._voice.camera(camera, state, why)
-            self._log.info(f"camera_{state}", camera=camera.name, **({"why": why} if why else {}))
+            self._announcer.camera(camera, outcome, why, audit=stream.audit)
+            self._log.info(f"camera_{outcome}", camera=camera.name, **({"why": why} if why else {}))
 
     def _say_counts(self) -> None:
         for stream in self._streams:
@@ -193,7 +181,7 @@ def _cameras(configuration: Configuration) -> Iterator[Camera]:
     if not configuration.camera:
         raise InvalidInputError("camera: none given; name one with --source or in the configuration")
     for section in configuration.camera:
-        yield Camera(section.name, Source(section.source), section.loop)
+        yield Camera(section.name, Source(section.source), section.loop, section.ignore)
 
 
 @contextlib.contextmanager
@@ -217,6 +205,40 @@ def _await_open(cameras: Sequence[Camera]) -> None:
             raise kind(camera.failure)
 
 
+@contextlib.contextmanager
+def _stream(camera: Camera, section: CameraSection, recogniser: Recogniser, log: Logger) -> Iterator[Stream]:
+    """The camera's stream; what its audit found is kept from one run to the next."""
+    kept = state.file("audit", camera.name, str(camera.source), recogniser.profile.weights)
+    labels = LabelColumns.of(section.labels, recogniser.engine.class_names, camera.name)
+    stream = Stream(camera, labels, counted_cells(section.ignore), Audit.load(kept))
+    try:
+        yield stream
+    finally:
+        if stream.audit.frames:
+            try:
+                stream.audit.save(kept)
+            except InvalidInputError as error:
+                log.warning("audit_not_kept", camera=camera.name, reason=str(error))
+
+
+@contextlib.contextmanager
+def _recorder(
+    path: Path | None, configuration: Configuration, policy: Policy, recogniser: Recogniser
+) -> Iterator[Recorder]:
+    if path is None:
+        yield NoTrace()
+        return
+    header = Header(
+        host=configuration.publish.host,
+        recorded_at=time.time(),
+        policy=policy.model_dump(mode="json"),
+        profile=recogniser.profile.model_dump(mode="json", by_alias=True),
+        times=recogniser.times,
+    )
+    with TraceWriter(path, header) as writer:
+        yield writer
+
+
 def _own_processes(cameras: Sequence[Camera]) -> list[int]:
     return [os.getpid(), *(camera.process_id for camera in cameras if camera.process_id is not None)]
 
@@ -229,5 +251,5 @@ def _model(recogniser: Recogniser) -> messages.Model:
         device=recogniser.engine.device,
         full_branch=str(space.full),
         full_macs=space.macs(space.full),
-        full_ms=recogniser.full_ms,
+        full_ms=recogniser.times.get(str(space.full)),
     )

@@ -7,9 +7,14 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from adainf.profile import Profile
 from adainf.schedulers import Choice
 from adainfd.capture.camera import Camera
-from adainfd.control import ControllerState, Policy, Signals, next_budget
+from adainfd.capture.motion import Sketch, changed_share
+from adainfd.capture.worker import Captured
+from adainfd.control import Budget, ControllerState, Costs, Outcome, Policy, Signals, may_reuse, next_budget, observe
+from adainfd.control.audit import REUSE, Audit
+from adainfd.control.trace import Frame, Recorder
 from adainfd.recogniser import LabelColumns, Recogniser
 from adainfd.sensors import Readings
 from adainfd.wire import messages
@@ -17,16 +22,30 @@ from adainfd.wire.publisher import Publisher
 
 __all__ = ["Pipeline", "Stream"]
 
+# The box counts as idle, and an audit disturbs nobody, while others take less than this of the processor.
+_IDLE_BELOW = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What was said of a frame, and what it was said from."""
+
+    captured: Captured
+    choice: Choice
+    labels: list[messages.Label]
+
 
 @dataclass(slots=True)
 class Stream:
-    """A camera, the labels it is asked for, and what the controller remembers of it."""
+    """A camera, the labels it is asked for, and what is remembered of it."""
 
     camera: Camera
     labels: LabelColumns
+    counted: NDArray[np.bool_] | None = None
+    audit: Audit = field(default_factory=Audit)
     controller: ControllerState = field(default_factory=ControllerState)
-    answered: int = 0
-    macs: int = 0
+    answer: Answer | None = None
+    since_audit: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,17 +78,21 @@ class Pipeline:
         policy: Policy,
         publisher: Publisher,
         readings: Callable[[], Readings],
+        recorder: Recorder,
         *,
         host: str,
         top: int,
     ) -> None:
         """readings: the sensors' latest. host: stands in topics and messages. top: labels a message."""
+        self.policy = policy
         self._recogniser = recogniser
-        self._policy = policy
         self._publisher = publisher
         self._readings = readings
+        self._recorder = recorder
         self._host = host
         self._top = top
+        self._costs = Costs.of(recogniser.table.frontier, recogniser.times)
+        self._agreements = agreements(recogniser.profile)
 
     def answer(self, stream: Stream) -> bool:
         """Recognise the newest frame of `stream` and publish the result; False where there was none to answer."""
@@ -77,22 +100,78 @@ class Pipeline:
         if taken is None:
             return False
         captured, picture = taken
-        taken_at = time.monotonic()
-        signals = _signals(captured.motion, self._readings())
-        table, engine = self._recogniser.table, self._recogniser.engine
-        budget, stream.controller = next_budget(stream.controller, signals, self._policy, table.floor, taken_at)
-        choice = table.choose(budget.fraction)
-        prepared = engine.prepare(picture, choice.branch.resolution)
-        if not stream.camera.holds(captured):
-            stream.camera.counts.newer_frame += 1
-            return False
-        prepared_at = time.monotonic()
-        scores = engine.run([prepared], [choice.branch])[0]
-        moments = _Moments(captured.at, taken_at, prepared_at, time.monotonic())
+        now = time.monotonic()
+        last = stream.answer
+        signals = _signals(captured, last, stream.counted, self._readings())
+        budget, controller = next_budget(stream.controller, signals, self.policy, self._costs, now)
+        choice = self._recogniser.table.choose(budget.fraction)
+        age = None if last is None else captured.at - last.captured.at
+        if (
+            last is not None
+            and age is not None
+            and may_reuse(signals, self.policy, age, last.choice.expected_accuracy, choice.expected_accuracy)
+        ):
+            moments = _Moments(captured.at, now, now, now)
+            reused = Answer(last.captured, last.choice, last.labels)
+            timing = self._publish(stream, captured, reused, budget, signals, moments, reuse=True)
+        else:
+            engine = self._recogniser.engine
+            prepared = engine.prepare(picture, choice.branch.resolution)
+            if not stream.camera.holds(captured):
+                stream.camera.counts.newer_frame += 1
+                return False
+            prepared_at = time.monotonic()
+            scores = engine.run([prepared], [choice.branch])[0]
+            moments = _Moments(captured.at, now, prepared_at, time.monotonic())
+            stream.answer = Answer(captured, choice, _best(scores, stream.labels, self._top))
+            timing = self._publish(stream, captured, stream.answer, budget, signals, moments, reuse=False)
+        outcome = self._outcome(timing, choice, reuse=stream.answer is last)
+        stream.controller = observe(controller, outcome)
+        self._recorder.frame(
+            Frame(
+                camera=stream.camera.name,
+                number=captured.number,
+                at=now,
+                signals=signals,
+                recognised=None if last is None else last.captured.number,
+                answer_age=age,
+                budget=budget,
+                chosen_by="reuse" if stream.answer is last else "lookup",
+                branch=str(choice.branch),
+                forward_ms=outcome.forward,
+                around_ms=outcome.around,
+            )
+        )
+        self._audit(stream, picture, captured, budget)
+        return True
+
+    def _outcome(self, timing: messages.Timing, choice: Choice, *, reuse: bool) -> Outcome:
+        expected = None if reuse else self._recogniser.times.get(str(choice.branch))
+        return Outcome(expected, timing.forward, timing.total - timing.forward)
+
+    def _publish(
+        self,
+        stream: Stream,
+        captured: Captured,
+        answer: Answer,
+        budget: Budget,
+        signals: Signals,
+        moments: _Moments,
+        *,
+        reuse: bool,
+    ) -> messages.Timing:
         stream.camera.counts.published += 1
-        stream.macs += choice.macs
-        counts, name = stream.camera.counts, stream.camera.name
-        labels = _best(scores, stream.labels, self._top)
+        counts, name, choice = stream.camera.counts, stream.camera.name, answer.choice
+        branch = str(choice.branch)
+        expected = stream.audit.corrected(branch, choice.expected_accuracy, self._agreements[branch])
+        plan = messages.Plan(
+            branch,
+            "reuse" if reuse else "lookup",
+            0 if reuse else choice.macs,
+            0.0 if reuse else choice.macs_fraction,
+            expected,
+        )
+        timing = moments.timing(time.monotonic())
         self._publisher.send(
             f"result/{self._host}/{name}",
             lambda sequence: messages.Result(
@@ -102,35 +181,65 @@ class Pipeline:
                 frame=captured.number,
                 captured_at=captured.wall,
                 published_at=time.time(),
-                labels=labels,
+                labels=answer.labels,
                 budget=messages.Budget(budget.fraction, budget.limited_by),
-                plan=_plan(choice),
+                plan=plan,
                 signals=messages.Signals(
-                    signals.motion,
-                    signals.gpu_utilization,
-                    signals.gpu_foreign,
-                    signals.cpu_pressure,
-                    signals.cpu_foreign,
+                    motion=signals.motion,
+                    change=signals.change,
+                    gpu_utilization=signals.gpu_utilization,
+                    gpu_foreign=signals.gpu_foreign,
+                    cpu_pressure=signals.cpu_pressure,
+                    cpu_foreign=signals.cpu_foreign,
+                    power_fraction=signals.power_fraction,
+                    temperature_celsius=signals.temperature_celsius,
                 ),
-                timing_ms=moments.timing(time.monotonic()),
+                timing_ms=timing,
                 dropped=messages.Dropped(counts.newer_frame, counts.too_old),
             ),
         )
-        return True
+        return timing
+
+    def _audit(self, stream: Stream, picture: NDArray[np.uint8], captured: Captured, budget: Budget) -> None:
+        """While the box is idle, run the full branch too on a share of the frames, after they were answered."""
+        stream.since_audit += 1
+        share = self.policy.audit.share
+        full = self._recogniser.profile.space.full
+        answer = stream.answer
+        if not share or stream.since_audit * share < 1 or answer is None or budget.limited_by not in _UNTROUBLED:
+            return
+        if (self._readings().cpu_foreign or 0.0) > _IDLE_BELOW or (self._readings().gpu_foreign or 0.0) > _IDLE_BELOW:
+            return
+        reused = answer.captured is not captured
+        stream.since_audit = 0
+        if answer.choice.branch == full and not reused:
+            return
+        prepared = self._recogniser.engine.prepare(picture, full.resolution)
+        if not stream.camera.holds(captured):
+            return
+        scores = self._recogniser.engine.run([prepared], [full])[0]
+        agrees = _best(scores, stream.labels, 1)[0].index == answer.labels[0].index
+        stream.audit.note(REUSE if reused else str(answer.choice.branch), agrees)
 
 
-def _signals(motion: float | None, readings: Readings) -> Signals:
+_UNTROUBLED = ("maximum", "motion")
+
+
+def agreements(profile: Profile) -> dict[str, float]:
+    """The agreement with the full branch that calibration found, by branch."""
+    return {measured.branch: measured.agreement for measured in profile.branches}
+
+
+def _signals(captured: Captured, last: Answer | None, counted: NDArray[np.bool_] | None, readings: Readings) -> Signals:
+    recognised: Sketch | None = None if last is None else last.captured.sketch
     return Signals(
-        motion=motion,
+        motion=captured.motion,
+        change=None if recognised is None else changed_share(recognised, captured.sketch, counted),
         gpu_utilization=readings.gpu_utilization,
         gpu_foreign=readings.gpu_foreign,
         cpu_pressure=readings.cpu_pressure,
         cpu_foreign=readings.cpu_foreign,
     )
-
-
-def _plan(choice: Choice) -> messages.Plan:
-    return messages.Plan(str(choice.branch), "lookup", choice.macs, choice.macs_fraction, choice.expected_accuracy)
 
 
 def _best(scores: NDArray[np.float32], labels: LabelColumns, top: int) -> list[messages.Label]:

@@ -1,11 +1,8 @@
 """From a configuration to what recognises: engine, profile and lookup table, checked against each other."""
 
-import hashlib
 import json
-import os
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 
 from adainf import shipped
 from adainf.branch import Branch
@@ -13,6 +10,7 @@ from adainf.engines import Engine
 from adainf.errors import AdainfError, InvalidInputError
 from adainf.profile import BranchTime, Profile, Timings, write_atomically
 from adainf.schedulers import LookupTable
+from adainfd import state
 from adainfd.config import Configuration, ModelSection
 from adainfd.logs import Logger
 
@@ -23,12 +21,12 @@ _MEASURE_SECONDS = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Recogniser:
-    """What recognises. full_ms: median time of the full branch here, None where it was not measured."""
+    """What recognises. times: median milliseconds of the forward pass along branches on this device, as measured."""
 
     engine: Engine
     profile: Profile
     table: LookupTable
-    full_ms: float | None
+    times: dict[str, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +92,7 @@ def load_recogniser(configuration: Configuration, profile: Profile, log: Logger)
     full = profile.space.full
     engine.warm_up([full, *branches])
     times = _times(engine, profile, {full, *branches}, log)
-    return Recogniser(engine, profile, table, times[str(full)].p50_ms if str(full) in times else None)
+    return Recogniser(engine, profile, table, {branch: time.p50_ms for branch, time in times.items()})
 
 
 def _times(engine: Engine, profile: Profile, branches: set[Branch], log: Logger) -> dict[str, BranchTime]:
@@ -102,7 +100,10 @@ def _times(engine: Engine, profile: Profile, branches: set[Branch], log: Logger)
     shipped_times = profile.timings_on(engine.device, engine.name, engine.threads)
     if shipped_times is not None:
         return shipped_times.times
-    path = _kept_times(engine, profile)
+    if profile.timings:
+        others = sorted({timings.device for timings in profile.timings})
+        log.warning("timings_of_another_device", measured_on=others, this=engine.device, remedy="measured anew here")
+    path = state.file("timings", profile.weights, str(profile.parts), engine.device, engine.name, str(engine.threads))
     try:
         kept = Timings.model_validate_json(path.read_bytes()).times
     except (OSError, ValueError):
@@ -124,10 +125,3 @@ def _times(engine: Engine, profile: Profile, branches: set[Branch], log: Logger)
     except AdainfError as error:
         log.warning("timings_not_kept", reason=str(error))
     return measured.times
-
-
-def _kept_times(engine: Engine, profile: Profile) -> Path:
-    state = os.environ.get("STATE_DIRECTORY") or os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
-    key = f"{profile.weights} {profile.parts} {engine.device} {engine.name} {engine.threads}"
-    digest = hashlib.sha256(key.encode()).hexdigest()
-    return Path(str(state).partition(":")[0]) / "adainf" / "timings" / f"{digest[:16]}.json"

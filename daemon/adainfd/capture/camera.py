@@ -7,6 +7,7 @@ from multiprocessing.connection import Connection
 import numpy as np
 from numpy.typing import NDArray
 
+from adainfd.capture.motion import Region
 from adainfd.capture.slots import FrameSlots
 from adainfd.capture.source import Source
 from adainfd.capture.worker import BrokeOff, Captured, Ended, Failed, Opened, Play, work
@@ -38,6 +39,7 @@ class Camera:
     name: str
     source: Source
     loop: bool = False
+    ignored: tuple[Region, ...] = ()
     counts: Counts = field(default_factory=Counts)
     failure: str | None = None
     broke_off: str | None = None
@@ -53,7 +55,7 @@ class Camera:
         context = multiprocessing.get_context("spawn")
         self._connection, theirs = context.Pipe()
         self._process = context.Process(
-            target=work, args=(self.source, self.loop, theirs), name=f"camera {self.name}", daemon=True
+            target=work, args=(self.source, self.loop, self.ignored, theirs), name=f"camera {self.name}", daemon=True
         )
         self._process.start()
         theirs.close()

@@ -2,11 +2,10 @@
 
 from collections.abc import Sequence
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Sketch", "changed_share", "counted_cells", "sketch"]
+__all__ = ["Region", "Sketch", "changed_share", "counted_cells", "sketch"]
 
 _SIZE = (96, 54)
 # Sensor noise averaged over a cell of the small copy stays well below this; a moving edge does not.
@@ -16,10 +15,13 @@ Sketch = NDArray[np.uint8]
 """A small grey copy of a picture, (54, 96)."""
 
 Region = tuple[float, float, float, float]
+"""Left, top, right and bottom edge, as fractions of the picture's width and height."""
 
 
 def sketch(picture: NDArray[np.uint8]) -> Sketch:
     """The small grey copy of a BGR picture (height, width, 3)."""
+    import cv2
+
     # Every few pixels are enough for cells of this size, and a fraction of the memory is read.
     step = max(1, picture.shape[1] // (4 * _SIZE[0]))
     small = cv2.resize(picture[::step, ::step], _SIZE, interpolation=cv2.INTER_AREA)

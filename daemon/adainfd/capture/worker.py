@@ -3,9 +3,14 @@
 import os
 import signal
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 
+import numpy as np
+from numpy.typing import NDArray
+
+from adainfd.capture.motion import Region, Sketch, changed_share, counted_cells, sketch
 from adainfd.capture.slots import FrameSlots
 from adainfd.capture.source import Kind, Picture, Source, SourceError, VideoReader
 
@@ -23,12 +28,16 @@ class Opened:
 
 @dataclass(frozen=True, slots=True)
 class Captured:
-    """Frame `number` (from 1) is in its slot. at: monotonic seconds; wall: Unix time; motion: 0..1, None if unknown."""
+    """Frame `number` (from 1) is in its slot.
+
+    at: monotonic seconds; wall: Unix time. motion: share (0..1) that differs from the frame before, None for the first.
+    """
 
     number: int
     at: float
     wall: float
     motion: float | None
+    sketch: Sketch
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,15 +64,19 @@ class Play:
     """From the daemon: begin to deliver."""
 
 
-def work(source: Source, loop: bool, daemon: Connection) -> None:
-    """Run a camera until its source ends or the daemon lets go of the connection."""
-    # The daemon decides when to end: a Ctrl-C at the terminal reaches every process of the group.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+def work(source: Source, loop: bool, ignored: Sequence[Region], daemon: Connection) -> None:
+    """Run a camera until its source ends or the daemon lets go of the connection.
+
+    ignored: regions (left, top, right, bottom, fractions) in which nothing counts as motion.
+    """
+    # The daemon decides when to end: a signal from the terminal reaches every process of the group.
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
     # OpenCV and FFmpeg, told before they are imported: their messages would stand beside our one line.
     os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     try:
-        _Camera(source, loop, daemon).run()
+        _Camera(source, loop, counted_cells(ignored), daemon).run()
     except SourceError as error:
         daemon.send(Failed(str(error)))
     except (BrokenPipeError, ConnectionResetError, EOFError):
@@ -71,13 +84,12 @@ def work(source: Source, loop: bool, daemon: Connection) -> None:
 
 
 class _Camera:
-    def __init__(self, source: Source, loop: bool, daemon: Connection) -> None:
-        from adainfd.capture.motion import MotionMeter
-
+    def __init__(self, source: Source, loop: bool, counted: NDArray[np.bool_] | None, daemon: Connection) -> None:
         self._source = source
         self._loop = loop
         self._daemon = daemon
-        self._motion = MotionMeter()
+        self._counted = counted
+        self._sketch: Sketch | None = None
         self._slots: FrameSlots | None = None
         self._reader = VideoReader(source)
         self._said_broken = False
@@ -132,7 +144,9 @@ class _Camera:
         slots = self._slots_for(picture)
         self._number += 1
         slots.write(self._number, picture)
-        self._daemon.send(Captured(self._number, at, wall, self._motion.measure(picture)))
+        before, self._sketch = self._sketch, sketch(picture)
+        motion = None if before is None else changed_share(before, self._sketch, self._counted)
+        self._daemon.send(Captured(self._number, at, wall, motion, self._sketch))
 
     def _slots_for(self, picture: Picture) -> FrameSlots:
         height, width, channels = picture.shape

@@ -1,10 +1,11 @@
 """The controller: signals, what it remembers and the time, in; a budget and the rule that set it, out."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from adainf.schedulers import Choice
 from adainfd.control.policy import Policy
 
 __all__ = [
@@ -20,9 +21,7 @@ __all__ = [
     "observe",
 ]
 
-LimitedBy = Literal[
-    "maximum", "motion", "contention", "power", "heat", "deadline", "share", "recovery", "minimum"
-]
+LimitedBy = Literal["maximum", "motion", "contention", "power", "heat", "deadline", "share", "recovery", "minimum"]
 
 # Budgets are told and compared in ten-thousandths: no branch differs from another by less.
 _STEPS = 10_000
@@ -62,6 +61,14 @@ class Costs:
 
     fractions: tuple[float, ...]
     milliseconds: tuple[float, ...] = ()
+
+    @classmethod
+    def of(cls, frontier: Sequence[Choice], times: Mapping[str, float]) -> "Costs":
+        """The costs of a lookup table's choices; times: median milliseconds by branch, used where all are known."""
+        branches = [str(choice.branch) for choice in frontier]
+        known = all(branch in times for branch in branches)
+        fractions = tuple(choice.macs_fraction for choice in frontier)
+        return cls(fractions, tuple(times[branch] for branch in branches) if known else ())
 
     @property
     def floor(self) -> float:
@@ -140,9 +147,7 @@ def _smoothed(state: ControllerState, elapsed: float) -> float | None:
     return elapsed if state.interval is None else state.interval + _INTERVAL_SMOOTHING * (elapsed - state.interval)
 
 
-def _lowest_ceiling(
-    state: ControllerState, signals: Signals, policy: Policy, costs: Costs
-) -> tuple[float, LimitedBy]:
+def _lowest_ceiling(state: ControllerState, signals: Signals, policy: Policy, costs: Costs) -> tuple[float, LimitedBy]:
     ceilings: list[tuple[float, LimitedBy]] = [(1.0, "maximum")]
     measured: tuple[tuple[LimitedBy, float | None], ...] = (
         ("contention", contention(signals)),

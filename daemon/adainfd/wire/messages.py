@@ -8,13 +8,30 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-__all__ = ["SCHEMAS", "Budget", "Dropped", "Label", "Message", "Model", "Plan", "Result", "Signals", "Status", "Timing"]
+__all__ = [
+    "SCHEMAS",
+    "Audited",
+    "Budget",
+    "Dropped",
+    "Label",
+    "Message",
+    "Model",
+    "Plan",
+    "Result",
+    "Signals",
+    "Status",
+    "Timing",
+]
 
 Share = Annotated[float, Meta(ge=0, le=1)]
 Count = Annotated[int, Meta(ge=0)]
 UnixTime = Annotated[float, Meta(description="Unix time, seconds")]
 Milliseconds = Annotated[float, Meta(ge=0, description="milliseconds")]
 Sequence = Annotated[int, Meta(ge=1, description="counts the messages of this topic from 1 without holes")]
+
+
+DaemonState = Literal["started", "ready", "degraded", "reloaded", "reload_failed", "stopped"]
+CameraState = Literal["online", "ended", "failed", "stopped"]
 
 
 class Label(msgspec.Struct, frozen=True):
@@ -46,10 +63,13 @@ class Signals(msgspec.Struct, frozen=True):
     """What the budget was made from, shares from 0 to 1."""
 
     motion: Share | None
+    change: Annotated[float, Meta(ge=0, le=1, description="share that differs from the last recognised frame")] | None
     gpu_utilization: Share | None
     gpu_foreign: Share | None
     cpu_pressure: Share | None
     cpu_foreign: Share | None
+    power_fraction: Annotated[float, Meta(ge=0, description="of the power limit")] | None = None
+    temperature_celsius: float | None = None
 
 
 class Timing(msgspec.Struct, frozen=True):
@@ -66,6 +86,7 @@ class Dropped(msgspec.Struct, frozen=True):
 
     newer_frame: Count
     too_old: Count
+    model_parked: Annotated[int, Meta(ge=0, description="the model had given its memory to another program")] = 0
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True):
@@ -97,6 +118,13 @@ class Model(msgspec.Struct, frozen=True):
     full_ms: Annotated[float, Meta(gt=0, description="median time of the full branch's forward pass")] | None
 
 
+class Audited(msgspec.Struct, frozen=True):
+    """How often a branch (or `reuse`) said the same as the full branch on this camera's frames."""
+
+    frames: Count
+    agreed: Count
+
+
 class Status(msgspec.Struct, frozen=True, kw_only=True):
     """Topics `status/HOST` (the daemon; a heartbeat every second) and `status/HOST/CAMERA` (on each change).
 
@@ -107,7 +135,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     host: str
     camera: str | None = None
     sequence: Sequence
-    state: Literal["started", "ready", "stopped", "online", "ended", "failed"]
+    state: DaemonState | CameraState
     published_at: UnixTime
     repeated: Annotated[bool, Meta(description="sent again for a late subscriber, with the sequence it had")] = False
     detail: str | None = None
@@ -115,6 +143,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     captured: Count | None = None
     published: Count | None = None
     dropped: Dropped | None = None
+    audit: dict[str, Audited] | None = None
 
 
 Message = Result | Status

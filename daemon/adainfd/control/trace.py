@@ -1,0 +1,138 @@
+"""Traces: the signals, decisions and times of each frame, with all that made them, for `adainfd replay`.
+
+A trace is JSON lines. The first holds profile, times and policy; a line of kind `policy` follows a reload; the others
+are frames.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, Protocol, Self
+
+import msgspec
+
+from adainf.errors import InvalidInputError, one_line
+from adainfd.control.controller import Budget, Signals
+
+__all__ = ["SCHEMA", "Frame", "Header", "NoTrace", "PolicyChange", "Recorder", "TraceWriter", "read"]
+
+SCHEMA = "adainf.trace/1"
+
+
+class Header(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="header"):
+    """What the decisions were made with. times: median milliseconds of branches on this device."""
+
+    schema: str = SCHEMA
+    host: str
+    recorded_at: float
+    policy: dict[str, Any]
+    profile: dict[str, Any]
+    times: dict[str, float]
+
+
+class PolicyChange(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="policy"):
+    """From here on another policy was in force."""
+
+    policy: dict[str, Any]
+
+
+class Frame(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="frame"):
+    """One frame: when the controller was asked (monotonic seconds), with what, what it said, and how long it took.
+
+    recognised: number of the last frame of this camera that a branch ran on before this one; answer_age: seconds since
+    that frame was captured; None before the first. forward_ms is 0 where the answer was reused.
+    """
+
+    camera: str
+    number: int
+    at: float
+    signals: Signals
+    recognised: int | None
+    answer_age: float | None
+    budget: Budget
+    chosen_by: Literal["lookup", "reuse"]
+    branch: str
+    forward_ms: float
+    around_ms: float
+
+
+class Recorder(Protocol):
+    """Is told each frame."""
+
+    def frame(self, frame: Frame) -> None:
+        """Keep a frame."""
+
+    def policy(self, policy: dict[str, Any]) -> None:
+        """Keep a change of policy."""
+
+
+class NoTrace:
+    """Keeps nothing."""
+
+    def frame(self, frame: Frame) -> None:
+        """Forget the frame."""
+
+    def policy(self, policy: dict[str, Any]) -> None:
+        """Forget the policy."""
+
+
+class TraceWriter:
+    """Writes a trace as it comes; what a crash leaves can be read to where it ends."""
+
+    def __init__(self, path: Path, header: Header) -> None:
+        """Open `path` and write the header; raises InvalidInputError where that is not possible."""
+        self._encode = msgspec.json.Encoder().encode
+        try:
+            self._file = path.open("wb")
+        except OSError as error:
+            raise InvalidInputError(f"trace {path}: cannot be written ({error.strerror})") from None
+        self._write(header)
+
+    def _write(self, line: Header | Frame | PolicyChange) -> None:
+        self._file.write(self._encode(line) + b"\n")
+
+    def frame(self, frame: Frame) -> None:
+        """Keep a frame."""
+        self._write(frame)
+
+    def policy(self, policy: dict[str, Any]) -> None:
+        """Keep a change of policy."""
+        self._write(PolicyChange(policy=policy))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+
+
+def read(path: Path) -> tuple[Header, Iterator[Frame | PolicyChange | str]]:
+    """The header of a trace and its lines; a last item that is text says where and why the trace breaks off.
+
+    Raises InvalidInputError on a file that is missing, no trace, or of another version.
+    """
+    try:
+        lines = path.read_bytes().split(b"\n")
+    except OSError as error:
+        raise InvalidInputError(f"trace {path}: cannot be read ({error.strerror})") from None
+    try:
+        header = msgspec.json.decode(lines[0], type=Header)
+    except msgspec.DecodeError as error:
+        raise InvalidInputError(f"trace {path}: is not a trace of `adainfd run --record` ({one_line(error)})") from None
+    if header.schema != SCHEMA:
+        raise InvalidInputError(f"trace {path}: schema is {header.schema!r}; this program reads {SCHEMA!r}")
+    return header, _lines(lines)
+
+
+def _lines(lines: list[bytes]) -> Iterator[Frame | PolicyChange | str]:
+    decode = msgspec.json.Decoder(Frame | PolicyChange).decode
+    for number, line in enumerate(lines[1:], start=2):
+        if not line:
+            continue
+        try:
+            yield decode(line)
+        except msgspec.DecodeError as error:
+            yield f"breaks off at line {number}: {one_line(error, 120)}"
+            return

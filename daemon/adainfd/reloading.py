@@ -1,0 +1,90 @@
+"""SIGHUP: take up an edited policy, all or nothing."""
+
+import signal
+from collections.abc import Callable
+from types import FrameType, TracebackType
+from typing import Self
+
+from adainf.errors import InvalidInputError
+from adainfd.config import Configuration
+from adainfd.control import Policy
+from adainfd.control.trace import Recorder
+from adainfd.logs import Logger
+from adainfd.pipeline import Pipeline
+from adainfd.wire.announcer import Announcer
+
+__all__ = ["ReloadRequest", "Reloader"]
+
+
+class ReloadRequest:
+    """While entered, SIGHUP is noted; `take` tells once."""
+
+    def __init__(self) -> None:
+        self._requested = False
+
+    def __enter__(self) -> Self:
+        self._before = signal.signal(signal.SIGHUP, self._handle)
+        return self
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        del number, frame
+        self._requested = True
+
+    def take(self) -> bool:
+        """Whether a reload was requested since this was asked last."""
+        requested, self._requested = self._requested, False
+        return requested
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        signal.signal(signal.SIGHUP, self._before)
+
+
+class Reloader:
+    """Takes up the policy again when asked; what cannot change while running is refused, and the old policy stays."""
+
+    def __init__(
+        self,
+        request: ReloadRequest,
+        configure: Callable[[], Configuration],
+        configuration: Configuration,
+        pipeline: Pipeline,
+        recorder: Recorder,
+        announcer: Announcer,
+        log: Logger,
+    ) -> None:
+        """configure: gives the configuration as it stands now. configuration: as it stood when the daemon started."""
+        self._request = request
+        self._configure = configure
+        self._configuration = configuration
+        self._pipeline = pipeline
+        self._recorder = recorder
+        self._announcer = announcer
+        self._log = log
+
+    def reload_if_requested(self) -> None:
+        """Reload where SIGHUP has come since; says in a status message and in the log how that went."""
+        if not self._request.take():
+            return
+        try:
+            configuration = self._configure()
+            _refuse_changes_beside_the_policy(self._configuration, configuration)
+            policy = Policy.read(configuration.model.policy)
+        except InvalidInputError as error:
+            self._log.error("reload_failed", why=str(error), policy="the one before stays")
+            self._announcer.daemon("reload_failed", str(error))
+            return
+        self._pipeline.policy = policy
+        self._recorder.policy(policy.model_dump(mode="json"))
+        self._log.info("reloaded", policy=configuration.model.policy)
+        self._announcer.daemon("reloaded", f"policy {configuration.model.policy}")
+
+
+def _refuse_changes_beside_the_policy(before: Configuration, now: Configuration) -> None:
+    for section in ("model", "publish", "camera"):
+        old, new = getattr(before, section), getattr(now, section)
+        if section == "model":
+            old = old.model_copy(update={"policy": new.policy})
+        if old != new:
+            raise InvalidInputError(f"{section}: cannot change while running; restart the daemon")

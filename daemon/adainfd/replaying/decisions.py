@@ -1,0 +1,200 @@
+"""The decisions of a trace: as they were recorded, and as they come out when they are made again."""
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from adainf.branch import Branch
+from adainf.errors import InvalidInputError, one_line
+from adainf.profile import Profile
+from adainf.schedulers import Choice, LookupTable
+from adainf.schedulers.lookup import expected_accuracy
+from adainfd.control import Budget, ControllerState, Costs, Outcome, Policy, Signals, may_reuse, next_budget, observe
+from adainfd.control.controller import contention
+from adainfd.control.trace import Frame, Header, PolicyChange, read
+
+__all__ = ["Decision", "Decisions", "recorded", "replayed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What was decided for one frame, and what followed.
+
+    at: seconds since the trace began. latency_ms: from capture to publishing, measured or expected. load: share of the
+    processor that other programs took, None if unknown. expected_accuracy: the profile's, of the branch answered from.
+    """
+
+    camera: str
+    number: int
+    at: float
+    budget: Budget
+    macs_fraction: float
+    reused: bool
+    expected_accuracy: float
+    latency_ms: float
+    load: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Decisions:
+    """All decisions of a trace. deadline_ms: of the policy in force; broken: where and why the trace breaks off."""
+
+    decisions: list[Decision]
+    deadline_ms: float | None
+    broken: str | None
+
+
+@dataclass(slots=True)
+class _Recognised:
+    """The last frame of a camera that a branch ran on. moved: motion since, summed, where that is all there is."""
+
+    number: int
+    at: float
+    choice: Choice
+    moved: float = 0.0
+
+
+@dataclass(slots=True)
+class _Camera:
+    controller: ControllerState = field(default_factory=ControllerState)
+    recognised: _Recognised | None = None
+    slowdown: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Knowledge:
+    """What a trace's header says of the model."""
+
+    table: LookupTable
+    costs: Costs
+    times: dict[str, float]
+    choices: dict[str, Choice]
+
+
+def recorded(path: Path) -> Decisions:
+    """The decisions as they were made; raises InvalidInputError where `path` is no trace that can be read."""
+    header, lines = read(path)
+    known = _knowledge(path, header)
+    policy = _policy(path, header.policy)
+    answered: dict[str, Choice] = {}
+    decisions: list[Decision] = []
+    broken, start = None, None
+    for line in lines:
+        if isinstance(line, str):
+            broken = line
+        elif isinstance(line, PolicyChange):
+            policy = _policy(path, line.policy)
+        else:
+            start = line.at if start is None else start
+            reused = line.chosen_by == "reuse"
+            if not reused:
+                answered[line.camera] = known.choices[line.branch]
+            latency = line.forward_ms + line.around_ms
+            decisions.append(_decision(line, start, line.budget, answered[line.camera], reused, latency))
+    return Decisions(decisions, policy.deadline.milliseconds if policy.deadline else None, broken)
+
+
+def replayed(path: Path, other: str | None) -> Decisions:
+    """The decisions made again, under the recorded policy or the `other` one.
+
+    Where another branch runs than the recorded one, its time is the profile's times the slow-down that was measured
+    last. Where another frame was recognised last, what changed since is taken as the sum of the motion since.
+    """
+    header, lines = read(path)
+    known = _knowledge(path, header)
+    policy = _policy(path, header.policy) if other is None else Policy.read(other)
+    cameras: dict[str, _Camera] = {}
+    decisions: list[Decision] = []
+    broken, start = None, None
+    for line in lines:
+        if isinstance(line, str):
+            broken = line
+        elif isinstance(line, PolicyChange):
+            policy = _policy(path, line.policy) if other is None else policy
+        else:
+            start = line.at if start is None else start
+            camera = cameras.setdefault(line.camera, _Camera())
+            decisions.append(_decide(line, start, camera, policy, known))
+    return Decisions(decisions, policy.deadline.milliseconds if policy.deadline else None, broken)
+
+
+def _decide(frame: Frame, start: float, camera: _Camera, policy: Policy, known: _Knowledge) -> Decision:
+    last = camera.recognised
+    signals, age = _as_seen_now(frame, last)
+    budget, camera.controller = next_budget(camera.controller, signals, policy, known.costs, frame.at)
+    choice = known.table.choose(budget.fraction)
+    reused = (
+        last is not None
+        and age is not None
+        and may_reuse(signals, policy, age, last.choice.expected_accuracy, choice.expected_accuracy)
+    )
+    if not reused:
+        camera.recognised = _Recognised(frame.number, frame.at, choice)
+    elif last is not None:
+        last.moved += frame.signals.motion or 0.0
+    outcome = _outcome(frame, camera, choice, known, reused=reused)
+    camera.controller = observe(camera.controller, outcome)
+    answered = camera.recognised.choice if camera.recognised is not None else choice
+    return _decision(frame, start, budget, answered, reused, outcome.forward + outcome.around)
+
+
+def _as_seen_now(frame: Frame, last: _Recognised | None) -> tuple[Signals, float | None]:
+    if last is None:
+        return replace(frame.signals, change=None), None
+    if last.number == frame.recognised:
+        return frame.signals, frame.answer_age
+    change = min(1.0, last.moved + (frame.signals.motion or 0.0))
+    return replace(frame.signals, change=change), frame.at - last.at
+
+
+def _outcome(frame: Frame, camera: _Camera, choice: Choice, known: _Knowledge, *, reused: bool) -> Outcome:
+    branch = str(choice.branch)
+    expected = known.times.get(branch)
+    ran = frame.chosen_by != "reuse"
+    if ran and (recorded_expected := known.times.get(frame.branch)):
+        camera.slowdown = frame.forward_ms / recorded_expected
+    if reused:
+        return Outcome(None, 0.0, frame.around_ms)
+    if ran and branch == frame.branch:
+        return Outcome(expected, frame.forward_ms, frame.around_ms)
+    return Outcome(expected, (expected or 0.0) * camera.slowdown, frame.around_ms)
+
+
+def _decision(
+    frame: Frame, start: float, budget: Budget, answered: Choice, reused: bool, latency_ms: float
+) -> Decision:
+    return Decision(
+        camera=frame.camera,
+        number=frame.number,
+        at=frame.at - start,
+        budget=budget,
+        macs_fraction=0.0 if reused else answered.macs_fraction,
+        reused=reused,
+        expected_accuracy=answered.expected_accuracy,
+        latency_ms=latency_ms,
+        load=contention(frame.signals),
+    )
+
+
+def _knowledge(path: Path, header: Header) -> _Knowledge:
+    try:
+        profile = Profile.model_validate(header.profile)
+    except ValidationError as error:
+        raise InvalidInputError(f"trace {path}: its profile is damaged ({one_line(error, 120)})") from None
+    table = LookupTable(profile)
+    full_macs = profile.space.macs(profile.space.full)
+    choices = {
+        measured.branch: Choice(
+            Branch.parse(measured.branch), measured.macs, measured.macs / full_macs, expected_accuracy(measured)
+        )
+        for measured in profile.branches
+    }
+    return _Knowledge(table, Costs.of(table.frontier, header.times), header.times, choices)
+
+
+def _policy(path: Path, recorded_policy: dict[str, object]) -> Policy:
+    try:
+        return Policy.model_validate(recorded_policy)
+    except ValidationError as error:
+        raise InvalidInputError(f"trace {path}: its policy is damaged ({one_line(error, 120)})") from None
