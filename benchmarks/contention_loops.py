@@ -1,0 +1,123 @@
+"""The loops a user would write around the same model and engine, for `contention.py` to compare with.
+
+    python benchmarks/contention_loops.py CLIP NAME
+
+Prints the Unix time at which the first frame is due, then an answer a line.
+"""
+
+import json
+import math
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import astuple, dataclass
+from pathlib import Path
+
+import cv2
+
+__all__ = ["LOOPS", "Answer", "play"]
+
+_HALF = 0.5
+_SMOOTHING = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One answered frame (from 1). Times are Unix seconds; macs_fraction, budget: of the full model."""
+
+    frame: int
+    captured_at: float
+    published_at: float
+    label: int
+    macs_fraction: float
+    budget: float | None = None
+
+
+@dataclass(slots=True)
+class Situation:
+    """What a loop knows when it picks its next frame: the last one (from 0), the newest one there is, its own speed."""
+
+    last: int
+    newest: int
+    seconds_a_frame: float
+    frames_per_second: float
+
+
+def every_frame(now: Situation) -> int:
+    """Each frame in order, however old it is by then."""
+    return now.last + 1
+
+
+def newest_frame(now: Situation) -> int:
+    """The newest frame that has not been answered."""
+    return max(now.last + 1, now.newest)
+
+
+def adaptive_rate(now: Situation) -> int:
+    """As many frames as the estimated speed allows, evenly: every second, third … one, whatever is newest."""
+    stride = max(1, math.ceil(now.seconds_a_frame * now.frames_per_second))
+    return max(now.last + stride, now.newest)
+
+
+LOOPS: dict[str, tuple[Callable[[Situation], int], float]] = {
+    "full model, every frame": (every_frame, 1.0),
+    "full model, newest frame": (newest_frame, 1.0),
+    "half branch, newest frame": (newest_frame, _HALF),
+    "full model, adaptive rate": (adaptive_rate, 1.0),
+}
+
+
+def play(
+    clip: Path, name: str, seconds: float = math.inf, say: Callable[[float], None] = lambda _: None
+) -> list[Answer]:
+    """Answer the clip in real time by the loop `name`; `say` is told when the first frame is due."""
+    from adainf import engines, shipped
+    from adainf.backbones import Options, load
+    from adainf.backbones.defaults import default_weights
+    from adainf.profile import Profile
+    from adainf.schedulers import LookupTable
+
+    pick, budget = LOOPS[name]
+    profile = Profile.read(shipped.find("profiles", "efficientnet-lite0", ".json"))
+    engine = engines.load(None, load(profile.backbone, Options(default_weights(profile.backbone))))
+    full = profile.space.full
+    branch = full if budget == 1.0 else LookupTable(profile).choose(budget).branch
+    engine.warm_up([branch])
+    capture = cv2.VideoCapture(str(clip))
+    rate, frames = capture.get(cv2.CAP_PROP_FPS), int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
+    start = time.time() + 0.1
+    say(start)
+    answers: list[Answer] = []
+    now = Situation(last=-1, newest=-1, seconds_a_frame=0.0, frames_per_second=rate)
+    position = -1
+    while True:
+        now.newest = min(frames - 1, math.floor((time.time() - start) * rate))
+        wanted = pick(now)
+        if wanted >= min(frames, seconds * rate):
+            return answers
+        time.sleep(max(0.0, start + wanted / rate - time.time()))
+        while position < wanted - 1 and capture.grab():
+            position += 1
+        begun = time.time()
+        _, picture = capture.read()
+        position += 1
+        scores = engine.run([engine.prepare(picture, branch.resolution)], [branch])[0]
+        now.last = wanted
+        taken = time.time() - begun
+        now.seconds_a_frame += (_SMOOTHING if answers else 1.0) * (taken - now.seconds_a_frame)
+        answers.append(
+            Answer(wanted + 1, start + wanted / rate, time.time(), int(scores.argmax()), profile.space.fraction(branch))
+        )
+
+
+def main() -> None:
+    from adainf.allocator import restart_with_tuned_allocator
+
+    restart_with_tuned_allocator()
+    clip, name = sys.argv[1:]
+    for answer in play(Path(clip), name, say=lambda start: print(start, flush=True)):
+        print(json.dumps(astuple(answer)))
+
+
+if __name__ == "__main__":
+    main()
