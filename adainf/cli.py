@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -127,9 +129,11 @@ def calibrate(
     Killed, it goes on where it was when it is started again with the same settings.
     """
     _compute()
+    from adainf.evaluation.partial import check_writable
+
+    check_writable(out)
     from adainf.evaluation import calibrate as calibration
 
-    calibration.check_writable(out)
     subject = _subject(backbone, size, options)
     profile = calibration.calibrate(
         subject,
@@ -149,7 +153,7 @@ def calibrate(
 @_labels_option
 @_threads_option
 @click.option("--engine", type=click.Choice(["torch", "onnx"]), help="[default: the device's]")
-@click.option("--seconds", type=click.FloatRange(1, 110), default=100, show_default=True, help="Stop after these.")
+@click.option("--seconds", type=click.FloatRange(1, 100), default=100, show_default=True, help="Stop after these.")
 def measure(
     profile: str,
     weights: str | None,
@@ -163,14 +167,17 @@ def measure(
     Without weights random ones are timed, which take as long.
     """
     _compute()
-    from adainf import engines
-    from adainf.evaluation import calibrate as calibration
-    from adainf.evaluation import subject, tables, timing
+    deadline = time.monotonic() + seconds
+    from adainf.evaluation.partial import check_writable
 
     path, read = _read(profile)
-    calibration.check_writable(path)
+    check_writable(path)
+    from adainf import engines
+    from adainf.evaluation import subject, tables, timing
+
     backbone = subject.load_for_timing(read, weights, labels)
-    with_times, times = timing.add_timings(read, engines.load(engine, backbone, threads=threads), seconds)
+    runs_on = engines.load(engine, backbone, threads=threads, warn=_warn)
+    with_times, times = timing.add_timings(read, runs_on, deadline - time.monotonic())
     with_times.write(path)
     tables.print_times(with_times, times)
 
@@ -193,9 +200,9 @@ def measure(
 def evaluate(profile: str, ceilings: tuple[float, ...], as_json: bool, **options: Any) -> None:
     """Show which branch the lookup table takes at each ceiling, and how often it is right on pictures."""
     _compute()
+    _, read = _read(profile)
     from adainf.evaluation import curve, tables
 
-    _, read = _read(profile)
     subject = _subject(read.backbone, read.native_resolution, options)
     points = curve.evaluate(subject, read, ceilings)
     if as_json:
@@ -229,7 +236,14 @@ def _subject(backbone: str, size: int | None, options: dict[str, Any]) -> Subjec
     )
 
 
+def _warn(message: str) -> None:
+    click.echo(f"adainf: {message}", err=True)
+
+
 def _compute() -> None:
+    # OpenMP's threads spin while they wait, which on a shared box takes the processors from the very threads they wait
+    # for: two threads beside three busy processes gave 5 images a second, passive ones 31. Read once, when torch loads.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from adainf.allocator import restart_with_tuned_allocator
 
     restart_with_tuned_allocator()

@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-import tempfile
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,7 +15,7 @@ from adainf.backbones import Backbone
 from adainf.backbones.macs import branch_space
 from adainf.branch import Branch, BranchSpace
 from adainf.errors import InvalidInputError
-from adainf.evaluation.divergence import FullBranchDivergence, search_images
+from adainf.evaluation.divergence import ScoreDivergence, search_images
 from adainf.evaluation.images import spread
 from adainf.evaluation.partial import Partial, partial_path
 from adainf.evaluation.progress import progress
@@ -24,7 +23,7 @@ from adainf.evaluation.sample import sample, tried_by_search
 from adainf.evaluation.subject import Subject
 from adainf.profile import Calibration, Measured, Parts, Profile
 
-__all__ = ["calibrate", "check_writable", "default_resolutions"]
+__all__ = ["calibrate", "default_resolutions"]
 
 _MOST_RESOLUTIONS = 7
 
@@ -64,18 +63,6 @@ def calibrate(
     return profile
 
 
-def check_writable(path: Path) -> None:
-    """Raise InvalidInputError unless a file can be written at `path`."""
-    folder = next(parent for parent in path.absolute().parents if parent.exists())
-    try:
-        if path.is_dir():
-            raise IsADirectoryError(None, "is a folder")
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise InvalidInputError(f"{path}: cannot be written ({error.strerror})") from None
-
-
 def default_resolutions(backbone: Backbone) -> list[int]:
     """The native resolution and multiples of the backbone's step down to half of it: at most 7, evenly spread."""
     native, step = backbone.native_resolution, backbone.resolution_step
@@ -103,7 +90,7 @@ def _sampled(subject: Subject, space: BranchSpace, count: int, seed: int) -> tup
     images = search_images(len(subject.paths), count, tries)
     rows = spread(range(len(subject.paths)), images, seed)
     with progress("searching branches", tries * images) as advance:
-        return sample(space, count, FullBranchDivergence(subject, rows, advance), seed)
+        return sample(space, count, ScoreDivergence(subject, rows, advance), seed)
 
 
 def _started(settings: dict[str, JsonValue], branches: Sequence[Branch]) -> Partial:

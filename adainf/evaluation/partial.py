@@ -1,6 +1,7 @@
 """What a calibration has counted so far, kept beside its profile so that a killed one goes on where it was."""
 
 import json
+import tempfile
 from pathlib import Path
 from typing import Literal
 
@@ -9,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 from adainf.errors import InvalidInputError
 from adainf.profile import BranchText, write_atomically
 
-__all__ = ["Partial", "partial_path"]
+__all__ = ["Partial", "check_writable", "partial_path"]
 
 
 class Partial(BaseModel):
@@ -58,3 +59,15 @@ class Partial(BaseModel):
 def partial_path(profile: Path) -> Path:
     """Where the counts of an unfinished `profile` are."""
     return profile.with_name(f"{profile.name}.partial")
+
+
+def check_writable(path: Path) -> None:
+    """Raise InvalidInputError unless a file can be written at `path`."""
+    folder = next(parent for parent in path.absolute().parents if parent.exists())
+    try:
+        if path.is_dir():
+            raise IsADirectoryError(None, "is a folder")
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise InvalidInputError(f"{path}: cannot be written ({error.strerror})") from None

