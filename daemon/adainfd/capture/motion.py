@@ -44,8 +44,8 @@ def counted_cells(ignored: Sequence[Region]) -> NDArray[np.bool_] | None:
 def changed_share(before: Sketch, now: Sketch, counted: NDArray[np.bool_] | None = None) -> float:
     """The share (0..1) of the counted cells whose level changed.
 
-    A change of exposure, or the flicker of a lamp, scales and shifts all levels alike and does not count: both are
-    taken out as the straight line through the quartiles of the levels.
+    A change of exposure, or the flicker of a lamp, shifts or scales all levels alike and does not count: of both, what
+    explains more of the picture is taken out.
     """
     if counted is not None:
         before, now = before[counted], now[counted]
@@ -54,5 +54,7 @@ def changed_share(before: Sketch, now: Sketch, counted: NDArray[np.bool_] | None
     low_before, middle_before, high_before = np.percentile(before, (25, 50, 75))
     low_now, middle_now, high_now = np.percentile(now, (25, 50, 75))
     gain = (high_now - low_now) / (high_before - low_before) if high_before > low_before else 1.0
-    expected = (before - middle_before) * np.clip(gain, 0.5, 2.0) + middle_now
-    return float(np.mean(np.abs(now - expected) > _CHANGED_LEVELS))
+    shift = np.median(now.astype(np.int16) - before)
+    shifted = before + shift
+    scaled = (before - middle_before) * np.clip(gain, 0.5, 2.0) + middle_now
+    return float(min(np.mean(np.abs(now - expected) > _CHANGED_LEVELS) for expected in (shifted, scaled)))

@@ -30,6 +30,8 @@ _DEADBAND = 0.05
 # At 25 frames a second three slow frames are enough to see a neighbour come, and a second to see it gone.
 _REMEMBERED_FRAMES = 24
 _INTERVAL_SMOOTHING = 0.1
+# A clock that stood still is no speed to plan with.
+_QUICKEST = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,7 +211,7 @@ def observe(state: ControllerState, outcome: Outcome) -> ControllerState:
     """The state after a frame took as long as `outcome` says."""
     slowdowns = state.slowdowns
     if outcome.expected:
-        slowdowns = (*slowdowns, outcome.forward / outcome.expected)[-_REMEMBERED_FRAMES:]
+        slowdowns = (*slowdowns, max(_QUICKEST, outcome.forward / outcome.expected))[-_REMEMBERED_FRAMES:]
     return replace(state, slowdowns=slowdowns, arounds=(*state.arounds, outcome.around)[-_REMEMBERED_FRAMES:])
 
 

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from adainfd.capture.motion import MotionMeter
+from adainfd.capture.motion import changed_share, counted_cells, sketch
 from daemons import scene
 from numpy.typing import NDArray
 
@@ -8,11 +8,7 @@ SIZE = (768, 432)
 
 
 def motion(before: NDArray[np.uint8], after: NDArray[np.uint8]) -> float:
-    meter = MotionMeter()
-    assert meter.measure(before) is None
-    share = meter.measure(after)
-    assert share is not None
-    return share
+    return changed_share(sketch(before), sketch(after))
 
 
 def test_still_picture() -> None:
@@ -43,12 +39,20 @@ def test_square_that_appears_counts_by_its_area(side: int) -> None:
     assert (side - cell) ** 2 / whole <= motion(picture, after) <= (side + cell) ** 2 / whole + 1e-9
 
 
-def test_compares_with_the_frame_before_only() -> None:
-    meter = MotionMeter()
-    shares = [meter.measure(scene(number, moves=number == 1, size=SIZE)) for number in (0, 1, 0, 0)]
-    assert shares[0] is None
-    assert shares[1] == shares[2] != 0
-    assert shares[3] == 0
+@pytest.mark.parametrize("gain", [0.75, 0.98, 1.02, 1.25])
+def test_flicker_and_exposure_that_scale_levels_are_no_motion(gain: float) -> None:
+    picture = scene(0, moves=False, size=SIZE)
+    noise = np.random.default_rng(2).normal(0, 3, picture.shape)
+    scaled = (picture * gain + noise).clip(0, 255).astype(np.uint8)
+    assert motion(picture, scaled) < 0.01
+
+
+def test_what_moves_in_an_ignored_region_does_not_count() -> None:
+    before, after = (sketch(scene(number, moves=True, size=SIZE)) for number in (0, 5))
+    assert changed_share(before, after) > 0
+    assert changed_share(before, after, counted_cells([(0.0, 0.0, 1.0, 0.5)])) == 0
+    assert changed_share(before, after, counted_cells([(0.0, 0.5, 1.0, 1.0)])) > changed_share(before, after)
+    assert changed_share(before, after, counted_cells([(0.0, 0.0, 1.0, 1.0)])) == 0
 
 
 @pytest.mark.parametrize("size", [(32, 24), (97, 55), (1920, 1080), (360, 640)])

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 from adainfd.control import Policy
-from adainfd.control.policy import CurveRule
+from adainfd.control.policy import CeilingRule, DemandRule
 
 from adainf.errors import InvalidInputError
 from adainf.shipped import calibration_folder
@@ -24,12 +24,12 @@ def test_balanced_is_shipped() -> None:
     [(0, 0.2), (0.1, 0.2), (0.2, 0.4), (0.3, 0.6), (0.45, 0.7), (0.5, 0.7333333), (0.9, 1.0), (1, 1.0)],
 )
 def test_curve_is_straight_between_its_points_and_level_beyond(signal: float, budget: float) -> None:
-    rule = CurveRule(curve=((0.1, 0.2), (0.3, 0.6), (0.9, 1.0)))
+    rule = DemandRule(curve=((0.1, 0.2), (0.3, 0.6), (0.9, 1.0)))
     assert rule.at(signal) == pytest.approx(budget)
 
 
 def test_curve_of_one_point_is_level() -> None:
-    rule = CurveRule(curve=((0.5, 0.7),))
+    rule = CeilingRule(curve=((0.5, 0.7),))
     assert [rule.at(signal) for signal in (0, 0.5, 1)] == [0.7, 0.7, 0.7]
 
 
@@ -51,6 +51,15 @@ def test_curve_of_one_point_is_level() -> None:
         ("[motion]\ncurve = [[0.0, 0.5, 0.7]]", ["motion.curve"]),
         ("[contention]\ncurve = [[0.0, 0.5], [0.2, 0.6]]", ["contention.curve", "must not rise"]),
         ("[contention]\ncurve = [[-0.1, 0.5]]", ["contention.curve", "-0.1", "greater than or equal to 0"]),
+        ("[contention]\n", ["contention.curve", "missing"]),
+        ("[heat]\ncurve = [[70, 0.2], [80, 0.5]]", ["heat.curve", "must not rise"]),
+        ("[heat]\ncurve = [[700, 0.2]]", ["heat.curve", "700", "less than or equal to 200"]),
+        ("[deadline]\nmilliseconds = 0", ["deadline.milliseconds", "0", "greater than 0"]),
+        ("[deadline]\nmilliseconds = 20\nquantile = 0.1", ["deadline.quantile", "0.1", "0.5"]),
+        ("[deadline]\nmilliseconds = 20\nquantil = 1", ["deadline.quantil", "did you mean quantile?"]),
+        ("[share]\nbusy = 1.2", ["share.busy", "1.2", "less than or equal to 1"]),
+        ("[reuse]\nchange = 0.1", ["reuse.seconds", "missing"]),
+        ("[audit]\nshare = -1", ["audit.share", "-1", "greater than or equal to 0"]),
         ("[budget\n", ["is not TOML", "line 1"]),
     ],
 )
