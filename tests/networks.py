@@ -21,7 +21,7 @@ def network(name: str) -> Backbone:
 
 
 def stir(network: Network) -> Network:
-    """Give norms and biases values of their own: as they are initialised, leaving them out would go unseen."""
+    """Give norms, biases and positions values of their own: as initialised, leaving them out would go unseen."""
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for module in network.modules():
@@ -30,8 +30,10 @@ def stir(network: Network) -> Network:
                 module.running_var.uniform_(0.8, 1.2, generator=generator)
                 module.weight.uniform_(0.8, 1.2, generator=generator)
         for name, parameter in network.named_parameters():
-            if "token" in name or "prefix" in name or name.endswith("bias"):
-                parameter.normal_(0, 0.1, generator=generator)
+            if name.endswith(".gamma"):  # how much of a block is added: next to nothing at first
+                parameter.uniform_(0.4, 0.6, generator=generator)
+            elif name.endswith("bias") or any(part in name for part in ("token", "prefix", "pos")):
+                parameter.normal_(0, 0.2, generator=generator)
     return network
 
 
