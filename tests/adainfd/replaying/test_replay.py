@@ -1,0 +1,142 @@
+import json
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import daemons
+import pytest
+from daemons import Network, Program, assert_refused, await_true
+
+Launch = Callable[..., Program]
+POLICY = (
+    "[budget]\nminimum = 0.1\n[motion]\ncurve = [[0.0, 0.4], [0.02, 1.0]]\n[reuse]\nchange = 0.001\nseconds = 0.4\n"
+)
+
+
+@pytest.fixture(scope="module")
+def trace(tmp_path_factory: pytest.TempPathFactory, network: Network, clip: Path, environment: dict[str, str]) -> Path:
+    """What a daemon recorded of the clip, played once."""
+    folder = tmp_path_factory.mktemp("trace")
+    policy = folder / "policy.toml"
+    policy.write_text(POLICY)
+    config = network.configuration(
+        folder / "c.toml", bind=f"ipc://{folder}/s", cameras=[{"name": "one", "source": str(clip)}]
+    )
+    program = daemons.start(
+        ["run", "--config", config, "--policy", policy, "--record", folder / "t.trace"], folder, environment
+    )
+    try:
+        assert program.ended(daemons.START_SECONDS) == 0, program.said
+    finally:
+        program.kill()
+    return folder / "t.trace"
+
+
+def frames(trace: Path) -> int:
+    return len(trace.read_text().splitlines()) - 1
+
+
+def test_recorded_policy_gives_the_recorded_budgets(trace: Path, run: Callable[..., Any]) -> None:
+    result = run("replay", trace, "--check")
+    assert result.returncode == 0, result.stdout
+    assert f"0 of {frames(trace)} budgets differ" in result.stdout
+
+
+def test_check_finds_a_budget_that_was_changed(trace: Path, tmp_path: Path, run: Callable[..., Any]) -> None:
+    lines = trace.read_text().splitlines()
+    changed = json.loads(lines[20])
+    changed["budget"]["fraction"] = 0.123
+    (tmp_path / "t.trace").write_text("\n".join([*lines[:20], json.dumps(changed), *lines[21:]]))
+    result = run("replay", tmp_path / "t.trace", "--check")
+    assert result.returncode == 1
+    assert f"1 of {frames(trace)} budgets differ" in result.stdout
+    assert "recorded 0.123" in result.stdout
+
+
+def test_another_policy_shows_the_difference_and_draws(trace: Path, tmp_path: Path, run: Callable[..., Any]) -> None:
+    picture = tmp_path / "p.png"
+    (tmp_path / "eager.toml").write_text("[budget]\nminimum = 0.5\nmaximum = 0.5\n")
+    result = run("replay", trace, "--policy", tmp_path / "eager.toml", "--plot", picture, COLUMNS="120")
+    assert result.returncode == 0, result.stderr
+    (reused,) = [line for line in result.stdout.splitlines() if "answers reused" in line]
+    before, after = (float(cell.strip(" %")) for cell in reused.split("│")[2:4])
+    assert before > 20
+    assert after == 0
+    assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_trace_cut_short_is_replayed_to_where_it_ends(trace: Path, tmp_path: Path, run: Callable[..., Any]) -> None:
+    (tmp_path / "t.trace").write_bytes(trace.read_bytes()[:-100])
+    result = run("replay", tmp_path / "t.trace", "--check")
+    assert result.returncode == 0
+    assert f"breaks off at line {frames(trace) + 1}" in result.stdout
+    assert f"0 of {frames(trace) - 1} budgets differ" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        (lambda _: "", ["is not a trace"]),
+        (lambda text: "\x00" + text, ["is not a trace"]),
+        (lambda text: text.replace("adainf.trace/1", "adainf.trace/9"), ["adainf.trace/9", "adainf.trace/1"]),
+        (lambda text: text.replace('"minimum":0.1', '"minimum":7'), ["its policy is damaged"]),
+        (lambda text: text.replace('"droppable":"', '"droppable":"x'), ["its profile is damaged"]),
+    ],
+)
+def test_refused_traces(
+    trace: Path, tmp_path: Path, run: Callable[..., Any], change: Callable[[str], str], named: list[str]
+) -> None:
+    (tmp_path / "t.trace").write_text(change(trace.read_text()))
+    assert_refused(run("replay", tmp_path / "t.trace"), 78, "t.trace", *named)
+
+
+def test_refused_arguments(trace: Path, tmp_path: Path, run: Callable[..., Any]) -> None:
+    assert_refused(run("replay", tmp_path / "none"), 78, "none", "No such file")
+    assert_refused(run("replay", trace, "--check", "--policy", "balanced"), 78, "--check")
+    assert_refused(run("replay", trace, "--policy", "nope"), 78, "nope", "balanced")
+
+
+def test_reload_is_all_or_nothing(tmp_path: Path, launch: Launch, network: Network, clip: Path, ipc: str) -> None:
+    policy = tmp_path / "policy.toml"
+    policy.write_text("[budget]\nmaximum = 0.9\n")
+    config = network.configuration(
+        tmp_path / "c.toml", bind=ipc, cameras=[{"name": "one", "source": str(clip), "loop": True}]
+    )
+    program = launch("run", "--config", config, "--policy", policy, "--record", tmp_path / "t.trace")
+    with daemons.listening(ipc) as receive:
+
+        def budget() -> float:
+            while (message := receive(daemons.START_SECONDS))[1]["schema"] != "adainf.result/1":
+                pass
+            fraction: float = message[1]["budget"]["fraction"]
+            return fraction
+
+        def state(wanted: str) -> dict[str, object]:
+            return next(m for _, m in iter(lambda: receive(10), None) if m.get("state") == wanted)
+
+        assert budget() == 0.9
+        policy.write_text("[budget]\nmaximum = 0.9\nminimun = 0.1\n")
+        program.process.send_signal(signal.SIGHUP)
+        assert "did you mean minimum?" in str(state("reload_failed")["detail"])
+        assert budget() == 0.9
+        policy.write_text("[budget]\nmaximum = 0.5\n")
+        program.process.send_signal(signal.SIGHUP)
+        state("reloaded")
+        await_true(lambda: budget() == 0.5, 5, "the new policy's budget")
+        config.write_text(config.read_text().replace('name = "one"', 'name = "two"'))
+        program.process.send_signal(signal.SIGHUP)
+        assert "camera: cannot change" in str(state("reload_failed")["detail"])
+    program.process.send_signal(signal.SIGTERM)
+    assert program.ended(5) == 0
+    kinds = [json.loads(line)["kind"] for line in (tmp_path / "t.trace").read_text().splitlines()]
+    assert kinds.count("policy") == 1
+
+
+def test_unwritable_trace_is_refused(tmp_path: Path, run: Callable[..., Any], network: Network, clip: Path) -> None:
+    config = network.configuration(
+        tmp_path / "c.toml", bind=f"ipc://{tmp_path}/s", cameras=[{"name": "one", "source": str(clip)}]
+    )
+    result = run("run", "--config", config, "--record", tmp_path / "no" / "t.trace")
+    assert result.returncode == 78
+    assert "t.trace: cannot be written" in result.stderr.splitlines()[-1]
