@@ -1,7 +1,6 @@
 """A camera's process: reads its source, measures motion, keeps the newest frames in shared memory."""
 
 import os
-import signal
 import time
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
@@ -57,8 +56,6 @@ class Play:
 
 def work(source: Source, loop: bool, daemon: Connection) -> None:
     """Run a camera until its source ends or the daemon lets go of the connection."""
-    # The daemon decides when to end: a Ctrl-C at the terminal reaches every process of the group.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     # OpenCV and FFmpeg, told before they are imported: their messages would stand beside our one line.
     os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
@@ -113,8 +110,9 @@ class _Camera:
             self._deliver(picture)
             picture = self._reader.read()
             due += 1 / self._reader.frames_per_second
-            if paced and (ahead := due - time.monotonic()) > 0:
-                time.sleep(ahead)
+            # The daemon says nothing more: this waits, and ends at once where the daemon is gone.
+            if paced and (ahead := due - time.monotonic()) > 0 and self._daemon.poll(ahead):
+                self._daemon.recv()
 
     def _say_if_broken(self) -> None:
         reason = self._reader.broke_off
