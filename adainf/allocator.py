@@ -11,11 +11,9 @@ import sys
 
 __all__ = ["restart_with_tuned_allocator"]
 
-_SETTINGS = {
-    "MALLOC_MMAP_THRESHOLD_": str(1 << 30),
-    "MALLOC_TRIM_THRESHOLD_": str(1 << 32),
-    "MALLOC_TOP_PAD_": str(1 << 26),
-}
+_TRIM_AND_PAD = {"MALLOC_TRIM_THRESHOLD_": str(1 << 32), "MALLOC_TOP_PAD_": str(1 << 26)}
+_MMAP_THRESHOLD = "MALLOC_MMAP_THRESHOLD_"
+_CHOSEN_BY_THE_OWNER = {*_TRIM_AND_PAD, _MMAP_THRESHOLD, "LD_PRELOAD", "GLIBC_TUNABLES"}
 
 
 def restart_with_tuned_allocator() -> None:
@@ -23,8 +21,12 @@ def restart_with_tuned_allocator() -> None:
 
     An owner's own choice stands: any of the variables already set, or another allocator preloaded.
     """
-    if platform.libc_ver()[0] != "glibc" or "LD_PRELOAD" in os.environ or os.environ.keys() & _SETTINGS.keys():
+    library, version = platform.libc_ver()
+    if library != "glibc" or os.environ.keys() & _CHOSEN_BY_THE_OWNER:
         return
+    # Before 2.35 a threshold above 32 MiB is ignored, and the other settings would freeze a low one.
+    highest = 1 << 30 if tuple(map(int, version.split(".")[:2])) >= (2, 35) else 1 << 25
+    settings = {**_TRIM_AND_PAD, _MMAP_THRESHOLD: str(highest)}
     sys.stdout.flush()
     sys.stderr.flush()
-    os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], {**os.environ, **_SETTINGS})  # noqa: S606
+    os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], {**os.environ, **settings})  # noqa: S606

@@ -62,8 +62,9 @@ def run(
         announcer = Announcer(publisher, configuration.publish.host)
         parts.callback(announcer.daemon, "stopped")
         announcer.daemon("started")
-        cameras = [parts.enter_context(_started(section)) for section in _cameras(configuration)]
+        cameras = [parts.enter_context(_started(camera, stop)) for camera in _cameras(configuration)]
         _await_open(cameras)
+        publisher.greet()
         recogniser = load_recogniser(configuration, profile, log)
         sensors = Sensors(lambda: _own_processes(cameras), lambda name, why: log.info("unknown", signal=name, why=why))
         parts.callback(sensors.stop)
@@ -185,9 +186,10 @@ def _cameras(configuration: Configuration) -> Iterator[Camera]:
 
 
 @contextlib.contextmanager
-def _started(camera: Camera) -> Iterator[Camera]:
+def _started(camera: Camera, stop: StopRequest) -> Iterator[Camera]:
     try:
-        camera.start()
+        with stop.held():  # a process that is half started would complain
+            camera.start()
         yield camera
     finally:
         camera.close()

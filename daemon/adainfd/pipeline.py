@@ -239,6 +239,8 @@ def _signals(captured: Captured, last: Answer | None, counted: NDArray[np.bool_]
         gpu_foreign=readings.gpu_foreign,
         cpu_pressure=readings.cpu_pressure,
         cpu_foreign=readings.cpu_foreign,
+        power_fraction=readings.power_fraction,
+        temperature_celsius=readings.temperature_celsius,
     )
 
 

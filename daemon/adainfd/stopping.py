@@ -1,7 +1,9 @@
 """SIGTERM and SIGINT: at once while the daemon starts, after the frame at hand while it runs."""
 
+import contextlib
 import os
 import signal
+from collections.abc import Iterator
 from types import FrameType, TracebackType
 from typing import Self
 
@@ -38,6 +40,17 @@ class StopRequest:
     def defer(self) -> None:
         """From now on a signal is only noted."""
         self._deferred = True
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """While inside, a signal is only noted; a stop asked for by then takes effect at the end."""
+        self._deferred = True
+        try:
+            yield
+        finally:
+            self._deferred = False
+        if self.requested:
+            raise StoppedEarly
 
     def fileno(self) -> int:
         """Readable once a stop was requested."""

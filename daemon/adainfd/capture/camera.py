@@ -1,7 +1,9 @@
 """The daemon's side of a camera: its process, the newest frame, and what became of every frame."""
 
 import multiprocessing
+import signal
 from dataclasses import dataclass, field
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 
 import numpy as np
@@ -57,7 +59,14 @@ class Camera:
         self._process = context.Process(
             target=work, args=(self.source, self.loop, self.ignored, theirs), name=f"camera {self.name}", daemon=True
         )
-        self._process.start()
+        # A stop or reload is the daemon's, but systemd and terminals tell it to every process: a camera's is born with
+        # these signals blocked. The tracker of shared memory is started before, since its start unblocks them.
+        resource_tracker.ensure_running()
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM, signal.SIGHUP))
+        try:
+            self._process.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
         theirs.close()
 
     @property
@@ -146,11 +155,10 @@ class Camera:
     def close(self) -> None:
         """End the process and free the frames."""
         if self._process is not None:
-            self._process.terminate()
-            self._process.join(_END_WITHIN_SECONDS)
-            if self._process.is_alive():
-                self._process.kill()
+            if self._process.pid is not None:
+                self._process.kill()  # it holds nothing that the kernel does not free
                 self._process.join()
+                self.receive()  # its last words may name shared memory
             self._process.close()
             self._process = None
         if self._connection is not None:

@@ -1,7 +1,6 @@
 """A camera's process: reads its source, measures motion, keeps the newest frames in shared memory."""
 
 import os
-import signal
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -69,9 +68,6 @@ def work(source: Source, loop: bool, ignored: Sequence[Region], daemon: Connecti
 
     ignored: regions (left, top, right, bottom, fractions) in which nothing counts as motion.
     """
-    # The daemon decides when to end: a signal from the terminal reaches every process of the group.
-    for number in (signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)
     # OpenCV and FFmpeg, told before they are imported: their messages would stand beside our one line.
     os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
@@ -125,8 +121,9 @@ class _Camera:
             self._deliver(picture)
             picture = self._reader.read()
             due += 1 / self._reader.frames_per_second
-            if paced and (ahead := due - time.monotonic()) > 0:
-                time.sleep(ahead)
+            # The daemon says nothing more: this waits, and ends at once where the daemon is gone.
+            if paced and (ahead := due - time.monotonic()) > 0 and self._daemon.poll(ahead):
+                self._daemon.recv()
 
     def _say_if_broken(self) -> None:
         reason = self._reader.broke_off

@@ -81,14 +81,17 @@ def test_each_picture_along_its_own_branch(data: st.DataObject, name: str) -> No
     torch.testing.assert_close(together, one_by_one, atol=1e-4, rtol=1e-4)
 
 
-def test_block_that_changes_the_shape_keeps_its_projection() -> None:
-    backbone = network("timm/resnet18")
-    keep = tuple(index != 2 for index in range(8))
+@pytest.mark.parametrize(
+    ("name", "changing", "projection"),
+    [("timm/resnet18", 2, "downsample"), ("cifar/resnet18", 2, "shortcut"), ("openclip/RN50", 3, "downsample")],
+)
+def test_block_that_changes_the_shape_keeps_its_projection(name: str, changing: int, projection: str) -> None:
+    backbone = network(name)
+    keep = tuple(index != changing for index in range(len(backbone.blocks)))
     with torch.inference_mode():
-        hidden = backbone.blocks[1](backbone.blocks[0](backbone.stem(pictures(2, 64))))
-        expected = torch.relu(backbone.blocks[2].get_submodule("downsample")(hidden))
-        for block in backbone.blocks[3:]:
-            expected = block(expected)
+        expected = backbone.stem(pictures(2, 64))
+        for index, block in enumerate(backbone.blocks):
+            expected = block(expected) if keep[index] else torch.relu(block.get_submodule(projection)(expected))
         assert torch.equal(backbone(pictures(2, 64), keep), backbone.head(expected))
 
 

@@ -1,0 +1,175 @@
+"""However a daemon is stopped, nothing of it stays."""
+
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from daemons import (
+    Network,
+    Program,
+    await_true,
+    camera_processes,
+    listening,
+    processes,
+    shared_memory,
+    write_video,
+)
+
+STOP_SECONDS = 2.0
+
+
+@pytest.fixture
+def configuration(network: Network, clip: Path, ipc: str, tmp_path: Path) -> Path:
+    camera = {"name": "door", "source": str(clip), "loop": True}
+    return network.configuration(tmp_path / "c.toml", bind=ipc, cameras=[camera])
+
+
+@pytest.fixture
+def two_cameras(network: Network, clip: Path, ipc: str, tmp_path: Path) -> Path:
+    cameras = [{"name": name, "source": str(clip), "loop": True} for name in ("door", "yard")]
+    return network.configuration(tmp_path / "c.toml", bind=ipc, cameras=cameras)
+
+
+def assert_nothing_left(pids: list[int], memory: set[str]) -> None:
+    await_true(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids), STOP_SECONDS, "processes end")
+    await_true(lambda: shared_memory() <= memory, STOP_SECONDS, "shared memory is freed")
+
+
+def assert_silent(daemon: Program) -> None:
+    """No traceback and no warning: on stderr stand log lines only."""
+    assert len(daemon.events) == len(daemon.said.splitlines()), daemon.said
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_signal_while_it_runs(launch: Any, configuration: Path, ipc: str, number: int) -> None:
+    memory = shared_memory()
+    with listening(ipc) as receive:
+        daemon = launch("run", "--config", configuration)
+        while not receive(90)[0].startswith("result/"):
+            pass
+        children = list(processes(daemon.process.pid))
+        daemon.process.send_signal(number)
+        asked = time.monotonic()
+        assert daemon.ended(STOP_SECONDS) == 0
+        assert time.monotonic() - asked < STOP_SECONDS
+        message = receive(1)[1]
+        while message.get("state") != "stopped":
+            message = receive(1)[1]
+    assert len(children) >= 1
+    assert_nothing_left(children, memory)
+    assert_silent(daemon)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_signal_to_the_whole_process_group(launch: Any, two_cameras: Path, number: int) -> None:
+    """systemd tells every process of a service, a terminal every process of a job."""
+    daemon = launch("run", "--config", two_cameras)
+    daemon.await_event("camera_online")
+    os.killpg(daemon.process.pid, number)
+    assert daemon.ended(STOP_SECONDS) == 0
+    assert daemon.named("frames")
+    assert not daemon.named("camera_failed")
+    assert_silent(daemon)
+
+
+@pytest.mark.parametrize("group", [False, True])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_signal_as_soon_as_a_camera_process_starts(launch: Any, two_cameras: Path, number: int, group: bool) -> None:
+    memory = shared_memory()
+    daemon = launch("run", "--config", two_cameras)
+    children = await_true(lambda: camera_processes(daemon.process.pid), 30, "a camera process")
+    (os.killpg if group else os.kill)(daemon.process.pid, number)
+    assert daemon.ended(STOP_SECONDS) == 0
+    assert_nothing_left(children, memory)
+    assert daemon.said == ""
+
+
+def test_signal_while_the_model_loads(launch: Any, two_cameras: Path, ipc: str) -> None:
+    memory = shared_memory()
+    with listening(ipc) as receive:
+        daemon = launch("run", "--config", two_cameras)
+        torch = "libtorch_cpu"
+        maps = Path(f"/proc/{daemon.process.pid}/maps")
+        await_true(lambda: torch in maps.read_text(), 30, "PyTorch is loaded")
+        children = list(processes(daemon.process.pid))
+        daemon.process.terminate()
+        assert daemon.ended(STOP_SECONDS) == 0
+        said = [receive(1)[1]["state"]]
+        while said[-1] != "stopped":
+            said.append(receive(1)[1]["state"])
+    assert said == ["started", "stopped"]
+    assert_nothing_left(children, memory)
+    assert daemon.said == ""
+
+
+@pytest.mark.parametrize("milliseconds", [20, 150, 300, 450])
+def test_sigterm_at_any_time_of_the_start(launch: Any, configuration: Path, milliseconds: int) -> None:
+    daemon = launch("run", "--config", configuration)
+    start = time.monotonic()
+    await_true(lambda: time.monotonic() - start > milliseconds / 1000, 5, "time passes")
+    daemon.process.terminate()
+    assert daemon.ended(STOP_SECONDS) in (0, -signal.SIGTERM)
+    assert daemon.said == ""
+
+
+@pytest.mark.parametrize("library", ["pydantic_core", "zmq"])
+def test_ctrl_c_while_libraries_are_loaded(launch: Any, configuration: Path, library: str) -> None:
+    daemon = launch("run", "--config", configuration)
+    maps = Path(f"/proc/{daemon.process.pid}/maps")
+    await_true(lambda: library in maps.read_text(), 30, f"{library} is loaded")
+    daemon.process.send_signal(signal.SIGINT)
+    assert daemon.ended(STOP_SECONDS) == 0
+    assert daemon.said.strip() == ""
+
+
+def test_camera_processes_end_with_a_daemon_that_is_killed(launch: Any, two_cameras: Path) -> None:
+    memory = shared_memory()
+    daemon = launch("run", "--config", two_cameras)
+    daemon.await_event("camera_online")
+    children = list(processes(daemon.process.pid))
+    assert len(camera_processes(daemon.process.pid)) == 2
+    daemon.process.kill()
+    daemon.process.wait()
+    assert_nothing_left(children, memory)
+    assert "Traceback" not in daemon.said
+
+
+def test_camera_process_of_a_slow_video_ends_with_its_daemon(
+    launch: Any, network: Network, ipc: str, tmp_path: Path
+) -> None:
+    video = write_video(tmp_path / "slow.avi", 5, fps=0.1, moves=lambda _: True)
+    file = network.configuration(tmp_path / "c.toml", bind=ipc, cameras=[{"name": "door", "source": str(video)}])
+    daemon = launch("run", "--config", file)
+    daemon.await_event("camera_online")
+    children = camera_processes(daemon.process.pid)
+    daemon.process.kill()
+    daemon.process.wait()
+    await_true(lambda: not any(Path(f"/proc/{pid}").exists() for pid in children), STOP_SECONDS, "it ends")
+
+
+def test_killed_camera_is_told_and_the_other_goes_on_until_it_dies_too(
+    launch: Any, two_cameras: Path, ipc: str
+) -> None:
+    with listening(ipc, b"") as receive:
+        daemon = launch("run", "--config", two_cameras)
+        daemon.await_event("camera_online")
+        await_true(lambda: len(daemon.named("camera_online")) == 2, 5, "both cameras")
+        door, yard = camera_processes(daemon.process.pid)
+        os.kill(door, signal.SIGKILL)
+        message = receive(5)[1]
+        while message.get("state") != "failed":
+            message = receive(5)[1]
+        assert (message["camera"], message["detail"]) == ("door", "its process ended by signal 9")
+        cameras = {receive(5)[1]["camera"] for _ in range(20)}
+        assert "yard" in cameras
+        assert "door" not in cameras
+        os.kill(yard, signal.SIGKILL)
+        assert daemon.ended(5) == 69
+    assert [line["camera"] for line in daemon.named("camera_failed")] == ["door", "yard"]
+    last = daemon.said.splitlines()[-1]
+    assert last.startswith("adainfd: ")
+    assert "camera door: its process ended by signal 9" in last
+    assert "Traceback" not in daemon.said
