@@ -20,10 +20,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from contention_loops import LOOPS, Answer, play
 from rich.console import Console
 from rich.table import Table
-
-from contention_loops import LOOPS, Answer, play
 
 PHASES = (("idle", 6.0), ("busy", 8.0), ("idle", 6.0), ("bursts", 6.0), ("idle", 2.0))
 BURST_SECONDS = 0.75
@@ -114,8 +113,9 @@ def loop_answers(clip: Path, name: str, started: Callable[[float], None]) -> lis
 
 def daemon_answers(clip: Path, deadline: float, folder: Path, started: Callable[[float], None]) -> list[Answer]:
     """The answers of the daemon under the policy low-latency with this deadline, by its own messages."""
-    from adainf import shipped
     from adainfd.client import Result, Subscriber
+
+    from adainf import shipped
 
     policy = folder / "policy.toml"
     text = shipped.find("policies", "low-latency", ".toml").read_text()

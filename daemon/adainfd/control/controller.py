@@ -105,8 +105,8 @@ class ControllerState:
     """What the controller remembers of a camera. at: when it last decided, monotonic seconds.
 
     ceiling, rule: what the ceilings allow, after hysteresis, and which one cut it. above_for: seconds for which they
-    have allowed more. slowdowns: how many times longer than expected recent forward passes took. arounds: milliseconds of
-    recent frames that were no forward pass. interval: seconds between frames, smoothed.
+    have allowed more. slowdowns: how many times longer than expected recent forward passes took. arounds:
+    milliseconds of recent frames that were no forward pass. interval: seconds between frames, smoothed.
     """
 
     ceiling: float = 1.0
