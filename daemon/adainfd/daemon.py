@@ -45,6 +45,11 @@ def run(configuration: Configuration, seconds: float | None, log: Logger) -> Non
         _await_open(cameras)
         publisher.greet()
         recogniser = load_recogniser(configuration, profile, log)
+        labels = {section.name: section.labels for section in configuration.camera}
+        streams = [
+            Stream(camera, LabelColumns.of(labels[camera.name], recogniser.engine.class_names, camera.name))
+            for camera in cameras
+        ]
         sensors = Sensors(lambda: _own_processes(cameras), lambda name, why: log.info("unknown", signal=name, why=why))
         parts.callback(sensors.stop)
         pipeline = Pipeline(
@@ -55,11 +60,6 @@ def run(configuration: Configuration, seconds: float | None, log: Logger) -> Non
             host=configuration.publish.host,
             top=configuration.publish.top,
         )
-        labels = {section.name: section.labels for section in configuration.camera}
-        streams = [
-            Stream(camera, LabelColumns.of(labels[camera.name], recogniser.engine.class_names, camera.name))
-            for camera in cameras
-        ]
         sensors.start()
         stop.defer()
         voice.status("ready", model=_model(recogniser))
