@@ -1,7 +1,9 @@
 """The command `adainfd`."""
 
+import math
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -10,6 +12,16 @@ from adainf import command
 __all__ = ["main"]
 
 _DEFAULT_ENDPOINT = "tcp://127.0.0.1:5600"
+
+
+class _Seconds(click.FloatRange):
+    name = "seconds"
+
+    def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> Any:
+        seconds = super().convert(value, parameter, context)
+        if math.isnan(seconds):  # neither below nor above any bound
+            self.fail(f"{value!r} is no number of seconds", parameter, context)
+        return seconds
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -25,7 +37,7 @@ def adainfd() -> None:
 @click.option("--bind", "bind", multiple=True, metavar="ENDPOINT", help=f"Publish here [{_DEFAULT_ENDPOINT}].")
 @click.option("--policy", metavar="NAME|FILE", help="How signals become budgets [balanced].")
 @click.option("--profile", metavar="NAME|FILE", help="What calibration learned of the backbone.")
-@click.option("--seconds", type=click.FloatRange(min=0, min_open=True), help="Stop after this time.")
+@click.option("--seconds", type=_Seconds(min=0, min_open=True), help="Stop after this time.")
 @click.option("--record", type=click.Path(path_type=Path), help="Keep signals and decisions for `adainfd replay`.")
 def run(
     config: Path | None,
@@ -91,7 +103,7 @@ def replay(trace: Path, policy: str | None, check: bool, plot: Path | None) -> N
 
 @adainfd.command()
 @click.argument("video", required=False)
-@click.option("--seconds", type=click.FloatRange(min=5), default=20.0, show_default=True, help="How long to show it.")
+@click.option("--seconds", type=_Seconds(min=5), default=20.0, show_default=True, help="How long to show it.")
 def demo(video: str | None, seconds: float) -> None:
     """Show the daemon at work on VIDEO, or on a clip that comes with the extra `demo`."""
     from adainfd.demo import show

@@ -66,6 +66,10 @@ def run(
         _await_open(cameras)
         publisher.greet()
         recogniser = load_recogniser(configuration, profile, log)
+        streams = [
+            parts.enter_context(_stream(camera, section, recogniser, log))
+            for camera, section in zip(cameras, configuration.camera, strict=True)
+        ]
         sensors = Sensors(lambda: _own_processes(cameras), lambda name, why: log.info("unknown", signal=name, why=why))
         parts.callback(sensors.stop)
         recorder = parts.enter_context(_recorder(record, configuration, policy, recogniser))
@@ -78,10 +82,6 @@ def run(
             host=configuration.publish.host,
             top=configuration.publish.top,
         )
-        streams = [
-            parts.enter_context(_stream(camera, section, recogniser, log))
-            for camera, section in zip(cameras, configuration.camera, strict=True)
-        ]
         sensors.start()
         stop.defer()
         announcer.daemon("ready", model=_model(recogniser))

@@ -21,6 +21,7 @@ from rich.table import Table
 from rich.text import Text
 
 from adainf.errors import InvalidInputError
+from adainfd.capture.source import Source
 from adainfd.client import Result, Status, Subscriber
 from adainfd.tail import line
 from adainfd.wire.messages import Model
@@ -52,7 +53,9 @@ def show(video: str | None, seconds: float) -> int:
     source = video if video is not None else str(demo_clip())
     console = Console()
     endpoint = f"tcp://127.0.0.1:{_free_port()}"
-    console.print(f"adainfd run --source {source} --loop --bind {endpoint} --seconds {seconds:g}", highlight=False)
+    console.print(
+        f"adainfd run --source {Source(source)} --loop --bind {endpoint} --seconds {seconds:g}", highlight=False
+    )
     console.print(f"[dim]Meanwhile, in another terminal: adainfd tail --connect {endpoint}[/]", highlight=False)
     with ExitStack() as parts:
         said = parts.enter_context(tempfile.TemporaryFile("w+"))

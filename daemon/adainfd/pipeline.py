@@ -109,7 +109,7 @@ class Pipeline:
         if (
             last is not None
             and age is not None
-            and may_reuse(signals, self.policy, age, last.choice.expected_accuracy, choice.expected_accuracy)
+            and may_reuse(signals, self.policy, age, last.choice.macs_fraction, choice.macs_fraction)
         ):
             moments = _Moments(captured.at, now, now, now)
             reused = Answer(last.captured, last.choice, last.labels)

@@ -2,12 +2,14 @@
 
 import difflib
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from adainf.errors import InvalidInputError, one_line
+from adainfd.capture.source import without_credentials
 
 __all__ = ["Section", "explain", "read"]
 
@@ -46,7 +48,11 @@ def explain(error: ValidationError, model: type[BaseModel]) -> str:
         case "extra_forbidden":
             return f"{key}: unknown key; {_known(first['loc'], model)}"
         case _:
-            return f"{key}: {one_line(repr(first['input']), 80)}: {message[:1].lower()}{message[1:]}"
+            # A whole table says nothing that its key does not, and any value may be a camera's address.
+            whole = isinstance(first["input"], Mapping | BaseModel)
+            value = "" if whole else one_line(without_credentials(repr(first["input"])), 80)
+            text = f"{message[:1].lower()}{message[1:]}"
+            return ": ".join(part for part in (key, value, text) if part)
 
 
 def _known(location: tuple[int | str, ...], model: type[BaseModel]) -> str:

@@ -49,7 +49,9 @@ def launch(tmp_path: Path, environment: dict[str, str]) -> Iterator[Launch]:
 def run(tmp_path: Path, environment: dict[str, str]) -> Run:
     """Run `adainfd ARGUMENTS` to its end."""
 
-    def to_its_end(*arguments: str | Path, **more: str) -> subprocess.CompletedProcess[str]:
+    def to_its_end(
+        *arguments: str | Path, seconds: float = daemons.START_SECONDS, **more: str
+    ) -> subprocess.CompletedProcess[str]:
         command: Sequence[str] = [sys.executable, "-m", "adainfd", *map(str, arguments)]
         return subprocess.run(
             command,
@@ -57,7 +59,7 @@ def run(tmp_path: Path, environment: dict[str, str]) -> Run:
             env={**environment, **more},
             capture_output=True,
             text=True,
-            timeout=daemons.START_SECONDS,
+            timeout=seconds,
             check=False,
         )
 

@@ -197,12 +197,13 @@ def _quantile(values: Sequence[float], quantile: float, unknown: float) -> float
 def contention(signals: Signals) -> float | None:
     """The share of the processor that other programs take from us; None where nothing tells.
 
-    On the CPU others must be busy and somebody must wait: busy others on idle processors take nothing away,
+    Where a GPU does not tell whose its load is (a Jetson's, or one seen from a container), the CPU's stands for it: our
+    own load, which `gpu_utilization` holds too, must not cut our budget. On the CPU others must be busy and somebody must wait: busy others on idle processors take nothing away,
     and our own threads waiting for each other are no contention.
     """
     if signals.gpu_foreign is not None:
         return signals.gpu_foreign
-    if signals.gpu_utilization is not None or signals.cpu_foreign is None:
+    if signals.cpu_foreign is None:
         return None
     return signals.cpu_foreign if signals.cpu_pressure is None else min(signals.cpu_foreign, signals.cpu_pressure)
 
@@ -218,8 +219,8 @@ def observe(state: ControllerState, outcome: Outcome) -> ControllerState:
 def may_reuse(signals: Signals, policy: Policy, answer_age: float, answered: float, affordable: float) -> bool:
     """Whether the last answer may stand for this frame.
 
-    answer_age: seconds since the picture it was made from. answered, affordable: expected accuracy of the branch that
-    made it, and of the one the budget allows now; a better one that has become affordable is run.
+    answer_age: seconds since the picture it was made from. answered, affordable: share of the full branch's MACs of
+    the branch that made it, and of the one the budget allows now; a better one that has become affordable is run.
     """
     rule = policy.reuse
     return (

@@ -127,7 +127,7 @@ def _decide(frame: Frame, start: float, camera: _Camera, policy: Policy, known: 
     reused = (
         last is not None
         and age is not None
-        and may_reuse(signals, policy, age, last.choice.expected_accuracy, choice.expected_accuracy)
+        and may_reuse(signals, policy, age, last.choice.macs_fraction, choice.macs_fraction)
     )
     if not reused:
         camera.recognised = _Recognised(frame.number, frame.at, choice)

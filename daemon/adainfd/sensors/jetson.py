@@ -29,7 +29,7 @@ class JetsonGpu:
         """load: the file of the GPU's load. root: what stands for /."""
         self._load = load
         self._rails = list(_power_rails(root))
-        self._thermometer = Thermometer(_GPU_ZONE, root)
+        self._thermometer = Thermometer("GPU", _GPU_ZONE, root)
         self.lost: dict[str, str] = {}
 
     @classmethod

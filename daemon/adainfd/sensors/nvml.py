@@ -145,7 +145,7 @@ class GpuSensor:
         try:
             used = self._used_by_process()
             reason = "no process was sampled"
-        except UntoldError as error:
+        except UntoldError as error:  # also where nobody used it for a while
             used = {}
             reason = str(error)
         everybody = sum(used.values())
@@ -168,14 +168,8 @@ class GpuSensor:
     def _used_by_process(self) -> dict[int, float]:
         """Per cent by process id: the mean of its samples of the last second."""
         since = int((time.time() - _WINDOW_SECONDS) * 1e6)
-        try:
-            samples = pynvml.nvmlDeviceGetProcessUtilization(self._handle, since)
-        except pynvml.NVMLError as error:
-            if error.value in (pynvml.NVML_SUCCESS, pynvml.NVML_ERROR_NOT_FOUND):
-                return {}
-            raise UntoldError(_reason(error)) from error
         by_process: defaultdict[int, list[int]] = defaultdict(list)
-        for sample in samples:
+        for sample in self._ask("nvmlDeviceGetProcessUtilization", arguments=(since,)):
             # Drivers pad the answer with old and made-up samples (github.com/Syllo/nvtop/issues/110).
             if sample.pid and sample.timeStamp > since and sample.smUtil <= 100:
                 by_process[sample.pid].append(sample.smUtil)
@@ -209,7 +203,7 @@ class GpuSensor:
 
 def _call(names: tuple[str, ...], *arguments: Any) -> Any:
     """The answer of the first function of `names` that this library and this driver have."""
-    reason = ""
+    reason = f"this nvidia-ml-py has no {names[0]}"
     for name in names:
         function = getattr(pynvml, name, None)
         if function is None:
@@ -217,11 +211,10 @@ def _call(names: tuple[str, ...], *arguments: Any) -> Any:
         try:
             return function(*arguments)
         except pynvml.NVMLError as error:
-            if not reason or error.value != pynvml.NVML_ERROR_FUNCTION_NOT_FOUND:
-                reason = _reason(error)
+            reason = _reason(error)
             if error.value not in _TRY_ANOTHER:
                 break
-    raise UntoldError(reason or f"this nvidia-ml-py has no {names[0]}")
+    raise UntoldError(reason)
 
 
 def _reason(error: Exception) -> str:

@@ -22,7 +22,7 @@ class PackageSensor:
         # Beside packages there are their parts, and on some boards the platform around them.
         zones = sorted(self._folder.glob("intel-rapl:*"))
         self._packages = [zone for zone in zones if text_matches(zone / "name", _PACKAGE)]
-        self._thermometer = Thermometer(_ZONE, root)
+        self._thermometer = Thermometer("processors", _ZONE, root)
         self._before: tuple[float, list[int]] | None = None
         self.lost: dict[str, str] = {}
 

@@ -45,6 +45,8 @@ class RunQueue:
 
     def _own_running(self, most: int) -> int:
         """Our running threads, counted until there are `most`."""
+        if most <= 1:
+            return most  # the one that reads this
         own = 0
         for process in self._own_processes():
             tasks = f"{self._proc}/{process}/task"

@@ -1,16 +1,18 @@
 """Endpoints: checked before libzmq sees them, for it binds a port over 65535 silently and replaces any file."""
 
+import contextlib
 import errno
 import re
 import socket
 import stat
+from collections.abc import Iterable
 from pathlib import Path
 
 import zmq
 
 from adainf.errors import InvalidInputError
 
-__all__ = ["bind", "check"]
+__all__ = ["bind", "check", "unlink"]
 
 _HIGHEST_PORT = 65535
 _LONGEST_IPC_PATH = 107
@@ -54,6 +56,14 @@ def bind(zmq_socket: zmq.Socket[bytes], endpoint: str) -> str:
         reason = _REASONS.get(error.errno or 0, f"cannot be bound ({error})")
         raise InvalidInputError(f"endpoint {endpoint!r}: {reason}") from None
     return zmq_socket.getsockopt_string(zmq.LAST_ENDPOINT)
+
+
+def unlink(bound: Iterable[str]) -> None:
+    """Remove the socket files of endpoints that are bound here: libzmq leaves them behind."""
+    for endpoint in bound:
+        if endpoint.startswith("ipc://") and not endpoint.startswith("ipc://@"):
+            with contextlib.suppress(OSError):
+                Path(endpoint.removeprefix("ipc://")).unlink()
 
 
 def _check_ipc_path(endpoint: str, path: Path) -> None:

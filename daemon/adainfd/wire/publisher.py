@@ -30,9 +30,12 @@ class Publisher:
         self._encode = msgspec.json.Encoder().encode
         self._sequences: Counter[str] = Counter()
         self._statuses: dict[str, Status] = {}
+        self.endpoints: tuple[str, ...] = ()
         try:
-            self.endpoints = tuple(endpoints.bind(self._socket, endpoint) for endpoint in bind)
+            for endpoint in bind:
+                self.endpoints += (endpoints.bind(self._socket, endpoint),)
         except BaseException:
+            endpoints.unlink(self.endpoints)
             self._context.destroy(linger=0)
             raise
 
@@ -66,5 +69,6 @@ class Publisher:
 
     def close(self) -> None:
         """Let the last messages go out, for a second at most, and close."""
+        endpoints.unlink(self.endpoints)
         self._socket.close()
         self._context.term()

@@ -39,7 +39,8 @@ FREE = ControllerState()
         (Signals(cpu_pressure=1.0), 0.9, "maximum"),
         (Signals(cpu_foreign=1.0, cpu_pressure=0.0), 0.9, "maximum"),
         (Signals(cpu_foreign=1.0, gpu_foreign=0.0), 0.9, "maximum"),
-        (Signals(cpu_foreign=1.0, gpu_utilization=0.1), 0.9, "maximum"),
+        (Signals(cpu_foreign=0.4, gpu_utilization=0.9), 0.65, "contention"),
+        (Signals(gpu_utilization=0.9), 0.9, "maximum"),
         (Signals(power_fraction=0.9), 0.6, "power"),
         (Signals(temperature_celsius=80), 0.625, "heat"),
         (Signals(temperature_celsius=80, power_fraction=1.0, gpu_foreign=0.5), 0.475, "contention"),
@@ -219,7 +220,7 @@ def load(seen: Signals) -> float | None:
     """What other programs take, said again in other words than the controller's."""
     if seen.gpu_foreign is not None:
         return seen.gpu_foreign
-    if seen.gpu_utilization is not None or seen.cpu_foreign is None:
+    if seen.cpu_foreign is None:
         return None
     return min(seen.cpu_foreign, 1.0 if seen.cpu_pressure is None else seen.cpu_pressure)
 

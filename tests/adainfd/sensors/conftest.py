@@ -57,6 +57,14 @@ class FakeGpu:
         """`values`, `lost` and `found` of a reading."""
         return self._do("read")
 
+    def close(self) -> None:
+        """Close the sensor."""
+        self._do("stop")
+
+    def in_use(self) -> bool:
+        """Whether somebody in the reading process has opened the driver."""
+        return self._do("in_use")
+
     def start(self, *own: int) -> None:
         """All sensors, in their thread."""
         self._do("start", own=own, root=str(self.folder))
@@ -74,7 +82,7 @@ class FakeGpu:
 
 @pytest.fixture(scope="session")
 def build_driver(tmp_path_factory: pytest.TempPathFactory) -> BuildDriver:
-    """Compile fake_nvml.c with what stands before the compiler's name as definitions."""
+    """Compile fake_nvml.c, with the names given defined, to a library that pynvml finds."""
     compiler = shutil.which("cc") or shutil.which("gcc")
     if compiler is None:
         pytest.skip("needs a C compiler for the fake NVML")

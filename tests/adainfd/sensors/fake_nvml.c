@@ -5,6 +5,7 @@
  *   0.utilization 40                   a number of GPU 0; 0 where the line is missing
  *   0.uuid GPU-1234                    its UUID
  *   0.sample 4711 300 25               process 4711, sampled 300 ms ago, at 25 %; a line a sample
+ *   0.pads 1                           samples are told however old they are
  *   0.process 4711                     a process that computes; a line a process
  *   error nvmlDeviceGetPowerUsage 15   the function fails with this code, on every GPU
  *
@@ -80,9 +81,9 @@ int nvmlInitWithFlags(unsigned flags) {
 }
 
 int nvmlShutdown(void) {
-    FAIL_IF_TOLD();
-    initialised--;
-    return SUCCESS;
+    int code = error(__func__);
+    if (initialised) initialised--;
+    return code;
 }
 
 const char *nvmlErrorString(int code) {
@@ -174,8 +175,7 @@ int nvmlDeviceGetProcessUtilization(Device *device, Sample *samples, unsigned *s
         long long age;
         if (sscanf(rest, "%u %lld %u", &pid, &age, &percent) != 3) return INVALID_ARGUMENT;
         unsigned long long at = (unsigned long long)(now.tv_sec * 1000000LL + now.tv_usec - age * 1000);
-        /* Like real drivers, some of which pad the answer: a sample of process 0 comes however old it is. */
-        if (pid && at <= since) continue;
+        if (at <= since && !number(device, "pads")) continue;
         if (samples && found < *size) samples[found] = (Sample){pid, at, percent, 0, 0, 0};
         found++;
     }

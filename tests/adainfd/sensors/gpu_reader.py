@@ -1,7 +1,6 @@
 """Reads the GPU sensor in a process of its own, where LD_LIBRARY_PATH has put another NVML.
 
-A line of JSON in, a line of JSON out: {"open": {arguments}}, {"read": {}}, {"start": {arguments}}, {"latest": {}},
-{"stop": {}}.
+A line of JSON in, {"method": {its arguments}} of Reader; a line of JSON out, what it returns.
 """
 
 import json
@@ -10,6 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import pynvml
 from adainfd.sensors import Sensors
 from adainfd.sensors.nvml import GpuSensor
 
@@ -28,6 +28,14 @@ class Reader:
 
     def read(self) -> dict[str, Any]:
         return {"values": self.gpu.read(), "lost": self.gpu.lost, "found": self.gpu.found}
+
+    @staticmethod
+    def in_use() -> bool:
+        try:
+            pynvml.nvmlDeviceGetCount()
+        except pynvml.NVMLError_Uninitialized:
+            return False
+        return True
 
     def start(self, own: list[int], root: str) -> None:
         self.stop()

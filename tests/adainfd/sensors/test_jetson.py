@@ -113,4 +113,4 @@ def test_board_without_power_monitor(root: Any) -> None:
     assert found is not None
     assert found.read()["power_watts"] is None
     assert "INA3221" in found.lost["power_watts"]
-    assert "gpu" in found.lost["temperature_celsius"]
+    assert "no zone of the GPU" in found.lost["temperature_celsius"]

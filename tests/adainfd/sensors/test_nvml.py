@@ -124,15 +124,16 @@ def test_throttling_is_told_by_name(gpu: Any, bits: int, names: list[str]) -> No
         (90, [(OURS, 100, 90), (OTHER, 100, 90)], 0.45),  # each saw the GPU busy: it was shared
         (60, [(OURS, 100, 30), (OTHER, 5000, 90)], 0),  # what is long ago does not count
         (60, [(OURS, 100, 30), (0, 100, 70), (OTHER, 100, 4_000_000_000)], 0),  # padding of some drivers
-        (0, [(OTHER, 100, 50)], 0),
         (250, [(OTHER, 100, 50)], 1),
     ],
 )
 def test_load_of_others(gpu: Any, utilization: int, samples: list[tuple[int, int, int]], foreign: float) -> None:
     lines = [f"0.sample {pid} {age} {percent}" for pid, age, percent in samples]
-    gpu.tell(*without("0.sample", "0.utilization"), f"0.utilization {utilization}", *lines)
     gpu.open(OURS)
-    assert gpu.read()["values"]["gpu_foreign"] == pytest.approx(foreign, abs=1e-4)
+    for pads in (0, 1):
+        more = (f"0.utilization {utilization}", f"0.pads {pads}")
+        gpu.tell(*without("0.sample", "0.utilization"), *more, *lines)
+        assert gpu.read()["values"]["gpu_foreign"] == pytest.approx(foreign, abs=1e-4)
 
 
 @pytest.mark.parametrize("errors", [[], failing(("nvmlDeviceGetProcessUtilization",), 3)])
@@ -145,6 +146,12 @@ def test_load_of_others_without_samples(gpu: Any, errors: list[str], running: li
     assert set(reading["lost"]) == ({"gpu_foreign"} if foreign is None else set())
     if foreign is None and errors:
         assert "Not Supported" in reading["lost"]["gpu_foreign"]
+
+
+def test_nobody_is_asked_who_uses_an_idle_gpu(gpu: Any) -> None:
+    gpu.tell(*without("0.sample", "0.utilization"), f"0.process {OURS}", f"0.process {OTHER}")
+    gpu.open(OURS)
+    assert gpu.read() == {"values": {**VALUES, "gpu_utilization": 0, "gpu_foreign": 0}, "lost": {}, "found": True}
 
 
 def test_container_with_numbers_of_its_own_takes_nobodys_load_for_that_of_others(gpu: Any, tmp_path: Path) -> None:
@@ -224,6 +231,15 @@ def test_absent_gpu_is_not_asked_for_at_every_reading(gpu: Any) -> None:
         assert gpu.read()["values"] == NOTHING
 
 
+def test_closed_sensor_lets_go_of_the_driver(gpu: Any) -> None:
+    gpu.tell(*STATE)
+    gpu.open(OURS)
+    gpu.read()
+    assert gpu.in_use()
+    gpu.close()
+    assert not gpu.in_use()
+
+
 TWO_MORE = (
     "0.uuid GPU-aaaa-1",
     "1.uuid GPU-bbbb-1",
@@ -254,6 +270,12 @@ def test_gpu_is_chosen_as_cuda_does(gpu: Any, device: str | None, visible: str |
     gpu.tell(*TWO_MORE)
     gpu.open(OURS, device=device, environment={} if visible is None else {"CUDA_VISIBLE_DEVICES": visible})
     assert gpu.read()["values"]["gpu_utilization"] == utilization
+
+
+def test_gpu_that_tells_no_uuid_does_not_hide_the_next(gpu: Any) -> None:
+    gpu.tell(*TWO_MORE[1:])
+    gpu.open(OURS, device="GPU-bb")
+    assert gpu.read()["values"]["gpu_utilization"] == 0.11
 
 
 @pytest.mark.parametrize(

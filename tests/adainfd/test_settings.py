@@ -1,0 +1,113 @@
+"""Configurations with their policies and profiles, as `adainfd check-config` checks them."""
+
+from pathlib import Path
+
+import pytest
+from adainfd.settings import check, from_command_line
+from daemons import Network
+
+from adainf.errors import InvalidInputError
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("[model]\nbackbon = 'x'", ["model.backbon", "did you mean backbone?"]),
+        ("[models]", ["models", "did you mean model?"]),
+        ("[[camera]]\nname = 'a'\nsource = 'a.mp4'\nlopp = true", ["camera.0.lopp", "did you mean loop?"]),
+        ("[model\n", ["is not TOML", "line 1"]),
+        ("[model]\nthreads = 0", ["model.threads", "0", "greater than or equal to 1"]),
+        ("[model]\nthreads = 'two'", ["model.threads", "'two'"]),
+        ("[model]\nsize = 4", ["model.size", "4"]),
+        ("[model]\nmean = [1.0, 2.0]", ["model.mean"]),
+        ("[publish]\ntop = 0", ["publish.top", "0"]),
+        ("[publish]\nhost = 'a b'", ["publish.host", "'a b'"]),
+        ("[publish]\nbind = []", ["publish.bind"]),
+        ("[publish]\nbind = ['tcp://127.0.0.1:65536']", ["publish.bind", "65536"]),
+        ("[[camera]]\nname = 'front door'\nsource = 'a.mp4'", ["camera.0.name", "'front door'"]),
+        ("[[camera]]\nname = ''\nsource = 'a.mp4'", ["camera.0.name", "''"]),
+        ("[[camera]]\nname = 'a/b'\nsource = 'a.mp4'", ["camera.0.name", "'a/b'"]),
+        ("[[camera]]\nname = 'a'", ["camera.0.source", "missing"]),
+        ("[[camera]]\nname = 'a'\nsource = ''", ["camera.0.source", "''"]),
+        ("[[camera]]\nname = 'a'\nsource = '1'\n[[camera]]\nname = 'a'\nsource = '2'", ["camera", " a stands twice"]),
+        ("camera = 3", ["camera", "3"]),
+        ("[model]\npolicy = 'nosuch'", ["'nosuch'", "balanced"]),
+        ("[model]\npolicy = './nosuch.toml'", ["nosuch.toml", "no such file"]),
+        ("[model]\nprofile = 'nosuch'", ["'nosuch'"]),
+    ],
+)
+def test_refused_configurations(tmp_path: Path, text: str, named: list[str]) -> None:
+    file = tmp_path / "c.toml"
+    file.write_text(text, encoding="utf-8")
+    with pytest.raises(InvalidInputError) as refused:
+        check(file)
+    assert "\n" not in str(refused.value)
+    for thing in named:
+        assert thing in str(refused.value)
+
+
+def broken_profile(network: Network, file: Path, breakage: str) -> Path:
+    text = network.profile.read_text(encoding="utf-8")
+    match breakage:
+        case "cut":
+            text = text[: len(text) // 2]
+        case "foreign":
+            text = text.replace('"cifar/resnet20"', '"timm/resnet18"')
+        case "other schema":
+            text = text.replace("adainf.profile/1", "adainf.profile/9")
+        case "other size":
+            text = text.replace('"native_resolution": 32', '"native_resolution": 24').replace('"32:', '"24:')
+        case "list":
+            text = "[]"
+        case "missing":
+            return file
+    assert text != network.profile.read_text(encoding="utf-8")
+    file.write_text(text, encoding="utf-8")
+    return file
+
+
+@pytest.mark.parametrize(
+    ("breakage", "named"),
+    [
+        ("missing", "no such file"),
+        ("cut", "is not JSON"),
+        ("foreign", "is of timm/resnet18"),
+        ("other schema", "adainf.profile/9"),
+        ("other size", "macs are"),
+        ("list", "schema"),
+    ],
+)
+def test_refused_profiles(network: Network, tmp_path: Path, breakage: str, named: str) -> None:
+    profile = broken_profile(network, tmp_path / "p.json", breakage)
+    file = network.configuration(tmp_path / "c.toml", bind="ipc://s")
+    file.write_text(file.read_text(encoding="utf-8").replace(str(network.profile), str(profile)), encoding="utf-8")
+    with pytest.raises(InvalidInputError, match=named) as refused:
+        check(file)
+    assert str(profile) in str(refused.value)
+
+
+def test_command_line_goes_before_the_file(network: Network, tmp_path: Path) -> None:
+    file = network.configuration(
+        tmp_path / "c.toml", bind="ipc://file", cameras=[{"name": "door", "source": "door.mp4"}]
+    )
+    told = from_command_line(
+        file, ["a/v.mp4", "b/v.mp4", "0"], loop=True, bind=["ipc://line"], policy="x", profile=None
+    )
+    assert [(camera.name, camera.source) for camera in told.camera] == [
+        ("v", "a/v.mp4"),
+        ("v-2", "b/v.mp4"),
+        ("camera0", "0"),
+    ]
+    assert all(camera.loop for camera in told.camera)
+    assert (told.publish.bind, told.publish.host) == (("ipc://line",), "here")
+    assert (told.model.policy, told.model.profile) == ("x", str(network.profile))
+
+
+def test_without_options_the_file_stands(network: Network, tmp_path: Path) -> None:
+    file = network.configuration(
+        tmp_path / "c.toml", bind="ipc://file", cameras=[{"name": "door", "source": 0, "loop": True}]
+    )
+    told = from_command_line(file, [], loop=False, bind=[], policy=None, profile=None)
+    assert [(camera.name, camera.source, camera.loop) for camera in told.camera] == [("door", "0", True)]
+    assert told.publish.bind == ("ipc://file",)
+    assert told.model.policy == "balanced"

@@ -1,0 +1,52 @@
+"""Which libraries a part of the program brings in: what starts often or runs on small boxes must stay light."""
+
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = {"torch", "timm", "open_clip", "peft"}
+
+
+def modules_after(code: str) -> set[str]:
+    """The modules that a fresh Python holds after `code`."""
+    program = f"import sys\n{code}\nsys.stderr.write(' '.join(sys.modules))"
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    return set(result.stderr.split())
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        "adainf.branch",
+        "adainf.profile",
+        "adainf.schedulers",
+        "adainf.preprocessing",
+        "adainfd.client",
+        "adainfd.pipeline",
+        "adainfd.daemon",
+        "adainfd.settings",
+    ],
+)
+def test_what_runs_a_frame_needs_no_torch(module: str) -> None:
+    modules = modules_after(f"import {module}")
+    assert module in modules
+    assert not HEAVY & modules
+
+
+@pytest.mark.parametrize(
+    "module",
+    ["adainf.branch", "adainf.profile", "adainf.schedulers", "adainfd.client", "adainfd.control"],
+)
+def test_what_decides_needs_no_opencv(module: str) -> None:
+    modules = modules_after(f"import {module}")
+    assert module in modules
+    assert "cv2" not in modules
+
+
+@pytest.mark.parametrize("package", ["adainf", "adainfd"])
+def test_help_is_light(package: str) -> None:
+    code = f"import {package}.cli\nsys.argv[1:] = ['--help']\ntry: {package}.cli.main()\nexcept SystemExit: pass"
+    modules = modules_after(code)
+    assert "click" in modules
+    assert not (HEAVY | {"cv2", "pydantic", "onnxruntime"}) & modules
