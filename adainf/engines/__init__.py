@@ -4,13 +4,13 @@ from collections.abc import Callable
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-from adainf.engines.base import Engine
+from adainf.engines.base import Engine, OutOfMemoryError
 from adainf.errors import InvalidInputError, UnavailableError
 
 if TYPE_CHECKING:
     from adainf.backbones import Backbone
 
-__all__ = ["ENGINES", "Engine", "load"]
+__all__ = ["ENGINES", "Engine", "OutOfMemoryError", "load"]
 
 ENGINES = ("onnx", "torch")
 

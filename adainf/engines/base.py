@@ -7,9 +7,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adainf.branch import Branch
+from adainf.errors import UnavailableError
 from adainf.preprocessing import Preprocessing
 
-__all__ = ["Engine"]
+__all__ = ["Engine", "OutOfMemoryError"]
+
+
+class OutOfMemoryError(UnavailableError):
+    """The device has no memory left for the model; the engine has given back what it held, and may be tried again."""
 
 
 class Engine(Protocol):
@@ -32,6 +37,7 @@ class Engine(Protocol):
     def run(self, inputs: Sequence[Any], branches: Sequence[Branch]) -> NDArray[np.float32]:
         """Scores before softmax (pictures, classes), each picture along its own branch.
 
-        Each block runs at most once a resolution. A skipped block is not executed.
+        Each block runs at most once a resolution. A skipped block is not executed. Raises OutOfMemoryError, as
+        `prepare` does, where another program has taken the device's memory.
         """
         ...

@@ -1,7 +1,8 @@
 """The reference engine: the backbone's own modules under PyTorch, on an NVIDIA GPU where there is one."""
 
+import contextlib
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -11,8 +12,9 @@ from torch.nn import functional
 
 from adainf.backbones import Backbone
 from adainf.branch import Branch
+from adainf.engines.base import OutOfMemoryError
 from adainf.engines.processor import processor_name, usable_processors
-from adainf.errors import InvalidInputError, UnavailableError
+from adainf.errors import InvalidInputError, UnavailableError, one_line
 from adainf.preprocessing import crop_box, prepare
 
 __all__ = ["TorchEngine"]
@@ -36,6 +38,7 @@ class TorchEngine:
         self.device = torch.cuda.get_device_name(self._device) if self._on_gpu else processor_name()
         self.preprocessing = backbone.preprocessing
         self.class_names = backbone.classes.names
+        self._parked = False
         self._dtype = torch.float16 if self._on_gpu else torch.float32
         self.backbone = backbone.to(self._device, self._dtype).to(memory_format=torch.channels_last)
         statistics = torch.tensor([self.preprocessing.mean, self.preprocessing.std], device=self._device)
@@ -47,6 +50,20 @@ class TorchEngine:
             shape = (1, 3, branch.resolution, branch.resolution)
             self.run([torch.zeros(shape, dtype=self._dtype, device=self._device)], [branch])
 
+    @contextlib.contextmanager
+    def _memory(self) -> Iterator[None]:
+        """Inside, the model is on its device; where that has no memory for it, all of it is given back."""
+        try:
+            if self._parked:
+                self.backbone.to(self._device)
+                self._parked = False
+            yield
+        except torch.cuda.OutOfMemoryError as error:
+            self.backbone.to("cpu")
+            torch.cuda.empty_cache()
+            self._parked = True
+            raise OutOfMemoryError(f"device {self.device}: out of memory ({one_line(error, 120)})") from None
+
     @torch.inference_mode()
     def prepare(self, picture: NDArray[np.uint8], resolution: int) -> Tensor:
         """The input (1, 3, resolution, resolution) on the device of a BGR picture (height, width, 3)."""
@@ -54,6 +71,10 @@ class TorchEngine:
             return torch.from_numpy(prepare(picture, resolution, self.preprocessing))[None].contiguous(
                 memory_format=torch.channels_last
             )
+        with self._memory():
+            return self._prepare_on_gpu(picture, resolution)
+
+    def _prepare_on_gpu(self, picture: NDArray[np.uint8], resolution: int) -> Tensor:
         square = picture[crop_box(picture.shape[0], picture.shape[1], self.preprocessing.crop_fraction)]
         uploaded = torch.from_numpy(np.ascontiguousarray(square)).pin_memory().to(self._device, non_blocking=True)
         rgb = uploaded.permute(2, 0, 1).flip(0)[None].float() / 255
@@ -71,10 +92,11 @@ class TorchEngine:
         for position, branch in enumerate(branches):
             together[branch.resolution].append(position)
         scores = torch.empty(len(inputs), len(self.class_names))
-        for positions in together.values():
-            images = inputs[positions[0]] if len(positions) == 1 else torch.cat([inputs[p] for p in positions])
-            keeps = [branches[position].keep for position in positions]
-            scores[positions] = self.backbone.forward_each(images, keeps).float().cpu()
+        with self._memory():
+            for positions in together.values():
+                images = inputs[positions[0]] if len(positions) == 1 else torch.cat([inputs[p] for p in positions])
+                keeps = [branches[position].keep for position in positions]
+                scores[positions] = self.backbone.forward_each(images, keeps).float().cpu()
         return scores.numpy()
 
 

@@ -112,6 +112,7 @@ class _Loop:
         self._log = log
         self._running = list(streams)
         self._broken: set[str] = set()
+        self._parked = False
 
     def run(self, seconds: float | None) -> None:
         now = time.monotonic()
@@ -149,9 +150,18 @@ class _Loop:
         waiting = [(newest.at, index) for index, s in enumerate(self._running) if (newest := s.camera.newest)]
         for _, index in sorted(waiting):
             self._pipeline.answer(self._running[index])
+        self._tell_parking()
         for stream in self._running:
             self._tell_changes(stream)
         self._running = [stream for stream in self._running if not stream.camera.finished]
+
+    def _tell_parking(self) -> None:
+        parked = self._pipeline.parking.parked
+        if parked != self._parked:
+            self._parked = parked
+            self._log.warning("model_parked" if parked else "model_back")
+            why = "another program has taken the memory of the GPU; the model is tried again"
+            self._announcer.daemon("degraded" if parked else "ready", why if parked else None)
 
     def _tell_changes(self, stream: Stream) -> None:
         camera = stream.camera
@@ -174,6 +184,7 @@ class _Loop:
                 published=counts.published,
                 dropped_newer_frame=counts.newer_frame,
                 dropped_too_old=counts.too_old,
+                dropped_model_parked=counts.model_parked,
                 unanswered_at_stop=counts.pending,
             )
 

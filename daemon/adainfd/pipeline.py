@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from adainf.engines import OutOfMemoryError
 from adainf.profile import Profile
 from adainf.schedulers import Choice
 from adainfd.capture.camera import Camera
@@ -15,6 +16,7 @@ from adainfd.capture.worker import Captured
 from adainfd.control import Budget, ControllerState, Costs, Outcome, Policy, Signals, may_reuse, next_budget, observe
 from adainfd.control.audit import REUSE, Audit
 from adainfd.control.trace import Frame, Recorder
+from adainfd.parking import Parking
 from adainfd.recogniser import LabelColumns, Recogniser
 from adainfd.sensors import Readings
 from adainfd.wire import messages
@@ -85,6 +87,7 @@ class Pipeline:
     ) -> None:
         """readings: the sensors' latest. host: stands in topics and messages. top: labels a message."""
         self.policy = policy
+        self.parking = Parking()
         self._recogniser = recogniser
         self._publisher = publisher
         self._readings = readings
@@ -101,6 +104,17 @@ class Pipeline:
             return False
         captured, picture = taken
         now = time.monotonic()
+        if self.parking.waits(now):
+            stream.camera.counts.model_parked += 1
+            return False
+        try:
+            return self._answer(stream, captured, picture, now)
+        except OutOfMemoryError:
+            self.parking.park(now)
+            stream.camera.counts.model_parked += 1
+            return False
+
+    def _answer(self, stream: Stream, captured: Captured, picture: NDArray[np.uint8], now: float) -> bool:
         last = stream.answer
         signals = _signals(captured, last, stream.counted, self._readings())
         budget, controller = next_budget(stream.controller, signals, self.policy, self._costs, now)
@@ -124,6 +138,7 @@ class Pipeline:
             scores = engine.run([prepared], [choice.branch])[0]
             moments = _Moments(captured.at, now, prepared_at, time.monotonic())
             stream.answer = Answer(captured, choice, _best(scores, stream.labels, self._top))
+            self.parking.unpark()
             timing = self._publish(stream, captured, stream.answer, budget, signals, moments, reuse=False)
         outcome = self._outcome(timing, choice, reuse=stream.answer is last)
         stream.controller = observe(controller, outcome)
@@ -195,7 +210,7 @@ class Pipeline:
                     temperature_celsius=signals.temperature_celsius,
                 ),
                 timing_ms=timing,
-                dropped=messages.Dropped(counts.newer_frame, counts.too_old),
+                dropped=messages.Dropped(counts.newer_frame, counts.too_old, counts.model_parked),
             ),
         )
         return timing

@@ -21,17 +21,18 @@ _END_WITHIN_SECONDS = 1.0
 
 @dataclass(slots=True)
 class Counts:
-    """Frames by fate, since the start: captured = published + newer_frame + too_old + pending."""
+    """Frames by fate, since the start: captured = published + newer_frame + too_old + model_parked + pending."""
 
     captured: int = 0
     published: int = 0
     newer_frame: int = 0
     too_old: int = 0
+    model_parked: int = 0
 
     @property
     def pending(self) -> int:
         """Captured and not yet decided on."""
-        return self.captured - self.published - self.newer_frame - self.too_old
+        return self.captured - self.published - self.newer_frame - self.too_old - self.model_parked
 
 
 @dataclass(slots=True)

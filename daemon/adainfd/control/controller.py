@@ -198,8 +198,9 @@ def contention(signals: Signals) -> float | None:
     """The share of the processor that other programs take from us; None where nothing tells.
 
     Where a GPU does not tell whose its load is (a Jetson's, or one seen from a container), the CPU's stands for it: our
-    own load, which `gpu_utilization` holds too, must not cut our budget. On the CPU others must be busy and somebody must wait: busy others on idle processors take nothing away,
-    and our own threads waiting for each other are no contention.
+    own load, which `gpu_utilization` holds too, must not cut our budget. On the CPU others must be busy and somebody
+    must wait: busy others on idle processors take nothing away, and our own threads waiting for each other are no
+    contention.
     """
     if signals.gpu_foreign is not None:
         return signals.gpu_foreign

@@ -63,7 +63,7 @@ class Announcer:
                 detail=detail,
                 captured=counts.captured,
                 published=counts.published,
-                dropped=messages.Dropped(counts.newer_frame, counts.too_old),
+                dropped=messages.Dropped(counts.newer_frame, counts.too_old, counts.model_parked),
                 audit=audited,
             ),
         )
