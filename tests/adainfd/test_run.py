@@ -20,10 +20,14 @@ SCHEMAS = {
 Message = dict[str, Any]
 
 
+def daemon_stopped(message: Message) -> bool:
+    return message.get("state") == "stopped" and message["camera"] is None
+
+
 def heard(receive: Any) -> list[tuple[str, Message]]:
     """Every message until the daemon says that it has stopped, each as its schema wants it."""
     said: list[tuple[str, Message]] = []
-    while not said or said[-1][1].get("state") != "stopped":
+    while not said or not daemon_stopped(said[-1][1]):
         topic, message = receive(START_SECONDS)
         SCHEMAS[topic.partition("/")[0]].validate(message)
         said.append((topic, message))
