@@ -4,11 +4,12 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+from cv2.typing import MatLike
 from numpy.typing import NDArray
 
 from adainf.errors import InvalidInputError
 
-__all__ = ["Preprocessing", "crop_box", "prepare"]
+__all__ = ["Preprocessing", "crop_box", "prepare", "whole_shrink"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +44,29 @@ def crop_box(height: int, width: int, crop_fraction: float) -> tuple[slice, slic
 def prepare(picture: NDArray[np.uint8], resolution: int, preprocessing: Preprocessing) -> NDArray[np.float32]:
     """The network's input (3, resolution, resolution), RGB, normalised, of a BGR picture (height, width, 3)."""
     square = picture[crop_box(picture.shape[0], picture.shape[1], preprocessing.crop_fraction)]
-    shrinks = square.shape[0] > resolution
-    resized = cv2.resize(square, (resolution, resolution), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC)
+    resized = _resized(square, resolution)
     prepared = np.empty((3, resolution, resolution), np.float32)
     levels = np.arange(256, dtype=np.float32) / 255
     for channel, (mean, deviation) in enumerate(zip(preprocessing.mean, preprocessing.std, strict=True)):
         plane = np.ascontiguousarray(resized[..., 2 - channel])
         cv2.LUT(plane, (levels - np.float32(mean)) / np.float32(deviation), dst=prepared[channel])
     return prepared
+
+
+def whole_shrink(side: int, resolution: int) -> int:
+    """By how much a square is averaged down before it is interpolated: the whole part of what it must shrink by."""
+    return max(1, side // resolution)
+
+
+def _resized(square: NDArray[np.uint8], resolution: int) -> NDArray[np.uint8]:
+    # Averages of whole pixels keep fine patterns from turning into false ones; the cubic step that follows shrinks by
+    # less than two and stays sharp. Sharpness is worth most at low resolutions: against averaging all the way, top-1
+    # was 71.6 → 74.0 % at 128 px, 81.2 → 82.8 % at 160 and 88.4 → 89.2 % at 224 (docs/calibration.md).
+    shrink = whole_shrink(square.shape[0], resolution)
+    averaged: MatLike = square
+    if shrink > 1:
+        side = square.shape[0] // shrink
+        middle = slice(square.shape[0] % shrink // 2, square.shape[0] % shrink // 2 + side * shrink)
+        averaged = cv2.resize(square[middle, middle], (side, side), interpolation=cv2.INTER_AREA)
+    resized = cv2.resize(averaged, (resolution, resolution), interpolation=cv2.INTER_CUBIC)
+    return resized.astype(np.uint8, copy=False)

@@ -61,12 +61,15 @@ class Measured(_Model):
     """One branch: its MACs, and how often it was right on the calibration's pictures.
 
     accuracy: top-1 against labels; null where the pictures had none. agreement: top-1 equal to the full branch's.
+    loss: mean cross-entropy in nats to the labels, without labels to the full branch's probabilities, under the best
+    scale of the scores; tells branches apart that a few hundred pictures' right answers cannot.
     """
 
     branch: BranchText
     macs: Count
     accuracy: Share | None
     agreement: Share
+    loss: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
 
 
 class Calibration(_Model):

@@ -15,7 +15,7 @@ from adainf.branch import Branch
 from adainf.engines.base import OutOfMemoryError
 from adainf.engines.processor import processor_name, usable_processors
 from adainf.errors import InvalidInputError, UnavailableError, one_line
-from adainf.preprocessing import crop_box, prepare
+from adainf.preprocessing import crop_box, prepare, whole_shrink
 
 __all__ = ["TorchEngine"]
 
@@ -78,9 +78,8 @@ class TorchEngine:
         square = picture[crop_box(picture.shape[0], picture.shape[1], self.preprocessing.crop_fraction)]
         uploaded = torch.from_numpy(np.ascontiguousarray(square)).pin_memory().to(self._device, non_blocking=True)
         rgb = uploaded.permute(2, 0, 1).flip(0)[None].float() / 255
-        resized = functional.interpolate(
-            rgb, (resolution, resolution), mode="bicubic", align_corners=False, antialias=True
-        )
+        averaged = functional.avg_pool2d(rgb, whole_shrink(square.shape[0], resolution))
+        resized = functional.interpolate(averaged, (resolution, resolution), mode="bicubic", align_corners=False)
         normalised = (resized.clamp(0, 1) - self._mean) / self._deviation
         prepared: Tensor = normalised.to(self._dtype)
         return prepared.contiguous(memory_format=torch.channels_last)

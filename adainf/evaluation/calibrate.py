@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from pydantic import JsonValue
 
@@ -15,7 +16,7 @@ from adainf.backbones import Backbone
 from adainf.backbones.macs import branch_space
 from adainf.branch import Branch, BranchSpace
 from adainf.errors import InvalidInputError
-from adainf.evaluation.divergence import ScoreDivergence, search_images
+from adainf.evaluation.divergence import SCALES, ScoreDivergence, cross_entropies, search_images
 from adainf.evaluation.images import spread
 from adainf.evaluation.partial import Partial, partial_path
 from adainf.evaluation.progress import progress
@@ -103,6 +104,7 @@ def _started(settings: dict[str, JsonValue], branches: Sequence[Branch]) -> Part
         images=0,
         right=none,
         agreed=none,
+        losses=((0.0,) * SCALES,) * len(branches),
     )
 
 
@@ -120,13 +122,20 @@ def _count(subject: Subject, partial: Partial, path: Path) -> Partial:
     full = subject.engine.backbone.full
     with progress("calibrating, images", len(subject.paths), partial.images) as advance:
         for rows, pictures in subject.batches(partial.images):
-            answers = subject.top1(pictures, branches)
-            given = [answers[branch] for branch in branches]
+            scores = subject.scores(pictures, branches)
+            given = [scores[branch].argmax(dim=1).numpy() for branch in branches]
+            full_answers = scores[full].argmax(dim=1).numpy()
+            labels = subject.labels
+            target = scores[full].softmax(dim=1) if labels is None else torch.from_numpy(labels[rows])
             partial = partial.model_copy(
                 update={
                     "images": rows.stop,
-                    "right": _added(partial.right, given, subject.truth(rows, answers[full])),
-                    "agreed": _added(partial.agreed, given, answers[full]),
+                    "right": _added(partial.right, given, subject.truth(rows, full_answers)),
+                    "agreed": _added(partial.agreed, given, full_answers),
+                    "losses": tuple(
+                        tuple(map(sum, zip(sums, cross_entropies(scores[branch], target).tolist(), strict=True)))
+                        for sums, branch in zip(partial.losses, branches, strict=True)
+                    ),
                 }
             )
             partial.write(path)
@@ -163,7 +172,10 @@ def _profile(subject: Subject, space: BranchSpace, partial: Partial, part: str, 
                 macs=space.macs(Branch.parse(branch)),
                 accuracy=None if subject.labels is None else round(right / partial.images, 6),
                 agreement=round(agreed / partial.images, 6),
+                loss=round(min(losses) / partial.images, 4),
             )
-            for branch, right, agreed in zip(partial.branches, partial.right, partial.agreed, strict=True)
+            for branch, right, agreed, losses in zip(
+                partial.branches, partial.right, partial.agreed, partial.losses, strict=True
+            )
         ),
     )

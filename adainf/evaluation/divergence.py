@@ -10,14 +10,17 @@ from adainf.evaluation import images
 from adainf.evaluation.prefixes import scores_of_each
 from adainf.evaluation.subject import BATCH, Subject
 
-__all__ = ["ScoreDivergence", "search_images"]
+__all__ = ["SCALES", "ScoreDivergence", "cross_entropies", "search_images"]
 
 _FEWEST, _MOST = 16, 256
 
 # Skipped blocks change how spread the scores are, which costs no right answer but dominates a cross-entropy: without
 # these factors it ranked branches of equal MACs against their accuracy (correlation -0.24 at half the full MACs,
 # with them 0.88; EfficientNet-Lite0, 250 photographs).
-_SCALES = (0.25, 0.35, 0.5, 0.6, 0.7, 0.85, 1.0)
+# Above 1 as well: label smoothing makes a network say less than it knows; EfficientNet-Lite0's full branch wants 1.7.
+_SCALES = (0.25, 0.35, 0.5, 0.6, 0.7, 0.85, 1.0, 1.2, 1.4, 1.7, 2.0)
+SCALES = len(_SCALES)
+"""How many scales of the scores are tried."""
 
 
 def search_images(images_in_all: int, count: int, tries: int) -> int:
@@ -54,7 +57,7 @@ class ScoreDivergence:
         sums = {keep: torch.zeros(len(_SCALES)) for keep in keeps}
         for batch, target in zip(self._prepared, self._targets, strict=True):
             for keep, scores in scores_of_each(self._backbone, batch, keeps):
-                sums[keep] += _cross_entropies(scores.float(), target)
+                sums[keep] += cross_entropies(scores.float(), target)
             self._advance(len(keeps) * len(batch))
         return [float(sums[keep].min()) / len(self._rows) for keep in keeps]
 
@@ -76,7 +79,7 @@ class ScoreDivergence:
             yield list(self._rows[first : first + BATCH])
 
 
-def _cross_entropies(scores: Tensor, target: Tensor) -> Tensor:
+def cross_entropies(scores: Tensor, target: Tensor) -> Tensor:
     """The cross-entropy (factors,), summed over the pictures, of scores (pictures, classes) under each factor."""
     on_device = target.to(scores.device)
     return torch.stack(

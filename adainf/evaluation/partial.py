@@ -18,6 +18,7 @@ class Partial(BaseModel):
 
     settings: everything the outcome depends on, the weights' and the listing's fingerprints among them.
     right, agreed: for each branch, answers equal to the truth (`Subject.truth`) and to the full branch's.
+    losses: for each branch the summed cross-entropies, one for each scale of the scores.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -29,6 +30,7 @@ class Partial(BaseModel):
     images: int
     right: tuple[int, ...]
     agreed: tuple[int, ...]
+    losses: tuple[tuple[float, ...], ...]
 
     @classmethod
     def read(cls, path: Path, settings: dict[str, JsonValue]) -> "Partial | None":

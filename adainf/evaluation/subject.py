@@ -49,20 +49,24 @@ class Subject:
         return torch.cat([self.engine.prepare(picture, resolution) for picture in pictures])
 
     @torch.inference_mode()
-    def top1(
-        self, pictures: Sequence[NDArray[np.uint8]], branches: Iterable[Branch]
-    ) -> dict[Branch, NDArray[np.int64]]:
-        """The class index that each branch gives each picture."""
+    def scores(self, pictures: Sequence[NDArray[np.uint8]], branches: Iterable[Branch]) -> dict[Branch, Tensor]:
+        """The scores (pictures, classes) of each branch, before softmax, on the CPU."""
         keeps: defaultdict[int, list[tuple[bool, ...]]] = defaultdict(list)
         for branch in branches:
             keeps[branch.resolution].append(branch.keep)
         return {
-            Branch(resolution, keep): scores.argmax(dim=1).cpu().numpy()
+            Branch(resolution, keep): scores.float().cpu()
             for resolution in keeps
             for keep, scores in scores_of_each(
                 self.engine.backbone, self.prepare(pictures, resolution), keeps[resolution]
             )
         }
+
+    def top1(
+        self, pictures: Sequence[NDArray[np.uint8]], branches: Iterable[Branch]
+    ) -> dict[Branch, NDArray[np.int64]]:
+        """The class index that each branch gives each picture."""
+        return {branch: scores.argmax(dim=1).numpy() for branch, scores in self.scores(pictures, branches).items()}
 
     def truth(self, rows: slice, full_answers: NDArray[np.int64]) -> NDArray[np.int64]:
         """The labels of these rows; without labels the full branch's answers stand for them."""

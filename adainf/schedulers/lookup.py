@@ -1,7 +1,8 @@
 """The lookup table: the best measured branch within a budget, whatever the picture shows."""
 
 import bisect
-from collections.abc import Callable, Iterable
+import math
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from adainf.branch import Branch
@@ -24,18 +25,19 @@ class Choice:
 class LookupTable:
     """The content-agnostic scheduler of AdaInf (Xu et al., 2024, section 3).
 
-    Of the branches whose MACs fit a budget it takes the most accurate one; of equally accurate ones the cheapest.
+    Of the branches whose MACs fit a budget it takes the best one; of equally good ones the cheapest. The best has the
+    lowest loss: of many nearly equal branches, the one that was right most often on a few hundred pictures is often
+    only the luckiest. A profile without losses goes by accuracy.
     """
 
     def __init__(self, profile: Profile, allowed: Callable[[Branch], bool] = lambda _: True) -> None:
         """allowed: restricts the branches that are considered; raises InvalidInputError where none is left."""
         full_macs = profile.space.macs(profile.space.full)
-        choices = [
-            Choice(branch, measured.macs, measured.macs / full_macs, expected_accuracy(measured))
-            for measured in profile.branches
-            if allowed(branch := Branch.parse(measured.branch))
-        ]
-        self.frontier: tuple[Choice, ...] = tuple(_frontier(choices))
+        considered = [measured for measured in profile.branches if allowed(Branch.parse(measured.branch))]
+        self.frontier: tuple[Choice, ...] = tuple(
+            Choice(Branch.parse(measured.branch), measured.macs, measured.macs / full_macs, expected_accuracy(measured))
+            for measured in _frontier(considered)
+        )
         if not self.frontier:
             raise InvalidInputError("profile: no branch of it is allowed")
 
@@ -61,9 +63,15 @@ def expected_accuracy(measured: Measured) -> float:
     return measured.agreement if measured.accuracy is None else measured.accuracy
 
 
-def _frontier(choices: Iterable[Choice]) -> Iterable[Choice]:
-    best = -1.0
-    for choice in sorted(choices, key=lambda choice: (choice.macs, -choice.expected_accuracy)):
-        if choice.expected_accuracy > best:
-            best = choice.expected_accuracy
-            yield choice
+def _frontier(branches: Sequence[Measured]) -> Iterator[Measured]:
+    """Each branch that is better than all cheaper ones, cheapest first."""
+    by_loss = all(measured.loss is not None for measured in branches)
+
+    def badness(measured: Measured) -> float:
+        return measured.loss if by_loss and measured.loss is not None else -expected_accuracy(measured)
+
+    least = math.inf
+    for measured in sorted(branches, key=lambda measured: (measured.macs, badness(measured))):
+        if badness(measured) < least:
+            least = badness(measured)
+            yield measured

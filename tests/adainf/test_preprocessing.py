@@ -20,13 +20,16 @@ def photographs(shared_data: Path) -> list[NDArray[np.uint8]]:
     return [np.asarray(cv2.imread(str(file)), np.uint8) for file in files]
 
 
-@pytest.mark.parametrize("resolution", [96, 160, 224])
-def test_close_to_what_the_weights_were_trained_with(resolution: int, photographs: list[NDArray[np.uint8]]) -> None:
+@pytest.mark.parametrize(("resolution", "difference"), [(96, 0.025), (160, 0.025), (224, 0.012)])
+def test_close_to_what_the_weights_were_trained_with(
+    resolution: int, difference: float, photographs: list[NDArray[np.uint8]]
+) -> None:
+    # Sharper at low resolutions than what the weights saw at theirs, on purpose.
     for picture in photographs:
         square = np.ascontiguousarray(picture[crop_box(*picture.shape[:2], RAW.crop_fraction)][..., ::-1])
         expected = Image.fromarray(square).resize((resolution, resolution), Image.Resampling.BICUBIC)
         prepared = prepare(picture, resolution, RAW)
-        assert np.abs(prepared - np.asarray(expected).transpose(2, 0, 1) / 255).mean() < 0.012
+        assert np.abs(prepared - np.asarray(expected).transpose(2, 0, 1) / 255).mean() < difference
 
 
 @pytest.mark.parametrize("resolution", [32, 100, 224])

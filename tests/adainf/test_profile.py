@@ -57,7 +57,7 @@ def test_a_branch_a_line_and_a_time_a_line(tmp_path: Path) -> None:
     )
     made.write(tmp_path / "new" / "profile.json")
     lines = (tmp_path / "new" / "profile.json").read_text().splitlines()
-    assert '  {"branch": "4:101", "macs": 22, "accuracy": 0.5, "agreement": 0.5},' in lines
+    assert '  {"branch": "4:101", "macs": 22, "accuracy": 0.5, "agreement": 0.5, "loss": null},' in lines
     assert '    "4:101": {"p50_ms": 1.25, "p95_ms": 2.5},' in lines
     assert max(map(len, lines)) <= 140
 

@@ -9,6 +9,10 @@ from pathlib import Path
 import daemons
 import pytest
 
+from adainf.profile import Profile
+from adainf.schedulers import LookupTable
+from adainf.shipped import calibration_folder
+
 Launch = Callable[..., daemons.Program]
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -29,6 +33,20 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, 
 def network(tmp_path_factory: pytest.TempPathFactory, environment: dict[str, str]) -> daemons.Network:
     """A network that a daemon starts with in seconds."""
     return daemons.small_network(tmp_path_factory.mktemp("network"))
+
+
+@pytest.fixture(scope="session")
+def short_profile(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The shipped profile with every ninth branch of its frontier: to export one takes a second or more."""
+    path = calibration_folder() / "profiles" / "efficientnet-lite0.json"
+    if not path.is_file():
+        pytest.skip("no profile is shipped")
+    profile = Profile.read(path)
+    few = {str(choice.branch) for choice in LookupTable(profile).frontier[::9]} | {str(profile.space.full)}
+    branches = tuple(measured for measured in profile.branches if measured.branch in few)
+    file = tmp_path_factory.mktemp("profiles") / path.name
+    profile.model_copy(update={"branches": branches}).write(file)
+    return file
 
 
 @pytest.fixture

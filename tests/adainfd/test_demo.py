@@ -1,16 +1,26 @@
 from pathlib import Path
 from typing import Any
 
-import pytest
+import adainfd
 from daemons import assert_refused
 
+import adainf
 from adainf.shipped import calibration_folder
 
 
-def test_demo_on_no_terminal(run: Any, demo_weights: Path, clip: Path) -> None:
-    if not (calibration_folder() / "profiles" / "efficientnet-lite0.json").is_file():
-        pytest.skip("no profile is shipped")
-    result = run("demo", clip, "--seconds", "6", seconds=240)
+def program_with(profile: Path, folder: Path) -> Path:
+    """This program in `folder`, with another profile shipped: the demonstration takes what is shipped."""
+    for package in (adainf, adainfd):
+        (folder / package.__name__).symlink_to(Path(str(package.__file__)).parent)
+    (folder / "calibration" / "profiles").mkdir(parents=True)
+    (folder / "calibration" / "policies").symlink_to(calibration_folder() / "policies")
+    (folder / "calibration" / "profiles" / profile.name).symlink_to(profile)
+    return folder
+
+
+def test_demo_on_no_terminal(run: Any, demo_weights: Path, short_profile: Path, clip: Path, tmp_path: Path) -> None:
+    program = program_with(short_profile, tmp_path)
+    result = run("demo", clip, "--seconds", "6", PYTHONPATH=str(program), COLUMNS="160")
     assert result.returncode == 0, result.stderr
     lines = result.stdout.splitlines()
     load = [line for line in lines if "background load" in line]
@@ -22,5 +32,5 @@ def test_demo_on_no_terminal(run: Any, demo_weights: Path, clip: Path) -> None:
 
 def test_missing_video(run: Any) -> None:
     result = run("demo", "no-such.mp4")
-    result.stdout = ""
+    result.stdout = ""  # holds the command that it runs
     assert_refused(result, 78, "no-such.mp4: no such file")

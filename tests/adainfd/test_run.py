@@ -10,10 +10,6 @@ import pytest
 from daemons import START_SECONDS, Network, free_port, listening, write_video
 from jsonschema import Draft202012Validator
 
-from adainf.profile import Profile
-from adainf.schedulers import LookupTable
-from adainf.shipped import calibration_folder
-
 SCHEMAS = {
     kind: Draft202012Validator(
         json.loads((Path(__file__).parents[2] / "docs" / "schemas" / f"{kind}.json").read_text(encoding="utf-8"))
@@ -24,10 +20,14 @@ SCHEMAS = {
 Message = dict[str, Any]
 
 
+def daemon_stopped(message: Message) -> bool:
+    return message.get("state") == "stopped" and message["camera"] is None
+
+
 def heard(receive: Any) -> list[tuple[str, Message]]:
     """Every message until the daemon says that it has stopped, each as its schema wants it."""
     said: list[tuple[str, Message]] = []
-    while not said or said[-1][1].get("state") != "stopped":
+    while not said or not daemon_stopped(said[-1][1]):
         topic, message = receive(START_SECONDS)
         SCHEMAS[topic.partition("/")[0]].validate(message)
         said.append((topic, message))
@@ -66,28 +66,15 @@ def assert_counts_agree(frames: Mapping[str, Any]) -> None:
     assert frames["captured"] == frames["published"] + dropped + frames["unanswered_at_stop"]
 
 
-def shipped_profile_cut_short(file: Path) -> Path:
-    """The shipped profile with every sixth branch of its frontier: exporting a branch takes a second or more."""
-    path = calibration_folder() / "profiles" / "efficientnet-lite0.json"
-    if not path.is_file():
-        pytest.skip("no profile is shipped")
-    profile = Profile.read(path)
-    few = {str(choice.branch) for choice in LookupTable(profile).frontier[::6]} | {str(profile.space.full)}
-    branches = tuple(measured for measured in profile.branches if measured.branch in few)
-    profile.model_copy(update={"branches": branches}).write(file)
-    return file
-
-
 def test_shipped_profile_and_weights_from_end_to_end(
-    launch: Any, shared_data: Path, demo_weights: Path, tmp_path: Path
+    launch: Any, shared_data: Path, demo_weights: Path, short_profile: Path
 ) -> None:
     video = shared_data / "videos" / "one-by-one-person-detection.mp4"
     if not video.is_file():
         pytest.skip(f"{video} is missing")
-    profile = shipped_profile_cut_short(tmp_path / "p.json")
     endpoint = f"tcp://127.0.0.1:{free_port()}"
     with listening(endpoint) as receive:
-        arguments = ["--source", video, "--loop", "--bind", endpoint, "--seconds", "8", "--profile", profile]
+        arguments = ["--source", video, "--loop", "--bind", endpoint, "--seconds", "6", "--profile", short_profile]
         daemon = launch("run", *arguments)
         said = heard(receive)
     answers = results(said, video.stem)

@@ -55,9 +55,8 @@ def test_signal_while_it_runs(launch: Any, configuration: Path, ipc: str, number
         asked = time.monotonic()
         assert daemon.ended(STOP_SECONDS) == 0
         assert time.monotonic() - asked < STOP_SECONDS
-        message = receive(1)[1]
-        while message.get("state") != "stopped":
-            message = receive(1)[1]
+        while (last := receive(1))[0] != "status/here" or last[1]["state"] != "stopped":
+            pass
     assert len(children) >= 1
     assert_nothing_left(children, memory)
     assert_silent(daemon)
@@ -97,10 +96,13 @@ def test_signal_while_the_model_loads(launch: Any, two_cameras: Path, ipc: str) 
         children = list(processes(daemon.process.pid))
         daemon.process.terminate()
         assert daemon.ended(STOP_SECONDS) == 0
-        said = [receive(1)[1]["state"]]
-        while said[-1] != "stopped":
-            said.append(receive(1)[1]["state"])
-    assert said == ["started", "stopped"]
+        said = [receive(1)]
+        while said[-1][1]["state"] != "stopped":
+            said.append(receive(1))
+    assert [(topic, status["state"]) for topic, status in said] == [
+        ("status/here", "started"),
+        ("status/here", "stopped"),
+    ]
     assert_nothing_left(children, memory)
     assert daemon.said == ""
 

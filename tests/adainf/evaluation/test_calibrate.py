@@ -60,7 +60,9 @@ def test_it_goes_on_from_the_counts_it_has(done, settings, pictures, killed):
     partial = killed / "killed.json.partial"
     counts = json.loads(partial.read_text())
     # As if the first 32 pictures had been right along every branch.
-    partial.write_text(json.dumps(counts | {"images": 32, "right": [32] * 24, "agreed": [32] * 24}))
+    partial.write_text(
+        json.dumps(counts | {"images": 32, "right": [32] * 24, "agreed": [32] * 24, "losses": [[0.0] * 11] * 24})
+    )
     done("calibrate", *settings, "--images", pictures, "--out", killed / "killed.json")
     told = json.loads((killed / "killed.json").read_text())
     assert all(measured["accuracy"] >= 0.8 for measured in told["branches"])

@@ -85,3 +85,22 @@ def test_shipped_profiles(file: Path) -> None:
     table = LookupTable(Profile.read(file))
     assert table.choose(1).expected_accuracy > table.choose(table.floor).expected_accuracy
     assert all(choice.macs_fraction <= 1 for choice in table.frontier)
+
+
+def test_a_loss_decides_before_the_count_of_right_answers_does() -> None:
+    lucky, good = Branch(8, (True, False, True)), Branch(8, (True, True, False))
+    data = profile(SMALL, [(lucky, 0.9), (good, 0.7)]).model_dump(by_alias=True)
+    losses = {str(SMALL.full): 0.5, str(lucky): 0.8, str(good): 0.6}
+    data["branches"] = [{**measured, "loss": losses[measured["branch"]]} for measured in data["branches"]]
+    made = Profile.model_validate(data)
+    frontier = [choice.branch for choice in LookupTable(made).frontier]
+    by_macs = sorted((lucky, good, SMALL.full), key=SMALL.macs)
+    assert frontier == [b for i, b in enumerate(by_macs) if all(losses[str(b)] < losses[str(c)] for c in by_macs[:i])]
+    assert LookupTable(made).choose(1).branch == SMALL.full
+
+
+def test_without_every_loss_accuracy_decides() -> None:
+    lucky = Branch(8, (True, False, True))
+    data = profile(SMALL, [(lucky, 0.9)]).model_dump(by_alias=True)
+    data["branches"][0]["loss"] = 0.1
+    assert LookupTable(Profile.model_validate(data)).choose(1).branch == lucky
