@@ -2,13 +2,14 @@
 # make test   every check and every test
 # make check  format, lint, types and the direction of imports
 # make bench  the benchmarks, with the limit beside each figure
+# make bench-contention  the same for a processor that others take (IMAGES=FOLDER of photographs, a folder a class)
 
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 VIDEO  ?=
 
-.PHONY: run test check bench clean
+.PHONY: run test check bench bench-contention clean
 .DEFAULT_GOAL := run
 
 run: $(VENV)/.installed
@@ -22,6 +23,12 @@ check: $(VENV)/.installed
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# Photographs, a folder a class, that the contention benchmark makes its clip from.
+IMAGES ?= ../shared/data/imagenet_500
+
+bench-contention: $(VENV)/.installed
+	$(BIN)/python benchmarks/contention.py --images $(IMAGES) --write
 
 bench: $(VENV)/.installed
 	$(BIN)/python benchmarks/branches.py

@@ -1,0 +1,85 @@
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import structlog
+from adainfd.capture.camera import Camera
+from adainfd.capture.source import Source
+from adainfd.config import Configuration
+from adainfd.control import Policy
+from adainfd.control.trace import NoTrace
+from adainfd.parking import Parking
+from adainfd.pipeline import Pipeline, Stream
+from adainfd.recogniser import LabelColumns, Recogniser, load_recogniser, read_profile
+from adainfd.sensors import Readings
+from adainfd.wire.publisher import Publisher
+from daemons import Network, await_true
+
+from adainf.branch import Branch
+from adainf.engines import Engine, OutOfMemoryError
+
+
+def test_waits_ever_longer_up_to_a_bound_and_is_forgotten_once_back() -> None:
+    parking, now, waits = Parking(), 100.0, []
+    for _ in range(8):
+        parking.park(now)
+        assert parking.waits(now)
+        waits.append(parking.retry_at - now)
+        now = parking.retry_at
+        assert not parking.waits(now)
+    assert waits == [1, 2, 4, 8, 16, 30, 30, 30]
+    parking.unpark()
+    assert not parking.waits(now)
+    parking.park(now)
+    assert parking.retry_at - now == 1
+
+
+class Crowded:
+    """An engine on a device whose memory another program holds for the first few runs."""
+
+    def __init__(self, engine: Engine, failures: int) -> None:
+        self._engine = engine
+        self._failures = failures
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._engine, name)
+
+    def run(self, inputs: Sequence[Any], branches: Sequence[Branch]) -> Any:
+        if self._failures:
+            self._failures -= 1
+            raise OutOfMemoryError("device: out of memory")
+        return self._engine.run(inputs, branches)
+
+
+def test_frames_are_counted_while_the_model_is_parked_and_answered_when_it_is_back(
+    tmp_path: Path, network: Network, clip: Path, ipc: str
+) -> None:
+    configuration = Configuration.read(network.configuration(tmp_path / "c.toml", bind=ipc))
+    profile = read_profile(configuration.model)
+    loaded = load_recogniser(configuration, profile, structlog.get_logger())
+    crowded: Any = Crowded(loaded.engine, failures=2)
+    recogniser = Recogniser(crowded, loaded.profile, loaded.table, loaded.times)
+    publisher = Publisher([ipc])
+    camera = Camera("one", Source(str(clip)), loop=True)
+    camera.start()
+    try:
+        pipeline = Pipeline(recogniser, Policy(), publisher, Readings, NoTrace(), host="here", top=1)
+        stream = Stream(camera, LabelColumns.of((), loaded.engine.class_names, "one"))
+        camera.play()
+
+        def answered() -> bool:
+            camera.receive()
+            return pipeline.answer(stream)
+
+        await_true(lambda: (answered(), pipeline.parking.parked)[1], 10, "the model is parked")
+        started = time.monotonic()
+        await_true(answered, 20, "an answer")
+        assert time.monotonic() - started >= 2.9
+        assert not pipeline.parking.parked
+        assert camera.counts.model_parked > 10
+        assert camera.counts.published == 1
+        assert camera.counts.pending <= 1
+    finally:
+        camera.close()
+        publisher.close()
