@@ -105,6 +105,7 @@ def test_rest_and_motion_take_different_branches(launch: Any, network: Network, 
     assert answers[0]["signals"]["motion"] is None
     assert {label["label"] for label in answers[0]["labels"]} < set(network.labels)
     assert daemon.ended(5) == 0
+    assert states(said, "door") == ["online", "stopped"]
     frames = daemon.named("frames")[-1]
     assert frames["published"] == len(answers)
     assert_counts_agree(frames)
