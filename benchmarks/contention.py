@@ -33,6 +33,7 @@ SPREAD_LIMIT = 0.05
 DEADLINE_OF_IDLE = 1.5
 OURS = "adainfd"
 FRAMES_PER_SECOND = 25
+SECONDS_A_PHOTOGRAPH = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +82,8 @@ def make_clip(images: Path, folder: Path) -> tuple[Path, list[str]]:
     seconds = sum(seconds for _, seconds in PHASES)
     maker = Path(__file__).with_name("labelled_clips.py")
     command = [sys.executable, str(maker), "--images", str(images), "--out", str(folder), "--seed", "1"]
-    subprocess.run([*command, "--clips", "1", "--seconds", str(seconds), "--part", "2/2"], check=True)
+    length = ["--photographs", str(round(seconds / SECONDS_A_PHOTOGRAPH)), "--seconds-each", str(SECONDS_A_PHOTOGRAPH)]
+    subprocess.run([*command, "--part", "2/2", *length], check=True, stdout=subprocess.DEVNULL)
     (clip,) = folder.glob("*.mp4")
     frames = json.loads(clip.with_suffix(".json").read_text())["frames"]
     return clip, [frame["label"] for frame in frames]
