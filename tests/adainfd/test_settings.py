@@ -46,6 +46,30 @@ def test_refused_configurations(tmp_path: Path, text: str, named: list[str]) -> 
         assert thing in str(refused.value)
 
 
+ADDRESS = "rtsp://admin:hunter2@10.0.0.7/cam?user=admin&password=hunter2"
+CAMERA = f"[[camera]]\nname = 'door'\nsource = '{ADDRESS}'\n"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        CAMERA * 2,
+        CAMERA.replace("door", "the door"),
+        CAMERA + "unknown = 1",
+        f"camera = ['{ADDRESS}']",
+        f"camera = '{ADDRESS}'",
+        CAMERA.replace(f"'{ADDRESS}'", f"['{ADDRESS}']"),
+    ],
+)
+def test_no_credentials_in_errors(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "c.toml"
+    file.write_text(text, encoding="utf-8")
+    with pytest.raises(InvalidInputError) as refused:
+        check(file)
+    assert "camera" in str(refused.value)
+    assert "hunter2" not in str(refused.value)
+
+
 def broken_profile(network: Network, file: Path, breakage: str) -> Path:
     text = network.profile.read_text(encoding="utf-8")
     match breakage:
