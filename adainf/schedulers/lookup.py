@@ -30,16 +30,22 @@ class LookupTable:
     only the luckiest. A profile without losses goes by accuracy.
     """
 
-    def __init__(self, profile: Profile, allowed: Callable[[Branch], bool] = lambda _: True) -> None:
-        """allowed: restricts the branches that are considered; raises InvalidInputError where none is left."""
+    def __init__(
+        self, profile: Profile, allowed: Callable[[Branch], bool] = lambda _: True, most: int | None = None
+    ) -> None:
+        """allowed: restricts the branches that are considered; raises InvalidInputError where none is left.
+
+        most: how many branches at most (two or more), those that matter most; each costs memory where it is kept ready.
+        """
         full_macs = profile.space.macs(profile.space.full)
         considered = [measured for measured in profile.branches if allowed(Branch.parse(measured.branch))]
-        self.frontier: tuple[Choice, ...] = tuple(
+        frontier = [
             Choice(Branch.parse(measured.branch), measured.macs, measured.macs / full_macs, expected_accuracy(measured))
             for measured in _frontier(considered)
-        )
-        if not self.frontier:
+        ]
+        if not frontier:
             raise InvalidInputError("profile: no branch of it is allowed")
+        self.frontier: tuple[Choice, ...] = tuple(frontier if most is None else _thinned(frontier, most))
 
     @property
     def floor(self) -> float:
@@ -75,3 +81,20 @@ def _frontier(branches: Sequence[Measured]) -> Iterator[Measured]:
         if badness(measured) < least:
             least = badness(measured)
             yield measured
+
+
+def _thinned(frontier: Sequence[Choice], most: int) -> list[Choice]:
+    """At most `most` choices, the cheapest and the best among them.
+
+    Again and again the one goes whose budgets lose least by the next cheaper one in its place: the accuracy between
+    the two, times the budgets from it to the next dearer one.
+    """
+    kept = list(frontier)
+    while len(kept) > max(2, most):
+
+        def lost_without(index: int) -> float:
+            budgets = kept[index + 1].macs_fraction - kept[index].macs_fraction
+            return budgets * (kept[index].expected_accuracy - kept[index - 1].expected_accuracy)
+
+        del kept[min(range(1, len(kept) - 1), key=lost_without)]
+    return kept

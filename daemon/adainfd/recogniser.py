@@ -17,6 +17,8 @@ from adainfd.logs import Logger
 __all__ = ["LabelColumns", "Recogniser", "load_recogniser", "read_profile"]
 
 _MEASURE_SECONDS = 10.0
+# Each is exported at the first start and keeps its own copy of the weights ready: 19 MB for EfficientNet-Lite0.
+_MOST_BRANCHES = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +89,7 @@ def load_recogniser(configuration: Configuration, profile: Profile, log: Logger)
         threads=section.threads,
         warn=lambda text: log.warning("engine", detail=text),
     )
-    table = LookupTable(profile)
+    table = LookupTable(profile, most=_MOST_BRANCHES)
     branches = [choice.branch for choice in table.frontier]
     full = profile.space.full
     engine.warm_up([full, *branches])
@@ -103,7 +105,9 @@ def _times(engine: Engine, profile: Profile, branches: set[Branch], log: Logger)
     if profile.timings:
         others = sorted({timings.device for timings in profile.timings})
         log.warning("timings_of_another_device", measured_on=others, this=engine.device, remedy="measured anew here")
-    path = state.file("timings", profile.weights, str(profile.parts), engine.device, engine.name, str(engine.threads))
+    path = state.file(
+        "timings", "after a rest", profile.weights, str(profile.parts), engine.device, engine.name, str(engine.threads)
+    )
     try:
         kept = Timings.model_validate_json(path.read_bytes()).times
     except (OSError, ValueError):

@@ -45,7 +45,7 @@ def test_times_are_written_into_the_profile_beside_those_of_other_engines(done, 
     path = tmp_path / "measured.json"
     path.write_bytes(profile.read_bytes())
     for _ in range(2):
-        printed = done("measure", path, "--engine", "torch", "--seconds", 2, "--threads", 1)
+        printed = done("measure", path, "--engine", "torch", "--seconds", 5, "--threads", 1)
     (timings,) = json.loads(path.read_text())["timings"]
     assert (timings["engine"], timings["threads"]) == ("torch", 1)
     assert len(timings["times"]) > 20

@@ -104,3 +104,13 @@ def test_without_every_loss_accuracy_decides() -> None:
     data = profile(SMALL, [(lucky, 0.9)]).model_dump(by_alias=True)
     data["branches"][0]["loss"] = 0.1
     assert LookupTable(Profile.model_validate(data)).choose(1).branch == lucky
+
+
+@given(made=profiles(SMALL), most=st.integers(2, 6))
+def test_a_thinned_table_keeps_both_ends_and_every_promise(made: Profile, most: int) -> None:
+    whole, thin = LookupTable(made), LookupTable(made, most=most)
+    assert len(thin.frontier) == min(most, len(whole.frontier))
+    assert set(thin.frontier) <= set(whole.frontier)
+    assert (thin.frontier[0], thin.frontier[-1]) == (whole.frontier[0], whole.frontier[-1])
+    for choice in whole.frontier:
+        assert thin.choose(choice.macs_fraction).macs <= choice.macs
