@@ -32,10 +32,6 @@ def run(command: click.Command, name: str) -> None:
         if "libGL" not in str(error):
             raise
         _fail(name, _LIBGL_REMEDY, 69)
-    except BrokenPipeError:
-        # The reader of our output has left; nothing more can be said to it.
-        sys.stderr.close()
-        sys.exit(0)
     sys.exit(status if isinstance(status, int) else 0)
 
 

@@ -32,6 +32,11 @@ class Answer:
     macs_fraction: float
     budget: float | None = None
 
+    @property
+    def age_ms(self) -> float:
+        """How old the answer was when it was published."""
+        return 1000 * (self.published_at - self.captured_at)
+
 
 @dataclass(slots=True)
 class Situation:

@@ -172,9 +172,9 @@ def _watch(
                 view.take_in(message)
             if live is not None:
                 live.update(_picture(view))
-            elif view.last is not None and now >= next_line:
+            elif isinstance(message, Result) and now >= next_line:
                 next_line = now + _LINE_EVERY_SECONDS
-                console.print(line(view.last), highlight=False, soft_wrap=True)
+                console.print(line(message), highlight=False, soft_wrap=True)
     while (message := messages.receive(_LAST_WORDS_SECONDS)) is not None:
         view.take_in(message)
 
@@ -195,7 +195,8 @@ def _picture(view: _View) -> RenderableType:
     )
     table.add_row("", Text("".join(_BARS[round(b * (len(_BARS) - 1))] for b in view.budgets), style))
     share = f"{result.plan.macs_fraction:4.2f} of the full model"
-    table.add_row("branch", f"{result.plan.branch}  {result.plan.macs / 1e6:.0f} MMACs, {share}")
+    ran = "the scene rests: the last answer stands" if result.plan.chosen_by == "reuse" else result.plan.branch
+    table.add_row("branch", f"{ran}  {result.plan.macs / 1e6:.0f} MMACs, {share}")
     timing = result.timing_ms
     table.add_row("latency", f"{timing.total:5.1f} ms, of it forward {timing.forward:5.1f} ms")
     table.add_row("frame", f"{result.frame}, dropped for a newer one: {result.dropped.newer_frame}")

@@ -45,8 +45,9 @@ def _json(message: Message) -> str:
 def line(result: Result) -> str:
     """A result on one line."""
     best = result.labels[0]
+    ran = "answer reused" if result.plan.chosen_by == "reuse" else result.plan.branch
     return (
         f"{result.camera:>12} {result.frame:>7}  {best.label[:28]:<28} {best.score:4.2f}  "
         f"budget {result.budget.fraction:4.2f} {result.budget.limited_by:<10} "
-        f"{result.plan.branch}  {result.plan.macs / 1e6:6.1f} MMACs  {result.timing_ms.total:6.1f} ms"
+        f"{ran:<20}  {result.plan.macs / 1e6:6.1f} MMACs  {result.timing_ms.total:6.1f} ms"
     )

@@ -1,0 +1,193 @@
+"""What the contention benchmark says of its contenders: tables, limits, and a picture."""
+
+import statistics
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from contention_loops import Answer
+from rich.table import Table as RichTable
+
+from adainf.engines.processor import processor_name, usable_processors
+from adainf.profile import write_atomically
+
+__all__ = ["FRAMES_PER_SECOND", "PHASES", "Run", "Table", "contenders", "draw", "limits", "load_times", "write"]
+
+FRAMES_PER_SECOND = 25
+PHASES = (("idle", 6.0), ("busy", 8.0), ("idle", 6.0), ("bursts", 6.0), ("idle", 2.0))
+BURST_SECONDS = 0.75
+SETTLED_AFTER_SECONDS = 1.0
+FULL_AGAIN_WITHIN_SECONDS = 3.0
+LATE_SHARE = 0.02
+BUDGET_SPREAD = 0.05
+FULL = "full model, newest frame"
+_BEGIN, _END = "<!-- benchmarks/contention.py: begin -->", "<!-- benchmarks/contention.py: end -->"
+
+
+def load_times() -> Iterator[tuple[float, float]]:
+    """When the load is on, in seconds from the first frame."""
+    now = 0.0
+    for name, seconds in PHASES:
+        if name == "busy":
+            yield now, now + seconds
+        if name == "bursts":
+            burst = now
+            while burst < now + seconds:
+                yield burst, burst + BURST_SECONDS
+                burst += 2 * BURST_SECONDS
+        now += seconds
+
+
+BUSY_FROM, BUSY_TO = next(load_times())
+SETTLED_FROM = BUSY_FROM + SETTLED_AFTER_SECONDS
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One contender's answers. start: Unix time of the clip's first frame."""
+
+    name: str
+    start: float
+    answers: list[Answer]
+
+    def between(self, start: float, end: float) -> list[Answer]:
+        """The answers to frames captured in this time, in seconds from the first frame."""
+        return [answer for answer in self.answers if start <= answer.captured_at - self.start < end]
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table for a terminal or a page. met: whether no limit in it is missed."""
+
+    title: str
+    headings: tuple[str, ...]
+    rows: list[tuple[str, ...]]
+    met: bool = True
+
+    def rich(self) -> RichTable:
+        """For a terminal."""
+        table = RichTable(title=self.title)
+        for number, heading in enumerate(self.headings):
+            table.add_column(heading, justify="right" if number else "left")
+        for row in self.rows:
+            table.add_row(*row)
+        return table
+
+    def markdown(self) -> str:
+        """For a page."""
+        lines = [self.headings, ("---",) * len(self.headings), *self.rows]
+        return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def contenders(runs: Sequence[Run], truth: Sequence[str], deadline: float) -> Table:
+    """Each contender's lateness, age, streaming accuracy and MACs. deadline: milliseconds."""
+    headings = ("", "late while busy", "late in all", "age p50 / p95, ms", "streaming top-1", "while busy", "MACs")
+    return Table("The same clip under the same load", headings, [_row(run, truth, deadline) for run in runs])
+
+
+def _row(run: Run, truth: Sequence[str], deadline: float) -> tuple[str, ...]:
+    ages = [answer.age_ms for answer in run.answers]
+    return (
+        run.name,
+        f"{_late_share(run.between(SETTLED_FROM, BUSY_TO), deadline):.1%}",
+        f"{_late_share(run.answers, deadline):.1%}",
+        f"{statistics.median(ages):.1f} / {statistics.quantiles(ages, n=20)[-1]:.1f}",
+        f"{_streaming_accuracy(run, truth):.1%}",
+        f"{_streaming_accuracy(run, truth, BUSY_FROM, BUSY_TO):.1%}",
+        f"{statistics.mean(answer.macs_fraction for answer in run.answers):.2f}",
+    )
+
+
+def limits(ours: Run, others: Sequence[Run], truth: Sequence[str], deadline: float) -> Table:
+    """Each limit beside its figure."""
+    settled = ours.between(SETTLED_FROM, BUSY_TO)
+    full = next(run for run in others if run.name == FULL).between(SETTLED_FROM, BUSY_TO)
+    best = max(_streaming_accuracy(run, truth) for run in others)
+    # name, figure, limit, whether the limit is the least, format
+    checks = (
+        ("late frames, from 1 s after the load came", _late_share(settled, deadline), LATE_SHARE, False, "{:.1%}"),
+        ("the full model's late frames then: most", _late_share(full, deadline), 0.5, True, "{:.1%}"),
+        ("full budget again after the load went, s", _full_again(ours), FULL_AGAIN_WITHIN_SECONDS, False, "{:.2f}"),
+        ("spread of the budget under steady load", _spread(settled), BUDGET_SPREAD, False, "{:.3f}"),
+        ("streaming top-1, against the best other", _streaming_accuracy(ours, truth), best, True, "{:.1%}"),
+    )
+    rows, met = [], True
+    for name, figure, limit, least, form in checks:
+        good = figure >= limit if least else figure <= limit
+        met = met and good
+        rows.append(
+            (name, form.format(figure), f"{'≥' if least else '≤'} {form.format(limit)}", "met" if good else "missed")
+        )
+    return Table("Limits", ("", "figure", "limit", ""), rows, met)
+
+
+def _late_share(answers: Sequence[Answer], deadline: float) -> float:
+    return sum(answer.age_ms > deadline for answer in answers) / max(1, len(answers))
+
+
+def _full_again(ours: Run) -> float:
+    after = (answer for answer in ours.answers if answer.captured_at - ours.start >= BUSY_TO)
+    first = next((answer for answer in after if (answer.budget or 0.0) >= 0.999), None)
+    return float("inf") if first is None else first.captured_at - ours.start - BUSY_TO
+
+
+def _spread(answers: Sequence[Answer]) -> float:
+    """From the 5th to the 95th percentile of the budgets, without the first quarter of the time."""
+    budgets = [answer.budget or 0.0 for answer in answers[len(answers) // 4 :]]
+    twentieths = statistics.quantiles(budgets, n=20)
+    return twentieths[-1] - twentieths[0]
+
+
+def _streaming_accuracy(run: Run, truth: Sequence[str], start: float = 0.0, end: float = float("inf")) -> float:
+    """How often the answer at hand is right at the moment a frame is captured.
+
+    An answer that comes late is judged by what is seen by then: Li et al., "Towards streaming perception", ECCV 2020.
+    """
+    from adainf.backbones.timm import imagenet_classes
+
+    ids = imagenet_classes().ids
+    answers = iter(sorted(run.answers, key=lambda answer: answer.published_at))
+    upcoming, at_hand = next(answers, None), None
+    right: list[bool] = []
+    for number, label in enumerate(truth):
+        moment = number / FRAMES_PER_SECOND
+        while upcoming is not None and upcoming.published_at - run.start <= moment:
+            at_hand, upcoming = upcoming, next(answers, None)
+        if start <= moment < end:
+            right.append(at_hand is not None and ids[at_hand.label] == label)
+    return statistics.mean(right)
+
+
+def draw(ours: Run, others: Sequence[Run], deadline: float, path: Path) -> None:
+    """Latency of every contender over time, and our budget, as a PNG."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(11, 8), layout="constrained")
+    latency, budget = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
+    for run in (ours, *others):
+        times = [answer.captured_at - run.start for answer in run.answers]
+        ages = [answer.age_ms for answer in run.answers]
+        latency.plot(times, ages, linewidth=1.6 if run is ours else 0.8, label=run.name)
+    latency.axhline(deadline, color="black", linestyle="--", linewidth=1, label="deadline")
+    latency.set(ylabel="age of the answer when published (ms)", yscale="log")
+    latency.legend(loc="upper right", fontsize="small")
+    budget.step(
+        [answer.captured_at - ours.start for answer in ours.answers],
+        [answer.budget or 0.0 for answer in ours.answers],
+        where="post",
+    )
+    budget.set(ylabel="our budget", xlabel="seconds (red: other programs are busy)", ylim=(0, 1.05))
+    for axes in (latency, budget):
+        for start, end in load_times():
+            axes.axvspan(start, end, color="#c8352b", alpha=0.12, linewidth=0)
+    figure.savefig(path, dpi=110)
+
+
+def write(page: Path, deadline: float, *tables: Table) -> None:
+    """Put the tables between the page's markers."""
+    machine = f"{processor_name()}, {usable_processors()} processors"
+    head = f"{machine}; {datetime.now(UTC):%Y-%m-%d}; deadline {deadline:.1f} ms."
+    body = "\n\n".join([head, *(table.markdown() for table in tables)])
+    before, _, rest = page.read_text(encoding="utf-8").partition(_BEGIN)
+    write_atomically(page, f"{before}{_BEGIN}\n{body}\n{_END}{rest.partition(_END)[2]}")
