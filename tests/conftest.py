@@ -1,9 +1,15 @@
 """What the tests share: data and weights that are not part of the project, each skipped with a reason where missing."""
 
+import signal
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+
+
+def pytest_configure() -> None:
+    """Let SIGINT interrupt: a job in a shell's background is born ignoring it, and so is all that it starts."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,8 @@
 """The command `adainfd`."""
 
 import math
+import os
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -55,6 +57,9 @@ def run(
 
     Options on the command line go before what the configuration file says; --source replaces its cameras.
     """
+    # Until the daemon takes these signals over nothing is started, and an exception would be raised amid imports.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: os._exit(0))
     from adainf.allocator import restart_with_tuned_allocator
 
     restart_with_tuned_allocator()
