@@ -126,8 +126,7 @@ class Pipeline:
             and may_reuse(signals, self.policy, age, last.choice.macs_fraction, choice.macs_fraction)
         ):
             moments = _Moments(captured.at, now, now, now)
-            reused = Answer(last.captured, last.choice, last.labels)
-            timing = self._publish(stream, captured, reused, budget, signals, moments, reuse=True)
+            timing = self._publish(stream, captured, last, budget, signals, moments, reuse=True)
         else:
             engine = self._recogniser.engine
             prepared = engine.prepare(picture, choice.branch.resolution)
@@ -140,8 +139,12 @@ class Pipeline:
             stream.answer = Answer(captured, choice, _best(scores, stream.labels, self._top))
             self.parking.unpark()
             timing = self._publish(stream, captured, stream.answer, budget, signals, moments, reuse=False)
-        outcome = self._outcome(timing, choice, reuse=stream.answer is last)
-        stream.controller = observe(controller, outcome)
+        reused = stream.answer is last
+        expected = self._recogniser.times.get(str(choice.branch))
+        around = timing.total - timing.forward
+        if expected is not None and not reused:
+            controller = observe(controller, Outcome(expected, timing.forward, around))
+        stream.controller = controller
         self._recorder.frame(
             Frame(
                 camera=stream.camera.name,
@@ -151,18 +154,14 @@ class Pipeline:
                 recognised=None if last is None else last.captured.number,
                 answer_age=age,
                 budget=budget,
-                chosen_by="reuse" if stream.answer is last else "lookup",
+                chosen_by="reuse" if reused else "lookup",
                 branch=str(choice.branch),
-                forward_ms=outcome.forward,
-                around_ms=outcome.around,
+                forward_ms=timing.forward,
+                around_ms=around,
             )
         )
         self._audit(stream, picture, captured, budget)
         return True
-
-    def _outcome(self, timing: messages.Timing, choice: Choice, *, reuse: bool) -> Outcome:
-        expected = None if reuse else self._recogniser.times.get(str(choice.branch))
-        return Outcome(expected, timing.forward, timing.total - timing.forward)
 
     def _publish(
         self,

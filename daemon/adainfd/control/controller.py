@@ -27,8 +27,8 @@ LimitedBy = Literal["maximum", "motion", "contention", "power", "heat", "deadlin
 _STEPS = 10_000
 # A ceiling that rises by less than this is noise of its signal, and left where it is.
 _DEADBAND = 0.05
-# At 25 frames a second three slow frames are enough to see a neighbour come, and a second to see it gone.
-_REMEMBERED_FRAMES = 24
+# A few slow frames are enough to see a neighbour come, and a second of frames or so to see it gone.
+_REMEMBERED_FRAMES = 16
 _INTERVAL_SMOOTHING = 0.1
 # A clock that stood still is no speed to plan with.
 _QUICKEST = 0.01
@@ -95,9 +95,14 @@ class Budget:
 class Outcome:
     """How long a frame took, in milliseconds: as the profile expected, in truth, and all around the forward pass."""
 
-    expected: float | None
+    expected: float
     forward: float
     around: float
+
+    @property
+    def slowdown(self) -> float:
+        """How many times longer than expected the forward pass took."""
+        return max(_QUICKEST, self.forward / self.expected)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,16 +110,14 @@ class ControllerState:
     """What the controller remembers of a camera. at: when it last decided, monotonic seconds.
 
     ceiling, rule: what the ceilings allow, after hysteresis, and which one cut it. above_for: seconds for which they
-    have allowed more. slowdowns: how many times longer than expected recent forward passes took. arounds:
-    milliseconds of recent frames that were no forward pass. interval: seconds between frames, smoothed.
+    have allowed more. outcomes: of the recent frames that a branch ran on. interval: seconds between frames, smoothed.
     """
 
     ceiling: float = 1.0
     rule: LimitedBy = "maximum"
     at: float | None = None
     above_for: float = 0.0
-    slowdowns: tuple[float, ...] = ()
-    arounds: tuple[float, ...] = ()
+    outcomes: tuple[Outcome, ...] = ()
     interval: float | None = None
 
 
@@ -161,15 +164,24 @@ def _lowest_ceiling(state: ControllerState, signals: Signals, policy: Policy, co
         if rule is not None and signal is not None:
             ceilings.append((rule.at(signal), name))
     if costs.milliseconds:
+        slowdown = _quantile([outcome.slowdown for outcome in state.outcomes], 0.5, 1.0)
         if policy.deadline is not None:
-            slowdown = _quantile(state.slowdowns, policy.deadline.quantile, 1.0)
-            left = policy.deadline.milliseconds - _quantile(state.arounds, policy.deadline.quantile, 0.0)
+            left = policy.deadline.milliseconds - _allowance(state, slowdown, policy.deadline.quantile)
             ceilings.append((costs.dearest_within(left / slowdown), "deadline"))
         if policy.share is not None and state.interval:
-            slowdown = _quantile(state.slowdowns, 0.5, 1.0)
             granted = 1000 * state.interval * policy.share.busy
             ceilings.append((costs.dearest_within(granted / slowdown), "share"))
     return min(ceilings, key=lambda ceiling: ceiling[0])
+
+
+def _allowance(state: ControllerState, slowdown: float, quantile: float) -> float:
+    """Milliseconds to allow for besides the expected forward pass times `slowdown`: all around it, and its jitter.
+
+    Jitter adds to a frame's time whatever the branch; to multiply it would make a cheap branch's hiccup look like a
+    dear branch's disaster.
+    """
+    left_over = [outcome.forward + outcome.around - slowdown * outcome.expected for outcome in state.outcomes]
+    return max(0.0, _quantile(left_over, quantile, 0.0))
 
 
 def _with_ceiling(
@@ -210,11 +222,8 @@ def contention(signals: Signals) -> float | None:
 
 
 def observe(state: ControllerState, outcome: Outcome) -> ControllerState:
-    """The state after a frame took as long as `outcome` says."""
-    slowdowns = state.slowdowns
-    if outcome.expected:
-        slowdowns = (*slowdowns, max(_QUICKEST, outcome.forward / outcome.expected))[-_REMEMBERED_FRAMES:]
-    return replace(state, slowdowns=slowdowns, arounds=(*state.arounds, outcome.around)[-_REMEMBERED_FRAMES:])
+    """The state after a branch took as long on a frame as `outcome` says."""
+    return replace(state, outcomes=(*state.outcomes, outcome)[-_REMEMBERED_FRAMES:])
 
 
 def may_reuse(signals: Signals, policy: Policy, answer_age: float, answered: float, affordable: float) -> bool:

@@ -133,10 +133,12 @@ def _decide(frame: Frame, start: float, camera: _Camera, policy: Policy, known: 
         camera.recognised = _Recognised(frame.number, frame.at, choice)
     elif last is not None:
         last.moved += frame.signals.motion or 0.0
-    outcome = _outcome(frame, camera, choice, known, reused=reused)
-    camera.controller = observe(camera.controller, outcome)
+    forward = 0.0 if reused else _forward_ms(frame, camera, choice, known)
+    expected = known.times.get(str(choice.branch))
+    if expected is not None and not reused:
+        camera.controller = observe(camera.controller, Outcome(expected, forward, frame.around_ms))
     answered = camera.recognised.choice if camera.recognised is not None else choice
-    return _decision(frame, start, budget, answered, reused, outcome.forward + outcome.around)
+    return _decision(frame, start, budget, answered, reused, forward + frame.around_ms)
 
 
 def _as_seen_now(frame: Frame, last: _Recognised | None) -> tuple[Signals, float | None]:
@@ -148,17 +150,15 @@ def _as_seen_now(frame: Frame, last: _Recognised | None) -> tuple[Signals, float
     return replace(frame.signals, change=change), frame.at - last.at
 
 
-def _outcome(frame: Frame, camera: _Camera, choice: Choice, known: _Knowledge, *, reused: bool) -> Outcome:
+def _forward_ms(frame: Frame, camera: _Camera, choice: Choice, known: _Knowledge) -> float:
+    """The time of the forward pass: the recorded one, or what is to be expected of another branch at that moment."""
     branch = str(choice.branch)
-    expected = known.times.get(branch)
-    ran = frame.chosen_by != "reuse"
-    if ran and (recorded_expected := known.times.get(frame.branch)):
-        camera.slowdown = frame.forward_ms / recorded_expected
-    if reused:
-        return Outcome(None, 0.0, frame.around_ms)
-    if ran and branch == frame.branch:
-        return Outcome(expected, frame.forward_ms, frame.around_ms)
-    return Outcome(expected, (expected or 0.0) * camera.slowdown, frame.around_ms)
+    if frame.chosen_by != "reuse":
+        if recorded_expected := known.times.get(frame.branch):
+            camera.slowdown = frame.forward_ms / recorded_expected
+        if branch == frame.branch:
+            return frame.forward_ms
+    return known.times.get(branch, 0.0) * camera.slowdown
 
 
 def _decision(
