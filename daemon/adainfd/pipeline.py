@@ -26,6 +26,7 @@ __all__ = ["Pipeline", "Stream"]
 
 # The box counts as idle, and an audit disturbs nobody, while others take less than this of the processor.
 _IDLE_BELOW = 0.1
+_UNTROUBLED = ("maximum", "motion")
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,15 +229,17 @@ class Pipeline:
         stream.since_audit = 0
         if answer.choice.branch == full and not reused:
             return
-        prepared = self._recogniser.engine.prepare(picture, full.resolution)
-        if not stream.camera.holds(captured):
+        try:
+            prepared = self._recogniser.engine.prepare(picture, full.resolution)
+            if not stream.camera.holds(captured):
+                return
+            scores = self._recogniser.engine.run([prepared], [full])[0]
+        except OutOfMemoryError:
+            # The frame is answered and counted; only the next ones wait.
+            self.parking.park(time.monotonic())
             return
-        scores = self._recogniser.engine.run([prepared], [full])[0]
         agrees = _best(scores, stream.labels, 1)[0].index == answer.labels[0].index
         stream.audit.note(REUSE if reused else str(answer.choice.branch), agrees)
-
-
-_UNTROUBLED = ("maximum", "motion")
 
 
 def agreements(profile: Profile) -> dict[str, float]:

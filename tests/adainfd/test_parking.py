@@ -83,3 +83,35 @@ def test_frames_are_counted_while_the_model_is_parked_and_answered_when_it_is_ba
     finally:
         camera.close()
         publisher.close()
+
+
+class NoRoomForAudits(Crowded):
+    """An engine on a device with memory for every branch but the full one."""
+
+    def run(self, inputs: Sequence[Any], branches: Sequence[Branch]) -> Any:
+        if all(branches[0].keep) and branches[0].resolution == 32:
+            raise OutOfMemoryError("device: out of memory")
+        return self._engine.run(inputs, branches)
+
+
+def test_a_frame_whose_audit_finds_no_memory_is_counted_once(
+    tmp_path: Path, network: Network, clip: Path, ipc: str
+) -> None:
+    configuration = Configuration.read(network.configuration(tmp_path / "c.toml", bind=ipc))
+    loaded = load_recogniser(configuration, read_profile(configuration.model), structlog.get_logger())
+    without: Any = NoRoomForAudits(loaded.engine, failures=0)
+    recogniser = Recogniser(without, loaded.profile, loaded.table, loaded.times)
+    policy = Policy.model_validate({"budget": {"maximum": 0.5}, "audit": {"share": 1}})
+    publisher, camera = Publisher([ipc]), Camera("one", Source(str(clip)))
+    camera.start()
+    try:
+        pipeline = Pipeline(recogniser, policy, publisher, Readings, NoTrace(), host="here", top=1)
+        stream = Stream(camera, LabelColumns.of((), loaded.engine.class_names, "one"))
+        camera.play()
+        await_true(lambda: (camera.receive(), pipeline.answer(stream))[1], 20, "an answer")
+        assert pipeline.parking.parked
+        assert (camera.counts.published, camera.counts.model_parked) == (1, 0)
+        assert camera.counts.pending >= 0
+    finally:
+        camera.close()
+        publisher.close()
