@@ -26,7 +26,7 @@ from rich.console import Console
 
 OURS = "adainfd"
 DEADLINE_OF_IDLE = 1.5
-SECONDS_A_PHOTOGRAPH = 2.0
+SECONDS_A_PHOTOGRAPH = 1.5
 PAGE = Path(__file__).parents[1] / "docs" / "contention.md"
 
 
@@ -127,6 +127,7 @@ def daemon_answers(clip: Path, deadline: float, folder: Path, started: Callable[
                     message.labels[0].index,
                     message.plan.macs_fraction,
                     message.budget.fraction,
+                    message.plan.chosen_by == "second_look",
                 )
             )
     return answers

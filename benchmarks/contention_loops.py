@@ -23,7 +23,10 @@ _SMOOTHING = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One answered frame (from 1). Times are Unix seconds; macs_fraction, budget: of the full model."""
+    """One answered frame (from 1). Times are Unix seconds; macs_fraction, budget: of the full model.
+
+    again: a second look at a frame that has its answer.
+    """
 
     frame: int
     captured_at: float
@@ -31,6 +34,7 @@ class Answer:
     label: int
     macs_fraction: float
     budget: float | None = None
+    again: bool = False
 
     @property
     def age_ms(self) -> float:

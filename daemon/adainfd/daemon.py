@@ -149,11 +149,14 @@ class _Loop:
         # The frame that has waited longest comes first, so that no camera starves.
         waiting = [(newest.at, index) for index, s in enumerate(self._running) if (newest := s.camera.newest)]
         for _, index in sorted(waiting):
-            self._pipeline.answer(self._running[index])
+            self._pipeline.answer(self._running[index], self._more_wait)
         self._tell_parking()
         for stream in self._running:
             self._tell_changes(stream)
         self._running = [stream for stream in self._running if not stream.camera.finished]
+
+    def _more_wait(self) -> bool:
+        return any(stream.camera.newest or stream.camera.connection.poll() for stream in self._running)
 
     def _tell_parking(self) -> None:
         parked = self._pipeline.parking.parked
@@ -182,6 +185,7 @@ class _Loop:
                 camera=stream.camera.name,
                 captured=counts.captured,
                 published=counts.published,
+                second_looks=counts.second_looks,
                 dropped_newer_frame=counts.newer_frame,
                 dropped_too_old=counts.too_old,
                 dropped_model_parked=counts.model_parked,

@@ -3,19 +3,35 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Literal
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from adainf.engines import OutOfMemoryError
 from adainf.profile import Profile
 from adainf.schedulers import Choice
+from adainfd.answer import Answer, Moments, best_labels, result
 from adainfd.capture.camera import Camera
 from adainfd.capture.motion import Sketch, changed_share
 from adainfd.capture.worker import Captured
-from adainfd.control import Budget, ControllerState, Costs, Outcome, Policy, Signals, may_reuse, next_budget, observe
+from adainfd.control import (
+    Budget,
+    ControllerState,
+    Costs,
+    Outcome,
+    Policy,
+    Signals,
+    may_reuse,
+    next_budget,
+    observe,
+    second_look,
+    spend,
+)
 from adainfd.control.audit import REUSE, Audit
-from adainfd.control.trace import Frame, Recorder
+from adainfd.control.evidence import gathered
+from adainfd.control.trace import Frame, Recorder, SecondLook
 from adainfd.parking import Parking
 from adainfd.recogniser import LabelColumns, Recogniser
 from adainfd.sensors import Readings
@@ -29,15 +45,6 @@ _IDLE_BELOW = 0.1
 _UNTROUBLED = ("maximum", "motion")
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What was said of a frame, and what it was said from."""
-
-    captured: Captured
-    choice: Choice
-    labels: list[messages.Label]
-
-
 @dataclass(slots=True)
 class Stream:
     """A camera, the labels it is asked for, and what is remembered of it."""
@@ -49,27 +56,6 @@ class Stream:
     controller: ControllerState = field(default_factory=ControllerState)
     answer: Answer | None = None
     since_audit: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class _Moments:
-    """Monotonic seconds: frame captured, taken, preprocessed, recognised."""
-
-    captured: float
-    taken: float
-    prepared: float
-    recognised: float
-
-    def timing(self, published: float) -> messages.Timing:
-        def milliseconds(start: float, end: float) -> float:
-            return round(1000 * max(0.0, end - start), 3)
-
-        return messages.Timing(
-            wait=milliseconds(self.captured, self.taken),
-            preprocess=milliseconds(self.taken, self.prepared),
-            forward=milliseconds(self.prepared, self.recognised),
-            total=milliseconds(self.captured, published),
-        )
 
 
 class Pipeline:
@@ -98,124 +84,159 @@ class Pipeline:
         self._costs = Costs.of(recogniser.table.frontier, recogniser.times)
         self._agreements = agreements(recogniser.profile)
 
-    def answer(self, stream: Stream) -> bool:
-        """Recognise the newest frame of `stream` and publish the result; False where there was none to answer."""
+    def answer(self, stream: Stream, more_wait: Callable[[], bool]) -> None:
+        """Recognise the newest frame of `stream`, if there is one, and publish the result.
+
+        more_wait: whether other frames are waiting, of this camera or another; none of them waits for what may be done
+        after the answer.
+        """
         taken = stream.camera.take()
         if taken is None:
-            return False
+            return
         captured, picture = taken
         now = time.monotonic()
         if self.parking.waits(now):
             stream.camera.counts.model_parked += 1
-            return False
+            return
         try:
-            return self._answer(stream, captured, picture, now)
+            frame = self._answer(stream, captured, picture, now)
         except OutOfMemoryError:
             self.parking.park(now)
             stream.camera.counts.model_parked += 1
-            return False
+            return
+        if frame is None:
+            stream.camera.counts.newer_frame += 1
+            return
+        hurried = more_wait()
+        try:
+            looked = None if hurried else self._look_again(stream, captured, picture, frame)
+            if looked is None and not hurried:
+                self._audit(stream, captured, picture, frame.budget)
+        except OutOfMemoryError:
+            # The frame is answered and counted; only the next ones wait.
+            self.parking.park(time.monotonic())
+            looked = None
+        self._recorder.frame(msgspec.structs.replace(frame, hurried=hurried, second_look=looked))
 
-    def _answer(self, stream: Stream, captured: Captured, picture: NDArray[np.uint8], now: float) -> bool:
+    def _answer(self, stream: Stream, captured: Captured, picture: NDArray[np.uint8], now: float) -> Frame | None:
+        """Answer a frame; what is to be recorded of it, or None where a newer one has overwritten it."""
         last = stream.answer
         signals = _signals(captured, last, stream.counted, self._readings())
         budget, controller = next_budget(stream.controller, signals, self.policy, self._costs, now)
         choice = self._recogniser.table.choose(budget.fraction)
         age = None if last is None else captured.at - last.captured.at
-        if (
+        reused = (
             last is not None
             and age is not None
             and may_reuse(signals, self.policy, age, last.choice.macs_fraction, choice.macs_fraction)
-        ):
-            moments = _Moments(captured.at, now, now, now)
-            timing = self._publish(stream, captured, last, budget, signals, moments, reuse=True)
-        else:
-            engine = self._recogniser.engine
-            prepared = engine.prepare(picture, choice.branch.resolution)
-            if not stream.camera.holds(captured):
-                stream.camera.counts.newer_frame += 1
-                return False
-            prepared_at = time.monotonic()
-            scores = engine.run([prepared], [choice.branch])[0]
-            moments = _Moments(captured.at, now, prepared_at, time.monotonic())
-            stream.answer = Answer(captured, choice, _best(scores, stream.labels, self._top))
-            self.parking.unpark()
-            timing = self._publish(stream, captured, stream.answer, budget, signals, moments, reuse=False)
-        reused = stream.answer is last
-        expected = self._recogniser.times.get(str(choice.branch))
-        around = timing.total - timing.forward
-        if expected is not None and not reused:
-            controller = observe(controller, Outcome(expected, timing.forward, around))
-        stream.controller = controller
-        self._recorder.frame(
-            Frame(
-                camera=stream.camera.name,
-                number=captured.number,
-                at=now,
-                signals=signals,
-                recognised=None if last is None else last.captured.number,
-                answer_age=age,
-                budget=budget,
-                chosen_by="reuse" if reused else "lookup",
-                branch=str(choice.branch),
-                forward_ms=timing.forward,
-                around_ms=around,
-            )
         )
-        self._audit(stream, picture, captured, budget)
-        return True
+        if last is not None and reused:
+            answer, moments = last, Moments(captured.at, now, now, now)
+        else:
+            look = self._look(stream, captured, picture, choice, signals)
+            if look is None:
+                return None
+            answer, moments = look
+        chosen_by: Literal["lookup", "reuse"] = "reuse" if reused else "lookup"
+        stream.camera.counts.published += 1
+        timing = self._publish(stream, captured, answer, chosen_by, budget, signals, moments)
+        stream.answer = answer
+        around = timing.total - timing.forward
+        if not reused:
+            controller = self._observed(controller, choice, timing.forward, around)
+        stream.controller = spend(controller, self.policy, budget.fraction, 0.0 if reused else choice.macs_fraction)
+        return Frame(
+            camera=stream.camera.name,
+            number=captured.number,
+            at=now,
+            signals=signals,
+            recognised=None if last is None else last.captured.number,
+            answer_age=age,
+            budget=budget,
+            chosen_by=chosen_by,
+            branch=str(choice.branch),
+            forward_ms=timing.forward,
+            around_ms=around,
+        )
+
+    def _look(
+        self, stream: Stream, captured: Captured, picture: NDArray[np.uint8], choice: Choice, signals: Signals
+    ) -> tuple[Answer, Moments] | None:
+        """What the branch of `choice` and the evidence until now say of the frame; None where it was overwritten."""
+        taken = time.monotonic()
+        prepared = self._recogniser.engine.prepare(picture, choice.branch.resolution)
+        if not stream.camera.holds(captured):
+            return None
+        prepared_at = time.monotonic()
+        scores = self._recogniser.engine.run([prepared], [choice.branch])[0]
+        moments = Moments(captured.at, taken, prepared_at, time.monotonic())
+        self.parking.unpark()
+        asked_for = stream.labels.asked_for(scores)
+        rule, last = self.policy.evidence, stream.answer
+        holds = 0.0 if rule is None or signals.change is None else rule.at(signals.change)
+        evidence = gathered(None if last is None else last.evidence, asked_for, choice.macs_fraction, holds)
+        labels = best_labels(evidence.log_shares, stream.labels, self._top)
+        return Answer(captured, choice, evidence, labels, alone=stream.labels.index(int(asked_for.argmax()))), moments
+
+    def _observed(self, controller: ControllerState, choice: Choice, forward: float, around: float) -> ControllerState:
+        expected = self._recogniser.times.get(str(choice.branch))
+        return controller if expected is None else observe(controller, Outcome(expected, forward, around))
 
     def _publish(
         self,
         stream: Stream,
         captured: Captured,
         answer: Answer,
+        chosen_by: messages.ChosenBy,
         budget: Budget,
         signals: Signals,
-        moments: _Moments,
-        *,
-        reuse: bool,
+        moments: Moments,
     ) -> messages.Timing:
-        stream.camera.counts.published += 1
-        counts, name, choice = stream.camera.counts, stream.camera.name, answer.choice
-        branch = str(choice.branch)
-        expected = stream.audit.corrected(branch, choice.expected_accuracy, self._agreements[branch])
-        plan = messages.Plan(
-            branch,
-            "reuse" if reuse else "lookup",
-            0 if reuse else choice.macs,
-            0.0 if reuse else choice.macs_fraction,
-            expected,
-        )
+        name, branch = stream.camera.name, str(answer.choice.branch)
+        expected = stream.audit.corrected(branch, answer.choice.expected_accuracy, self._agreements[branch])
         timing = moments.timing(time.monotonic())
         self._publisher.send(
             f"result/{self._host}/{name}",
-            lambda sequence: messages.Result(
+            lambda sequence: result(
                 host=self._host,
                 camera=name,
                 sequence=sequence,
-                frame=captured.number,
-                captured_at=captured.wall,
+                captured=captured,
                 published_at=time.time(),
-                labels=answer.labels,
-                budget=messages.Budget(budget.fraction, budget.limited_by),
-                plan=plan,
-                signals=messages.Signals(
-                    motion=signals.motion,
-                    change=signals.change,
-                    gpu_utilization=signals.gpu_utilization,
-                    gpu_foreign=signals.gpu_foreign,
-                    cpu_pressure=signals.cpu_pressure,
-                    cpu_foreign=signals.cpu_foreign,
-                    power_fraction=signals.power_fraction,
-                    temperature_celsius=signals.temperature_celsius,
-                ),
-                timing_ms=timing,
-                dropped=messages.Dropped(counts.newer_frame, counts.too_old, counts.model_parked),
+                answer=answer,
+                chosen_by=chosen_by,
+                expected_accuracy=expected,
+                budget=budget,
+                signals=signals,
+                timing=timing,
+                counts=stream.camera.counts,
             ),
         )
         return timing
 
-    def _audit(self, stream: Stream, picture: NDArray[np.uint8], captured: Captured, budget: Budget) -> None:
+    def _look_again(
+        self, stream: Stream, captured: Captured, picture: NDArray[np.uint8], frame: Frame
+    ) -> SecondLook | None:
+        """Where the frame was answered from a still picture: a better look at it, published as a message of its own."""
+        last = stream.answer
+        budget = second_look(stream.controller, self.policy, self._costs, frame.forward_ms + frame.around_ms)
+        if frame.chosen_by != "reuse" or last is None or budget is None:
+            return None
+        choice = self._recogniser.table.choose(budget.fraction)
+        if choice.macs_fraction <= last.choice.macs_fraction:
+            return None
+        look = self._look(stream, captured, picture, choice, frame.signals)
+        if look is None:
+            return None
+        answer, moments = look
+        timing = self._publish(stream, captured, answer, "second_look", budget, frame.signals, moments)
+        stream.answer = answer
+        stream.camera.counts.second_looks += 1
+        controller = self._observed(stream.controller, choice, timing.forward, frame.around_ms)
+        stream.controller = spend(controller, self.policy, 0.0, choice.macs_fraction)
+        return SecondLook(budget=budget, branch=str(choice.branch), forward_ms=timing.forward)
+
+    def _audit(self, stream: Stream, captured: Captured, picture: NDArray[np.uint8], budget: Budget) -> None:
         """While the box is idle, run the full branch too on a share of the frames, after they were answered."""
         stream.since_audit += 1
         share = self.policy.audit.share
@@ -229,17 +250,14 @@ class Pipeline:
         stream.since_audit = 0
         if answer.choice.branch == full and not reused:
             return
-        try:
-            prepared = self._recogniser.engine.prepare(picture, full.resolution)
-            if not stream.camera.holds(captured):
-                return
-            scores = self._recogniser.engine.run([prepared], [full])[0]
-        except OutOfMemoryError:
-            # The frame is answered and counted; only the next ones wait.
-            self.parking.park(time.monotonic())
+        prepared = self._recogniser.engine.prepare(picture, full.resolution)
+        if not stream.camera.holds(captured):
             return
-        agrees = _best(scores, stream.labels, 1)[0].index == answer.labels[0].index
-        stream.audit.note(REUSE if reused else str(answer.choice.branch), agrees)
+        scores = self._recogniser.engine.run([prepared], [full])[0]
+        asked_for = stream.labels.asked_for(scores)
+        full_answer = stream.labels.index(int(asked_for.argmax()))
+        given = answer.labels[0].index if reused else answer.alone
+        stream.audit.note(REUSE if reused else str(answer.choice.branch), given == full_answer)
 
 
 def agreements(profile: Profile) -> dict[str, float]:
@@ -259,19 +277,3 @@ def _signals(captured: Captured, last: Answer | None, counted: NDArray[np.bool_]
         power_fraction=readings.power_fraction,
         temperature_celsius=readings.temperature_celsius,
     )
-
-
-def _best(scores: NDArray[np.float32], labels: LabelColumns, top: int) -> list[messages.Label]:
-    """The `top` labels of a camera by their share of the softmax over the camera's labels."""
-    wanted = scores if labels.columns is None else scores[list(labels.columns)]
-    shares = np.exp(wanted - wanted.max(), dtype=np.float64)
-    shares /= shares.sum()
-    best = np.argsort(-shares, kind="stable")[:top]
-    return [
-        messages.Label(
-            labels.names[position],
-            int(position) if labels.columns is None else labels.columns[position],
-            round(float(shares[position]), 4),
-        )
-        for position in best
-    ]

@@ -4,6 +4,9 @@ import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+import numpy as np
+from numpy.typing import NDArray
+
 from adainf import shipped
 from adainf.branch import Branch
 from adainf.engines import Engine
@@ -47,6 +50,14 @@ class LabelColumns:
             if label not in class_names:
                 raise InvalidInputError(f"camera {camera}: label {label!r} is none of the head's {len(class_names)}")
         return cls(labels, tuple(class_names.index(label) for label in labels))
+
+    def asked_for(self, scores: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Of the head's scores (classes,) those of this camera's labels (labels,)."""
+        return scores if self.columns is None else scores[list(self.columns)]
+
+    def index(self, position: int) -> int:
+        """The class index of the label at `position`."""
+        return position if self.columns is None else self.columns[position]
 
 
 def read_profile(section: ModelSection) -> Profile:

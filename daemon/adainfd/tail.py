@@ -46,6 +46,8 @@ def line(result: Result) -> str:
     """A result on one line."""
     best = result.labels[0]
     ran = "answer reused" if result.plan.chosen_by == "reuse" else result.plan.branch
+    if result.plan.chosen_by == "second_look":
+        ran += " again"
     return (
         f"{result.camera:>12} {result.frame:>7}  {best.label[:28]:<28} {best.score:4.2f}  "
         f"budget {result.budget.fraction:4.2f} {result.budget.limited_by:<10} "

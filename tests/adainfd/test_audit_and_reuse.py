@@ -67,6 +67,40 @@ def test_a_still_scene_is_answered_from_the_last_answer_for_a_bounded_time(
     assert program.ended(10) == 0
 
 
+def test_a_still_scene_is_looked_at_again_once_its_answer_is_out(
+    tmp_path: Path, launch: Launch, network: Network, ipc: str
+) -> None:
+    video = daemons.write_video(tmp_path / "still.avi", 75, moves=lambda _: False)
+    (tmp_path / "p.toml").write_text(
+        "[budget]\nminimum = 0.1\n[motion]\ncurve = [[0.0, 0.4]]\n[evidence]\ncurve = [[0.5, 0.9]]\n"
+        "[reuse]\nchange = 0.01\nseconds = 1\n[second_look]\nsavings = 1.0\n"
+    )
+    config = network.configuration(tmp_path / "c.toml", bind=ipc, cameras=[{"name": "one", "source": str(video)}])
+    program = launch("run", "--config", config, "--policy", tmp_path / "p.toml")
+    with daemons.listening(ipc, b"result/") as receive:
+        found: list[dict[str, Any]] = []
+        while not found or found[-1]["plan"]["chosen_by"] != "second_look":
+            found.append(receive(daemons.START_SECONDS)[1])
+        found += [receive(10)[1] for _ in range(5)]
+    looked = next(message for message in found if message["plan"]["chosen_by"] == "second_look")
+    answered = [message for message in found if message["frame"] == looked["frame"]]
+    assert [message["plan"]["chosen_by"] for message in answered] == ["reuse", "second_look"]
+    assert answered[0]["published_at"] <= looked["published_at"]
+    assert 0.4 < looked["plan"]["macs_fraction"] <= looked["budget"]["fraction"]
+    assert looked["budget"]["limited_by"] in ("savings", "maximum", "deadline")
+    # The first frame had the full budget; its answer expired, the budget of a still picture gave a cheaper one.
+    assert found[found.index(answered[0]) - 1]["plan"]["macs_fraction"] <= 0.4
+    for message in found[found.index(looked) + 1 :]:
+        assert (message["plan"]["chosen_by"], message["plan"]["branch"]) == ("reuse", looked["plan"]["branch"])
+        assert message["labels"] == looked["labels"]
+    assert [message["sequence"] for message in found] == list(range(1, len(found) + 1))
+    assert (found[0]["looks"], looked["looks"]) == (1, 3)
+    assert program.ended(10) == 0
+    counts = program.named("frames")[0]
+    assert counts["captured"] == 75 == counts["published"] + counts["dropped_newer_frame"]
+    assert counts["second_looks"] >= 1
+
+
 def test_audited_frames_are_published_and_kept_for_the_next_start(
     tmp_path: Path, launch: Launch, network: Network, clip: Path, ipc: str
 ) -> None:

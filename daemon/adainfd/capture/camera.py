@@ -21,13 +21,17 @@ _END_WITHIN_SECONDS = 1.0
 
 @dataclass(slots=True)
 class Counts:
-    """Frames by fate, since the start: captured = published + newer_frame + too_old + model_parked + pending."""
+    """Frames by fate, since the start: captured = published + newer_frame + too_old + model_parked + pending.
+
+    second_looks: of the published ones, how many were looked at again.
+    """
 
     captured: int = 0
     published: int = 0
     newer_frame: int = 0
     too_old: int = 0
     model_parked: int = 0
+    second_looks: int = 0
 
     @property
     def pending(self) -> int:

@@ -9,6 +9,8 @@ from adainfd.control.controller import (
     may_reuse,
     next_budget,
     observe,
+    second_look,
+    spend,
 )
 from adainfd.control.policy import Policy
 
@@ -22,4 +24,6 @@ __all__ = [
     "may_reuse",
     "next_budget",
     "observe",
+    "second_look",
+    "spend",
 ]

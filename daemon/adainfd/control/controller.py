@@ -1,7 +1,7 @@
 """The controller: signals, what it remembers and the time, in; a budget and the rule that set it, out."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -19,9 +19,13 @@ __all__ = [
     "may_reuse",
     "next_budget",
     "observe",
+    "second_look",
+    "spend",
 ]
 
-LimitedBy = Literal["maximum", "motion", "contention", "power", "heat", "deadline", "share", "recovery", "minimum"]
+LimitedBy = Literal[
+    "maximum", "motion", "contention", "power", "heat", "deadline", "share", "recovery", "minimum", "savings"
+]
 
 # Budgets are told and compared in ten-thousandths: no branch differs from another by less.
 _STEPS = 10_000
@@ -29,7 +33,12 @@ _STEPS = 10_000
 _DEADBAND = 0.05
 # A few slow frames are enough to see a neighbour come, and a second of frames or so to see it gone.
 _REMEMBERED_FRAMES = 16
+# A dearer branch is taken only where it would make the deadline with so much to spare: one that just makes it is cut
+# again at the next hiccup, and a budget that swings under steady load helps nobody.
+_SPARE_TO_RISE = 0.85
 _INTERVAL_SMOOTHING = 0.1
+# A second look that runs over makes the next frame late.
+_SECOND_LOOK_QUANTILE = 0.95
 # A clock that stood still is no speed to plan with.
 _QUICKEST = 0.01
 
@@ -77,10 +86,10 @@ class Costs:
         """The smallest budget that a branch fits."""
         return self.fractions[0]
 
-    def dearest_within(self, milliseconds: float) -> float:
-        """The largest fraction whose time is at most `milliseconds`; the floor where none is."""
+    def dearest_within(self, milliseconds: float, otherwise: float | None = None) -> float:
+        """The largest fraction whose time is at most `milliseconds`; where none is, `otherwise` or else the floor."""
         fitting = [f for f, time in zip(self.fractions, self.milliseconds, strict=True) if time <= milliseconds]
-        return max(fitting, default=self.floor)
+        return max(fitting, default=self.floor if otherwise is None else otherwise)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +120,7 @@ class ControllerState:
 
     ceiling, rule: what the ceilings allow, after hysteresis, and which one cut it. above_for: seconds for which they
     have allowed more. outcomes: of the recent frames that a branch ran on. interval: seconds between frames, smoothed.
+    savings: what still frames were allowed and did not take, in full branches' MACs.
     """
 
     ceiling: float = 1.0
@@ -119,6 +129,7 @@ class ControllerState:
     above_for: float = 0.0
     outcomes: tuple[Outcome, ...] = ()
     interval: float | None = None
+    savings: float = 0.0
 
 
 def next_budget(
@@ -132,8 +143,7 @@ def next_budget(
     """
     elapsed = 0.0 if state.at is None else max(0.0, now - state.at)
     state = replace(state, at=now, interval=_smoothed(state, elapsed))
-    allowed, rule = _lowest_ceiling(state, signals, policy, costs)
-    state, rule = _with_ceiling(state, allowed, rule, policy, elapsed)
+    state, rule = _with_ceiling(state, _lowest_ceiling(state, signals, policy, costs), policy, elapsed)
     rules: list[tuple[float, LimitedBy]] = [(policy.budget.maximum, "maximum")]
     if policy.motion is not None and signals.motion is not None:
         rules.append((policy.motion.at(signals.motion), "motion"))
@@ -152,8 +162,17 @@ def _smoothed(state: ControllerState, elapsed: float) -> float | None:
     return elapsed if state.interval is None else state.interval + _INTERVAL_SMOOTHING * (elapsed - state.interval)
 
 
-def _lowest_ceiling(state: ControllerState, signals: Signals, policy: Policy, costs: Costs) -> tuple[float, LimitedBy]:
-    ceilings: list[tuple[float, LimitedBy]] = [(1.0, "maximum")]
+@dataclass(frozen=True, slots=True)
+class _Ceiling:
+    """The most that a rule allows, and how far it lets a lower budget rise."""
+
+    now: float
+    rise: float
+    rule: LimitedBy
+
+
+def _lowest_ceiling(state: ControllerState, signals: Signals, policy: Policy, costs: Costs) -> _Ceiling:
+    ceilings = [_Ceiling(1.0, 1.0, "maximum")]
     measured: tuple[tuple[LimitedBy, float | None], ...] = (
         ("contention", contention(signals)),
         ("power", signals.power_fraction),
@@ -162,16 +181,29 @@ def _lowest_ceiling(state: ControllerState, signals: Signals, policy: Policy, co
     for name, signal in measured:
         rule = getattr(policy, name)
         if rule is not None and signal is not None:
-            ceilings.append((rule.at(signal), name))
+            ceilings.append(_Ceiling(rule.at(signal), rule.at(signal), name))
     if costs.milliseconds:
-        slowdown = _quantile([outcome.slowdown for outcome in state.outcomes], 0.5, 1.0)
-        if policy.deadline is not None:
-            left = policy.deadline.milliseconds - _allowance(state, slowdown, policy.deadline.quantile)
-            ceilings.append((costs.dearest_within(left / slowdown), "deadline"))
-        if policy.share is not None and state.interval:
-            granted = 1000 * state.interval * policy.share.busy
-            ceilings.append((costs.dearest_within(granted / slowdown), "share"))
-    return min(ceilings, key=lambda ceiling: ceiling[0])
+        ceilings.extend(_ceilings_by_time(state, policy, costs))
+    lowest = min(ceilings, key=lambda ceiling: ceiling.now)
+    return replace(lowest, rise=min(ceiling.rise for ceiling in ceilings))
+
+
+def _ceilings_by_time(state: ControllerState, policy: Policy, costs: Costs) -> Iterator[_Ceiling]:
+    """What the deadline and the granted share allow, by how long the recent frames took."""
+    slowdown = _slowdown(state)
+    available: list[tuple[LimitedBy, float]] = []
+    if policy.deadline is not None:
+        allowance = _allowance(state, slowdown, policy.deadline.quantile)
+        available.append(("deadline", policy.deadline.milliseconds - allowance))
+    if policy.share is not None and state.interval:
+        available.append(("share", 1000 * state.interval * policy.share.busy))
+    for rule, milliseconds in available:
+        quiet = milliseconds / slowdown  # the time the branch would take if nothing else ran
+        yield _Ceiling(costs.dearest_within(quiet), costs.dearest_within(_SPARE_TO_RISE * quiet), rule)
+
+
+def _slowdown(state: ControllerState) -> float:
+    return _quantile([outcome.slowdown for outcome in state.outcomes], 0.5, as_expected=1.0)
 
 
 def _allowance(state: ControllerState, slowdown: float, quantile: float) -> float:
@@ -181,29 +213,34 @@ def _allowance(state: ControllerState, slowdown: float, quantile: float) -> floa
     dear branch's disaster.
     """
     left_over = [outcome.forward + outcome.around - slowdown * outcome.expected for outcome in state.outcomes]
-    return max(0.0, _quantile(left_over, quantile, 0.0))
+    return max(0.0, _quantile(left_over, quantile, as_expected=0.0))
 
 
 def _with_ceiling(
-    state: ControllerState, allowed: float, rule: LimitedBy, policy: Policy, elapsed: float
+    state: ControllerState, lowest: _Ceiling, policy: Policy, elapsed: float
 ) -> tuple[ControllerState, LimitedBy]:
-    """The state with its ceiling moved towards what is `allowed`, and the rule that holds it where it is."""
-    if allowed <= state.ceiling:
-        return replace(state, ceiling=allowed, rule=rule, above_for=0.0), rule
-    if allowed < policy.budget.maximum and allowed - state.ceiling < _DEADBAND:
+    """The state with its ceiling moved towards what is allowed, and the rule that holds it where it is."""
+    if lowest.now <= state.ceiling:
+        return replace(state, ceiling=lowest.now, rule=lowest.rule, above_for=0.0), lowest.rule
+    if lowest.rise <= state.ceiling or (
+        lowest.rise < policy.budget.maximum and lowest.rise - state.ceiling < _DEADBAND
+    ):
         return replace(state, above_for=0.0), state.rule
     above_for = state.above_for + elapsed
     rising_for = min(elapsed, max(0.0, above_for - policy.budget.hold_seconds))
-    ceiling = min(allowed, state.ceiling + policy.budget.rise_per_second * rising_for)
-    if ceiling == allowed:
-        return replace(state, ceiling=ceiling, rule=rule, above_for=0.0), rule
+    ceiling = min(lowest.rise, state.ceiling + policy.budget.rise_per_second * rising_for)
+    if ceiling == lowest.rise:
+        return replace(state, ceiling=ceiling, rule=lowest.rule, above_for=0.0), lowest.rule
     return replace(state, ceiling=ceiling, above_for=above_for), "recovery"
 
 
-def _quantile(values: Sequence[float], quantile: float, unknown: float) -> float:
-    if not values:
-        return unknown
-    return sorted(values)[min(len(values) - 1, math.ceil(quantile * len(values)) - 1)]
+def _quantile(values: Sequence[float], quantile: float, *, as_expected: float) -> float:
+    """Of the remembered frames; those that have not been yet count `as_expected`.
+
+    So a first slow frame is one of many, and does not speak for all.
+    """
+    ordered = sorted([*values, *[as_expected] * (_REMEMBERED_FRAMES - len(values))])
+    return ordered[min(len(ordered) - 1, math.ceil(quantile * len(ordered)) - 1)]
 
 
 def contention(signals: Signals) -> float | None:
@@ -224,6 +261,35 @@ def contention(signals: Signals) -> float | None:
 def observe(state: ControllerState, outcome: Outcome) -> ControllerState:
     """The state after a branch took as long on a frame as `outcome` says."""
     return replace(state, outcomes=(*state.outcomes, outcome)[-_REMEMBERED_FRAMES:])
+
+
+def spend(state: ControllerState, policy: Policy, allowed: float, taken: float) -> ControllerState:
+    """The state after a frame was allowed and took these shares of the full branch's MACs; what is left is saved.
+
+    A second look is allowed nothing more: what it takes comes from the savings.
+    """
+    if policy.second_look is None:
+        return replace(state, savings=0.0)
+    return replace(state, savings=min(policy.second_look.savings, max(0.0, state.savings + allowed - taken)))
+
+
+def second_look(state: ControllerState, policy: Policy, costs: Costs, spent_ms: float) -> Budget | None:
+    """What may be spent on a better look at a still picture whose answer is out; None where nothing may.
+
+    spent_ms: since the frame was captured. The other rules were kept when it was answered; a second look is paid by
+    what still frames have saved, so that the mean stays within theirs, and is over before the next frame is due.
+    """
+    if policy.second_look is None or not costs.milliseconds or not state.interval:
+        return None
+    left = 1000 * state.interval - spent_ms - _allowance(state, _slowdown(state), _SECOND_LOOK_QUANTILE)
+    rules: tuple[tuple[float, LimitedBy], ...] = (
+        (policy.budget.maximum, "maximum"),
+        (state.savings, "savings"),
+        (costs.dearest_within(left / _slowdown(state), otherwise=0.0), "deadline"),
+    )
+    fraction, limited_by = min(rules, key=lambda rule: rule[0])
+    rounded = math.floor(fraction * _STEPS) / _STEPS
+    return Budget(rounded, limited_by) if rounded >= costs.floor else None
 
 
 def may_reuse(signals: Signals, policy: Policy, answer_age: float, answered: float, affordable: float) -> bool:

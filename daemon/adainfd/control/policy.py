@@ -9,12 +9,24 @@ from pydantic import AfterValidator, Field, model_validator
 from adainf import shipped
 from adainfd import tomlfile
 
-__all__ = ["AuditRule", "Budgets", "CeilingRule", "DeadlineRule", "DemandRule", "Policy", "ReuseRule", "ShareRule"]
+__all__ = [
+    "AuditRule",
+    "Budgets",
+    "CeilingRule",
+    "DeadlineRule",
+    "DemandRule",
+    "EvidenceRule",
+    "Policy",
+    "ReuseRule",
+    "SecondLookRule",
+    "ShareRule",
+]
 
 Fraction = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
 Level = Annotated[float, Field(ge=0, le=200, allow_inf_nan=False)]
 Seconds = Annotated[float, Field(ge=0, le=3600, allow_inf_nan=False)]
-Points = tuple[tuple[Level, Fraction], ...]
+Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+Points = tuple[tuple[Level, Share], ...]
 
 
 def _rising_signals(points: Points) -> Points:
@@ -27,17 +39,24 @@ def _rising_signals(points: Points) -> Points:
 
 def _falling(points: Points) -> Points:
     if any(left < right for (_, left), (_, right) in pairwise(points)):
-        raise ValueError("budgets must not rise: more load never allows more")
+        raise ValueError("must not rise: more of the signal never allows more")
     return points
 
 
 def _rising(points: Points) -> Points:
     if any(left > right for (_, left), (_, right) in pairwise(points)):
-        raise ValueError("budgets must not fall: more motion never deserves less")
+        raise ValueError("must not fall: more motion never deserves less")
+    return points
+
+
+def _above_nothing(points: Points) -> Points:
+    if any(budget == 0 for _, budget in points):
+        raise ValueError("budgets must be above 0")
     return points
 
 
 Curve = Annotated[Points, AfterValidator(_rising_signals)]
+Budget = AfterValidator(_above_nothing)
 
 
 class Budgets(tomlfile.Section):
@@ -56,12 +75,12 @@ class Budgets(tomlfile.Section):
 
 
 class _CurveRule(tomlfile.Section):
-    """A signal's curve: [signal, budget] pairs, straight lines between them, level beyond the ends."""
+    """A signal's curve: [signal, value] pairs, straight lines between them, level beyond the ends."""
 
     curve: Curve
 
     def at(self, signal: float) -> float:
-        """The budget at `signal`."""
+        """The value at `signal`."""
         right = bisect.bisect_right(self.curve, signal, key=lambda point: point[0])
         if right in (0, len(self.curve)):
             return self.curve[min(right, len(self.curve) - 1)][1]
@@ -72,13 +91,13 @@ class _CurveRule(tomlfile.Section):
 class DemandRule(_CurveRule):
     """What a picture deserves: the more of the signal, the more budget."""
 
-    curve: Annotated[Curve, AfterValidator(_rising)]
+    curve: Annotated[Curve, AfterValidator(_rising), Budget]
 
 
 class CeilingRule(_CurveRule):
     """What is left for us: the more of the signal, the less budget."""
 
-    curve: Annotated[Curve, AfterValidator(_falling)]
+    curve: Annotated[Curve, AfterValidator(_falling), Budget]
 
 
 class DeadlineRule(tomlfile.Section):
@@ -101,6 +120,18 @@ class ReuseRule(tomlfile.Section):
     seconds: Annotated[float, Field(gt=0, le=3600, allow_inf_nan=False)]
 
 
+class EvidenceRule(_CurveRule):
+    """How much of what a camera's earlier frames said still holds (0..1), by the share that has changed since."""
+
+    curve: Annotated[Curve, AfterValidator(_falling)]
+
+
+class SecondLookRule(tomlfile.Section):
+    """Still frames save compute for a better look at the picture; at most `savings`, in full frames' worth."""
+
+    savings: Annotated[float, Field(gt=0, le=1000, allow_inf_nan=False)]
+
+
 class AuditRule(tomlfile.Section):
     """The share of frames that also run the full branch while the box is idle."""
 
@@ -117,7 +148,9 @@ class Policy(tomlfile.Section):
     heat: CeilingRule | None = None
     deadline: DeadlineRule | None = None
     share: ShareRule | None = None
+    evidence: EvidenceRule | None = None
     reuse: ReuseRule | None = None
+    second_look: SecondLookRule | None = None
     audit: AuditRule = AuditRule()
 
     @classmethod

@@ -14,7 +14,7 @@ import msgspec
 from adainf.errors import InvalidInputError, one_line
 from adainfd.control.controller import Budget, Signals
 
-__all__ = ["SCHEMA", "Frame", "Header", "NoTrace", "PolicyChange", "Recorder", "TraceWriter", "read"]
+__all__ = ["SCHEMA", "Frame", "Header", "NoTrace", "PolicyChange", "Recorder", "SecondLook", "TraceWriter", "read"]
 
 SCHEMA = "adainf.trace/1"
 
@@ -36,11 +36,20 @@ class PolicyChange(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", 
     policy: dict[str, Any]
 
 
+class SecondLook(msgspec.Struct, frozen=True, kw_only=True):
+    """A better look at a frame that was answered already."""
+
+    budget: Budget
+    branch: str
+    forward_ms: float
+
+
 class Frame(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="frame"):
     """One frame: when the controller was asked (monotonic seconds), with what, what it said, and how long it took.
 
     recognised: number of the last frame of this camera that a branch ran on before this one; answer_age: seconds since
-    that frame was captured; None before the first. forward_ms is 0 where the answer was reused.
+    that frame was captured; None before the first. forward_ms is 0 where the answer was reused. hurried: other frames
+    waited when it was answered, and there was no time for a second look.
     """
 
     camera: str
@@ -54,6 +63,8 @@ class Frame(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="fr
     branch: str
     forward_ms: float
     around_ms: float
+    hurried: bool = False
+    second_look: SecondLook | None = None
 
 
 class Recorder(Protocol):

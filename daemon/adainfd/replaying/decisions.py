@@ -10,7 +10,19 @@ from adainf.errors import InvalidInputError, one_line
 from adainf.profile import Profile
 from adainf.schedulers import Choice, LookupTable
 from adainf.schedulers.lookup import expected_accuracy
-from adainfd.control import Budget, ControllerState, Costs, Outcome, Policy, Signals, may_reuse, next_budget, observe
+from adainfd.control import (
+    Budget,
+    ControllerState,
+    Costs,
+    Outcome,
+    Policy,
+    Signals,
+    may_reuse,
+    next_budget,
+    observe,
+    second_look,
+    spend,
+)
 from adainfd.control.controller import contention
 from adainfd.control.trace import Frame, Header, PolicyChange, read
 
@@ -21,8 +33,9 @@ __all__ = ["Decision", "Decisions", "recorded", "replayed"]
 class Decision:
     """What was decided for one frame, and what followed.
 
-    at: seconds since the trace began. latency_ms: from capture to publishing, measured or expected. load: share of the
-    processor that other programs took, None if unknown. expected_accuracy: the profile's, of the branch answered from.
+    at: seconds since the trace began. macs_fraction: of the frame, with its second look. latency_ms: from capture to
+    publishing the answer, measured or expected. load: share of the processor that other programs took, None if unknown.
+    expected_accuracy: the profile's, of the branch answered from.
     """
 
     camera: str
@@ -31,6 +44,7 @@ class Decision:
     budget: Budget
     macs_fraction: float
     reused: bool
+    looked_again: bool
     expected_accuracy: float
     latency_ms: float
     load: float | None
@@ -90,8 +104,11 @@ def recorded(path: Path) -> Decisions:
             reused = line.chosen_by == "reuse"
             if not reused:
                 answered[line.camera] = known.choices[line.branch]
+            answer = answered[line.camera]
+            looked = None if line.second_look is None else known.choices[line.second_look.branch]
             latency = line.forward_ms + line.around_ms
-            decisions.append(_decision(line, start, line.budget, answered[line.camera], reused, latency))
+            decisions.append(_decision(line, start, line.budget, answer, reused, looked, latency))
+            answered[line.camera] = looked or answer
     return Decisions(decisions, policy.deadline.milliseconds if policy.deadline else None, broken)
 
 
@@ -129,16 +146,43 @@ def _decide(frame: Frame, start: float, camera: _Camera, policy: Policy, known: 
         and age is not None
         and may_reuse(signals, policy, age, last.choice.macs_fraction, choice.macs_fraction)
     )
-    if not reused:
-        camera.recognised = _Recognised(frame.number, frame.at, choice)
-    elif last is not None:
+    if last is not None and reused:
         last.moved += frame.signals.motion or 0.0
-    forward = 0.0 if reused else _forward_ms(frame, camera, choice, known)
-    expected = known.times.get(str(choice.branch))
-    if expected is not None and not reused:
+        answered, forward = last.choice, 0.0
+    else:
+        taken = None if frame.chosen_by == "reuse" else (frame.branch, frame.forward_ms)
+        answered, forward = choice, _run(frame, camera, choice, taken, known)
+    camera.controller = spend(camera.controller, policy, budget.fraction, 0.0 if reused else choice.macs_fraction)
+    looked = _look_again(frame, camera, policy, known, forward) if reused and not frame.hurried else None
+    return _decision(frame, start, budget, answered, reused, looked, forward + frame.around_ms)
+
+
+def _look_again(frame: Frame, camera: _Camera, policy: Policy, known: _Knowledge, forward: float) -> Choice | None:
+    budget = second_look(camera.controller, policy, known.costs, forward + frame.around_ms)
+    choice = None if budget is None else known.table.choose(budget.fraction)
+    last = camera.recognised
+    if choice is None or last is None or choice.macs_fraction <= last.choice.macs_fraction:
+        return None
+    taken = None if frame.second_look is None else (frame.second_look.branch, frame.second_look.forward_ms)
+    _run(frame, camera, choice, taken, known)
+    camera.controller = spend(camera.controller, policy, 0.0, choice.macs_fraction)
+    return choice
+
+
+def _run(frame: Frame, camera: _Camera, choice: Choice, taken: tuple[str, float] | None, known: _Knowledge) -> float:
+    """Milliseconds of a look along `choice`, which the controller then has seen. taken: the branch recorded, its time.
+
+    Where another branch ran, or none, it is what is to be expected at that moment.
+    """
+    branch = str(choice.branch)
+    expected = known.times.get(branch)
+    if taken is not None and (recorded_expected := known.times.get(taken[0])):
+        camera.slowdown = taken[1] / recorded_expected
+    forward = taken[1] if taken is not None and taken[0] == branch else (expected or 0.0) * camera.slowdown
+    if expected is not None:
         camera.controller = observe(camera.controller, Outcome(expected, forward, frame.around_ms))
-    answered = camera.recognised.choice if camera.recognised is not None else choice
-    return _decision(frame, start, budget, answered, reused, forward + frame.around_ms)
+    camera.recognised = _Recognised(frame.number, frame.at, choice)
+    return forward
 
 
 def _as_seen_now(frame: Frame, last: _Recognised | None) -> tuple[Signals, float | None]:
@@ -150,27 +194,24 @@ def _as_seen_now(frame: Frame, last: _Recognised | None) -> tuple[Signals, float
     return replace(frame.signals, change=change), frame.at - last.at
 
 
-def _forward_ms(frame: Frame, camera: _Camera, choice: Choice, known: _Knowledge) -> float:
-    """The time of the forward pass: the recorded one, or what is to be expected of another branch at that moment."""
-    branch = str(choice.branch)
-    if frame.chosen_by != "reuse":
-        if recorded_expected := known.times.get(frame.branch):
-            camera.slowdown = frame.forward_ms / recorded_expected
-        if branch == frame.branch:
-            return frame.forward_ms
-    return known.times.get(branch, 0.0) * camera.slowdown
-
-
 def _decision(
-    frame: Frame, start: float, budget: Budget, answered: Choice, reused: bool, latency_ms: float
+    frame: Frame,
+    start: float,
+    budget: Budget,
+    answered: Choice,
+    reused: bool,
+    looked: Choice | None,
+    latency_ms: float,
 ) -> Decision:
+    ran = 0.0 if reused else answered.macs_fraction
     return Decision(
         camera=frame.camera,
         number=frame.number,
         at=frame.at - start,
         budget=budget,
-        macs_fraction=0.0 if reused else answered.macs_fraction,
+        macs_fraction=ran + (looked.macs_fraction if looked is not None else 0.0),
         reused=reused,
+        looked_again=looked is not None,
         expected_accuracy=answered.expected_accuracy,
         latency_ms=latency_ms,
         load=contention(frame.signals),

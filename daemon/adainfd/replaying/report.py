@@ -34,6 +34,7 @@ def _rows(decisions: Decisions, deadline: float | None) -> list[tuple[str, str]]
         ("mean budget", f"{statistics.mean(d.budget.fraction for d in every):.3f}"),
         ("mean MACs, of the full model's", f"{statistics.mean(d.macs_fraction for d in every):.3f}"),
         ("answers reused", f"{sum(d.reused for d in every) / len(every):.1%}"),
+        ("looked at again", f"{sum(d.looked_again for d in every) / len(every):.1%}"),
         ("mean expected accuracy", f"{statistics.mean(d.expected_accuracy for d in every):.3f}"),
         ("latency p50 / p95", f"{statistics.median(latencies):.1f} / {p95:.1f} ms"),
         ("later than the deadline", missed),

@@ -64,6 +64,7 @@ class Announcer:
                 captured=counts.captured,
                 published=counts.published,
                 dropped=messages.Dropped(counts.newer_frame, counts.too_old, counts.model_parked),
+                second_looks=counts.second_looks,
                 audit=audited,
             ),
         )

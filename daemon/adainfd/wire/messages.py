@@ -12,6 +12,7 @@ __all__ = [
     "SCHEMAS",
     "Audited",
     "Budget",
+    "ChosenBy",
     "Dropped",
     "Label",
     "Message",
@@ -30,6 +31,7 @@ Milliseconds = Annotated[float, Meta(ge=0, description="milliseconds")]
 Sequence = Annotated[int, Meta(ge=1, description="counts the messages of this topic from 1 without holes")]
 
 
+ChosenBy = Literal["lookup", "scheduler", "reuse", "second_look"]
 DaemonState = Literal["started", "ready", "degraded", "reloaded", "reload_failed", "stopped"]
 CameraState = Literal["online", "ended", "failed", "stopped"]
 
@@ -53,7 +55,7 @@ class Plan(msgspec.Struct, frozen=True):
     """What ran: the branch (resolution:blocks), who chose it, its multiply-accumulates and expected accuracy."""
 
     branch: Annotated[str, Meta(pattern="^[0-9]+:[01]+$")]
-    chosen_by: Literal["lookup", "scheduler", "reuse"]
+    chosen_by: ChosenBy
     macs: Count
     macs_fraction: Share
     expected_accuracy: Share
@@ -100,6 +102,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     captured_at: UnixTime
     published_at: UnixTime
     labels: Annotated[list[Label], Meta(min_length=1, description="best first")]
+    looks: Annotated[int, Meta(ge=1, description="how many looks at this scene the labels stand on")] = 1
     budget: Budget
     plan: Plan
     signals: Signals
@@ -143,6 +146,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     captured: Count | None = None
     published: Count | None = None
     dropped: Dropped | None = None
+    second_looks: Annotated[int, Meta(ge=0, description="answered frames that were looked at again")] | None = None
     audit: dict[str, Audited] | None = None
 
 

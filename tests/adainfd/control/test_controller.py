@@ -4,8 +4,27 @@ import random
 import time
 
 import pytest
-from adainfd.control import ControllerState, Costs, Outcome, Policy, Signals, may_reuse, next_budget, observe
-from adainfd.control.policy import Budgets, CeilingRule, DeadlineRule, DemandRule, ReuseRule, ShareRule
+from adainfd.control import (
+    ControllerState,
+    Costs,
+    Outcome,
+    Policy,
+    Signals,
+    may_reuse,
+    next_budget,
+    observe,
+    second_look,
+    spend,
+)
+from adainfd.control.policy import (
+    Budgets,
+    CeilingRule,
+    DeadlineRule,
+    DemandRule,
+    ReuseRule,
+    SecondLookRule,
+    ShareRule,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -153,6 +172,29 @@ def test_a_hiccup_of_a_cheap_branch_is_no_disaster_of_a_dear_one() -> None:
     assert budget.fraction == 1.0
 
 
+def test_a_slow_first_frame_is_one_of_many_and_no_disaster() -> None:
+    policy = Policy(deadline=DeadlineRule(milliseconds=20, quantile=0.9))
+    budget, _ = next_budget(after(1, slowdown=6.0, around=30.0), Signals(), policy, COSTS, 1.0)
+    assert budget.fraction == 1.0
+
+
+def test_a_branch_that_would_just_make_the_deadline_is_kept_but_not_risen_to() -> None:
+    policy = Policy(budget=Budgets(hold_seconds=0, rise_per_second=100), deadline=DeadlineRule(milliseconds=13))
+    kept, state = next_budget(after(24, slowdown=1.0), Signals(), policy, COSTS, 1.0)
+    assert kept.fraction == 1.0  # 10 ms and 2 ms around it
+    for frame in range(24):
+        state = observe(state, Outcome(10.0, 15.0, 2.0))
+        cut, state = next_budget(state, Signals(), policy, COSTS, 2.0 + frame / 25)
+    assert (cut.fraction, cut.limited_by) == (0.5, "deadline")
+    for frame in range(24):
+        state = observe(state, Outcome(5.0, 5.0, 2.0))
+        held, state = next_budget(state, Signals(), policy, COSTS, 4.0 + frame / 25)
+    assert (held.fraction, held.limited_by) == (0.5, "deadline")
+    roomy = policy.model_copy(update={"deadline": DeadlineRule(milliseconds=14)})
+    risen, _ = next_budget(state, Signals(), roomy, COSTS, 6.0)
+    assert risen.fraction == 1.0
+
+
 def test_unmeasured_branches_give_no_deadline() -> None:
     policy = Policy(deadline=DeadlineRule(milliseconds=1))
     budget, _ = next_budget(FREE, Signals(), policy, Costs((0.1, 1.0)), 1.0)
@@ -184,7 +226,63 @@ def test_reuse_is_bounded(change: float | None, age: float, affordable: float, r
     assert not may_reuse(Signals(change=change), Policy(), age, 0.8, affordable)
 
 
+SAVING = Policy(budget=Budgets(maximum=0.9, minimum=0.01), second_look=SecondLookRule(savings=2.0))
+
+
+def still(frames: int, policy: Policy = SAVING) -> ControllerState:
+    """What is remembered after so many frames, 25 ms apart, each allowed 0.3 and answered for nothing."""
+    state = FREE
+    for frame in range(frames):
+        _, state = next_budget(state, Signals(), policy, COSTS, frame * 0.025)
+        state = spend(state, policy, 0.3, 0.0)
+    return state
+
+
+@pytest.mark.parametrize(
+    ("frames", "spent_ms", "allowed"),
+    [
+        (2, 2.0, (0.6, "savings")),
+        (20, 2.0, (0.9, "maximum")),
+        (20, 17.0, (0.5, "deadline")),
+        (20, 24.5, None),
+        (1, 2.0, None),  # how often frames come is not known yet
+    ],
+)
+def test_a_second_look_is_paid_by_what_still_frames_saved_and_over_before_the_next_frame(
+    frames: int, spent_ms: float, allowed: tuple[float, str] | None
+) -> None:
+    budget = second_look(still(frames), SAVING, COSTS, spent_ms)
+    assert (budget and (budget.fraction, budget.limited_by)) == allowed
+
+
+def test_no_second_look_without_its_rule_or_times() -> None:
+    assert second_look(still(20), Policy(), COSTS, 2.0) is None
+    assert second_look(still(20), SAVING, Costs(COSTS.fractions), 2.0) is None
+    assert spend(still(20), Policy(), 0.3, 0.0).savings == 0
+
+
 shares = st.floats(0, 1)
+
+
+@given(st.lists(st.tuples(shares, shares, st.booleans()), max_size=60), st.floats(0.1, 5))
+def test_second_looks_keep_the_mean_of_the_budgets(frames: list[tuple[float, float, bool]], most: float) -> None:
+    """However frames come, what was taken is within what was allowed, and the savings within their bound."""
+    policy = SAVING.model_copy(update={"second_look": SecondLookRule(savings=most)})
+    state = ControllerState(interval=1.0)
+    allowed_in_all = taken_in_all = 0.0
+    for allowed, of_it, looks in frames:
+        taken = allowed * of_it
+        state = spend(state, policy, allowed, taken)
+        allowed_in_all += allowed
+        taken_in_all += taken
+        if looks and (budget := second_look(state, policy, COSTS, 1.0)) is not None:
+            assert budget.fraction >= COSTS.floor
+            state = spend(state, policy, 0.0, budget.fraction)
+            taken_in_all += budget.fraction
+        assert taken_in_all <= allowed_in_all + 1e-9
+        assert 0 <= state.savings <= most
+
+
 signals = st.builds(Signals, *[st.none() | shares] * 7, st.none() | st.floats(-20, 120))
 costs = st.lists(st.integers(1, 1000), min_size=1, max_size=6, unique=True).map(
     lambda steps: Costs(tuple(sorted(step / max(steps) for step in steps)), tuple(float(ms) for ms in sorted(steps)))

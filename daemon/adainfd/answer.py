@@ -1,0 +1,116 @@
+"""What is said of a frame: the labels it was given, and the message that says so."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adainf.schedulers import Choice
+from adainfd.capture.camera import Counts
+from adainfd.capture.worker import Captured
+from adainfd.control import Budget, Signals
+from adainfd.control.evidence import Evidence
+from adainfd.recogniser import LabelColumns
+from adainfd.wire import messages
+
+__all__ = ["Answer", "Moments", "best_labels", "result"]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What was said of a frame, and what it was said from.
+
+    labels: by all the evidence. alone: the index of the label that this frame alone would have been given.
+    """
+
+    captured: Captured
+    choice: Choice
+    evidence: Evidence
+    labels: list[messages.Label]
+    alone: int
+
+
+@dataclass(frozen=True, slots=True)
+class Moments:
+    """Monotonic seconds: frame captured, taken, preprocessed, recognised."""
+
+    captured: float
+    taken: float
+    prepared: float
+    recognised: float
+
+    def timing(self, published: float) -> messages.Timing:
+        """The times between them, and until the message was published."""
+
+        def milliseconds(start: float, end: float) -> float:
+            return round(1000 * max(0.0, end - start), 3)
+
+        return messages.Timing(
+            wait=milliseconds(self.captured, self.taken),
+            preprocess=milliseconds(self.taken, self.prepared),
+            forward=milliseconds(self.prepared, self.recognised),
+            total=milliseconds(self.captured, published),
+        )
+
+
+def best_labels(log_shares: NDArray[np.float64], labels: LabelColumns, top: int) -> list[messages.Label]:
+    """The `top` labels of a camera by their probability."""
+    best = np.argsort(-log_shares, kind="stable")[:top]
+    return [
+        messages.Label(
+            labels.names[position],
+            labels.index(int(position)),
+            round(float(np.exp(log_shares[position])), 4),
+        )
+        for position in best
+    ]
+
+
+def result(
+    *,
+    host: str,
+    camera: str,
+    sequence: int,
+    captured: Captured,
+    published_at: float,
+    answer: Answer,
+    chosen_by: messages.ChosenBy,
+    expected_accuracy: float,
+    budget: Budget,
+    signals: Signals,
+    timing: messages.Timing,
+    counts: Counts,
+) -> messages.Result:
+    """The message that gives the frame `captured` this answer."""
+    ran = chosen_by != "reuse"
+    choice = answer.choice
+    return messages.Result(
+        host=host,
+        camera=camera,
+        sequence=sequence,
+        frame=captured.number,
+        captured_at=captured.wall,
+        published_at=published_at,
+        labels=answer.labels,
+        looks=answer.evidence.looks,
+        budget=messages.Budget(budget.fraction, budget.limited_by),
+        plan=messages.Plan(
+            str(choice.branch),
+            chosen_by,
+            choice.macs if ran else 0,
+            choice.macs_fraction if ran else 0.0,
+            expected_accuracy,
+        ),
+        signals=messages.Signals(
+            motion=signals.motion,
+            change=signals.change,
+            gpu_utilization=signals.gpu_utilization,
+            gpu_foreign=signals.gpu_foreign,
+            cpu_pressure=signals.cpu_pressure,
+            cpu_foreign=signals.cpu_foreign,
+            power_fraction=signals.power_fraction,
+            temperature_celsius=signals.temperature_celsius,
+        ),
+        timing_ms=timing,
+        dropped=messages.Dropped(counts.newer_frame, counts.too_old, counts.model_parked),
+    )
