@@ -2,7 +2,8 @@
 # make test   every check and every test
 # make check  format, lint, types and the direction of imports
 # make bench  the benchmarks, with the limit beside each figure
-# make bench-contention  the same for a processor that others take (IMAGES=FOLDER of photographs, a folder a class)
+# make bench-contention  the same for a processor that others take (IMAGES=FOLDER of photographs, a folder a class;
+#             CLIP=a clip in which little moves)
 
 PYTHON ?= python3
 VENV   := .venv
@@ -24,11 +25,13 @@ check: $(VENV)/.installed
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# Photographs, a folder a class, that the contention benchmark makes its clip from.
+# Photographs, a folder a class, that the contention benchmark makes its clip from; and a clip of a still scene.
 IMAGES ?= ../shared/data/imagenet_500
+CLIP ?= ../shared/data/videos/bottle-detection.mp4
 
 bench-contention: $(VENV)/.installed
 	$(BIN)/python benchmarks/contention.py --images $(IMAGES) --write
+	$(BIN)/python benchmarks/still_scene.py --clip $(CLIP) --write
 
 bench: $(VENV)/.installed
 	$(BIN)/python benchmarks/branches.py

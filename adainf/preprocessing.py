@@ -41,10 +41,17 @@ def crop_box(height: int, width: int, crop_fraction: float) -> tuple[slice, slic
     return slice(top, top + side), slice(left, left + side)
 
 
-def prepare(picture: NDArray[np.uint8], resolution: int, preprocessing: Preprocessing) -> NDArray[np.float32]:
-    """The network's input (3, resolution, resolution), RGB, normalised, of a BGR picture (height, width, 3)."""
+def prepare(
+    picture: NDArray[np.uint8], resolution: int, preprocessing: Preprocessing, *, mirrored: bool = False
+) -> NDArray[np.float32]:
+    """The network's input (3, resolution, resolution), RGB, normalised, of a BGR picture (height, width, 3).
+
+    mirrored: left and right change places.
+    """
     square = picture[crop_box(picture.shape[0], picture.shape[1], preprocessing.crop_fraction)]
     resized = _resized(square, resolution)
+    if mirrored:
+        resized = resized[:, ::-1]
     prepared = np.empty((3, resolution, resolution), np.float32)
     levels = np.arange(256, dtype=np.float32) / 255
     for channel, (mean, deviation) in enumerate(zip(preprocessing.mean, preprocessing.std, strict=True)):

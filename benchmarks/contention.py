@@ -1,6 +1,6 @@
 """What happens when other programs take the processor: ours beside four ways a user would do without it.
 
-    python benchmarks/contention.py --images FOLDER [--out DIR] [--write]
+    python benchmarks/contention.py --images FOLDER [--out DIR] [--seed N] [--write]
 
 Each contender sees the same labelled clip in real time, under the same load: idle, every processor busy, idle, bursts.
 The table says how late answers came and what they were worth at the moment they were needed; each limit stands beside
@@ -38,11 +38,12 @@ def main() -> int:
     parser.add_argument("--images", type=Path, required=True, help="photographs, a folder a class")
     parser.add_argument("--out", type=Path, default=Path("build/contention"), help="where table and plot go")
     parser.add_argument("--load", type=int, default=1, help="busy programs a processor")
+    parser.add_argument("--seed", type=int, default=1, help="of the clip: which photographs, and how they are filmed")
     parser.add_argument("--write", action="store_true", help="put the table into docs/contention.md")
     arguments = parser.parse_args()
     console = Console(width=118)
     with tempfile.TemporaryDirectory() as folder:
-        clip, truth = make_clip(arguments.images, Path(folder))
+        clip, truth = make_clip(arguments.images, Path(folder), arguments.seed)
         deadline = idle_deadline(clip)
         console.print(
             f"deadline {deadline:.1f} ms: {DEADLINE_OF_IDLE} × the idle full model's latency in the plain loop"
@@ -61,11 +62,11 @@ def main() -> int:
     return 0 if limits.met else 1
 
 
-def make_clip(images: Path, folder: Path) -> tuple[Path, list[str]]:
+def make_clip(images: Path, folder: Path, seed: int) -> tuple[Path, list[str]]:
     """A labelled clip as long as the phases, and the label of each of its frames."""
     seconds = sum(seconds for _, seconds in PHASES)
     maker = Path(__file__).with_name("labelled_clips.py")
-    command = [sys.executable, str(maker), "--images", str(images), "--out", str(folder), "--seed", "1"]
+    command = [sys.executable, str(maker), "--images", str(images), "--out", str(folder), "--seed", str(seed)]
     length = ["--photographs", str(round(seconds / SECONDS_A_PHOTOGRAPH)), "--seconds-each", str(SECONDS_A_PHOTOGRAPH)]
     subprocess.run([*command, "--part", "2/2", *length], check=True, stdout=subprocess.DEVNULL)
     (clip,) = folder.glob("*.mp4")

@@ -30,8 +30,8 @@ class Engine(Protocol):
         """Make each branch ready, so that its first frame takes no longer than the next."""
         ...
 
-    def prepare(self, picture: NDArray[np.uint8], resolution: int) -> Any:
-        """A BGR picture (height, width, 3) as this engine's input at `resolution`."""
+    def prepare(self, picture: NDArray[np.uint8], resolution: int, *, mirrored: bool = False) -> Any:
+        """A BGR picture (height, width, 3), or its mirror image, as this engine's input at `resolution`."""
         ...
 
     def run(self, inputs: Sequence[Any], branches: Sequence[Branch]) -> NDArray[np.float32]:

@@ -60,9 +60,9 @@ class OnnxEngine:
         for branch in branches:
             self.run([np.zeros((1, 3, branch.resolution, branch.resolution), np.float32)], [branch])
 
-    def prepare(self, picture: NDArray[np.uint8], resolution: int) -> NDArray[np.float32]:
+    def prepare(self, picture: NDArray[np.uint8], resolution: int, *, mirrored: bool = False) -> NDArray[np.float32]:
         """The input (1, 3, resolution, resolution) of a BGR picture (height, width, 3)."""
-        return prepare(picture, resolution, self.preprocessing)[None]
+        return prepare(picture, resolution, self.preprocessing, mirrored=mirrored)[None]
 
     def run(self, inputs: Sequence[NDArray[np.float32]], branches: Sequence[Branch]) -> NDArray[np.float32]:
         """Scores before softmax (pictures, classes), each picture along its own branch, one after the other.

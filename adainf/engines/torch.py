@@ -65,14 +65,14 @@ class TorchEngine:
             raise OutOfMemoryError(f"device {self.device}: out of memory ({one_line(error, 120)})") from None
 
     @torch.inference_mode()
-    def prepare(self, picture: NDArray[np.uint8], resolution: int) -> Tensor:
+    def prepare(self, picture: NDArray[np.uint8], resolution: int, *, mirrored: bool = False) -> Tensor:
         """The input (1, 3, resolution, resolution) on the device of a BGR picture (height, width, 3)."""
         if not self._on_gpu:
-            return torch.from_numpy(prepare(picture, resolution, self.preprocessing))[None].contiguous(
-                memory_format=torch.channels_last
-            )
+            prepared = prepare(picture, resolution, self.preprocessing, mirrored=mirrored)
+            return torch.from_numpy(prepared)[None].contiguous(memory_format=torch.channels_last)
         with self._memory():
-            return self._prepare_on_gpu(picture, resolution)
+            on_gpu = self._prepare_on_gpu(picture, resolution)
+            return on_gpu.flip(3) if mirrored else on_gpu
 
     def _prepare_on_gpu(self, picture: NDArray[np.uint8], resolution: int) -> Tensor:
         square = picture[crop_box(picture.shape[0], picture.shape[1], self.preprocessing.crop_fraction)]

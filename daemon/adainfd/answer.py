@@ -21,6 +21,7 @@ class Answer:
     """What was said of a frame, and what it was said from.
 
     labels: by all the evidence. alone: the index of the label that this frame alone would have been given.
+    looks_here: how often this branch has looked at this very picture.
     """
 
     captured: Captured
@@ -28,6 +29,7 @@ class Answer:
     evidence: Evidence
     labels: list[messages.Label]
     alone: int
+    looks_here: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +112,7 @@ def result(
             cpu_foreign=signals.cpu_foreign,
             power_fraction=signals.power_fraction,
             temperature_celsius=signals.temperature_celsius,
+            cpu_queue=signals.cpu_queue,
         ),
         timing_ms=timing,
         dropped=messages.Dropped(counts.newer_frame, counts.too_old, counts.model_parked),

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import msgspec
@@ -28,6 +28,7 @@ from adainfd.control import (
     observe,
     second_look,
     spend,
+    worth_a_second_look,
 )
 from adainfd.control.audit import REUSE, Audit
 from adainfd.control.evidence import gathered
@@ -56,6 +57,7 @@ class Stream:
     controller: ControllerState = field(default_factory=ControllerState)
     answer: Answer | None = None
     since_audit: int = 0
+    mirror: bool = True
 
 
 class Pipeline:
@@ -125,10 +127,12 @@ class Pipeline:
         budget, controller = next_budget(stream.controller, signals, self.policy, self._costs, now)
         choice = self._recogniser.table.choose(budget.fraction)
         age = None if last is None else captured.at - last.captured.at
+        lead = None if last is None else last.evidence.lead
         reused = (
             last is not None
             and age is not None
-            and may_reuse(signals, self.policy, age, last.choice.macs_fraction, choice.macs_fraction)
+            and lead is not None
+            and may_reuse(signals, self.policy, age, lead, last.choice.macs_fraction, choice.macs_fraction)
         )
         if last is not None and reused:
             answer, moments = last, Moments(captured.at, now, now, now)
@@ -152,6 +156,7 @@ class Pipeline:
             signals=signals,
             recognised=None if last is None else last.captured.number,
             answer_age=age,
+            lead=lead,
             budget=budget,
             chosen_by=chosen_by,
             branch=str(choice.branch),
@@ -164,17 +169,21 @@ class Pipeline:
     ) -> tuple[Answer, Moments] | None:
         """What the branch of `choice` and the evidence until now say of the frame; None where it was overwritten."""
         taken = time.monotonic()
-        prepared = self._recogniser.engine.prepare(picture, choice.branch.resolution)
+        rule, last = self.policy.evidence, stream.answer
+        mirrored = rule is not None and rule.mirrored
+        stream.mirror = mirrored and not stream.mirror
+        engine = self._recogniser.engine
+        prepared = engine.prepare(picture, choice.branch.resolution, mirrored=stream.mirror)
         if not stream.camera.holds(captured):
             return None
         prepared_at = time.monotonic()
-        scores = self._recogniser.engine.run([prepared], [choice.branch])[0]
+        scores = engine.run([prepared], [choice.branch])[0]
         moments = Moments(captured.at, taken, prepared_at, time.monotonic())
         self.parking.unpark()
         asked_for = stream.labels.asked_for(scores)
-        rule, last = self.policy.evidence, stream.answer
         holds = 0.0 if rule is None or signals.change is None else rule.at(signals.change)
-        evidence = gathered(None if last is None else last.evidence, asked_for, choice.macs_fraction, holds)
+        before = None if last is None else last.evidence
+        evidence = gathered(before, asked_for, choice.macs_fraction, holds, mirrored=mirrored)
         labels = best_labels(evidence.log_shares, stream.labels, self._top)
         return Answer(captured, choice, evidence, labels, alone=stream.labels.index(int(asked_for.argmax()))), moments
 
@@ -223,12 +232,14 @@ class Pipeline:
         if frame.chosen_by != "reuse" or last is None or budget is None:
             return None
         choice = self._recogniser.table.choose(budget.fraction)
-        if choice.macs_fraction <= last.choice.macs_fraction:
+        if not worth_a_second_look(self.policy, choice, last.choice, last.looks_here):
             return None
         look = self._look(stream, captured, picture, choice, frame.signals)
         if look is None:
             return None
         answer, moments = look
+        if choice == last.choice:
+            answer = replace(answer, looks_here=last.looks_here + 1)
         timing = self._publish(stream, captured, answer, "second_look", budget, frame.signals, moments)
         stream.answer = answer
         stream.camera.counts.second_looks += 1
@@ -276,4 +287,5 @@ def _signals(captured: Captured, last: Answer | None, counted: NDArray[np.bool_]
         cpu_foreign=readings.cpu_foreign,
         power_fraction=readings.power_fraction,
         temperature_celsius=readings.temperature_celsius,
+        cpu_queue=readings.cpu_queue,
     )

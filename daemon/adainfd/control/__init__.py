@@ -11,6 +11,7 @@ from adainfd.control.controller import (
     observe,
     second_look,
     spend,
+    worth_a_second_look,
 )
 from adainfd.control.policy import Policy
 
@@ -26,4 +27,5 @@ __all__ = [
     "observe",
     "second_look",
     "spend",
+    "worth_a_second_look",
 ]

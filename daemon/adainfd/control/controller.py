@@ -21,6 +21,7 @@ __all__ = [
     "observe",
     "second_look",
     "spend",
+    "worth_a_second_look",
 ]
 
 LimitedBy = Literal[
@@ -31,14 +32,18 @@ LimitedBy = Literal[
 _STEPS = 10_000
 # A ceiling that rises by less than this is noise of its signal, and left where it is.
 _DEADBAND = 0.05
-# A few slow frames are enough to see a neighbour come, and a second of frames or so to see it gone.
-_REMEMBERED_FRAMES = 16
+# A few slow frames are enough to see a neighbour come. Rare hiccups need more of them to be known, and are forgotten
+# when the load they were met under has gone.
+_SLOWDOWN_FRAMES = 16
+_REMEMBERED_FRAMES = 48
+_LOAD_GONE = 0.25
 # A dearer branch is taken only where it would make the deadline with so much to spare: one that just makes it is cut
 # again at the next hiccup, and a budget that swings under steady load helps nobody.
 _SPARE_TO_RISE = 0.85
 _INTERVAL_SMOOTHING = 0.1
 # A second look that runs over makes the next frame late.
 _SECOND_LOOK_QUANTILE = 0.95
+_WAYS_ROUND = 2
 # A clock that stood still is no speed to plan with.
 _QUICKEST = 0.01
 
@@ -49,6 +54,7 @@ class Signals:
 
     motion, change: share (0..1) of the picture that differs from the frame before, and from the last one recognised.
     gpu_utilization, gpu_foreign, cpu_pressure, cpu_foreign: shares of the processors (0..1).
+    cpu_queue: others' threads that run or wait to, a processor.
     power_fraction: of the limit. temperature_celsius: of the processor that recognises.
     """
 
@@ -60,6 +66,7 @@ class Signals:
     cpu_foreign: float | None = None
     power_fraction: float | None = None
     temperature_celsius: float | None = None
+    cpu_queue: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,8 +126,9 @@ class ControllerState:
     """What the controller remembers of a camera. at: when it last decided, monotonic seconds.
 
     ceiling, rule: what the ceilings allow, after hysteresis, and which one cut it. above_for: seconds for which they
-    have allowed more. outcomes: of the recent frames that a branch ran on. interval: seconds between frames, smoothed.
-    savings: what still frames were allowed and did not take, in full branches' MACs.
+    have allowed more. outcomes: of the recent frames that a branch ran on; load: the most that others took meanwhile.
+    interval: seconds between frames, smoothed. savings: what frames were allowed and did not take, in full branches'
+    MACs.
     """
 
     ceiling: float = 1.0
@@ -128,6 +136,7 @@ class ControllerState:
     at: float | None = None
     above_for: float = 0.0
     outcomes: tuple[Outcome, ...] = ()
+    load: float = 0.0
     interval: float | None = None
     savings: float = 0.0
 
@@ -142,7 +151,7 @@ def next_budget(
     `rise_per_second`, meanwhile limited by `recovery`. No budget is below the policy's minimum or the cheapest branch.
     """
     elapsed = 0.0 if state.at is None else max(0.0, now - state.at)
-    state = replace(state, at=now, interval=_smoothed(state, elapsed))
+    state = _under_load(replace(state, at=now, interval=_smoothed(state, elapsed)), contention(signals) or 0.0)
     state, rule = _with_ceiling(state, _lowest_ceiling(state, signals, policy, costs), policy, elapsed)
     rules: list[tuple[float, LimitedBy]] = [(policy.budget.maximum, "maximum")]
     if policy.motion is not None and signals.motion is not None:
@@ -154,6 +163,13 @@ def next_budget(
         fraction, limited_by = lowest, "minimum"
     rounded = max(math.floor(fraction * _STEPS), math.ceil(costs.floor * _STEPS)) / _STEPS
     return Budget(rounded, limited_by), state
+
+
+def _under_load(state: ControllerState, load: float) -> ControllerState:
+    """How long frames took under a load that has gone says nothing of those to come."""
+    if load < state.load - _LOAD_GONE:
+        return replace(state, outcomes=(), load=load)
+    return replace(state, load=max(state.load, load))
 
 
 def _smoothed(state: ControllerState, elapsed: float) -> float | None:
@@ -203,7 +219,8 @@ def _ceilings_by_time(state: ControllerState, policy: Policy, costs: Costs) -> I
 
 
 def _slowdown(state: ControllerState) -> float:
-    return _quantile([outcome.slowdown for outcome in state.outcomes], 0.5, as_expected=1.0)
+    slowdowns = [outcome.slowdown for outcome in state.outcomes[-_SLOWDOWN_FRAMES:]]
+    return _quantile(slowdowns, 0.5, of=_SLOWDOWN_FRAMES, otherwise=1.0)
 
 
 def _allowance(state: ControllerState, slowdown: float, quantile: float) -> float:
@@ -213,7 +230,7 @@ def _allowance(state: ControllerState, slowdown: float, quantile: float) -> floa
     dear branch's disaster.
     """
     left_over = [outcome.forward + outcome.around - slowdown * outcome.expected for outcome in state.outcomes]
-    return max(0.0, _quantile(left_over, quantile, as_expected=0.0))
+    return max(0.0, _quantile(left_over, quantile, of=_REMEMBERED_FRAMES, otherwise=0.0))
 
 
 def _with_ceiling(
@@ -234,12 +251,12 @@ def _with_ceiling(
     return replace(state, ceiling=ceiling, above_for=above_for), "recovery"
 
 
-def _quantile(values: Sequence[float], quantile: float, *, as_expected: float) -> float:
-    """Of the remembered frames; those that have not been yet count `as_expected`.
+def _quantile(values: Sequence[float], quantile: float, *, of: int, otherwise: float) -> float:
+    """Of so many frames; those that have not been yet count `otherwise`, as a frame that takes what it should.
 
     So a first slow frame is one of many, and does not speak for all.
     """
-    ordered = sorted([*values, *[as_expected] * (_REMEMBERED_FRAMES - len(values))])
+    ordered = sorted([*values, *[otherwise] * (of - len(values))])
     return ordered[min(len(ordered) - 1, math.ceil(quantile * len(ordered)) - 1)]
 
 
@@ -248,14 +265,17 @@ def contention(signals: Signals) -> float | None:
 
     Where a GPU does not tell whose its load is (a Jetson's, or one seen from a container), the CPU's stands for it: our
     own load, which `gpu_utilization` holds too, must not cut our budget. On the CPU others must be busy and somebody
-    must wait: busy others on idle processors take nothing away, and our own threads waiting for each other are no
-    contention.
+    must wait, or others must have threads for all processors: busy others on idle processors take nothing away, and our
+    own threads waiting for each other are no contention.
     """
     if signals.gpu_foreign is not None:
         return signals.gpu_foreign
     if signals.cpu_foreign is None:
         return None
-    return signals.cpu_foreign if signals.cpu_pressure is None else min(signals.cpu_foreign, signals.cpu_pressure)
+    # Up to a thread for every second processor leaves us a free one.
+    crowded = None if signals.cpu_queue is None else min(1.0, max(0.0, 2 * signals.cpu_queue - 1))
+    told = [share for share in (signals.cpu_pressure, crowded) if share is not None]
+    return min(signals.cpu_foreign, max(told)) if told else signals.cpu_foreign
 
 
 def observe(state: ControllerState, outcome: Outcome) -> ControllerState:
@@ -292,17 +312,29 @@ def second_look(state: ControllerState, policy: Policy, costs: Costs, spent_ms: 
     return Budget(rounded, limited_by) if rounded >= costs.floor else None
 
 
-def may_reuse(signals: Signals, policy: Policy, answer_age: float, answered: float, affordable: float) -> bool:
+def worth_a_second_look(policy: Policy, choice: Choice, last: Choice, looks_here: int) -> bool:
+    """Whether `choice` may tell more of a still picture than the branch that looked at it last, `looks_here` times.
+
+    A dearer branch does; the same one where it sees the picture mirrored.
+    """
+    both_ways = policy.evidence is not None and policy.evidence.mirrored
+    return choice.macs_fraction > last.macs_fraction or (choice == last and both_ways and looks_here < _WAYS_ROUND)
+
+
+def may_reuse(
+    signals: Signals, policy: Policy, answer_age: float, lead: float, answered: float, affordable: float
+) -> bool:
     """Whether the last answer may stand for this frame.
 
-    answer_age: seconds since the picture it was made from. answered, affordable: share of the full branch's MACs of
-    the branch that made it, and of the one the budget allows now; a better one that has become affordable is run.
+    answer_age: seconds since the picture it was made from. lead: of its best label over the next; the clearer an
+    answer, the less a small change overturns it. answered, affordable: share of the full branch's MACs of the branch
+    that made it, and of the one the budget allows now; a better one that has become affordable is run.
     """
     rule = policy.reuse
     return (
         rule is not None
         and signals.change is not None
-        and signals.change <= rule.change
+        and signals.change <= rule.change + rule.change_by_lead * lead
         and answer_age <= rule.seconds
         and answered >= affordable
     )

@@ -114,16 +114,24 @@ class ShareRule(tomlfile.Section):
 
 
 class ReuseRule(tomlfile.Section):
-    """When the last answer stands for a frame: at most `change` of the picture differs, for at most `seconds`."""
+    """When the last answer stands for a frame: at most so much of the picture differs, for at most `seconds`.
+
+    So much is `change`, and `change_by_lead` times the lead of the answer's best label over the next (0..1).
+    """
 
     change: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+    change_by_lead: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = 0.0
     seconds: Annotated[float, Field(gt=0, le=3600, allow_inf_nan=False)]
 
 
 class EvidenceRule(_CurveRule):
-    """How much of what a camera's earlier frames said still holds (0..1), by the share that has changed since."""
+    """How much of what a camera's earlier frames said still holds (0..1), by the share that has changed since.
+
+    mirrored: every other look sees the picture mirrored.
+    """
 
     curve: Annotated[Curve, AfterValidator(_falling)]
+    mirrored: bool = False
 
 
 class SecondLookRule(tomlfile.Section):

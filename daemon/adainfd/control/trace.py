@@ -48,8 +48,8 @@ class Frame(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="fr
     """One frame: when the controller was asked (monotonic seconds), with what, what it said, and how long it took.
 
     recognised: number of the last frame of this camera that a branch ran on before this one; answer_age: seconds since
-    that frame was captured; None before the first. forward_ms is 0 where the answer was reused. hurried: other frames
-    waited when it was answered, and there was no time for a second look.
+    that frame was captured; lead: of its best label over the next; None before the first. forward_ms is 0 where the
+    answer was reused. hurried: other frames waited when it was answered, and there was no time for a second look.
     """
 
     camera: str
@@ -58,6 +58,7 @@ class Frame(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="fr
     signals: Signals
     recognised: int | None
     answer_age: float | None
+    lead: float | None = None
     budget: Budget
     chosen_by: Literal["lookup", "reuse"]
     branch: str

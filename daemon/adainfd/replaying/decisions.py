@@ -22,6 +22,7 @@ from adainfd.control import (
     observe,
     second_look,
     spend,
+    worth_a_second_look,
 )
 from adainfd.control.controller import contention
 from adainfd.control.trace import Frame, Header, PolicyChange, read
@@ -61,11 +62,15 @@ class Decisions:
 
 @dataclass(slots=True)
 class _Recognised:
-    """The last frame of a camera that a branch ran on. moved: motion since, summed, where that is all there is."""
+    """The last frame of a camera that a branch ran on. moved: motion since, summed, where that is all there is.
+
+    looks_here: how often this branch has looked at this very picture.
+    """
 
     number: int
     at: float
     choice: Choice
+    looks_here: int = 1
     moved: float = 0.0
 
 
@@ -144,7 +149,7 @@ def _decide(frame: Frame, start: float, camera: _Camera, policy: Policy, known: 
     reused = (
         last is not None
         and age is not None
-        and may_reuse(signals, policy, age, last.choice.macs_fraction, choice.macs_fraction)
+        and may_reuse(signals, policy, age, frame.lead or 0.0, last.choice.macs_fraction, choice.macs_fraction)
     )
     if last is not None and reused:
         last.moved += frame.signals.motion or 0.0
@@ -161,15 +166,22 @@ def _look_again(frame: Frame, camera: _Camera, policy: Policy, known: _Knowledge
     budget = second_look(camera.controller, policy, known.costs, forward + frame.around_ms)
     choice = None if budget is None else known.table.choose(budget.fraction)
     last = camera.recognised
-    if choice is None or last is None or choice.macs_fraction <= last.choice.macs_fraction:
+    if choice is None or last is None or not worth_a_second_look(policy, choice, last.choice, last.looks_here):
         return None
     taken = None if frame.second_look is None else (frame.second_look.branch, frame.second_look.forward_ms)
-    _run(frame, camera, choice, taken, known)
+    _run(frame, camera, choice, taken, known, last.looks_here + 1 if choice == last.choice else 1)
     camera.controller = spend(camera.controller, policy, 0.0, choice.macs_fraction)
     return choice
 
 
-def _run(frame: Frame, camera: _Camera, choice: Choice, taken: tuple[str, float] | None, known: _Knowledge) -> float:
+def _run(
+    frame: Frame,
+    camera: _Camera,
+    choice: Choice,
+    taken: tuple[str, float] | None,
+    known: _Knowledge,
+    looks_here: int = 1,
+) -> float:
     """Milliseconds of a look along `choice`, which the controller then has seen. taken: the branch recorded, its time.
 
     Where another branch ran, or none, it is what is to be expected at that moment.
@@ -181,7 +193,7 @@ def _run(frame: Frame, camera: _Camera, choice: Choice, taken: tuple[str, float]
     forward = taken[1] if taken is not None and taken[0] == branch else (expected or 0.0) * camera.slowdown
     if expected is not None:
         camera.controller = observe(camera.controller, Outcome(expected, forward, frame.around_ms))
-    camera.recognised = _Recognised(frame.number, frame.at, choice)
+    camera.recognised = _Recognised(frame.number, frame.at, choice, looks_here)
     return forward
 
 

@@ -72,6 +72,9 @@ class Signals(msgspec.Struct, frozen=True):
     cpu_foreign: Share | None
     power_fraction: Annotated[float, Meta(ge=0, description="of the power limit")] | None = None
     temperature_celsius: float | None = None
+    cpu_queue: Annotated[float, Meta(ge=0, description="others' threads that run or wait to, a processor")] | None = (
+        None
+    )
 
 
 class Timing(msgspec.Struct, frozen=True):

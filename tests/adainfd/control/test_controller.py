@@ -15,18 +15,23 @@ from adainfd.control import (
     observe,
     second_look,
     spend,
+    worth_a_second_look,
 )
 from adainfd.control.policy import (
     Budgets,
     CeilingRule,
     DeadlineRule,
     DemandRule,
+    EvidenceRule,
     ReuseRule,
     SecondLookRule,
     ShareRule,
 )
 from hypothesis import given
 from hypothesis import strategies as st
+
+from adainf.branch import Branch
+from adainf.schedulers import Choice
 
 ROUNDING = 1.01e-4
 """Budgets are told in ten-thousandths."""
@@ -57,6 +62,9 @@ FREE = ControllerState()
         (Signals(cpu_foreign=0.4), 0.65, "contention"),
         (Signals(cpu_pressure=1.0), 0.9, "maximum"),
         (Signals(cpu_foreign=1.0, cpu_pressure=0.0), 0.9, "maximum"),
+        (Signals(cpu_foreign=0.6, cpu_pressure=0.0, cpu_queue=0.5), 0.9, "maximum"),
+        (Signals(cpu_foreign=0.6, cpu_pressure=0.1, cpu_queue=1.5), 0.3, "contention"),
+        (Signals(cpu_foreign=0.1, cpu_pressure=0.1, cpu_queue=1.5), 0.9, "maximum"),
         (Signals(cpu_foreign=1.0, gpu_foreign=0.0), 0.9, "maximum"),
         (Signals(cpu_foreign=0.4, gpu_utilization=0.9), 0.65, "contention"),
         (Signals(gpu_utilization=0.9), 0.9, "maximum"),
@@ -151,22 +159,32 @@ def test_deadline_allows_the_dearest_branch_that_makes_it(
     assert (budget.fraction, budget.limited_by) == (fraction, limited_by)
 
 
-def test_deadline_goes_by_the_slow_frames_and_forgets_them_in_a_second() -> None:
+def test_deadline_goes_by_the_slow_frames_and_forgets_them() -> None:
     policy = Policy(deadline=DeadlineRule(milliseconds=13, quantile=0.9))
-    state = after(24, slowdown=1.0)
+    state = after(48, slowdown=1.0)
     fractions = []
-    for slowdown in [1.5] * 3 + [1.0] * 16:
+    for slowdown in [1.5] * 5 + [1.0] * 48:
         state = observe(state, Outcome(10.0, 10.0 * slowdown, 2.0))
         budget, _ = next_budget(state, Signals(), policy, COSTS, 1.0)
         fractions.append(budget.fraction)
-    assert fractions[2] == 0.5
+    assert fractions[3:5] == [1.0, 0.5]
     assert fractions[-1] == 1.0
+
+
+def test_slow_frames_are_forgotten_when_the_load_they_were_met_under_has_gone() -> None:
+    policy = Policy(budget=Budgets(hold_seconds=0, rise_per_second=100), deadline=DeadlineRule(milliseconds=15))
+    state = after(48, slowdown=2.0)
+    fractions = []
+    for now, load in enumerate([0.9, 0.7, 0.6, 0.0]):
+        budget, state = next_budget(state, Signals(gpu_foreign=load), policy, COSTS, now / 25)
+        fractions.append(budget.fraction)
+    assert fractions == [0.5, 0.5, 1.0, 1.0]
 
 
 def test_a_hiccup_of_a_cheap_branch_is_no_disaster_of_a_dear_one() -> None:
     policy = Policy(deadline=DeadlineRule(milliseconds=16, quantile=0.9))
     state = FREE
-    for forward in [1.0] * 12 + [4.0] * 4:
+    for forward in [1.0] * 40 + [4.0] * 8:
         state = observe(state, Outcome(1.0, forward, 2.0))
     budget, _ = next_budget(state, Signals(), policy, COSTS, 1.0)
     assert budget.fraction == 1.0
@@ -186,7 +204,7 @@ def test_a_branch_that_would_just_make_the_deadline_is_kept_but_not_risen_to() -
         state = observe(state, Outcome(10.0, 15.0, 2.0))
         cut, state = next_budget(state, Signals(), policy, COSTS, 2.0 + frame / 25)
     assert (cut.fraction, cut.limited_by) == (0.5, "deadline")
-    for frame in range(24):
+    for frame in range(48):
         state = observe(state, Outcome(5.0, 5.0, 2.0))
         held, state = next_budget(state, Signals(), policy, COSTS, 4.0 + frame / 25)
     assert (held.fraction, held.limited_by) == (0.5, "deadline")
@@ -210,20 +228,43 @@ def test_granted_share_of_the_time() -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "age", "affordable", "reused"),
+    ("change", "age", "lead", "affordable", "reused"),
     [
-        (0.0, 0.5, 0.8, True),
-        (0.01, 1.0, 0.8, True),
-        (0.011, 0.5, 0.8, False),
-        (0.0, 1.1, 0.8, False),
-        (0.0, 0.5, 0.81, False),
-        (None, 0.5, 0.8, False),
+        (0.0, 0.5, 0.0, 0.8, True),
+        (0.01, 1.0, 0.0, 0.8, True),
+        (0.011, 0.5, 0.0, 0.8, False),
+        (0.05, 0.5, 0.4, 0.8, True),
+        (0.051, 0.5, 0.39, 0.8, False),
+        (0.0, 1.1, 1.0, 0.8, False),
+        (0.0, 0.5, 1.0, 0.81, False),
+        (None, 0.5, 1.0, 0.8, False),
     ],
 )
-def test_reuse_is_bounded(change: float | None, age: float, affordable: float, reused: bool) -> None:
-    policy = Policy(reuse=ReuseRule(change=0.01, seconds=1.0))
-    assert may_reuse(Signals(change=change), policy, age, 0.8, affordable) is reused
-    assert not may_reuse(Signals(change=change), Policy(), age, 0.8, affordable)
+def test_reuse_is_bounded(change: float | None, age: float, lead: float, affordable: float, reused: bool) -> None:
+    policy = Policy(reuse=ReuseRule(change=0.01, change_by_lead=0.1, seconds=1.0))
+    assert may_reuse(Signals(change=change), policy, age, lead, 0.8, affordable) is reused
+    assert not may_reuse(Signals(change=change), Policy(), age, lead, 0.8, affordable)
+
+
+CHEAP, DEAR = (Choice(Branch(8, (True, keep)), macs, macs / 100, 0.5) for keep, macs in ((False, 40), (True, 90)))
+BOTH_WAYS = Policy(evidence=EvidenceRule(curve=((0.5, 1.0),), mirrored=True))
+
+
+@pytest.mark.parametrize(
+    ("policy", "choice", "last", "looks_here", "worth"),
+    [
+        (Policy(), DEAR, CHEAP, 1, True),
+        (Policy(), DEAR, DEAR, 1, False),
+        (Policy(), CHEAP, DEAR, 1, False),
+        (BOTH_WAYS, DEAR, DEAR, 1, True),
+        (BOTH_WAYS, DEAR, DEAR, 2, False),
+        (BOTH_WAYS, CHEAP, DEAR, 1, False),
+    ],
+)
+def test_a_second_look_is_by_a_better_branch_or_the_other_way_round(
+    policy: Policy, choice: Choice, last: Choice, looks_here: int, worth: bool
+) -> None:
+    assert worth_a_second_look(policy, choice, last, looks_here) is worth
 
 
 SAVING = Policy(budget=Budgets(maximum=0.9, minimum=0.01), second_look=SecondLookRule(savings=2.0))
@@ -283,7 +324,7 @@ def test_second_looks_keep_the_mean_of_the_budgets(frames: list[tuple[float, flo
         assert 0 <= state.savings <= most
 
 
-signals = st.builds(Signals, *[st.none() | shares] * 7, st.none() | st.floats(-20, 120))
+signals = st.builds(Signals, *[st.none() | shares] * 7, st.none() | st.floats(-20, 120), st.none() | st.floats(0, 8))
 costs = st.lists(st.integers(1, 1000), min_size=1, max_size=6, unique=True).map(
     lambda steps: Costs(tuple(sorted(step / max(steps) for step in steps)), tuple(float(ms) for ms in sorted(steps)))
 )
@@ -329,7 +370,8 @@ def load(seen: Signals) -> float | None:
         return seen.gpu_foreign
     if seen.cpu_foreign is None:
         return None
-    return min(seen.cpu_foreign, 1.0 if seen.cpu_pressure is None else seen.cpu_pressure)
+    waits = [seen.cpu_pressure, None if seen.cpu_queue is None else min(1.0, max(0.0, 2 * seen.cpu_queue - 1))]
+    return min(seen.cpu_foreign, max((share for share in waits if share is not None), default=1.0))
 
 
 @given(policies(), states, st.lists(st.tuples(signals, st.floats(0, 5)), min_size=1, max_size=10), costs)
