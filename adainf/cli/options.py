@@ -1,0 +1,107 @@
+"""Options that several commands share, and how a command that computes starts."""
+
+import math
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+__all__ = [
+    "PATH",
+    "image_options",
+    "labels_option",
+    "numbers",
+    "statistics_options",
+    "threads_option",
+    "together",
+    "use_all_of_the_processor",
+    "warn",
+    "weights_option",
+]
+
+PATH = click.Path(path_type=Path)
+
+_Callback = Callable[[click.Context, click.Parameter, str | None], Any]
+
+
+def numbers(kind: type[int] | type[float], count: int | None = None) -> _Callback:
+    """Reads numbers with commas between; exactly `count` of them where that is given."""
+
+    def read(_context: click.Context, _parameter: click.Parameter, text: str | None) -> tuple[float, ...] | None:
+        if text is None:
+            return None
+        try:
+            numbers = tuple(kind(part) for part in text.split(","))
+        except ValueError:
+            numbers = ()
+        if not numbers or not all(map(math.isfinite, numbers)) or count not in (None, len(numbers)):
+            kinds = "whole numbers" if kind is int else "numbers"
+            raise click.BadParameter(f"{text!r} is not {count or 'some'} {kinds} with commas between")
+        return numbers
+
+    return read
+
+
+def read_labels(_context: click.Context, _parameter: click.Parameter, text: str | None) -> tuple[str, ...]:
+    """Reads texts with commas between, or a file with one a line."""
+    if text is None:
+        return ()
+    path = Path(text)
+    if "/" in text or path.suffix == ".txt" or path.is_file():
+        try:
+            texts = path.read_text(encoding="utf-8").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise click.BadParameter(f"{path}: cannot be read ({error})") from None
+    else:
+        texts = text.split(",")
+    labels = tuple(label.strip() for label in texts if label.strip())
+    if not labels:
+        raise click.BadParameter(f"{text!r} holds no label")
+    return labels
+
+
+def together(*options: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    def decorate(command: Any) -> Any:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+weights_option = click.option(
+    "--weights",
+    help="A file, a name at the backbone's hub, or 'random'.  [default: an installed package's, or the hub's]",
+)
+labels_option = click.option("--labels", callback=read_labels, help="Class names: TEXT,TEXT or a file with one a line.")
+threads_option = click.option(
+    "--threads", type=click.IntRange(min=1), help="CPU threads; 1 on a busy machine.  [default: every processor]"
+)
+statistics_options = together(
+    click.option("--mean", callback=numbers(float, 3), help="R,G,B, in place of those that belong to the weights."),
+    click.option("--std", callback=numbers(float, 3), help="R,G,B, in place of those that belong to the weights."),
+)
+image_options = together(
+    click.option("--images", type=PATH, required=True, help="A folder of pictures, one folder a class."),
+    click.option("--unlabelled", is_flag=True, help="Take every picture below the folder, without labels."),
+    click.option("--part", default="1/1", show_default=True, help="K/N: every N-th row of the sorted listing from K."),
+    click.option("--limit", type=click.IntRange(min=1), help="At most so many pictures, evenly spread."),
+    click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True),
+)
+
+
+def warn(message: str) -> None:
+    """Tell the user something that does not end the command."""
+    click.echo(f"adainf: {message}", err=True)
+
+
+def use_all_of_the_processor() -> None:
+    """Set up allocator and threads for heavy work; starts the process again where the allocator needs it."""
+    # OpenMP's threads spin while they wait, which on a shared box takes the processors from the very threads they wait
+    # for: two threads beside three busy processes gave 5 images a second, passive ones 31. Read once, when torch loads.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    from adainf.allocator import restart_with_tuned_allocator
+
+    restart_with_tuned_allocator()

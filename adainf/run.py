@@ -1,0 +1,133 @@
+"""Runs: what training made of a backbone, a folder without the base weights."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from adainf.errors import InvalidInputError, one_line
+from adainf.profile import write_atomically
+
+__all__ = ["SCHEMA", "Adapter", "Manifest", "Run", "digest"]
+
+SCHEMA = "adainf.run/1"
+_MANIFEST = "manifest.json"
+
+Count = Annotated[int, Field(ge=0)]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Adapter(_Model):
+    """How the base weights were changed. kind: `lora` (low-rank updates), `full` (every weight), `none`."""
+
+    kind: Literal["lora", "full", "none"]
+    rank: Annotated[int, Field(ge=1)] | None = None
+    alpha: Annotated[float, Field(gt=0)] | None = None
+
+
+class Training(_Model):
+    """How the run came about: enough to repeat it."""
+
+    recipe: Literal["distil", "paper"]
+    sources: tuple[str, ...]
+    images: Count
+    labelled: bool
+    resolutions: tuple[int, ...]
+    steps: Count
+    batch: Annotated[int, Field(ge=1)]
+    learning_rate: Annotated[float, Field(gt=0)]
+    seed: Count
+    seconds: Annotated[float, Field(ge=0)]
+    loss: float
+    created: str
+    version: str
+
+
+class Manifest(_Model):
+    """What `manifest.json` says.
+
+    weights: the fingerprint of the base weights, without which the run is of no use. files: SHA-256 of the others.
+    """
+
+    schema_: Literal["adainf.run/1"] = Field("adainf.run/1", alias="schema")
+    backbone: str
+    weights: str
+    native_resolution: Annotated[int, Field(ge=1)]
+    adapter: Adapter
+    scheduler: Literal["none", "paper-hard", "paper-soft", "correctness"]
+    training: Training
+    files: dict[str, str]
+
+
+class Run:
+    """A run's folder: `manifest.json`, `adapter.safetensors`, `scheduler.safetensors`, `profile.json`, as it has them.
+
+    The profile is made by `adainf calibrate --run` and belongs to the folder, not to the manifest.
+    """
+
+    def __init__(self, folder: Path, manifest: Manifest) -> None:
+        self.folder = folder
+        self.manifest = manifest
+
+    @property
+    def profile_path(self) -> Path:
+        """Where the run's profile is, once it was calibrated."""
+        return self.folder / "profile.json"
+
+    @property
+    def adapter_path(self) -> Path | None:
+        """The adapter's tensors; None where the base weights were kept."""
+        return self._listed("adapter.safetensors")
+
+    @property
+    def scheduler_path(self) -> Path | None:
+        """The content-aware scheduler's tensors; None where none was trained."""
+        return self._listed("scheduler.safetensors")
+
+    def _listed(self, name: str) -> Path | None:
+        return self.folder / name if name in self.manifest.files else None
+
+    @classmethod
+    def read(cls, folder: Path) -> "Run":
+        """Open a run; raises InvalidInputError where it is none, or a file of it is missing or altered."""
+        path = folder / _MANIFEST
+        try:
+            loaded = json.loads(path.read_bytes())
+        except OSError as error:
+            raise InvalidInputError(f"run {folder}: {_MANIFEST} cannot be read ({error.strerror})") from None
+        except (ValueError, RecursionError) as error:
+            raise InvalidInputError(f"run {folder}: {_MANIFEST} is not JSON ({one_line(error, 120)})") from None
+        if not isinstance(loaded, Mapping) or loaded.get("schema") != SCHEMA:
+            found = loaded.get("schema") if isinstance(loaded, Mapping) else type(loaded).__name__
+            raise InvalidInputError(f"run {folder}: schema is {found!r}; must be {SCHEMA!r}, as by `adainf train`")
+        try:
+            manifest = Manifest.model_validate(loaded)
+        except ValidationError as error:
+            first = error.errors()[0]
+            key = ".".join(map(str, first["loc"])) or "manifest"
+            raise InvalidInputError(f"run {folder}: {key}: {one_line(first['msg'])}") from None
+        for name, expected in manifest.files.items():
+            if "/" in name or digest(folder / name) != expected:
+                raise InvalidInputError(f"run {folder}: {name} is not the file that {_MANIFEST} names")
+        return cls(folder, manifest)
+
+    @classmethod
+    def write(cls, folder: Path, manifest: Manifest) -> "Run":
+        """Write the manifest, last of a run's files, whole or not at all."""
+        text = json.dumps(manifest.model_dump(mode="json", by_alias=True), indent=1)
+        write_atomically(folder / _MANIFEST, text + "\n")
+        return cls(folder, manifest)
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of a file; raises InvalidInputError where it cannot be read."""
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise InvalidInputError(f"{path}: cannot be read ({error.strerror})") from None
