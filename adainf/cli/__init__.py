@@ -158,8 +158,8 @@ def _read(name: str) -> tuple[Path, Profile]:
 
 def _subject(backbone: str, size: int | None, options: dict[str, Any]) -> Subject:
     from adainf.backbones import Options
-    from adainf.evaluation.images import Part
     from adainf.evaluation.subject import open_subject
+    from adainf.images import Part
 
     return open_subject(
         backbone,

@@ -17,11 +17,11 @@ from adainf.backbones.macs import branch_space
 from adainf.branch import Branch, BranchSpace
 from adainf.errors import InvalidInputError
 from adainf.evaluation.divergence import SCALES, ScoreDivergence, cross_entropies, search_images
-from adainf.evaluation.images import spread
 from adainf.evaluation.partial import Partial, partial_path
 from adainf.evaluation.progress import progress
 from adainf.evaluation.sample import sample, tried_by_search
 from adainf.evaluation.subject import Subject
+from adainf.images import spread
 from adainf.profile import Calibration, Measured, Parts, Profile
 
 __all__ = ["calibrate", "default_resolutions"]
