@@ -91,10 +91,8 @@ class Distillation:
         # What the branches share runs once, forwards and backwards: a quarter of the work.
         of_each = dict(scores_of_each(self.adapter.backbone, inputs, [student.keep for student in students]))
         scores = torch.stack([of_each[student.keep] for student in students])
-        missed = functional.kl_div(
-            scores.log_softmax(dim=2), taught.expand_as(scores), reduction="sum", log_target=True
-        )
-        loss = missed / (len(students) * len(taught))
+        learnt, taught = scores.log_softmax(dim=2), taught.expand_as(scores)
+        loss = functional.kl_div(learnt, taught, reduction="sum", log_target=True) / learnt[..., 0].numel()
         if batch.labels is not None:
             labels = batch.labels.repeat(len(students))
             loss = loss + functional.cross_entropy(scores.flatten(0, 1), labels)
