@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from adainf.backbones.base import Backbone
+from adainf.backbones.positions import PositionEmbedding
 from adainf.backbones.weights import fingerprint
 from adainf.errors import InvalidInputError, one_line
 from adainf.profile import write_atomically
@@ -78,7 +79,10 @@ class _Full(Adapter):
         """The gradients are where they belong already."""
 
     def apply(self) -> None:
-        """The parameters are the weights."""
+        """The parameters are the weights; what was computed from older ones is forgotten."""
+        for module in self.backbone.modules():
+            if isinstance(module, PositionEmbedding):
+                module.forget()
 
 
 class _None(Adapter):
