@@ -103,7 +103,7 @@ class _LowRank(Adapter):
 
     A kernel with groups has a few values a channel, less than any factors of it: its update is whole.
 
-    peft runs an adapted layer's factors beside it, for each picture. Here they are multiplied into the weights once a
+    peft runs an adapted layer's factors beside it, for every picture. Here they are multiplied into the weights once a
     step instead, which all branches of the step share, and which leaves no difference between merged and not.
     """
 
@@ -187,7 +187,7 @@ def _layer(name: str) -> str:
     return name.replace(".base_layer", "")
 
 
-def attach(backbone: Backbone, kind: Kind, rank: int = 16, alpha: float = 16, seed: int = 0) -> Adapter:
+def attach(backbone: Backbone, kind: Kind, rank: int = 16, alpha: float = 32, seed: int = 0) -> Adapter:
     """Something to train of `backbone`, which itself stays as it is; at first the copy does what it does.
 
     rank, alpha: of low-rank updates, which are scaled by alpha / rank. seed: of their random half.

@@ -56,7 +56,7 @@ class _OneOrMore(click.Command):
 @click.option("--adapt", type=click.Choice(["lora", "full", "none"]), default="lora", show_default=True)
 @click.option("--rank", type=click.IntRange(min=1), default=16, show_default=True, help="Of low-rank updates.")
 @click.option(
-    "--alpha", type=click.FloatRange(0, min_open=True), help="They are scaled by alpha/rank.  [default: rank]"
+    "--alpha", type=click.FloatRange(0, min_open=True), help="They are scaled by alpha/rank.  [default: 2 × rank]"
 )
 @click.option("--resolutions", callback=numbers(int), help="Input sides.  [default: 4/7 and 5/7 of the native one]")
 @click.option(
@@ -123,7 +123,7 @@ def _request(options: dict[str, Any]) -> Request:
         mix=options["mix"] or (),
         adapt=options["adapt"],
         rank=options["rank"],
-        alpha=options["alpha"] or options["rank"],
+        alpha=options["alpha"] or 2 * options["rank"],
         resolutions=options["resolutions"] or (),
         ceiling=options["ceiling"],
         profile=options["profile"] and shipped.find("profiles", options["profile"], ".json"),

@@ -91,7 +91,8 @@ def test_answers_and_gradients_are_those_of_pefts_layers(backbone):
     stirred(adapter)
     with torch.no_grad():
         for name, parameter in adapter.parameters.items():
-            if name.endswith(".delta"):  # of kernels with groups, which peft cannot merge
+            # peft cannot merge kernels with groups, and merges the output of PyTorch's attention twice (0.21).
+            if name.endswith(".delta") or "base_layer" in name:
                 parameter.zero_()
     adapter.apply()
     reference = by_peft(backbone, adapter)
@@ -104,7 +105,7 @@ def test_answers_and_gradients_are_those_of_pefts_layers(backbone):
     adapter.gather()
     compared = 0
     for name, parameter in reference.named_parameters():
-        if ".lora_" in name and parameter.grad is not None:
+        if ".lora_" in name and "base_layer" not in name and parameter.grad is not None:
             gradient = adapter.parameters[name.replace(".default", "")].grad
             torch.testing.assert_close(gradient, parameter.grad, rtol=1e-2, atol=1e-3 * parameter.grad.abs().max())
             compared += 1
