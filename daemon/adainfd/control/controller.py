@@ -41,9 +41,9 @@ _REMEMBERED_FRAMES = 96
 _OTHER_LOAD = 0.25
 # A budget that swings under steady load helps nobody, so what the deadline allows is left where it is until it is
 # clearly wrong: a branch is left only when so many times the misses that the policy allows were seen, for one that
-# would make the deadline with some of it to spare, and a dearer one is tried after so many seconds.
+# beside others would make the deadline with some of it to spare, and a dearer one is tried after so many seconds.
 _MISSES_TO_LEAVE = 2.0
-_SPARE = 0.9
+_SPARE_BESIDE_OTHERS = 0.9
 _TRY_AGAIN_SECONDS = 6.0
 _INTERVAL_SMOOTHING = 0.1
 # A second look that runs over makes the next frame late.
@@ -215,16 +215,16 @@ def _ceilings_by_time(state: ControllerState, policy: Policy, costs: Costs) -> I
     """What the deadline and the granted share allow, by how long the recent frames took."""
     if policy.deadline is not None:
         deadline, misses = policy.deadline.milliseconds, 1 - policy.deadline.quantile
+        aim = deadline * (_SPARE_BESIDE_OTHERS if state.load > _OTHER_LOAD else 1.0)
         yield _Ceiling(
             costs.dearest(lambda time: _quantile_along(state, time, 1 - _MISSES_TO_LEAVE * misses) <= deadline),
-            costs.dearest(lambda time: _quantile_along(state, time, 1 - misses) <= _SPARE * deadline),
+            costs.dearest(lambda time: _quantile_along(state, time, 1 - misses) <= aim),
             "deadline",
         )
     if policy.share is not None and state.interval:
         quiet = 1000 * state.interval * policy.share.busy / _slowdown(state)
-        yield _Ceiling(
-            costs.dearest(lambda time: time <= quiet), costs.dearest(lambda time: time <= _SPARE * quiet), "share"
-        )
+        granted = costs.dearest(lambda time: time <= quiet)
+        yield _Ceiling(granted, granted, "share")
 
 
 def _slowdown(state: ControllerState) -> float:

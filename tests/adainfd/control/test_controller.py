@@ -200,20 +200,24 @@ def test_a_slow_first_frame_is_one_of_many_and_no_disaster() -> None:
 
 def test_a_branch_that_would_just_make_the_deadline_is_kept_but_not_risen_to() -> None:
     policy = Policy(budget=Budgets(hold_seconds=0, rise_per_second=100), deadline=DeadlineRule(milliseconds=13))
-    kept, state = next_budget(after(24, slowdown=1.0), Signals(), policy, COSTS, 1.0)
-    assert kept.fraction == 1.0  # 10 ms and 2 ms around it
+    beside_others = Signals(gpu_foreign=0.9)
+    _, state = next_budget(FREE, beside_others, policy, COSTS, 0.0)
+    for frame in range(24):
+        state = observe(state, Outcome(10.0, 10.0, 2.0))
+        kept, state = next_budget(state, beside_others, policy, COSTS, 1.0 + frame / 25)
+    assert kept.fraction == 1.0
     for frame in range(24):
         state = observe(state, Outcome(10.0, 15.0, 2.0))
-        cut, state = next_budget(state, Signals(), policy, COSTS, 2.0 + frame / 25)
+        cut, state = next_budget(state, beside_others, policy, COSTS, 2.0 + frame / 25)
     assert (cut.fraction, cut.limited_by) == (0.5, "deadline")
     for frame in range(96):
         state = observe(state, Outcome(5.0, 5.0, 2.0))
-        held, state = next_budget(state, Signals(), policy, COSTS, 4.0 + frame / 25)
+        held, state = next_budget(state, beside_others, policy, COSTS, 4.0 + frame / 25)
     assert (held.fraction, held.limited_by) == (0.5, "deadline")
     roomy = policy.model_copy(update={"deadline": DeadlineRule(milliseconds=14)})
     fractions = []
     for now in (10.0, 13.0, 13.5, 14.5):
-        budget, state = next_budget(state, Signals(), roomy, COSTS, now)
+        budget, state = next_budget(state, beside_others, roomy, COSTS, now)
         fractions.append(budget.fraction)
     assert fractions == [0.5, 0.5, 0.5, 1.0]  # after six seconds in which it would have fitted
 
