@@ -36,7 +36,7 @@ _DEADBAND = 0.05
 # A few slow frames are enough to see a neighbour come. Rare hiccups need more of them to be known; how long frames took
 # under another load says nothing of those to come.
 _SLOWDOWN_FRAMES = 16
-_FEWEST_FRAMES = 24
+_FEWEST_FRAMES = 48
 _REMEMBERED_FRAMES = 96
 _OTHER_LOAD = 0.25
 # A budget that swings under steady load helps nobody, so what the deadline allows is left where it is until it is
