@@ -79,7 +79,7 @@ class Measured(_Model):
 
 
 class Calibration(_Model):
-    """How the profile came about: enough to repeat it."""
+    """How the profile came about: enough to repeat it. listing: SHA-256 of the pictures' names and labels."""
 
     images: Annotated[int, Field(ge=1)]
     labelled: bool
@@ -87,6 +87,7 @@ class Calibration(_Model):
     seed: int
     created: str
     version: str
+    listing: str | None = None
 
 
 class BranchTime(_Model):

@@ -13,6 +13,7 @@ from adainf.cli.options import (
     image_options,
     labels_option,
     numbers,
+    run_option,
     statistics_options,
     threads_option,
     use_all_of_the_processor,
@@ -20,18 +21,19 @@ from adainf.cli.options import (
     weights_option,
 )
 from adainf.cli.training import train
-from adainf.command import run
+from adainf.command import run as run_command
 
 if TYPE_CHECKING:
     from adainf.evaluation.subject import Subject
     from adainf.profile import Profile
+    from adainf.run import Run
 
 __all__ = ["cli", "main"]
 
 
 def main() -> None:
     """The program `adainf`."""
-    run(cli, "adainf")
+    run_command(cli, "adainf")
 
 
 @click.group(invoke_without_command=True)
@@ -47,7 +49,9 @@ cli.add_command(train)
 
 
 @cli.command()
-@click.option("--backbone", required=True, help="FAMILY/NAME, such as timm/tf_efficientnet_lite0.")
+@click.option("--backbone", help="FAMILY/NAME, such as timm/tf_efficientnet_lite0.  [default: the run's]")
+@run_option
+@click.option("--profile", "known", help="With --run: of the base weights on these pictures, to save measuring them.")
 @weights_option
 @labels_option
 @statistics_options
@@ -56,26 +60,37 @@ cli.add_command(train)
 @image_options
 @click.option("--resolutions", callback=numbers(int), help="Input sides.  [default: native to half of it]")
 @click.option("--branches", type=click.IntRange(min=1), default=128, show_default=True, help="At most so many.")
-@click.option("--out", type=PATH, required=True, help="The profile to write (.json).")
+@click.option("--out", type=PATH, help="The profile to write (.json).  [default: the run's own]")
 def calibrate(
-    backbone: str,
+    backbone: str | None,
+    run: str | None,
+    known: str | None,
     size: int | None,
     resolutions: tuple[int, ...] | None,
     branches: int,
-    out: Path,
+    out: Path | None,
     **options: Any,
 ) -> None:
     """Measure how accurate the branches of a backbone are.
 
+    With a run each branch is measured with the base weights and with the run's, and keeps those it is better with.
     Killed, it goes on where it was when it is started again with the same settings.
     """
+    of_run = None if run is None else _run(run)
+    if of_run is None and known is not None:
+        raise click.UsageError("--profile goes with --run")
+    backbone = backbone or (of_run.manifest.backbone if of_run is not None else None)
+    out = out or (of_run.profile_path if of_run is not None else None)
+    if backbone is None or out is None:
+        raise click.UsageError(f"Missing option {'--backbone' if backbone is None else '--out'}, or --run")
     use_all_of_the_processor()
     from adainf.evaluation.partial import check_writable
 
     check_writable(out)
     from adainf.evaluation import calibrate as calibration
 
-    subject = _subject(backbone, size, options)
+    size = size or (of_run.manifest.native_resolution if of_run is not None else None)
+    subject = _subject(backbone, size, options, of_run)
     profile = calibration.calibrate(
         subject,
         resolutions or (),
@@ -84,6 +99,8 @@ def calibrate(
         limit=options["limit"],
         seed=options["seed"],
         out=out,
+        run=of_run,
+        known=None if known is None else _read(known)[1],
     )
     click.echo(f"{out}: {len(profile.branches)} branches of {backbone}, {profile.calibration.images} images")
 
@@ -160,7 +177,14 @@ def _read(name: str) -> tuple[Path, Profile]:
     return path, Profile.read(path)
 
 
-def _subject(backbone: str, size: int | None, options: dict[str, Any]) -> Subject:
+def _run(name: str) -> Run:
+    from adainf import shipped
+    from adainf.run import Run
+
+    return Run.read(shipped.find_run(name))
+
+
+def _subject(backbone: str, size: int | None, options: dict[str, Any], run: Run | None = None) -> Subject:
     from adainf.backbones import Options
     from adainf.evaluation.subject import open_subject
     from adainf.images import Part
@@ -174,4 +198,5 @@ def _subject(backbone: str, size: int | None, options: dict[str, Any]) -> Subjec
         limit=options["limit"],
         seed=options["seed"],
         threads=options["threads"],
+        run=run,
     )
