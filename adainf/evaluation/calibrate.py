@@ -25,7 +25,7 @@ from adainf.images import spread
 from adainf.profile import Calibration, Measured, Parts, Profile, WeightSet
 from adainf.run import Run, now
 
-__all__ = ["calibrate", "default_resolutions"]
+__all__ = ["calibrate", "default_resolutions", "listing_digest"]
 
 _MOST_RESOLUTIONS = 7
 _SETS: tuple[WeightSet, ...] = ("base", "adapted")
@@ -69,7 +69,7 @@ def calibrate(
         "part": part,
         "limit": limit,
         "seed": seed,
-        "listing": _digest(subject),
+        "listing": listing_digest(subject),
         "adapter": None if run is None else run.manifest.files.get("adapter.safetensors"),
         "known": None if known is None else hashlib.sha256(known.model_dump_json().encode()).hexdigest(),
     }
@@ -103,7 +103,8 @@ def _space(backbone: Backbone, resolutions: Sequence[int]) -> BranchSpace:
     return branch_space(backbone, resolutions)
 
 
-def _digest(subject: Subject) -> str:
+def listing_digest(subject: Subject) -> str:
+    """SHA-256 of the pictures' names and labels."""
     names = [f"{path.parent.name}/{path.name}" for path in subject.paths]
     labels = None if subject.labels is None else subject.labels.tolist()
     return hashlib.sha256(repr((names, labels)).encode()).hexdigest()
@@ -113,7 +114,7 @@ def _check_known(known: Profile, subject: Subject, resolutions: Sequence[int]) -
     check_describes(known, subject.engine.backbone, subject.weights)
     if known.adapter is not None:
         raise InvalidInputError("profile: is itself a run's; give one by the base weights alone")
-    if known.calibration.listing != _digest(subject):
+    if known.calibration.listing != listing_digest(subject):
         raise InvalidInputError("profile: was calibrated on other pictures than these; leave it out to measure anew")
     if resolutions and set(known.parts) != {*resolutions, known.native_resolution}:
         told = ", ".join(map(str, sorted(known.parts)))
