@@ -9,9 +9,17 @@ import pytest
 from daemons import Network, Program, assert_refused, await_true
 
 Launch = Callable[..., Program]
-POLICY = (
-    "[budget]\nminimum = 0.1\n[motion]\ncurve = [[0.0, 0.4], [0.02, 1.0]]\n[reuse]\nchange = 0.001\nseconds = 0.4\n"
-)
+POLICY = """
+[budget]
+minimum = 0.1
+mean = 0.5
+mean_slack = 1.0
+[motion]
+curve = [[0.0, 0.4], [0.02, 1.0]]
+[reuse]
+change = 0.001
+seconds = 0.4
+"""
 
 
 @pytest.fixture(scope="module")
