@@ -66,6 +66,7 @@ def adapt(request: Request, ranks: Ranks) -> Run:
     torch.set_num_threads(request.threads or ranks.threads)
     backbone = _load(request)
     weights = fingerprint(backbone)
+    backbone.to(ranks.device)
     sources = open_sources(request.images, backbone.classes if request.labelled else None, backbone.native_resolution)
     shares = request.mix or (1.0,) * len(sources)
     if len(shares) != len(sources) or min(shares) < 0 or not sum(shares):
