@@ -22,8 +22,8 @@ SCHEMA = "adainf.trace/1"
 class Header(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="header"):
     """What the decisions were made with.
 
-    branches: those of the profile that were kept ready, and so could be chosen. times: their median milliseconds on this
-    device.
+    branches: those of the profile that were kept ready, and so could be chosen. times: their median milliseconds on
+    this device.
     """
 
     schema: str = SCHEMA
