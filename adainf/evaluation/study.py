@@ -8,8 +8,9 @@ from pydantic import JsonValue
 from adainf import __version__
 from adainf.errors import InvalidInputError
 from adainf.evaluation import figures
-from adainf.evaluation.answers import answers_of
+from adainf.evaluation.answers import Answers, answers_of
 from adainf.evaluation.calibrate import listing_digest
+from adainf.evaluation.correctness import content_methods, learnt
 from adainf.evaluation.methods import candidates_of, methods
 from adainf.evaluation.partial import check_writable
 from adainf.evaluation.report import Share, rows_of, shares_of, write_rows
@@ -30,6 +31,15 @@ class Study:
     shares: list[Share]
 
 
+def _lesson(folder: Path, reported: Answers) -> Answers:
+    lesson = Answers.read(folder / "answers.npz")
+    if lesson.candidates != reported.candidates:
+        raise InvalidInputError(f"{folder}: was evaluated with another profile than this")
+    if len(lesson.truth) == len(reported.truth) and (lesson.given == reported.given).all():
+        raise InvalidInputError(f"{folder}: is of the very pictures that are reported on; give another part")
+    return lesson
+
+
 def check(out: Path) -> None:
     """Raise InvalidInputError unless an evaluation can be written to the folder `out`."""
     if out.exists() and not out.is_dir():
@@ -46,10 +56,12 @@ def study(
     settings: dict[str, JsonValue],
     *,
     branches: bool,
+    taught: Path | None = None,
 ) -> Study:
     """Evaluate `profile` on the subject's pictures, and write curve.csv, curve.png and answers.npz into `out`.
 
-    settings: which pictures were taken, as the user said it. branches: write branches.png too. Raises
+    settings: which pictures were taken, as the user said it. branches: write branches.png too. taught: the folder of
+    another evaluation, of other pictures, from whose answers a content-aware scheduler is taught. Raises
     InvalidInputError where the profile is of another network, and on answers in `out` that belong to other settings.
     """
     check_describes(profile, subject.engine.backbone, subject.weights)
@@ -63,6 +75,8 @@ def study(
     }
     answers = answers_of(subject, candidates_of(profile), out / "answers.npz", told)
     compared = list(methods(profile, answers))
+    if taught is not None:
+        compared += content_methods(profile, learnt(profile, _lesson(taught, answers)), answers, seed=0)
     rows = rows_of(compared, budgets, len(answers.truth))
     write_rows(rows, out / "curve.csv")
     what = "right" if subject.labels is not None else "as the full branch"
