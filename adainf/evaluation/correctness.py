@@ -134,14 +134,15 @@ class _Trial:
         spent = np.empty(len(self._right))
         for picture in self._order:
             look, blind = content.at(price.value)
-            if look is None or look.cost > price.allowed:
+            if look is None or look.cost + look.extra.min() > price.allowed:
                 chosen = within(content.menu, blind, price.allowed)
-                spent[picture] = content.menu[chosen].macs_fraction
+                spent[picture], wanted = (content.menu[index].macs_fraction for index in (chosen, blind))
             else:
                 seen = self._other[picture] if shuffled else picture
                 predicted = self._predicted[content.looks.index(look)][seen][None]
                 chosen = int(look.choose(predicted, price.value, price.allowed)[0])
                 spent[picture] = look.cost + look.extra[chosen]
+                wanted = look.cost + look.extra[look.choose(predicted, price.value, np.inf)[0]]
             right[picture] = self._right[picture, chosen]
-            price = price.after(float(spent[picture]))
+            price = price.after(float(spent[picture]), float(wanted))
         return Outcome(right, float(spent.mean()), float(spent.max()))

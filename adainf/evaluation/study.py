@@ -13,7 +13,7 @@ from adainf.evaluation.calibrate import listing_digest
 from adainf.evaluation.correctness import content_methods, learnt
 from adainf.evaluation.methods import candidates_of, methods
 from adainf.evaluation.partial import check_writable
-from adainf.evaluation.report import Share, rows_of, shares_of, write_rows
+from adainf.evaluation.report import Gain, Share, gain_of, rows_of, shares_of, write_rows
 from adainf.evaluation.subject import Subject, check_describes
 from adainf.profile import Profile
 
@@ -29,6 +29,7 @@ class Study:
     full_top1: float
     overruns: int
     shares: list[Share]
+    gains: list[Gain]
 
 
 def _lesson(folder: Path, reported: Answers) -> Answers:
@@ -88,4 +89,12 @@ def study(
     told_of = [method for method in compared if method.name not in ("oracle", "random feasible branch")]
     overruns = sum(row.bound == "hard" and row.macs_fraction_max > max(row.budget, row.floor) for row in rows)
     full = float(answers.right[:, 0].mean())
-    return Study(len(answers.truth), subject.labels is not None, full, overruns, shares_of(told_of, answers, raw))
+    mixing = next(method for method in compared if method.bound == "mean")
+    return Study(
+        len(answers.truth),
+        subject.labels is not None,
+        full,
+        overruns,
+        shares_of(told_of, answers, raw),
+        [gain_of(method, mixing) for method in compared if method.bound == "mean" and method is not mixing],
+    )

@@ -10,7 +10,7 @@ _HIGHEST = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """A dual variable: it rises by what was spent above the mean and falls by what was left (dual ascent).
+    """A dual variable: it rises by what frames want above the mean and falls by what they want below (dual ascent).
 
     mean: what a frame may take on average, a fraction of the full branch's MACs. bound: how far any number of frames
     may exceed it together, in full branches. savings: what frames have left of the mean, at most `bound`.
@@ -30,8 +30,10 @@ class Price:
         """
         return self.mean + self.savings
 
-    def after(self, spent: float) -> Self:
-        """The price after a frame took so much."""
-        over = spent - self.mean
-        value = min(_HIGHEST, max(0.0, self.value + self.step * over))
-        return replace(self, value=value, savings=min(self.bound, self.savings - over))
+    def after(self, spent: float, wanted: float) -> Self:
+        """The price after a frame took so much, and would have taken `wanted` at this price, had there been room.
+
+        By what was spent alone the price could not rise where room is scarce: all spend the mean then, worth it or not.
+        """
+        value = min(_HIGHEST, max(0.0, self.value + self.step * (wanted - self.mean)))
+        return replace(self, value=value, savings=min(self.bound, self.savings + self.mean - spent))
