@@ -27,17 +27,22 @@ _SECONDS_BETWEEN_SAVES = 5.0
 class Answers:
     """Answers of candidates on pictures.
 
-    given: class index (pictures, candidates). confidence, second: shares of the softmax of the best and the second
-    class, as they are. features: means and deviations of the first block's channels at the smallest input (pictures,
+    classes: indices of the three best classes, best first (pictures, candidates, 3). shares: theirs of the softmax.
+    features: means and deviations of the first block's channels at the smallest input (pictures,
     features). truth: (pictures,), the labels, or without labels the full branch's answers.
     """
 
     candidates: tuple[Candidate, ...]
-    given: NDArray[np.int32]
-    confidence: NDArray[np.float32]
-    second: NDArray[np.float32]
+    classes: NDArray[np.int32]
+    shares: NDArray[np.float32]
     features: NDArray[np.float32]
     truth: NDArray[np.int64]
+
+    @property
+    def given(self) -> NDArray[np.int32]:
+        """The best class (pictures, candidates)."""
+        best: NDArray[np.int32] = self.classes[:, :, 0]
+        return best
 
     @property
     def right(self) -> NDArray[np.bool_]:
@@ -48,6 +53,22 @@ class Answers:
     def column(self, candidate: Candidate) -> int:
         """Where `candidate` stands."""
         return self.candidates.index(candidate)
+
+    def together(self, one: int, other: int) -> NDArray[np.int32]:
+        """The class that two candidates, given by their columns, give each picture together (pictures,).
+
+        By the product of their shares; what is among the best of neither has no chance, of one of them a small one.
+        """
+        named = np.concatenate([self.classes[:, one], self.classes[:, other]], axis=1)
+        sums = np.zeros(named.shape)
+        for column in (one, other):
+            classes, shares = self.classes[:, column], self.shares[:, column].astype(np.float64)
+            # The next best class has at most as much as the last of the best, and of what is left.
+            rest = np.maximum(np.minimum(shares[:, -1], 1 - shares.sum(axis=1)), _LEAST)
+            here = (named[:, :, None] == classes[:, None, :]) * shares[:, None, :]
+            sums += np.log(np.maximum(here.sum(axis=2), rest[:, None] / 2))
+        best: NDArray[np.int32] = np.take_along_axis(named, sums.argmax(axis=1)[:, None], axis=1)[:, 0]
+        return best
 
     @classmethod
     def read(cls, path: Path) -> "Answers":
@@ -66,7 +87,9 @@ class Answers:
         return cls(ways, **arrays, truth=truth)
 
 
-_ARRAYS = ("given", "confidence", "second", "features")
+_ARRAYS = ("classes", "shares", "features")
+_BEST = 3
+_LEAST = 1e-6
 
 
 def answers_of(
@@ -90,10 +113,10 @@ def answers_of(
             done = rows.stop
             advance(len(pictures))
             if time.monotonic() - saved > _SECONDS_BETWEEN_SAVES or done == count:
-                truth = arrays["given"][:, 0] if subject.labels is None else subject.labels
+                truth = arrays["classes"][:, 0, 0] if subject.labels is None else subject.labels
                 _write(path, {**arrays, "settings": told, "done": done, "truth": truth.astype(np.int64)})
                 saved = time.monotonic()
-    truth = arrays["given"][:, 0] if subject.labels is None else subject.labels
+    truth = arrays["classes"][:, 0, 0] if subject.labels is None else subject.labels
     return Answers(ways, **arrays, truth=truth.astype(np.int64))
 
 
@@ -102,11 +125,11 @@ def _on(
 ) -> dict[str, NDArray[Any]]:
     """What is kept of a batch of pictures."""
     scores = subject.scores(pictures, ways)
-    best = [scores[way].softmax(dim=1).topk(2, dim=1) for way in ways]
+    shares = [scores[way].softmax(dim=1) for way in ways]
+    best = [share.topk(min(_BEST, share.shape[1]), dim=1) for share in shares]
     return {
-        "given": np.stack([found.indices[:, 0].numpy().astype(np.int32) for found in best], axis=1),
-        "confidence": np.stack([found.values[:, 0].numpy() for found in best], axis=1),
-        "second": np.stack([found.values[:, 1].numpy() for found in best], axis=1),
+        "classes": np.stack([found.indices.numpy().astype(np.int32) for found in best], axis=1),
+        "shares": np.stack([found.values.numpy() for found in best], axis=1),
         "features": subject.first_features(pictures, side),
     }
 

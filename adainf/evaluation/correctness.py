@@ -32,16 +32,16 @@ def learnt(profile: Profile, answers: Answers) -> Content:
     """
     menu = LookupTable(profile, most=MENU).frontier
     columns = _columns(menu, answers)
-    right = answers.right[:, columns]
     fractions = np.array([choice.macs_fraction for choice in menu])
     looks, values, spent = [], [], []
     for scout in (None, *range(len(menu) - 1)):
         features, cost, extra = _look(scout, menu, columns, answers, fractions, profile)
+        right = _right(scout, columns, answers)
         looks.append(Look.fitted(scout, cost, extra, features, right, _RIDGE))
         value, mean = _value(scout, cost, extra, features, right)
         values.append(value)
         spent.append(mean)
-    means_right = right.mean(axis=0)
+    means_right = _right(None, columns, answers).mean(axis=0)
     blind_value = means_right[None] - _PRICES[:, None] * fractions[None]
     blind = blind_value.argmax(axis=1)
     best = np.argmax(np.stack(values), axis=0)
@@ -57,6 +57,15 @@ def _columns(menu: Sequence[Choice], answers: Answers) -> list[int]:
     return [answers.column(Candidate(choice.branch, choice.weights)) for choice in menu]
 
 
+def _right(scout: int | None, columns: Sequence[int], answers: Answers) -> NDArray[np.bool_]:
+    """Whether each branch of the menu is right on each picture, together with the scout's answer where there is one."""
+    if scout is None:
+        return answers.right[:, columns]
+    both = [answers.together(columns[scout], column) for column in columns]
+    right: NDArray[np.bool_] = np.stack(both, axis=1) == answers.truth[:, None]
+    return right
+
+
 def _look(
     scout: int | None,
     menu: Sequence[Choice],
@@ -67,7 +76,7 @@ def _look(
 ) -> tuple[NDArray[np.float64], float, NDArray[np.float64]]:
     """What is seen by a look (pictures, features), what it costs, and what each branch of the menu costs after it."""
     if scout is not None:
-        seen = certainty(answers.confidence[:, columns[scout]], answers.second[:, columns[scout]])
+        seen = certainty(answers.shares[:, columns[scout]])
         return seen, float(fractions[scout]), np.where(np.arange(len(menu)) == scout, 0.0, fractions)
     side = min(profile.parts)
     parts = profile.space.parts[side]
@@ -117,32 +126,37 @@ class _Trial:
     def __init__(self, profile: Profile, content: Content, answers: Answers, seed: int) -> None:
         self._content = content
         columns = _columns(content.menu, answers)
-        self._right = answers.right[:, columns].astype(np.float64)
+        self._right = {
+            scout: _right(scout, columns, answers).astype(np.float64) for scout in (None, *range(len(columns)))
+        }
+        self._pictures = len(answers.truth)
         fractions = np.array([choice.macs_fraction for choice in content.menu])
         self._predicted = [
             look.right(_look(look.scout, content.menu, columns, answers, fractions, profile)[0])
             for look in content.looks
         ]
         generator = np.random.default_rng(seed)
-        self._order = generator.permutation(len(self._right))
-        self._other = generator.permutation(len(self._right))
+        self._order = generator.permutation(self._pictures)
+        self._other = generator.permutation(self._pictures)
 
     def at(self, mean: float, *, shuffled: bool) -> Outcome:
         content = self._content
         price = Price(mean, value=content.price_for(mean))
-        right = np.empty(len(self._right))
-        spent = np.empty(len(self._right))
+        right = np.empty(self._pictures)
+        spent = np.empty(self._pictures)
         for picture in self._order:
+            scout = None
             look, blind = content.at(price.value)
             if look is None or look.cost + look.extra.min() > price.allowed:
                 chosen = within(content.menu, blind, price.allowed)
                 spent[picture], wanted = (content.menu[index].macs_fraction for index in (chosen, blind))
             else:
+                scout = look.scout
                 seen = self._other[picture] if shuffled else picture
                 predicted = self._predicted[content.looks.index(look)][seen][None]
                 chosen = int(look.choose(predicted, price.value, price.allowed)[0])
                 spent[picture] = look.cost + look.extra[chosen]
                 wanted = look.cost + look.extra[look.choose(predicted, price.value, np.inf)[0]]
-            right[picture] = self._right[picture, chosen]
+            right[picture] = self._right[scout][picture, chosen]
             price = price.after(float(spent[picture]), float(wanted))
         return Outcome(right, float(spent.mean()), float(spent.max()))

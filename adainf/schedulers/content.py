@@ -15,13 +15,12 @@ _SURE = 1e-6
 Floats = NDArray[np.float64]
 
 
-def certainty(best: NDArray[np.floating], second: NDArray[np.floating]) -> Floats:
-    """What an answer says of its own correctness (pictures, 2), from the shares of its two best classes.
+def certainty(shares: NDArray[np.floating]) -> Floats:
+    """What an answer says of its own correctness (pictures, 2), from the shares of its two best classes (pictures, 2…).
 
     The log odds of the best class, and its log ratio to the second.
     """
-    one = np.clip(best.astype(np.float64), _SURE, 1 - _SURE)
-    two = np.clip(second.astype(np.float64), _SURE, 1 - _SURE)
+    one, two = np.clip(shares[:, :2].astype(np.float64), _SURE, 1 - _SURE).T
     return np.stack([np.log(one / (1 - one)), np.log(one / two)], axis=1)
 
 
@@ -30,7 +29,8 @@ class Look:
     """A first look at a picture, and what it tells of a menu's branches.
 
     scout: the menu's branch whose answer is looked at, which then is there already; None where only the first block
-    has run. cost: MACs of the look. extra: MACs of each branch of the menu after it (branches,), 0 for the scout.
+    has run. A branch that follows a scout answers together with it. cost: MACs of the look. extra: MACs of each branch
+    of the menu after it (branches,), 0 for the scout.
     Fractions of the full branch's MACs. centre, spread: of the features. weights: (features + 1, branches).
     """
 

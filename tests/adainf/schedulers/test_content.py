@@ -52,6 +52,6 @@ def test_a_branch_that_was_always_right_can_be_learnt() -> None:
 
 
 def test_certainty_is_finite_at_both_ends() -> None:
-    found = certainty(np.array([1.0, 0.5], np.float32), np.array([0.0, 0.5], np.float32))
+    found = certainty(np.array([[1.0, 0.0], [0.5, 0.5]], np.float32))
     assert np.isfinite(found).all()
     assert found[1].tolist() == pytest.approx([0.0, 0.0], abs=1e-6)
