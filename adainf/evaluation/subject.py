@@ -14,11 +14,11 @@ from adainf import images
 from adainf.backbones import RANDOM, Backbone, Options, defaults, load
 from adainf.backbones.adapters import adapted
 from adainf.backbones.macs import branch_space
+from adainf.backbones.prefixes import scores_of_each
 from adainf.backbones.weights import fingerprint
 from adainf.branch import Branch
 from adainf.engines.torch import TorchEngine
 from adainf.errors import InvalidInputError
-from adainf.evaluation.prefixes import scores_of_each
 from adainf.profile import Measured, Profile, WeightSet
 from adainf.run import Run
 

@@ -13,8 +13,11 @@ from adainf.backbones import Backbone, Options, defaults, load
 from adainf.backbones.adapters import Kind, attach
 from adainf.backbones.macs import branch_space
 from adainf.backbones.weights import fingerprint
+from adainf.branch import Branch
 from adainf.errors import InvalidInputError
+from adainf.profile import Profile
 from adainf.run import Adapter, Manifest, Run, Training, digest, now
+from adainf.schedulers import LookupTable
 from adainf.training.checkpoint import checkpoint_path
 from adainf.training.distil import Distillation
 from adainf.training.loop import Plan, train
@@ -31,7 +34,8 @@ class Request:
     """What the user asks for.
 
     mix: how likely each of the images' sources is; none: equally. resolutions: none: the default ones. ceiling: the
-    most MACs of a drawn branch. batch: views a step. resume: go on where a training into `out` was.
+    most MACs of a drawn branch. profile: draw only branches that its lookup table may take. batch: views a step.
+    least_area: see `Views`. resume: go on where a training into `out` was.
     """
 
     backbone: str
@@ -44,6 +48,8 @@ class Request:
     alpha: float
     resolutions: tuple[int, ...]
     ceiling: float
+    profile: Path | None
+    least_area: float
     batch: int
     seed: int
     plan: Plan
@@ -64,10 +70,24 @@ def adapt(request: Request, ranks: Ranks) -> Run:
     shares = request.mix or (1.0,) * len(sources)
     if len(shares) != len(sources) or min(shares) < 0 or not sum(shares):
         raise InvalidInputError(f"mix {shares}: must be {len(sources)} shares, one for each of the images' sources")
-    sides = request.resolutions or default_resolutions(backbone)
-    settings = _settings(request, backbone, weights, sources, shares, sides)
-    recipe = _recipe(request, backbone, sides)
-    views = Views(sources, shares, backbone.preprocessing, request.batch, request.seed, ranks, recipe.resolutions)
+    menu = _menu(request, backbone, weights)
+    sides = request.resolutions or tuple({branch.resolution: 0 for branch in menu}) or default_resolutions(backbone)
+    if max(sides) > backbone.native_resolution:
+        raise InvalidInputError(
+            f"resolution {max(sides)}: must be at most {backbone.native_resolution}, where {backbone.name} is native"
+        )
+    settings = _settings(request, backbone, weights, sources, shares, sides, menu)
+    recipe = _recipe(request, backbone, sides, menu)
+    views = Views(
+        sources,
+        shares,
+        backbone.preprocessing,
+        request.batch,
+        request.seed,
+        ranks,
+        recipe.resolutions,
+        request.least_area,
+    )
     progress = train(recipe, views, request.plan, request.out, settings, ranks)
     manifest = Manifest(
         schema="adainf.run/1",
@@ -84,6 +104,8 @@ def adapt(request: Request, ranks: Ranks) -> Run:
             labelled=request.labelled,
             resolutions=tuple(sides),
             ceiling=request.ceiling,
+            branches=tuple(map(str, menu)),
+            least_area=request.least_area,
             steps=progress.step,
             batch=request.batch,
             learning_rate=request.plan.learning_rate,
@@ -129,12 +151,36 @@ def _load(request: Request) -> Backbone:
     return backbone.to(memory_format=torch.channels_last)
 
 
-def _recipe(request: Request, backbone: Backbone, sides: Sequence[int]) -> Recipe:
+def _menu(request: Request, backbone: Backbone, weights: str) -> list[Branch]:
+    """The branches within the ceiling that the profile's lookup table may take."""
+    if request.profile is None:
+        return []
+    profile = Profile.read(request.profile)
+    if profile.weights != weights:
+        raise InvalidInputError(f"profile {request.profile}: was calibrated for other weights of {backbone.name}")
+    menu = [
+        choice.branch
+        for choice in LookupTable(profile).frontier
+        if choice.macs_fraction <= request.ceiling
+        and choice.branch.resolution in (request.resolutions or profile.parts)
+    ]
+    missing = set(request.resolutions) - {branch.resolution for branch in menu}
+    if missing or not menu:
+        at = f" at {min(missing)} px" if missing else ""
+        raise InvalidInputError(
+            f"profile {request.profile}: its lookup table takes no branch{at} within the ceiling {request.ceiling}"
+        )
+    return menu
+
+
+def _recipe(request: Request, backbone: Backbone, sides: Sequence[int], menu: Sequence[Branch]) -> Recipe:
     if request.adapt == "none":
         raise InvalidInputError("adapt 'none': leaves nothing to train with the recipe 'distil'; give lora or full")
     space = branch_space(backbone, sides)
     adapter = attach(backbone, request.adapt, request.rank, request.alpha, request.seed)
-    return Distillation(backbone, adapter, space, resolutions=sides, ceiling=request.ceiling, seed=request.seed)
+    return Distillation(
+        backbone, adapter, space, resolutions=sides, ceiling=request.ceiling, seed=request.seed, menu=menu
+    )
 
 
 def _told(request: Request) -> Adapter:
@@ -157,6 +203,7 @@ def _settings(
     sources: Sequence[Source],
     shares: Sequence[float],
     sides: Sequence[int],
+    menu: Sequence[Branch],
 ) -> dict[str, JsonValue]:
     """All that the outcome depends on."""
     identity = repr([(source.identity, source.labels) for source in sources])
@@ -174,6 +221,8 @@ def _settings(
         "alpha": request.alpha,
         "resolutions": list(sides),
         "ceiling": request.ceiling,
+        "branches": list(map(str, menu)),
+        "least area": request.least_area,
         "batch": request.batch,
         "seed": request.seed,
         "learning rate": request.plan.learning_rate,

@@ -17,8 +17,6 @@ from adainf.training.sources import Source
 
 __all__ = ["Batch", "Views", "view"]
 
-# Smaller crops than a quarter of the picture's central square show another scene than a camera does.
-_LEAST_AREA = 0.25
 _JITTER = 0.2
 _GREY = np.array([0.114, 0.587, 0.299])  # of BGR
 _STEPS_AHEAD = 2
@@ -39,7 +37,7 @@ class Views:
     """The views of every step.
 
     shares: how likely each source is. batch: views a step, of all ranks together. resolutions: those a step needs.
-    augmented: a random part of the picture, perhaps mirrored, its light and colours changed; else its centre.
+    least_area: a view is a random square of at least this share of the picture's largest one.
     """
 
     sources: Sequence[Source]
@@ -49,7 +47,7 @@ class Views:
     seed: int
     ranks: Ranks
     resolutions: Callable[[int], Sequence[int]]
-    augmented: bool = True
+    least_area: float = 0.25
 
     def from_step(self, step: int) -> Generator[Batch, None, None]:
         """Batches from `step` on, for ever. Two threads decode the next ones meanwhile, at most two steps ahead."""
@@ -71,13 +69,10 @@ class Views:
         draw = np.random.default_rng((self.seed, step, position))
         source = self.sources[draw.choice(len(self.sources), p=np.asarray(self.shares) / sum(self.shares))]
         row = int(draw.integers(source.count))
-        picture = source.read(row)
-        preprocessing = self.preprocessing
-        if self.augmented:
-            picture = view(picture, draw)
-            preprocessing = replace(preprocessing, crop_fraction=1.0)
+        picture = view(source.read(row), draw, self.least_area)
+        whole = replace(self.preprocessing, crop_fraction=1.0)
         return _View(
-            {side: prepare(picture, side, preprocessing) for side in set(self.resolutions(step))},
+            {side: prepare(picture, side, whole) for side in set(self.resolutions(step))},
             None if source.labels is None else source.labels[row],
         )
 
@@ -99,10 +94,13 @@ def _joined(step: int, views: Sequence[_View]) -> Batch:
     return Batch(step, inputs, torch.tensor(labels) if len(labels) == len(views) else None)
 
 
-def view(picture: NDArray[np.uint8], draw: np.random.Generator) -> NDArray[np.uint8]:
-    """A random square of `picture` (height, width, 3), BGR, perhaps mirrored, in somewhat other light and colours."""
+def view(picture: NDArray[np.uint8], draw: np.random.Generator, least_area: float) -> NDArray[np.uint8]:
+    """A random square of `picture` (height, width, 3), BGR, perhaps mirrored, in somewhat other light and colours.
+
+    least_area: of the square, a share of the largest one's.
+    """
     height, width = picture.shape[:2]
-    side = max(1, round(min(height, width) * draw.uniform(_LEAST_AREA, 1) ** 0.5))
+    side = max(1, round(min(height, width) * draw.uniform(least_area, 1) ** 0.5))
     top, left = draw.integers(height - side + 1), draw.integers(width - side + 1)
     square = picture[top : top + side, left : left + side]
     if draw.random() < 1 / 2:
