@@ -51,6 +51,19 @@ def test_recorded_policy_gives_the_recorded_budgets(trace: Path, run: Callable[.
     assert f"0 of {frames(trace)} budgets differ" in result.stdout
 
 
+def test_only_branches_that_were_kept_ready_are_chosen_again(
+    trace: Path, tmp_path: Path, run: Callable[..., Any]
+) -> None:
+    head, *lines = trace.read_text().splitlines()
+    header = json.loads(head)
+    assert set(header["branches"]) <= set(header["times"])
+    header["branches"] = header["branches"][-1:]
+    (tmp_path / "t.trace").write_text("\n".join([json.dumps(header), *lines]))
+    result = run("replay", tmp_path / "t.trace", "--check")
+    assert f"{len(lines)} of {len(lines)} budgets differ" in result.stdout
+    assert "replayed 1.0 by minimum" in result.stdout
+
+
 def test_check_finds_a_budget_that_was_changed(trace: Path, tmp_path: Path, run: Callable[..., Any]) -> None:
     lines = trace.read_text().splitlines()
     changed = json.loads(lines[20])
