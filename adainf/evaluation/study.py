@@ -8,11 +8,12 @@ from pydantic import JsonValue
 from adainf import __version__
 from adainf.errors import InvalidInputError
 from adainf.evaluation import figures
-from adainf.evaluation.answers import answers_of
+from adainf.evaluation.answers import Answers, answers_of
 from adainf.evaluation.calibrate import listing_digest
+from adainf.evaluation.correctness import content_methods, learnt
 from adainf.evaluation.methods import candidates_of, methods
 from adainf.evaluation.partial import check_writable
-from adainf.evaluation.report import Share, rows_of, shares_of, write_rows
+from adainf.evaluation.report import Gain, Share, gain_of, rows_of, shares_of, write_rows
 from adainf.evaluation.subject import Subject, check_describes
 from adainf.profile import Profile
 
@@ -28,6 +29,16 @@ class Study:
     full_top1: float
     overruns: int
     shares: list[Share]
+    gains: list[Gain]
+
+
+def _lesson(folder: Path, reported: Answers) -> Answers:
+    lesson = Answers.read(folder / "answers.npz")
+    if lesson.candidates != reported.candidates:
+        raise InvalidInputError(f"{folder}: was evaluated with another profile than this")
+    if len(lesson.truth) == len(reported.truth) and (lesson.given == reported.given).all():
+        raise InvalidInputError(f"{folder}: is of the very pictures that are reported on; give another part")
+    return lesson
 
 
 def check(out: Path) -> None:
@@ -46,10 +57,12 @@ def study(
     settings: dict[str, JsonValue],
     *,
     branches: bool,
+    taught: Path | None = None,
 ) -> Study:
     """Evaluate `profile` on the subject's pictures, and write curve.csv, curve.png and answers.npz into `out`.
 
-    settings: which pictures were taken, as the user said it. branches: write branches.png too. Raises
+    settings: which pictures were taken, as the user said it. branches: write branches.png too. taught: the folder of
+    another evaluation, of other pictures, from whose answers a content-aware scheduler is taught. Raises
     InvalidInputError where the profile is of another network, and on answers in `out` that belong to other settings.
     """
     check_describes(profile, subject.engine.backbone, subject.weights)
@@ -63,6 +76,8 @@ def study(
     }
     answers = answers_of(subject, candidates_of(profile), out / "answers.npz", told)
     compared = list(methods(profile, answers))
+    if taught is not None:
+        compared += content_methods(profile, learnt(profile, _lesson(taught, answers)), answers, seed=0)
     rows = rows_of(compared, budgets, len(answers.truth))
     write_rows(rows, out / "curve.csv")
     what = "right" if subject.labels is not None else "as the full branch"
@@ -74,4 +89,12 @@ def study(
     told_of = [method for method in compared if method.name not in ("oracle", "random feasible branch")]
     overruns = sum(row.bound == "hard" and row.macs_fraction_max > max(row.budget, row.floor) for row in rows)
     full = float(answers.right[:, 0].mean())
-    return Study(len(answers.truth), subject.labels is not None, full, overruns, shares_of(told_of, answers, raw))
+    mixing = next(method for method in compared if method.bound == "mean")
+    return Study(
+        len(answers.truth),
+        subject.labels is not None,
+        full,
+        overruns,
+        shares_of(told_of, answers, raw),
+        [gain_of(method, mixing) for method in compared if method.bound == "mean" and method is not mixing],
+    )
