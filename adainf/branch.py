@@ -72,9 +72,10 @@ class BranchSpace:
     @property
     def cheapest(self) -> Branch:
         """The branch with the fewest MACs: every block skipped that may be and whose shortcut is cheaper."""
-        return min((self._fewest(resolution) for resolution in self.parts), key=self.macs)
+        return min((self.cheapest_at(resolution) for resolution in self.parts), key=self.macs)
 
-    def _fewest(self, resolution: int) -> Branch:
+    def cheapest_at(self, resolution: int) -> Branch:
+        """The branch with the fewest MACs at one resolution."""
         parts = self.parts[resolution]
         costs = zip(self.droppable, parts.blocks, parts.shortcuts, strict=True)
         return Branch(resolution, tuple(not may or block <= shortcut for may, block, shortcut in costs))

@@ -204,14 +204,14 @@ def _dump(value: JsonValue, depth: int = 0) -> str:
     return brackets[0] + inner + f",{inner}".join(parts) + inner[:-1] + brackets[1]
 
 
-def write_atomically(path: Path, text: str) -> None:
+def write_atomically(path: Path, content: str | bytes) -> None:
     """Write a file under a temporary name beside `path`, then rename it; raises InvalidInputError where it cannot."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
         try:
-            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                file.write(text)
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(content.encode() if isinstance(content, str) else content)
                 file.flush()
                 os.fsync(file.fileno())  # a box that loses power has the old file or the new one, not an empty one
             Path(temporary).chmod(0o644)

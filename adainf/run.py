@@ -2,7 +2,9 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -11,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from adainf.errors import InvalidInputError, one_line
 from adainf.profile import write_atomically
 
-__all__ = ["SCHEMA", "Adapter", "Manifest", "Run", "digest"]
+__all__ = ["SCHEMA", "Adapter", "Manifest", "Run", "Training", "digest", "now"]
 
 SCHEMA = "adainf.run/1"
 _MANIFEST = "manifest.json"
@@ -32,7 +34,11 @@ class Adapter(_Model):
 
 
 class Training(_Model):
-    """How the run came about: enough to repeat it."""
+    """How the run came about: enough to repeat it.
+
+    mix: each source's share of the pictures. ceiling: the most MACs of a drawn branch, a fraction of the full one's.
+    loss, agreement (with the full model, 0..1): of about the last fifty steps.
+    """
 
     recipe: Literal["distil", "paper"]
     sources: tuple[str, ...]
@@ -42,9 +48,12 @@ class Training(_Model):
     steps: Count
     batch: Annotated[int, Field(ge=1)]
     learning_rate: Annotated[float, Field(gt=0)]
+    mix: tuple[float, ...] = ()
+    ceiling: float | None = None
     seed: Count
     seconds: Annotated[float, Field(ge=0)]
     loss: float
+    agreement: float | None = None
     created: str
     version: str
 
@@ -131,3 +140,11 @@ def digest(path: Path) -> str:
         return hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError as error:
         raise InvalidInputError(f"{path}: cannot be read ({error.strerror})") from None
+
+
+def now() -> str:
+    """The moment that goes into what is written."""
+    # The customary way to have a build repeated to the byte: reproducible-builds.org/specs/source-date-epoch.
+    epoch = os.environ.get("SOURCE_DATE_EPOCH", "")
+    moment = datetime.fromtimestamp(int(epoch), UTC) if epoch.isdigit() else datetime.now(UTC)
+    return moment.isoformat(timespec="seconds")

@@ -1,4 +1,4 @@
-"""adainf calibrate · measure · evaluate. Nothing heavy is imported before a command needs it."""
+"""adainf train · calibrate · measure · evaluate. Nothing heavy is imported before a command needs it."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from adainf.cli.options import (
     warn,
     weights_option,
 )
+from adainf.cli.training import train
 from adainf.command import run
 
 if TYPE_CHECKING:
@@ -40,6 +41,9 @@ def cli(context: click.Context) -> None:
     """Pretrained vision models whose compute follows a budget."""
     if context.invoked_subcommand is None:
         click.echo(context.get_help())
+
+
+cli.add_command(train)
 
 
 @cli.command()
@@ -158,8 +162,8 @@ def _read(name: str) -> tuple[Path, Profile]:
 
 def _subject(backbone: str, size: int | None, options: dict[str, Any]) -> Subject:
     from adainf.backbones import Options
-    from adainf.evaluation.images import Part
     from adainf.evaluation.subject import open_subject
+    from adainf.images import Part
 
     return open_subject(
         backbone,

@@ -1,9 +1,7 @@
 """Calibration: how accurate each branch of a backbone is, written as a profile."""
 
 import hashlib
-import os
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -17,12 +15,13 @@ from adainf.backbones.macs import branch_space
 from adainf.branch import Branch, BranchSpace
 from adainf.errors import InvalidInputError
 from adainf.evaluation.divergence import SCALES, ScoreDivergence, cross_entropies, search_images
-from adainf.evaluation.images import spread
 from adainf.evaluation.partial import Partial, partial_path
 from adainf.evaluation.progress import progress
 from adainf.evaluation.sample import sample, tried_by_search
 from adainf.evaluation.subject import Subject
+from adainf.images import spread
 from adainf.profile import Calibration, Measured, Parts, Profile
+from adainf.run import now
 
 __all__ = ["calibrate", "default_resolutions"]
 
@@ -99,20 +98,13 @@ def _started(settings: dict[str, JsonValue], branches: Sequence[Branch]) -> Part
     return Partial(
         schema="adainf.partial/1",
         settings=settings,
-        created=_today(),
+        created=now(),
         branches=tuple(map(str, branches)),
         images=0,
         right=none,
         agreed=none,
         losses=((0.0,) * SCALES,) * len(branches),
     )
-
-
-def _today() -> str:
-    # The customary way to have a build repeated to the byte: reproducible-builds.org/specs/source-date-epoch.
-    epoch = os.environ.get("SOURCE_DATE_EPOCH", "")
-    moment = datetime.fromtimestamp(int(epoch), UTC) if epoch.isdigit() else datetime.now(UTC)
-    return moment.isoformat(timespec="seconds")
 
 
 def _count(subject: Subject, partial: Partial, path: Path) -> Partial:

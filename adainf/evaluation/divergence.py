@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from adainf.evaluation import images
+from adainf import images
 from adainf.evaluation.prefixes import scores_of_each
 from adainf.evaluation.subject import BATCH, Subject
 

@@ -10,13 +10,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from adainf import images
 from adainf.backbones import RANDOM, Backbone, Options, defaults, load
 from adainf.backbones.macs import branch_space
 from adainf.backbones.weights import fingerprint
 from adainf.branch import Branch
 from adainf.engines.torch import TorchEngine
 from adainf.errors import InvalidInputError
-from adainf.evaluation import images
 from adainf.evaluation.prefixes import scores_of_each
 from adainf.profile import Profile
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from adainf.backbones import Classes
 from adainf.errors import InvalidInputError
 
-__all__ = ["SUFFIXES", "Part", "Picture", "class_indices", "decode", "label_texts", "listing", "spread"]
+__all__ = ["SUFFIXES", "Part", "Picture", "class_indices", "decode", "decoded", "label_texts", "listing", "spread"]
 
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 
@@ -144,7 +144,12 @@ def decode(path: Path) -> NDArray[np.uint8]:
         content = np.frombuffer(path.read_bytes(), np.uint8)
     except OSError as error:
         raise InvalidInputError(f"image {path}: cannot be read ({error.strerror})") from None
-    decoded = cv2.imdecode(content, cv2.IMREAD_COLOR) if content.size else None
-    if decoded is None:
-        raise InvalidInputError(f"image {path}: cannot be decoded")
-    return decoded.astype(np.uint8, copy=False)
+    return decoded(content, path)
+
+
+def decoded(content: NDArray[np.uint8], origin: Path) -> NDArray[np.uint8]:
+    """The picture (height, width, 3), BGR, of a file's bytes; raises InvalidInputError naming a file that is none."""
+    picture = cv2.imdecode(content, cv2.IMREAD_COLOR) if content.size else None
+    if picture is None:
+        raise InvalidInputError(f"image {origin}: cannot be decoded")
+    return picture.astype(np.uint8, copy=False)

@@ -1,0 +1,129 @@
+"""adainf train."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from adainf.cli.options import (
+    PATH,
+    labels_option,
+    numbers,
+    statistics_options,
+    threads_option,
+    use_all_of_the_processor,
+    weights_option,
+)
+
+if TYPE_CHECKING:
+    from adainf.training.start import Request
+
+__all__ = ["train"]
+
+_DEFAULT_MINUTES = 15.0
+_QUICK_MINUTES = 1.0
+
+
+class _OneOrMore(click.Command):
+    """Takes several values after `--images`, as in `--images A B`: a shell's pattern gives them so."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        spread: list[str] = []
+        several = False
+        for argument in args:
+            if argument.startswith("-"):
+                several = argument == "--images"
+                spread.append(argument)
+            else:
+                if several and spread[-1] != "--images":
+                    spread.append("--images")
+                spread.append(argument)
+        return super().parse_args(ctx, spread)
+
+
+@click.command(cls=_OneOrMore)
+@click.option("--backbone", required=True, help="FAMILY/NAME, such as timm/tf_efficientnet_lite0.")
+@weights_option
+@labels_option
+@statistics_options
+@threads_option
+@click.option("--size", type=click.IntRange(min=1), help="Native resolution, pixels a side.")
+@click.option("--images", type=PATH, required=True, multiple=True, help="Folders of pictures, or video files.")
+@click.option("--unlabelled", is_flag=True, help="The full model alone teaches; folders need not be classes.")
+@click.option("--mix", callback=numbers(float), help="Each source's share.  [default: equal]")
+@click.option("--adapt", type=click.Choice(["lora", "full", "none"]), default="lora", show_default=True)
+@click.option("--rank", type=click.IntRange(min=1), default=16, show_default=True, help="Of low-rank updates.")
+@click.option(
+    "--alpha", type=click.FloatRange(0, min_open=True), help="They are scaled by alpha/rank.  [default: rank]"
+)
+@click.option("--resolutions", callback=numbers(int), help="Input sides.  [default: 4/7 and 5/7 of the native one]")
+@click.option(
+    "--ceiling",
+    type=click.FloatRange(0, 1, min_open=True),
+    default=0.4,
+    show_default=True,
+    help="The most MACs of a drawn branch, a fraction of the full one's.",
+)
+@click.option("--minutes", type=click.FloatRange(0, min_open=True), help=f"[default: {_DEFAULT_MINUTES:.0f}]")
+@click.option("--steps", type=click.IntRange(min=1), help="In place of --minutes.")
+@click.option("--learning-rate", type=click.FloatRange(0, min_open=True), default=1e-4, show_default=True)
+@click.option("--batch", type=click.IntRange(min=1), default=32, show_default=True, help="Views a step.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@click.option("--quick", is_flag=True, help="One minute: to see that it works.")
+@click.option("--resume", is_flag=True, help="Go on from the checkpoint in the run's folder.")
+@click.option(
+    "--checkpoint-every", type=click.FloatRange(min=0), default=60, show_default=True, help="Seconds between two."
+)
+@click.option("--out", type=PATH, required=True, help="The run's folder.")
+def train(**options: Any) -> None:
+    """Adapt a backbone to pictures, so that its cheap branches answer as the full model does.
+
+    Under torchrun all processes train together.
+    """
+    use_all_of_the_processor()
+    from adainf.training import ranks, start
+
+    with ranks.joined() as all_of_us:
+        run = start.adapt(_request(options), all_of_us)
+    if all_of_us.is_first:
+        told = run.manifest.training
+        click.echo(
+            f"{run.folder}: {told.steps} steps in {told.seconds:.0f} s, loss {told.loss:.4f}, "
+            f"agreement {told.agreement or 0:.1%}"
+        )
+
+
+def _request(options: dict[str, Any]) -> Request:
+    from adainf.backbones import Options
+    from adainf.training.loop import Plan
+    from adainf.training.start import Request
+
+    if options["minutes"] and options["steps"]:
+        raise click.UsageError("--minutes and --steps exclude each other")
+    minutes = options["minutes"] or (_QUICK_MINUTES if options["quick"] else _DEFAULT_MINUTES)
+    out: Path = options["out"]
+    return Request(
+        backbone=options["backbone"],
+        options=Options(options["weights"], options["labels"], options["size"], options["mean"], options["std"]),
+        images=tuple(options["images"]),
+        labelled=not options["unlabelled"],
+        mix=options["mix"] or (),
+        adapt=options["adapt"],
+        rank=options["rank"],
+        alpha=options["alpha"] or options["rank"],
+        resolutions=options["resolutions"] or (),
+        ceiling=options["ceiling"],
+        batch=options["batch"],
+        seed=options["seed"],
+        plan=Plan(
+            options["learning_rate"],
+            steps=options["steps"],
+            seconds=None if options["steps"] else minutes * 60,
+            checkpoint_every=options["checkpoint_every"],
+        ),
+        out=out,
+        resume=options["resume"],
+        threads=options["threads"],
+    )

@@ -1,0 +1,108 @@
+"""The recipe `distil`: the frozen full model teaches cheap branches; labels are welcome but not needed.
+
+In-place distillation with the sandwich rule (Yu and Huang, "Universally Slimmable Networks and Improved Training
+Techniques", 2019), except that the full model is a frozen copy: the full branch must not pay for the cheap ones.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from adainf.backbones import Backbone
+from adainf.backbones.adapters import Adapter
+from adainf.branch import Branch, BranchSpace
+from adainf.errors import InvalidInputError
+from adainf.training.recipe import Outcome
+from adainf.training.views import Batch
+
+__all__ = ["Distillation"]
+
+_MOST_DRAWN = 2
+
+
+class Distillation:
+    """Each step: one resolution, and there all blocks, the cheapest branch, and one or two drawn ones."""
+
+    name: Literal["distil"] = "distil"
+
+    def __init__(
+        self,
+        teacher: Backbone,
+        adapter: Adapter,
+        space: BranchSpace,
+        *,
+        resolutions: Sequence[int],
+        ceiling: float,
+        seed: int,
+    ) -> None:
+        """teacher: frozen. ceiling: the most MACs of a drawn branch, a fraction of the full branch's.
+
+        Raises InvalidInputError where a resolution has no branch within the ceiling.
+        """
+        self.teacher = teacher
+        self.adapter = adapter
+        self.parameters = adapter.parameters
+        self._space = space
+        self._sides = tuple(resolutions)
+        self._ceiling = ceiling
+        self._seed = seed
+        for side in self._sides:
+            cheapest = space.fraction(space.cheapest_at(side))
+            if cheapest > ceiling:
+                raise InvalidInputError(
+                    f"ceiling {ceiling}: at {side} px the cheapest branch takes {cheapest:.3f} of the MACs; "
+                    "raise the ceiling or leave the resolution out"
+                )
+
+    def students(self, step: int) -> list[Branch]:
+        """The branches that learn in this step, all of one resolution."""
+        draw = np.random.default_rng((self._seed, step))
+        side = self._sides[draw.integers(len(self._sides))]
+        cheapest = self._space.cheapest_at(side)
+        complete = Branch(side, self._space.full.keep)
+        drawn = [self._drawn(complete, cheapest, draw) for _ in range(draw.integers(1, _MOST_DRAWN + 1))]
+        return list(dict.fromkeys([complete, cheapest, *drawn]))
+
+    def _drawn(self, complete: Branch, cheapest: Branch, draw: np.random.Generator) -> Branch:
+        """A branch whose MACs are below a level that is uniform: blocks go in random order until it is."""
+        highest = min(self._ceiling, self._space.fraction(complete))
+        level = draw.uniform(self._space.fraction(cheapest), highest)
+        keep = list(complete.keep)
+        for block in draw.permutation([block for block, kept in enumerate(cheapest.keep) if not kept]):
+            if self._space.fraction(Branch(complete.resolution, tuple(keep))) <= level:
+                break
+            keep[block] = False
+        return Branch(complete.resolution, tuple(keep))
+
+    def resolutions(self, step: int) -> Sequence[int]:
+        return self._space.native_resolution, self.students(step)[0].resolution
+
+    def learn(self, batch: Batch) -> Outcome:
+        with torch.no_grad():
+            taught = self.teacher(batch.inputs[self._space.native_resolution]).log_softmax(dim=1)
+        answers = taught.argmax(dim=1)
+        students = self.students(batch.step)
+        loss, agreement = 0.0, 0.0
+        for student in students:
+            scores = self.adapter.backbone(batch.inputs[student.resolution], student.keep)
+            missed = functional.kl_div(scores.log_softmax(dim=1), taught, reduction="batchmean", log_target=True)
+            if batch.labels is not None:
+                missed = missed + functional.cross_entropy(scores, batch.labels)
+            torch.autograd.backward(missed / len(students))
+            loss += missed.item() / len(students)
+            agreement += (scores.argmax(dim=1) == answers).float().mean().item() / len(students)
+        self.adapter.gather()
+        return Outcome(loss, agreement)
+
+    def apply(self) -> None:
+        self.adapter.apply()
+
+    def save(self, folder: Path) -> Sequence[str]:
+        if not self.parameters:
+            return ()
+        self.adapter.save(folder / "adapter.safetensors")
+        return ("adapter.safetensors",)

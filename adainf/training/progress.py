@@ -1,0 +1,56 @@
+"""How far a training is: a bar on a terminal, a plain line every few seconds elsewhere. On stderr."""
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from adainf.training.checkpoint import Progress
+
+__all__ = ["Tell", "progress_shown"]
+
+_SECONDS_BETWEEN_LINES = 5.0
+
+Tell = Callable[[float, Progress, float], None]
+"""Told after each step: how much of the training is done (0..1), how far it is, and images a second."""
+
+
+@contextmanager
+def progress_shown(*, silent: bool) -> Iterator[Tell]:
+    """A function that shows what it is told while the context lasts."""
+    if silent:
+        yield lambda _done, _progress, _rate: None
+    elif sys.stderr.isatty():
+        from rich import progress as bars
+        from rich.console import Console
+
+        columns = (bars.BarColumn(), bars.TextColumn("{task.description}"), bars.TimeRemainingColumn())
+        with bars.Progress(*columns, console=Console(stderr=True)) as shown:
+            task = shown.add_task("first step", total=1.0)
+            yield lambda done, progress, rate: shown.update(
+                task, completed=done, description=_described(progress, rate)
+            )
+    else:
+        yield _Lines().tell
+
+
+class _Lines:
+    def __init__(self) -> None:
+        self.started = self.said = time.monotonic()
+        self.done_before: float | None = None
+
+    def tell(self, done: float, progress: Progress, rate: float) -> None:
+        now = time.monotonic()
+        if self.done_before is None:
+            self.started, self.done_before = now, done
+        if now - self.said >= _SECONDS_BETWEEN_LINES and done > self.done_before:
+            self.said = now
+            left = (1 - done) * (now - self.started) / (done - self.done_before)
+            print(f"{_described(progress, rate)}, {max(0.0, left):.0f} s left", file=sys.stderr, flush=True)
+
+
+def _described(progress: Progress, rate: float) -> str:
+    return (
+        f"step {progress.step}: loss {progress.loss:.4f}, agreement {progress.agreement:.1%}, "
+        f"{rate:.1f} images a second"
+    )

@@ -1,0 +1,182 @@
+"""From what a user asks for to a run: everything is checked before anything is begun."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from pydantic import JsonValue
+
+from adainf import __version__, images
+from adainf.backbones import Backbone, Options, defaults, load
+from adainf.backbones.adapters import Kind, attach
+from adainf.backbones.macs import branch_space
+from adainf.backbones.weights import fingerprint
+from adainf.errors import InvalidInputError
+from adainf.run import Adapter, Manifest, Run, Training, digest, now
+from adainf.training.checkpoint import checkpoint_path
+from adainf.training.distil import Distillation
+from adainf.training.loop import Plan, train
+from adainf.training.ranks import Ranks
+from adainf.training.recipe import Recipe
+from adainf.training.sources import Source, open_sources
+from adainf.training.views import Views
+
+__all__ = ["Request", "adapt", "default_resolutions"]
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What the user asks for.
+
+    mix: how likely each of the images' sources is; none: equally. resolutions: none: the default ones. ceiling: the
+    most MACs of a drawn branch. batch: views a step. resume: go on where a training into `out` was.
+    """
+
+    backbone: str
+    options: Options
+    images: tuple[Path, ...]
+    labelled: bool
+    mix: tuple[float, ...]
+    adapt: Kind
+    rank: int
+    alpha: float
+    resolutions: tuple[int, ...]
+    ceiling: float
+    batch: int
+    seed: int
+    plan: Plan
+    out: Path
+    resume: bool
+    threads: int | None = None
+
+
+def adapt(request: Request, ranks: Ranks) -> Run:
+    """Train what is asked for and write the run; raises InvalidInputError on whatever of it cannot be done."""
+    _check_folder(request)
+    if request.batch % ranks.count:
+        raise InvalidInputError(f"batch {request.batch}: must be a multiple of the {ranks.count} processes")
+    torch.set_num_threads(request.threads or ranks.threads)
+    backbone = _load(request)
+    weights = fingerprint(backbone)
+    sources = open_sources(request.images, backbone.classes if request.labelled else None, backbone.native_resolution)
+    shares = request.mix or (1.0,) * len(sources)
+    if len(shares) != len(sources) or min(shares) < 0 or not sum(shares):
+        raise InvalidInputError(f"mix {shares}: must be {len(sources)} shares, one for each of the images' sources")
+    sides = request.resolutions or default_resolutions(backbone)
+    settings = _settings(request, backbone, weights, sources, shares, sides)
+    recipe = _recipe(request, backbone, sides)
+    views = Views(sources, shares, backbone.preprocessing, request.batch, request.seed, ranks, recipe.resolutions)
+    progress = train(recipe, views, request.plan, request.out, settings, ranks)
+    manifest = Manifest(
+        schema="adainf.run/1",
+        backbone=backbone.name,
+        weights=weights,
+        native_resolution=backbone.native_resolution,
+        adapter=_told(request),
+        scheduler="none",
+        training=Training(
+            recipe=recipe.name,
+            sources=tuple(source.name for source in sources),
+            mix=tuple(share / sum(shares) for share in shares),
+            images=sum(source.count for source in sources),
+            labelled=request.labelled,
+            resolutions=tuple(sides),
+            ceiling=request.ceiling,
+            steps=progress.step,
+            batch=request.batch,
+            learning_rate=request.plan.learning_rate,
+            seed=request.seed,
+            seconds=round(progress.seconds, 1),
+            loss=progress.loss,
+            agreement=progress.agreement,
+            created=now(),
+            version=__version__,
+        ),
+        files={},
+    )
+    if ranks.is_first:
+        names = recipe.save(request.out)
+        files = {name: digest(request.out / name) for name in names}
+        run = Run.write(request.out, manifest.model_copy(update={"files": files}))
+        checkpoint_path(request.out).unlink(missing_ok=True)
+        return run
+    return Run(request.out, manifest)
+
+
+def _check_folder(request: Request) -> None:
+    if (request.out / "manifest.json").exists():
+        raise InvalidInputError(f"{request.out}: holds a finished run; give another folder")
+    if checkpoint_path(request.out).exists() and not request.resume:
+        raise InvalidInputError(f"{request.out}: holds an unfinished training; give --resume or another folder")
+    if request.out.exists() and not request.out.is_dir():
+        raise InvalidInputError(f"{request.out}: is no folder")
+
+
+def _load(request: Request) -> Backbone:
+    options = replace(request.options, weights=request.options.weights or defaults.default_weights(request.backbone))
+    if request.backbone.startswith("openclip/") and not options.labels and request.labelled:
+        folders = [
+            picture.folder
+            for folder in request.images
+            if folder.is_dir()
+            for picture in images.listing(folder, labelled=True)
+            if picture.folder is not None
+        ]
+        options = replace(options, labels=images.label_texts(folders))
+    backbone = load(request.backbone, options)
+    return backbone.to(memory_format=torch.channels_last)
+
+
+def _recipe(request: Request, backbone: Backbone, sides: Sequence[int]) -> Recipe:
+    if request.adapt == "none":
+        raise InvalidInputError("adapt 'none': leaves nothing to train with the recipe 'distil'; give lora or full")
+    space = branch_space(backbone, sides)
+    adapter = attach(backbone, request.adapt, request.rank, request.alpha, request.seed)
+    return Distillation(backbone, adapter, space, resolutions=sides, ceiling=request.ceiling, seed=request.seed)
+
+
+def _told(request: Request) -> Adapter:
+    if request.adapt == "lora":
+        return Adapter(kind="lora", rank=request.rank, alpha=request.alpha)
+    return Adapter(kind=request.adapt)
+
+
+def default_resolutions(backbone: Backbone) -> tuple[int, ...]:
+    """Two resolutions of which the cheaper branches are: about 4/7 and 5/7 of the native one, 128 and 160 of 224."""
+    step = backbone.resolution_step
+    sides = (round(backbone.native_resolution * share / 7 / step) * step for share in (4, 5))
+    return tuple(dict.fromkeys(max(step, side) for side in sides))
+
+
+def _settings(
+    request: Request,
+    backbone: Backbone,
+    weights: str,
+    sources: Sequence[Source],
+    shares: Sequence[float],
+    sides: Sequence[int],
+) -> dict[str, JsonValue]:
+    """All that the outcome depends on."""
+    identity = repr([(source.identity, source.labels) for source in sources])
+    return {
+        "version": __version__,
+        "backbone": backbone.name,
+        "weights": weights,
+        "preprocessing": repr(backbone.preprocessing),
+        "images": hashlib.sha256(identity.encode()).hexdigest(),
+        "labelled": request.labelled,
+        "mix": list(shares),
+        "recipe": "distil",
+        "adapt": request.adapt,
+        "rank": request.rank,
+        "alpha": request.alpha,
+        "resolutions": list(sides),
+        "ceiling": request.ceiling,
+        "batch": request.batch,
+        "seed": request.seed,
+        "learning rate": request.plan.learning_rate,
+        "steps": request.plan.steps,
+        "seconds": request.plan.seconds,
+    }
