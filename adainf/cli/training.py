@@ -24,6 +24,8 @@ __all__ = ["train"]
 
 _DEFAULT_MINUTES = 15.0
 _QUICK_MINUTES = 1.0
+# The paper's; and that at which distillation did not forget what the weights knew.
+_LEARNING_RATES = {"distil": 1e-4, "paper": 1e-3}
 
 
 class _OneOrMore(click.Command):
@@ -53,6 +55,20 @@ class _OneOrMore(click.Command):
 @click.option("--images", type=PATH, required=True, multiple=True, help="Folders of pictures, or video files.")
 @click.option("--unlabelled", is_flag=True, help="The full model alone teaches; folders need not be classes.")
 @click.option("--mix", callback=numbers(float), help="Each source's share.  [default: equal]")
+@click.option(
+    "--recipe",
+    type=click.Choice(["distil", "paper"]),
+    default="distil",
+    show_default=True,
+    help="paper: AdaInf's content-aware scheduler, trained together with the adapter.",
+)
+@click.option(
+    "--bound",
+    type=click.Choice(["hard", "soft"]),
+    default="hard",
+    show_default=True,
+    help="Of the recipe paper: may its scheduler exceed a budget?",
+)
 @click.option("--adapt", type=click.Choice(["lora", "full", "none"]), default="lora", show_default=True)
 @click.option("--rank", type=click.IntRange(min=1), default=16, show_default=True, help="Of low-rank updates.")
 @click.option(
@@ -68,7 +84,9 @@ class _OneOrMore(click.Command):
 )
 @click.option("--minutes", type=click.FloatRange(0, min_open=True), help=f"[default: {_DEFAULT_MINUTES:.0f}]")
 @click.option("--steps", type=click.IntRange(min=1), help="In place of --minutes.")
-@click.option("--learning-rate", type=click.FloatRange(0, min_open=True), default=1e-4, show_default=True)
+@click.option(
+    "--learning-rate", type=click.FloatRange(0, min_open=True), help="[default: 1e-4; 1e-3 with the recipe paper]"
+)
 @click.option("--batch", type=click.IntRange(min=1), default=32, show_default=True, help="Views a step.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 @click.option("--quick", is_flag=True, help="One minute: to see that it works.")
@@ -110,6 +128,8 @@ def _request(options: dict[str, Any]) -> Request:
         images=tuple(options["images"]),
         labelled=not options["unlabelled"],
         mix=options["mix"] or (),
+        recipe=options["recipe"],
+        bound=options["bound"],
         adapt=options["adapt"],
         rank=options["rank"],
         alpha=options["alpha"] or options["rank"],
@@ -118,7 +138,7 @@ def _request(options: dict[str, Any]) -> Request:
         batch=options["batch"],
         seed=options["seed"],
         plan=Plan(
-            options["learning_rate"],
+            options["learning_rate"] or _LEARNING_RATES[options["recipe"]],
             steps=options["steps"],
             seconds=None if options["steps"] else minutes * 60,
             checkpoint_every=options["checkpoint_every"],

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
@@ -42,7 +43,7 @@ class PaperScheduler:
     bound: Bound
     space: BranchSpace
 
-    @property
+    @cached_property
     def projection(self) -> Projection:
         """Onto budgets, at the native resolution."""
         return Projection(self.space.parts[self.space.native_resolution], self.space.droppable)
@@ -74,11 +75,13 @@ class PaperScheduler:
 
     def keeps(self, embeddings: Array, budgets: NDArray[np.float64]) -> NDArray[np.bool_]:
         """Which blocks run (pictures, blocks) for each picture under its budget."""
-        scores = self.scores(embeddings, budgets)
-        projection = self.projection
+        return self.projection.keeps(self.kept(self.scores(embeddings, budgets), budgets))
+
+    def kept(self, scores: Array, budgets: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Which of the blocks that may be skipped (pictures, skippable blocks) run, by their scores."""
         if self.bound == "soft":
-            return projection.keeps(scores > 0)
-        return projection.keeps(projection.project(scores, self.room(budgets)))
+            return scores > 0
+        return self.projection.project(scores, self.room(budgets))
 
     def room(self, budgets: NDArray[np.float64]) -> NDArray[np.int64]:
         """MACs that each budget leaves to the backbone."""

@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import torch
 from pydantic import JsonValue
@@ -15,9 +16,11 @@ from adainf.backbones.macs import branch_space
 from adainf.backbones.weights import fingerprint
 from adainf.errors import InvalidInputError
 from adainf.run import Adapter, Manifest, Run, Training, digest, now
+from adainf.schedulers.paper import Bound
 from adainf.training.checkpoint import checkpoint_path
 from adainf.training.distil import Distillation
 from adainf.training.loop import Plan, train
+from adainf.training.paper import PaperRecipe
 from adainf.training.ranks import Ranks
 from adainf.training.recipe import Recipe
 from adainf.training.sources import Source, open_sources
@@ -30,8 +33,9 @@ __all__ = ["Request", "adapt", "default_resolutions"]
 class Request:
     """What the user asks for.
 
-    mix: how likely each of the images' sources is; none: equally. resolutions: none: the default ones. ceiling: the
-    most MACs of a drawn branch. batch: views a step. resume: go on where a training into `out` was.
+    bound: whether the scheduler of the recipe `paper` may exceed a budget. mix: how likely each of the images' sources
+    is; none: equally. resolutions: none: the default ones. ceiling: the most MACs of a drawn branch. batch: views a
+    step. resume: go on where a training into `out` was.
     """
 
     backbone: str
@@ -39,6 +43,8 @@ class Request:
     images: tuple[Path, ...]
     labelled: bool
     mix: tuple[float, ...]
+    recipe: Literal["distil", "paper"]
+    bound: Bound
     adapt: Kind
     rank: int
     alpha: float
@@ -64,9 +70,9 @@ def adapt(request: Request, ranks: Ranks) -> Run:
     shares = request.mix or (1.0,) * len(sources)
     if len(shares) != len(sources) or min(shares) < 0 or not sum(shares):
         raise InvalidInputError(f"mix {shares}: must be {len(sources)} shares, one for each of the images' sources")
-    sides = request.resolutions or default_resolutions(backbone)
+    sides = _sides(request, backbone)
     settings = _settings(request, backbone, weights, sources, shares, sides)
-    recipe = _recipe(request, backbone, sides)
+    recipe = _recipe(request, backbone, sides, ranks)
     views = Views(sources, shares, backbone.preprocessing, request.batch, request.seed, ranks, recipe.resolutions)
     progress = train(recipe, views, request.plan, request.out, settings, ranks)
     manifest = Manifest(
@@ -75,7 +81,7 @@ def adapt(request: Request, ranks: Ranks) -> Run:
         weights=weights,
         native_resolution=backbone.native_resolution,
         adapter=_told(request),
-        scheduler="none",
+        scheduler=_scheduler(request),
         training=Training(
             recipe=recipe.name,
             sources=tuple(source.name for source in sources),
@@ -83,7 +89,7 @@ def adapt(request: Request, ranks: Ranks) -> Run:
             images=sum(source.count for source in sources),
             labelled=request.labelled,
             resolutions=tuple(sides),
-            ceiling=request.ceiling,
+            ceiling=request.ceiling if recipe.name == "distil" else None,
             steps=progress.step,
             batch=request.batch,
             learning_rate=request.plan.learning_rate,
@@ -129,7 +135,36 @@ def _load(request: Request) -> Backbone:
     return backbone.to(memory_format=torch.channels_last)
 
 
-def _recipe(request: Request, backbone: Backbone, sides: Sequence[int]) -> Recipe:
+def _sides(request: Request, backbone: Backbone) -> tuple[int, ...]:
+    if request.recipe == "distil":
+        return request.resolutions or default_resolutions(backbone)
+    if request.resolutions not in ((), (backbone.native_resolution,)):
+        raise InvalidInputError(
+            f"resolutions {request.resolutions}: the recipe 'paper' knows the native one, "
+            f"{backbone.native_resolution}, alone; leave them out or use the recipe 'distil'"
+        )
+    return (backbone.native_resolution,)
+
+
+def _scheduler(request: Request) -> Literal["none", "paper-hard", "paper-soft"]:
+    if request.recipe == "distil":
+        return "none"
+    return "paper-hard" if request.bound == "hard" else "paper-soft"
+
+
+def _recipe(request: Request, backbone: Backbone, sides: Sequence[int], ranks: Ranks) -> Recipe:
+    if request.recipe == "paper":
+        if not any(backbone.droppable):
+            raise InvalidInputError(f"backbone {backbone.name!r}: has no block to skip, so nothing to schedule")
+        return PaperRecipe(
+            backbone,
+            attach(backbone, request.adapt, request.rank, request.alpha, request.seed),
+            branch_space(backbone),
+            bound=request.bound,
+            batch=request.batch,
+            seed=request.seed,
+            ranks=ranks,
+        )
     if request.adapt == "none":
         raise InvalidInputError("adapt 'none': leaves nothing to train with the recipe 'distil'; give lora or full")
     space = branch_space(backbone, sides)
@@ -168,7 +203,8 @@ def _settings(
         "images": hashlib.sha256(identity.encode()).hexdigest(),
         "labelled": request.labelled,
         "mix": list(shares),
-        "recipe": "distil",
+        "recipe": request.recipe,
+        "scheduler": _scheduler(request),
         "adapt": request.adapt,
         "rank": request.rank,
         "alpha": request.alpha,
