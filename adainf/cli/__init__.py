@@ -19,7 +19,7 @@ from adainf.cli.options import (
     warn,
     weights_option,
 )
-from adainf.cli.training import train
+from adainf.cli.training import pretrain, train
 from adainf.command import run
 
 if TYPE_CHECKING:
@@ -44,6 +44,7 @@ def cli(context: click.Context) -> None:
 
 
 cli.add_command(train)
+cli.add_command(pretrain)
 
 
 @cli.command()
