@@ -28,6 +28,11 @@ _QUICK_MINUTES = 1.0
 _LEARNING_RATES = {"distil": 1e-4, "paper": 1e-3}
 
 
+checkpoints_option = click.option(
+    "--checkpoint-every", type=click.FloatRange(min=0), default=60, show_default=True, help="Seconds between two."
+)
+
+
 class _OneOrMore(click.Command):
     """Takes several values after `--images`, as in `--images A B`: a shell's pattern gives them so."""
 
@@ -91,9 +96,7 @@ class _OneOrMore(click.Command):
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 @click.option("--quick", is_flag=True, help="One minute: to see that it works.")
 @click.option("--resume", is_flag=True, help="Go on from the checkpoint in the run's folder.")
-@click.option(
-    "--checkpoint-every", type=click.FloatRange(min=0), default=60, show_default=True, help="Seconds between two."
-)
+@checkpoints_option
 @click.option("--out", type=PATH, required=True, help="The run's folder.")
 def train(**options: Any) -> None:
     """Adapt a backbone to pictures, so that its cheap branches answer as the full model does.
@@ -160,6 +163,7 @@ def _request(options: dict[str, Any]) -> Request:
 @click.option("--batch", type=click.IntRange(min=2), default=128, show_default=True)
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 @click.option("--resume", is_flag=True, help="Go on from the checkpoint beside the output.")
+@checkpoints_option
 @click.option("--out", type=PATH, required=True, help="The weights to write (.safetensors).")
 def pretrain(**options: Any) -> None:
     """Train a ResNet for small pictures from nothing, for the commands that take --weights.
@@ -187,6 +191,7 @@ def pretrain(**options: Any) -> None:
             resume=options["resume"],
             steps=options["steps"],
             seconds=None if options["steps"] else (options["minutes"] or _DEFAULT_MINUTES) * 60,
+            checkpoint_every=options["checkpoint_every"],
         )
     )
     progress = done.progress

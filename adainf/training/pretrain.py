@@ -29,13 +29,15 @@ _MOMENTUM = 0.9
 _DECAY = 5e-4
 _PADDING = 4
 _AT_ONCE = 250
-_CHECKPOINT_SECONDS = 60.0
 _MEMORY = 0.98
 
 
 @dataclass(frozen=True, slots=True)
 class Pretraining:
-    """What the user asks for. One of steps and seconds is given. side: of the pictures, pixels."""
+    """What the user asks for. One of steps and seconds is given. side: of the pictures, pixels.
+
+    checkpoint_every: seconds between two checkpoints.
+    """
 
     backbone: str
     folder: Path
@@ -47,6 +49,7 @@ class Pretraining:
     resume: bool
     steps: int | None = None
     seconds: float | None = None
+    checkpoint_every: float = 60.0
 
     def done(self, progress: Progress) -> float:
         """How much of it is done, 0 to 1."""
@@ -196,7 +199,7 @@ def _train(
             right = (scores.argmax(dim=1) == labels).float().mean().item()
             progress = _after(progress, loss.item(), right, now - before)
             tell(wanted.done(progress), progress, len(labels) / (now - before))
-            if now - kept_at >= _CHECKPOINT_SECONDS:
+            if now - kept_at >= wanted.checkpoint_every:
                 kept_at = now
                 Checkpoint.take(progress, kept, optimizer).write(path, settings)
     return progress
