@@ -81,7 +81,7 @@ def draw_bits(log_odds: Tensor, noise: Tensor, runs: PaperScheduler, budgets: np
     soft = disturbed.sigmoid()
     kept = runs.kept(disturbed.detach().cpu().numpy(), budgets)
     hard = torch.from_numpy(kept).to(soft)
-    return hard + soft - soft.detach()
+    return hard + (soft - soft.detach())  # in this order exactly 0 and 1
 
 
 class PaperRecipe:
