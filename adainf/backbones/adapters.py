@@ -103,15 +103,10 @@ class _LowRank(Adapter):
     step instead, which all branches of the step share, and which leaves no difference between merged and not.
     """
 
-    def __init__(self, backbone: Backbone, rank: int, alpha: float, seed: int) -> None:
+    def __init__(self, backbone: Backbone, parameters: Mapping[str, nn.Parameter], scale: float) -> None:
         network = copy.deepcopy(backbone)
-        wholes = {
-            f"{name}{_WHOLE}": nn.Parameter(torch.zeros_like(module.weight))
-            for name, module in network.named_modules()
-            if isinstance(module, nn.Conv2d) and module.groups > 1
-        }
-        super().__init__(network, _factors(backbone, rank, alpha, seed) | wholes)
-        self._scale = alpha / rank
+        super().__init__(network, parameters)
+        self._scale = scale
         self._weights = _weights(network, self.parameters)
         self._base = {name: weight.detach().clone() for name, weight in self._weights.items()}
         for weight in self._weights.values():
@@ -162,6 +157,14 @@ def _factors(backbone: Backbone, rank: int, alpha: float, seed: int) -> dict[str
     }
 
 
+def _wholes(backbone: Backbone) -> dict[str, nn.Parameter]:
+    return {
+        f"{name}{_WHOLE}": nn.Parameter(torch.zeros_like(module.weight))
+        for name, module in backbone.named_modules()
+        if isinstance(module, nn.Conv2d) and module.groups > 1
+    }
+
+
 def _weights(network: Backbone, stored: Mapping[str, object]) -> dict[str, nn.Parameter]:
     """The weight that each stored tensor changes, by the name of its layer."""
     found = {}
@@ -187,7 +190,8 @@ def attach(backbone: Backbone, kind: Kind, rank: int = 16, alpha: float = 16, se
     """
     match kind:
         case "lora":
-            return _LowRank(backbone, rank, alpha, seed)
+            factors = _factors(backbone, rank, alpha, seed)
+            return _LowRank(backbone, factors | _wholes(backbone), alpha / rank)
         case "full":
             return _Full(backbone)
         case "none":
@@ -214,8 +218,16 @@ def adapted(backbone: Backbone, run: Run) -> Backbone:
     except Exception as error:  # what the format's reader raises is its own
         raise InvalidInputError(f"run {run.folder}: {path.name} is damaged ({one_line(error, 120)})") from None
     told = manifest.adapter
-    if told.kind == "lora" and (told.rank is None or told.alpha is None):
-        raise InvalidInputError(f"run {run.folder}: adapter: has no rank or alpha")
-    adapter = attach(backbone, told.kind, told.rank or 1, told.alpha or 1)
-    adapter.load(state, path)
+    try:
+        if told.kind == "lora":
+            if told.rank is None or told.alpha is None:
+                raise InvalidInputError(f"run {run.folder}: adapter: has no rank or alpha")
+            # Without peft, which takes seconds to import: a daemon that starts only multiplies.
+            parameters = {name: nn.Parameter(value) for name, value in state.items()}
+            adapter: Adapter = _LowRank(backbone, parameters, told.alpha / told.rank)
+        else:
+            adapter = attach(backbone, told.kind)
+        adapter.load(state, path)
+    except (AttributeError, KeyError, RuntimeError, TypeError):
+        raise InvalidInputError(f"run {run.folder}: {path.name} does not fit {backbone.name}") from None
     return adapter.backbone.requires_grad_(False)

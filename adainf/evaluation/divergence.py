@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from adainf import images
-from adainf.evaluation.prefixes import scores_of_each
+from adainf.backbones.prefixes import scores_of_each
 from adainf.evaluation.subject import BATCH, Subject
 
 __all__ = ["SCALES", "ScoreDivergence", "cross_entropies", "search_images"]

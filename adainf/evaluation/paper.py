@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from adainf.backbones import Backbone
-from adainf.evaluation.prefixes import scores_of_wanted
+from adainf.backbones.prefixes import scores_of_wanted
 from adainf.evaluation.progress import progress
 from adainf.evaluation.subject import Subject
 from adainf.schedulers.paper import PaperScheduler

@@ -13,11 +13,11 @@ from torch import Tensor
 from adainf import images
 from adainf.backbones import RANDOM, Backbone, Options, defaults, load
 from adainf.backbones.macs import branch_space
+from adainf.backbones.prefixes import scores_of_each
 from adainf.backbones.weights import fingerprint
 from adainf.branch import Branch
 from adainf.engines.torch import TorchEngine
 from adainf.errors import InvalidInputError
-from adainf.evaluation.prefixes import scores_of_each
 from adainf.profile import Profile
 
 __all__ = ["BATCH", "Subject", "check_describes", "load_for_timing", "open_subject"]

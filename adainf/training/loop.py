@@ -33,6 +33,11 @@ class Plan:
     seconds: float | None = None
     checkpoint_every: float = 60.0
 
+    def __post_init__(self) -> None:
+        for name, value in (("learning rate", self.learning_rate), ("steps", self.steps), ("seconds", self.seconds)):
+            if value is not None and not 0 < value < math.inf:
+                raise InvalidInputError(f"{name} {value}: must be above 0 and finite")
+
     def done(self, progress: Progress) -> float:
         """How much of the training is done, 0 to 1."""
         if self.steps is not None:

@@ -71,6 +71,10 @@ def adapt(request: Request, ranks: Ranks) -> Run:
     if len(shares) != len(sources) or min(shares) < 0 or not sum(shares):
         raise InvalidInputError(f"mix {shares}: must be {len(sources)} shares, one for each of the images' sources")
     sides = _sides(request, backbone)
+    if max(sides) > backbone.native_resolution:
+        raise InvalidInputError(
+            f"resolution {max(sides)}: must be at most {backbone.native_resolution}, where {backbone.name} is native"
+        )
     settings = _settings(request, backbone, weights, sources, shares, sides)
     recipe = _recipe(request, backbone, sides, ranks)
     views = Views(sources, shares, backbone.preprocessing, request.batch, request.seed, ranks, recipe.resolutions)

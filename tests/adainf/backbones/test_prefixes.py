@@ -3,7 +3,7 @@ import torch
 
 from adainf.backbones import Options, load
 from adainf.backbones.macs import branch_space
-from adainf.evaluation.prefixes import scores_of_each
+from adainf.backbones.prefixes import scores_of_each
 
 
 @pytest.mark.parametrize("name", ["cifar/resnet20", "cifar/resnet18"])

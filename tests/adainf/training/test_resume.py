@@ -1,0 +1,91 @@
+import json
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+
+import pytest
+from safetensors import safe_open
+
+
+def step_of(checkpoint):
+    with safe_open(checkpoint, framework="pt") as file:
+        return json.loads(file.metadata()["progress"])["step"]
+
+
+@pytest.fixture(scope="module")
+def killed_once(start, network, pictures, tmp_path_factory):
+    """The folder of a training that was killed after some steps of twelve."""
+    out = tmp_path_factory.mktemp("killed") / "run"
+    checkpoint = out / "checkpoint.safetensors"
+    settings = (*network, "--images", pictures, "--steps", 12, "--checkpoint-every", 0)
+    with start("train", *settings, "--out", out) as process:
+        while process.poll() is None and not (checkpoint.exists() and step_of(checkpoint) >= 3):
+            os.sched_yield()
+        process.send_signal(signal.SIGKILL)
+        said = process.stderr.read()
+    assert process.returncode == -signal.SIGKILL, said
+    return out
+
+
+@pytest.fixture
+def killed(killed_once, tmp_path):
+    return shutil.copytree(killed_once, tmp_path / "run")
+
+
+def test_killed_and_resumed_it_ends_as_if_never_killed(done, network, pictures, killed, tmp_path):
+    assert 3 <= step_of(killed / "checkpoint.safetensors") < 12
+    settings = (*network, "--images", pictures, "--steps", 12)
+    done("train", *settings, "--resume", "--out", killed)
+    done("train", *settings, "--out", tmp_path / "whole")
+    assert (killed / "adapter.safetensors").read_bytes() == (tmp_path / "whole" / "adapter.safetensors").read_bytes()
+    assert sorted(path.name for path in killed.iterdir()) == ["adapter.safetensors", "manifest.json"]
+
+
+@pytest.mark.parametrize(
+    ("changed", "says"),
+    [
+        ([], "holds an unfinished training; give --resume"),
+        (["--resume", "--seed", "7"], "a training with seed 0, not 7"),
+        (["--resume", "--steps", "9"], "a training with steps 12, not 9"),
+    ],
+)
+def test_an_unfinished_training_is_neither_overwritten_nor_mixed(refused, network, pictures, killed, changed, says):
+    before = (killed / "checkpoint.safetensors").read_bytes()
+    assert says in refused("train", *network, "--images", pictures, "--steps", 12, "--out", killed, *changed)
+    assert (killed / "checkpoint.safetensors").read_bytes() == before
+
+
+def test_a_file_that_is_no_checkpoint_is_left_alone(refused, network, pictures, tmp_path):
+    (tmp_path / "checkpoint.safetensors").write_text("mine")
+    said = refused("train", *network, "--images", pictures, "--resume", "--steps", 3, "--out", tmp_path)
+    assert "is no checkpoint" in said
+    assert (tmp_path / "checkpoint.safetensors").read_text() == "mine"
+
+
+def test_a_full_disk_leaves_the_last_checkpoint(network, pictures, killed):
+    size = (killed / "checkpoint.safetensors").stat().st_size
+    before = (killed / "checkpoint.safetensors").read_bytes()
+    command = [sys.executable, "-c", "from adainf.cli import main; main()", "train", *network]
+    options = ["--images", pictures, "--steps", "12", "--checkpoint-every", "0", "--resume", "--out", killed]
+    ended = subprocess.run(
+        [*command, *map(str, options)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "MALLOC_TOP_PAD_": "0"},
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size - 1, size - 1)),
+    )
+    assert ended.returncode == 78
+    assert ended.stderr.count("\n") == 1
+    assert f"that of step {step_of(killed / 'checkpoint.safetensors')} is kept" in ended.stderr
+    assert (killed / "checkpoint.safetensors").read_bytes() == before
+    assert [path.name for path in killed.iterdir()] == ["checkpoint.safetensors"]
+
+
+def test_a_finished_run_is_not_overwritten(done, refused, network, pictures, tmp_path):
+    settings = (*network, "--images", pictures, "--steps", 1, "--out", tmp_path / "run")
+    done("train", *settings)
+    assert "holds a finished run" in refused("train", *settings, "--resume")
