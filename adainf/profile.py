@@ -21,11 +21,15 @@ __all__ = [
     "Parts",
     "Profile",
     "Timings",
+    "WeightSet",
     "write_atomically",
 ]
 
 SCHEMA = "adainf.profile/1"
-_LINE = 120
+_LINE = 140
+
+WeightSet = Literal["base", "adapted"]
+"""The weights that a branch runs with: the backbone's own, or those with a run's adapter merged into them."""
 
 
 def _well_formed(text: str) -> str:
@@ -63,6 +67,7 @@ class Measured(_Model):
     accuracy: top-1 against labels; null where the pictures had none. agreement: top-1 equal to the full branch's.
     loss: mean cross-entropy in nats to the labels, without labels to the full branch's probabilities, under the best
     scale of the scores; tells branches apart that a few hundred pictures' right answers cannot.
+    weights: the set it was measured with, and runs with.
     """
 
     branch: BranchText
@@ -70,10 +75,11 @@ class Measured(_Model):
     accuracy: Share | None
     agreement: Share
     loss: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    weights: WeightSet = "base"
 
 
 class Calibration(_Model):
-    """How the profile came about: enough to repeat it."""
+    """How the profile came about: enough to repeat it. listing: SHA-256 of the pictures' names and labels."""
 
     images: Annotated[int, Field(ge=1)]
     labelled: bool
@@ -81,6 +87,7 @@ class Calibration(_Model):
     seed: int
     created: str
     version: str
+    listing: str | None = None
 
 
 class BranchTime(_Model):
@@ -101,7 +108,11 @@ class Timings(_Model):
 
 
 class Profile(_Model):
-    """What calibration learned of a backbone with certain weights."""
+    """What calibration learned of a backbone with certain weights, and of a run's adapter where there is one.
+
+    weights: fingerprint of the base weights. adapter: SHA-256 of the run's adapter file; None without a run.
+    branches: each with the set of weights that it is better with. set_aside: what was measured with the other set.
+    """
 
     schema_: Literal["adainf.profile/1"] = Field("adainf.profile/1", alias="schema")
     backbone: str
@@ -110,7 +121,9 @@ class Profile(_Model):
     droppable: Annotated[str, Field(pattern="^0[01]*$")]
     parts: dict[Resolution, Parts]
     calibration: Calibration
+    adapter: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
     branches: Annotated[tuple[Measured, ...], Field(min_length=1)]
+    set_aside: tuple[Measured, ...] = ()
     timings: tuple[Timings, ...] = ()
 
     @model_validator(mode="after")
@@ -125,18 +138,24 @@ class Profile(_Model):
         if not space.macs(space.full):
             raise ValueError(f"parts: the full branch {space.full} takes no MACs")
         timed = [text for timings in self.timings for text in timings.times]
-        for text in (*(measured.branch for measured in self.branches), *timed):
+        every = (*self.branches, *self.set_aside)
+        for text in (*(measured.branch for measured in every), *timed):
             try:
                 space.check(Branch.parse(text))
             except InvalidInputError as error:
                 raise ValueError(str(error)) from None
-        for measured in self.branches:
-            branch = Branch.parse(measured.branch)
-            if measured.macs != space.macs(branch):
-                raise ValueError(f"branch {branch}: macs are {measured.macs}, its parts sum to {space.macs(branch)}")
+        for measured in every:
+            self._check(measured)
         if str(space.full) not in {measured.branch for measured in self.branches}:
             raise ValueError(f"branches: the full branch {space.full} is missing")
         return self
+
+    def _check(self, measured: Measured) -> None:
+        branch = Branch.parse(measured.branch)
+        if measured.weights == "adapted" and self.adapter is None:
+            raise ValueError(f"branch {branch}: runs with adapted weights, but no adapter is named")
+        if measured.macs != self.space.macs(branch):
+            raise ValueError(f"branch {branch}: macs are {measured.macs}, its parts sum to {self.space.macs(branch)}")
 
     @cached_property
     def space(self) -> BranchSpace:
@@ -149,6 +168,23 @@ class Profile(_Model):
                 for resolution, parts in self.parts.items()
             },
         )
+
+    @cached_property
+    def adapted(self) -> frozenset[Branch]:
+        """The branches that run with adapted weights."""
+        return frozenset(Branch.parse(measured.branch) for measured in self.branches if measured.weights == "adapted")
+
+    def with_only(self, weights: WeightSet) -> "Profile":
+        """The profile as it is where each branch runs with these weights, of the branches measured so.
+
+        Raises InvalidInputError where the full branch was not.
+        """
+        kept = tuple(m for m in (*self.branches, *self.set_aside) if m.weights == weights)
+        full = str(self.space.full)
+        if all(measured.branch != full for measured in kept):
+            raise InvalidInputError(f"profile: its full branch was not measured with {weights} weights")
+        kept = tuple(sorted(kept, key=lambda m: (m.branch != full, -m.macs, m.branch)))
+        return self.model_copy(update={"branches": kept, "set_aside": ()})
 
     def timings_on(self, device: str, engine: str, threads: int) -> Timings | None:
         """The times measured on this device, or None."""
@@ -186,7 +222,15 @@ class Profile(_Model):
 
     def write(self, path: Path) -> None:
         """Write the profile to `path`, whole or not at all."""
-        write_atomically(path, _dump(self.model_dump(mode="json", by_alias=True)) + "\n")
+        told = self.model_dump(mode="json", by_alias=True)
+        # A profile without a run is written as if there were none.
+        for key in ("adapter", "set_aside"):
+            if not told[key]:
+                del told[key]
+        for measured in (*told["branches"], *told.get("set_aside", ())):
+            if measured["weights"] == "base":
+                del measured["weights"]
+        write_atomically(path, _dump(told) + "\n")
 
 
 def _dump(value: JsonValue, depth: int = 0) -> str:

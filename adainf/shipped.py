@@ -4,7 +4,7 @@ from pathlib import Path
 
 from adainf.errors import InvalidInputError
 
-__all__ = ["calibration_folder", "find"]
+__all__ = ["calibration_folder", "find", "find_run"]
 
 
 def calibration_folder() -> Path:
@@ -32,3 +32,16 @@ def find(kind: str, name: str, suffix: str) -> Path:
             f"{name!r}: not a shipped name under {kind} ({shipped}), and not the path of a {suffix} file"
         )
     return path
+
+
+def find_run(name: str) -> Path:
+    """The folder that `name` means: a path, or the name of a shipped run; raises InvalidInputError as `find` does."""
+    if "/" in name or Path(name).is_dir():
+        if not Path(name).is_dir():
+            raise InvalidInputError(f"run {name}: no such folder")
+        return Path(name)
+    folder = calibration_folder() / "runs"
+    if not (folder / name).is_dir():
+        shipped = ", ".join(sorted(path.name for path in folder.glob("*/"))) or "none"
+        raise InvalidInputError(f"{name!r}: not a shipped name under runs ({shipped}), and not the path of a folder")
+    return folder / name

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
+from adainf.cli.evaluating import evaluate
+from adainf.cli.opening import open_profile, open_run, open_subject
 from adainf.cli.options import (
     PATH,
     image_options,
     labels_option,
     numbers,
+    run_option,
     statistics_options,
     threads_option,
     use_all_of_the_processor,
@@ -20,18 +23,14 @@ from adainf.cli.options import (
     weights_option,
 )
 from adainf.cli.training import pretrain, train
-from adainf.command import run
-
-if TYPE_CHECKING:
-    from adainf.evaluation.subject import Subject
-    from adainf.profile import Profile
+from adainf.command import run as run_command
 
 __all__ = ["cli", "main"]
 
 
 def main() -> None:
     """The program `adainf`."""
-    run(cli, "adainf")
+    run_command(cli, "adainf")
 
 
 @click.group(invoke_without_command=True)
@@ -45,10 +44,13 @@ def cli(context: click.Context) -> None:
 
 cli.add_command(train)
 cli.add_command(pretrain)
+cli.add_command(evaluate)
 
 
 @cli.command()
-@click.option("--backbone", required=True, help="FAMILY/NAME, such as timm/tf_efficientnet_lite0.")
+@click.option("--backbone", help="FAMILY/NAME, such as timm/tf_efficientnet_lite0.  [default: the run's]")
+@run_option
+@click.option("--profile", "known", help="With --run: of the base weights on these pictures, to save measuring them.")
 @weights_option
 @labels_option
 @statistics_options
@@ -57,26 +59,37 @@ cli.add_command(pretrain)
 @image_options
 @click.option("--resolutions", callback=numbers(int), help="Input sides.  [default: native to half of it]")
 @click.option("--branches", type=click.IntRange(min=1), default=128, show_default=True, help="At most so many.")
-@click.option("--out", type=PATH, required=True, help="The profile to write (.json).")
+@click.option("--out", type=PATH, help="The profile to write (.json).  [default: the run's own]")
 def calibrate(
-    backbone: str,
+    backbone: str | None,
+    run: str | None,
+    known: str | None,
     size: int | None,
     resolutions: tuple[int, ...] | None,
     branches: int,
-    out: Path,
+    out: Path | None,
     **options: Any,
 ) -> None:
     """Measure how accurate the branches of a backbone are.
 
+    With a run each branch is measured with the base weights and with the run's, and keeps those it is better with.
     Killed, it goes on where it was when it is started again with the same settings.
     """
+    of_run = None if run is None else open_run(run)
+    if of_run is None and known is not None:
+        raise click.UsageError("--profile goes with --run")
+    backbone = backbone or (of_run.manifest.backbone if of_run is not None else None)
+    out = out or (of_run.profile_path if of_run is not None else None)
+    if backbone is None or out is None:
+        raise click.UsageError(f"Missing option {'--backbone' if backbone is None else '--out'}, or --run")
     use_all_of_the_processor()
     from adainf.evaluation.partial import check_writable
 
     check_writable(out)
     from adainf.evaluation import calibrate as calibration
 
-    subject = _subject(backbone, size, options)
+    size = size or (of_run.manifest.native_resolution if of_run is not None else None)
+    subject = open_subject(backbone, size, options, of_run)
     profile = calibration.calibrate(
         subject,
         resolutions or (),
@@ -85,6 +98,8 @@ def calibrate(
         limit=options["limit"],
         seed=options["seed"],
         out=out,
+        run=of_run,
+        known=None if known is None else open_profile(known)[1],
     )
     click.echo(f"{out}: {len(profile.branches)} branches of {backbone}, {profile.calibration.images} images")
 
@@ -112,7 +127,7 @@ def measure(
     deadline = time.monotonic() + seconds
     from adainf.evaluation.partial import check_writable
 
-    path, read = _read(profile)
+    path, read = open_profile(profile)
     check_writable(path)
     from adainf import engines
     from adainf.evaluation import subject, tables, timing
@@ -122,57 +137,3 @@ def measure(
     with_times, times = timing.add_timings(read, runs_on, deadline - time.monotonic())
     with_times.write(path)
     tables.print_times(with_times, times)
-
-
-@cli.command()
-@click.option("--profile", required=True, help="A profile's path, or the name of a shipped one.")
-@weights_option
-@labels_option
-@statistics_options
-@threads_option
-@image_options
-@click.option(
-    "--ceilings",
-    callback=numbers(float),
-    default="1,0.8,0.67,0.5,0.4,0.33,0.25,0.2",
-    show_default=True,
-    help="Fractions of the full branch's MACs.",
-)
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def evaluate(profile: str, ceilings: tuple[float, ...], as_json: bool, **options: Any) -> None:
-    """Show which branch the lookup table takes at each ceiling, and how often it is right on pictures."""
-    use_all_of_the_processor()
-    _, read = _read(profile)
-    from adainf.evaluation import curve, tables
-
-    subject = _subject(read.backbone, read.native_resolution, options)
-    points = curve.evaluate(subject, read, ceilings)
-    if as_json:
-        click.echo(tables.points_as_json(points))
-    else:
-        tables.print_points(points, labelled=subject.labels is not None)
-
-
-def _read(name: str) -> tuple[Path, Profile]:
-    from adainf import shipped
-    from adainf.profile import Profile
-
-    path = shipped.find("profiles", name, ".json")
-    return path, Profile.read(path)
-
-
-def _subject(backbone: str, size: int | None, options: dict[str, Any]) -> Subject:
-    from adainf.backbones import Options
-    from adainf.evaluation.subject import open_subject
-    from adainf.images import Part
-
-    return open_subject(
-        backbone,
-        Options(options["weights"], options["labels"], size, options["mean"], options["std"]),
-        options["images"],
-        labelled=not options["unlabelled"],
-        part=Part.parse(options["part"]),
-        limit=options["limit"],
-        seed=options["seed"],
-        threads=options["threads"],
-    )

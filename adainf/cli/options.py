@@ -13,6 +13,7 @@ __all__ = [
     "image_options",
     "labels_option",
     "numbers",
+    "run_option",
     "statistics_options",
     "threads_option",
     "together",
@@ -75,6 +76,7 @@ weights_option = click.option(
     "--weights",
     help="A file, a name at the backbone's hub, or 'random'.  [default: an installed package's, or the hub's]",
 )
+run_option = click.option("--run", metavar="RUN", help="A folder made by `adainf train`, or a shipped run's name.")
 labels_option = click.option("--labels", callback=read_labels, help="Class names: TEXT,TEXT or a file with one a line.")
 threads_option = click.option(
     "--threads", type=click.IntRange(min=1), help="CPU threads; 1 on a busy machine.  [default: every processor]"

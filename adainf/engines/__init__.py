@@ -4,13 +4,13 @@ from collections.abc import Callable
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-from adainf.engines.base import Engine, OutOfMemoryError
+from adainf.engines.base import Adapted, Engine, OutOfMemoryError
 from adainf.errors import InvalidInputError, UnavailableError
 
 if TYPE_CHECKING:
     from adainf.backbones import Backbone
 
-__all__ = ["ENGINES", "Engine", "OutOfMemoryError", "load"]
+__all__ = ["ENGINES", "Adapted", "Engine", "OutOfMemoryError", "load"]
 
 ENGINES = ("onnx", "torch")
 
@@ -19,12 +19,14 @@ def load(
     name: str | None,
     backbone: "Backbone",
     *,
+    adapted: Adapted | None = None,
     device: str | None = None,
     threads: int | None = None,
     warn: Callable[[str], None] = lambda _: None,
 ) -> Engine:
     """The engine `name` for `backbone`; None takes torch on a GPU, else onnx where it can be had, else torch.
 
+    adapted: another set of weights, and the branches that run with it.
     device: `cpu`, `cuda`, `cuda:1`…; None takes a GPU where there is one. warn: told where the choice fell on the
     slower engine, and why.
     Raises InvalidInputError on an unknown name or a device the engine has not, UnavailableError where an engine or
@@ -37,7 +39,7 @@ def load(
         raise InvalidInputError(f"device {device!r}: the onnx engine runs on 'cpu' only")
     if name == "onnx" or (name is None and not _wants_gpu(device)):
         try:
-            return _load_onnx(backbone, threads, warn)
+            return _load_onnx(backbone, adapted, threads, warn)
         except _refusals() as error:
             if name == "onnx":
                 raise
@@ -45,7 +47,7 @@ def load(
             device = "cpu"
     from adainf.engines.torch import TorchEngine
 
-    return TorchEngine(backbone, device, threads)
+    return TorchEngine(backbone, device, threads, adapted)
 
 
 def _wants_gpu(device: str | None) -> bool:
@@ -60,12 +62,14 @@ def _refusals() -> tuple[type[Exception], ...]:
     return UnavailableError, UnsupportedExportError
 
 
-def _load_onnx(backbone: "Backbone", threads: int | None, warn: Callable[[str], None]) -> Engine:
+def _load_onnx(
+    backbone: "Backbone", adapted: Adapted | None, threads: int | None, warn: Callable[[str], None]
+) -> Engine:
     missing = [package for package in ("onnx", "onnxruntime") if find_spec(package) is None]
     if missing:
         raise UnavailableError(f"not installed: {', '.join(missing)}")
     from adainf.engines.onnx import OnnxEngine
 
-    engine = OnnxEngine(backbone, threads=threads, warn=warn)
+    engine = OnnxEngine(backbone, adapted=adapted, threads=threads, warn=warn)
     engine.warm_up([backbone.full])
     return engine

@@ -1,7 +1,8 @@
 """What runs a frame along a branch."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,11 +11,22 @@ from adainf.branch import Branch
 from adainf.errors import UnavailableError
 from adainf.preprocessing import Preprocessing
 
-__all__ = ["Engine", "OutOfMemoryError"]
+if TYPE_CHECKING:
+    from adainf.backbones import Backbone
+
+__all__ = ["Adapted", "Engine", "OutOfMemoryError"]
 
 
 class OutOfMemoryError(UnavailableError):
     """The device has no memory left for the model; the engine has given back what it held, and may be tried again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Adapted:
+    """A second set of weights of an engine's backbone, and the branches that run with it; the others keep the first."""
+
+    backbone: "Backbone"
+    branches: frozenset[Branch]
 
 
 class Engine(Protocol):

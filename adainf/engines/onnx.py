@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from adainf.backbones import Backbone
 from adainf.branch import Branch
+from adainf.engines.base import Adapted
 from adainf.engines.exports import ExportCache, cache_folder
 from adainf.engines.processor import processor_name, usable_processors
 from adainf.preprocessing import prepare
@@ -34,12 +35,14 @@ class OnnxEngine:
         self,
         backbone: Backbone,
         *,
+        adapted: Adapted | None = None,
         threads: int | None = None,
         cache: Path | None = None,
         sessions: int = 32,
         warn: Callable[[str], None] = lambda _: None,
     ) -> None:
-        """threads: None takes every usable processor. cache: the folder of the exports, None takes the user's.
+        """adapted: another set of weights, for some branches.
+        threads: None takes every usable processor. cache: the folder of the exports, None takes the user's.
 
         sessions: how many are held at once, each with its own copy of the weights; the one not used for longest goes.
         warn: told once where the cache cannot be written.
@@ -48,7 +51,13 @@ class OnnxEngine:
         self.threads = threads or usable_processors()
         self.preprocessing = backbone.preprocessing
         self.class_names = backbone.classes.names
-        self._exports = ExportCache(cache or cache_folder(), backbone, onnxruntime.__version__, warn)
+        folder = cache or cache_folder()
+        self._exports = ExportCache(folder, backbone, onnxruntime.__version__, warn)
+        self._adapted: frozenset[Branch] = frozenset()
+        self._adapted_exports = self._exports
+        if adapted is not None and adapted.branches:
+            self._adapted = adapted.branches
+            self._adapted_exports = ExportCache(folder, adapted.backbone, onnxruntime.__version__, warn)
         self._most_sessions = sessions
         self._sessions: OrderedDict[Branch, onnxruntime.InferenceSession] = OrderedDict()
 
@@ -76,7 +85,8 @@ class OnnxEngine:
 
     def _session(self, branch: Branch) -> onnxruntime.InferenceSession:
         if branch not in self._sessions:
-            self._sessions[branch] = self._load(self._exports.model(branch))
+            exports = self._adapted_exports if branch in self._adapted else self._exports
+            self._sessions[branch] = self._load(exports.model(branch))
             while len(self._sessions) > self._most_sessions:
                 self._sessions.popitem(last=False)
         self._sessions.move_to_end(branch)

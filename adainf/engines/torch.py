@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from adainf.backbones import Backbone
 from adainf.branch import Branch
-from adainf.engines.base import OutOfMemoryError
+from adainf.engines.base import Adapted, OutOfMemoryError
 from adainf.engines.processor import processor_name, usable_processors
 from adainf.errors import InvalidInputError, UnavailableError, one_line
 from adainf.preprocessing import crop_box, prepare, whole_shrink
@@ -25,8 +25,15 @@ class TorchEngine:
 
     name = "torch"
 
-    def __init__(self, backbone: Backbone, device: str | None = None, threads: int | None = None) -> None:
-        """device: `cpu`, `cuda`, `cuda:1`…; None takes a GPU where there is one. threads: None takes every processor.
+    def __init__(
+        self,
+        backbone: Backbone,
+        device: str | None = None,
+        threads: int | None = None,
+        adapted: Adapted | None = None,
+    ) -> None:
+        """adapted: another set of weights, for some branches.
+        device: `cpu`, `cuda`, `cuda:1`…; None takes a GPU where there is one. threads: None takes every processor.
 
         The number of threads is a setting of the whole process. Raises InvalidInputError on another device's name,
         UnavailableError where the device is missing.
@@ -40,9 +47,21 @@ class TorchEngine:
         self.class_names = backbone.classes.names
         self._parked = False
         self._dtype = torch.float16 if self._on_gpu else torch.float32
-        self.backbone = backbone.to(self._device, self._dtype).to(memory_format=torch.channels_last)
+        self.backbone = self._placed(backbone)
+        self._adapted: frozenset[Branch] = frozenset()
+        self._adapted_backbone = self.backbone
+        if adapted is not None and adapted.branches:
+            self._adapted = adapted.branches
+            self._adapted_backbone = self._placed(adapted.backbone)
         statistics = torch.tensor([self.preprocessing.mean, self.preprocessing.std], device=self._device)
         self._mean, self._deviation = statistics.view(2, 1, 3, 1, 1)
+
+    def _placed(self, backbone: Backbone) -> Backbone:
+        return backbone.to(self._device, self._dtype).to(memory_format=torch.channels_last)
+
+    def _move(self, device: torch.device | str) -> None:
+        self.backbone.to(device)
+        self._adapted_backbone.to(device)
 
     def warm_up(self, branches: Iterable[Branch]) -> None:
         """Run each branch once: kernels are chosen and memory is taken at the first run."""
@@ -55,11 +74,11 @@ class TorchEngine:
         """Inside, the model is on its device; where that has no memory for it, all of it is given back."""
         try:
             if self._parked:
-                self.backbone.to(self._device)
+                self._move(self._device)
                 self._parked = False
             yield
         except torch.cuda.OutOfMemoryError as error:
-            self.backbone.to("cpu")
+            self._move("cpu")
             torch.cuda.empty_cache()
             self._parked = True
             raise OutOfMemoryError(f"device {self.device}: out of memory ({one_line(error, 120)})") from None
@@ -87,15 +106,16 @@ class TorchEngine:
     @torch.inference_mode()
     def run(self, inputs: Sequence[Tensor], branches: Sequence[Branch]) -> NDArray[np.float32]:
         """Scores before softmax (pictures, classes), each picture along its own branch."""
-        together: defaultdict[int, list[int]] = defaultdict(list)
+        together: defaultdict[tuple[int, bool], list[int]] = defaultdict(list)
         for position, branch in enumerate(branches):
-            together[branch.resolution].append(position)
+            together[branch.resolution, branch in self._adapted].append(position)
         scores = torch.empty(len(inputs), len(self.class_names))
         with self._memory():
-            for positions in together.values():
+            for (_, is_adapted), positions in together.items():
+                backbone = self._adapted_backbone if is_adapted else self.backbone
                 images = inputs[positions[0]] if len(positions) == 1 else torch.cat([inputs[p] for p in positions])
                 keeps = [branches[position].keep for position in positions]
-                scores[positions] = self.backbone.forward_each(images, keeps).float().cpu()
+                scores[positions] = backbone.forward_each(images, keeps).float().cpu()
         return scores.numpy()
 
 

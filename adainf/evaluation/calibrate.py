@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,29 +15,47 @@ from adainf.backbones import Backbone
 from adainf.backbones.macs import branch_space
 from adainf.branch import Branch, BranchSpace
 from adainf.errors import InvalidInputError
+from adainf.evaluation.better import with_better_sets
 from adainf.evaluation.divergence import SCALES, ScoreDivergence, cross_entropies, search_images
 from adainf.evaluation.partial import Partial, partial_path
 from adainf.evaluation.progress import progress
 from adainf.evaluation.sample import sample, tried_by_search
-from adainf.evaluation.subject import Subject
+from adainf.evaluation.subject import Candidate, Subject, check_describes
 from adainf.images import spread
-from adainf.profile import Calibration, Measured, Parts, Profile
-from adainf.run import now
+from adainf.profile import Calibration, Measured, Parts, Profile, WeightSet
+from adainf.run import Run, now
 
-__all__ = ["calibrate", "default_resolutions"]
+__all__ = ["calibrate", "default_resolutions", "listing_digest"]
 
 _MOST_RESOLUTIONS = 7
+_SETS: tuple[WeightSet, ...] = ("base", "adapted")
 
 
 def calibrate(
-    subject: Subject, resolutions: Sequence[int], *, count: int, part: str, limit: int | None, seed: int, out: Path
+    subject: Subject,
+    resolutions: Sequence[int],
+    *,
+    count: int,
+    part: str,
+    limit: int | None,
+    seed: int,
+    out: Path,
+    run: Run | None = None,
+    known: Profile | None = None,
 ) -> Profile:
     """Measure at most `count` branches of the subject at these resolutions (none: the default ones); write `out`.
+
+    run: measure the branches, and as many that are found to be good with its adapter, with both sets of weights; the
+    profile runs each with the set of the lower loss. known: a profile by the base weights and these pictures, whose
+    branches then need not be measured with them again.
 
     Counts are kept in `out`.partial after each batch: called again with the same settings it goes on there and
     ends with the same profile. Raises InvalidInputError where those counts belong to other settings.
     """
     backbone = subject.engine.backbone
+    if known is not None:
+        _check_known(known, subject, resolutions)
+        resolutions = sorted(known.parts)
     space = _space(backbone, resolutions or default_resolutions(backbone))
     settings: dict[str, JsonValue] = {
         "version": __version__,
@@ -50,14 +69,18 @@ def calibrate(
         "part": part,
         "limit": limit,
         "seed": seed,
-        "listing": _digest(subject),
+        "listing": listing_digest(subject),
+        "adapter": None if run is None else run.manifest.files.get("adapter.safetensors"),
+        "known": None if known is None else hashlib.sha256(known.model_dump_json().encode()).hexdigest(),
     }
     path = partial_path(out)
     partial = Partial.read(path, settings)
     if partial is None:
-        partial = _started(settings, _sampled(subject, space, count, seed))
+        partial = _started(settings, _candidates(subject, space, count, seed, known))
     partial = _count(subject, partial, path)
-    profile = _profile(subject, space, partial, part, seed)
+    profile = _profile(subject, space, partial, settings)
+    if run is not None and run.adapter_path is not None:
+        profile = with_better_sets(profile, run, known)
     profile.write(out)
     path.unlink(missing_ok=True)
     return profile
@@ -80,42 +103,72 @@ def _space(backbone: Backbone, resolutions: Sequence[int]) -> BranchSpace:
     return branch_space(backbone, resolutions)
 
 
-def _digest(subject: Subject) -> str:
+def listing_digest(subject: Subject) -> str:
+    """SHA-256 of the pictures' names and labels."""
     names = [f"{path.parent.name}/{path.name}" for path in subject.paths]
-    return hashlib.sha256(repr((names, subject.labels)).encode()).hexdigest()
+    labels = None if subject.labels is None else subject.labels.tolist()
+    return hashlib.sha256(repr((names, labels)).encode()).hexdigest()
 
 
-def _sampled(subject: Subject, space: BranchSpace, count: int, seed: int) -> tuple[Branch, ...]:
+def _check_known(known: Profile, subject: Subject, resolutions: Sequence[int]) -> None:
+    check_describes(known, subject.engine.backbone, subject.weights)
+    if known.adapter is not None:
+        raise InvalidInputError("profile: is itself a run's; give one by the base weights alone")
+    if known.calibration.listing != listing_digest(subject):
+        raise InvalidInputError("profile: was calibrated on other pictures than these; leave it out to measure anew")
+    if resolutions and set(known.parts) != {*resolutions, known.native_resolution}:
+        told = ", ".join(map(str, sorted(known.parts)))
+        raise InvalidInputError(f"profile: is of the resolutions {told}, not of those asked for")
+
+
+def _candidates(
+    subject: Subject, space: BranchSpace, count: int, seed: int, known: Profile | None
+) -> tuple[Candidate, ...]:
+    """What is to be measured, the most expensive first."""
+    by_base = _sampled(subject, space, count, seed, "base") if known is None else ()
+    if subject.adapted is None:
+        return tuple(map(Candidate, by_base))
+    by_adapted = _sampled(subject, space, count, seed, "adapted")
+    if known is None:
+        branches = sorted({*by_base, *by_adapted}, key=lambda branch: (-space.macs(branch), branch))
+        return tuple(Candidate(branch, weights) for weights in _SETS for branch in branches)
+    wanted = {*by_adapted, *(Branch.parse(measured.branch) for measured in known.branches)}
+    branches = sorted(wanted, key=lambda branch: (-space.macs(branch), branch))
+    return (subject.full, *(Candidate(branch, "adapted") for branch in branches))
+
+
+def _sampled(subject: Subject, space: BranchSpace, count: int, seed: int, weights: WeightSet) -> tuple[Branch, ...]:
     tries = tried_by_search(space, count) if space.count > count else 0
     images = search_images(len(subject.paths), count, tries)
     rows = spread(range(len(subject.paths)), images, seed)
     with progress("searching branches", tries * images) as advance:
-        return sample(space, count, ScoreDivergence(subject, rows, advance), seed)
+        return sample(space, count, ScoreDivergence(subject, rows, advance, weights), seed)
 
 
-def _started(settings: dict[str, JsonValue], branches: Sequence[Branch]) -> Partial:
-    none = (0,) * len(branches)
+def _started(settings: dict[str, JsonValue], candidates: Sequence[Candidate]) -> Partial:
+    none = (0,) * len(candidates)
     return Partial(
         schema="adainf.partial/1",
         settings=settings,
         created=now(),
-        branches=tuple(map(str, branches)),
+        branches=tuple(str(candidate.branch) for candidate in candidates),
+        weights=tuple(candidate.weights for candidate in candidates),
         images=0,
         right=none,
         agreed=none,
-        losses=((0.0,) * SCALES,) * len(branches),
+        losses=((0.0,) * SCALES,) * len(candidates),
     )
 
 
 def _count(subject: Subject, partial: Partial, path: Path) -> Partial:
     """The counts over all pictures, written to `path` after each batch."""
     partial.write(path)
-    branches = tuple(map(Branch.parse, partial.branches))
-    full = subject.engine.backbone.full
+    candidates = tuple(map(Candidate, map(Branch.parse, partial.branches), partial.weights))
+    full = subject.full
     with progress("calibrating, images", len(subject.paths), partial.images) as advance:
         for rows, pictures in subject.batches(partial.images):
-            scores = subject.scores(pictures, branches)
-            given = [scores[branch].argmax(dim=1).numpy() for branch in branches]
+            scores = subject.scores(pictures, candidates)
+            given = [scores[candidate].argmax(dim=1).numpy() for candidate in candidates]
             full_answers = scores[full].argmax(dim=1).numpy()
             labels = subject.labels
             target = scores[full].softmax(dim=1) if labels is None else torch.from_numpy(labels[rows])
@@ -125,8 +178,8 @@ def _count(subject: Subject, partial: Partial, path: Path) -> Partial:
                     "right": _added(partial.right, given, subject.truth(rows, full_answers)),
                     "agreed": _added(partial.agreed, given, full_answers),
                     "losses": tuple(
-                        tuple(map(sum, zip(sums, cross_entropies(scores[branch], target).tolist(), strict=True)))
-                        for sums, branch in zip(partial.losses, branches, strict=True)
+                        tuple(map(sum, zip(sums, cross_entropies(scores[candidate], target).tolist(), strict=True)))
+                        for sums, candidate in zip(partial.losses, candidates, strict=True)
                     ),
                 }
             )
@@ -139,7 +192,8 @@ def _added(counts: Sequence[int], given: Sequence[NDArray[np.int64]], truth: NDA
     return tuple(count + int((answers == truth).sum()) for count, answers in zip(counts, given, strict=True))
 
 
-def _profile(subject: Subject, space: BranchSpace, partial: Partial, part: str, seed: int) -> Profile:
+def _profile(subject: Subject, space: BranchSpace, partial: Partial, settings: dict[str, Any]) -> Profile:
+    """Everything that was counted; a branch may stand there with both sets."""
     return Profile(
         schema="adainf.profile/1",
         backbone=subject.engine.backbone.name,
@@ -153,11 +207,13 @@ def _profile(subject: Subject, space: BranchSpace, partial: Partial, part: str, 
         calibration=Calibration(
             images=partial.images,
             labelled=subject.labels is not None,
-            part=part,
-            seed=seed,
+            part=settings["part"],
+            seed=settings["seed"],
             created=partial.created,
             version=__version__,
+            listing=settings["listing"],
         ),
+        adapter=settings["adapter"],
         branches=tuple(
             Measured(
                 branch=branch,
@@ -165,9 +221,10 @@ def _profile(subject: Subject, space: BranchSpace, partial: Partial, part: str, 
                 accuracy=None if subject.labels is None else round(right / partial.images, 6),
                 agreement=round(agreed / partial.images, 6),
                 loss=round(min(losses) / partial.images, 4),
+                weights=weights,
             )
-            for branch, right, agreed, losses in zip(
-                partial.branches, partial.right, partial.agreed, partial.losses, strict=True
+            for branch, weights, right, agreed, losses in zip(
+                partial.branches, partial.weights, partial.right, partial.agreed, partial.losses, strict=True
             )
         ),
     )

@@ -3,9 +3,8 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from adainf.branch import Branch
 from adainf.evaluation.progress import progress
-from adainf.evaluation.subject import Subject, check_describes
+from adainf.evaluation.subject import Candidate, Subject, check_describes
 from adainf.profile import Profile
 from adainf.schedulers import Choice, LookupTable
 
@@ -34,23 +33,24 @@ def evaluate(subject: Subject, profile: Profile, ceilings: Iterable[float]) -> l
     check_describes(profile, subject.engine.backbone, subject.weights)
     table = LookupTable(profile)
     choices = [(ceiling, table.choose(ceiling) if ceiling >= table.floor else None) for ceiling in ceilings]
-    full = subject.engine.backbone.full
-    top1 = _top1(subject, {full, *(choice.branch for _, choice in choices if choice)}, full)
+    full = subject.full
+    taken = {ceiling: Candidate(choice.branch, choice.weights) for ceiling, choice in choices if choice}
+    top1 = _top1(subject, {full, *taken.values()}, full)
     points = []
     for ceiling, choice in choices:
-        share = top1[choice.branch] if choice else None
+        share = top1[taken[ceiling]] if choice else None
         relative = None if share is None or top1[full] == 0 else share / top1[full]
         points.append(Point(ceiling, choice, share, relative))
     return points
 
 
-def _top1(subject: Subject, branches: Iterable[Branch], full: Branch) -> dict[Branch, float]:
-    right = dict.fromkeys(sorted(branches, reverse=True), 0)
+def _top1(subject: Subject, candidates: Iterable[Candidate], full: Candidate) -> dict[Candidate, float]:
+    right = dict.fromkeys(sorted(candidates, reverse=True), 0)
     with progress("evaluating, images", len(subject.paths)) as advance:
         for rows, pictures in subject.batches():
             answers = subject.top1(pictures, right)
             truth = subject.truth(rows, answers[full])
-            for branch in right:
-                right[branch] += int((answers[branch] == truth).sum())
+            for candidate in right:
+                right[candidate] += int((answers[candidate] == truth).sum())
             advance(len(pictures))
-    return {branch: count / len(subject.paths) for branch, count in right.items()}
+    return {candidate: count / len(subject.paths) for candidate, count in right.items()}

@@ -9,6 +9,7 @@ from torch.nn import functional
 from adainf import images
 from adainf.backbones.prefixes import scores_of_each
 from adainf.evaluation.subject import BATCH, Subject
+from adainf.profile import WeightSet
 
 __all__ = ["SCALES", "ScoreDivergence", "cross_entropies", "search_images"]
 
@@ -35,10 +36,15 @@ class ScoreDivergence:
     right answers does.
     """
 
-    def __init__(self, subject: Subject, rows: Sequence[int], advance: Callable[[int], None]) -> None:
-        """rows: of the subject's pictures. advance: told after each batch how many branches it went along."""
+    def __init__(
+        self, subject: Subject, rows: Sequence[int], advance: Callable[[int], None], weights: WeightSet = "base"
+    ) -> None:
+        """rows: of the subject's pictures. advance: told after each batch how many branches it went along.
+
+        weights: the set that the branches run with.
+        """
         self._subject = subject
-        self._backbone = subject.engine.backbone
+        self._backbone = subject.backbone(weights)
         self._rows = rows
         self._advance = advance
         self._targets: list[Tensor] = []
@@ -65,7 +71,7 @@ class ScoreDivergence:
         """Class indices (batch,), or probabilities (batch, classes), a batch at a time."""
         if self._subject.labels is None:
             for batch in self._batches(self._backbone.native_resolution):
-                yield self._backbone(batch).float().softmax(dim=1)
+                yield self._subject.engine.backbone(batch).float().softmax(dim=1)
         else:
             for rows in self._batches_of_rows():
                 yield torch.from_numpy(self._subject.labels[rows])

@@ -1,7 +1,7 @@
 """How good the paper's scheduler is: every picture under every budget, along the blocks the scheduler keeps for it."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -10,122 +10,116 @@ from torch import Tensor
 
 from adainf.backbones import Backbone
 from adainf.backbones.prefixes import scores_of_wanted
+from adainf.branch import BranchSpace
+from adainf.evaluation.methods import Method, Outcome
 from adainf.evaluation.progress import progress
 from adainf.evaluation.subject import Subject
-from adainf.schedulers.paper import PaperScheduler
+from adainf.run import Run
+from adainf.schedulers.paper import PaperScheduler, read_scheduler
 from adainf.training.paper import embedding
 
-__all__ = ["Outcomes", "Row", "better", "evaluate", "rows"]
-
+__all__ = ["better", "paper_methods", "schedules"]
 
 _NAME = "paper"
 _Bits = NDArray[np.bool_]
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """A method at a budget; fractions are of the full branch's MACs, the scheduler's own included.
+def paper_methods(
+    subject: Subject,
+    run: Run,
+    space: BranchSpace,
+    table: Method,
+    budgets: Sequence[float],
+    truth: NDArray[np.int64],
+    *,
+    seed: int = 0,
+) -> list[Method]:
+    """The scheduler of `run` under its bounds, each with the better of it and `table`; none where it has none.
 
-    floor: the smallest budget that the method can keep. macs_fraction: the mean over the pictures; _max: the most of
-    any picture. top1: the share of right answers.
+    They can be asked at `budgets` alone. truth: each picture's class index.
+    """
+    scheduler = read_scheduler(run, space)
+    if scheduler is None:
+        return []
+    found = []
+    for method in schedules(subject, scheduler, np.asarray(budgets, np.float64), truth, seed=seed):
+        found.append(method)
+        if method.name == _NAME:
+            found.append(better("better of table and paper", table, method))
+    return found
+
+
+def better(name: str, first: Method, second: Method) -> Method:
+    """Of two methods, at each budget, the one that is more often right: at run time the paper takes the better one.
+
+    Every second picture's method is chosen by the other half of the pictures, so that none has a say in its own. Of
+    equals the first is taken; so it is below the second one's floor, where that would exceed the budget.
     """
 
-    method: str
-    bound: str
-    budget: float
-    floor: float
-    macs_fraction: float
-    macs_fraction_max: float
-    top1: float
-    images: int
+    def at(budget: float) -> Outcome:
+        one, other = first.at(budget), second.at(budget)
+        if budget < second.floor:
+            return one
+        right = one.right.copy()
+        taken = []
+        for half in (0, 1):
+            chosen_by = slice(1 - half, None, 2)
+            takes_other = other.right[chosen_by].mean() > one.right[chosen_by].mean()
+            taken.append(other if takes_other else one)
+            right[half::2] = taken[-1].right[half::2]
+        macs = float(np.mean([outcome.macs for outcome in taken]))
+        return Outcome(right, macs, max(outcome.macs_most for outcome in taken))
+
+    return Method(name, second.bound, first.floor, at)
 
 
-@dataclass(frozen=True)
-class Outcomes:
-    """What came of each picture under each budget, (pictures, budgets): its MACs, and whether its answer is right.
-
-    fractions: MACs relative to the full branch's.
-    """
-
-    method: str
-    bound: str
-    budgets: NDArray[np.float64]
-    floor: float
-    fractions: NDArray[np.float64]
-    right: NDArray[np.bool_]
-
-
-def rows(outcomes: Outcomes) -> list[Row]:
-    """A row for each budget."""
-    return [
-        Row(
-            outcomes.method,
-            outcomes.bound,
-            float(budget),
-            outcomes.floor,
-            float(outcomes.fractions[:, column].mean()),
-            float(outcomes.fractions[:, column].max()),
-            float(outcomes.right[:, column].mean()),
-            len(outcomes.right),
-        )
-        for column, budget in enumerate(outcomes.budgets)
-    ]
-
-
-def better(method: str, first: Outcomes, second: Outcomes) -> Outcomes:
-    """Of two methods, for each budget, the one that is more often right: at run time the paper takes the better one.
-
-    Both are of the same pictures and budgets. For every second picture the choice is made by the other half, so that
-    no picture has a say in its own. At equal accuracy the first is taken.
-    """
-    takes_second = np.empty(first.right.shape, bool)
-    for half in (0, 1):
-        gain = second.right[1 - half :: 2].sum(axis=0) - first.right[1 - half :: 2].sum(axis=0, dtype=np.int64)
-        # Below its floor a method exceeds the budget, which must not be its advantage.
-        takes_second[half::2] = ((gain > 0) & (first.budgets >= second.floor)) | (first.budgets < first.floor)
-    return replace(
-        first,
-        method=method,
-        floor=min(first.floor, second.floor),
-        fractions=np.where(takes_second, second.fractions, first.fractions),
-        right=np.where(takes_second, second.right, first.right),
-    )
-
-
-def evaluate(
+def schedules(
     subject: Subject,
     scheduler: PaperScheduler,
     budgets: NDArray[np.float64],
     truth: NDArray[np.int64],
     *,
     seed: int = 0,
-) -> list[Outcomes]:
+) -> list[Method]:
     """`paper` under each of its bounds, and with the embeddings of other pictures in place of their own.
 
     subject: the pictures, and the network as it was trained with the scheduler. truth: each picture's class index.
     A scheduler that was trained with a soft bound is evaluated with the hard one, too. With shuffled content a
-    scheduler knows the budget and nothing of the picture.
+    scheduler knows the budget and nothing of the picture. Its own MACs are counted.
     """
     variants = [(_NAME, scheduler, False), (f"{_NAME}, content shuffled", scheduler, True)]
     if scheduler.bound == "soft":
         variants.append((_NAME, replace(scheduler, bound="hard"), False))
-    seen = _embeddings(subject)
+    backbone = subject.backbone("adapted")
+    seen = np.concatenate([embedding(hidden).float().cpu().numpy() for _, hidden in _after_first_block(subject)])
     others = seen[np.random.default_rng(seed).permutation(len(seen))]
     # (pictures, variants, budgets, blocks)
     keeps = np.stack([_keeps(variant, others if shuffled else seen, budgets) for _, variant, shuffled in variants], 1)
     right = np.empty(keeps.shape[:3], bool)
     with progress("paper's scheduler, images", len(subject.paths)) as advance:
         for rows, hidden in _after_first_block(subject):
-            answers = _top1(subject.engine.backbone, hidden, keeps[rows].reshape(len(hidden), -1, keeps.shape[3]))
+            answers = _top1(backbone, hidden, keeps[rows].reshape(len(hidden), -1, keeps.shape[3]))
             right[rows] = answers.reshape(right[rows].shape) == truth[rows, None, None]
             advance(len(hidden))
-    full = scheduler.space.macs(scheduler.space.full)
-    outcomes = []
-    for number, (method, variant, _) in enumerate(variants):
-        bits = keeps[:, number][..., variant.projection.droppable]
-        macs = variant.projection.macs(bits) + variant.macs
-        outcomes.append(Outcomes(method, variant.bound, budgets, variant.floor, macs / full, right[:, number]))
-    return outcomes
+    return [
+        _method(name, variant, budgets, keeps[:, number], right[:, number])
+        for number, (name, variant, _) in enumerate(variants)
+    ]
+
+
+def _method(name: str, scheduler: PaperScheduler, budgets: NDArray[np.float64], keeps: _Bits, right: _Bits) -> Method:
+    """keeps: (pictures, budgets, blocks). right: (pictures, budgets)."""
+    projection = scheduler.projection
+    macs = projection.macs(keeps[..., projection.droppable]) + scheduler.macs
+    fractions = macs / scheduler.space.macs(scheduler.space.full)
+    column_of = {float(budget): column for column, budget in enumerate(budgets)}
+
+    def at(budget: float) -> Outcome:
+        column = column_of[budget]
+        spent = fractions[:, column]
+        return Outcome(right[:, column].astype(np.float64), float(spent.mean()), float(spent.max()))
+
+    return Method(name, scheduler.bound, scheduler.floor, at)
 
 
 def _keeps(scheduler: PaperScheduler, embeddings: NDArray[np.float32], budgets: NDArray[np.float64]) -> _Bits:
@@ -134,12 +128,8 @@ def _keeps(scheduler: PaperScheduler, embeddings: NDArray[np.float32], budgets: 
     return np.stack(each, axis=1)
 
 
-def _embeddings(subject: Subject) -> NDArray[np.float32]:
-    return np.concatenate([embedding(hidden).float().cpu().numpy() for _, hidden in _after_first_block(subject)])
-
-
 def _after_first_block(subject: Subject) -> Iterator[tuple[slice, Tensor]]:
-    backbone = subject.engine.backbone
+    backbone = subject.backbone("adapted")
     for rows, pictures in subject.batches():
         with torch.inference_mode():
             images = subject.prepare(pictures, backbone.native_resolution)

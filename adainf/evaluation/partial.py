@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from adainf.errors import InvalidInputError
-from adainf.profile import BranchText, write_atomically
+from adainf.profile import BranchText, WeightSet, write_atomically
 
 __all__ = ["Partial", "check_writable", "partial_path"]
 
@@ -17,6 +17,7 @@ class Partial(BaseModel):
     """Counts over the first `images` pictures.
 
     settings: everything the outcome depends on, the weights' and the listing's fingerprints among them.
+    branches, weights: what is counted: a branch, and the set of weights it ran with.
     right, agreed: for each branch, answers equal to the truth (`Subject.truth`) and to the full branch's.
     losses: for each branch the summed cross-entropies, one for each scale of the scores.
     """
@@ -27,6 +28,7 @@ class Partial(BaseModel):
     settings: dict[str, JsonValue]
     created: str
     branches: tuple[BranchText, ...]
+    weights: tuple[WeightSet, ...]
     images: int
     right: tuple[int, ...]
     agreed: tuple[int, ...]

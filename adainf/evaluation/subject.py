@@ -12,18 +12,33 @@ from torch import Tensor
 
 from adainf import images
 from adainf.backbones import RANDOM, Backbone, Options, defaults, load
+from adainf.backbones.adapters import adapted
 from adainf.backbones.macs import branch_space
 from adainf.backbones.prefixes import scores_of_each
 from adainf.backbones.weights import fingerprint
 from adainf.branch import Branch
 from adainf.engines.torch import TorchEngine
 from adainf.errors import InvalidInputError
-from adainf.profile import Profile
+from adainf.profile import Measured, Profile, WeightSet
+from adainf.run import Run
 
-__all__ = ["BATCH", "Subject", "check_describes", "load_for_timing", "open_subject"]
+__all__ = ["BATCH", "Candidate", "Subject", "check_describes", "load_for_timing", "open_subject"]
 
 # Measured on two cores: larger batches of 224 px pictures leave the caches, smaller ones the threads idle.
 BATCH = 16
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Candidate:
+    """A branch, and the set of weights that it runs with."""
+
+    branch: Branch
+    weights: WeightSet = "base"
+
+    @classmethod
+    def of(cls, measured: Measured) -> "Candidate":
+        """What a profile has measured."""
+        return cls(Branch.parse(measured.branch), measured.weights)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +46,27 @@ class Subject:
     """A network and the pictures it is evaluated on.
 
     labels: each picture's class index, or None without labels. weights: the network's fingerprint.
+    adapted: the network with a run's adapter in its weights; None without a run.
     """
 
     engine: TorchEngine
     weights: str
     paths: tuple[Path, ...]
     labels: NDArray[np.int64] | None
+    adapted: Backbone | None = None
+
+    @property
+    def full(self) -> Candidate:
+        """The full branch with the base weights: what every other is compared with."""
+        return Candidate(self.engine.backbone.full)
+
+    def backbone(self, weights: WeightSet) -> Backbone:
+        """The network with this set of weights; raises InvalidInputError where there is none."""
+        if weights == "base":
+            return self.engine.backbone
+        if self.adapted is None:
+            raise InvalidInputError("profile: has branches with adapted weights; give the run that they belong to")
+        return self.adapted
 
     def batches(self, start: int = 0) -> Iterator[tuple[slice, list[NDArray[np.uint8]]]]:
         """Decoded pictures from row `start` on, a batch at a time, with their rows."""
@@ -49,24 +79,25 @@ class Subject:
         return torch.cat([self.engine.prepare(picture, resolution) for picture in pictures])
 
     @torch.inference_mode()
-    def scores(self, pictures: Sequence[NDArray[np.uint8]], branches: Iterable[Branch]) -> dict[Branch, Tensor]:
-        """The scores (pictures, classes) of each branch, before softmax, on the CPU."""
-        keeps: defaultdict[int, list[tuple[bool, ...]]] = defaultdict(list)
-        for branch in branches:
-            keeps[branch.resolution].append(branch.keep)
-        return {
-            Branch(resolution, keep): scores.float().cpu()
-            for resolution in keeps
-            for keep, scores in scores_of_each(
-                self.engine.backbone, self.prepare(pictures, resolution), keeps[resolution]
-            )
-        }
+    def scores(self, pictures: Sequence[NDArray[np.uint8]], candidates: Iterable[Candidate]) -> dict[Candidate, Tensor]:
+        """The scores (pictures, classes) of each candidate, before softmax, on the CPU."""
+        keeps: defaultdict[int, defaultdict[WeightSet, list[tuple[bool, ...]]]]
+        keeps = defaultdict(lambda: defaultdict(list))
+        for candidate in candidates:
+            keeps[candidate.branch.resolution][candidate.weights].append(candidate.branch.keep)
+        found: dict[Candidate, Tensor] = {}
+        for resolution, of_sets in keeps.items():
+            prepared = self.prepare(pictures, resolution)
+            for weights, ways in of_sets.items():
+                for keep, scores in scores_of_each(self.backbone(weights), prepared, ways):
+                    found[Candidate(Branch(resolution, keep), weights)] = scores.float().cpu()
+        return found
 
     def top1(
-        self, pictures: Sequence[NDArray[np.uint8]], branches: Iterable[Branch]
-    ) -> dict[Branch, NDArray[np.int64]]:
-        """The class index that each branch gives each picture."""
-        return {branch: scores.argmax(dim=1).numpy() for branch, scores in self.scores(pictures, branches).items()}
+        self, pictures: Sequence[NDArray[np.uint8]], candidates: Iterable[Candidate]
+    ) -> dict[Candidate, NDArray[np.int64]]:
+        """The class index that each candidate gives each picture."""
+        return {found: scores.argmax(dim=1).numpy() for found, scores in self.scores(pictures, candidates).items()}
 
     def truth(self, rows: slice, full_answers: NDArray[np.int64]) -> NDArray[np.int64]:
         """The labels of these rows; without labels the full branch's answers stand for them."""
@@ -83,8 +114,9 @@ def open_subject(
     limit: int | None,
     seed: int,
     threads: int | None = None,
+    run: Run | None = None,
 ) -> Subject:
-    """Load `backbone` and list the pictures of `folder`.
+    """Load `backbone`, with the run's adapter where one is given, and list the pictures of `folder`.
 
     Weights default to an installed package's; labels of an open vocabulary to the class folders' names.
     Raises InvalidInputError on whatever of it cannot be used.
@@ -109,7 +141,11 @@ def open_subject(
         labels = np.array([index_of[picture.folder] for picture in chosen if picture.folder is not None])
     # Taken before an engine moves or rounds them.
     weights = fingerprint(network)
-    return Subject(TorchEngine(network, threads=threads), weights, tuple(picture.path for picture in chosen), labels)
+    other = None if run is None or run.adapter_path is None else adapted(network, run)
+    engine = TorchEngine(network, threads=threads)
+    if other is not None:
+        other = other.to(next(engine.backbone.parameters())).to(memory_format=torch.channels_last)
+    return Subject(engine, weights, tuple(picture.path for picture in chosen), labels, other)
 
 
 def load_for_timing(profile: Profile, weights: str | None, labels: tuple[str, ...]) -> Backbone:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from rich import box
 from rich.console import Console
@@ -9,9 +10,10 @@ from rich.table import Table
 
 from adainf.branch import Branch
 from adainf.evaluation.curve import Point
+from adainf.evaluation.study import Study
 from adainf.profile import BranchTime, Profile
 
-__all__ = ["points_as_json", "print_points", "print_times"]
+__all__ = ["points_as_json", "print_points", "print_shares", "print_times"]
 
 
 def print_points(points: Sequence[Point], *, labelled: bool) -> None:
@@ -46,6 +48,24 @@ def points_as_json(points: Sequence[Point]) -> str:
     )
 
 
+def print_shares(study: Study, out: Path) -> None:
+    """A line for each method and budget: its top-1 relative to the full branch's, with intervals of 95 %."""
+    table = _table("method", "bound", "budget", "MACs", "top-1", "of the full", "95 %", "before raw lookup", "95 %")
+    for share in study.shares:
+        ahead = ["", ""]
+        if share.lead is not None:
+            lead, low, high = (100 * value for value in share.lead)
+            ahead = [f"{lead:+.1f}", f"{low:+.1f} to {high:+.1f}"]
+        shown = [f"{share.budget:.0%}", _percent(share.macs_fraction), _percent(share.top1), _percent(share.share)]
+        table.add_row(share.method, share.bound, *shown, f"{share.low:.1%} to {share.high:.1%}", *ahead)
+    what = "top-1" if study.labelled else "agreement with itself"
+    print(f"{out}: {study.images} images, {what} of the full branch {study.full_top1:.1%}")
+    for bound, count in study.overruns.items():
+        print(f"{bound} budgets exceeded: {count}")
+    print(flush=True)
+    _print(table)
+
+
 def print_times(profile: Profile, times: Mapping[Branch, BranchTime]) -> None:
     """A line for each branch, the most expensive first."""
     table = _table("branch", "MACs", "p50 ms", "p95 ms")
@@ -59,7 +79,7 @@ def print_times(profile: Profile, times: Mapping[Branch, BranchTime]) -> None:
 def _table(*columns: str) -> Table:
     table = Table(box=box.SIMPLE_HEAD if Console().is_terminal else box.MARKDOWN)
     for column in columns:
-        table.add_column(column, justify="left" if column == "branch" else "right", no_wrap=True)
+        table.add_column(column, justify="left" if column in ("branch", "method", "bound") else "right", no_wrap=True)
     return table
 
 

@@ -7,19 +7,34 @@ from dataclasses import dataclass
 
 from adainf.branch import Branch
 from adainf.errors import InvalidInputError
-from adainf.profile import Measured, Profile
+from adainf.profile import Measured, Profile, WeightSet
 
 __all__ = ["Choice", "LookupTable"]
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """A branch, its MACs (absolute, and relative to the full branch) and the accuracy expected of it (0..1)."""
+    """A branch, its MACs (absolute, and relative to the full branch) and the accuracy expected of it (0..1).
+
+    weights: the set that it runs with.
+    """
 
     branch: Branch
     macs: int
     macs_fraction: float
     expected_accuracy: float
+    weights: WeightSet = "base"
+
+    @classmethod
+    def of(cls, measured: Measured, full_macs: int) -> "Choice":
+        """What a profile has measured of a branch, as a choice."""
+        return cls(
+            Branch.parse(measured.branch),
+            measured.macs,
+            measured.macs / full_macs,
+            expected_accuracy(measured),
+            measured.weights,
+        )
 
 
 class LookupTable:
@@ -39,10 +54,7 @@ class LookupTable:
         """
         full_macs = profile.space.macs(profile.space.full)
         considered = [measured for measured in profile.branches if allowed(Branch.parse(measured.branch))]
-        frontier = [
-            Choice(Branch.parse(measured.branch), measured.macs, measured.macs / full_macs, expected_accuracy(measured))
-            for measured in _frontier(considered)
-        ]
+        frontier = [Choice.of(measured, full_macs) for measured in _frontier(considered)]
         if not frontier:
             raise InvalidInputError("profile: no branch of it is allowed")
         self.frontier: tuple[Choice, ...] = tuple(frontier if most is None else _thinned(frontier, most))

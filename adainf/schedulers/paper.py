@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 
 from adainf.branch import BranchSpace
 from adainf.errors import InvalidInputError, one_line
+from adainf.run import Run
 from adainf.schedulers.projection import Projection
 
-__all__ = ["Bound", "PaperScheduler", "scheduler_macs"]
+__all__ = ["Bound", "PaperScheduler", "read_scheduler", "scheduler_macs"]
 
 Bound = Literal["hard", "soft"]
 Array = NDArray[np.float32]
@@ -105,6 +106,15 @@ class PaperScheduler:
         if found != blocks:
             raise InvalidInputError(f"scheduler {path}: decides on {found} blocks; the backbone has {blocks} to skip")
         return cls(tensors, bound, space)
+
+
+def read_scheduler(run: Run, space: BranchSpace) -> PaperScheduler | None:
+    """The paper's scheduler of a run; None where it has none. Raises InvalidInputError where it is of no use."""
+    bounds: dict[str, Bound] = {"paper-hard": "hard", "paper-soft": "soft"}
+    bound = bounds.get(run.manifest.scheduler)
+    if bound is None or run.scheduler_path is None:
+        return None
+    return PaperScheduler.read(run.scheduler_path, bound, space)
 
 
 def room(budgets: NDArray[np.float64], full: int, own: int) -> NDArray[np.int64]:

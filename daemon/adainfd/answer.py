@@ -102,6 +102,7 @@ def result(
             choice.macs if ran else 0,
             choice.macs_fraction if ran else 0.0,
             expected_accuracy,
+            choice.weights,
         ),
         signals=messages.Signals(
             motion=signals.motion,

@@ -39,6 +39,7 @@ def adainfd() -> None:
 @click.option("--bind", "bind", multiple=True, metavar="ENDPOINT", help=f"Publish here [{_DEFAULT_ENDPOINT}].")
 @click.option("--policy", metavar="NAME|FILE", help="How signals become budgets [balanced].")
 @click.option("--profile", metavar="NAME|FILE", help="What calibration learned of the backbone.")
+@click.option("--run", "trained", metavar="NAME|FOLDER", help="What `adainf train` made; its profile is the default.")
 @click.option("--seconds", type=_Seconds(min=0, min_open=True), help="Stop after this time.")
 @click.option("--record", type=click.Path(path_type=Path), help="Keep signals and decisions for `adainfd replay`.")
 def run(
@@ -48,6 +49,7 @@ def run(
     bind: tuple[str, ...],
     policy: str | None,
     profile: str | None,
+    trained: str | None,
     seconds: float | None,
     record: Path | None,
 ) -> None:
@@ -68,7 +70,7 @@ def run(
     from adainfd.settings import from_command_line
 
     def configure() -> Configuration:
-        return from_command_line(config, sources, loop=loop, bind=bind, policy=policy, profile=profile)
+        return from_command_line(config, sources, loop=loop, bind=bind, policy=policy, profile=profile, run=trained)
 
     daemon.run(configure, logs.configure(), seconds=seconds, record=record)
 

@@ -28,15 +28,20 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+$")]
 
 
 class ModelSection(tomlfile.Section):
-    """Which network recognises, with which weights, within which budgets."""
+    """Which network recognises, with which weights, within which budgets.
 
-    backbone: str = "timm/tf_efficientnet_lite0"
+    run: a folder made by `adainf train`, or a shipped run's name. backbone, profile: default to the run's, without a
+    run to timm/tf_efficientnet_lite0 and the shipped profile efficientnet-lite0.
+    """
+
+    backbone: str | None = None
+    run: str | None = None
     weights: str | None = None
     labels: tuple[str, ...] = ()
     size: Annotated[int, Field(ge=8, le=4096)] | None = None
     mean: Triple | None = None
     std: Triple | None = None
-    profile: str = "efficientnet-lite0"
+    profile: str | None = None
     policy: str = "balanced"
     engine: str | None = None
     device: str | None = None

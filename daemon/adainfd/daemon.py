@@ -249,7 +249,7 @@ def _recorder(
         host=configuration.publish.host,
         recorded_at=time.time(),
         policy=policy.model_dump(mode="json"),
-        profile=recogniser.profile.model_dump(mode="json", by_alias=True),
+        profile=recogniser.profile.model_dump(mode="json", by_alias=True, exclude={"set_aside"}),
         times=recogniser.times,
     )
     with TraceWriter(path, header) as writer:

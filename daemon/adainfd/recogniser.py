@@ -9,16 +9,19 @@ from numpy.typing import NDArray
 
 from adainf import shipped
 from adainf.branch import Branch
-from adainf.engines import Engine
+from adainf.engines import Adapted, Engine
 from adainf.errors import AdainfError, InvalidInputError
 from adainf.profile import BranchTime, Profile, Timings, write_atomically
+from adainf.run import Run
 from adainf.schedulers import LookupTable
 from adainfd import state
 from adainfd.config import Configuration, ModelSection
 from adainfd.logs import Logger
 
-__all__ = ["LabelColumns", "Recogniser", "load_recogniser", "read_profile"]
+__all__ = ["LabelColumns", "Recogniser", "load_recogniser", "read_profile", "read_run"]
 
+_BACKBONE = "timm/tf_efficientnet_lite0"
+_PROFILE = "efficientnet-lite0"
 _MEASURE_SECONDS = 10.0
 # Each is exported at the first start and keeps its own copy of the weights ready: 19 MB for EfficientNet-Lite0.
 _MOST_BRANCHES = 12
@@ -60,12 +63,33 @@ class LabelColumns:
         return position if self.columns is None else self.columns[position]
 
 
+def read_run(section: ModelSection) -> Run | None:
+    """The configured run; raises InvalidInputError where it is missing, damaged or another backbone's."""
+    if section.run is None:
+        return None
+    run = Run.read(shipped.find_run(section.run))
+    if section.backbone not in (None, run.manifest.backbone):
+        raise InvalidInputError(f"run {section.run}: is of {run.manifest.backbone}, the model is {section.backbone}")
+    return run
+
+
 def read_profile(section: ModelSection) -> Profile:
-    """The configured profile; raises InvalidInputError where it is missing, corrupt or another backbone's."""
-    path = shipped.find("profiles", section.profile, ".json")
+    """The configured profile; raises InvalidInputError where it is missing, corrupt, or another backbone's or run's."""
+    run = read_run(section)
+    if section.profile is None and run is not None:
+        path = run.profile_path
+        if not path.is_file():
+            raise InvalidInputError(f"run {section.run}: has no profile; make it by `adainf calibrate --run`")
+    else:
+        path = shipped.find("profiles", section.profile or _PROFILE, ".json")
     profile = Profile.read(path)
-    if profile.backbone != section.backbone:
-        raise InvalidInputError(f"profile {path}: is of {profile.backbone}, the model is {section.backbone}")
+    backbone = section.backbone or (_BACKBONE if run is None else run.manifest.backbone)
+    if profile.backbone != backbone:
+        raise InvalidInputError(f"profile {path}: is of {profile.backbone}, the model is {backbone}")
+    if run is None and profile.adapter is not None:
+        raise InvalidInputError(f"profile {path}: has branches with adapted weights; name their run with --run")
+    if run is not None and profile.adapter not in (None, run.manifest.files.get("adapter.safetensors")):
+        raise InvalidInputError(f"profile {path}: was calibrated with another adapter than run {section.run} has")
     return profile
 
 
@@ -73,29 +97,36 @@ def load_recogniser(configuration: Configuration, profile: Profile, log: Logger)
     """Load the network, see that the profile is its own, and prepare every branch that may be chosen."""
     from adainf import engines
     from adainf.backbones import Options, load, weights
+    from adainf.backbones.adapters import adapted
     from adainf.backbones.defaults import default_weights
 
     section = configuration.model
+    run = read_run(section)
     texts = (*section.labels, *(label for camera in configuration.camera for label in camera.labels))
-    open_vocabulary = section.backbone.startswith("openclip/")
+    open_vocabulary = profile.backbone.startswith("openclip/")
     options = Options(
-        weights=section.weights or default_weights(section.backbone),
+        weights=section.weights or default_weights(profile.backbone),
         labels=tuple(dict.fromkeys(texts)) if open_vocabulary else section.labels,
-        size=section.size,
+        size=section.size or (None if run is None else run.manifest.native_resolution),
         mean=section.mean,
         std=section.std,
     )
-    backbone = load(section.backbone, options)
+    backbone = load(profile.backbone, options)
     if backbone.droppable != profile.space.droppable or backbone.native_resolution != profile.native_resolution:
         raise InvalidInputError(
-            f"profile {section.profile!r}: was made for {profile.native_resolution} pixels and blocks "
-            f"{profile.droppable}, not as this {section.backbone}; run `adainf calibrate`"
+            f"profile {section.profile or section.run or _PROFILE!r}: was made for {profile.native_resolution} pixels "
+            f"and blocks {profile.droppable}, not as this {profile.backbone}; run `adainf calibrate`"
         )
     if weights.fingerprint(backbone) != profile.weights:
-        log.warning("profile_of_other_weights", profile=section.profile, remedy="run `adainf calibrate`")
+        log.warning(
+            "profile_of_other_weights",
+            profile=section.profile or section.run or _PROFILE,
+            remedy="run `adainf calibrate`",
+        )
     engine = engines.load(
         section.engine,
         backbone,
+        adapted=None if run is None or not profile.adapted else Adapted(adapted(backbone, run), profile.adapted),
         device=section.device,
         threads=section.threads,
         warn=lambda text: log.warning("engine", detail=text),

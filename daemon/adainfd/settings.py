@@ -24,13 +24,14 @@ def from_command_line(
     bind: Sequence[str],
     policy: str | None,
     profile: str | None,
+    run: str | None = None,
 ) -> Configuration:
     """The configuration of `adainfd run`; raises InvalidInputError on what is wrong in the file or the arguments."""
     configuration = Configuration.read(file) if file is not None else Configuration()
     cameras = _named(sources) if sources else list(configuration.camera)
     if loop:
         cameras = [camera.model_copy(update={"loop": True}) for camera in cameras]
-    model = {"policy": policy, "profile": profile}
+    model = {"policy": policy, "profile": profile, "run": run}
     told = {
         "model": configuration.model.model_copy(update={key: value for key, value in model.items() if value}),
         "publish": {**configuration.publish.model_dump(), **({"bind": tuple(bind)} if bind else {})},
@@ -61,6 +62,6 @@ def check(file: Path) -> str:
     profile = read_profile(configuration.model)
     cameras = ", ".join(camera.name for camera in configuration.camera) or "none"
     return (
-        f"{configuration.model.backbone} with {len(profile.branches)} branches, policy {configuration.model.policy}, "
+        f"{profile.backbone} with {len(profile.branches)} branches, policy {configuration.model.policy}, "
         f"cameras: {cameras}"
     )

@@ -106,5 +106,17 @@ def profile(start, settings, pictures, tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def trained(start, pictures, tmp_path_factory):
+    """A run, trained so far that it answers otherwise than the base weights."""
+    out = tmp_path_factory.mktemp("runs") / "run"
+    network = ("--backbone", "cifar/resnet20", "--weights", "random", "--threads", "1", "--resolutions", "16")
+    steps = ("--batch", "8", "--steps", "20", "--learning-rate", "0.01")
+    with start("train", *network, *steps, "--images", pictures, "--out", out) as process:
+        _, said = process.communicate()
+    assert process.returncode == 0, said
+    return out
+
+
+@pytest.fixture(scope="session")
 def imagenet(shared_data) -> Path:
     return shared_data / "imagenet_500"

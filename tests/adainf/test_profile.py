@@ -178,3 +178,31 @@ def test_place_that_cannot_be_written(tmp_path: Path) -> None:
     path = tmp_path / "file" / "profile.json"
     with pytest.raises(InvalidInputError, match=rf"^{re.escape(str(path))}: cannot be written \(.+\)$"):
         profile(SMALL, []).write(path)
+
+
+def test_a_branch_keeps_the_weights_it_is_better_with_and_the_other_measurement_is_kept(tmp_path: Path) -> None:
+    base = profile(SMALL, [(branch, 0.5) for branch in SMALL])
+    cheap = str(SMALL.cheapest)
+    adapted = tuple(m.model_copy(update={"weights": "adapted", "accuracy": 0.6}) for m in base.branches)
+    both = base.model_copy(
+        update={
+            "adapter": "a" * 64,
+            "branches": tuple(
+                new if old.branch == cheap else old for old, new in zip(base.branches, adapted, strict=True)
+            ),
+            "set_aside": tuple(
+                old if old.branch == cheap else new for old, new in zip(base.branches, adapted, strict=True)
+            ),
+        }
+    )
+    both.write(tmp_path / "both.json")
+    read = Profile.read(tmp_path / "both.json")
+    assert read == both
+    assert read.adapted == {SMALL.cheapest}
+    assert {m.weights for m in read.with_only("adapted").branches} == {"adapted"}
+    assert set(read.with_only("base").branches) == set(base.branches)
+    without_adapter = json.loads((tmp_path / "both.json").read_text())
+    del without_adapter["adapter"]
+    (tmp_path / "both.json").write_text(json.dumps(without_adapter))
+    with pytest.raises(InvalidInputError, match="no adapter is named"):
+        Profile.read(tmp_path / "both.json")

@@ -1,7 +1,8 @@
 """The controller: signals, what it remembers and the time, in; a budget and the rule that set it, out."""
 
+import bisect
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -32,14 +33,18 @@ LimitedBy = Literal[
 _STEPS = 10_000
 # A ceiling that rises by less than this is noise of its signal, and left where it is.
 _DEADBAND = 0.05
-# A few slow frames are enough to see a neighbour come. Rare hiccups need more of them to be known, and are forgotten
-# when the load they were met under has gone.
+# A few slow frames are enough to see a neighbour come. Rare hiccups need more of them to be known; how long frames took
+# under another load says nothing of those to come.
 _SLOWDOWN_FRAMES = 16
-_REMEMBERED_FRAMES = 48
-_LOAD_GONE = 0.25
-# A dearer branch is taken only where it would make the deadline with so much to spare: one that just makes it is cut
-# again at the next hiccup, and a budget that swings under steady load helps nobody.
-_SPARE_TO_RISE = 0.85
+_FEWEST_FRAMES = 48
+_REMEMBERED_FRAMES = 96
+_OTHER_LOAD = 0.25
+# A budget that swings under steady load helps nobody, so what the deadline allows is left where it is until it is
+# clearly wrong: a branch is left only when so many times the misses that the policy allows were seen, for one that
+# beside others would make the deadline with some of it to spare, and a dearer one is tried after so many seconds.
+_MISSES_TO_LEAVE = 2.0
+_SPARE_BESIDE_OTHERS = 0.9
+_TRY_AGAIN_SECONDS = 6.0
 _INTERVAL_SMOOTHING = 0.1
 # A second look that runs over makes the next frame late.
 _SECOND_LOOK_QUANTILE = 0.95
@@ -93,10 +98,12 @@ class Costs:
         """The smallest budget that a branch fits."""
         return self.fractions[0]
 
-    def dearest_within(self, milliseconds: float, otherwise: float | None = None) -> float:
-        """The largest fraction whose time is at most `milliseconds`; where none is, `otherwise` or else the floor."""
-        fitting = [f for f, time in zip(self.fractions, self.milliseconds, strict=True) if time <= milliseconds]
-        return max(fitting, default=self.floor if otherwise is None else otherwise)
+    def dearest(self, fits: Callable[[float], bool], otherwise: float | None = None) -> float:
+        """The largest fraction whose time `fits`, as those of all cheaper ones do; else `otherwise` or the floor."""
+        fitting = bisect.bisect_left(self.milliseconds, True, key=lambda time: not fits(time))
+        if fitting:
+            return self.fractions[fitting - 1]
+        return self.floor if otherwise is None else otherwise
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +159,7 @@ def next_budget(
     """
     elapsed = 0.0 if state.at is None else max(0.0, now - state.at)
     state = _under_load(replace(state, at=now, interval=_smoothed(state, elapsed)), contention(signals) or 0.0)
-    state, rule = _with_ceiling(state, _lowest_ceiling(state, signals, policy, costs), policy, elapsed)
+    state, rule = _with_ceiling(state, _ceilings(state, signals, policy, costs), policy, elapsed)
     rules: list[tuple[float, LimitedBy]] = [(policy.budget.maximum, "maximum")]
     if policy.motion is not None and signals.motion is not None:
         rules.append((policy.motion.at(signals.motion), "motion"))
@@ -166,8 +173,10 @@ def next_budget(
 
 
 def _under_load(state: ControllerState, load: float) -> ControllerState:
-    """How long frames took under a load that has gone says nothing of those to come."""
-    if load < state.load - _LOAD_GONE:
+    """The state without the times of frames under another load; the budget it was cut to need not wait for long."""
+    if load < state.load - _OTHER_LOAD:
+        return replace(state, outcomes=(), load=load, rule="recovery")
+    if load > state.load + _OTHER_LOAD:
         return replace(state, outcomes=(), load=load)
     return replace(state, load=max(state.load, load))
 
@@ -180,15 +189,15 @@ def _smoothed(state: ControllerState, elapsed: float) -> float | None:
 
 @dataclass(frozen=True, slots=True)
 class _Ceiling:
-    """The most that a rule allows, and how far it lets a lower budget rise."""
+    """The most that a rule allows; what a higher budget is cut to, and how far a lower one may rise."""
 
-    now: float
-    rise: float
+    allows: float
+    sets: float
     rule: LimitedBy
 
 
-def _lowest_ceiling(state: ControllerState, signals: Signals, policy: Policy, costs: Costs) -> _Ceiling:
-    ceilings = [_Ceiling(1.0, 1.0, "maximum")]
+def _ceilings(state: ControllerState, signals: Signals, policy: Policy, costs: Costs) -> Iterator[_Ceiling]:
+    yield _Ceiling(1.0, 1.0, "maximum")
     measured: tuple[tuple[LimitedBy, float | None], ...] = (
         ("contention", contention(signals)),
         ("power", signals.power_fraction),
@@ -197,25 +206,25 @@ def _lowest_ceiling(state: ControllerState, signals: Signals, policy: Policy, co
     for name, signal in measured:
         rule = getattr(policy, name)
         if rule is not None and signal is not None:
-            ceilings.append(_Ceiling(rule.at(signal), rule.at(signal), name))
+            yield _Ceiling(rule.at(signal), rule.at(signal), name)
     if costs.milliseconds:
-        ceilings.extend(_ceilings_by_time(state, policy, costs))
-    lowest = min(ceilings, key=lambda ceiling: ceiling.now)
-    return replace(lowest, rise=min(ceiling.rise for ceiling in ceilings))
+        yield from _ceilings_by_time(state, policy, costs)
 
 
 def _ceilings_by_time(state: ControllerState, policy: Policy, costs: Costs) -> Iterator[_Ceiling]:
     """What the deadline and the granted share allow, by how long the recent frames took."""
-    slowdown = _slowdown(state)
-    available: list[tuple[LimitedBy, float]] = []
     if policy.deadline is not None:
-        allowance = _allowance(state, slowdown, policy.deadline.quantile)
-        available.append(("deadline", policy.deadline.milliseconds - allowance))
+        deadline, misses = policy.deadline.milliseconds, 1 - policy.deadline.quantile
+        aim = deadline * (_SPARE_BESIDE_OTHERS if state.load > _OTHER_LOAD else 1.0)
+        yield _Ceiling(
+            costs.dearest(lambda time: _quantile_along(state, time, 1 - _MISSES_TO_LEAVE * misses) <= deadline),
+            costs.dearest(lambda time: _quantile_along(state, time, 1 - misses) <= aim),
+            "deadline",
+        )
     if policy.share is not None and state.interval:
-        available.append(("share", 1000 * state.interval * policy.share.busy))
-    for rule, milliseconds in available:
-        quiet = milliseconds / slowdown  # the time the branch would take if nothing else ran
-        yield _Ceiling(costs.dearest_within(quiet), costs.dearest_within(_SPARE_TO_RISE * quiet), rule)
+        quiet = 1000 * state.interval * policy.share.busy / _slowdown(state)
+        granted = costs.dearest(lambda time: time <= quiet)
+        yield _Ceiling(granted, granted, "share")
 
 
 def _slowdown(state: ControllerState) -> float:
@@ -223,36 +232,48 @@ def _slowdown(state: ControllerState) -> float:
     return _quantile(slowdowns, 0.5, of=_SLOWDOWN_FRAMES, otherwise=1.0)
 
 
-def _allowance(state: ControllerState, slowdown: float, quantile: float) -> float:
-    """Milliseconds to allow for besides the expected forward pass times `slowdown`: all around it, and its jitter.
+def _quantile_along(state: ControllerState, expected: float, quantile: float) -> float:
+    """Milliseconds within which this share of the recent frames would have been answered along another branch.
 
-    Jitter adds to a frame's time whatever the branch; to multiply it would make a cheap branch's hiccup look like a
-    dear branch's disaster.
+    expected: what that branch should take. A hiccup met along a cheap branch would have come along a dear one too, and
+    is added to its longer time; one met along a dear branch came of its length, and shrinks with it.
     """
-    left_over = [outcome.forward + outcome.around - slowdown * outcome.expected for outcome in state.outcomes]
-    return max(0.0, _quantile(left_over, quantile, of=_REMEMBERED_FRAMES, otherwise=0.0))
+    slowdown = _slowdown(state)
+    times = [
+        outcome.around
+        + (
+            outcome.forward * expected / outcome.expected
+            if expected <= outcome.expected
+            else outcome.forward + slowdown * (expected - outcome.expected)
+        )
+        for outcome in state.outcomes
+    ]
+    return _quantile(times, quantile, of=_FEWEST_FRAMES, otherwise=slowdown * expected)
 
 
 def _with_ceiling(
-    state: ControllerState, lowest: _Ceiling, policy: Policy, elapsed: float
+    state: ControllerState, ceilings: Iterable[_Ceiling], policy: Policy, elapsed: float
 ) -> tuple[ControllerState, LimitedBy]:
     """The state with its ceiling moved towards what is allowed, and the rule that holds it where it is."""
-    if lowest.now <= state.ceiling:
-        return replace(state, ceiling=lowest.now, rule=lowest.rule, above_for=0.0), lowest.rule
-    if lowest.rise <= state.ceiling or (
-        lowest.rise < policy.budget.maximum and lowest.rise - state.ceiling < _DEADBAND
-    ):
+    ceilings = tuple(ceilings)
+    exceeded = [ceiling for ceiling in ceilings if ceiling.allows < state.ceiling]
+    lowest = min(exceeded or ceilings, key=lambda ceiling: ceiling.sets)
+    if exceeded:
+        return replace(state, ceiling=lowest.sets, rule=lowest.rule, above_for=0.0), lowest.rule
+    rise = lowest.sets - state.ceiling
+    if rise <= 0 or (lowest.sets < policy.budget.maximum and rise < _DEADBAND):
         return replace(state, above_for=0.0), state.rule
     above_for = state.above_for + elapsed
-    rising_for = min(elapsed, max(0.0, above_for - policy.budget.hold_seconds))
-    ceiling = min(lowest.rise, state.ceiling + policy.budget.rise_per_second * rising_for)
-    if ceiling == lowest.rise:
+    patience = max(policy.budget.hold_seconds, _TRY_AGAIN_SECONDS if state.rule == "deadline" else 0.0)
+    rising_for = min(elapsed, max(0.0, above_for - patience))
+    ceiling = min(lowest.sets, state.ceiling + policy.budget.rise_per_second * rising_for)
+    if ceiling == lowest.sets:
         return replace(state, ceiling=ceiling, rule=lowest.rule, above_for=0.0), lowest.rule
     return replace(state, ceiling=ceiling, above_for=above_for), "recovery"
 
 
 def _quantile(values: Sequence[float], quantile: float, *, of: int, otherwise: float) -> float:
-    """Of so many frames; those that have not been yet count `otherwise`, as a frame that takes what it should.
+    """Of at least so many frames; those that have not been yet count `otherwise`, as a frame that takes what it should.
 
     So a first slow frame is one of many, and does not speak for all.
     """
@@ -301,11 +322,16 @@ def second_look(state: ControllerState, policy: Policy, costs: Costs, spent_ms: 
     """
     if policy.second_look is None or not costs.milliseconds or not state.interval:
         return None
-    left = 1000 * state.interval - spent_ms - _allowance(state, _slowdown(state), _SECOND_LOOK_QUANTILE)
+    left = 1000 * state.interval - spent_ms
     rules: tuple[tuple[float, LimitedBy], ...] = (
         (policy.budget.maximum, "maximum"),
         (state.savings, "savings"),
-        (costs.dearest_within(left / _slowdown(state), otherwise=0.0), "deadline"),
+        (
+            costs.dearest(
+                lambda expected: _quantile_along(state, expected, _SECOND_LOOK_QUANTILE) <= left, otherwise=0.0
+            ),
+            "deadline",
+        ),
     )
     fraction, limited_by = min(rules, key=lambda rule: rule[0])
     rounded = math.floor(fraction * _STEPS) / _STEPS

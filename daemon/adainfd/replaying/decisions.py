@@ -5,11 +5,9 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from adainf.branch import Branch
 from adainf.errors import InvalidInputError, one_line
 from adainf.profile import Profile
 from adainf.schedulers import Choice, LookupTable
-from adainf.schedulers.lookup import expected_accuracy
 from adainfd.control import (
     Budget,
     ControllerState,
@@ -237,12 +235,7 @@ def _knowledge(path: Path, header: Header) -> _Knowledge:
         raise InvalidInputError(f"trace {path}: its profile is damaged ({one_line(error, 120)})") from None
     table = LookupTable(profile)
     full_macs = profile.space.macs(profile.space.full)
-    choices = {
-        measured.branch: Choice(
-            Branch.parse(measured.branch), measured.macs, measured.macs / full_macs, expected_accuracy(measured)
-        )
-        for measured in profile.branches
-    }
+    choices = {measured.branch: Choice.of(measured, full_macs) for measured in profile.branches}
     return _Knowledge(table, Costs.of(table.frontier, header.times), header.times, choices)
 
 

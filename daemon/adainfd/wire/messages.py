@@ -52,13 +52,17 @@ class Budget(msgspec.Struct, frozen=True):
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """What ran: the branch (resolution:blocks), who chose it, its multiply-accumulates and expected accuracy."""
+    """What ran: the branch (resolution:blocks), who chose it, its multiply-accumulates and expected accuracy.
+
+    weights: the backbone's own, or those that a run has adapted.
+    """
 
     branch: Annotated[str, Meta(pattern="^[0-9]+:[01]+$")]
     chosen_by: ChosenBy
     macs: Count
     macs_fraction: Share
     expected_accuracy: Share
+    weights: Literal["base", "adapted"] = "base"
 
 
 class Signals(msgspec.Struct, frozen=True):

@@ -1,17 +1,19 @@
 """The engines agree with each other and with themselves, whatever the branch and however pictures are batched."""
 
+import copy
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from adainf.backbones import Backbone
 from adainf.branch import Branch
-from adainf.engines import Engine
+from adainf.engines import Adapted, Engine
 from adainf.engines.onnx import OnnxEngine
 from adainf.engines.torch import TorchEngine
 
@@ -96,3 +98,26 @@ def test_engines_agree_along_random_branches(
 def test_no_pictures_have_no_scores(engine_class: type, backbone: Callable[[str], Backbone]) -> None:
     network = backbone("cifar/resnet20")
     assert engine_class(network).run([], []).shape == (0, 100)
+
+
+@pytest.mark.parametrize("engine_class", [OnnxEngine, TorchEngine])
+def test_each_branch_runs_with_its_own_weights(
+    engine_class: type, backbone: Callable[[str], Backbone], tmp_path: Path
+) -> None:
+    base = backbone("cifar/resnet20")
+    other = copy.deepcopy(base)
+    with torch.no_grad():
+        other.blocks[4].conv1.weight.mul_(2)
+    on_base, on_other = base.full, Branch(16, base.full.keep)
+    keywords = {"cache": tmp_path} if engine_class is OnnxEngine else {}
+    both = engine_class(base, adapted=Adapted(other, frozenset({on_other})), **keywords)
+    pictures = np.random.default_rng(0).integers(0, 256, (2, 40, 50, 3), np.uint8)
+    branches = [on_base, on_other]
+    inputs = [both.prepare(each, branch.resolution) for each, branch in zip(pictures, branches, strict=True)]
+    together = both.run(inputs, branches)
+    alone = [
+        engine_class(network, **keywords).run([one], [branch])[0]
+        for network, one, branch in zip((base, other), inputs, branches, strict=True)
+    ]
+    np.testing.assert_allclose(together, np.stack(alone), rtol=0, atol=1e-5)
+    assert np.abs(together[1] - engine_class(base, **keywords).run(inputs[1:], [on_other])[0]).max() > 0.01

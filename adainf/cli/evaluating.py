@@ -1,0 +1,99 @@
+"""adainf evaluate."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from adainf.cli.opening import open_profile, open_run, open_subject
+from adainf.cli.options import (
+    PATH,
+    image_options,
+    labels_option,
+    numbers,
+    run_option,
+    statistics_options,
+    threads_option,
+    use_all_of_the_processor,
+    weights_option,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from adainf.profile import Profile
+    from adainf.run import Run
+
+__all__ = ["evaluate"]
+
+
+@click.command()
+@run_option
+@click.option("--profile", help="A profile's path, or the name of a shipped one.  [default: the run's]")
+@weights_option
+@labels_option
+@statistics_options
+@threads_option
+@image_options
+@click.option(
+    "--ceilings",
+    callback=numbers(float),
+    default="1,0.8,0.67,0.5,0.4,0.33,0.25,0.2",
+    show_default=True,
+    help="Fractions of the full branch's MACs.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("--out", type=PATH, help="A folder for curve.csv and curve.png: every method at every budget.")
+@click.option("--budgets", type=click.IntRange(min=1), default=128, show_default=True, help="With --out: so many.")
+@click.option("--branches", is_flag=True, help="With --out: draw every branch's accuracy against its MACs too.")
+def evaluate(
+    run: str | None,
+    profile: str | None,
+    ceilings: tuple[float, ...],
+    as_json: bool,
+    out: Path | None,
+    budgets: int,
+    branches: bool,
+    **options: Any,
+) -> None:
+    """Show which branch the lookup table takes at each ceiling, and how often it is right on pictures.
+
+    With --out every branch of the profile answers every picture, and ways of choosing among them are compared. Killed,
+    it goes on where it was when it is started again with the same settings.
+    """
+    of_run = None if run is None else open_run(run)
+    read = _profile(of_run, profile)
+    if out is None and branches:
+        raise click.UsageError("--branches goes with --out")
+    use_all_of_the_processor()
+    from adainf.evaluation import curve, tables
+
+    if out is not None:
+        from adainf.evaluation import study
+
+        study.check(out)
+    subject = open_subject(read.backbone, read.native_resolution, options, of_run)
+    if out is not None:
+        settings = {key: options[key] for key in ("part", "limit", "seed")}
+        result = study.study(subject, read, budgets, out, settings, branches=branches, run=of_run)
+        tables.print_shares(result, out)
+        return
+    points = curve.evaluate(subject, read, ceilings)
+    if as_json:
+        click.echo(tables.points_as_json(points))
+    else:
+        tables.print_points(points, labelled=subject.labels is not None)
+
+
+def _profile(run: Run | None, profile: str | None) -> Profile:
+    from adainf.errors import InvalidInputError
+    from adainf.profile import Profile
+
+    if profile is not None:
+        return open_profile(profile)[1]
+    if run is None:
+        raise click.UsageError("Missing option '--run' or '--profile'")
+    if not run.profile_path.is_file():
+        raise InvalidInputError(f"run {run.folder}: has no profile; make it by `adainf calibrate --run`")
+    return Profile.read(run.profile_path)

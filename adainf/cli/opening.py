@@ -1,0 +1,50 @@
+"""What commands open: profiles, runs, and a network with pictures."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from adainf.evaluation.subject import Subject
+    from adainf.profile import Profile
+    from adainf.run import Run
+
+__all__ = ["open_profile", "open_run", "open_subject"]
+
+
+def open_profile(name: str) -> tuple[Path, Profile]:
+    """The profile that a path or a shipped name means, and where it is."""
+    from adainf import shipped
+    from adainf.profile import Profile
+
+    path = shipped.find("profiles", name, ".json")
+    return path, Profile.read(path)
+
+
+def open_run(name: str) -> Run:
+    """The run that a folder or a shipped name means."""
+    from adainf import shipped
+    from adainf.run import Run
+
+    return Run.read(shipped.find_run(name))
+
+
+def open_subject(backbone: str, size: int | None, options: dict[str, Any], run: Run | None = None) -> Subject:
+    """The network and the pictures that a command's options mean."""
+    from adainf.backbones import Options
+    from adainf.evaluation import subject
+    from adainf.images import Part
+
+    return subject.open_subject(
+        backbone,
+        Options(options["weights"], options["labels"], size, options["mean"], options["std"]),
+        options["images"],
+        labelled=not options["unlabelled"],
+        part=Part.parse(options["part"]),
+        limit=options["limit"],
+        seed=options["seed"],
+        threads=options["threads"],
+        run=run,
+    )

@@ -1,0 +1,91 @@
+"""A whole evaluation: every candidate on every picture, every method at every budget, rows and figures."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import JsonValue
+
+from adainf import __version__
+from adainf.errors import InvalidInputError
+from adainf.evaluation import figures
+from adainf.evaluation.answers import answers_of
+from adainf.evaluation.calibrate import listing_digest
+from adainf.evaluation.methods import candidates_of, methods
+from adainf.evaluation.paper import paper_methods
+from adainf.evaluation.partial import check_writable
+from adainf.evaluation.report import CEILINGS, Share, budgets_of, rows_of, shares_of, write_rows
+from adainf.evaluation.subject import Subject, check_describes
+from adainf.profile import Profile
+from adainf.run import Run
+
+__all__ = ["Study", "check", "study"]
+
+
+@dataclass(frozen=True, slots=True)
+class Study:
+    """What an evaluation found.
+
+    full_top1: of the full branch. overruns: how many budgets some picture exceeded, by bound.
+    """
+
+    images: int
+    labelled: bool
+    full_top1: float
+    overruns: dict[str, int]
+    shares: list[Share]
+
+
+def check(out: Path) -> None:
+    """Raise InvalidInputError unless an evaluation can be written to the folder `out`."""
+    if out.exists() and not out.is_dir():
+        raise InvalidInputError(f"{out}: is no folder")
+    check_writable(out / "curve.csv")
+    figures.figure()
+
+
+def study(
+    subject: Subject,
+    profile: Profile,
+    budgets: int,
+    out: Path,
+    settings: dict[str, JsonValue],
+    *,
+    branches: bool,
+    run: Run | None = None,
+) -> Study:
+    """Evaluate `profile` on the subject's pictures, and write curve.csv, curve.png and answers.npz into `out`.
+
+    settings: which pictures were taken, as the user said it. branches: write branches.png too. run: whose scheduler is
+    evaluated, too. Raises InvalidInputError where the profile is of another network, and on answers in `out` that
+    belong to other settings.
+    """
+    check_describes(profile, subject.engine.backbone, subject.weights)
+    told: dict[str, JsonValue] = {
+        **settings,
+        "version": __version__,
+        "weights": subject.weights,
+        "adapter": profile.adapter,
+        "preprocessing": repr(subject.engine.preprocessing),
+        "listing": listing_digest(subject),
+    }
+    answers = answers_of(subject, candidates_of(profile), out / "answers.npz", told)
+    compared = list(methods(profile, answers))
+    if run is not None:
+        asked = sorted({*budgets_of(budgets), *CEILINGS})
+        compared += paper_methods(subject, run, profile.space, compared[0], asked, answers.truth)
+    rows = rows_of(compared, budgets, len(answers.truth))
+    write_rows(rows, out / "curve.csv")
+    what = "right" if subject.labels is not None else "as the full branch"
+    title = f"{profile.backbone}: {len(answers.truth)} pictures, {len(profile.branches)} branches, top-1 {what}"
+    figures.draw_curve(rows, title, out / "curve.png")
+    if branches:
+        figures.draw_branches(answers, profile.space, title, out / "branches.png")
+    raw = next((method for method in compared if method.name == "lookup, raw weights"), None)
+    told_of = [method for method in compared if method.name not in ("oracle", "random feasible branch")]
+    overruns = {
+        bound: sum(row.bound == bound and row.macs_fraction_max > max(row.budget, row.floor) for row in rows)
+        for bound in ("hard", "soft")
+        if any(row.bound == bound for row in rows)
+    }
+    full = float(answers.right[:, 0].mean())
+    return Study(len(answers.truth), subject.labels is not None, full, overruns, shares_of(told_of, answers, raw))

@@ -1,0 +1,37 @@
+"""Mixing two branches, so that the mean of their MACs is a given one: what a mean budget allows without content."""
+
+from collections.abc import Sequence
+
+from adainf.schedulers.lookup import Choice
+
+__all__ = ["hull", "mixture"]
+
+
+def hull(choices: Sequence[Choice]) -> tuple[Choice, ...]:
+    """The choices on the upper concave hull of expected accuracy over MACs, cheapest first.
+
+    Any other choice is matched or beaten by a mixture of two of them at the same mean.
+    """
+    kept: list[Choice] = []
+    for choice in sorted(choices, key=lambda choice: (choice.macs, -choice.expected_accuracy)):
+        if kept and choice.expected_accuracy <= kept[-1].expected_accuracy:
+            continue
+        while len(kept) > 1 and _gain(kept[-2], kept[-1]) <= _gain(kept[-1], choice):
+            kept.pop()
+        kept.append(choice)
+    return tuple(kept)
+
+
+def _gain(cheaper: Choice, dearer: Choice) -> float:
+    return (dearer.expected_accuracy - cheaper.expected_accuracy) / (dearer.macs_fraction - cheaper.macs_fraction)
+
+
+def mixture(hull: Sequence[Choice], mean: float) -> tuple[Choice, Choice, float]:
+    """A cheaper and a dearer choice of a hull, and the share of frames for the dearer, for a `mean` of their MACs.
+
+    Below the cheapest and above the dearest both are the same one. mean: a fraction of the full branch's MACs.
+    """
+    within = sum(choice.macs_fraction <= mean for choice in hull)
+    cheaper, dearer = hull[max(0, within - 1)], hull[min(within, len(hull) - 1)]
+    apart = dearer.macs_fraction - cheaper.macs_fraction
+    return cheaper, dearer, (mean - cheaper.macs_fraction) / apart if apart else 0.0

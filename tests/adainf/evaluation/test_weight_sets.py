@@ -1,0 +1,58 @@
+"""A run's profile: each branch once, with the weights it is better with."""
+
+import json
+import shutil
+
+import pytest
+
+
+@pytest.fixture
+def run(trained, tmp_path):
+    return shutil.copytree(trained, tmp_path / "run")
+
+
+SETTINGS = ("--weights", "random", "--threads", "1")
+
+
+def test_each_branch_stands_once_with_the_set_of_the_lower_loss(done, run, profile, pictures):
+    printed = done("calibrate", "--run", run, "--profile", profile, *SETTINGS, "--branches", 24, "--images", pictures)
+    told = json.loads((run / "profile.json").read_text())
+    assert str(run / "profile.json") in printed
+    known = json.loads(profile.read_text())
+    branches = [measured["branch"] for measured in told["branches"]]
+    assert len(branches) == len(set(branches))
+    assert {measured["branch"] for measured in known["branches"]} <= set(branches)
+    assert told["adapter"] == json.loads((run / "manifest.json").read_text())["files"]["adapter.safetensors"]
+    aside = {measured["branch"]: measured for measured in told["set_aside"]}
+    sets = {measured["branch"]: measured.get("weights", "base") for measured in told["branches"]}
+    assert set(sets.values()) == {"base", "adapted"}
+    assert sets["32:111111111"] == "base"
+    for measured in told["branches"][1:]:
+        if measured["branch"] in aside:
+            assert measured["loss"] <= aside[measured["branch"]]["loss"]
+            assert measured.get("weights", "base") != aside[measured["branch"]].get("weights", "base")
+
+
+def test_what_is_known_of_the_base_weights_need_not_be_measured_again(done, run, profile, pictures, tmp_path):
+    common = ("calibrate", "--run", run, *SETTINGS, "--branches", 24, "--images", pictures)
+    done(*common, "--profile", profile, "--out", tmp_path / "known.json")
+    done(*common, "--resolutions", "16,32", "--out", tmp_path / "anew.json")
+    known, anew = (json.loads((tmp_path / f"{name}.json").read_text()) for name in ("known", "anew"))
+    of_anew = {measured["branch"]: measured for measured in anew["branches"]}
+    in_both = [measured for measured in known["branches"] if measured["branch"] in of_anew]
+    assert len(in_both) >= 24
+    assert all(measured == of_anew[measured["branch"]] for measured in known["branches"][:1])
+
+
+def test_a_profile_of_other_pictures_is_refused(refused, run, profile, pictures):
+    said = refused("calibrate", "--run", run, "--profile", profile, *SETTINGS, "--limit", 20, "--images", pictures)
+    assert "other pictures" in said
+    assert not (run / "profile.json").exists()
+
+
+def test_a_run_of_other_weights_is_refused(refused, run, pictures):
+    manifest = json.loads((run / "manifest.json").read_text())
+    (run / "manifest.json").write_text(json.dumps(manifest | {"weights": "0" * 64}))
+    assert "other weights" in refused("calibrate", "--run", run, *SETTINGS, "--images", pictures)
+    assert "no such folder" in refused("calibrate", "--run", "./nowhere", *SETTINGS, "--images", pictures)
+    assert "not a shipped name" in refused("calibrate", "--run", "nothing", *SETTINGS, "--images", pictures)
