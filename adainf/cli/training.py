@@ -74,6 +74,13 @@ class _OneOrMore(click.Command):
     show_default=True,
     help="Of the recipe paper: may its scheduler exceed a budget?",
 )
+@click.option(
+    "--overrun-weight",
+    type=click.FloatRange(min=0),
+    default=1,
+    show_default=True,
+    help="Of the recipe paper: its λ, what MACs beyond a budget cost beside the cross-entropy.",
+)
 @click.option("--adapt", type=click.Choice(["lora", "full", "none"]), default="lora", show_default=True)
 @click.option("--rank", type=click.IntRange(min=1), default=16, show_default=True, help="Of low-rank updates.")
 @click.option(
@@ -133,6 +140,7 @@ def _request(options: dict[str, Any]) -> Request:
         mix=options["mix"] or (),
         recipe=options["recipe"],
         bound=options["bound"],
+        overrun_weight=options["overrun_weight"],
         adapt=options["adapt"],
         rank=options["rank"],
         alpha=options["alpha"] or options["rank"],

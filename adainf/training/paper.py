@@ -28,8 +28,6 @@ from adainf.training.views import Batch
 
 __all__ = ["PaperRecipe", "Scheduler", "draw_bits", "embedding"]
 
-OVERRUN_WEIGHT = 1.0
-"""λ of the paper, for MACs as fractions of the full branch's."""
 _TEMPERATURE = 1.0
 _WIDTH = 64
 _FILE = "scheduler.safetensors"
@@ -96,16 +94,20 @@ class PaperRecipe:
         space: BranchSpace,
         *,
         bound: Bound,
+        overrun_weight: float,
         batch: int,
         seed: int,
         ranks: Ranks,
     ) -> None:
-        """teacher: the frozen full model, whose answers stand in for labels where there are none. batch: views a step,
-        of all ranks together."""
+        """teacher: the frozen full model, whose answers stand in for labels where there are none.
+
+        overrun_weight: λ, for MACs as fractions of the full branch's. batch: views a step, of all ranks together.
+        """
         self.teacher = teacher
         self.adapter = adapter
         self.space = space
         self.bound = bound
+        self._overrun_weight = overrun_weight
         side = space.native_resolution
         with torch.no_grad():
             hidden = teacher.step(0, teacher.stem(torch.zeros(1, 3, side, side)), True)
@@ -138,7 +140,7 @@ class PaperRecipe:
                 target = self.teacher(images).softmax(dim=1)
         macs = self._always + bits @ self._fractions
         overrun = functional.relu(macs - torch.tensor(budgets, dtype=torch.float32)).mean()
-        loss = functional.cross_entropy(scores, target) + OVERRUN_WEIGHT * overrun
+        loss = functional.cross_entropy(scores, target) + self._overrun_weight * overrun
         loss.backward()  # type: ignore[no-untyped-call]
         self.adapter.gather()
         truth = target if target.ndim == 1 else target.argmax(dim=1)

@@ -33,9 +33,9 @@ __all__ = ["Request", "adapt", "default_resolutions"]
 class Request:
     """What the user asks for.
 
-    bound: whether the scheduler of the recipe `paper` may exceed a budget. mix: how likely each of the images' sources
-    is; none: equally. resolutions: none: the default ones. ceiling: the most MACs of a drawn branch. batch: views a
-    step. resume: go on where a training into `out` was.
+    bound: whether the scheduler of the recipe `paper` may exceed a budget, and overrun_weight, λ, what that costs it.
+    mix: how likely each of the images' sources is; none: equally. resolutions: none: the default ones. ceiling: the
+    most MACs of a drawn branch. batch: views a step. resume: go on where a training into `out` was.
     """
 
     backbone: str
@@ -45,6 +45,7 @@ class Request:
     mix: tuple[float, ...]
     recipe: Literal["distil", "paper"]
     bound: Bound
+    overrun_weight: float
     adapt: Kind
     rank: int
     alpha: float
@@ -165,6 +166,7 @@ def _recipe(request: Request, backbone: Backbone, sides: Sequence[int], ranks: R
             attach(backbone, request.adapt, request.rank, request.alpha, request.seed),
             branch_space(backbone),
             bound=request.bound,
+            overrun_weight=request.overrun_weight,
             batch=request.batch,
             seed=request.seed,
             ranks=ranks,
@@ -209,6 +211,7 @@ def _settings(
         "mix": list(shares),
         "recipe": request.recipe,
         "scheduler": _scheduler(request),
+        "overrun weight": request.overrun_weight,
         "adapt": request.adapt,
         "rank": request.rank,
         "alpha": request.alpha,

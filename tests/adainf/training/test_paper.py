@@ -31,7 +31,7 @@ def space(backbone):
 def recipe(backbone, space):
     def make(bound="hard", adapt="lora", ranks=Ranks(), batch=6):  # noqa: B008
         adapter = attach(backbone, adapt, 2, 2)
-        return PaperRecipe(backbone, adapter, space, bound=bound, batch=batch, seed=0, ranks=ranks)
+        return PaperRecipe(backbone, adapter, space, bound=bound, overrun_weight=1, batch=batch, seed=0, ranks=ranks)
 
     return make
 
