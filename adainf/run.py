@@ -37,6 +37,7 @@ class Training(_Model):
     """How the run came about: enough to repeat it.
 
     mix: each source's share of the pictures. ceiling: the most MACs of a drawn branch, a fraction of the full one's.
+    branches: those that were drawn from; none: all within the ceiling. least_area: of a view, in its picture.
     loss, agreement (with the full model, 0..1): of about the last fifty steps.
     """
 
@@ -50,6 +51,8 @@ class Training(_Model):
     learning_rate: Annotated[float, Field(gt=0)]
     mix: tuple[float, ...] = ()
     ceiling: float | None = None
+    branches: tuple[str, ...] = ()
+    least_area: float | None = None
     seed: Count
     seconds: Annotated[float, Field(ge=0)]
     loss: float

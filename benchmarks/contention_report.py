@@ -177,7 +177,7 @@ def draw(ours: Run, others: Sequence[Run], deadline: float, path: Path) -> None:
         latency.plot(times, ages, linewidth=1.6 if run is ours else 0.8, label=run.name)
     latency.axhline(deadline, color="black", linestyle="--", linewidth=1, label="deadline")
     latency.set(ylabel="age of the answer when published (ms)", yscale="log")
-    latency.legend(loc="upper right", fontsize="small")
+    figure.legend(loc="outside upper center", ncols=3, fontsize="small")
     budget.step(
         [answer.captured_at - ours.start for answer in ours.first_answers],
         [answer.budget or 0.0 for answer in ours.first_answers],

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from adainf.backbones.base import Backbone
+from adainf.backbones.positions import PositionEmbedding
 from adainf.backbones.weights import fingerprint
 from adainf.errors import InvalidInputError, one_line
 from adainf.profile import write_atomically
@@ -78,7 +79,10 @@ class _Full(Adapter):
         """The gradients are where they belong already."""
 
     def apply(self) -> None:
-        """The parameters are the weights."""
+        """The parameters are the weights; what was computed from older ones is forgotten."""
+        for module in self.backbone.modules():
+            if isinstance(module, PositionEmbedding):
+                module.forget()
 
 
 class _None(Adapter):
@@ -99,7 +103,7 @@ class _LowRank(Adapter):
 
     A kernel with groups has a few values a channel, less than any factors of it: its update is whole.
 
-    peft runs an adapted layer's factors beside it, for each picture. Here they are multiplied into the weights once a
+    peft runs an adapted layer's factors beside it, for every picture. Here they are multiplied into the weights once a
     step instead, which all branches of the step share, and which leaves no difference between merged and not.
     """
 
@@ -183,7 +187,7 @@ def _layer(name: str) -> str:
     return name.replace(".base_layer", "")
 
 
-def attach(backbone: Backbone, kind: Kind, rank: int = 16, alpha: float = 16, seed: int = 0) -> Adapter:
+def attach(backbone: Backbone, kind: Kind, rank: int = 16, alpha: float = 32, seed: int = 0) -> Adapter:
     """Something to train of `backbone`, which itself stays as it is; at first the copy does what it does.
 
     rank, alpha: of low-rank updates, which are scaled by alpha / rank. seed: of their random half.

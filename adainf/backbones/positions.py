@@ -32,6 +32,10 @@ class PositionEmbedding(nn.Module):
             self._kept[key] = self._resampled(height, width)
         return self._kept[key]
 
+    def forget(self) -> None:
+        """Drop what is kept: the embedding has changed."""
+        self._kept.clear()
+
     def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
         self._kept.clear()
         super()._load_from_state_dict(*args, **kwargs)

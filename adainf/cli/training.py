@@ -84,7 +84,7 @@ class _OneOrMore(click.Command):
 @click.option("--adapt", type=click.Choice(["lora", "full", "none"]), default="lora", show_default=True)
 @click.option("--rank", type=click.IntRange(min=1), default=16, show_default=True, help="Of low-rank updates.")
 @click.option(
-    "--alpha", type=click.FloatRange(0, min_open=True), help="They are scaled by alpha/rank.  [default: rank]"
+    "--alpha", type=click.FloatRange(0, min_open=True), help="They are scaled by alpha/rank.  [default: 2 × rank]"
 )
 @click.option("--resolutions", callback=numbers(int), help="Input sides.  [default: 4/7 and 5/7 of the native one]")
 @click.option(
@@ -93,6 +93,16 @@ class _OneOrMore(click.Command):
     default=0.4,
     show_default=True,
     help="The most MACs of a drawn branch, a fraction of the full one's.",
+)
+@click.option(
+    "--profile", help="Draw only branches that this profile's lookup table may take: a path or a shipped name."
+)
+@click.option(
+    "--least-area",
+    type=click.FloatRange(0, 1, min_open=True),
+    default=0.25,
+    show_default=True,
+    help="A view is a square of at least this share of the picture's largest one.",
 )
 @click.option("--minutes", type=click.FloatRange(0, min_open=True), help=f"[default: {_DEFAULT_MINUTES:.0f}]")
 @click.option("--steps", type=click.IntRange(min=1), help="In place of --minutes.")
@@ -124,6 +134,7 @@ def train(**options: Any) -> None:
 
 
 def _request(options: dict[str, Any]) -> Request:
+    from adainf import shipped
     from adainf.backbones import Options
     from adainf.training.loop import Plan
     from adainf.training.start import Request
@@ -143,9 +154,11 @@ def _request(options: dict[str, Any]) -> Request:
         overrun_weight=options["overrun_weight"],
         adapt=options["adapt"],
         rank=options["rank"],
-        alpha=options["alpha"] or options["rank"],
+        alpha=options["alpha"] or 2 * options["rank"],
         resolutions=options["resolutions"] or (),
         ceiling=options["ceiling"],
+        profile=options["profile"] and shipped.find("profiles", options["profile"], ".json"),
+        least_area=options["least_area"],
         batch=options["batch"],
         seed=options["seed"],
         plan=Plan(

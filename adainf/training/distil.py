@@ -39,9 +39,11 @@ class Distillation:
         resolutions: Sequence[int],
         ceiling: float,
         seed: int,
+        menu: Sequence[Branch] = (),
     ) -> None:
         """teacher: frozen. ceiling: the most MACs of a drawn branch, a fraction of the full branch's.
 
+        menu: branches to draw from, at least one of each resolution; none: all that the ceiling allows.
         Raises InvalidInputError where a resolution has no branch within the ceiling.
         """
         self.teacher = teacher
@@ -51,6 +53,7 @@ class Distillation:
         self._sides = tuple(resolutions)
         self._ceiling = ceiling
         self._seed = seed
+        self._menu = {side: [branch for branch in menu if branch.resolution == side] for side in self._sides}
         for side in self._sides:
             cheapest = space.fraction(space.cheapest_at(side))
             if cheapest > ceiling:
@@ -63,9 +66,14 @@ class Distillation:
         """The branches that learn in this step, all of one resolution."""
         draw = np.random.default_rng((self._seed, step))
         side = self._sides[draw.integers(len(self._sides))]
-        cheapest = self._space.cheapest_at(side)
         complete = Branch(side, self._space.full.keep)
-        drawn = [self._drawn(complete, cheapest, draw) for _ in range(draw.integers(1, _MOST_DRAWN + 1))]
+        count = draw.integers(1, _MOST_DRAWN + 1)
+        if menu := self._menu[side]:
+            cheapest = min(menu, key=self._space.macs)
+            drawn = [menu[draw.integers(len(menu))] for _ in range(count)]
+        else:
+            cheapest = self._space.cheapest_at(side)
+            drawn = [self._drawn(complete, cheapest, draw) for _ in range(count)]
         return list(dict.fromkeys([complete, cheapest, *drawn]))
 
     def _drawn(self, complete: Branch, cheapest: Branch, draw: np.random.Generator) -> Branch:

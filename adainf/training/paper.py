@@ -109,9 +109,10 @@ class PaperRecipe:
         self.bound = bound
         self._overrun_weight = overrun_weight
         side = space.native_resolution
+        device = next(teacher.parameters()).device
         with torch.no_grad():
-            hidden = teacher.step(0, teacher.stem(torch.zeros(1, 3, side, side)), True)
-        self.scheduler = Scheduler(embedding(hidden).shape[1], sum(space.droppable), seed)
+            hidden = teacher.step(0, teacher.stem(torch.zeros(1, 3, side, side, device=device)), True)
+        self.scheduler = Scheduler(embedding(hidden).shape[1], sum(space.droppable), seed).to(device)
         own = {f"{_PREFIX}{name}": parameter for name, parameter in self.scheduler.named_parameters()}
         self.parameters = adapter.parameters | own
         self._batch = batch
@@ -120,7 +121,7 @@ class PaperRecipe:
         parts = space.parts[side]
         full = space.macs(space.full)
         dearer = np.subtract(parts.blocks, parts.shortcuts)[list(space.droppable)]
-        self._fractions = torch.tensor(dearer / full, dtype=torch.float32)
+        self._fractions = torch.tensor(dearer / full, dtype=torch.float32, device=device)
         self._always = 1 - float(dearer.sum()) / full + self.scheduler.frozen(bound, space).macs / full
 
     def resolutions(self, step: int) -> Sequence[int]:  # noqa: ARG002
@@ -129,17 +130,18 @@ class PaperRecipe:
     def learn(self, batch: Batch) -> Outcome:
         images = batch.inputs[self.space.native_resolution]
         budgets, noise = self._drawn(batch.step)
+        allowed = torch.tensor(budgets, dtype=torch.float32, device=images.device)
         backbone = self.adapter.backbone
         hidden = backbone.step(0, backbone.stem(images), True)
-        log_odds = self.scheduler(embedding(hidden), torch.tensor(budgets, dtype=torch.float32))
-        bits = draw_bits(log_odds, noise, self.scheduler.frozen(self.bound, self.space), budgets)
+        log_odds = self.scheduler(embedding(hidden), allowed)
+        bits = draw_bits(log_odds, noise.to(images.device), self.scheduler.frozen(self.bound, self.space), budgets)
         scores = _walk(backbone, hidden, bits)
         target = batch.labels
         if target is None:
             with torch.no_grad():
                 target = self.teacher(images).softmax(dim=1)
         macs = self._always + bits @ self._fractions
-        overrun = functional.relu(macs - torch.tensor(budgets, dtype=torch.float32)).mean()
+        overrun = functional.relu(macs - allowed).mean()
         loss = functional.cross_entropy(scores, target) + self._overrun_weight * overrun
         loss.backward()  # type: ignore[no-untyped-call]
         self.adapter.gather()
@@ -161,7 +163,7 @@ class PaperRecipe:
     def save(self, folder: Path) -> Sequence[str]:
         from safetensors.torch import save
 
-        tensors = {name: value.detach().contiguous() for name, value in self.scheduler.state_dict().items()}
+        tensors = {name: value.detach().cpu().contiguous() for name, value in self.scheduler.state_dict().items()}
         write_atomically(folder / _FILE, save(tensors))
         if not self.adapter.parameters:
             return (_FILE,)

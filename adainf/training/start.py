@@ -14,8 +14,11 @@ from adainf.backbones import Backbone, Options, defaults, load
 from adainf.backbones.adapters import Kind, attach
 from adainf.backbones.macs import branch_space
 from adainf.backbones.weights import fingerprint
+from adainf.branch import Branch
 from adainf.errors import InvalidInputError
+from adainf.profile import Profile
 from adainf.run import Adapter, Manifest, Run, Training, digest, now
+from adainf.schedulers import LookupTable
 from adainf.schedulers.paper import Bound
 from adainf.training.checkpoint import checkpoint_path
 from adainf.training.distil import Distillation
@@ -35,7 +38,8 @@ class Request:
 
     bound: whether the scheduler of the recipe `paper` may exceed a budget, and overrun_weight, λ, what that costs it.
     mix: how likely each of the images' sources is; none: equally. resolutions: none: the default ones. ceiling: the
-    most MACs of a drawn branch. batch: views a step. resume: go on where a training into `out` was.
+    most MACs of a drawn branch. profile: draw only branches that its lookup table may take. batch: views a step.
+    least_area: see `Views`. resume: go on where a training into `out` was.
     """
 
     backbone: str
@@ -51,6 +55,8 @@ class Request:
     alpha: float
     resolutions: tuple[int, ...]
     ceiling: float
+    profile: Path | None
+    least_area: float
     batch: int
     seed: int
     plan: Plan
@@ -67,18 +73,29 @@ def adapt(request: Request, ranks: Ranks) -> Run:
     torch.set_num_threads(request.threads or ranks.threads)
     backbone = _load(request)
     weights = fingerprint(backbone)
+    backbone.to(ranks.device)
     sources = open_sources(request.images, backbone.classes if request.labelled else None, backbone.native_resolution)
     shares = request.mix or (1.0,) * len(sources)
     if len(shares) != len(sources) or min(shares) < 0 or not sum(shares):
         raise InvalidInputError(f"mix {shares}: must be {len(sources)} shares, one for each of the images' sources")
-    sides = _sides(request, backbone)
+    menu = _menu(request, backbone, weights)
+    sides = _sides(request, backbone, menu)
     if max(sides) > backbone.native_resolution:
         raise InvalidInputError(
             f"resolution {max(sides)}: must be at most {backbone.native_resolution}, where {backbone.name} is native"
         )
-    settings = _settings(request, backbone, weights, sources, shares, sides)
-    recipe = _recipe(request, backbone, sides, ranks)
-    views = Views(sources, shares, backbone.preprocessing, request.batch, request.seed, ranks, recipe.resolutions)
+    settings = _settings(request, backbone, weights, sources, shares, sides, menu)
+    recipe = _recipe(request, backbone, sides, menu, ranks)
+    views = Views(
+        sources,
+        shares,
+        backbone.preprocessing,
+        request.batch,
+        request.seed,
+        ranks,
+        recipe.resolutions,
+        request.least_area,
+    )
     progress = train(recipe, views, request.plan, request.out, settings, ranks)
     manifest = Manifest(
         schema="adainf.run/1",
@@ -95,6 +112,8 @@ def adapt(request: Request, ranks: Ranks) -> Run:
             labelled=request.labelled,
             resolutions=tuple(sides),
             ceiling=request.ceiling if recipe.name == "distil" else None,
+            branches=tuple(map(str, menu)),
+            least_area=request.least_area,
             steps=progress.step,
             batch=request.batch,
             learning_rate=request.plan.learning_rate,
@@ -140,9 +159,9 @@ def _load(request: Request) -> Backbone:
     return backbone.to(memory_format=torch.channels_last)
 
 
-def _sides(request: Request, backbone: Backbone) -> tuple[int, ...]:
+def _sides(request: Request, backbone: Backbone, menu: Sequence[Branch]) -> tuple[int, ...]:
     if request.recipe == "distil":
-        return request.resolutions or default_resolutions(backbone)
+        return request.resolutions or tuple({branch.resolution: 0 for branch in menu}) or default_resolutions(backbone)
     if request.resolutions not in ((), (backbone.native_resolution,)):
         raise InvalidInputError(
             f"resolutions {request.resolutions}: the recipe 'paper' knows the native one, "
@@ -157,7 +176,29 @@ def _scheduler(request: Request) -> Literal["none", "paper-hard", "paper-soft"]:
     return "paper-hard" if request.bound == "hard" else "paper-soft"
 
 
-def _recipe(request: Request, backbone: Backbone, sides: Sequence[int], ranks: Ranks) -> Recipe:
+def _menu(request: Request, backbone: Backbone, weights: str) -> list[Branch]:
+    """The branches within the ceiling that the profile's lookup table may take."""
+    if request.profile is None:
+        return []
+    profile = Profile.read(request.profile)
+    if profile.weights != weights:
+        raise InvalidInputError(f"profile {request.profile}: was calibrated for other weights of {backbone.name}")
+    menu = [
+        choice.branch
+        for choice in LookupTable(profile).frontier
+        if choice.macs_fraction <= request.ceiling
+        and choice.branch.resolution in (request.resolutions or profile.parts)
+    ]
+    missing = set(request.resolutions) - {branch.resolution for branch in menu}
+    if missing or not menu:
+        at = f" at {min(missing)} px" if missing else ""
+        raise InvalidInputError(
+            f"profile {request.profile}: its lookup table takes no branch{at} within the ceiling {request.ceiling}"
+        )
+    return menu
+
+
+def _recipe(request: Request, backbone: Backbone, sides: Sequence[int], menu: Sequence[Branch], ranks: Ranks) -> Recipe:
     if request.recipe == "paper":
         if not any(backbone.droppable):
             raise InvalidInputError(f"backbone {backbone.name!r}: has no block to skip, so nothing to schedule")
@@ -175,7 +216,9 @@ def _recipe(request: Request, backbone: Backbone, sides: Sequence[int], ranks: R
         raise InvalidInputError("adapt 'none': leaves nothing to train with the recipe 'distil'; give lora or full")
     space = branch_space(backbone, sides)
     adapter = attach(backbone, request.adapt, request.rank, request.alpha, request.seed)
-    return Distillation(backbone, adapter, space, resolutions=sides, ceiling=request.ceiling, seed=request.seed)
+    return Distillation(
+        backbone, adapter, space, resolutions=sides, ceiling=request.ceiling, seed=request.seed, menu=menu
+    )
 
 
 def _told(request: Request) -> Adapter:
@@ -198,6 +241,7 @@ def _settings(
     sources: Sequence[Source],
     shares: Sequence[float],
     sides: Sequence[int],
+    menu: Sequence[Branch],
 ) -> dict[str, JsonValue]:
     """All that the outcome depends on."""
     identity = repr([(source.identity, source.labels) for source in sources])
@@ -217,6 +261,8 @@ def _settings(
         "alpha": request.alpha,
         "resolutions": list(sides),
         "ceiling": request.ceiling,
+        "branches": list(map(str, menu)),
+        "least area": request.least_area,
         "batch": request.batch,
         "seed": request.seed,
         "learning rate": request.plan.learning_rate,

@@ -1,7 +1,7 @@
 """Batches of views: what is seen of which picture is a function of seed and step, so nothing of it need be stored."""
 
 from collections import deque
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
@@ -17,8 +17,6 @@ from adainf.training.sources import Source
 
 __all__ = ["Batch", "Views", "view"]
 
-# Smaller crops than a quarter of the picture's central square show another scene than a camera does.
-_LEAST_AREA = 0.25
 _JITTER = 0.2
 _GREY = np.array([0.114, 0.587, 0.299])  # of BGR
 _STEPS_AHEAD = 2
@@ -33,13 +31,18 @@ class Batch:
     inputs: dict[int, Tensor]
     labels: Tensor | None
 
+    def to(self, device: torch.device) -> "Batch":
+        """The same on a device."""
+        inputs = {side: views.to(device) for side, views in self.inputs.items()}
+        return Batch(self.step, inputs, None if self.labels is None else self.labels.to(device))
+
 
 @dataclass(frozen=True)
 class Views:
     """The views of every step.
 
     shares: how likely each source is. batch: views a step, of all ranks together. resolutions: those a step needs.
-    augmented: a random part of the picture, perhaps mirrored, its light and colours changed; else its centre.
+    least_area: a view is a random square of at least this share of the picture's largest one.
     """
 
     sources: Sequence[Source]
@@ -49,35 +52,33 @@ class Views:
     seed: int
     ranks: Ranks
     resolutions: Callable[[int], Sequence[int]]
-    augmented: bool = True
+    least_area: float = 0.25
 
     def from_step(self, step: int) -> Generator[Batch, None, None]:
         """Batches from `step` on, for ever. Two threads decode the next ones meanwhile, at most two steps ahead."""
         with ThreadPoolExecutor(_DECODERS, "decode") as pool:
-            ahead: deque[tuple[int, list[Future[_View]]]] = deque()
+            ahead: deque[list[Future[_View]]] = deque()
             try:
                 while True:
                     while len(ahead) <= _STEPS_AHEAD:
-                        number = step + len(ahead)
-                        positions = self.ranks.own(self.batch)
-                        ahead.append((number, [pool.submit(self._view, number, position) for position in positions]))
-                    _, views = ahead.popleft()
-                    yield _joined(step, [view.result() for view in views])
+                        ahead.append(self._begun(pool, step + len(ahead)))
+                    yield _joined(step, [view.result() for view in ahead.popleft()])
                     step += 1
             finally:
                 pool.shutdown(cancel_futures=True)
 
-    def _view(self, step: int, position: int) -> "_View":
+    def _begun(self, pool: ThreadPoolExecutor, step: int) -> "list[Future[_View]]":
+        sides = set(self.resolutions(step))
+        return [pool.submit(self._view, step, position, sides) for position in self.ranks.own(self.batch)]
+
+    def _view(self, step: int, position: int, sides: Iterable[int]) -> "_View":
         draw = np.random.default_rng((self.seed, step, position))
         source = self.sources[draw.choice(len(self.sources), p=np.asarray(self.shares) / sum(self.shares))]
         row = int(draw.integers(source.count))
-        picture = source.read(row)
-        preprocessing = self.preprocessing
-        if self.augmented:
-            picture = view(picture, draw)
-            preprocessing = replace(preprocessing, crop_fraction=1.0)
+        picture = view(source.read(row), draw, self.least_area)
+        whole = replace(self.preprocessing, crop_fraction=1.0)
         return _View(
-            {side: prepare(picture, side, preprocessing) for side in set(self.resolutions(step))},
+            {side: prepare(picture, side, whole) for side in sides},
             None if source.labels is None else source.labels[row],
         )
 
@@ -99,10 +100,13 @@ def _joined(step: int, views: Sequence[_View]) -> Batch:
     return Batch(step, inputs, torch.tensor(labels) if len(labels) == len(views) else None)
 
 
-def view(picture: NDArray[np.uint8], draw: np.random.Generator) -> NDArray[np.uint8]:
-    """A random square of `picture` (height, width, 3), BGR, perhaps mirrored, in somewhat other light and colours."""
+def view(picture: NDArray[np.uint8], draw: np.random.Generator, least_area: float) -> NDArray[np.uint8]:
+    """A random square of `picture` (height, width, 3), BGR, perhaps mirrored, in somewhat other light and colours.
+
+    least_area: of the square, a share of the largest one's.
+    """
     height, width = picture.shape[:2]
-    side = max(1, round(min(height, width) * draw.uniform(_LEAST_AREA, 1) ** 0.5))
+    side = max(1, round(min(height, width) * draw.uniform(least_area, 1) ** 0.5))
     top, left = draw.integers(height - side + 1), draw.integers(width - side + 1)
     square = picture[top : top + side, left : left + side]
     if draw.random() < 1 / 2:

@@ -250,6 +250,7 @@ def _recorder(
         recorded_at=time.time(),
         policy=policy.model_dump(mode="json"),
         profile=recogniser.profile.model_dump(mode="json", by_alias=True, exclude={"set_aside"}),
+        branches=tuple(str(choice.branch) for choice in recogniser.table.frontier),
         times=recogniser.times,
     )
     with TraceWriter(path, header) as writer:

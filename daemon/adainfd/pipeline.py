@@ -253,6 +253,8 @@ class Pipeline:
         share = self.policy.audit.share
         full = self._recogniser.profile.space.full
         answer = stream.answer
+        if self.policy.budget.mean is not None:  # what audits take is no frame's, and would break it
+            return
         if not share or stream.since_audit * share < 1 or answer is None or budget.limited_by not in _UNTROUBLED:
             return
         if (self._readings().cpu_foreign or 0.0) > _IDLE_BELOW or (self._readings().gpu_foreign or 0.0) > _IDLE_BELOW:

@@ -49,7 +49,8 @@ def states(said: Iterable[tuple[str, Message]], camera: str | None = None) -> li
 def assert_consistent(answers: list[Message]) -> None:
     """Sequences without holes, budgets kept, and every frame that is missing counted as dropped."""
     assert [answer["sequence"] for answer in answers] == list(range(1, len(answers) + 1))
-    for before, after in itertools.pairwise(answers):
+    first = [answer for answer in answers if answer["plan"]["chosen_by"] != "second_look"]
+    for before, after in itertools.pairwise(first):
         missing = after["frame"] - before["frame"] - 1
         assert missing >= 0
         assert missing == after["dropped"]["newer_frame"] - before["dropped"]["newer_frame"]
@@ -57,7 +58,7 @@ def assert_consistent(answers: list[Message]) -> None:
     for answer in answers:
         assert answer["plan"]["macs_fraction"] <= answer["budget"]["fraction"]
         assert answer["timing_ms"]["total"] >= answer["timing_ms"]["forward"]
-        assert (answer["timing_ms"]["forward"] > 0) == (answer["plan"]["chosen_by"] == "lookup")
+        assert (answer["timing_ms"]["forward"] > 0) == (answer["plan"]["chosen_by"] != "reuse")
         scores = [label["score"] for label in answer["labels"]]
         assert scores == sorted(scores, reverse=True)
 
@@ -76,7 +77,7 @@ def test_shipped_profile_and_weights_from_end_to_end(
     endpoint = f"tcp://127.0.0.1:{free_port()}"
     with listening(endpoint) as receive:
         arguments = ["--source", video, "--loop", "--bind", endpoint, "--seconds", "6", "--profile", short_profile]
-        daemon = launch("run", *arguments)
+        daemon = launch("run", *arguments, "--policy", "power-saver")
         said = heard(receive)
     answers = results(said, video.stem)
     assert_consistent(answers)

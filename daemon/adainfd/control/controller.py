@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from adainf.schedulers import Choice
+from adainfd.control.allowance import allowed_by_mean, settled
 from adainfd.control.policy import Policy
 
 __all__ = [
@@ -26,7 +27,7 @@ __all__ = [
 ]
 
 LimitedBy = Literal[
-    "maximum", "motion", "contention", "power", "heat", "deadline", "share", "recovery", "minimum", "savings"
+    "maximum", "motion", "contention", "power", "heat", "deadline", "share", "recovery", "minimum", "savings", "mean"
 ]
 
 # Budgets are told and compared in ten-thousandths: no branch differs from another by less.
@@ -153,8 +154,8 @@ def next_budget(
 ) -> tuple[Budget, ControllerState]:
     """The budget of the next frame, and the state to come with next time. now: monotonic seconds.
 
-    The lowest rule binds; of equally low ones the first of: maximum, motion, the ceilings. What motion asks for is
-    given at once. What a ceiling cuts is cut at once; it comes back after the policy's `hold_seconds`, at
+    The lowest rule binds; of equally low ones the first of: maximum, motion, mean, the ceilings. What motion asks
+    for is given at once. What a ceiling cuts is cut at once; it comes back after the policy's `hold_seconds`, at
     `rise_per_second`, meanwhile limited by `recovery`. No budget is below the policy's minimum or the cheapest branch.
     """
     elapsed = 0.0 if state.at is None else max(0.0, now - state.at)
@@ -163,6 +164,8 @@ def next_budget(
     rules: list[tuple[float, LimitedBy]] = [(policy.budget.maximum, "maximum")]
     if policy.motion is not None and signals.motion is not None:
         rules.append((policy.motion.at(signals.motion), "motion"))
+    if (allowed := allowed_by_mean(state.savings, policy)) is not None:
+        rules.append((allowed, "mean"))
     rules.append((state.ceiling, rule))
     fraction, limited_by = min(rules, key=lambda rule: rule[0])
     lowest = max(policy.budget.minimum, costs.floor)
@@ -309,9 +312,7 @@ def spend(state: ControllerState, policy: Policy, allowed: float, taken: float) 
 
     A second look is allowed nothing more: what it takes comes from the savings.
     """
-    if policy.second_look is None:
-        return replace(state, savings=0.0)
-    return replace(state, savings=min(policy.second_look.savings, max(0.0, state.savings + allowed - taken)))
+    return replace(state, savings=settled(state.savings, policy, allowed, taken))
 
 
 def second_look(state: ControllerState, policy: Policy, costs: Costs, spent_ms: float) -> Budget | None:

@@ -60,10 +60,15 @@ Budget = AfterValidator(_above_nothing)
 
 
 class Budgets(tomlfile.Section):
-    """The range of budgets, and how they come back after a cut."""
+    """The range of budgets, their mean, and how they come back after a cut.
+
+    mean: what frames take on average. mean_slack: in full frames' worth, how far any number of frames may exceed it.
+    """
 
     maximum: Fraction = 1.0
     minimum: Fraction = 0.2
+    mean: Fraction | None = None
+    mean_slack: Annotated[float, Field(gt=0, le=1000, allow_inf_nan=False)] = 4.0
     hold_seconds: Seconds = 0.5
     rise_per_second: Annotated[float, Field(gt=0, le=1000, allow_inf_nan=False)] = 1.0
 
@@ -71,6 +76,8 @@ class Budgets(tomlfile.Section):
     def _ordered(self) -> Self:
         if self.minimum > self.maximum:
             raise ValueError(f"minimum {self.minimum} must not be above maximum {self.maximum}")
+        if self.mean is not None and self.minimum > self.mean:
+            raise ValueError(f"minimum {self.minimum} must not be above mean {self.mean}, which could not be kept")
         return self
 
 

@@ -20,13 +20,18 @@ SCHEMA = "adainf.trace/1"
 
 
 class Header(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="header"):
-    """What the decisions were made with. times: median milliseconds of branches on this device."""
+    """What the decisions were made with.
+
+    branches: those of the profile that were kept ready, and so could be chosen. times: their median milliseconds on
+    this device.
+    """
 
     schema: str = SCHEMA
     host: str
     recorded_at: float
     policy: dict[str, Any]
     profile: dict[str, Any]
+    branches: tuple[str, ...]
     times: dict[str, float]
 
 

@@ -233,7 +233,7 @@ def _knowledge(path: Path, header: Header) -> _Knowledge:
         profile = Profile.model_validate(header.profile)
     except ValidationError as error:
         raise InvalidInputError(f"trace {path}: its profile is damaged ({one_line(error, 120)})") from None
-    table = LookupTable(profile)
+    table = LookupTable(profile, allowed=lambda branch: str(branch) in header.branches)
     full_macs = profile.space.macs(profile.space.full)
     choices = {measured.branch: Choice.of(measured, full_macs) for measured in profile.branches}
     return _Knowledge(table, Costs.of(table.frontier, header.times), header.times, choices)

@@ -19,6 +19,7 @@ _COLOURS = {
     "share": "#555555",
     "recovery": "#d4b106",
     "minimum": "#111111",
+    "mean": "#1b9e9e",
 }
 
 

@@ -9,9 +9,17 @@ import pytest
 from daemons import Network, Program, assert_refused, await_true
 
 Launch = Callable[..., Program]
-POLICY = (
-    "[budget]\nminimum = 0.1\n[motion]\ncurve = [[0.0, 0.4], [0.02, 1.0]]\n[reuse]\nchange = 0.001\nseconds = 0.4\n"
-)
+POLICY = """
+[budget]
+minimum = 0.1
+mean = 0.5
+mean_slack = 1.0
+[motion]
+curve = [[0.0, 0.4], [0.02, 1.0]]
+[reuse]
+change = 0.001
+seconds = 0.4
+"""
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +49,19 @@ def test_recorded_policy_gives_the_recorded_budgets(trace: Path, run: Callable[.
     result = run("replay", trace, "--check")
     assert result.returncode == 0, result.stdout
     assert f"0 of {frames(trace)} budgets differ" in result.stdout
+
+
+def test_only_branches_that_were_kept_ready_are_chosen_again(
+    trace: Path, tmp_path: Path, run: Callable[..., Any]
+) -> None:
+    head, *lines = trace.read_text().splitlines()
+    header = json.loads(head)
+    assert set(header["branches"]) <= set(header["times"])
+    header["branches"] = header["branches"][-1:]
+    (tmp_path / "t.trace").write_text("\n".join([json.dumps(header), *lines]))
+    result = run("replay", tmp_path / "t.trace", "--check")
+    assert f"{len(lines)} of {len(lines)} budgets differ" in result.stdout
+    assert "replayed 1.0 by minimum" in result.stdout
 
 
 def test_check_finds_a_budget_that_was_changed(trace: Path, tmp_path: Path, run: Callable[..., Any]) -> None:

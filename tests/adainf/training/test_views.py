@@ -1,0 +1,90 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from adainf.preprocessing import Preprocessing
+from adainf.training.ranks import Ranks
+from adainf.training.sources import Source, open_sources
+from adainf.training.views import Views, view
+
+PREPROCESSING = Preprocessing(32, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5), 0.875)
+
+
+def plain(name: str, level: int, labels: tuple[int, ...] | None = None) -> Source:
+    """Ten pictures of one grey level."""
+    return Source(name, 10, lambda _: np.full((40, 50, 3), level, np.uint8), labels, (name,))
+
+
+def views(sources, shares=(1, 1), *, batch=8, seed=0, ranks=None, least_area=0.25):
+    return Views(sources, shares, PREPROCESSING, batch, seed, ranks or Ranks(), lambda _: (32, 16), least_area)
+
+
+def first(views, step=0):
+    batches = views.from_step(step)
+    batch = next(batches)
+    batches.close()
+    return batch
+
+
+@settings(deadline=None)
+@given(st.integers(1, 60), st.integers(1, 60), st.floats(0.01, 1), st.integers(0, 2**32))
+def test_a_view_is_a_square_of_at_least_the_wanted_area(height, width, least_area, seed):
+    picture = np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
+    seen = view(picture, np.random.default_rng(seed), least_area)
+    largest = min(height, width)
+    assert seen.shape[0] == seen.shape[1] <= largest
+    assert seen.shape[0] >= max(1, math.floor(largest * least_area**0.5))
+
+
+@pytest.fixture
+def noise(draw, tmp_path):
+    return open_sources([draw(tmp_path / "noise", ["3", "4"], each=8)], None, 32)
+
+
+def test_a_step_has_its_views_wherever_one_begins(noise):
+    batches = views(noise, (1,)).from_step(0)
+    third = [next(batches) for _ in range(3)][2]
+    batches.close()
+    again = first(views(noise, (1,)), step=2)
+    assert third.step == again.step == 2
+    assert all(torch.equal(third.inputs[side], again.inputs[side]) for side in (16, 32))
+    assert not torch.equal(first(views(noise, (1,), seed=1), step=2).inputs[32], again.inputs[32])
+
+
+def test_two_processes_share_the_views_that_one_has(noise):
+    whole = first(views(noise, (1,))).inputs[32]
+    halves = [first(views(noise, (1,), ranks=Ranks(rank, 2))).inputs[32] for rank in (0, 1)]
+    assert torch.equal(torch.cat(halves), whole)
+
+
+def test_both_resolutions_show_the_same(noise):
+    inputs = first(views(noise, (1,), least_area=1)).inputs
+    averaged = torch.nn.functional.avg_pool2d(inputs[32], 2)
+    correlation = torch.corrcoef(torch.stack([averaged.flatten(), inputs[16].flatten()]))[0, 1]
+    assert correlation > 0.8
+
+
+def test_sources_are_drawn_by_their_shares():
+    dark, light = plain("dark", 10), plain("light", 240)
+    inputs = first(views((dark, light), (3, 1), batch=400)).inputs[16]
+    share = (inputs.mean(dim=(1, 2, 3)) < 0).float().mean()
+    assert 0.68 < share < 0.82
+    assert (first(views((dark, light), (0, 2))).inputs[16] > 0).all()
+
+
+def test_labels_go_with_their_pictures():
+    dark, light = plain("dark", 10, (7,) * 10), plain("light", 240, (9,) * 10)
+    batch = first(views((dark, light)))
+    levels = batch.inputs[16].mean(dim=(1, 2, 3))
+    assert batch.labels.tolist() == [7 if level < 0 else 9 for level in levels]
+
+
+def test_a_videos_frames_are_spread_over_it_and_their_number_is_limited(clip, tmp_path, monkeypatch):
+    monkeypatch.setattr("adainf.training.sources.MOST_FRAMES", 20)
+    (source,) = open_sources([clip(tmp_path / "clip.mp4", 50)], None, 16)
+    assert source.count == 20
+    assert source.read(19).shape == (32, 43, 3)  # twice the native side is enough
