@@ -4,13 +4,14 @@
 # make bench  the benchmarks, with the limit beside each figure
 # make bench-contention  the same for a processor that others take (IMAGES=FOLDER of photographs, a folder a class;
 #             CLIP=a clip in which little moves)
+# make bench-video  what a mean budget is worth on labelled clips made of IMAGES
 
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 VIDEO  ?=
 
-.PHONY: run test check bench bench-contention clean
+.PHONY: run test check bench bench-contention bench-video clean
 .DEFAULT_GOAL := run
 
 run: $(VENV)/.installed
@@ -32,6 +33,9 @@ CLIP ?= ../shared/data/videos/bottle-detection.mp4
 bench-contention: $(VENV)/.installed
 	$(BIN)/python benchmarks/contention.py --images $(IMAGES) --write
 	$(BIN)/python benchmarks/still_scene.py --clip $(CLIP) --write
+
+bench-video: $(VENV)/.installed
+	$(BIN)/python benchmarks/video_accuracy.py --images $(IMAGES) --run efficientnet-lite0 --write
 
 bench: $(VENV)/.installed
 	$(BIN)/python benchmarks/branches.py

@@ -12,7 +12,18 @@ from rich.table import Table as RichTable
 from adainf.engines.processor import processor_name, usable_processors
 from adainf.profile import write_atomically
 
-__all__ = ["FRAMES_PER_SECOND", "PHASES", "Run", "Table", "contenders", "draw", "limits", "load_times", "write"]
+__all__ = [
+    "FRAMES_PER_SECOND",
+    "PHASES",
+    "Run",
+    "Table",
+    "contenders",
+    "draw",
+    "limits",
+    "load_times",
+    "streaming_accuracy",
+    "write",
+]
 
 FRAMES_PER_SECOND = 25
 PHASES = (("idle", 8.0), ("busy", 16.0), ("idle", 8.0), ("bursts", 9.0), ("idle", 4.0))
@@ -99,8 +110,8 @@ def _row(run: Run, truth: Sequence[str], deadline: float) -> tuple[str, ...]:
         f"{_late_share(run.between(SETTLED_FROM, BUSY_TO), deadline):.1%}",
         f"{_late_share(first, deadline):.1%}",
         f"{statistics.median(ages):.1f} / {statistics.quantiles(ages, n=20)[-1]:.1f}",
-        f"{_streaming_accuracy(run, truth):.1%}",
-        f"{_streaming_accuracy(run, truth, BUSY_FROM, BUSY_TO):.1%}",
+        f"{streaming_accuracy(run, truth):.1%}",
+        f"{streaming_accuracy(run, truth, BUSY_FROM, BUSY_TO):.1%}",
         f"{sum(answer.macs_fraction for answer in run.answers) / len(first):.2f}",
     )
 
@@ -109,14 +120,14 @@ def limits(ours: Run, others: Sequence[Run], truth: Sequence[str], deadline: flo
     """Each limit beside its figure."""
     settled = ours.between(SETTLED_FROM, BUSY_TO)
     full = next(run for run in others if run.name == FULL).between(SETTLED_FROM, BUSY_TO)
-    best = max(_streaming_accuracy(run, truth) for run in others)
+    best = max(streaming_accuracy(run, truth) for run in others)
     # name, figure, limit, whether the limit is the least, format
     checks = (
         ("late frames, from 1 s after the load came", _late_share(settled, deadline), LATE_SHARE, False, "{:.1%}"),
         ("the full model's late frames then: most", _late_share(full, deadline), 0.5, True, "{:.1%}"),
         ("full budget again after the load went, s", _full_again(ours), FULL_AGAIN_WITHIN_SECONDS, False, "{:.2f}"),
         ("spread of the budget under steady load", _spread(settled), BUDGET_SPREAD, False, "{:.3f}"),
-        ("streaming top-1, against the best other", _streaming_accuracy(ours, truth), best, True, "{:.1%}"),
+        ("streaming top-1, against the best other", streaming_accuracy(ours, truth), best, True, "{:.1%}"),
     )
     rows, met = [], True
     for name, figure, limit, least, form in checks:
@@ -145,7 +156,7 @@ def _spread(answers: Sequence[Answer]) -> float:
     return twentieths[-1] - twentieths[0]
 
 
-def _streaming_accuracy(run: Run, truth: Sequence[str], start: float = 0.0, end: float = float("inf")) -> float:
+def streaming_accuracy(run: Run, truth: Sequence[str], start: float = 0.0, end: float = float("inf")) -> float:
     """How often the answer at hand is right at the moment a frame is captured.
 
     An answer that comes late is judged by what is seen by then: Li et al., "Towards streaming perception", ECCV 2020.
