@@ -8,12 +8,12 @@ from adainf.backbones.base import Backbone, Block, Classes
 from adainf.backbones.options import RANDOM, Options, seeded, unknown_name
 from adainf.errors import InvalidInputError
 
-__all__ = ["CifarResNet", "build"]
+__all__ = ["DEVIATION", "MEAN", "CifarResNet", "build", "network"]
 
 _SIZE = 32
 _CLASSES = 100
-_MEAN = (0.5071, 0.4865, 0.4409)
-_DEVIATION = (0.2673, 0.2564, 0.2762)
+MEAN = (0.5071, 0.4865, 0.4409)
+DEVIATION = (0.2673, 0.2564, 0.2762)
 
 _WIDE = (64, 128, 256, 512)
 _NARROW = (16, 32, 64)  # section 4.2
@@ -32,32 +32,38 @@ def build(name: str, options: Options) -> Backbone:
 
     Raises InvalidInputError on another name, and where weights are missing or do not fit.
     """
-    if name not in _NETWORKS:
-        raise unknown_name("cifar", name, _NETWORKS)
-    widths, blocks_a_stage = _NETWORKS[name]
+    labels = options.labels
     if options.weights == RANDOM:
         with seeded():
-            model = CifarResNet(widths, blocks_a_stage, len(options.labels) or _CLASSES)
+            model = network(name, len(labels) or _CLASSES)
     elif (path := options.weights_file) is not None:
         state = weight_files.read(path)
-        classes = weight_files.head_size(state, ("linear",)) or _CLASSES
-        model = CifarResNet(widths, blocks_a_stage, classes)
+        model = network(name, weight_files.head_size(state, ("linear",)) or _CLASSES)
         weight_files.fit(model, state, path, f"cifar/{name}")
+        labels = labels or weight_files.class_names(path)
     else:
+        network(name, _CLASSES)  # another name is the first to be told
         raise InvalidInputError(f"weights {options.weights!r}: cifar/{name} has none to fetch; give a file or 'random'")
-    if options.labels and len(options.labels) != model.linear.out_features:
+    if labels and len(labels) != model.linear.out_features:
         raise InvalidInputError(
-            f"labels: {len(options.labels)} given, but the weights' head has {model.linear.out_features} classes"
+            f"labels: {len(labels)} given, but the weights' head has {model.linear.out_features} classes"
         )
     return Backbone(
         f"cifar/{name}",
         stem=nn.Sequential(model.conv1, model.bn1, nn.ReLU()),
         blocks=[Block(block, _way_around(block)) for stage in model.stages for block in stage],
         head=nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), model.linear),
-        preprocessing=options.preprocessing(_SIZE, _MEAN, _DEVIATION, crop_fraction=1.0),
-        classes=Classes(options.labels or tuple(f"class {index}" for index in range(model.linear.out_features))),
+        preprocessing=options.preprocessing(_SIZE, MEAN, DEVIATION, crop_fraction=1.0),
+        classes=Classes(labels or tuple(f"class {index}" for index in range(model.linear.out_features))),
         resolution_step=4,
     )
+
+
+def network(name: str, classes: int) -> "CifarResNet":
+    """The network `name` with random weights; raises InvalidInputError where there is none of that name."""
+    if name not in _NETWORKS:
+        raise unknown_name("cifar", name, _NETWORKS)
+    return CifarResNet(*_NETWORKS[name], classes)
 
 
 class CifarResNet(nn.Module):

@@ -1,6 +1,7 @@
 """Weights from a file: read without running code in it, and fitted to a network or refused."""
 
 import hashlib
+import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -8,11 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from adainf.errors import InvalidInputError, one_line
+from adainf.profile import write_atomically
 
-__all__ = ["fingerprint", "fit", "head_size", "read"]
+__all__ = ["class_names", "fingerprint", "fit", "head_size", "read", "write"]
 
 _NESTED_UNDER = ("state_dict", "model_state_dict", "model")
 _NAMED = 3
+_CLASSES = "adainf.classes"
 
 
 def read(path: Path) -> dict[str, Tensor]:
@@ -36,6 +39,25 @@ def read(path: Path) -> dict[str, Tensor]:
     if not isinstance(loaded, Mapping) or not loaded or not all(isinstance(v, Tensor) for v in loaded.values()):
         raise InvalidInputError(f"weights {path}: holds no state dict (names with tensors)")
     return {str(key).removeprefix("module."): value for key, value in loaded.items()}
+
+
+def write(path: Path, network: nn.Module, classes: Iterable[str]) -> None:
+    """Write a network's tensors as safetensors, whole or not at all, with the names of its classes in order."""
+    from safetensors.torch import save
+
+    tensors = {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}
+    write_atomically(path, save(tensors, {_CLASSES: json.dumps(list(classes))}))
+
+
+def class_names(path: Path) -> tuple[str, ...]:
+    """The names of the classes that `write` put into a file; none where another made it."""
+    if path.suffix != ".safetensors":
+        return ()
+    from safetensors import safe_open
+
+    with safe_open(path, framework="pt") as file:
+        told = (file.metadata() or {}).get(_CLASSES)
+    return tuple(map(str, json.loads(told))) if told else ()
 
 
 def fit(network: nn.Module, weights: Mapping[str, Tensor], origin: object, backbone: str) -> None:

@@ -22,7 +22,7 @@ from adainf.cli.options import (
     warn,
     weights_option,
 )
-from adainf.cli.training import train
+from adainf.cli.training import pretrain, train
 from adainf.command import run as run_command
 
 __all__ = ["cli", "main"]
@@ -43,6 +43,7 @@ def cli(context: click.Context) -> None:
 
 
 cli.add_command(train)
+cli.add_command(pretrain)
 cli.add_command(evaluate)
 
 

@@ -78,7 +78,7 @@ def evaluate(
     subject = open_subject(read.backbone, read.native_resolution, options, of_run)
     if out is not None:
         settings = {key: options[key] for key in ("part", "limit", "seed")}
-        result = study.study(subject, read, budgets, out, settings, branches=branches, taught=teach)
+        result = study.study(subject, read, budgets, out, settings, branches=branches, taught=teach, run=of_run)
         tables.print_shares(result, out)
         return
     points = curve.evaluate(subject, read, ceilings)

@@ -1,4 +1,4 @@
-"""adainf train."""
+"""adainf train · pretrain."""
 
 from __future__ import annotations
 
@@ -20,10 +20,17 @@ from adainf.cli.options import (
 if TYPE_CHECKING:
     from adainf.training.start import Request
 
-__all__ = ["train"]
+__all__ = ["pretrain", "train"]
 
 _DEFAULT_MINUTES = 15.0
 _QUICK_MINUTES = 1.0
+# The paper's; and that at which distillation did not forget what the weights knew.
+_LEARNING_RATES = {"distil": 1e-4, "paper": 1e-3}
+
+
+checkpoints_option = click.option(
+    "--checkpoint-every", type=click.FloatRange(min=0), default=60, show_default=True, help="Seconds between two."
+)
 
 
 class _OneOrMore(click.Command):
@@ -53,6 +60,27 @@ class _OneOrMore(click.Command):
 @click.option("--images", type=PATH, required=True, multiple=True, help="Folders of pictures, or video files.")
 @click.option("--unlabelled", is_flag=True, help="The full model alone teaches; folders need not be classes.")
 @click.option("--mix", callback=numbers(float), help="Each source's share.  [default: equal]")
+@click.option(
+    "--recipe",
+    type=click.Choice(["distil", "paper"]),
+    default="distil",
+    show_default=True,
+    help="paper: AdaInf's content-aware scheduler, trained together with the adapter.",
+)
+@click.option(
+    "--bound",
+    type=click.Choice(["hard", "soft"]),
+    default="hard",
+    show_default=True,
+    help="Of the recipe paper: may its scheduler exceed a budget?",
+)
+@click.option(
+    "--overrun-weight",
+    type=click.FloatRange(min=0),
+    default=1,
+    show_default=True,
+    help="Of the recipe paper: its λ, what MACs beyond a budget cost beside the cross-entropy.",
+)
 @click.option("--adapt", type=click.Choice(["lora", "full", "none"]), default="lora", show_default=True)
 @click.option("--rank", type=click.IntRange(min=1), default=16, show_default=True, help="Of low-rank updates.")
 @click.option(
@@ -78,14 +106,14 @@ class _OneOrMore(click.Command):
 )
 @click.option("--minutes", type=click.FloatRange(0, min_open=True), help=f"[default: {_DEFAULT_MINUTES:.0f}]")
 @click.option("--steps", type=click.IntRange(min=1), help="In place of --minutes.")
-@click.option("--learning-rate", type=click.FloatRange(0, min_open=True), default=1e-4, show_default=True)
+@click.option(
+    "--learning-rate", type=click.FloatRange(0, min_open=True), help="[default: 1e-4; 1e-3 with the recipe paper]"
+)
 @click.option("--batch", type=click.IntRange(min=1), default=32, show_default=True, help="Views a step.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 @click.option("--quick", is_flag=True, help="One minute: to see that it works.")
 @click.option("--resume", is_flag=True, help="Go on from the checkpoint in the run's folder.")
-@click.option(
-    "--checkpoint-every", type=click.FloatRange(min=0), default=60, show_default=True, help="Seconds between two."
-)
+@checkpoints_option
 @click.option("--out", type=PATH, required=True, help="The run's folder.")
 def train(**options: Any) -> None:
     """Adapt a backbone to pictures, so that its cheap branches answer as the full model does.
@@ -121,6 +149,9 @@ def _request(options: dict[str, Any]) -> Request:
         images=tuple(options["images"]),
         labelled=not options["unlabelled"],
         mix=options["mix"] or (),
+        recipe=options["recipe"],
+        bound=options["bound"],
+        overrun_weight=options["overrun_weight"],
         adapt=options["adapt"],
         rank=options["rank"],
         alpha=options["alpha"] or 2 * options["rank"],
@@ -131,7 +162,7 @@ def _request(options: dict[str, Any]) -> Request:
         batch=options["batch"],
         seed=options["seed"],
         plan=Plan(
-            options["learning_rate"],
+            options["learning_rate"] or _LEARNING_RATES[options["recipe"]],
             steps=options["steps"],
             seconds=None if options["steps"] else minutes * 60,
             checkpoint_every=options["checkpoint_every"],
@@ -139,4 +170,53 @@ def _request(options: dict[str, Any]) -> Request:
         out=out,
         resume=options["resume"],
         threads=options["threads"],
+    )
+
+
+@click.command()
+@click.option("--backbone", required=True, help="cifar/resnet18, or cifar/resnet20, 32, 44, 56, 110.")
+@click.option("--images", type=PATH, required=True, help="A folder of pictures, one folder a class.")
+@click.option("--size", type=click.IntRange(min=8), default=32, show_default=True, help="Pixels a side.")
+@threads_option
+@click.option("--minutes", type=click.FloatRange(0, min_open=True), help=f"[default: {_DEFAULT_MINUTES:.0f}]")
+@click.option("--steps", type=click.IntRange(min=1), help="In place of --minutes.")
+@click.option("--learning-rate", type=click.FloatRange(0, min_open=True), default=0.1, show_default=True)
+@click.option("--batch", type=click.IntRange(min=2), default=128, show_default=True)
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@click.option("--resume", is_flag=True, help="Go on from the checkpoint beside the output.")
+@checkpoints_option
+@click.option("--out", type=PATH, required=True, help="The weights to write (.safetensors).")
+def pretrain(**options: Any) -> None:
+    """Train a ResNet for small pictures from nothing, for the commands that take --weights.
+
+    Every tenth picture is held out; how many of those are right is printed in the end.
+    """
+    use_all_of_the_processor()
+    if options["minutes"] and options["steps"]:
+        raise click.UsageError("--minutes and --steps exclude each other")
+    import torch
+
+    from adainf.engines.processor import usable_processors
+    from adainf.training import pretrain as pretraining
+
+    torch.set_num_threads(options["threads"] or usable_processors())
+    done = pretraining.pretrain(
+        pretraining.Pretraining(
+            backbone=options["backbone"],
+            folder=options["images"],
+            side=options["size"],
+            batch=options["batch"],
+            learning_rate=options["learning_rate"],
+            seed=options["seed"],
+            out=options["out"],
+            resume=options["resume"],
+            steps=options["steps"],
+            seconds=None if options["steps"] else (options["minutes"] or _DEFAULT_MINUTES) * 60,
+            checkpoint_every=options["checkpoint_every"],
+        )
+    )
+    progress = done.progress
+    click.echo(
+        f"{options['out']}: {progress.step} steps in {progress.seconds:.0f} s on {done.learnt_from} pictures; "
+        f"top-1 {done.accuracy:.1%} of {done.held_out} held out"
     )

@@ -23,6 +23,9 @@ _LOOKS: dict[str, dict[str, Any]] = {
     "upper envelope": {"color": "#555555", "linewidth": 1.1, "linestyle": "--"},
     "oracle": {"color": "#999999", "linewidth": 1.1, "linestyle": ":"},
     "random feasible branch": {"color": "#bbbbbb", "linewidth": 1.3},
+    "paper": {"color": "#2a9d4e", "linewidth": 1.8, "zorder": 6},
+    "paper, content shuffled": {"color": "#8e44ad", "linewidth": 1.1, "linestyle": "--"},
+    "better of table and paper": {"color": "#111111", "linewidth": 1.1, "zorder": 7},
     "content": {"color": "#2a9d4e", "linewidth": 2.2, "zorder": 6},
     "content, shuffled": {"color": "#8e44ad", "linewidth": 1.3},
 }
@@ -47,7 +50,7 @@ def draw_curve(rows: Sequence[Row], title: str, path: Path) -> None:
     for panel, (bound, name) in zip(panels, bounds, strict=True):
         for method in dict.fromkeys(row.method for row in rows if row.bound == bound):
             points = sorted((row.macs_fraction, row.top1) for row in rows if (row.method, row.bound) == (method, bound))
-            steps = {"drawstyle": "steps-post"} if bound == "hard" and method not in ("random feasible branch",) else {}
+            steps = {"drawstyle": "steps-post"} if bound == "hard" and method != "random feasible branch" else {}
             panel.plot(*zip(*points, strict=True), label=method, **{**steps, **_LOOKS.get(method, {})})
         panel.axhline(full, color="#dddddd", linewidth=1, zorder=0)
         panel.set(xlabel="MACs, mean over the pictures (share of the full model's)", title=name, xlim=(0, 1.02))

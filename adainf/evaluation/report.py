@@ -13,7 +13,7 @@ from adainf.evaluation.bootstrap import interval
 from adainf.evaluation.methods import Bound, Method
 from adainf.profile import write_atomically
 
-__all__ = ["Gain", "Row", "Share", "gain_of", "rows_of", "shares_of", "write_rows"]
+__all__ = ["CEILINGS", "Gain", "Row", "Share", "budgets_of", "gain_of", "rows_of", "shares_of", "write_rows"]
 
 CEILINGS = (0.67, 0.5, 0.33, 0.25)
 
@@ -36,12 +36,16 @@ class Row:
     images: int
 
 
+def budgets_of(count: int) -> list[float]:
+    """`count` budgets, evenly from 1/`count` to 1."""
+    return [number / count for number in range(1, count + 1)]
+
+
 def rows_of(methods: Sequence[Method], count: int, images: int) -> list[Row]:
     """A row for each method and each of `count` budgets, evenly from 1/`count` to 1."""
     rows = []
     for method in methods:
-        for number in range(1, count + 1):
-            budget = number / count
+        for budget in budgets_of(count):
             found = method.at(budget)
             rows.append(
                 Row(

@@ -12,22 +12,27 @@ from adainf.evaluation.answers import Answers, answers_of
 from adainf.evaluation.calibrate import listing_digest
 from adainf.evaluation.correctness import content_methods, learnt
 from adainf.evaluation.methods import candidates_of, methods
+from adainf.evaluation.paper import paper_methods
 from adainf.evaluation.partial import check_writable
-from adainf.evaluation.report import Gain, Share, gain_of, rows_of, shares_of, write_rows
+from adainf.evaluation.report import CEILINGS, Gain, Share, budgets_of, gain_of, rows_of, shares_of, write_rows
 from adainf.evaluation.subject import Subject, check_describes
 from adainf.profile import Profile
+from adainf.run import Run
 
 __all__ = ["Study", "check", "study"]
 
 
 @dataclass(frozen=True, slots=True)
 class Study:
-    """What an evaluation found. full_top1: of the full branch. overruns: hard budgets that a picture exceeded."""
+    """What an evaluation found.
+
+    full_top1: of the full branch. overruns: how many budgets some picture exceeded, by bound.
+    """
 
     images: int
     labelled: bool
     full_top1: float
-    overruns: int
+    overruns: dict[str, int]
     shares: list[Share]
     gains: list[Gain]
 
@@ -58,12 +63,14 @@ def study(
     *,
     branches: bool,
     taught: Path | None = None,
+    run: Run | None = None,
 ) -> Study:
     """Evaluate `profile` on the subject's pictures, and write curve.csv, curve.png and answers.npz into `out`.
 
     settings: which pictures were taken, as the user said it. branches: write branches.png too. taught: the folder of
-    another evaluation, of other pictures, from whose answers a content-aware scheduler is taught. Raises
-    InvalidInputError where the profile is of another network, and on answers in `out` that belong to other settings.
+    another evaluation, of other pictures, from whose answers a content-aware scheduler is taught. run: whose scheduler
+    is evaluated, too. Raises InvalidInputError where the profile is of another network, and on answers in `out` that
+    belong to other settings.
     """
     check_describes(profile, subject.engine.backbone, subject.weights)
     told: dict[str, JsonValue] = {
@@ -78,6 +85,9 @@ def study(
     compared = list(methods(profile, answers))
     if taught is not None:
         compared += content_methods(profile, learnt(profile, _lesson(taught, answers)), answers, seed=0)
+    if run is not None:
+        asked = sorted({*budgets_of(budgets), *CEILINGS})
+        compared += paper_methods(subject, run, profile.space, compared[0], asked, answers.truth)
     rows = rows_of(compared, budgets, len(answers.truth))
     write_rows(rows, out / "curve.csv")
     what = "right" if subject.labels is not None else "as the full branch"
@@ -87,7 +97,11 @@ def study(
         figures.draw_branches(answers, profile.space, title, out / "branches.png")
     raw = next((method for method in compared if method.name == "lookup, raw weights"), None)
     told_of = [method for method in compared if method.name not in ("oracle", "random feasible branch")]
-    overruns = sum(row.bound == "hard" and row.macs_fraction_max > max(row.budget, row.floor) for row in rows)
+    overruns = {
+        bound: sum(row.bound == bound and row.macs_fraction_max > max(row.budget, row.floor) for row in rows)
+        for bound in ("hard", "soft")
+        if any(row.bound == bound for row in rows)
+    }
     full = float(answers.right[:, 0].mean())
     mixing = next(method for method in compared if method.bound == "mean")
     return Study(

@@ -60,7 +60,9 @@ def print_shares(study: Study, out: Path) -> None:
         table.add_row(share.method, share.bound, *shown, f"{share.low:.1%} to {share.high:.1%}", *ahead)
     what = "top-1" if study.labelled else "agreement with itself"
     print(f"{out}: {study.images} images, {what} of the full branch {study.full_top1:.1%}")
-    print(f"hard budgets exceeded: {study.overruns}\n", flush=True)
+    for bound, count in study.overruns.items():
+        print(f"{bound} budgets exceeded: {count}")
+    print(flush=True)
     _print(table)
     for gain in study.gains:
         found = f"{100 * gain.gain:+.1f} points ({100 * gain.low:+.1f} to {100 * gain.high:+.1f})"

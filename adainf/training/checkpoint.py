@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 from pydantic import JsonValue
-from torch import Tensor, nn
+from torch import Tensor
 
 from adainf.errors import InvalidInputError
 from adainf.profile import write_atomically
@@ -37,7 +37,7 @@ class Checkpoint:
 
     @classmethod
     def take(
-        cls, progress: Progress, parameters: Mapping[str, nn.Parameter], optimizer: torch.optim.Optimizer
+        cls, progress: Progress, parameters: Mapping[str, Tensor], optimizer: torch.optim.Optimizer
     ) -> "Checkpoint":
         """What is to be kept at this moment."""
         tensors: dict[str, Tensor] = {}
@@ -47,7 +47,7 @@ class Checkpoint:
         return cls(progress, tensors)
 
     @torch.no_grad()
-    def restore(self, parameters: Mapping[str, nn.Parameter], optimizer: torch.optim.Optimizer) -> None:
+    def restore(self, parameters: Mapping[str, Tensor], optimizer: torch.optim.Optimizer) -> None:
         """Put parameters and optimizer back to where they were."""
         for key, value in self.tensors.items():
             name, _, what = key.rpartition("/")

@@ -73,23 +73,24 @@ def train(
     if checkpoint is None and ranks.is_first:
         # At once, so that a folder that cannot be written is known before an hour is spent.
         Checkpoint.take(progress, recipe.parameters, optimizer).write(path, settings)
+    device = next(iter(recipe.parameters.values())).device
     kept_at = now = time.monotonic()
     with closing(views.from_step(progress.step)) as batches, progress_shown(silent=not ranks.is_first) as tell:
         while (done := plan.done(progress)) < 1:
             for group in optimizer.param_groups:
                 # Half a step on: the first step is worth taking, too.
                 group["lr"] = plan.rate_at(done + (0.5 / plan.steps if plan.steps else 0))
-            outcome = _step(recipe, optimizer, next(batches), ranks, progress.step)
+            outcome = _step(recipe, optimizer, next(batches).to(device), ranks)
             before, now = now, time.monotonic()
             progress = _after(progress, outcome, ranks.agreed(now - before))
-            tell(plan.done(progress), progress, views.batch / (now - before))
+            tell(plan.done(progress), progress, views.batch * progress.step / progress.seconds)
             if ranks.is_first and now - kept_at >= plan.checkpoint_every:
                 kept_at = now
                 Checkpoint.take(progress, recipe.parameters, optimizer).write(path, settings)
     return progress
 
 
-def _step(recipe: Recipe, optimizer: torch.optim.Optimizer, batch: Batch, ranks: Ranks, step: int) -> Outcome:
+def _step(recipe: Recipe, optimizer: torch.optim.Optimizer, batch: Batch, ranks: Ranks) -> Outcome:
     optimizer.zero_grad()
     own = recipe.learn(batch)
     ranks.average_gradients(recipe.parameters.values())
@@ -97,7 +98,7 @@ def _step(recipe: Recipe, optimizer: torch.optim.Optimizer, batch: Batch, ranks:
     loss, agreement, norm_too = ranks.average(torch.tensor([own.loss, own.agreement, float(norm)])).tolist()
     if not (math.isfinite(loss) and math.isfinite(norm_too)):
         raise InvalidInputError(
-            f"training: the loss is {loss} and its gradient {norm_too} long at step {step}; "
+            f"training: the loss is {loss} and its gradient {norm_too} long at step {batch.step}; "
             "start again with a lower learning rate (the last checkpoint is kept)"
         )
     optimizer.step()

@@ -31,6 +31,11 @@ class Ranks:
         """Threads that a process may take without taking them from another on this box."""
         return max(1, usable_processors() // self.on_this_box)
 
+    @property
+    def device(self) -> torch.device:
+        """This process's GPU where there are any, else the CPU."""
+        return torch.device("cuda", self.rank % self.on_this_box) if torch.cuda.is_available() else torch.device("cpu")
+
     def own(self, batch: int) -> range:
         """This process's positions of a batch that all share."""
         return range(self.rank * batch // self.count, (self.rank + 1) * batch // self.count)

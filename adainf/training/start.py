@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import torch
 from pydantic import JsonValue
@@ -18,9 +19,11 @@ from adainf.errors import InvalidInputError
 from adainf.profile import Profile
 from adainf.run import Adapter, Manifest, Run, Training, digest, now
 from adainf.schedulers import LookupTable
+from adainf.schedulers.paper import Bound
 from adainf.training.checkpoint import checkpoint_path
 from adainf.training.distil import Distillation
 from adainf.training.loop import Plan, train
+from adainf.training.paper import PaperRecipe
 from adainf.training.ranks import Ranks
 from adainf.training.recipe import Recipe
 from adainf.training.sources import Source, open_sources
@@ -33,6 +36,7 @@ __all__ = ["Request", "adapt", "default_resolutions"]
 class Request:
     """What the user asks for.
 
+    bound: whether the scheduler of the recipe `paper` may exceed a budget, and overrun_weight, λ, what that costs it.
     mix: how likely each of the images' sources is; none: equally. resolutions: none: the default ones. ceiling: the
     most MACs of a drawn branch. profile: draw only branches that its lookup table may take. batch: views a step.
     least_area: see `Views`. resume: go on where a training into `out` was.
@@ -43,6 +47,9 @@ class Request:
     images: tuple[Path, ...]
     labelled: bool
     mix: tuple[float, ...]
+    recipe: Literal["distil", "paper"]
+    bound: Bound
+    overrun_weight: float
     adapt: Kind
     rank: int
     alpha: float
@@ -66,18 +73,19 @@ def adapt(request: Request, ranks: Ranks) -> Run:
     torch.set_num_threads(request.threads or ranks.threads)
     backbone = _load(request)
     weights = fingerprint(backbone)
+    backbone.to(ranks.device)
     sources = open_sources(request.images, backbone.classes if request.labelled else None, backbone.native_resolution)
     shares = request.mix or (1.0,) * len(sources)
     if len(shares) != len(sources) or min(shares) < 0 or not sum(shares):
         raise InvalidInputError(f"mix {shares}: must be {len(sources)} shares, one for each of the images' sources")
     menu = _menu(request, backbone, weights)
-    sides = request.resolutions or tuple({branch.resolution: 0 for branch in menu}) or default_resolutions(backbone)
+    sides = _sides(request, backbone, menu)
     if max(sides) > backbone.native_resolution:
         raise InvalidInputError(
             f"resolution {max(sides)}: must be at most {backbone.native_resolution}, where {backbone.name} is native"
         )
     settings = _settings(request, backbone, weights, sources, shares, sides, menu)
-    recipe = _recipe(request, backbone, sides, menu)
+    recipe = _recipe(request, backbone, sides, menu, ranks)
     views = Views(
         sources,
         shares,
@@ -95,7 +103,7 @@ def adapt(request: Request, ranks: Ranks) -> Run:
         weights=weights,
         native_resolution=backbone.native_resolution,
         adapter=_told(request),
-        scheduler="none",
+        scheduler=_scheduler(request),
         training=Training(
             recipe=recipe.name,
             sources=tuple(source.name for source in sources),
@@ -103,7 +111,7 @@ def adapt(request: Request, ranks: Ranks) -> Run:
             images=sum(source.count for source in sources),
             labelled=request.labelled,
             resolutions=tuple(sides),
-            ceiling=request.ceiling,
+            ceiling=request.ceiling if recipe.name == "distil" else None,
             branches=tuple(map(str, menu)),
             least_area=request.least_area,
             steps=progress.step,
@@ -151,6 +159,23 @@ def _load(request: Request) -> Backbone:
     return backbone.to(memory_format=torch.channels_last)
 
 
+def _sides(request: Request, backbone: Backbone, menu: Sequence[Branch]) -> tuple[int, ...]:
+    if request.recipe == "distil":
+        return request.resolutions or tuple({branch.resolution: 0 for branch in menu}) or default_resolutions(backbone)
+    if request.resolutions not in ((), (backbone.native_resolution,)):
+        raise InvalidInputError(
+            f"resolutions {request.resolutions}: the recipe 'paper' knows the native one, "
+            f"{backbone.native_resolution}, alone; leave them out or use the recipe 'distil'"
+        )
+    return (backbone.native_resolution,)
+
+
+def _scheduler(request: Request) -> Literal["none", "paper-hard", "paper-soft"]:
+    if request.recipe == "distil":
+        return "none"
+    return "paper-hard" if request.bound == "hard" else "paper-soft"
+
+
 def _menu(request: Request, backbone: Backbone, weights: str) -> list[Branch]:
     """The branches within the ceiling that the profile's lookup table may take."""
     if request.profile is None:
@@ -173,7 +198,20 @@ def _menu(request: Request, backbone: Backbone, weights: str) -> list[Branch]:
     return menu
 
 
-def _recipe(request: Request, backbone: Backbone, sides: Sequence[int], menu: Sequence[Branch]) -> Recipe:
+def _recipe(request: Request, backbone: Backbone, sides: Sequence[int], menu: Sequence[Branch], ranks: Ranks) -> Recipe:
+    if request.recipe == "paper":
+        if not any(backbone.droppable):
+            raise InvalidInputError(f"backbone {backbone.name!r}: has no block to skip, so nothing to schedule")
+        return PaperRecipe(
+            backbone,
+            attach(backbone, request.adapt, request.rank, request.alpha, request.seed),
+            branch_space(backbone),
+            bound=request.bound,
+            overrun_weight=request.overrun_weight,
+            batch=request.batch,
+            seed=request.seed,
+            ranks=ranks,
+        )
     if request.adapt == "none":
         raise InvalidInputError("adapt 'none': leaves nothing to train with the recipe 'distil'; give lora or full")
     space = branch_space(backbone, sides)
@@ -215,7 +253,9 @@ def _settings(
         "images": hashlib.sha256(identity.encode()).hexdigest(),
         "labelled": request.labelled,
         "mix": list(shares),
-        "recipe": "distil",
+        "recipe": request.recipe,
+        "scheduler": _scheduler(request),
+        "overrun weight": request.overrun_weight,
         "adapt": request.adapt,
         "rank": request.rank,
         "alpha": request.alpha,

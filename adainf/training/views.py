@@ -1,7 +1,7 @@
 """Batches of views: what is seen of which picture is a function of seed and step, so nothing of it need be stored."""
 
 from collections import deque
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
@@ -31,6 +31,11 @@ class Batch:
     inputs: dict[int, Tensor]
     labels: Tensor | None
 
+    def to(self, device: torch.device) -> "Batch":
+        """The same on a device."""
+        inputs = {side: views.to(device) for side, views in self.inputs.items()}
+        return Batch(self.step, inputs, None if self.labels is None else self.labels.to(device))
+
 
 @dataclass(frozen=True)
 class Views:
@@ -52,27 +57,28 @@ class Views:
     def from_step(self, step: int) -> Generator[Batch, None, None]:
         """Batches from `step` on, for ever. Two threads decode the next ones meanwhile, at most two steps ahead."""
         with ThreadPoolExecutor(_DECODERS, "decode") as pool:
-            ahead: deque[tuple[int, list[Future[_View]]]] = deque()
+            ahead: deque[list[Future[_View]]] = deque()
             try:
                 while True:
                     while len(ahead) <= _STEPS_AHEAD:
-                        number = step + len(ahead)
-                        positions = self.ranks.own(self.batch)
-                        ahead.append((number, [pool.submit(self._view, number, position) for position in positions]))
-                    _, views = ahead.popleft()
-                    yield _joined(step, [view.result() for view in views])
+                        ahead.append(self._begun(pool, step + len(ahead)))
+                    yield _joined(step, [view.result() for view in ahead.popleft()])
                     step += 1
             finally:
                 pool.shutdown(cancel_futures=True)
 
-    def _view(self, step: int, position: int) -> "_View":
+    def _begun(self, pool: ThreadPoolExecutor, step: int) -> "list[Future[_View]]":
+        sides = set(self.resolutions(step))
+        return [pool.submit(self._view, step, position, sides) for position in self.ranks.own(self.batch)]
+
+    def _view(self, step: int, position: int, sides: Iterable[int]) -> "_View":
         draw = np.random.default_rng((self.seed, step, position))
         source = self.sources[draw.choice(len(self.sources), p=np.asarray(self.shares) / sum(self.shares))]
         row = int(draw.integers(source.count))
         picture = view(source.read(row), draw, self.least_area)
         whole = replace(self.preprocessing, crop_fraction=1.0)
         return _View(
-            {side: prepare(picture, side, whole) for side in set(self.resolutions(step))},
+            {side: prepare(picture, side, whole) for side in sides},
             None if source.labels is None else source.labels[row],
         )
 

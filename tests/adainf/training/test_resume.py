@@ -16,10 +16,10 @@ def step_of(checkpoint):
 
 @pytest.fixture(scope="module")
 def killed_once(start, network, pictures, tmp_path_factory):
-    """The folder of a training that was killed after some steps of twelve."""
+    """The folder of a training that was killed after a few steps of forty."""
     out = tmp_path_factory.mktemp("killed") / "run"
     checkpoint = out / "checkpoint.safetensors"
-    settings = (*network, "--images", pictures, "--steps", 12, "--checkpoint-every", 0)
+    settings = (*network, "--images", pictures, "--steps", 40, "--checkpoint-every", 0)
     with start("train", *settings, "--out", out) as process:
         while process.poll() is None and not (checkpoint.exists() and step_of(checkpoint) >= 3):
             os.sched_yield()
@@ -35,8 +35,8 @@ def killed(killed_once, tmp_path):
 
 
 def test_killed_and_resumed_it_ends_as_if_never_killed(done, network, pictures, killed, tmp_path):
-    assert 3 <= step_of(killed / "checkpoint.safetensors") < 12
-    settings = (*network, "--images", pictures, "--steps", 12)
+    assert 3 <= step_of(killed / "checkpoint.safetensors") < 40
+    settings = (*network, "--images", pictures, "--steps", 40)
     done("train", *settings, "--resume", "--out", killed)
     done("train", *settings, "--out", tmp_path / "whole")
     assert (killed / "adapter.safetensors").read_bytes() == (tmp_path / "whole" / "adapter.safetensors").read_bytes()
@@ -48,12 +48,12 @@ def test_killed_and_resumed_it_ends_as_if_never_killed(done, network, pictures, 
     [
         ([], "holds an unfinished training; give --resume"),
         (["--resume", "--seed", "7"], "a training with seed 0, not 7"),
-        (["--resume", "--steps", "9"], "a training with steps 12, not 9"),
+        (["--resume", "--steps", "9"], "a training with steps 40, not 9"),
     ],
 )
 def test_an_unfinished_training_is_neither_overwritten_nor_mixed(refused, network, pictures, killed, changed, says):
     before = (killed / "checkpoint.safetensors").read_bytes()
-    assert says in refused("train", *network, "--images", pictures, "--steps", 12, "--out", killed, *changed)
+    assert says in refused("train", *network, "--images", pictures, "--steps", 40, "--out", killed, *changed)
     assert (killed / "checkpoint.safetensors").read_bytes() == before
 
 
@@ -74,7 +74,7 @@ def small_disk() -> Iterator[Callable[[int], None]]:
 
 def test_a_full_disk_leaves_the_last_checkpoint(refused, network, pictures, killed, small_disk):
     before = (killed / "checkpoint.safetensors").read_bytes()
-    settings = (*network, "--images", pictures, "--steps", 12, "--checkpoint-every", 0, "--resume")
+    settings = (*network, "--images", pictures, "--steps", 40, "--checkpoint-every", 0, "--resume")
     small_disk(len(before) - 1)
     said = refused("train", *settings, "--out", killed)
     assert f"that of step {step_of(killed / 'checkpoint.safetensors')} is kept" in said

@@ -1,0 +1,134 @@
+"""Projection onto a budget: of all sets of blocks that fit, the one with the largest sum of scores."""
+
+import itertools
+from collections.abc import Sequence
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adainf.branch import PartMacs
+
+__all__ = ["Projection"]
+
+# Up to so many sets are compared for all rows at once; more are searched a row at a time.
+_MOST_COMPARED = 1 << 15
+_CELLS_AT_ONCE = 1 << 22
+
+
+class Projection:
+    """Chooses which blocks run so that no budget is exceeded: a knapsack, solved exactly.
+
+    Blocks that cost the same are interchangeable but for their scores, of which the largest are taken. So only the
+    number taken of each kind is to be found, and a network has few kinds: ResNet-32 has 14 blocks that may be skipped,
+    and 500 such counts.
+    """
+
+    def __init__(self, parts: PartMacs, droppable: Sequence[bool]) -> None:
+        """parts: of the resolution in question. droppable: whether each block may be skipped."""
+        self.droppable: NDArray[np.bool_] = np.array(droppable, bool)
+        dearer = np.subtract(parts.blocks, parts.shortcuts, dtype=np.int64)
+        self._costs: NDArray[np.int64] = dearer[self.droppable]
+        least = tuple(not may or cost <= 0 for may, cost in zip(droppable, dearer, strict=True))
+        self.least = parts.along(least)
+        """MACs of the cheapest way through: no smaller budget can be kept."""
+        self._always = parts.along((True,) * len(droppable)) - int(self._costs.sum())
+
+    @property
+    def count(self) -> int:
+        """How many blocks may be skipped: scores a row."""
+        return len(self._costs)
+
+    def macs(self, kept: NDArray[np.bool_]) -> NDArray[np.int64]:
+        """MACs (rows) of the ways through that keep these of the blocks that may be skipped (rows, count)."""
+        macs: NDArray[np.int64] = self._always + kept @ self._costs
+        return macs
+
+    def keeps(self, kept: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """For each block of the backbone (rows, blocks) whether it runs, given that for those that may be skipped."""
+        whole = np.ones((len(kept), len(self.droppable)), bool)
+        whole[:, self.droppable] = kept
+        return whole
+
+    def project(self, scores: NDArray[np.floating], budgets: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Which of the blocks that may be skipped are kept (rows, count): the largest sum of scores within the budget.
+
+        scores: (rows, count), of any sign, finite. budgets: (rows), MACs of the whole way. A row whose budget is below
+        `least` gets the cheapest way.
+        """
+        room = np.maximum(budgets, self.least) - self._always
+        # A block that is cheaper than its shortcut is turned round: to skip it costs, and skipping has the score.
+        turned = self._costs < 0
+        signed: NDArray[np.float64] = np.where(turned, -scores, scores).astype(np.float64)
+        room = room - self._costs[turned].sum()
+        solve = self._compared if self._sets <= _MOST_COMPARED else self._searched
+        return solve(signed, room) ^ turned
+
+    @cached_property
+    def _kinds(self) -> list[tuple[int, NDArray[np.intp]]]:
+        """Each cost with the positions of the blocks that have it."""
+        costs = abs(self._costs)
+        return [(int(cost), np.flatnonzero(costs == cost)) for cost in np.unique(costs)]
+
+    @cached_property
+    def _sets(self) -> int:
+        sets = 1
+        for _, positions in self._kinds:
+            sets *= len(positions) + 1
+        return sets
+
+    @cached_property
+    def _counts(self) -> NDArray[np.intp]:
+        """Every way to take a number of each kind (sets, kinds), the cheapest first."""
+        counts = np.array(
+            list(itertools.product(*(range(len(positions) + 1) for _, positions in self._kinds))), np.intp
+        )
+        order = np.argsort(counts @ np.array([cost for cost, _ in self._kinds], np.int64), kind="stable")
+        return counts[order]
+
+    def _compared(self, scores: NDArray[np.float64], room: NDArray[np.int64]) -> NDArray[np.bool_]:
+        counts = self._counts
+        if not self.count:
+            return np.empty(scores.shape, bool)
+        costs = counts @ np.array([cost for cost, _ in self._kinds], np.int64)
+        kept = np.empty(scores.shape, bool)
+        step = max(1, _CELLS_AT_ONCE // len(counts))
+        for first in range(0, len(scores), step):
+            rows = slice(first, first + step)
+            orders, sums = zip(*(self._best_first(scores[rows], at) for _, at in self._kinds), strict=True)
+            total = sum(summed[:, counts[:, kind]] for kind, summed in enumerate(sums))
+            total = np.where(costs <= room[rows, None], total, -np.inf)
+            taken = counts[total.argmax(axis=1)]
+            for kind, (order, (_, positions)) in enumerate(zip(orders, self._kinds, strict=True)):
+                kept[rows, positions] = order < taken[:, kind, None]
+        return kept
+
+    def _best_first(
+        self, scores: NDArray[np.float64], positions: NDArray[np.intp]
+    ) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+        """The rank of each of these blocks by its score, and the sums of the 0, 1, 2… largest scores."""
+        own = scores[:, positions]
+        order = np.argsort(-own, axis=1, kind="stable")
+        largest = np.take_along_axis(own, order, axis=1)
+        sums = np.concatenate([np.zeros((len(own), 1)), largest.cumsum(axis=1)], axis=1)
+        return np.argsort(order, axis=1, kind="stable"), sums
+
+    def _searched(self, scores: NDArray[np.float64], room: NDArray[np.int64]) -> NDArray[np.bool_]:
+        return np.array([self._search(row, int(most)) for row, most in zip(scores, room, strict=True)])
+
+    def _search(self, scores: NDArray[np.float64], room: int) -> NDArray[np.bool_]:
+        """Block by block, all sets that no other set with as few MACs beats (Nemhauser and Ullmann, 1969)."""
+        costs, sums = np.zeros(1, np.int64), np.zeros(1)
+        sets = np.zeros((1, self.count), bool)
+        for block in range(self.count):
+            with_it = sets.copy()
+            with_it[:, block] = True
+            costs = np.concatenate([costs, costs + abs(self._costs[block])])
+            sums = np.concatenate([sums, sums + scores[block]])
+            sets = np.concatenate([sets, with_it])
+            order = np.lexsort((-sums, costs))
+            before = np.maximum.accumulate(np.concatenate([[-np.inf], sums[order][:-1]]))
+            order = order[(sums[order] > before) & (costs[order] <= room)]
+            costs, sums, sets = costs[order], sums[order], sets[order]
+        best: NDArray[np.bool_] = sets[sums.argmax()]
+        return best
