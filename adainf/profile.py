@@ -233,16 +233,17 @@ class Profile(_Model):
         write_atomically(path, _dump(told) + "\n")
 
 
-def _dump(value: JsonValue, depth: int = 0) -> str:
+def _dump(value: JsonValue, depth: int = 0, before: int = 0) -> str:
     # What fits a line stays on it: a profile is read, compared and diffed by people too.
     flat = json.dumps(value)
     if isinstance(value, dict):
-        brackets, parts = "{}", [f"{json.dumps(key)}: {_dump(item, depth + 1)}" for key, item in value.items()]
+        keys = {key: f"{json.dumps(key)}: " for key in value}
+        brackets, parts = "{}", [keys[key] + _dump(item, depth + 1, len(keys[key])) for key, item in value.items()]
     elif isinstance(value, list) and any(isinstance(item, dict | list) for item in value):
         brackets, parts = "[]", [_dump(item, depth + 1) for item in value]
     else:
         return flat
-    if depth and len(flat) <= _LINE:
+    if depth and before + len(flat) <= _LINE:
         return flat
     inner = "\n" + " " * (depth + 1)
     return brackets[0] + inner + f",{inner}".join(parts) + inner[:-1] + brackets[1]

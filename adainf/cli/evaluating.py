@@ -47,6 +47,7 @@ __all__ = ["evaluate"]
 @click.option("--out", type=PATH, help="A folder for curve.csv and curve.png: every method at every budget.")
 @click.option("--budgets", type=click.IntRange(min=1), default=128, show_default=True, help="With --out: so many.")
 @click.option("--branches", is_flag=True, help="With --out: draw every branch's accuracy against its MACs too.")
+@click.option("--teach", type=PATH, help="The --out of other pictures, to teach a content-aware scheduler by.")
 def evaluate(
     run: str | None,
     profile: str | None,
@@ -55,6 +56,7 @@ def evaluate(
     out: Path | None,
     budgets: int,
     branches: bool,
+    teach: Path | None,
     **options: Any,
 ) -> None:
     """Show which branch the lookup table takes at each ceiling, and how often it is right on pictures.
@@ -64,8 +66,8 @@ def evaluate(
     """
     of_run = None if run is None else open_run(run)
     read = _profile(of_run, profile)
-    if out is None and branches:
-        raise click.UsageError("--branches goes with --out")
+    if out is None and (branches or teach is not None):
+        raise click.UsageError(f"{'--branches' if branches else '--teach'} goes with --out")
     use_all_of_the_processor()
     from adainf.evaluation import curve, tables
 
@@ -76,7 +78,7 @@ def evaluate(
     subject = open_subject(read.backbone, read.native_resolution, options, of_run)
     if out is not None:
         settings = {key: options[key] for key in ("part", "limit", "seed")}
-        result = study.study(subject, read, budgets, out, settings, branches=branches, run=of_run)
+        result = study.study(subject, read, budgets, out, settings, branches=branches, taught=teach, run=of_run)
         tables.print_shares(result, out)
         return
     points = curve.evaluate(subject, read, ceilings)

@@ -1,20 +1,22 @@
 """What every candidate answers on every picture: computed once, from which any schedule is then composed."""
 
+import io
 import json
-import os
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import JsonValue
 
+from adainf.branch import Branch
 from adainf.errors import InvalidInputError
 from adainf.evaluation.progress import progress
 from adainf.evaluation.subject import Candidate, Subject
+from adainf.profile import write_atomically
 
 __all__ = ["Answers", "answers_of"]
 
@@ -25,14 +27,22 @@ _SECONDS_BETWEEN_SAVES = 5.0
 class Answers:
     """Answers of candidates on pictures.
 
-    given: class index (pictures, candidates). confidence: its share of the softmax, as is. truth: (pictures,), the
-    labels, or without labels the full branch's answers.
+    classes: indices of the three best classes, best first (pictures, candidates, 3). shares: theirs of the softmax.
+    features: means and deviations of the first block's channels at the smallest input (pictures,
+    features). truth: (pictures,), the labels, or without labels the full branch's answers.
     """
 
     candidates: tuple[Candidate, ...]
-    given: NDArray[np.int32]
-    confidence: NDArray[np.float32]
+    classes: NDArray[np.int32]
+    shares: NDArray[np.float32]
+    features: NDArray[np.float32]
     truth: NDArray[np.int64]
+
+    @property
+    def given(self) -> NDArray[np.int32]:
+        """The best class (pictures, candidates)."""
+        best: NDArray[np.int32] = self.classes[:, :, 0]
+        return best
 
     @property
     def right(self) -> NDArray[np.bool_]:
@@ -43,6 +53,43 @@ class Answers:
     def column(self, candidate: Candidate) -> int:
         """Where `candidate` stands."""
         return self.candidates.index(candidate)
+
+    def together(self, one: int, other: int) -> NDArray[np.int32]:
+        """The class that two candidates, given by their columns, give each picture together (pictures,).
+
+        By the product of their shares; what is among the best of neither has no chance, of one of them a small one.
+        """
+        named = np.concatenate([self.classes[:, one], self.classes[:, other]], axis=1)
+        sums = np.zeros(named.shape)
+        for column in (one, other):
+            classes, shares = self.classes[:, column], self.shares[:, column].astype(np.float64)
+            # The next best class has at most as much as the last of the best, and of what is left.
+            rest = np.maximum(np.minimum(shares[:, -1], 1 - shares.sum(axis=1)), _LEAST)
+            here = (named[:, :, None] == classes[:, None, :]) * shares[:, None, :]
+            sums += np.log(np.maximum(here.sum(axis=2), rest[:, None] / 2))
+        best: NDArray[np.int32] = np.take_along_axis(named, sums.argmax(axis=1)[:, None], axis=1)[:, 0]
+        return best
+
+    @classmethod
+    def read(cls, path: Path) -> "Answers":
+        """What an evaluation has left; raises InvalidInputError where it is missing, damaged or unfinished."""
+        try:
+            with np.load(path, allow_pickle=False) as kept:
+                told, arrays = json.loads(str(kept["settings"])), {name: kept[name] for name in _ARRAYS}
+                done, truth = int(kept["done"]), kept["truth"]
+        except FileNotFoundError:
+            raise InvalidInputError(f"{path}: no such file; it is made by `adainf evaluate --out`") from None
+        except Exception:  # whatever a damaged archive makes of its reader
+            raise InvalidInputError(f"{path}: is no file of answers") from None
+        if done < len(truth):
+            raise InvalidInputError(f"{path}: has {done} of {len(truth)} pictures; finish that evaluation first")
+        ways = tuple(Candidate(Branch.parse(branch), weights) for branch, weights in told["candidates"])
+        return cls(ways, **arrays, truth=truth)
+
+
+_ARRAYS = ("classes", "shares", "features")
+_BEST = 3
+_LEAST = 1e-6
 
 
 def answers_of(
@@ -55,52 +102,56 @@ def answers_of(
     """
     ways = tuple(dict.fromkeys([subject.full, *candidates]))
     told = json.dumps({**settings, "candidates": [[str(way.branch), way.weights] for way in ways]})
-    shape = (len(subject.paths), len(ways))
-    done, given, confidence = _read(path, told, shape)
+    side = min(way.branch.resolution for way in ways)
+    count = len(subject.paths)
+    done, arrays = _read(path, told, count)
     saved = time.monotonic()
-    with progress("evaluating, images", shape[0], done) as advance:
+    with progress("evaluating, images", count, done) as advance:
         for rows, pictures in subject.batches(done):
-            scores = subject.scores(pictures, ways)
-            for column, way in enumerate(ways):
-                best = scores[way].softmax(dim=1).max(dim=1)
-                given[rows, column] = best.indices.numpy()
-                confidence[rows, column] = best.values.numpy()
+            for name, found in _on(subject, pictures, ways, side).items():
+                arrays.setdefault(name, np.zeros((count, *found.shape[1:]), found.dtype))[rows] = found
             done = rows.stop
             advance(len(pictures))
-            if time.monotonic() - saved > _SECONDS_BETWEEN_SAVES or done == shape[0]:
-                _write(path, told, done, given, confidence)
+            if time.monotonic() - saved > _SECONDS_BETWEEN_SAVES or done == count:
+                truth = arrays["classes"][:, 0, 0] if subject.labels is None else subject.labels
+                _write(path, {**arrays, "settings": told, "done": done, "truth": truth.astype(np.int64)})
                 saved = time.monotonic()
-    truth = given[:, 0].astype(np.int64) if subject.labels is None else subject.labels
-    return Answers(ways, given, confidence, truth)
+    truth = arrays["classes"][:, 0, 0] if subject.labels is None else subject.labels
+    return Answers(ways, **arrays, truth=truth.astype(np.int64))
 
 
-def _read(path: Path, settings: str, shape: tuple[int, int]) -> tuple[int, NDArray[np.int32], NDArray[np.float32]]:
-    """How many pictures are done, and what they gave; for the others there is room."""
+def _on(
+    subject: Subject, pictures: Sequence[NDArray[np.uint8]], ways: Sequence[Candidate], side: int
+) -> dict[str, NDArray[Any]]:
+    """What is kept of a batch of pictures."""
+    scores = subject.scores(pictures, ways)
+    shares = [scores[way].softmax(dim=1) for way in ways]
+    best = [share.topk(min(_BEST, share.shape[1]), dim=1) for share in shares]
+    return {
+        "classes": np.stack([found.indices.numpy().astype(np.int32) for found in best], axis=1),
+        "shares": np.stack([found.values.numpy() for found in best], axis=1),
+        "features": subject.first_features(pictures, side),
+    }
+
+
+def _read(path: Path, settings: str, count: int) -> tuple[int, dict[str, NDArray[Any]]]:
+    """How many pictures are done, and what is kept of them; for the others there is room."""
     try:
         with np.load(path, allow_pickle=False) as kept:
             was, done = str(kept["settings"]), int(kept["done"])
-            given, confidence = kept["given"], kept["confidence"]
+            arrays = {name: kept[name] for name in _ARRAYS}
     except FileNotFoundError:
-        return 0, np.zeros(shape, np.int32), np.zeros(shape, np.float32)
+        return 0, {}
     except Exception:  # whatever a damaged archive makes of its reader
         raise InvalidInputError(f"{path}: is no file of answers; delete it to start anew") from None
-    if was != settings or given.shape != shape:
+    if was != settings or any(len(array) != count for array in arrays.values()):
         raise InvalidInputError(
             f"{path}: holds the answers of another evaluation; repeat its settings, or delete it to start anew"
         )
-    return done, given, confidence
+    return done, arrays
 
 
-def _write(path: Path, settings: str, done: int, given: NDArray[np.int32], confidence: NDArray[np.float32]) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                np.savez_compressed(file, settings=settings, done=done, given=given, confidence=confidence)
-            Path(temporary).replace(path)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
-    except OSError as error:
-        raise InvalidInputError(f"{path}: cannot be written ({error.strerror})") from None
+def _write(path: Path, content: Mapping[str, Any]) -> None:
+    archive = io.BytesIO()
+    np.savez_compressed(archive, **content)
+    write_atomically(path, archive.getvalue())

@@ -8,12 +8,13 @@ from pydantic import JsonValue
 from adainf import __version__
 from adainf.errors import InvalidInputError
 from adainf.evaluation import figures
-from adainf.evaluation.answers import answers_of
+from adainf.evaluation.answers import Answers, answers_of
 from adainf.evaluation.calibrate import listing_digest
+from adainf.evaluation.correctness import content_methods, learnt
 from adainf.evaluation.methods import candidates_of, methods
 from adainf.evaluation.paper import paper_methods
 from adainf.evaluation.partial import check_writable
-from adainf.evaluation.report import CEILINGS, Share, budgets_of, rows_of, shares_of, write_rows
+from adainf.evaluation.report import CEILINGS, Gain, Share, budgets_of, gain_of, rows_of, shares_of, write_rows
 from adainf.evaluation.subject import Subject, check_describes
 from adainf.profile import Profile
 from adainf.run import Run
@@ -33,6 +34,16 @@ class Study:
     full_top1: float
     overruns: dict[str, int]
     shares: list[Share]
+    gains: list[Gain]
+
+
+def _lesson(folder: Path, reported: Answers) -> Answers:
+    lesson = Answers.read(folder / "answers.npz")
+    if lesson.candidates != reported.candidates:
+        raise InvalidInputError(f"{folder}: was evaluated with another profile than this")
+    if len(lesson.truth) == len(reported.truth) and (lesson.given == reported.given).all():
+        raise InvalidInputError(f"{folder}: is of the very pictures that are reported on; give another part")
+    return lesson
 
 
 def check(out: Path) -> None:
@@ -51,12 +62,14 @@ def study(
     settings: dict[str, JsonValue],
     *,
     branches: bool,
+    taught: Path | None = None,
     run: Run | None = None,
 ) -> Study:
     """Evaluate `profile` on the subject's pictures, and write curve.csv, curve.png and answers.npz into `out`.
 
-    settings: which pictures were taken, as the user said it. branches: write branches.png too. run: whose scheduler is
-    evaluated, too. Raises InvalidInputError where the profile is of another network, and on answers in `out` that
+    settings: which pictures were taken, as the user said it. branches: write branches.png too. taught: the folder of
+    another evaluation, of other pictures, from whose answers a content-aware scheduler is taught. run: whose scheduler
+    is evaluated, too. Raises InvalidInputError where the profile is of another network, and on answers in `out` that
     belong to other settings.
     """
     check_describes(profile, subject.engine.backbone, subject.weights)
@@ -70,6 +83,8 @@ def study(
     }
     answers = answers_of(subject, candidates_of(profile), out / "answers.npz", told)
     compared = list(methods(profile, answers))
+    if taught is not None:
+        compared += content_methods(profile, learnt(profile, _lesson(taught, answers)), answers, seed=0)
     if run is not None:
         asked = sorted({*budgets_of(budgets), *CEILINGS})
         compared += paper_methods(subject, run, profile.space, compared[0], asked, answers.truth)
@@ -88,4 +103,12 @@ def study(
         if any(row.bound == bound for row in rows)
     }
     full = float(answers.right[:, 0].mean())
-    return Study(len(answers.truth), subject.labels is not None, full, overruns, shares_of(told_of, answers, raw))
+    mixing = next(method for method in compared if method.bound == "mean")
+    return Study(
+        len(answers.truth),
+        subject.labels is not None,
+        full,
+        overruns,
+        shares_of(told_of, answers, raw),
+        [gain_of(method, mixing) for method in compared if method.bound == "mean" and method is not mixing],
+    )

@@ -93,6 +93,16 @@ class Subject:
                     found[Candidate(Branch(resolution, keep), weights)] = scores.float().cpu()
         return found
 
+    @torch.inference_mode()
+    def first_features(self, pictures: Sequence[NDArray[np.uint8]], resolution: int) -> NDArray[np.float32]:
+        """Mean and deviation of each channel (or embedded value) after the first block (pictures, 2 · channels)."""
+        backbone = self.engine.backbone
+        hidden = backbone.step(0, backbone.stem(self.prepare(pictures, resolution)), True).float()
+        over = (2, 3) if hidden.ndim == 4 else (1,)  # maps are pooled over places, tokens over their sequence
+        pooled = torch.cat([hidden.mean(dim=over), hidden.std(dim=over, correction=0)], dim=1)
+        result: NDArray[np.float32] = pooled.cpu().numpy()
+        return result
+
     def top1(
         self, pictures: Sequence[NDArray[np.uint8]], candidates: Iterable[Candidate]
     ) -> dict[Candidate, NDArray[np.int64]]:

@@ -64,6 +64,9 @@ def print_shares(study: Study, out: Path) -> None:
         print(f"{bound} budgets exceeded: {count}")
     print(flush=True)
     _print(table)
+    for gain in study.gains:
+        found = f"{100 * gain.gain:+.1f} points ({100 * gain.low:+.1f} to {100 * gain.high:+.1f})"
+        print(f"{gain.method} before {gain.against}, means of 25 to 80 % of the MACs, at equal MACs: {found}")
 
 
 def print_times(profile: Profile, times: Mapping[Branch, BranchTime]) -> None:

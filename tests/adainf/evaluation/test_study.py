@@ -87,13 +87,13 @@ def test_killed_it_goes_on_and_ends_the_same(done, refused, calibrated, pictures
     with np.load(tmp_path / "whole" / "answers.npz") as whole:
         kept = dict(whole)
     kept["done"] = np.array(16)
-    kept["given"][16:] = 0
+    kept["classes"][16:] = 0
     np.savez(tmp_path / "begun" / "answers.npz", **kept)
     done(*common, "--out", tmp_path / "begun")
     for name in ("curve.csv", "answers.npz"):
         assert (tmp_path / "begun" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
     # What the first 16 pictures gave was taken as it stood there.
-    kept["given"][:16] = -1
+    kept["classes"][:16] = -1
     np.savez(tmp_path / "begun" / "answers.npz", **kept)
     done(*common, "--out", tmp_path / "begun")
     best = max(float(row["top1"]) for row in rows(tmp_path / "begun"))
