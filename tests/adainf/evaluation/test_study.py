@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -12,13 +13,12 @@ SETTINGS = ("--weights", "random", "--threads", "1")
 @pytest.fixture(scope="module")
 def calibrated(start, trained, profile, pictures, tmp_path_factory):
     """A run with its profile."""
-    out = trained / "profile.json"
-    if not out.exists():
-        arguments = ("--profile", profile, *SETTINGS, "--branches", 24, "--images", pictures)
-        with start("calibrate", "--run", trained, *arguments) as process:
-            _, said = process.communicate()
-        assert process.returncode == 0, said
-    return trained
+    run = shutil.copytree(trained, tmp_path_factory.mktemp("calibrated") / "run")
+    arguments = ("--profile", profile, *SETTINGS, "--branches", 24, "--images", pictures)
+    with start("calibrate", "--run", run, *arguments) as process:
+        _, said = process.communicate()
+    assert process.returncode == 0, said
+    return run
 
 
 @pytest.fixture(scope="module")
