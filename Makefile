@@ -35,7 +35,7 @@ bench-contention: $(VENV)/.installed
 	$(BIN)/python benchmarks/still_scene.py --clip $(CLIP) --write
 
 bench-video: $(VENV)/.installed
-	$(BIN)/python benchmarks/video_accuracy.py --images $(IMAGES) --run efficientnet-lite0 --write
+	$(BIN)/python benchmarks/video_accuracy.py --images $(IMAGES) --write
 
 bench: $(VENV)/.installed
 	$(BIN)/python benchmarks/branches.py
