@@ -16,6 +16,8 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
+from pages import put
+
 from adainf.allocator import restart_with_tuned_allocator
 
 if __name__ == "__main__":
@@ -31,10 +33,8 @@ from adainf.engines import Engine
 from adainf.engines.onnx import OnnxEngine
 from adainf.engines.processor import processor_name, usable_processors
 from adainf.engines.torch import TorchEngine
-from adainf.profile import write_atomically
 
-_PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
-_BEGIN, _END = "<!-- benchmarks/branches.py: begin -->", "<!-- benchmarks/branches.py: end -->"
+_PAGE = "performance.md"
 _SHARES = (0.75, 0.5, 0.25)
 _FEWEST_ROUNDS = 3
 _LABELS = ("person", "dog", "cat", "car", "bicycle", "bus", "parcel", "ladder", "bird", "empty doorway")
@@ -159,7 +159,7 @@ def table(rows: Iterable[str]) -> str:
 def main() -> int:
     """Measure, print, and write the table where asked; the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--write", action="store_true", help=f"rewrite the table in {_PAGE.name}")
+    parser.add_argument("--write", action="store_true", help=f"rewrite the table in {_PAGE}")
     parser.add_argument("--seconds", type=float, default=45, help="for each network under ONNX Runtime; half for torch")
     parser.add_argument("--only", metavar="NETWORK", help="one of " + ", ".join(subject.name for subject in SUBJECTS))
     arguments = parser.parse_args()
@@ -177,9 +177,7 @@ def main() -> int:
             rows += of_subject
             missed += missed_by_it
     if arguments.write:
-        page = _PAGE.read_text(encoding="utf-8")
-        before, after = page.partition(_BEGIN)[0], page.partition(_END)[2]
-        write_atomically(_PAGE, f"{before}{_BEGIN}\n{table(rows)}\n{_END}{after}")
+        put(_PAGE, "benchmarks/branches.py", table(rows))
     for line in missed:
         print(line, file=sys.stderr)
     return 1 if missed else 0

@@ -27,7 +27,7 @@ from rich.console import Console
 OURS = "adainfd"
 DEADLINE_OF_IDLE = 1.5
 SECONDS_A_PHOTOGRAPH = 1.5
-PAGE = Path(__file__).parents[1] / "docs" / "contention.md"
+DOCS, PAGE = Path(__file__).parents[1] / "docs", "contention.md"
 
 
 def main() -> int:
@@ -53,7 +53,7 @@ def main() -> int:
     contenders = report.contenders(runs, truth, deadline)
     limits = report.limits(ours, others, truth, deadline)
     console.print(contenders.rich(), limits.rich())
-    picture = (PAGE.parent if arguments.write else arguments.out) / "contention.png"
+    picture = (DOCS if arguments.write else arguments.out) / "contention.png"
     picture.parent.mkdir(parents=True, exist_ok=True)
     report.draw(ours, others, deadline, picture)
     console.print(f"drawn: {picture}")

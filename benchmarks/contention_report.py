@@ -3,14 +3,11 @@
 import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 from contention_loops import Answer
+from pages import measured_on, put
 from rich.table import Table as RichTable
-
-from adainf.engines.processor import processor_name, usable_processors
-from adainf.profile import write_atomically
 
 __all__ = [
     "FRAMES_PER_SECOND",
@@ -33,7 +30,6 @@ FULL_AGAIN_WITHIN_SECONDS = 3.0
 LATE_SHARE = 0.02
 BUDGET_SPREAD = 0.05
 FULL = "full model, newest frame"
-_BEGIN, _END = "<!-- benchmarks/contention.py: begin -->", "<!-- benchmarks/contention.py: end -->"
 
 
 def load_times() -> Iterator[tuple[float, float]]:
@@ -201,10 +197,8 @@ def draw(ours: Run, others: Sequence[Run], deadline: float, path: Path) -> None:
     figure.savefig(path, dpi=110)
 
 
-def write(page: Path, deadline: float, *tables: Table) -> None:
-    """Put the tables between the page's markers."""
-    machine = f"{processor_name()}, {usable_processors()} processors"
-    head = f"{machine}; {datetime.now(UTC):%Y-%m-%d}; deadline {deadline:.1f} ms."
+def write(page: str, deadline: float, *tables: Table) -> None:
+    """Put the tables into a page of the docs."""
+    head = f"{measured_on()}; deadline {deadline:.1f} ms."
     body = "\n\n".join([head, *(table.markdown() for table in tables)])
-    before, _, rest = page.read_text(encoding="utf-8").partition(_BEGIN)
-    write_atomically(page, f"{before}{_BEGIN}\n{body}\n{_END}{rest.partition(_END)[2]}")
+    put(page, "benchmarks/contention.py", body)

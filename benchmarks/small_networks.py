@@ -15,18 +15,15 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 from contention_report import Table
+from pages import measured_on, put
 from rich.console import Console
-
-from adainf.engines.processor import processor_name, usable_processors
-from adainf.profile import write_atomically
 
 SETTINGS = (("lora", "hard"), ("lora", "soft"), ("full", "hard"))
 BUDGETS = (0.4, 0.6, 0.7, 1.0)
-_PAGE = Path(__file__).parents[1] / "docs" / "results.md"
+_PAGE = "results.md"
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +148,7 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=8.0, help="of pretraining, and of each adaptation")
     parser.add_argument("--out", type=Path, default=Path("build/small-networks"))
     parser.add_argument("--quick", action="store_true", help="four classes, a quarter of a minute each")
-    parser.add_argument("--write", action="store_true", help=f"put the table into {_PAGE.name}")
+    parser.add_argument("--write", action="store_true", help=f"put the table into {_PAGE}")
     arguments = parser.parse_args()
     if arguments.quick:
         arguments.classes, arguments.minutes = 4, 0.25
@@ -162,13 +159,9 @@ def main() -> int:
     table = table_of(evaluate(arguments, train, test))
     Console(width=150).print(table.rich())
     if arguments.write:
-        mark = f"benchmarks/small_networks.py {arguments.backbone}"
-        begin, end = f"<!-- {mark}: begin -->", f"<!-- {mark}: end -->"
-        machine = f"{processor_name()}, {usable_processors()} processors; {datetime.now(UTC):%Y-%m-%d}"
         how = f"{len(names)} classes, {arguments.minutes:g} minutes each"
-        head = f"`{arguments.backbone}`, {how}; {table.title}; {machine}."
-        before, _, rest = _PAGE.read_text(encoding="utf-8").partition(begin)
-        write_atomically(_PAGE, f"{before}{begin}\n{head}\n\n{table.markdown()}\n{end}{rest.partition(end)[2]}")
+        head = f"`{arguments.backbone}`, {how}; {table.title}; {measured_on()}."
+        put(_PAGE, f"benchmarks/small_networks.py {arguments.backbone}", f"{head}\n\n{table.markdown()}")
     return 0
 
 

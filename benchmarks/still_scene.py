@@ -14,7 +14,6 @@ import tempfile
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
 
@@ -26,19 +25,18 @@ if __name__ == "__main__":
 import cv2
 from adainfd.client import Result, Subscriber
 from contention_report import Table
+from pages import measured_on, put
 from rich.console import Console
 
 from adainf import engines, shipped
 from adainf.backbones import Options, load
 from adainf.backbones.defaults import default_weights
-from adainf.engines.processor import processor_name, usable_processors
-from adainf.profile import Profile, write_atomically
+from adainf.profile import Profile
 
 PROFILE = "efficientnet-lite0"
 MOST_MACS = 0.2
 LEAST_AGREEMENT = 0.98
-_PAGE = Path(__file__).parents[1] / "docs" / "contention.md"
-_BEGIN, _END = "<!-- benchmarks/still_scene.py: begin -->", "<!-- benchmarks/still_scene.py: end -->"
+_PAGE = "contention.md"
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +89,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--clip", type=Path, required=True)
     parser.add_argument("--policy", default="balanced")
-    parser.add_argument("--write", action="store_true", help=f"put the table into {_PAGE.name}")
+    parser.add_argument("--write", action="store_true", help=f"put the table into {_PAGE}")
     arguments = parser.parse_args()
     if not arguments.clip.is_file():
         parser.error(f"--clip {arguments.clip}: no such file")
@@ -122,11 +120,8 @@ def main() -> int:
     table = Table(f"{arguments.clip.name}, policy {arguments.policy}", ("", "figure", "limit", ""), rows)
     Console(width=118).print(table.rich())
     if arguments.write:
-        machine = f"{processor_name()}, {usable_processors()} processors; {datetime.now(UTC):%Y-%m-%d}"
-        head = f"`{arguments.clip.name}`, policy `{arguments.policy}`; {machine}."
-        before, _, rest = _PAGE.read_text(encoding="utf-8").partition(_BEGIN)
-        after = rest.partition(_END)[2]
-        write_atomically(_PAGE, f"{before}{_BEGIN}\n{head}\n\n{table.markdown()}\n{_END}{after}")
+        head = f"`{arguments.clip.name}`, policy `{arguments.policy}`; {measured_on()}."
+        put(_PAGE, "benchmarks/still_scene.py", f"{head}\n\n{table.markdown()}")
     return 0 if macs <= MOST_MACS and agrees >= LEAST_AGREEMENT else 1
 
 

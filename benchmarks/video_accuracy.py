@@ -13,7 +13,6 @@ import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 from adainf.allocator import restart_with_tuned_allocator
@@ -25,17 +24,15 @@ from adainfd.client import Result, Subscriber
 from contention import make_clip
 from contention_loops import Answer
 from contention_report import FRAMES_PER_SECOND, Run, Table, streaming_accuracy
+from pages import measured_on, put
 from rich.console import Console
 
 from adainf import shipped
-from adainf.engines.processor import processor_name, usable_processors
-from adainf.profile import write_atomically
 
 MEANS = (0.2, 0.25, 0.35, 0.5)
 FULL = "full model, every frame"
 MOST_MACS, MOST_POINTS_LOST = 0.35, 0.01
-_PAGE = Path(__file__).parents[1] / "docs" / "results.md"
-_BEGIN, _END = "<!-- benchmarks/video_accuracy.py: begin -->", "<!-- benchmarks/video_accuracy.py: end -->"
+_PAGE = "results.md"
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +84,7 @@ def main() -> int:
     parser.add_argument("--run", help="a run's folder, or the name of a shipped one")
     parser.add_argument("--seeds", type=int, default=2, help="so many clips, each of other photographs")
     parser.add_argument("--quick", action="store_true", help="one clip, one mean budget")
-    parser.add_argument("--write", action="store_true", help=f"put the table into {_PAGE.name}")
+    parser.add_argument("--write", action="store_true", help=f"put the table into {_PAGE}")
     arguments = parser.parse_args()
     means, seeds = ((MOST_MACS,), 1) if arguments.quick else (MEANS, arguments.seeds)
     with tempfile.TemporaryDirectory() as name:
@@ -112,11 +109,8 @@ def main() -> int:
     verdict = "met" if any(within) else "missed"
     Console().print(f"within {MOST_POINTS_LOST:.0%} of the full model at ≤ {MOST_MACS} of the MACs: {verdict}")
     if arguments.write:
-        machine = f"{processor_name()}, {usable_processors()} processors; {datetime.now(UTC):%Y-%m-%d}"
-        head = f"{title}; run: {arguments.run or 'none'}; {machine}."
-        before, _, rest = _PAGE.read_text(encoding="utf-8").partition(_BEGIN)
-        after = rest.partition(_END)[2]
-        write_atomically(_PAGE, f"{before}{_BEGIN}\n{head}\n\n{table.markdown()}\n{_END}{after}")
+        head = f"{title}; run: {arguments.run or 'none'}; {measured_on()}."
+        put(_PAGE, "benchmarks/video_accuracy.py", f"{head}\n\n{table.markdown()}")
     return 0 if any(within) else 1
 
 
