@@ -1,0 +1,127 @@
+"""What the deadline and the granted share allow, by how long the recent frames took."""
+
+import random
+
+import pytest
+from adainfd.control import ControllerState, Costs, Outcome, Policy, Signals, next_budget, observe
+from adainfd.control.policy import Budgets, DeadlineRule, ShareRule
+
+COSTS = Costs((0.05, 0.25, 0.5, 1.0), (1.0, 3.0, 5.0, 10.0))
+FREE = ControllerState()
+
+
+def after(frames: int, *, slowdown: float, around: float = 2.0) -> ControllerState:
+    """What is remembered after so many frames of a branch that should take 10 ms."""
+    state = FREE
+    for _ in range(frames):
+        state = observe(state, Outcome(10.0, 10.0 * slowdown, around))
+    return state
+
+
+@pytest.mark.parametrize(
+    ("milliseconds", "slowdown", "fraction", "limited_by"),
+    [
+        (13, 1.0, 1.0, "maximum"),
+        (11, 1.0, 0.5, "deadline"),
+        (14, 2.0, 0.5, "deadline"),
+        (13, 3.0, 0.25, "deadline"),
+        (13, 50.0, 0.05, "deadline"),
+        (1, 1.0, 0.05, "deadline"),
+    ],
+)
+def test_deadline_allows_the_dearest_branch_that_makes_it(
+    milliseconds: float, slowdown: float, fraction: float, limited_by: str
+) -> None:
+    policy = Policy(budget=Budgets(minimum=0.01), deadline=DeadlineRule(milliseconds=milliseconds))
+    budget, _ = next_budget(after(24, slowdown=slowdown), Signals(), policy, COSTS, 1.0)
+    assert (budget.fraction, budget.limited_by) == (fraction, limited_by)
+
+
+def test_deadline_goes_by_the_slow_frames_and_forgets_them() -> None:
+    policy = Policy(deadline=DeadlineRule(milliseconds=13, quantile=0.9))
+    state = after(48, slowdown=1.0)
+    fractions = []
+    for slowdown in [1.5] * 13 + [1.0] * 96:
+        state = observe(state, Outcome(10.0, 10.0 * slowdown, 2.0))
+        budget, _ = next_budget(state, Signals(), policy, COSTS, 1.0)
+        fractions.append(budget.fraction)
+    assert fractions[11:13] == [1.0, 0.5]
+    assert fractions[-1] == 1.0
+
+
+def test_slow_frames_are_forgotten_when_the_load_they_were_met_under_has_gone() -> None:
+    policy = Policy(budget=Budgets(hold_seconds=0, rise_per_second=100), deadline=DeadlineRule(milliseconds=15))
+    _, state = next_budget(FREE, Signals(gpu_foreign=0.9), policy, COSTS, 0.0)
+    for _ in range(48):
+        state = observe(state, Outcome(10.0, 20.0, 2.0))
+    fractions = []
+    for now, load in enumerate([0.9, 0.7, 0.6, 0.0], start=1):
+        budget, state = next_budget(state, Signals(gpu_foreign=load), policy, COSTS, now / 25)
+        fractions.append(budget.fraction)
+    assert fractions == [0.5, 0.5, 1.0, 1.0]
+
+
+def test_a_hiccup_of_a_cheap_branch_is_no_disaster_of_a_dear_one() -> None:
+    policy = Policy(deadline=DeadlineRule(milliseconds=16, quantile=0.9))
+    state = FREE
+    for forward in [1.0] * 40 + [4.0] * 8:
+        state = observe(state, Outcome(1.0, forward, 2.0))
+    budget, _ = next_budget(state, Signals(), policy, COSTS, 1.0)
+    assert budget.fraction == 1.0
+
+
+def test_a_slow_first_frame_is_one_of_many_and_no_disaster() -> None:
+    policy = Policy(deadline=DeadlineRule(milliseconds=20, quantile=0.9))
+    budget, _ = next_budget(after(1, slowdown=6.0, around=30.0), Signals(), policy, COSTS, 1.0)
+    assert budget.fraction == 1.0
+
+
+def test_a_branch_that_would_just_make_the_deadline_is_kept_but_not_risen_to() -> None:
+    policy = Policy(budget=Budgets(hold_seconds=0, rise_per_second=100), deadline=DeadlineRule(milliseconds=13))
+    beside_others = Signals(gpu_foreign=0.9)
+    _, state = next_budget(FREE, beside_others, policy, COSTS, 0.0)
+    for frame in range(24):
+        state = observe(state, Outcome(10.0, 10.0, 2.0))
+        kept, state = next_budget(state, beside_others, policy, COSTS, 1.0 + frame / 25)
+    assert kept.fraction == 1.0
+    for frame in range(24):
+        state = observe(state, Outcome(10.0, 15.0, 2.0))
+        cut, state = next_budget(state, beside_others, policy, COSTS, 2.0 + frame / 25)
+    assert (cut.fraction, cut.limited_by) == (0.5, "deadline")
+    for frame in range(96):
+        state = observe(state, Outcome(5.0, 5.0, 2.0))
+        held, state = next_budget(state, beside_others, policy, COSTS, 4.0 + frame / 25)
+    assert (held.fraction, held.limited_by) == (0.5, "deadline")
+    roomy = policy.model_copy(update={"deadline": DeadlineRule(milliseconds=14)})
+    fractions = []
+    for now in (10.0, 13.0, 13.5, 14.5):
+        budget, state = next_budget(state, beside_others, roomy, COSTS, now)
+        fractions.append(budget.fraction)
+    assert fractions == [0.5, 0.5, 0.5, 1.0]  # after six seconds in which it would have fitted
+
+
+def test_ordinary_jitter_does_not_make_the_budget_swing() -> None:
+    policy = Policy(deadline=DeadlineRule(milliseconds=16, quantile=0.95))
+    chance = random.Random(3)
+    state, fractions = FREE, []
+    for frame in range(600):
+        budget, state = next_budget(state, Signals(gpu_foreign=0.9), policy, COSTS, frame / 25)
+        fractions.append(budget.fraction)
+        expected = dict(zip(COSTS.fractions, COSTS.milliseconds, strict=True))[budget.fraction]
+        hiccup = 5.0 if chance.random() < 0.04 else 0.0
+        state = observe(state, Outcome(expected, expected * chance.uniform(1.0, 1.2), 2.0 + hiccup))
+    assert len(set(fractions[150:])) == 1
+
+
+def test_unmeasured_branches_give_no_deadline() -> None:
+    policy = Policy(deadline=DeadlineRule(milliseconds=1))
+    budget, _ = next_budget(FREE, Signals(), policy, Costs((0.1, 1.0)), 1.0)
+    assert budget.limited_by == "maximum"
+
+
+def test_granted_share_of_the_time() -> None:
+    policy = Policy(share=ShareRule(busy=0.23))
+    state = FREE
+    for frame in range(50):
+        budget, state = next_budget(state, Signals(), policy, COSTS, frame * 0.025)
+    assert (budget.fraction, budget.limited_by) == (0.5, "share")
