@@ -75,6 +75,10 @@ def run(
         return from_command_line(config, sources, loop=loop, bind=bind, policy=policy, profile=profile, run=trained)
 
     daemon.run(configure, logs.configure(), seconds=seconds, record=record)
+    # All is closed. To take PyTorch apart would keep a stop waiting for one second more, or two.
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
 
 
 @adainfd.command()
