@@ -19,10 +19,13 @@ from adainfd.control.audit import Audit
 from adainfd.control.trace import Header, NoTrace, Recorder, TraceWriter
 from adainfd.logs import Logger
 from adainfd.loop import Loop
+from adainfd.observing import Observer, Observers
 from adainfd.pipeline import Pipeline, Stream
 from adainfd.recogniser import LabelColumns, Recogniser, load_recogniser, read_profile
 from adainfd.reloading import Reloader, ReloadRequest
 from adainfd.sensors import Sensors
+from adainfd.service.notify import for_systemd
+from adainfd.service.overview import Overview
 from adainfd.stopping import StoppedEarly, StopRequest
 from adainfd.wire import messages
 from adainfd.wire.announcer import Announcer
@@ -31,6 +34,7 @@ from adainfd.wire.publisher import Publisher
 __all__ = ["run"]
 
 _OPEN_WITHIN_SECONDS = 15.0
+_START_SECONDS = 60.0
 
 
 def run(
@@ -55,15 +59,17 @@ def run(
         configuration = configure()
         policy = Policy.read(configuration.model.policy)
         profile = read_profile(configuration.model)
-        publisher = Publisher(configuration.publish.bind)
+        observer = parts.enter_context(_observers())
+        publisher = Publisher(configuration.publish.bind, observer)
         parts.callback(publisher.close)
         announcer = Announcer(publisher, configuration.publish.host)
         parts.callback(announcer.daemon, "stopped")
         announcer.daemon("started")
         cameras = [parts.enter_context(_started(camera, stop)) for camera in _cameras(configuration)]
+        observer.beginning("opening cameras", _START_SECONDS)
         _await_open(cameras)
         publisher.greet()
-        recogniser = load_recogniser(configuration, profile, log)
+        recogniser = load_recogniser(configuration, profile, log, observer)
         streams = [
             parts.enter_context(_stream(camera, section, recogniser, log))
             for camera, section in zip(cameras, configuration.camera, strict=True)
@@ -79,13 +85,20 @@ def run(
             recorder,
             host=configuration.publish.host,
             top=configuration.publish.top,
+            observer=observer,
         )
         sensors.start()
         stop.defer()
         announcer.daemon("ready", model=_model(recogniser))
         log.info("ready", endpoints=publisher.endpoints, **msgspec.to_builtins(_model(recogniser)))
-        reloader = Reloader(reload, configure, configuration, pipeline, recorder, announcer, log)
-        Loop(streams, pipeline, publisher, announcer, reloader, stop, log).run(seconds)
+        reloader = Reloader(reload, configure, configuration, pipeline, recorder, announcer, observer, log)
+        Loop(streams, pipeline, publisher, announcer, reloader, observer, stop, log).run(seconds)
+
+
+@contextlib.contextmanager
+def _observers() -> Iterator[Observer]:
+    overview = Overview()
+    yield Observers([overview, for_systemd(os.environ, overview)])
 
 
 def _cameras(configuration: Configuration) -> Iterator[Camera]:

@@ -6,6 +6,7 @@ from multiprocessing.connection import wait
 
 from adainfd.capture.lifecycle import Change, State
 from adainfd.logs import Logger
+from adainfd.observing import Observer
 from adainfd.pipeline import Pipeline, Stream
 from adainfd.reloading import Reloader
 from adainfd.stopping import StopRequest
@@ -27,6 +28,7 @@ class Loop:
         publisher: Publisher,
         announcer: Announcer,
         reloader: Reloader,
+        observer: Observer,
         stop: StopRequest,
         log: Logger,
     ) -> None:
@@ -36,6 +38,7 @@ class Loop:
         self._publisher = publisher
         self._announcer = announcer
         self._reloader = reloader
+        self._observer = observer
         self._stop = stop
         self._log = log
         self._running = list(streams)
@@ -61,6 +64,8 @@ class Loop:
             if now >= next_beat:
                 next_beat = now + _HEARTBEAT_SECONDS
                 self._announcer.beat(self._cameras)
+            self._observer.turned()
+        self._observer.stopping()
         self._settle()
 
     def _wait(self, until: float) -> None:
