@@ -13,6 +13,7 @@ from daemons import (
     Program,
     await_true,
     camera_processes,
+    descriptors,
     listening,
     processes,
     shared_memory,
@@ -145,7 +146,7 @@ def test_camera_process_that_dies_is_told_and_replaced_and_the_other_goes_on(
         daemon = launch("run", "--config", two_cameras)
         await_true(lambda: len(daemon.named("camera_online")) == 2, START_SECONDS, "both cameras")
         door, yard = camera_processes(daemon.process.pid)
-        open_before = len(os.listdir(f"/proc/{daemon.process.pid}/fd"))
+        open_before = len(descriptors(daemon.process.pid))
         os.kill(door, number)
         states: list[str] = []
         frames: dict[str, list[int]] = {"door": [], "yard": []}
@@ -163,7 +164,7 @@ def test_camera_process_that_dies_is_told_and_replaced_and_the_other_goes_on(
         assert len(frames["yard"]) > 5
         assert len(camera_processes(daemon.process.pid)) == 2
         assert yard in camera_processes(daemon.process.pid)
-        assert len(os.listdir(f"/proc/{daemon.process.pid}/fd")) <= open_before
+        assert len(descriptors(daemon.process.pid)) <= open_before
         daemon.process.terminate()
         assert daemon.ended(5) == 0
     assert [line["camera"] for line in daemon.named("camera_offline")] == ["door"]

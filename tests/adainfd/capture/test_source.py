@@ -13,7 +13,7 @@ from adainfd.capture.source import Kind, Source
         ("rtsp://admin:secret@10.0.0.7/cam", Kind.STREAM, "10.0.0.7-cam"),
         ("http://[::1]/x", Kind.STREAM, "1-x"),
         ("/dev/v4l/by-id/usb-cam-index0", Kind.DEVICE, "usb-cam-index0"),
-        ("/dev/shm/clip.mp4", Kind.FILE, "clip"),
+        ("/dev/clip.mp4", Kind.FILE, "clip"),
         ("shots/door-%04d.jpg", Kind.PICTURES, "shots"),
         ("shots/*.png", Kind.PICTURES, "shots"),
     ],
