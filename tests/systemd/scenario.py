@@ -242,6 +242,17 @@ def test_wrong_configuration_fails_once() -> None:
     assert "Traceback" not in journal("adainfd@wrong")
 
 
+def test_missing_camera_is_degraded_and_recovers() -> None:
+    configure("street", source="http://127.0.0.1:8089/clip.mp4", port=5602)
+    run("systemctl", "start", "adainfd@street")
+    assert shown("ActiveState", "adainfd@street") == "active"
+    assert "degraded: door is offline" in run("systemctl", "status", "adainfd@street")
+    with listening("tcp://127.0.0.1:5602", b"result/") as receive:
+        run("systemd-run", "--unit=camera", "/usr/bin/python3", "-m", "http.server", "8089", "--directory", str(ETC))
+        assert receive(START_SECONDS)[1]["camera"] == "door"
+    run("systemctl", "stop", "adainfd@street", "camera")
+
+
 def test_upgrade_keeps_what_the_owner_changed() -> None:
     changed = (ETC / "edge.toml").read_text(encoding="utf-8")
     assert "edge.toml was changed and stays" in make("install")
@@ -251,7 +262,15 @@ def test_upgrade_keeps_what_the_owner_changed() -> None:
 
 def test_uninstall_leaves_what_the_owner_wrote(before: set[str]) -> None:
     run("systemctl", "start", UNIT)
-    mine = {"edge.toml", "wrong.toml", "resnet20.safetensors", "resnet20.json", "clip.mp4", "policies/mine.toml"}
+    mine = {
+        "edge.toml",
+        "wrong.toml",
+        "street.toml",
+        "resnet20.safetensors",
+        "resnet20.json",
+        "clip.mp4",
+        "policies/mine.toml",
+    }
     make("uninstall")
     assert run("systemctl", "is-active", UNIT, status=None).strip() in ("inactive", "unknown")
     left = {path for path in files() - before if not path.startswith(("/etc/systemd/system", "/opt/packages"))}

@@ -58,7 +58,7 @@ def test_a_package_is_made_below_destdir(tmp_path: Path) -> None:
     root = tmp_path / "root"
     assert (root / "opt/adainf/bin/adainfd").read_text(encoding="utf-8") == "#!/opt/adainf/bin/python\n"
     unit = (root / "usr/local/lib/systemd/system/adainfd@.service").read_text(encoding="utf-8")
-    assert "ExecStart=/opt/adainf/bin/adainfd run --config /etc/adainf/%i.toml\n" in unit
+    assert "ExecStart=/opt/adainf/bin/adainfd run --wait-for-cameras --config /etc/adainf/%i.toml\n" in unit
     assert (root / "usr/local/bin/adainfd").readlink() == Path("/opt/adainf/bin/adainfd")
     edited, untouched = root / "etc/adainf/policies/balanced.toml", root / "etc/adainf/edge.toml"
     edited.write_text("# mine\n", encoding="utf-8")
