@@ -26,6 +26,7 @@ from adainfd.sensors import Sensors
 from adainfd.stopping import StoppedEarly, StopRequest
 from adainfd.wire import messages
 from adainfd.wire.announcer import Announcer
+from adainfd.wire.gate import Curve
 from adainfd.wire.messages import CameraState
 from adainfd.wire.publisher import Publisher
 
@@ -57,7 +58,8 @@ def run(
         configuration = configure()
         policy = Policy.read(configuration.model.policy)
         profile = read_profile(configuration.model)
-        publisher = Publisher(configuration.publish.bind)
+        publish = configuration.publish
+        publisher = Publisher(publish.endpoints, Curve.read(publish.key, publish.clients, log))
         parts.callback(publisher.close)
         announcer = Announcer(publisher, configuration.publish.host)
         parts.callback(announcer.daemon, "stopped")
@@ -123,9 +125,9 @@ class _Loop:
             self._announcer.camera(stream.camera, "online")
             self._log.info("camera_online", camera=stream.camera.name, source=str(stream.camera.source))
         while self._running and not self._stop.requested and (end is None or now < end):
-            until = next_beat if end is None else min(next_beat, end)
+            self._publisher.greet()  # after what was sent: sending may swallow the sign that somebody has come
+            until = min(at for at in (next_beat, end, self._publisher.greets_at) if at is not None)
             self._wait(max(0.0, until - now))
-            self._publisher.greet()
             self._reloader.reload_if_requested()
             self._answer()
             now = time.monotonic()
@@ -141,7 +143,7 @@ class _Loop:
 
     def _wait(self, seconds: float) -> None:
         connections = [stream.camera.connection for stream in self._running]
-        wait([*connections, self._publisher.readable, self._stop.fileno()], seconds)
+        wait([*connections, *self._publisher.readable, self._stop.fileno()], seconds)
 
     def _answer(self) -> None:
         for stream in self._running:

@@ -35,6 +35,7 @@ class Announcer:
                 published_at=time.time(),
                 detail=detail,
                 model=self._model,
+                refused=self._publisher.refused,
             ),
         )
 
