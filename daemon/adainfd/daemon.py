@@ -19,10 +19,13 @@ from adainfd.control import Policy
 from adainfd.control.audit import Audit
 from adainfd.control.trace import Header, NoTrace, Recorder, TraceWriter
 from adainfd.logs import Logger
+from adainfd.observing import Observer, Observers
 from adainfd.pipeline import Pipeline, Stream
 from adainfd.recogniser import LabelColumns, Recogniser, load_recogniser, read_profile
 from adainfd.reloading import Reloader, ReloadRequest
 from adainfd.sensors import Sensors
+from adainfd.service.notify import for_systemd
+from adainfd.service.overview import Overview
 from adainfd.stopping import StoppedEarly, StopRequest
 from adainfd.wire import messages
 from adainfd.wire.announcer import Announcer
@@ -34,6 +37,7 @@ __all__ = ["run"]
 
 _HEARTBEAT_SECONDS = 1.0
 _OPEN_WITHIN_SECONDS = 15.0
+_START_SECONDS = 60.0
 
 
 def run(
@@ -58,16 +62,19 @@ def run(
         configuration = configure()
         policy = Policy.read(configuration.model.policy)
         profile = read_profile(configuration.model)
+        observer = parts.enter_context(_observers())
         publish = configuration.publish
-        publisher = Publisher(publish.endpoints, Curve.read(publish.key, publish.clients, log))
+        curve = Curve.read(publish.key, publish.clients, log)
+        publisher = Publisher(publish.endpoints, observer, curve=curve)
         parts.callback(publisher.close)
         announcer = Announcer(publisher, configuration.publish.host)
         parts.callback(announcer.daemon, "stopped")
         announcer.daemon("started")
         cameras = [parts.enter_context(_started(camera, stop)) for camera in _cameras(configuration)]
+        observer.beginning("opening cameras", _START_SECONDS)
         _await_open(cameras)
         publisher.greet()
-        recogniser = load_recogniser(configuration, profile, log)
+        recogniser = load_recogniser(configuration, profile, log, observer)
         streams = [
             parts.enter_context(_stream(camera, section, recogniser, log))
             for camera, section in zip(cameras, configuration.camera, strict=True)
@@ -83,13 +90,14 @@ def run(
             recorder,
             host=configuration.publish.host,
             top=configuration.publish.top,
+            observer=observer,
         )
         sensors.start()
         stop.defer()
         announcer.daemon("ready", model=_model(recogniser))
         log.info("ready", endpoints=publisher.endpoints, **msgspec.to_builtins(_model(recogniser)))
-        reloader = Reloader(reload, configure, configuration, pipeline, recorder, announcer, log)
-        _Loop(streams, pipeline, publisher, announcer, reloader, stop, log).run(seconds)
+        reloader = Reloader(reload, configure, configuration, pipeline, recorder, announcer, observer, log)
+        _Loop(streams, pipeline, publisher, announcer, reloader, observer, stop, log).run(seconds)
 
 
 class _Loop:
@@ -102,6 +110,7 @@ class _Loop:
         publisher: Publisher,
         announcer: Announcer,
         reloader: Reloader,
+        observer: Observer,
         stop: StopRequest,
         log: Logger,
     ) -> None:
@@ -110,6 +119,7 @@ class _Loop:
         self._publisher = publisher
         self._announcer = announcer
         self._reloader = reloader
+        self._observer = observer
         self._stop = stop
         self._log = log
         self._running = list(streams)
@@ -134,6 +144,8 @@ class _Loop:
             if now >= next_beat:
                 next_beat = now + _HEARTBEAT_SECONDS
                 self._announcer.beat()
+            self._observer.turned()
+        self._observer.stopping()
         for stream in self._running:
             stream.camera.receive()
             self._announcer.camera(stream.camera, "stopped", audit=stream.audit)
@@ -193,6 +205,12 @@ class _Loop:
                 dropped_model_parked=counts.model_parked,
                 unanswered_at_stop=counts.pending,
             )
+
+
+@contextlib.contextmanager
+def _observers() -> Iterator[Observer]:
+    overview = Overview()
+    yield Observers([overview, for_systemd(os.environ, overview)])
 
 
 def _cameras(configuration: Configuration) -> Iterator[Camera]:

@@ -33,6 +33,7 @@ from adainfd.control import (
 from adainfd.control.audit import REUSE, Audit
 from adainfd.control.evidence import gathered
 from adainfd.control.trace import Frame, Recorder, SecondLook
+from adainfd.observing import NOBODY, Observer
 from adainfd.parking import Parking
 from adainfd.recogniser import LabelColumns, Recogniser
 from adainfd.sensors import Readings
@@ -73,6 +74,7 @@ class Pipeline:
         *,
         host: str,
         top: int,
+        observer: Observer = NOBODY,
     ) -> None:
         """readings: the sensors' latest. host: stands in topics and messages. top: labels a message."""
         self.policy = policy
@@ -81,6 +83,7 @@ class Pipeline:
         self._publisher = publisher
         self._readings = readings
         self._recorder = recorder
+        self._observer = observer
         self._host = host
         self._top = top
         self._costs = Costs.of(recogniser.table.frontier, recogniser.times)
@@ -109,6 +112,7 @@ class Pipeline:
         if frame is None:
             stream.camera.counts.newer_frame += 1
             return
+        self._observer.answered(stream.camera.name, picture)
         hurried = more_wait()
         try:
             looked = None if hurried else self._look_again(stream, captured, picture, frame)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 import msgspec
 import zmq
 
+from adainfd.observing import NOBODY, Observer
 from adainfd.wire import endpoint as endpoints
 from adainfd.wire.endpoint import Endpoint, Format
 from adainfd.wire.gate import Curve, Gate
@@ -35,12 +36,15 @@ _ENCODERS: dict[Format, Callable[[Message], bytes]] = {
 class Publisher:
     """Sends messages to whoever subscribes, and waits for nobody."""
 
-    def __init__(self, bind: Sequence[Endpoint | str], curve: Curve | None = None) -> None:
+    def __init__(
+        self, bind: Sequence[Endpoint | str], observer: Observer = NOBODY, *, curve: Curve | None = None
+    ) -> None:
         """Bind every endpoint; raises InvalidInputError, with nothing bound, where one cannot be.
 
         bind: endpoints, which speak JSON unless they say otherwise. curve: who may come in at the ports; an ipc
         endpoint is guarded by its folder's mode.
         """
+        self._observer = observer
         wanted = [Endpoint(endpoint) if isinstance(endpoint, str) else endpoint for endpoint in bind]
         self.endpoints: tuple[str, ...] = ()
         self._started_at = time.time()
@@ -76,6 +80,7 @@ class Publisher:
         self._last[topic] = message
         for outlet in self._outlets.values():
             outlet.send(topic, message)
+        self._observer.published(message)
 
     @property
     def refused(self) -> int | None:
