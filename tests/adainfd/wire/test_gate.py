@@ -45,7 +45,7 @@ def keys(tmp_path: Path) -> dict[str, KeyPair]:
 def publisher(tmp_path: Path, keys: dict[str, KeyPair], log: Log) -> Iterator[Publisher]:
     """With a port, which is guarded, and a path, which is not."""
     curve = Curve.read(tmp_path / "box.key_secret", tmp_path / "clients", log)
-    opened = Publisher(["tcp://127.0.0.1:*", f"ipc://{tmp_path}/s"], curve)
+    opened = Publisher(["tcp://127.0.0.1:*", f"ipc://{tmp_path}/s"], curve=curve)
     say(opened)
     yield opened
     opened.close()
