@@ -101,16 +101,16 @@ class Pipeline:
         captured, picture = taken
         now = time.monotonic()
         if self.parking.waits(now):
-            stream.camera.counts.model_parked += 1
+            stream.camera.account.model_parked += 1
             return
         try:
             frame = self._answer(stream, captured, picture, now)
         except OutOfMemoryError:
             self.parking.park(now)
-            stream.camera.counts.model_parked += 1
+            stream.camera.account.model_parked += 1
             return
         if frame is None:
-            stream.camera.counts.newer_frame += 1
+            stream.camera.account.newer_frame += 1
             return
         self._observer.answered(stream.camera.name, picture)
         hurried = more_wait()
@@ -146,7 +146,10 @@ class Pipeline:
                 return None
             answer, moments = look
         chosen_by: Literal["lookup", "reuse"] = "reuse" if reused else "lookup"
-        stream.camera.counts.published += 1
+        if reused:
+            stream.camera.account.reused += 1
+        else:
+            stream.camera.account.published += 1
         timing = self._publish(stream, captured, answer, chosen_by, budget, signals, moments)
         stream.answer = answer
         around = timing.total - timing.forward
@@ -222,7 +225,7 @@ class Pipeline:
                 budget=budget,
                 signals=signals,
                 timing=timing,
-                counts=stream.camera.counts,
+                account=stream.camera.account,
             ),
         )
         return timing
@@ -246,7 +249,7 @@ class Pipeline:
             answer = replace(answer, looks_here=last.looks_here + 1)
         timing = self._publish(stream, captured, answer, "second_look", budget, frame.signals, moments)
         stream.answer = answer
-        stream.camera.counts.second_looks += 1
+        stream.camera.account.second_looks += 1
         controller = self._observed(stream.controller, choice, timing.forward, frame.around_ms)
         stream.controller = spend(controller, self.policy, 0.0, choice.macs_fraction)
         return SecondLook(budget=budget, branch=str(choice.branch), forward_ms=timing.forward)

@@ -22,7 +22,7 @@ __all__ = ["Notifier", "for_systemd"]
 _STATUS_SECONDS = 2.0
 _LONGEST_STATUS = 400
 _FIRST_RESULT_SECONDS = 60.0
-_NO_PICTURES = ("offline", "failed", "ended")
+_NO_PICTURES = ("offline", "stalled", "ended")
 
 
 def for_systemd(environment: Mapping[str, str], overview: Overview) -> Observer:

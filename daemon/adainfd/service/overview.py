@@ -20,7 +20,7 @@ _HIGH_QUANTILE = 0.95
 class CameraView:
     """What is known of one camera. Times are monotonic seconds; recent: when a frame was answered, and in how many ms.
 
-    captured: frames until the last status; published: until the last message.
+    published: frames answered until the last message.
     """
 
     name: str
@@ -42,7 +42,7 @@ class CameraView:
         return self.state in _OFFLINE
 
 
-_OFFLINE = ("connecting", "stalled", "offline", "failed")
+_OFFLINE = ("connecting", "stalled", "offline")
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +108,8 @@ class Overview(Observer):
             elif isinstance(message, Status) and message.camera is not None:
                 camera = self._camera(message.camera)
                 camera.state, camera.detail, camera.status = message.state, message.detail, message
-                camera.published = max(camera.published, message.published or 0)
+                if (account := message.account) is not None:
+                    camera.published = max(camera.published, account.published + account.reused)
             elif isinstance(message, Status):
                 self._take_daemon(message)
 
