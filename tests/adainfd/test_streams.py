@@ -3,6 +3,7 @@
 import os
 import signal
 import socket
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -57,22 +58,28 @@ def watch(launch: Any, network: Network, clip: Path, ipc: str, tmp_path: Path) -
 
 def until(receive: Receive, state: str, camera: str = "door") -> dict[str, Any]:
     """The next status of a camera that says `state`."""
-    while True:
-        topic, message = receive(START_SECONDS)
-        if topic == f"status/here/{camera}" and message["state"] == state and not message["repeated"]:
-            return message
+
+    def told(topic: str, message: dict[str, Any]) -> bool:
+        return topic == f"status/here/{camera}" and message["state"] == state and not message["repeated"]
+
+    return _first(receive, told, f"{camera} {state}")
 
 
 def until_result(receive: Receive, camera: str = "door") -> dict[str, Any]:
-    while (said := receive(START_SECONDS))[0] != f"result/here/{camera}":
-        pass
+    return _first(receive, lambda topic, _: topic == f"result/here/{camera}", f"a result of {camera}")
+
+
+def _first(receive: Receive, wanted: Callable[[str, dict[str, Any]], bool], what: str) -> dict[str, Any]:
+    end = time.monotonic() + START_SECONDS
+    while not wanted(*(said := receive(START_SECONDS))):
+        assert time.monotonic() < end, f"{what}: not within {START_SECONDS} s"
     return said[1]
 
 
 def end(program: Program) -> dict[str, dict[str, Any]]:
     """Stop the daemon; the accounts of its cameras, which add up, and no secret anywhere."""
     program.process.terminate()
-    assert program.ended(5) == 0
+    assert program.ended(START_SECONDS) == 0
     accounts = {line["camera"]: line for line in program.named("frames")}
     for account in accounts.values():
         dropped = sum(count for name, count in account.items() if name.startswith("dropped_"))
