@@ -21,7 +21,7 @@ from daemons import (
     processes,
     write_video,
 )
-from streams import MjpegServer, RtspServer, h264_file, rtsp_server
+from stream_servers import MjpegServer, RtspServer, h264_file, rtsp_server
 
 QUICK = {"retry_seconds": 0.1, "longest_retry_seconds": 0.5, "open_seconds": 5, "stall_seconds": 1}
 
