@@ -2,6 +2,7 @@
 # make test   every check and every test
 # make check  format, lint, types and the direction of imports
 # make bench  the benchmarks, with the limit beside each figure
+# make install / make uninstall  as a systemd service (systemd/install.sh says what may be set: PREFIX, DESTDIR …)
 # make bench-contention  the same for a processor that others take (IMAGES=FOLDER of photographs, a folder a class;
 #             CLIP=a clip in which little moves)
 # make bench-video  what a mean budget is worth on labelled clips made of IMAGES
@@ -11,7 +12,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 VIDEO  ?=
 
-.PHONY: run test check bench bench-contention bench-video clean
+.PHONY: run install uninstall test check bench bench-contention bench-video clean
 .DEFAULT_GOAL := run
 
 run: $(VENV)/.installed
@@ -40,6 +41,9 @@ bench-video: $(VENV)/.installed
 bench: $(VENV)/.installed
 	$(BIN)/python benchmarks/branches.py
 	$(BIN)/python benchmarks/pipeline.py
+
+install uninstall:
+	systemd/install.sh $@
 
 clean:
 	rm -rf $(VENV)

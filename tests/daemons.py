@@ -108,6 +108,15 @@ def processes(ancestor: int) -> dict[int, str]:
     return found
 
 
+def descriptors(process: int) -> list[str]:
+    """What a process holds open."""
+    found: list[str] = []
+    for file in Path(f"/proc/{process}/fd").iterdir():
+        with contextlib.suppress(OSError):
+            found.append(str(file.readlink()))
+    return sorted(found)
+
+
 def camera_processes(daemon: int) -> list[int]:
     """The camera processes of a daemon, in the order they were started."""
     return sorted(child for child, command in processes(daemon).items() if "spawn_main" in command)

@@ -6,12 +6,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adainf.schedulers import Choice
-from adainfd.capture.camera import Counts
+from adainfd.capture.account import Account
 from adainfd.capture.worker import Captured
 from adainfd.control import Budget, Signals
 from adainfd.control.evidence import Evidence
 from adainfd.recogniser import LabelColumns
 from adainfd.wire import messages
+from adainfd.wire.announcer import dropped
 
 __all__ = ["Answer", "Moments", "best_labels", "result"]
 
@@ -81,7 +82,7 @@ def result(
     budget: Budget,
     signals: Signals,
     timing: messages.Timing,
-    counts: Counts,
+    account: Account,
 ) -> messages.Result:
     """The message that gives the frame `captured` this answer."""
     ran = chosen_by != "reuse"
@@ -116,5 +117,5 @@ def result(
             cpu_queue=signals.cpu_queue,
         ),
         timing_ms=timing,
-        dropped=messages.Dropped(counts.newer_frame, counts.too_old, counts.model_parked),
+        dropped=dropped(account),
     )

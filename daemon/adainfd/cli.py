@@ -1,5 +1,6 @@
 """The command `adainfd`."""
 
+import faulthandler
 import math
 import os
 import signal
@@ -65,6 +66,7 @@ def run(
     from adainf.allocator import restart_with_tuned_allocator
 
     restart_with_tuned_allocator()
+    faulthandler.enable()  # systemd aborts a daemon that hangs: its log then says where
     from adainfd import daemon, logs
     from adainfd.config import Configuration
     from adainfd.settings import from_command_line

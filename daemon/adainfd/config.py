@@ -8,6 +8,9 @@ from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from adainf.errors import InvalidInputError
 from adainfd import tomlfile
+from adainfd.capture.lifecycle import Limits
+from adainfd.capture.settings import CameraSettings
+from adainfd.capture.source import Source, Transport
 from adainfd.wire import endpoint as endpoints
 
 __all__ = ["CameraSection", "Configuration", "ModelSection", "PublishSection"]
@@ -24,6 +27,7 @@ def _has_area(region: tuple[float, float, float, float]) -> tuple[float, float, 
 
 
 Region = Annotated[tuple[Edge, Edge, Edge, Edge], AfterValidator(_has_area)]
+Rate = Annotated[float, Field(ge=0.001, le=1000, allow_inf_nan=False)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+$")]
 
 
@@ -67,21 +71,59 @@ class PublishSection(tomlfile.Section):
 
 
 class CameraSection(tomlfile.Section):
-    """A camera: a file's path, a device's index or path, or a stream's address.
+    """A camera: a file's path, a folder of pictures, a device's index or path, or a stream's address.
 
+    fps: at which a file or the pictures of a folder are played; without it a file plays at its own rate.
+    max_fps: at most so many frames a second are looked at. max_age: seconds; an older frame is not answered any more.
     ignore: regions in which nothing counts as motion, such as a clock in the picture or a tree in the wind.
+    transport: of RTSP. open_seconds, stall_seconds: how long opening, and the next frame, may take.
+    retry_seconds: until a camera that failed is tried again, doubled up to longest_retry_seconds.
     """
 
     name: Name
-    source: Annotated[str, Field(min_length=1)]
+    source: Annotated[str, Field(min_length=1, repr=False)]
     loop: bool = False
     labels: tuple[str, ...] = ()
+    fps: Rate | None = None
+    max_fps: Rate | None = None
+    max_age: Annotated[float, Field(gt=0, le=3600, allow_inf_nan=False)] = 2.0
     ignore: tuple[Region, ...] = ()
+    transport: Transport = "tcp"
+    open_seconds: Annotated[float, Field(ge=0.1, le=300, allow_inf_nan=False)] = 10.0
+    stall_seconds: Annotated[float, Field(ge=0.1, le=300, allow_inf_nan=False)] = 5.0
+    retry_seconds: Annotated[float, Field(ge=0.05, le=3600, allow_inf_nan=False)] = 1.0
+    longest_retry_seconds: Annotated[float, Field(ge=0.05, le=3600, allow_inf_nan=False)] = 30.0
 
     @field_validator("source", mode="before")
     @classmethod
     def _index_as_text(cls, source: object) -> object:
         return str(source) if isinstance(source, int) and not isinstance(source, bool) else source
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.retry_seconds > self.longest_retry_seconds:
+            longest = f"longest_retry_seconds {self.longest_retry_seconds}"
+            raise ValueError(f"retry_seconds {self.retry_seconds} must not be above {longest}")
+        return self
+
+    def settings(self) -> CameraSettings:
+        """What the camera's process is told of this."""
+        return CameraSettings(
+            name=self.name,
+            source=Source(self.source),
+            loop=self.loop,
+            fps=self.fps,
+            max_fps=self.max_fps,
+            max_age=self.max_age,
+            ignored=self.ignore,
+            transport=self.transport,
+            limits=Limits(
+                open_seconds=self.open_seconds,
+                stall_seconds=self.stall_seconds,
+                retry_seconds=self.retry_seconds,
+                longest_retry_seconds=self.longest_retry_seconds,
+            ),
+        )
 
 
 class Configuration(tomlfile.Section):

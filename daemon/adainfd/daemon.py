@@ -13,26 +13,28 @@ from adainf.errors import InvalidInputError, UnavailableError
 from adainfd import state
 from adainfd.capture.camera import Camera
 from adainfd.capture.motion import counted_cells
-from adainfd.capture.source import Kind, Source
 from adainfd.config import CameraSection, Configuration
 from adainfd.control import Policy
 from adainfd.control.audit import Audit
 from adainfd.control.trace import Header, NoTrace, Recorder, TraceWriter
 from adainfd.logs import Logger
+from adainfd.loop import Loop
+from adainfd.observing import Observer, Observers
 from adainfd.pipeline import Pipeline, Stream
 from adainfd.recogniser import LabelColumns, Recogniser, load_recogniser, read_profile
 from adainfd.reloading import Reloader, ReloadRequest
 from adainfd.sensors import Sensors
+from adainfd.service.notify import for_systemd
+from adainfd.service.overview import Overview
 from adainfd.stopping import StoppedEarly, StopRequest
 from adainfd.wire import messages
 from adainfd.wire.announcer import Announcer
-from adainfd.wire.messages import CameraState
 from adainfd.wire.publisher import Publisher
 
 __all__ = ["run"]
 
-_HEARTBEAT_SECONDS = 1.0
 _OPEN_WITHIN_SECONDS = 15.0
+_START_SECONDS = 60.0
 
 
 def run(
@@ -45,8 +47,8 @@ def run(
     """Run until every camera has ended, `seconds` have passed since the first frame could come, or a signal.
 
     configure: gives the configuration, now and again at each SIGHUP. record: where to keep a trace.
-    Raises InvalidInputError or UnavailableError, with nothing left running, where it cannot start or every camera
-    has failed.
+    Raises InvalidInputError or UnavailableError, with nothing left running, where it cannot start: a file is wrong, or
+    no camera at all can be opened. A camera that fails later, or beside one that opens, is tried again and again.
     """
     with (
         StopRequest() as stop,
@@ -57,15 +59,17 @@ def run(
         configuration = configure()
         policy = Policy.read(configuration.model.policy)
         profile = read_profile(configuration.model)
-        publisher = Publisher(configuration.publish.bind)
+        observer = parts.enter_context(_observers())
+        publisher = Publisher(configuration.publish.bind, observer)
         parts.callback(publisher.close)
         announcer = Announcer(publisher, configuration.publish.host)
         parts.callback(announcer.daemon, "stopped")
         announcer.daemon("started")
         cameras = [parts.enter_context(_started(camera, stop)) for camera in _cameras(configuration)]
+        observer.beginning("opening cameras", _START_SECONDS)
         _await_open(cameras)
         publisher.greet()
-        recogniser = load_recogniser(configuration, profile, log)
+        recogniser = load_recogniser(configuration, profile, log, observer)
         streams = [
             parts.enter_context(_stream(camera, section, recogniser, log))
             for camera, section in zip(cameras, configuration.camera, strict=True)
@@ -81,123 +85,27 @@ def run(
             recorder,
             host=configuration.publish.host,
             top=configuration.publish.top,
+            observer=observer,
         )
         sensors.start()
         stop.defer()
         announcer.daemon("ready", model=_model(recogniser))
         log.info("ready", endpoints=publisher.endpoints, **msgspec.to_builtins(_model(recogniser)))
-        reloader = Reloader(reload, configure, configuration, pipeline, recorder, announcer, log)
-        _Loop(streams, pipeline, publisher, announcer, reloader, stop, log).run(seconds)
+        reloader = Reloader(reload, configure, configuration, pipeline, recorder, announcer, observer, log)
+        Loop(streams, pipeline, publisher, announcer, reloader, observer, stop, log).run(seconds)
 
 
-class _Loop:
-    """Takes what the cameras bring, answers it, and keeps the heart beating."""
-
-    def __init__(
-        self,
-        streams: Sequence[Stream],
-        pipeline: Pipeline,
-        publisher: Publisher,
-        announcer: Announcer,
-        reloader: Reloader,
-        stop: StopRequest,
-        log: Logger,
-    ) -> None:
-        self._streams = streams
-        self._pipeline = pipeline
-        self._publisher = publisher
-        self._announcer = announcer
-        self._reloader = reloader
-        self._stop = stop
-        self._log = log
-        self._running = list(streams)
-        self._broken: set[str] = set()
-        self._parked = False
-
-    def run(self, seconds: float | None) -> None:
-        now = time.monotonic()
-        end = None if seconds is None else now + seconds
-        next_beat = now + _HEARTBEAT_SECONDS
-        for stream in self._streams:
-            stream.camera.play()
-            self._announcer.camera(stream.camera, "online")
-            self._log.info("camera_online", camera=stream.camera.name, source=str(stream.camera.source))
-        while self._running and not self._stop.requested and (end is None or now < end):
-            until = next_beat if end is None else min(next_beat, end)
-            self._wait(max(0.0, until - now))
-            self._publisher.greet()
-            self._reloader.reload_if_requested()
-            self._answer()
-            now = time.monotonic()
-            if now >= next_beat:
-                next_beat = now + _HEARTBEAT_SECONDS
-                self._announcer.beat()
-        for stream in self._running:
-            stream.camera.receive()
-            self._announcer.camera(stream.camera, "stopped", audit=stream.audit)
-        self._say_counts()
-        if all(stream.camera.failure is not None for stream in self._streams):
-            raise UnavailableError("; ".join(f"camera {s.camera.name}: {s.camera.failure}" for s in self._streams))
-
-    def _wait(self, seconds: float) -> None:
-        connections = [stream.camera.connection for stream in self._running]
-        wait([*connections, self._publisher.readable, self._stop.fileno()], seconds)
-
-    def _answer(self) -> None:
-        for stream in self._running:
-            stream.camera.receive()
-        # The frame that has waited longest comes first, so that no camera starves.
-        waiting = [(newest.at, index) for index, s in enumerate(self._running) if (newest := s.camera.newest)]
-        for _, index in sorted(waiting):
-            self._pipeline.answer(self._running[index], self._more_wait)
-        self._tell_parking()
-        for stream in self._running:
-            self._tell_changes(stream)
-        self._running = [stream for stream in self._running if not stream.camera.finished]
-
-    def _more_wait(self) -> bool:
-        return any(stream.camera.newest or stream.camera.connection.poll() for stream in self._running)
-
-    def _tell_parking(self) -> None:
-        parked = self._pipeline.parking.parked
-        if parked != self._parked:
-            self._parked = parked
-            self._log.warning("model_parked" if parked else "model_back")
-            why = "another program has taken the memory of the GPU; the model is tried again"
-            self._announcer.daemon("degraded" if parked else "ready", why if parked else None)
-
-    def _tell_changes(self, stream: Stream) -> None:
-        camera = stream.camera
-        if camera.broke_off is not None and camera.name not in self._broken:
-            self._broken.add(camera.name)
-            self._log.warning("camera_broke_off", camera=camera.name, source=str(camera.source), why=camera.broke_off)
-        if camera.finished:
-            outcome: CameraState = "ended" if camera.failure is None else "failed"
-            why = camera.failure or camera.broke_off
-            self._announcer.camera(camera, outcome, why, audit=stream.audit)
-            self._log.info(f"camera_{outcome}", camera=camera.name, **({"why": why} if why else {}))
-
-    def _say_counts(self) -> None:
-        for stream in self._streams:
-            counts = stream.camera.counts
-            self._log.info(
-                "frames",
-                camera=stream.camera.name,
-                captured=counts.captured,
-                published=counts.published,
-                second_looks=counts.second_looks,
-                dropped_newer_frame=counts.newer_frame,
-                dropped_too_old=counts.too_old,
-                dropped_model_parked=counts.model_parked,
-                unanswered_at_stop=counts.pending,
-            )
+@contextlib.contextmanager
+def _observers() -> Iterator[Observer]:
+    overview = Overview()
+    yield Observers([overview, for_systemd(os.environ, overview)])
 
 
 def _cameras(configuration: Configuration) -> Iterator[Camera]:
     if not configuration.camera:
         raise InvalidInputError("camera: none given; name one with --source or in the configuration")
     for section in configuration.camera:
-        yield Camera(section.name, Source(section.source), section.loop, section.ignore)
+        yield Camera(section.settings())
 
 
 @contextlib.contextmanager
@@ -211,15 +119,25 @@ def _started(camera: Camera, stop: StopRequest) -> Iterator[Camera]:
 
 
 def _await_open(cameras: Sequence[Camera]) -> None:
+    """Wait until one camera is open and every file is; what else fails or takes its time is tried again later.
+
+    Raises InvalidInputError on a file that cannot be opened, UnavailableError where no camera can.
+    """
     end = time.monotonic() + _OPEN_WITHIN_SECONDS
-    for camera in cameras:
-        while not camera.opened and camera.failure is None:
-            if not wait([camera.connection], max(0.0, end - time.monotonic())):
-                raise UnavailableError(f"source {camera.source}: does not open within {_OPEN_WITHIN_SECONDS:.0f} s")
+    while waited_for := [camera for camera in cameras if not camera.opened and camera.failure is None]:
+        if any(camera.opened for camera in cameras) and all(camera.source.live for camera in waited_for):
+            break
+        connections = [camera.connection for camera in waited_for if camera.connection is not None]
+        if not wait(connections, max(0.0, end - time.monotonic())):
+            break
+        for camera in waited_for:
             camera.receive()
-        if camera.failure is not None:
-            kind = InvalidInputError if camera.source.kind is Kind.FILE else UnavailableError
-            raise kind(camera.failure)
+    for camera in cameras:
+        if camera.failure is not None and not camera.source.live:
+            raise InvalidInputError(camera.failure)
+    if not any(camera.opened for camera in cameras):
+        late = f"does not open within {_OPEN_WITHIN_SECONDS:.0f} s"
+        raise UnavailableError("; ".join(c.failure or f"source {c.source}: {late}" for c in cameras))
 
 
 @contextlib.contextmanager

@@ -213,9 +213,11 @@ def _bar(share: float, width: int = 20) -> str:
 def _summary(view: _View) -> RenderableType:
     table = Table(title="Summary", show_header=False)
     camera, model = view.camera, view.model
-    if camera is not None and camera.dropped is not None:
-        dropped = camera.dropped.newer_frame + camera.dropped.too_old
-        table.add_row("frames captured / published / dropped", f"{camera.captured} / {camera.published} / {dropped}")
+    if camera is not None and camera.account is not None:
+        account = camera.account
+        dropped = account.captured - account.published - account.reused - account.waiting
+        counts = f"{account.captured} / {account.published} / {account.reused} / {dropped}"
+        table.add_row("frames captured / recognised / answer reused / dropped", counts)
     if view.total_ms:
         p95 = statistics.quantiles(view.total_ms, n=20)[-1] if len(view.total_ms) > 1 else view.total_ms[0]
         table.add_row("latency p50 / p95", f"{statistics.median(view.total_ms):.1f} / {p95:.1f} ms")

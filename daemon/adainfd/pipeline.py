@@ -33,6 +33,7 @@ from adainfd.control import (
 from adainfd.control.audit import REUSE, Audit
 from adainfd.control.evidence import gathered
 from adainfd.control.trace import Frame, Recorder, SecondLook
+from adainfd.observing import NOBODY, Observer
 from adainfd.parking import Parking
 from adainfd.recogniser import LabelColumns, Recogniser
 from adainfd.sensors import Readings
@@ -73,6 +74,7 @@ class Pipeline:
         *,
         host: str,
         top: int,
+        observer: Observer = NOBODY,
     ) -> None:
         """readings: the sensors' latest. host: stands in topics and messages. top: labels a message."""
         self.policy = policy
@@ -81,6 +83,7 @@ class Pipeline:
         self._publisher = publisher
         self._readings = readings
         self._recorder = recorder
+        self._observer = observer
         self._host = host
         self._top = top
         self._costs = Costs.of(recogniser.table.frontier, recogniser.times)
@@ -98,17 +101,18 @@ class Pipeline:
         captured, picture = taken
         now = time.monotonic()
         if self.parking.waits(now):
-            stream.camera.counts.model_parked += 1
+            stream.camera.account.model_parked += 1
             return
         try:
             frame = self._answer(stream, captured, picture, now)
         except OutOfMemoryError:
             self.parking.park(now)
-            stream.camera.counts.model_parked += 1
+            stream.camera.account.model_parked += 1
             return
         if frame is None:
-            stream.camera.counts.newer_frame += 1
+            stream.camera.account.newer_frame += 1
             return
+        self._observer.answered(stream.camera.name, picture)
         hurried = more_wait()
         try:
             looked = None if hurried else self._look_again(stream, captured, picture, frame)
@@ -142,7 +146,10 @@ class Pipeline:
                 return None
             answer, moments = look
         chosen_by: Literal["lookup", "reuse"] = "reuse" if reused else "lookup"
-        stream.camera.counts.published += 1
+        if reused:
+            stream.camera.account.reused += 1
+        else:
+            stream.camera.account.published += 1
         timing = self._publish(stream, captured, answer, chosen_by, budget, signals, moments)
         stream.answer = answer
         around = timing.total - timing.forward
@@ -218,7 +225,7 @@ class Pipeline:
                 budget=budget,
                 signals=signals,
                 timing=timing,
-                counts=stream.camera.counts,
+                account=stream.camera.account,
             ),
         )
         return timing
@@ -242,7 +249,7 @@ class Pipeline:
             answer = replace(answer, looks_here=last.looks_here + 1)
         timing = self._publish(stream, captured, answer, "second_look", budget, frame.signals, moments)
         stream.answer = answer
-        stream.camera.counts.second_looks += 1
+        stream.camera.account.second_looks += 1
         controller = self._observed(stream.controller, choice, timing.forward, frame.around_ms)
         stream.controller = spend(controller, self.policy, 0.0, choice.macs_fraction)
         return SecondLook(budget=budget, branch=str(choice.branch), forward_ms=timing.forward)

@@ -1,6 +1,7 @@
 """From a configuration to what recognises: engine, profile and lookup table, checked against each other."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -17,6 +18,7 @@ from adainf.schedulers import LookupTable
 from adainfd import state
 from adainfd.config import Configuration, ModelSection
 from adainfd.logs import Logger
+from adainfd.observing import NOBODY, Observer
 
 __all__ = ["LabelColumns", "Recogniser", "load_recogniser", "read_profile", "read_run"]
 
@@ -25,6 +27,9 @@ _PROFILE = "efficientnet-lite0"
 _MEASURE_SECONDS = 10.0
 # Each is exported at the first start and keeps its own copy of the weights ready: 19 MB for EfficientNet-Lite0.
 _MOST_BRANCHES = 12
+# What steps of the start may take on a slow box, longer than which something is broken.
+_LOAD_SECONDS = 900.0  # the weights may have to be downloaded
+_EXPORT_SECONDS = 300.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +98,11 @@ def read_profile(section: ModelSection) -> Profile:
     return profile
 
 
-def load_recogniser(configuration: Configuration, profile: Profile, log: Logger) -> Recogniser:
+def load_recogniser(
+    configuration: Configuration, profile: Profile, log: Logger, observer: Observer = NOBODY
+) -> Recogniser:
     """Load the network, see that the profile is its own, and prepare every branch that may be chosen."""
+    observer.beginning(f"loading {profile.backbone}", _LOAD_SECONDS)
     from adainf import engines
     from adainf.backbones import Options, load, weights
     from adainf.backbones.adapters import adapted
@@ -134,13 +142,17 @@ def load_recogniser(configuration: Configuration, profile: Profile, log: Logger)
     )
     table = LookupTable(profile, most=_MOST_BRANCHES)
     branches = [choice.branch for choice in table.frontier]
-    full = profile.space.full
-    engine.warm_up([full, *branches])
-    times = _times(engine, profile, {full, *branches}, log)
+    wanted = sorted({profile.space.full, *branches})
+    for number, branch in enumerate(wanted, start=1):
+        observer.beginning(f"preparing branch {number} of {len(wanted)}", _EXPORT_SECONDS)
+        engine.warm_up([branch])
+    times = _times(engine, profile, wanted, observer, log)
     return Recogniser(engine, profile, table, {branch: time.p50_ms for branch, time in times.items()})
 
 
-def _times(engine: Engine, profile: Profile, branches: set[Branch], log: Logger) -> dict[str, BranchTime]:
+def _times(
+    engine: Engine, profile: Profile, branches: Sequence[Branch], observer: Observer, log: Logger
+) -> dict[str, BranchTime]:
     """Times of these branches here: the profile's, those kept from an earlier start, or measured now and kept."""
     shipped_times = profile.timings_on(engine.device, engine.name, engine.threads)
     if shipped_times is not None:
@@ -159,13 +171,14 @@ def _times(engine: Engine, profile: Profile, branches: set[Branch], log: Logger)
         return kept
     from adainf.evaluation.timing import measure
 
+    observer.beginning(f"measuring {len(branches)} branches", 10 * _MEASURE_SECONDS)
     log.info("measuring", branches=len(branches), device=engine.device, seconds_at_most=_MEASURE_SECONDS)
     measured = Timings(
         device=engine.device,
         engine=engine.name,
         threads=engine.threads,
         measured=datetime.now(UTC).isoformat(timespec="seconds"),
-        times={str(branch): time for branch, time in measure(engine, sorted(branches), _MEASURE_SECONDS).items()},
+        times={str(branch): time for branch, time in measure(engine, branches, _MEASURE_SECONDS).items()},
     )
     try:
         write_atomically(path, json.dumps(measured.model_dump(mode="json"), indent=1) + "\n")

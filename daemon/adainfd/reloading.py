@@ -10,6 +10,7 @@ from adainfd.config import Configuration
 from adainfd.control import Policy
 from adainfd.control.trace import Recorder
 from adainfd.logs import Logger
+from adainfd.observing import Observer
 from adainfd.pipeline import Pipeline
 from adainfd.wire.announcer import Announcer
 
@@ -52,6 +53,7 @@ class Reloader:
         pipeline: Pipeline,
         recorder: Recorder,
         announcer: Announcer,
+        observer: Observer,
         log: Logger,
     ) -> None:
         """configure: gives the configuration as it stands now. configuration: as it stood when the daemon started."""
@@ -61,12 +63,14 @@ class Reloader:
         self._pipeline = pipeline
         self._recorder = recorder
         self._announcer = announcer
+        self._observer = observer
         self._log = log
 
     def reload_if_requested(self) -> None:
         """Reload where SIGHUP has come since; says in a status message and in the log how that went."""
         if not self._request.take():
             return
+        self._observer.reloading()
         try:
             configuration = self._configure()
             _refuse_changes_beside_the_policy(self._configuration, configuration)

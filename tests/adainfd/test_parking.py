@@ -5,6 +5,7 @@ from typing import Any
 
 import structlog
 from adainfd.capture.camera import Camera
+from adainfd.capture.settings import CameraSettings
 from adainfd.capture.source import Source
 from adainfd.config import Configuration
 from adainfd.control import Policy
@@ -61,7 +62,7 @@ def test_frames_are_counted_while_the_model_is_parked_and_answered_when_it_is_ba
     crowded: Any = Crowded(loaded.engine, failures=2)
     recogniser = Recogniser(crowded, loaded.profile, loaded.table, loaded.times)
     publisher = Publisher([ipc])
-    camera = Camera("one", Source(str(clip)), loop=True)
+    camera = Camera(CameraSettings("one", Source(str(clip)), loop=True))
     camera.start()
     try:
         pipeline = Pipeline(recogniser, Policy(), publisher, Readings, NoTrace(), host="here", top=1)
@@ -71,16 +72,16 @@ def test_frames_are_counted_while_the_model_is_parked_and_answered_when_it_is_ba
         def answered() -> bool:
             camera.receive()
             pipeline.answer(stream, lambda: False)
-            return camera.counts.published > 0
+            return camera.account.published > 0
 
         await_true(lambda: (answered(), pipeline.parking.parked)[1], 10, "the model is parked")
         started = time.monotonic()
         await_true(answered, 20, "an answer")
         assert time.monotonic() - started >= 2.9
         assert not pipeline.parking.parked
-        assert camera.counts.model_parked > 10
-        assert camera.counts.published == 1
-        assert camera.counts.pending <= 1
+        assert camera.account.model_parked > 10
+        assert camera.account.published == 1
+        assert camera.account.waiting <= 1
     finally:
         camera.close()
         publisher.close()
@@ -103,7 +104,7 @@ def test_a_frame_whose_audit_finds_no_memory_is_counted_once(
     without: Any = NoRoomForAudits(loaded.engine, failures=0)
     recogniser = Recogniser(without, loaded.profile, loaded.table, loaded.times)
     policy = Policy.model_validate({"budget": {"maximum": 0.5}, "audit": {"share": 1}})
-    publisher, camera = Publisher([ipc]), Camera("one", Source(str(clip)))
+    publisher, camera = Publisher([ipc]), Camera(CameraSettings("one", Source(str(clip))))
     camera.start()
     try:
         pipeline = Pipeline(recogniser, policy, publisher, Readings, NoTrace(), host="here", top=1)
@@ -113,12 +114,12 @@ def test_a_frame_whose_audit_finds_no_memory_is_counted_once(
         def answered() -> bool:
             camera.receive()
             pipeline.answer(stream, lambda: False)
-            return camera.counts.published > 0
+            return camera.account.published > 0
 
         await_true(answered, 20, "an answer")
         assert pipeline.parking.parked
-        assert (camera.counts.published, camera.counts.model_parked) == (1, 0)
-        assert camera.counts.pending >= 0
+        assert (camera.account.published, camera.account.model_parked) == (1, 0)
+        assert camera.account.waiting >= 0
     finally:
         camera.close()
         publisher.close()

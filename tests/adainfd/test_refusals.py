@@ -1,7 +1,6 @@
 """Whatever is wrong: one line that names it, a status that says whether trying again helps, and nothing done."""
 
 import socket
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -43,25 +42,10 @@ def test_sources(run: Any, wrong_things: Path, ipc: str, source: str, status: in
     assert not (wrong_things / "s").exists()
 
 
-def test_one_bad_camera_beside_a_good_one(run: Any, clip: Path, ipc: str) -> None:
-    """The bad one is known as such when the good one has its shared memory already."""
+def test_one_wrong_file_beside_a_good_one(run: Any, clip: Path, ipc: str) -> None:
     memory = shared_memory()
-    with socket.socket() as silent:
-        silent.bind(("127.0.0.1", 0))
-        silent.listen()
-        silent.settimeout(30)
-
-        def hang_up_then() -> None:
-            caller, _ = silent.accept()
-            with caller:
-                await_true(lambda: shared_memory() - memory, 4, "shared memory of the good camera")
-
-        with ThreadPoolExecutor() as pool:
-            hung_up = pool.submit(hang_up_then)
-            address = f"rtsp://127.0.0.1:{silent.getsockname()[1]}/cam"
-            result = run("run", "--source", address, "--source", clip, "--bind", ipc)
-            hung_up.result()
-    assert_refused(result, MISSING, address)
+    result = run("run", "--source", clip, "--source", "no-such.mp4", "--bind", ipc)
+    assert_refused(result, WRONG, "no-such.mp4: no such file")
     await_true(lambda: shared_memory() <= memory, 2, "shared memory is freed")
 
 

@@ -1,60 +1,50 @@
-"""The daemon's side of a camera: its process, the newest frame, and what became of every frame."""
+"""The daemon's side of a camera: its supervised process, the newest frame, and what became of every frame."""
 
+import contextlib
 import multiprocessing
+import random
 import signal
-from dataclasses import dataclass, field
+import time
+from collections.abc import Callable
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
+from multiprocessing.reduction import recv_handle
 
 import numpy as np
 from numpy.typing import NDArray
 
-from adainfd.capture.motion import Region
+from adainfd.capture.account import Account
+from adainfd.capture.fault import Fault
+from adainfd.capture.lifecycle import Deed, Lifecycle, State
+from adainfd.capture.settings import CameraSettings
 from adainfd.capture.slots import FrameSlots
-from adainfd.capture.source import Source
-from adainfd.capture.worker import BrokeOff, Captured, Ended, Failed, Opened, Play, work
+from adainfd.capture.worker import BrokeOff, Captured, Ended, Go, Lost, Opened, Passed, work
 
-__all__ = ["Camera", "Counts"]
+__all__ = ["Camera"]
 
 _END_WITHIN_SECONDS = 1.0
 
 
-@dataclass(slots=True)
-class Counts:
-    """Frames by fate, since the start: captured = published + newer_frame + too_old + model_parked + pending.
+class Camera:
+    """One camera. `receive` what its process said, `take` the newest frame, `close` at the end.
 
-    second_looks: of the published ones, how many were looked at again.
+    `supervise` by the time that `due` tells, so that a source or a process that fails is tried again.
     """
 
-    captured: int = 0
-    published: int = 0
-    newer_frame: int = 0
-    too_old: int = 0
-    model_parked: int = 0
-    second_looks: int = 0
-
-    @property
-    def pending(self) -> int:
-        """Captured and not yet decided on."""
-        return self.captured - self.published - self.newer_frame - self.too_old - self.model_parked
-
-
-@dataclass(slots=True)
-class Camera:
-    """One camera. `receive` what its process said, `take` the newest frame, `close` at the end."""
-
-    name: str
-    source: Source
-    loop: bool = False
-    ignored: tuple[Region, ...] = ()
-    counts: Counts = field(default_factory=Counts)
-    failure: str | None = None
-    broke_off: str | None = None
-    _ended: bool = False
-    _newest: Captured | None = None
-    _slots: FrameSlots | None = None
-    _process: multiprocessing.process.BaseProcess | None = None
-    _connection: Connection | None = None
+    def __init__(self, settings: CameraSettings, chance: Callable[[], float] = random.random) -> None:
+        """chance: gives numbers from 0 to 1, for the length of waits."""
+        self.settings = settings
+        self.name = settings.name
+        self.source = settings.source
+        self.account = Account()
+        self.broke_off: str | None = None
+        self.lifecycle = Lifecycle(settings.limits, time.monotonic(), chance)
+        self._interval = 0.0
+        self._playing = False
+        self._newest: Captured | None = None
+        self._slots: FrameSlots | None = None
+        self._process: multiprocessing.process.BaseProcess | None = None
+        self._connection: Connection | None = None
 
     def start(self) -> None:
         """Start the process, which opens the source at once and delivers nothing before `play`."""
@@ -62,10 +52,10 @@ class Camera:
         context = multiprocessing.get_context("spawn")
         self._connection, theirs = context.Pipe()
         self._process = context.Process(
-            target=work, args=(self.source, self.loop, self.ignored, theirs), name=f"camera {self.name}", daemon=True
+            target=work, args=(self.settings, self.account.captured, theirs), name=f"camera {self.name}", daemon=True
         )
         # A stop or reload is the daemon's, but systemd and terminals tell it to every process: a camera's is born with
-        # these signals blocked. The tracker of shared memory is started before, since its start unblocks them.
+        # these signals blocked. The tracker that Python starts beside it is started before: its start unblocks them.
         resource_tracker.ensure_running()
         before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM, signal.SIGHUP))
         try:
@@ -75,10 +65,8 @@ class Camera:
         theirs.close()
 
     @property
-    def connection(self) -> Connection:
-        """Readable when the process has said something."""
-        if self._connection is None:
-            raise RuntimeError(f"camera {self.name} has not been started")
+    def connection(self) -> Connection | None:
+        """Readable when the process has said something; None while there is no process."""
         return self._connection
 
     @property
@@ -88,47 +76,92 @@ class Camera:
 
     @property
     def opened(self) -> bool:
-        """Whether pictures can come."""
+        """Whether pictures can come, or could once."""
         return self._slots is not None
+
+    @property
+    def failure(self) -> str | None:
+        """Why it shows nothing, while it is offline."""
+        return self.lifecycle.last.detail if self.lifecycle.state is State.OFFLINE else None
 
     @property
     def finished(self) -> bool:
         """Whether nothing more will come and nothing waits to be taken."""
-        return self._ended and self._newest is None
+        return self.lifecycle.state is State.ENDED and self._newest is None
+
+    @property
+    def due(self) -> float | None:
+        """When to `supervise` at the latest, monotonic seconds."""
+        return self.lifecycle.due if self._playing else None
 
     def play(self) -> None:
         """Let the frames come."""
-        self.connection.send(Play())
+        self._playing = True
+        if self.lifecycle.state is not State.OFFLINE:  # then it is told when it is tried again
+            self.lifecycle.expect(time.monotonic())
+            self._tell_to_go()
+
+    def _tell_to_go(self) -> None:
+        if self._connection is not None:
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # `receive` will find it gone
+                self._connection.send(Go())
+
+    def supervise(self, now: float) -> None:
+        """Do what has become due by `now`, monotonic seconds: connect again, or end a process that hangs."""
+        match self.lifecycle.tick(now):
+            case Deed.CONNECT:
+                self._tell_to_go()
+            case Deed.RESTART:
+                self._restart(now)
+            case Deed.END:
+                self._end_process()
+
+    def _restart(self, now: float) -> None:
+        try:
+            self.start()
+        except OSError as error:
+            self._end_process()
+            self.lifecycle.died(now, Fault.PROCESS_DIED, f"its process cannot be started ({error.strerror})")
+        else:
+            self._tell_to_go()
 
     def receive(self) -> None:
         """Take in everything the process has said."""
         try:
-            while not self._ended and self.connection.poll():
-                self._take_in(self.connection.recv())
-        except (EOFError, ConnectionResetError):
-            self._ended = True
-            self.failure = f"its process ended{self._exit_text()}"
+            while self._connection is not None and self._connection.poll():
+                self._take_in(self._connection.recv(), self._connection)
+        except (EOFError, OSError):
+            if self.lifecycle.state is not State.ENDED:
+                self.lifecycle.died(time.monotonic(), Fault.PROCESS_DIED, f"its process ended{self._exit_text()}")
+            self._end_process()
 
-    def _take_in(self, message: object) -> None:
+    def _take_in(self, message: object, connection: Connection) -> None:
+        now = time.monotonic()
         match message:
             case Captured():
-                self.counts.captured += 1
-                self.counts.newer_frame += self._newest is not None
+                self.account.captured += 1
+                self.account.newer_frame += self._newest is not None
                 self._newest = message
-            case Opened(name, shape):
-                self._attach(FrameSlots(shape, name))
+                self.lifecycle.came(now, self._interval)
+            case Passed(over_rate, newer_frame):
+                self.account.captured += over_rate + newer_frame
+                self.account.over_rate += over_rate
+                self.account.newer_frame += newer_frame
+                self.lifecycle.came(now, self._interval)
+            case Opened(shape, interval):
+                self._attach(FrameSlots(shape, recv_handle(connection)))
+                self._interval = interval
             case BrokeOff(reason):
                 self.broke_off = reason
             case Ended():
-                self._ended = True
-            case Failed(reason):
-                self._ended, self.failure = True, reason
+                self.lifecycle.ended()
+            case Lost(fault, reason):
+                self.lifecycle.lost(now, fault, reason)
 
     def _attach(self, slots: FrameSlots) -> None:
-        slots.unlink()
         if self._newest is not None:
             # It lies in the old slots, which the process has left.
-            self.counts.newer_frame += 1
+            self.account.newer_frame += 1
             self._newest = None
         if self._slots is not None:
             self._slots.close()
@@ -150,6 +183,11 @@ class Camera:
         """Whether the picture taken was still whole until now."""
         return self._slots is not None and self._slots.holds(captured.number)
 
+    def give_up(self) -> None:
+        """The daemon stops: what waits is not answered any more."""
+        self.account.stopped += self.account.waiting
+        self._newest = None
+
     def _exit_text(self) -> str:
         if self._process is None:
             return ""
@@ -157,18 +195,21 @@ class Camera:
         code = self._process.exitcode
         return "" if code is None else f" by signal {-code}" if code < 0 else f" with status {code}"
 
-    def close(self) -> None:
-        """End the process and free the frames."""
+    def _end_process(self) -> None:
         if self._process is not None:
             if self._process.pid is not None:
                 self._process.kill()  # it holds nothing that the kernel does not free
-                self._process.join()
-                self.receive()  # its last words may name shared memory
-            self._process.close()
+                self._process.join(_END_WITHIN_SECONDS)
+            with contextlib.suppress(ValueError):  # stuck in the kernel: reaped when another one is started
+                self._process.close()
             self._process = None
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+
+    def close(self) -> None:
+        """End the process and free the frames."""
+        self._end_process()
         if self._slots is not None:
             self._slots.close()
             self._slots = None

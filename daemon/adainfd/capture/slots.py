@@ -1,6 +1,7 @@
 """Frames in shared memory: a ring of slots in which the writer never waits for the reader."""
 
-from multiprocessing.shared_memory import SharedMemory
+import mmap
+import os
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,23 +17,22 @@ class FrameSlots:
     """A ring of pictures of one shape. Frame n lies in slot n mod 4 until frame n + 4 overwrites it.
 
     There is no lock, so that a process that dies leaves none held: each slot carries the number of its frame,
-    0 while it is written, and a reader checks after reading that the number is still the one it came for.
+    0 while it is written, and a reader checks after reading that the number is still the one it came for. The memory
+    has no name either: it is gone with the last process that has it open, however that ends.
     """
 
-    def __init__(self, shape: tuple[int, int, int], name: str | None = None) -> None:
-        """shape: height, width, channels. name: of existing slots to attach to; None makes new ones."""
+    def __init__(self, shape: tuple[int, int, int], descriptor: int | None = None) -> None:
+        """shape: height, width, channels. descriptor: of existing slots, which belong to this then; None makes new."""
         self.shape = shape
-        size = int(np.prod(shape))
-        self._memory = SharedMemory(name, create=name is None, size=_SLOTS * (_STAMP_BYTES + size))
-        self._stamps: NDArray[np.uint64] = np.ndarray(_SLOTS, np.uint64, self._memory.buf)
+        size = _SLOTS * (_STAMP_BYTES + int(np.prod(shape)))
+        self.descriptor = os.memfd_create("adainf-frames") if descriptor is None else descriptor
+        if descriptor is None:
+            os.ftruncate(self.descriptor, size)
+        self._memory = mmap.mmap(self.descriptor, size)
+        self._stamps: NDArray[np.uint64] = np.ndarray(_SLOTS, np.uint64, self._memory)
         self._pictures: NDArray[np.uint8] = np.ndarray(
-            (_SLOTS, *shape), np.uint8, self._memory.buf, offset=_SLOTS * _STAMP_BYTES
+            (_SLOTS, *shape), np.uint8, self._memory, offset=_SLOTS * _STAMP_BYTES
         )
-
-    @property
-    def name(self) -> str:
-        """The name another process attaches by."""
-        return self._memory.name
 
     def write(self, number: int, picture: NDArray[np.uint8]) -> None:
         """Put frame `number` (from 1) into its slot."""
@@ -50,11 +50,7 @@ class FrameSlots:
         """Whether frame `number` is still whole in its slot."""
         return bool(self._stamps[number % _SLOTS] == number)
 
-    def unlink(self) -> None:
-        """Free the memory as soon as nobody is attached any more, however the processes end."""
-        self._memory.unlink()
-
     def close(self) -> None:
-        """Detach."""
-        del self._stamps, self._pictures
-        self._memory.close()
+        """Let go of the memory; a view that is still held keeps it a little longer."""
+        os.close(self.descriptor)
+        del self._stamps, self._pictures, self._memory

@@ -1,28 +1,37 @@
 """A camera's process: reads its source, measures motion, keeps the newest frames in shared memory."""
 
+import contextlib
+import ctypes
 import os
+import select
+import signal
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
+from multiprocessing.reduction import send_handle
 
-import numpy as np
-from numpy.typing import NDArray
-
-from adainfd.capture.motion import Region, Sketch, changed_share, counted_cells, sketch
+from adainfd.capture.fault import Fault
+from adainfd.capture.motion import Sketch, changed_share, counted_cells, sketch
+from adainfd.capture.reader import Picture, Reader, open_reader
+from adainfd.capture.settings import CameraSettings
 from adainfd.capture.slots import FrameSlots
-from adainfd.capture.source import Kind, Picture, Source, SourceError, VideoReader
+from adainfd.capture.source import SourceError
 
-__all__ = ["BrokeOff", "Captured", "Ended", "Failed", "Opened", "Play", "work"]
+__all__ = ["BrokeOff", "Captured", "Ended", "Go", "Lost", "Opened", "Passed", "work"]
+
+_SAY_PASSED_EVERY_SECONDS = 0.5
+_PR_SET_PDEATHSIG = 1
 
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """Pictures of `shape` will come through the slots called `slots`."""
+    """Pictures of `shape` will come through slots whose descriptor follows; `interval` seconds apart if they are paced.
 
-    slots: str
+    A live source tells no such thing: what it claims to send a second is often wrong.
+    """
+
     shape: tuple[int, int, int]
-    frames_per_second: float
+    interval: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +49,14 @@ class Captured:
 
 
 @dataclass(frozen=True, slots=True)
+class Passed:
+    """So many frames were captured, numbered and passed over: more than the camera's rate, or nobody was listening."""
+
+    over_rate: int
+    newer_frame: int
+
+
+@dataclass(frozen=True, slots=True)
 class BrokeOff:
     """A file ended before the length it claims; said once, a looping camera goes on with what there is."""
 
@@ -52,104 +69,172 @@ class Ended:
 
 
 @dataclass(frozen=True, slots=True)
-class Failed:
-    """The source cannot be opened or shows nothing."""
+class Lost:
+    """The source cannot be opened or shows nothing any more; the process waits for `Go`."""
 
+    fault: Fault
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
-class Play:
-    """From the daemon: begin to deliver."""
+class Go:
+    """From the daemon: open the source where it is not open, and deliver."""
 
 
-def work(source: Source, loop: bool, ignored: Sequence[Region], daemon: Connection) -> None:
+def work(settings: CameraSettings, before: int, daemon: Connection) -> None:
     """Run a camera until its source ends or the daemon lets go of the connection.
 
-    ignored: regions (left, top, right, bottom, fractions) in which nothing counts as motion.
+    before: how many frames this camera has captured already.
     """
+    # Whatever this is blocked in, it does not outlive the daemon.
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     # OpenCV and FFmpeg, told before they are imported: their messages would stand beside our one line.
     os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
-    try:
-        _Camera(source, loop, counted_cells(ignored), daemon).run()
-    except SourceError as error:
-        daemon.send(Failed(str(error)))
-    except (BrokenPipeError, ConnectionResetError, EOFError):
-        pass  # the daemon is gone
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError, EOFError):  # the daemon is gone
+        _Camera(settings, before, daemon).run()
 
 
 class _Camera:
-    def __init__(self, source: Source, loop: bool, counted: NDArray[np.bool_] | None, daemon: Connection) -> None:
-        self._source = source
-        self._loop = loop
+    def __init__(self, settings: CameraSettings, before: int, daemon: Connection) -> None:
+        self._settings = settings
+        self._live = settings.source.live
         self._daemon = daemon
-        self._counted = counted
+        self._counted = counted_cells(settings.ignored)
         self._sketch: Sketch | None = None
         self._slots: FrameSlots | None = None
-        self._reader = VideoReader(source)
+        self._told_to_go = False
         self._said_broken = False
-        self._number = 0
+        self._number = before
+        # A file that is played once goes on behind the frame that its process died of.
+        self._to_skip = 0 if self._live or settings.loop else before
+        self._over_rate = self._unheard = 0
+        self._say_passed_at = self._next_due = 0.0
 
     def run(self) -> None:
-        first = self._reader.read()
-        if first is None:
-            raise SourceError(f"source {self._source}: opens, but holds no picture that OpenCV can decode")
-        self._slots_for(first)
-        self._await_play()
-        picture: Picture | None = first
-        while picture is not None:
-            self._play(picture)
-            self._say_if_broken()
-            picture = self._start_over() if self._loop and self._source.kind is Kind.FILE else None
+        while True:
+            reader: Reader | None = None
+            try:
+                while True:
+                    reader = open_reader(self._settings)
+                    self._play(reader)
+                    self._say_if_broken(reader)
+                    if not self._settings.loop:
+                        break
+                    reader.close()
+                break
+            except SourceError as error:
+                self._await_go(Lost(error.fault, str(error)))
+            finally:
+                if reader is not None:
+                    reader.close()
+        self._say_passed()
         self._daemon.send(Ended())
-        if self._slots is not None:
-            self._slots.close()
 
-    def _await_play(self) -> None:
-        """Wait for the daemon; a live source is kept fresh meanwhile."""
-        live = self._source.kind is not Kind.FILE
-        while not self._daemon.poll(0 if live else None):
-            self._reader.skip()
+    def _await_go(self, lost: Lost) -> None:
+        while self._daemon.poll():
+            self._daemon.recv()  # it was not told of this failure
+        self._say_passed()
+        self._daemon.send(lost)
         self._daemon.recv()
+        self._told_to_go = True
 
-    def _play(self, picture: Picture | None) -> None:
+    def _play(self, reader: Reader) -> None:
         """Deliver every picture at its time."""
-        paced = self._source.kind is Kind.FILE
+        while self._to_skip and reader.grab():
+            self._to_skip -= 1
+        if not self._show_first(reader):
+            return
         due = time.monotonic()
-        while picture is not None:
-            self._deliver(picture)
-            picture = self._reader.read()
-            due += 1 / self._reader.frames_per_second
+        more = True
+        while more:
+            self._deliver(reader)
+            more = reader.grab()
+            due += 1 / reader.frames_per_second
             # The daemon says nothing more: this waits, and ends at once where the daemon is gone.
-            if paced and (ahead := due - time.monotonic()) > 0 and self._daemon.poll(ahead):
+            if not self._live and (ahead := due - time.monotonic()) > 0 and self._daemon.poll(ahead):
                 self._daemon.recv()
 
-    def _say_if_broken(self) -> None:
-        reason = self._reader.broke_off
-        if reason is not None and not self._said_broken:
+    def _show_first(self, reader: Reader) -> bool:
+        """See that there are pictures, and wait for the daemon; a live source is kept fresh meanwhile.
+
+        False at the end of a file that was played already.
+        """
+        picture: Picture | None = None
+        while picture is None and reader.grab():
+            picture = reader.retrieve()
+        if picture is None:
+            if self._number and not self._settings.loop:
+                return False
+            reason = f"source {self._settings.source}: opens, but holds no picture that OpenCV can decode"
+            raise SourceError(Fault.NO_PICTURE, reason)
+        self._slots_for(picture, reader)
+        while not self._told_to_go:
+            if self._daemon.poll(0 if self._live else None):
+                self._daemon.recv()
+                self._told_to_go = True
+            else:
+                reader.grab()
+        return True
+
+    def _say_if_broken(self, reader: Reader) -> None:
+        if reader.broke_off is not None and not self._said_broken:
             self._said_broken = True
-            self._daemon.send(BrokeOff(reason))
+            self._daemon.send(BrokeOff(reader.broke_off))
 
-    def _start_over(self) -> Picture | None:
-        self._reader.close()
-        self._reader = VideoReader(self._source)
-        return self._reader.read()
-
-    def _deliver(self, picture: Picture) -> None:
+    def _deliver(self, reader: Reader) -> None:
         at, wall = time.monotonic(), time.time()
-        slots = self._slots_for(picture)
+        if not self._is_due(at):
+            self._number += 1
+            self._over_rate += 1
+            if at >= self._say_passed_at:
+                self._say_passed()
+            return
+        if not self._may_send():
+            # The daemon is held up, and would pass over this frame for a newer one.
+            self._number += 1
+            self._unheard += 1
+            return
+        picture = reader.retrieve()
+        if picture is None:
+            return
         self._number += 1
+        slots = self._slots_for(picture, reader)
         slots.write(self._number, picture)
         before, self._sketch = self._sketch, sketch(picture)
         motion = None if before is None else changed_share(before, self._sketch, self._counted)
+        self._say_passed()
         self._daemon.send(Captured(self._number, at, wall, motion, self._sketch))
 
-    def _slots_for(self, picture: Picture) -> FrameSlots:
+    def _is_due(self, now: float) -> bool:
+        if self._settings.max_fps is None:
+            return True
+        if now < self._next_due:
+            return False
+        interval = 1 / self._settings.max_fps
+        self._next_due += interval
+        if self._next_due <= now:
+            self._next_due = now + interval
+        return True
+
+    def _may_send(self) -> bool:
+        return bool(select.select([], [self._daemon], [], 0)[1])
+
+    def _say_passed(self) -> None:
+        self._say_passed_at = time.monotonic() + _SAY_PASSED_EVERY_SECONDS
+        if self._over_rate or self._unheard:
+            passed = Passed(self._over_rate, self._unheard)
+            self._over_rate = self._unheard = 0
+            self._daemon.send(passed)
+
+    def _slots_for(self, picture: Picture, reader: Reader) -> FrameSlots:
         height, width, channels = picture.shape
         if self._slots is None or self._slots.shape != picture.shape:
             if self._slots is not None:
                 self._slots.close()
             self._slots = FrameSlots((height, width, channels))
-            self._daemon.send(Opened(self._slots.name, self._slots.shape, self._reader.frames_per_second))
+            # Frames of a file that are not due are as good as sent.
+            interval = 0.0 if self._live else 1 / reader.frames_per_second
+            self._daemon.send(Opened(self._slots.shape, interval))
+            send_handle(self._daemon, self._slots.descriptor, os.getppid())
         return self._slots

@@ -1,13 +1,39 @@
 """Says in status messages what state the daemon and its cameras are in."""
 
 import time
+from collections.abc import Sequence
 
+from adainfd.capture.account import Account
 from adainfd.capture.camera import Camera
+from adainfd.capture.lifecycle import Change
 from adainfd.control.audit import Audit
 from adainfd.wire import messages
 from adainfd.wire.publisher import Publisher
 
-__all__ = ["Announcer"]
+__all__ = ["Announcer", "dropped"]
+
+
+def dropped(account: Account) -> messages.Dropped:
+    """The dropped frames of an account, by cause."""
+    return messages.Dropped(
+        newer_frame=account.newer_frame,
+        too_old=account.too_old,
+        model_parked=account.model_parked,
+        over_rate=account.over_rate,
+        stopped=account.stopped,
+    )
+
+
+def _account(account: Account, state: messages.CameraState) -> messages.Account:
+    return messages.Account(
+        state=state,
+        captured=account.captured,
+        published=account.published,
+        reused=account.reused,
+        waiting=account.waiting,
+        dropped=dropped(account),
+        second_looks=account.second_looks,
+    )
 
 
 class Announcer:
@@ -20,12 +46,22 @@ class Announcer:
         self._model: messages.Model | None = None
 
     def daemon(
-        self, state: messages.DaemonState, detail: str | None = None, *, model: messages.Model | None = None
+        self,
+        state: messages.DaemonState,
+        detail: str | None = None,
+        *,
+        model: messages.Model | None = None,
+        cameras: Sequence[Camera] | None = None,
     ) -> None:
         """The daemon is in `state`; what is known of its model stays known."""
         self._model = model or self._model
         if state in ("ready", "degraded"):
             self._state = state
+        accounts = (
+            {camera.name: _account(camera.account, camera.lifecycle.state.value) for camera in cameras}
+            if cameras is not None
+            else None
+        )
         self._publisher.send(
             f"status/{self._host}",
             lambda sequence: messages.Status(
@@ -35,18 +71,41 @@ class Announcer:
                 published_at=time.time(),
                 detail=detail,
                 model=self._model,
+                cameras=accounts,
             ),
         )
 
-    def beat(self) -> None:
-        """The daemon is still there, and still ready or degraded."""
-        self.daemon(self._state)
+    def beat(self, cameras: Sequence[Camera]) -> None:
+        """The daemon is still there, and still ready or degraded; so stand its cameras."""
+        self.daemon(self._state, cameras=cameras)
 
-    def camera(
-        self, camera: Camera, state: messages.CameraState, detail: str | None = None, audit: Audit | None = None
+    def camera(self, camera: Camera, change: Change, audit: Audit | None = None) -> None:
+        """The camera has changed; its account, and what its audit found, go with that."""
+        self._camera(
+            camera,
+            change.state.value,
+            audit,
+            detail=change.detail,
+            code=change.fault.value if change.fault is not None else None,
+            retry_in=change.retry_in,
+            failures=change.failures,
+        )
+
+    def camera_stopped(self, camera: Camera, audit: Audit | None = None) -> None:
+        """The daemon has let go of the camera."""
+        self._camera(camera, "stopped", audit)
+
+    def _camera(
+        self,
+        camera: Camera,
+        state: messages.CameraState,
+        audit: Audit | None,
+        *,
+        detail: str | None = None,
+        code: str | None = None,
+        retry_in: float | None = None,
+        failures: int = 0,
     ) -> None:
-        """The camera is in `state`; its counts, and what its audit found, go with that."""
-        counts = camera.counts
         audited = (
             {branch: messages.Audited(audit.frames[branch], audit.agreed[branch]) for branch in audit.frames}
             if audit
@@ -61,10 +120,10 @@ class Announcer:
                 state=state,
                 published_at=time.time(),
                 detail=detail,
-                captured=counts.captured,
-                published=counts.published,
-                dropped=messages.Dropped(counts.newer_frame, counts.too_old, counts.model_parked),
-                second_looks=counts.second_looks,
+                code=code,
+                account=_account(camera.account, state),
+                retry_in=retry_in,
+                failures=failures,
                 audit=audited,
             ),
         )

@@ -10,9 +10,12 @@ from msgspec import Meta
 
 __all__ = [
     "SCHEMAS",
+    "Account",
     "Audited",
     "Budget",
+    "CameraState",
     "ChosenBy",
+    "DaemonState",
     "Dropped",
     "Label",
     "Message",
@@ -33,7 +36,7 @@ Sequence = Annotated[int, Meta(ge=1, description="counts the messages of this to
 
 ChosenBy = Literal["lookup", "scheduler", "reuse", "second_look"]
 DaemonState = Literal["started", "ready", "degraded", "reloaded", "reload_failed", "stopped"]
-CameraState = Literal["online", "ended", "failed", "stopped"]
+CameraState = Literal["connecting", "online", "stalled", "offline", "ended", "stopped"]
 
 
 class Label(msgspec.Struct, frozen=True):
@@ -96,6 +99,23 @@ class Dropped(msgspec.Struct, frozen=True):
     newer_frame: Count
     too_old: Count
     model_parked: Annotated[int, Meta(ge=0, description="the model had given its memory to another program")] = 0
+    over_rate: Annotated[int, Meta(ge=0, description="more than the camera's max_fps")] = 0
+    stopped: Annotated[int, Meta(ge=0, description="waited when the daemon stopped")] = 0
+
+
+class Account(msgspec.Struct, frozen=True):
+    """What became of a camera's frames since the start: captured = published + reused + dropped + waiting, exactly.
+
+    published: recognised; reused: answered by what was said of the same scene. second_looks: of the reused ones.
+    """
+
+    state: CameraState
+    captured: Count
+    published: Count
+    reused: Count
+    waiting: Count
+    dropped: Dropped
+    second_looks: Count
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True):
@@ -138,7 +158,8 @@ class Audited(msgspec.Struct, frozen=True):
 class Status(msgspec.Struct, frozen=True, kw_only=True):
     """Topics `status/HOST` (the daemon; a heartbeat every second) and `status/HOST/CAMERA` (on each change).
 
-    A camera's status counts its frames: captured = published + dropped + what waited at that moment.
+    detail, code: why, in words and in one word. cameras: of the daemon's heartbeat, the account of each camera.
+    account: of a camera's status, its own. retry_in: seconds until an offline camera is tried again.
     """
 
     schema: Literal["adainf.status/1"] = "adainf.status/1"
@@ -149,11 +170,12 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     published_at: UnixTime
     repeated: Annotated[bool, Meta(description="sent again for a late subscriber, with the sequence it had")] = False
     detail: str | None = None
+    code: str | None = None
     model: Model | None = None
-    captured: Count | None = None
-    published: Count | None = None
-    dropped: Dropped | None = None
-    second_looks: Annotated[int, Meta(ge=0, description="answered frames that were looked at again")] | None = None
+    cameras: dict[str, Account] | None = None
+    account: Account | None = None
+    retry_in: Annotated[float, Meta(ge=0, description="seconds")] | None = None
+    failures: Annotated[int, Meta(ge=0, description="in a row, of an offline camera")] | None = None
     audit: dict[str, Audited] | None = None
 
 

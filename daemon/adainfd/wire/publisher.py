@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 import msgspec
 import zmq
 
+from adainfd.observing import NOBODY, Observer
 from adainfd.wire import endpoint as endpoints
 from adainfd.wire.messages import Message, Status
 
@@ -20,8 +21,9 @@ _SUBSCRIBES = 1
 class Publisher:
     """Sends messages to whoever subscribes, and waits for nobody."""
 
-    def __init__(self, bind: Sequence[str]) -> None:
+    def __init__(self, bind: Sequence[str], observer: Observer = NOBODY) -> None:
         """Bind every endpoint; raises InvalidInputError, with nothing bound, where one cannot be."""
+        self._observer = observer
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._socket = self._context.socket(zmq.XPUB)
         self._socket.setsockopt(zmq.SNDHWM, _MESSAGES_QUEUED_A_SUBSCRIBER)
@@ -46,6 +48,7 @@ class Publisher:
         if isinstance(message, Status):
             self._statuses[topic] = message
         self._socket.send_multipart((topic.encode(), self._encode(message)))
+        self._observer.published(message)
 
     @property
     def readable(self) -> int:

@@ -1,4 +1,5 @@
 import pytest
+from adainfd.capture.settings import CameraSettings
 from adainfd.capture.source import Kind, Source
 
 
@@ -11,6 +12,10 @@ from adainfd.capture.source import Kind, Source
         ("rtsp://10.0.0.7:554/live/main", Kind.STREAM, "10.0.0.7-554-live-main"),
         ("rtsp://admin:secret@10.0.0.7/cam", Kind.STREAM, "10.0.0.7-cam"),
         ("http://[::1]/x", Kind.STREAM, "1-x"),
+        ("/dev/v4l/by-id/usb-cam-index0", Kind.DEVICE, "usb-cam-index0"),
+        ("/dev/clip.mp4", Kind.FILE, "clip"),
+        ("shots/door-%04d.jpg", Kind.PICTURES, "shots"),
+        ("shots/*.png", Kind.PICTURES, "shots"),
     ],
 )
 def test_kind_and_name_of_an_address(address: str, kind: Kind, stem: str) -> None:
@@ -31,5 +36,5 @@ def test_kind_and_name_of_an_address(address: str, kind: Kind, stem: str) -> Non
 )
 def test_no_credentials_where_a_source_becomes_text(address: str) -> None:
     source = Source(address)
-    assert "secret" not in f"{source} {source.stem}"
+    assert "secret" not in f"{source} {source.stem} {source!r} {CameraSettings('door', source)}"
     assert "10.0.0.7" in str(source)

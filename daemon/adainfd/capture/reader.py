@@ -1,0 +1,165 @@
+"""An open source: gives picture after picture. What OpenCV does where a stream fails is kept from its user here."""
+
+import math
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adainfd.capture.fault import Fault
+from adainfd.capture.settings import CameraSettings
+from adainfd.capture.source import Kind, SourceError
+
+__all__ = ["Picture", "Reader", "open_reader"]
+
+_USUAL_FPS = 25.0
+_HIGHEST_FPS = 1000.0
+# Containers estimate their length; a last frame or two that do not come are no sign of damage.
+_FRAMES_THAT_MAY_MISS = 3
+
+Picture = NDArray[np.uint8]
+
+
+class Reader(Protocol):
+    """What every kind of source offers once it is open."""
+
+    frames_per_second: float
+
+    def grab(self) -> bool:
+        """Go on to the next picture, without decoding it; False at the end. Raises SourceError where a stream fails."""
+
+    def retrieve(self) -> Picture | None:
+        """The picture that was grabbed (height, width, 3), BGR; None where it cannot be decoded."""
+
+    @property
+    def broke_off(self) -> str | None:
+        """What is missing, where a source ended before the length it claims."""
+
+    def close(self) -> None:
+        """Let go of the source."""
+
+
+def open_reader(settings: CameraSettings) -> Reader:
+    """The reader of a camera's source; raises SourceError where it cannot be opened within the camera's limits."""
+    return PictureReader(settings) if settings.source.kind is Kind.PICTURES else VideoReader(settings)
+
+
+class VideoReader:
+    """A video file, a device or a stream, by OpenCV.
+
+    `isOpened` stays true whatever happens to a stream, and after a read that was blocked for the whole time limit old
+    frames come back as good ones and no new ones follow: such a read is an error, whatever it returned.
+    """
+
+    def __init__(self, settings: CameraSettings) -> None:
+        self._source = source = settings.source
+        self._limits = settings.limits
+        if source.kind is Kind.FILE and not Path(source.address).is_file():
+            raise SourceError(Fault.NO_SUCH_FILE, f"source {source}: no such file")
+        begun = time.monotonic()
+        self._capture = _open(settings)
+        if not self._capture.isOpened():
+            self._capture.release()
+            late = source.live and time.monotonic() - begun >= self._limits.open_seconds
+            fault = Fault.OPEN_TIMEOUT if late else Fault.CANNOT_OPEN
+            raise SourceError(fault, f"source {source}: {_CANNOT_OPEN[source.kind]}")
+        import cv2
+
+        fps = self._capture.get(cv2.CAP_PROP_FPS)
+        self.frames_per_second: float = settings.fps or (fps if 0 < fps <= _HIGHEST_FPS else _USUAL_FPS)
+        self._frames_expected = self._capture.get(cv2.CAP_PROP_FRAME_COUNT) if source.kind is Kind.FILE else 0.0
+        self._frames_read = 0
+
+    def grab(self) -> bool:
+        """Go on to the next picture; False at a file's end. Raises SourceError where a stream fails."""
+        begun = time.monotonic()
+        grabbed: bool = self._capture.grab()
+        if self._source.live and (waited := time.monotonic() - begun) >= self._limits.stall_seconds:
+            raise SourceError(Fault.READ_TIMEOUT, f"source {self._source}: sent nothing for {waited:.1f} s")
+        if self._source.live and not grabbed:
+            raise SourceError(Fault.STREAM_LOST, f"source {self._source}: broke off")
+        self._frames_read += grabbed
+        return grabbed
+
+    def retrieve(self) -> Picture | None:
+        """The picture that was grabbed (height, width, 3), BGR; None where it cannot be decoded."""
+        decoded, picture = self._capture.retrieve()
+        return picture.astype(np.uint8, copy=False) if decoded else None
+
+    @property
+    def broke_off(self) -> str | None:
+        """What is missing, where a file ended before the length it claims."""
+        if self._frames_expected - self._frames_read <= _FRAMES_THAT_MAY_MISS:
+            return None
+        return f"breaks off after {self._frames_read} of {self._frames_expected:.0f} frames"
+
+    def close(self) -> None:
+        """Let go of the source."""
+        self._capture.release()
+
+
+class PictureReader:
+    """Pictures in a folder, one after the other. One that cannot be decoded is passed over, and `broke_off` says so."""
+
+    def __init__(self, settings: CameraSettings) -> None:
+        files = settings.source.pictures()
+        if not files:
+            raise SourceError(Fault.NO_SUCH_FILE, f"source {settings.source}: no such pictures")
+        self.frames_per_second = settings.fps or _USUAL_FPS
+        self.broke_off: str | None = None
+        self._files: Iterator[Path] = iter(files)
+        self._file: Path | None = None
+
+    def grab(self) -> bool:
+        """Go on to the next picture; False after the last."""
+        self._file = next(self._files, None)
+        return self._file is not None
+
+    def retrieve(self) -> Picture | None:
+        """The picture (height, width, 3), BGR; None where it cannot be decoded."""
+        import cv2
+
+        picture = None if self._file is None else cv2.imread(str(self._file), cv2.IMREAD_COLOR)
+        if picture is not None:
+            return picture.astype(np.uint8, copy=False)
+        if self._file is not None and self.broke_off is None:
+            self.broke_off = f"{self._file.name} cannot be decoded"
+        return None
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+
+_CANNOT_OPEN = {
+    Kind.FILE: "is not a video that OpenCV can read",
+    Kind.DEVICE: "no such camera, or it is in use",
+    Kind.STREAM: "does not answer, or is not a video stream",
+}
+
+
+def _open(settings: CameraSettings) -> Any:
+    # Read by OpenCV when a capture is made; V4L2 knows whole seconds only.
+    os.environ["OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT"] = str(math.ceil(settings.limits.stall_seconds))
+    os.environ.setdefault("OPENCV_FFMPEG_CAPTURE_OPTIONS", f"rtsp_transport;{settings.transport}")
+    import cv2
+
+    cv2.setNumThreads(1)
+    source = settings.source
+    if source.kind is Kind.DEVICE:
+        index = source.address.removeprefix("/dev/video")
+        return cv2.VideoCapture(int(index) if index.isdigit() else source.address, cv2.CAP_V4L2)
+    # With more threads a read takes up to three times its limit.
+    parameters = [cv2.CAP_PROP_N_THREADS, 1]
+    if source.kind is Kind.STREAM:
+        # Time limits count when they are given here; later they cannot be set any more.
+        parameters += [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, _milliseconds(settings.limits.open_seconds)]
+        parameters += [cv2.CAP_PROP_READ_TIMEOUT_MSEC, _milliseconds(settings.limits.stall_seconds)]
+    return cv2.VideoCapture(source.address, cv2.CAP_FFMPEG, parameters)
+
+
+def _milliseconds(seconds: float) -> int:
+    return max(1, round(1000 * seconds))

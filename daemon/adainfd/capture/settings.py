@@ -1,0 +1,29 @@
+"""What a camera is told: where its pictures come from, which of them, and how long all that may take."""
+
+from dataclasses import dataclass, field
+
+from adainfd.capture.lifecycle import Limits
+from adainfd.capture.motion import Region
+from adainfd.capture.source import Source, Transport
+
+__all__ = ["CameraSettings"]
+
+
+@dataclass(frozen=True, slots=True)
+class CameraSettings:
+    """A camera's settings, as its process needs them.
+
+    loop: a file begins anew at its end. fps: at which a file or the pictures of a folder are played; None, a file's
+    own. max_fps: how many frames a second are looked at. max_age: seconds after which a frame is not answered any more.
+    ignored: regions in which nothing counts as motion. transport: of RTSP.
+    """
+
+    name: str
+    source: Source
+    loop: bool = False
+    fps: float | None = None
+    max_fps: float | None = None
+    max_age: float = 2.0
+    ignored: tuple[Region, ...] = ()
+    transport: Transport = "tcp"
+    limits: Limits = field(default_factory=Limits)

@@ -1,0 +1,157 @@
+"""The daemon's loop: takes what the cameras bring, answers it, and keeps the heart beating."""
+
+import time
+from collections.abc import Sequence
+from multiprocessing.connection import wait
+
+from adainfd.capture.lifecycle import Change, State
+from adainfd.logs import Logger
+from adainfd.observing import Observer
+from adainfd.pipeline import Pipeline, Stream
+from adainfd.reloading import Reloader
+from adainfd.stopping import StopRequest
+from adainfd.wire.announcer import Announcer
+from adainfd.wire.publisher import Publisher
+
+__all__ = ["Loop"]
+
+_HEARTBEAT_SECONDS = 1.0
+
+
+class Loop:
+    """Runs until every camera has ended, a time has passed, or a stop was requested."""
+
+    def __init__(
+        self,
+        streams: Sequence[Stream],
+        pipeline: Pipeline,
+        publisher: Publisher,
+        announcer: Announcer,
+        reloader: Reloader,
+        observer: Observer,
+        stop: StopRequest,
+        log: Logger,
+    ) -> None:
+        self._streams = streams
+        self._cameras = [stream.camera for stream in streams]
+        self._pipeline = pipeline
+        self._publisher = publisher
+        self._announcer = announcer
+        self._reloader = reloader
+        self._observer = observer
+        self._stop = stop
+        self._log = log
+        self._running = list(streams)
+        self._broken: set[str] = set()
+        self._faults: dict[str, str | None] = {}
+        self._parked = False
+
+    def run(self, seconds: float | None) -> None:
+        """Run, for at most so many `seconds`; at the end every frame is accounted for."""
+        now = time.monotonic()
+        end = None if seconds is None else now + seconds
+        next_beat = now + _HEARTBEAT_SECONDS
+        for camera in self._cameras:
+            camera.receive()
+            camera.play()
+        while self._running and not self._stop.requested and (end is None or now < end):
+            self._wait(next_beat if end is None else min(next_beat, end))
+            self._publisher.greet()
+            self._reloader.reload_if_requested()
+            self._attend()
+            self._answer()
+            now = time.monotonic()
+            if now >= next_beat:
+                next_beat = now + _HEARTBEAT_SECONDS
+                self._announcer.beat(self._cameras)
+            self._observer.turned()
+        self._observer.stopping()
+        self._settle()
+
+    def _wait(self, until: float) -> None:
+        """Wait until something is to be done."""
+        if any(stream.camera.newest for stream in self._running):
+            return
+        dues = [due for stream in self._running if (due := stream.camera.due) is not None]
+        connections = [made for stream in self._running if (made := stream.camera.connection) is not None]
+        seconds = max(0.0, min([until, *dues]) - time.monotonic())
+        wait([*connections, self._publisher.readable, self._stop.fileno()], seconds)
+
+    def _attend(self) -> None:
+        """Hear the cameras, do what has become due, and tell what has changed."""
+        for stream in self._running:
+            stream.camera.receive()
+            stream.camera.supervise(time.monotonic())
+            self._tell_changes(stream)
+        self._running = [stream for stream in self._running if not stream.camera.finished]
+
+    def _answer(self) -> None:
+        # The frame that has waited longest comes first, so that no camera starves.
+        waiting = [(newest.at, index) for index, s in enumerate(self._running) if (newest := s.camera.newest)]
+        for _, index in sorted(waiting):
+            self._pipeline.answer(self._running[index], self._more_wait)
+        self._tell_parking()
+
+    def _more_wait(self) -> bool:
+        return any(
+            stream.camera.newest or (stream.camera.connection is not None and stream.camera.connection.poll())
+            for stream in self._running
+        )
+
+    def _tell_parking(self) -> None:
+        parked = self._pipeline.parking.parked
+        if parked != self._parked:
+            self._parked = parked
+            self._log.warning("model_parked" if parked else "model_back")
+            why = "another program has taken the memory of the GPU; the model is tried again"
+            self._announcer.daemon("degraded" if parked else "ready", why if parked else None)
+
+    def _tell_changes(self, stream: Stream) -> None:
+        camera = stream.camera
+        if camera.broke_off is not None and camera.name not in self._broken:
+            self._broken.add(camera.name)
+            self._log.warning("camera_broke_off", camera=camera.name, source=str(camera.source), why=camera.broke_off)
+        if camera.lifecycle.state is State.ENDED and not camera.finished:
+            return  # its last frame comes first
+        for change in camera.lifecycle.take_changes():
+            self._announcer.camera(camera, change, audit=stream.audit)
+            self._log_change(stream, change)
+
+    def _log_change(self, stream: Stream, change: Change) -> None:
+        """Each change is published; a camera that is away for days fills no log: its failure is logged once."""
+        camera = stream.camera
+        told = {"camera": camera.name, "source": str(camera.source)}
+        before = self._faults.get(camera.name)
+        match change.state:
+            case State.ONLINE:
+                self._faults[camera.name] = None
+                self._log.info("camera_online", **told, failures=change.failures)
+            case State.STALLED | State.OFFLINE if change.fault is not None and change.fault != before:
+                self._faults[camera.name] = change.fault
+                self._log.warning(f"camera_{change.state}", **told, code=change.fault, why=change.detail)
+            case State.ENDED:
+                why = {"why": camera.broke_off} if camera.broke_off else {}
+                self._log.info("camera_ended", camera=camera.name, **why)
+
+    def _settle(self) -> None:
+        """Account for what waits, and say what became of every frame."""
+        for stream in self._running:
+            stream.camera.receive()
+            stream.camera.give_up()
+            self._tell_changes(stream)
+            self._announcer.camera_stopped(stream.camera, audit=stream.audit)
+        for camera in self._cameras:
+            account = camera.account
+            self._log.info(
+                "frames",
+                camera=camera.name,
+                captured=account.captured,
+                published=account.published,
+                reused=account.reused,
+                second_looks=account.second_looks,
+                dropped_newer_frame=account.newer_frame,
+                dropped_too_old=account.too_old,
+                dropped_over_rate=account.over_rate,
+                dropped_model_parked=account.model_parked,
+                dropped_stopped=account.stopped,
+            )
