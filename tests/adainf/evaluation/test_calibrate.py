@@ -148,4 +148,3 @@ def test_smaller_inputs_show_as_much_as_the_profile_was_measured_with(done, sett
     printed = done("evaluate", "--profile", out, "--weights", "random", "--images", pictures, "--threads", 1, "--json")
     points = [point for point in json.loads(printed) if point["branch"]]
     assert [point["top1"] for point in points] == pytest.approx([point["expected_accuracy"] for point in points])
-
