@@ -94,6 +94,33 @@ def tail(connect: str, as_json: bool, count: int | None) -> None:
     show(connect, as_json=as_json, count=count)
 
 
+@adainfd.group()
+def keys() -> None:
+    """Make and show the keys (CURVE) that say who may read the stream."""
+
+
+@keys.command()
+@click.argument("file", type=click.Path(path_type=Path))
+def new(file: Path) -> None:
+    """Make a pair of keys: FILE.key, to give away, and FILE.key_secret, to keep."""
+    from adainfd.wire.keys import KeyPair
+
+    click.echo(KeyPair.new(file).public)
+
+
+@keys.command("show")
+@click.argument("path", metavar="FILE|FOLDER", type=click.Path(path_type=Path))
+def show_keys(path: Path) -> None:
+    """Show the public key in a file, or those in a folder with their names."""
+    from adainfd.wire.keys import AllowList, public_key
+
+    if not path.is_dir():
+        click.echo(public_key(str(path)))
+        return
+    for name, key in AllowList(path):
+        click.echo(f"{key}  {name}")
+
+
 @adainfd.command("check-config")
 @click.argument("file", type=click.Path(path_type=Path))
 def check_config(file: Path) -> None:
