@@ -42,6 +42,7 @@ def adainfd() -> None:
 @click.option("--profile", metavar="NAME|FILE", help="What calibration learned of the backbone.")
 @click.option("--run", "trained", metavar="NAME|FOLDER", help="What `adainf train` made; its profile is the default.")
 @click.option("--seconds", type=_Seconds(min=0, min_open=True), help="Stop after this time.")
+@click.option("--wait-for-cameras", is_flag=True, help="Start even where no camera can be opened yet.")
 @click.option("--record", type=click.Path(path_type=Path), help="Keep signals and decisions for `adainfd replay`.")
 def run(
     config: Path | None,
@@ -52,6 +53,7 @@ def run(
     profile: str | None,
     trained: str | None,
     seconds: float | None,
+    wait_for_cameras: bool,
     record: Path | None,
 ) -> None:
     """Run the daemon.
@@ -74,7 +76,11 @@ def run(
     def configure() -> Configuration:
         return from_command_line(config, sources, loop=loop, bind=bind, policy=policy, profile=profile, run=trained)
 
-    daemon.run(configure, logs.configure(), seconds=seconds, record=record)
+    daemon.run(configure, logs.configure(), seconds=seconds, record=record, wait_for_cameras=wait_for_cameras)
+    # All is closed. To take PyTorch apart would keep a stop waiting for one second more, or two.
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
 
 
 @adainfd.command()

@@ -44,10 +44,12 @@ def run(
     *,
     seconds: float | None = None,
     record: Path | None = None,
+    wait_for_cameras: bool = False,
 ) -> None:
     """Run until every camera has ended, `seconds` have passed since the first frame could come, or a signal.
 
     configure: gives the configuration, now and again at each SIGHUP. record: where to keep a trace.
+    wait_for_cameras: start even where no camera can be opened yet; it is tried again and again.
     Raises InvalidInputError or UnavailableError, with nothing left running, where it cannot start: a file is wrong, or
     no camera at all can be opened. A camera that fails later, or beside one that opens, is tried again and again.
     """
@@ -70,7 +72,7 @@ def run(
         announcer.daemon("started")
         cameras = [parts.enter_context(_started(camera, stop)) for camera in _cameras(configuration)]
         observer.beginning("opening cameras", _START_SECONDS)
-        _await_open(cameras)
+        _await_open(cameras, all_may_miss=wait_for_cameras)
         publisher.greet()
         recogniser = load_recogniser(configuration, profile, log, observer)
         streams = [
@@ -121,10 +123,10 @@ def _started(camera: Camera, stop: StopRequest) -> Iterator[Camera]:
         camera.close()
 
 
-def _await_open(cameras: Sequence[Camera]) -> None:
+def _await_open(cameras: Sequence[Camera], *, all_may_miss: bool) -> None:
     """Wait until one camera is open and every file is; what else fails or takes its time is tried again later.
 
-    Raises InvalidInputError on a file that cannot be opened, UnavailableError where no camera can.
+    Raises InvalidInputError on a file that cannot be opened, UnavailableError where no camera can and not all may miss.
     """
     end = time.monotonic() + _OPEN_WITHIN_SECONDS
     while waited_for := [camera for camera in cameras if not camera.opened and camera.failure is None]:
@@ -138,7 +140,7 @@ def _await_open(cameras: Sequence[Camera]) -> None:
     for camera in cameras:
         if camera.failure is not None and not camera.source.live:
             raise InvalidInputError(camera.failure)
-    if not any(camera.opened for camera in cameras):
+    if not all_may_miss and not any(camera.opened for camera in cameras):
         late = f"does not open within {_OPEN_WITHIN_SECONDS:.0f} s"
         raise UnavailableError("; ".join(c.failure or f"source {c.source}: {late}" for c in cameras))
 

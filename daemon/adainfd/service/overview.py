@@ -20,7 +20,7 @@ _HIGH_QUANTILE = 0.95
 class CameraView:
     """What is known of one camera. Times are monotonic seconds; recent: when a frame was answered, and in how many ms.
 
-    published: frames answered until the last message.
+    account: of its frames, as of the last heartbeat.
     """
 
     name: str
@@ -28,8 +28,7 @@ class CameraView:
     detail: str | None = None
     result: Result | None = None
     at: float | None = None
-    status: Status | None = None
-    published: int = 0
+    account: messages.Account | None = None
     recent: deque[tuple[float, float]] = field(default_factory=deque)
 
     def frames_per_second(self, now: float) -> float:
@@ -77,10 +76,10 @@ class DaemonView:
         if self.p95_ms is not None:
             figures.append(f"p95 {self.p95_ms:.0f} ms")
         parts = [", ".join(figures)]
-        if self.offline:
-            parts.insert(0, "offline: " + ", ".join(camera.name for camera in self.offline))
-        if self.state == "degraded":
-            parts.insert(0, "degraded" + (f": {self.detail}" if self.detail else ""))
+        hindered = [self.detail or "the model"] if self.state == "degraded" else []
+        hindered += [f"{camera.name} is {camera.state}" for camera in self.offline]
+        if hindered:
+            parts.insert(0, f"degraded: {', '.join(hindered)}")
         if self.reload_failure:
             parts.insert(0, f"reload failed, the policy before stays: {self.reload_failure}")
         return "; ".join(parts)
@@ -107,9 +106,8 @@ class Overview(Observer):
                 self._take_result(message, self._clock())
             elif isinstance(message, Status) and message.camera is not None:
                 camera = self._camera(message.camera)
-                camera.state, camera.detail, camera.status = message.state, message.detail, message
-                if (account := message.account) is not None:
-                    camera.published = max(camera.published, account.published + account.reused)
+                camera.state, camera.detail = message.state, message.detail
+                camera.account = message.account or camera.account
             elif isinstance(message, Status):
                 self._take_daemon(message)
 
@@ -142,13 +140,17 @@ class Overview(Observer):
     def _take_result(self, result: Result, now: float) -> None:
         camera = self._camera(result.camera)
         camera.result, camera.at = result, now
-        camera.published += 1
         camera.recent.append((now, result.timing_ms.total))
         while camera.recent[0][0] <= now - _WINDOW_SECONDS:
             camera.recent.popleft()
 
     def _take_daemon(self, status: Status) -> None:
         self._model = status.model or self._model
+        for name, account in (status.cameras or {}).items():
+            camera = self._camera(name)
+            camera.account = account
+            if camera.state != account.state:
+                camera.state, camera.detail = account.state, None
         match status.state:
             case "reload_failed":
                 self._reload_failure = status.detail
