@@ -1,5 +1,6 @@
 """From a camera's picture to a network's input: one crop, one resize, one normalisation."""
 
+import math
 from dataclasses import dataclass
 
 import cv2
@@ -18,12 +19,15 @@ class Preprocessing:
 
     size: native resolution, pixels a side. mean, std: per RGB channel, of values in 0..1.
     crop_fraction: side of the central square that is looked at, relative to the picture's shorter side.
+    zoom: how much less is looked at where the input is smaller than native: the square's side goes with the input's
+    to this power. 0: always the same; 1: so much that things keep their size in input pixels, as the network knows it.
     """
 
     size: int
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     crop_fraction: float = 1.0
+    zoom: float = 0.0
 
     def __post_init__(self) -> None:
         if self.size < 1:
@@ -32,13 +36,22 @@ class Preprocessing:
             raise InvalidInputError(f"std {self.std}: each value must be above 0")
         if not 0 < self.crop_fraction <= 1:
             raise InvalidInputError(f"crop fraction {self.crop_fraction}: must be above 0 and at most 1")
+        if not 0 <= self.zoom <= 1:
+            raise InvalidInputError(f"zoom {self.zoom}: must be from 0 to 1")
+
+    def crop_at(self, resolution: int) -> float:
+        """Side of the central square that is looked at for an input of this side, of the picture's shorter side."""
+        return self.crop_fraction * math.pow(min(1.0, resolution / self.size), self.zoom)
 
 
 def crop_box(height: int, width: int, crop_fraction: float) -> tuple[slice, slice]:
-    """Rows and columns of the central square that is looked at, the same part of the scene at any resolution."""
+    """Rows and columns of the central square that is looked at."""
     side = max(1, round(min(height, width) * crop_fraction))
     top, left = (height - side) // 2, (width - side) // 2
     return slice(top, top + side), slice(left, left + side)
+
+
+_LEAST_CUBIC_SHRINK = 1.5
 
 
 def prepare(
@@ -48,7 +61,7 @@ def prepare(
 
     mirrored: left and right change places.
     """
-    square = picture[crop_box(picture.shape[0], picture.shape[1], preprocessing.crop_fraction)]
+    square = picture[crop_box(picture.shape[0], picture.shape[1], preprocessing.crop_at(resolution))]
     resized = _resized(square, resolution)
     if mirrored:
         resized = resized[:, ::-1]
@@ -61,14 +74,13 @@ def prepare(
 
 
 def whole_shrink(side: int, resolution: int) -> int:
-    """By how much a square is averaged down before it is interpolated: the whole part of what it must shrink by."""
-    return max(1, side // resolution)
+    """Of how many pixels a side averages are taken before interpolation, which shrinks by 1.5 at least."""
+    return max(1, int(side / resolution / _LEAST_CUBIC_SHRINK))
 
 
 def _resized(square: NDArray[np.uint8], resolution: int) -> NDArray[np.uint8]:
-    # Averages of whole pixels keep fine patterns from turning into false ones; the cubic step that follows shrinks by
-    # less than two and stays sharp. Sharpness is worth most at low resolutions: against averaging all the way, top-1
-    # was 71.6 → 74.0 % at 128 px, 81.2 → 82.8 % at 160 and 88.4 → 89.2 % at 224 (docs/calibration.md).
+    # Averages of whole pixels keep fine patterns from turning into false ones; the cubic step that follows stays sharp
+    # where it shrinks by 1.5 to 3, and blurs where it shrinks by little more than 1 (docs/calibration.md).
     shrink = whole_shrink(square.shape[0], resolution)
     averaged: MatLike = square
     if shrink > 1:

@@ -112,12 +112,14 @@ class Profile(_Model):
 
     weights: fingerprint of the base weights. adapter: SHA-256 of the run's adapter file; None without a run.
     branches: each with the set of weights that it is better with. set_aside: what was measured with the other set.
+    zoom: how much less of a picture smaller inputs show (`Preprocessing`); what was measured holds for this one.
     """
 
     schema_: Literal["adainf.profile/1"] = Field("adainf.profile/1", alias="schema")
     backbone: str
     weights: str
     native_resolution: Resolution
+    zoom: Share = 0.0
     droppable: Annotated[str, Field(pattern="^0[01]*$")]
     parts: dict[Resolution, Parts]
     calibration: Calibration

@@ -38,6 +38,7 @@ class Training(_Model):
 
     mix: each source's share of the pictures. ceiling: the most MACs of a drawn branch, a fraction of the full one's.
     branches: those that were drawn from; none: all within the ceiling. least_area: of a view, in its picture.
+    zoom: how much less of a view smaller inputs showed.
     loss, agreement (with the full model, 0..1): of about the last fifty steps.
     """
 
@@ -53,6 +54,7 @@ class Training(_Model):
     ceiling: float | None = None
     branches: tuple[str, ...] = ()
     least_area: float | None = None
+    zoom: float = 0.0
     seed: Count
     seconds: Annotated[float, Field(ge=0)]
     loss: float

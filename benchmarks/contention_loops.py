@@ -88,7 +88,7 @@ def play(
 
     pick, budget = LOOPS[name]
     profile = Profile.read(shipped.find("profiles", "efficientnet-lite0", ".json"))
-    engine = engines.load(None, load(profile.backbone, Options(default_weights(profile.backbone))))
+    engine = engines.load(None, load(profile.backbone, Options(default_weights(profile.backbone), zoom=profile.zoom)))
     full = profile.space.full
     branch = full if budget == 1.0 else LookupTable(profile).choose(budget).branch
     engine.warm_up([branch])

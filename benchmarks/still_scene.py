@@ -68,7 +68,7 @@ def watch(clip: Path, policy: str) -> Watched:
 def full_answers(clip: Path) -> list[int]:
     """The index that the full branch gives each frame by itself."""
     profile = Profile.read(shipped.find("profiles", PROFILE, ".json"))
-    engine = engines.load(None, load(profile.backbone, Options(default_weights(profile.backbone))))
+    engine = engines.load(None, load(profile.backbone, Options(default_weights(profile.backbone), zoom=profile.zoom)))
     full = profile.space.full
     capture = cv2.VideoCapture(str(clip))
     answers = []

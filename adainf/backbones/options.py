@@ -25,7 +25,8 @@ class Options:
 
     weights: a file's path, a name (tag) at the family's hub, `random`, or None for the family's default.
     labels: texts for a zero-shot head, or names for a closed head's classes in order.
-    size, mean, std: override the preprocessing that belongs to the weights.
+    size, mean, std: override the preprocessing that belongs to the weights. zoom: how much less of a picture smaller
+    inputs show, as `Preprocessing` has it.
     """
 
     weights: str | None = None
@@ -33,6 +34,7 @@ class Options:
     size: int | None = None
     mean: Triple | None = None
     std: Triple | None = None
+    zoom: float = 0.0
 
     @property
     def weights_file(self) -> Path | None:
@@ -52,7 +54,7 @@ class Options:
 
     def preprocessing(self, size: int, mean: Triple, std: Triple, crop_fraction: float) -> Preprocessing:
         """The given defaults of the weights, with the user's overrides."""
-        return Preprocessing(self.size or size, self.mean or mean, self.std or std, crop_fraction)
+        return Preprocessing(self.size or size, self.mean or mean, self.std or std, crop_fraction, self.zoom)
 
 
 @contextmanager

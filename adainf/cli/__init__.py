@@ -58,6 +58,7 @@ cli.add_command(evaluate)
 @click.option("--size", type=click.IntRange(min=1), help="Native resolution, pixels a side.")
 @image_options
 @click.option("--resolutions", callback=numbers(int), help="Input sides.  [default: native to half of it]")
+@click.option("--zoom", type=click.FloatRange(0, 1), help="0: every input shows as much.  [default: tried]")
 @click.option("--branches", type=click.IntRange(min=1), default=128, show_default=True, help="At most so many.")
 @click.option("--out", type=PATH, help="The profile to write (.json).  [default: the run's own]")
 def calibrate(
@@ -66,6 +67,7 @@ def calibrate(
     known: str | None,
     size: int | None,
     resolutions: tuple[int, ...] | None,
+    zoom: float | None,
     branches: int,
     out: Path | None,
     **options: Any,
@@ -93,6 +95,7 @@ def calibrate(
     profile = calibration.calibrate(
         subject,
         resolutions or (),
+        zoom=zoom,
         count=branches,
         part=options["part"],
         limit=options["limit"],

@@ -31,7 +31,9 @@ def open_run(name: str) -> Run:
     return Run.read(shipped.find_run(name))
 
 
-def open_subject(backbone: str, size: int | None, options: dict[str, Any], run: Run | None = None) -> Subject:
+def open_subject(
+    backbone: str, size: int | None, options: dict[str, Any], run: Run | None = None, zoom: float = 0.0
+) -> Subject:
     """The network and the pictures that a command's options mean."""
     from adainf.backbones import Options
     from adainf.evaluation import subject
@@ -39,7 +41,7 @@ def open_subject(backbone: str, size: int | None, options: dict[str, Any], run: 
 
     return subject.open_subject(
         backbone,
-        Options(options["weights"], options["labels"], size, options["mean"], options["std"]),
+        Options(options["weights"], options["labels"], size, options["mean"], options["std"], zoom),
         options["images"],
         labelled=not options["unlabelled"],
         part=Part.parse(options["part"]),

@@ -98,6 +98,11 @@ class _OneOrMore(click.Command):
     "--profile", help="Draw only branches that this profile's lookup table may take: a path or a shipped name."
 )
 @click.option(
+    "--zoom",
+    type=click.FloatRange(0, 1),
+    help="How much less of a view smaller inputs show.  [default: as the profile has it, else 0]",
+)
+@click.option(
     "--least-area",
     type=click.FloatRange(0, 1, min_open=True),
     default=0.25,
@@ -158,6 +163,7 @@ def _request(options: dict[str, Any]) -> Request:
         resolutions=options["resolutions"] or (),
         ceiling=options["ceiling"],
         profile=options["profile"] and shipped.find("profiles", options["profile"], ".json"),
+        zoom=options["zoom"],
         least_area=options["least_area"],
         batch=options["batch"],
         seed=options["seed"],

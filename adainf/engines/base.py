@@ -30,7 +30,10 @@ class Adapted:
 
 
 class Engine(Protocol):
-    """Runs pictures along branches on one device; `prepare`, then `run`, so that each can be timed."""
+    """Runs pictures along branches on one device; `prepare`, then `run`, so that each can be timed.
+
+    preprocessing: what `prepare` goes by.
+    """
 
     name: str
     device: str

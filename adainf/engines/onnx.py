@@ -21,6 +21,8 @@ import onnxruntime
 
 __all__ = ["OnnxEngine"]
 
+_SPIN_MICROSECONDS = 100
+
 
 class OnnxEngine:
     """Runs a backbone in float32 on the CPU, a session for each branch that is used.
@@ -95,7 +97,12 @@ class OnnxEngine:
     def _load(self, model: bytes) -> onnxruntime.InferenceSession:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = self.threads
-        # A session's idle threads spin by default: with a session a branch, and others on the box, they would fight.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        # Between two operators a thread waits awake, but not from frame to frame: beside others it would fight them.
+        options.add_session_config_entry("session.intra_op.spin_duration_us", str(_SPIN_MICROSECONDS))
+        if self.threads > 1 and len(processors := sorted(os.sched_getaffinity(0))) == self.threads:
+            # Woken after a pause, a helper is otherwise put beside the thread that waits for it, and no help
+            # (docs/performance.md). Counted from 1; the thread that calls goes where it likes.
+            helpers = ";".join(str(processor + 1) for processor in processors[1:])
+            options.add_session_config_entry("session.intra_op_thread_affinities", helpers)
         options.log_severity_level = 3
         return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])

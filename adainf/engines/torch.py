@@ -94,7 +94,7 @@ class TorchEngine:
             return on_gpu.flip(3) if mirrored else on_gpu
 
     def _prepare_on_gpu(self, picture: NDArray[np.uint8], resolution: int) -> Tensor:
-        square = picture[crop_box(picture.shape[0], picture.shape[1], self.preprocessing.crop_fraction)]
+        square = picture[crop_box(picture.shape[0], picture.shape[1], self.preprocessing.crop_at(resolution))]
         uploaded = torch.from_numpy(np.ascontiguousarray(square)).pin_memory().to(self._device, non_blocking=True)
         rgb = uploaded.permute(2, 0, 1).flip(0)[None].float() / 255
         averaged = functional.avg_pool2d(rgb, whole_shrink(square.shape[0], resolution))

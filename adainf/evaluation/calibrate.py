@@ -16,7 +16,7 @@ from adainf.backbones.macs import branch_space
 from adainf.branch import Branch, BranchSpace
 from adainf.errors import InvalidInputError
 from adainf.evaluation.better import with_better_sets
-from adainf.evaluation.divergence import SCALES, ScoreDivergence, cross_entropies, search_images
+from adainf.evaluation.divergence import SCALES, ScoreDivergence, best_zoom, cross_entropies, search_images
 from adainf.evaluation.partial import Partial, partial_path
 from adainf.evaluation.progress import progress
 from adainf.evaluation.sample import sample, tried_by_search
@@ -27,7 +27,7 @@ from adainf.run import Run, now
 
 __all__ = ["calibrate", "default_resolutions", "listing_digest"]
 
-_MOST_RESOLUTIONS = 7
+_MOST_RESOLUTIONS = 8
 _SETS: tuple[WeightSet, ...] = ("base", "adapted")
 
 
@@ -35,6 +35,7 @@ def calibrate(
     subject: Subject,
     resolutions: Sequence[int],
     *,
+    zoom: float | None,
     count: int,
     part: str,
     limit: int | None,
@@ -45,6 +46,8 @@ def calibrate(
 ) -> Profile:
     """Measure at most `count` branches of the subject at these resolutions (none: the default ones); write `out`.
 
+    zoom: how much less of a picture smaller inputs show; None takes what `known` or the run has, and otherwise tries
+    which gives the lowest loss.
     run: measure the branches, and as many that are found to be good with its adapter, with both sets of weights; the
     profile runs each with the set of the lower loss. known: a profile by the base weights and these pictures, whose
     branches then need not be measured with them again.
@@ -54,8 +57,11 @@ def calibrate(
     """
     backbone = subject.engine.backbone
     if known is not None:
-        _check_known(known, subject, resolutions)
+        _check_known(known, subject, resolutions, zoom)
         resolutions = sorted(known.parts)
+        zoom = known.zoom
+    elif run is not None and zoom is None:
+        zoom = run.manifest.training.zoom
     space = _space(backbone, resolutions or default_resolutions(backbone))
     settings: dict[str, JsonValue] = {
         "version": __version__,
@@ -63,6 +69,7 @@ def calibrate(
         "weights": subject.weights,
         "resolutions": list(space.parts),
         "preprocessing": repr(backbone.preprocessing),
+        "zoom": zoom,
         "branches": count,
         "images": len(subject.paths),
         "labelled": subject.labels is not None,
@@ -76,7 +83,9 @@ def calibrate(
     path = partial_path(out)
     partial = Partial.read(path, settings)
     if partial is None:
-        partial = _started(settings, _candidates(subject, space, count, seed, known))
+        subject.zoom_by(best_zoom(subject, space, seed) if zoom is None else zoom)
+        partial = _started(settings, subject, _candidates(subject, space, count, seed, known))
+    subject.zoom_by(partial.zoom)
     partial = _count(subject, partial, path)
     profile = _profile(subject, space, partial, settings)
     if run is not None and run.adapter_path is not None:
@@ -87,7 +96,7 @@ def calibrate(
 
 
 def default_resolutions(backbone: Backbone) -> list[int]:
-    """The native resolution and multiples of the backbone's step down to half of it: at most 7, evenly spread."""
+    """The native resolution and multiples of the backbone's step down to half of it: at most 8, evenly spread."""
     native, step = backbone.native_resolution, backbone.resolution_step
     multiples = [side for side in range(native, 0, -step) if 2 * side >= native]
     picked = np.linspace(0, len(multiples) - 1, min(len(multiples), _MOST_RESOLUTIONS))
@@ -110,7 +119,7 @@ def listing_digest(subject: Subject) -> str:
     return hashlib.sha256(repr((names, labels)).encode()).hexdigest()
 
 
-def _check_known(known: Profile, subject: Subject, resolutions: Sequence[int]) -> None:
+def _check_known(known: Profile, subject: Subject, resolutions: Sequence[int], zoom: float | None) -> None:
     check_describes(known, subject.engine.backbone, subject.weights)
     if known.adapter is not None:
         raise InvalidInputError("profile: is itself a run's; give one by the base weights alone")
@@ -119,6 +128,8 @@ def _check_known(known: Profile, subject: Subject, resolutions: Sequence[int]) -
     if resolutions and set(known.parts) != {*resolutions, known.native_resolution}:
         told = ", ".join(map(str, sorted(known.parts)))
         raise InvalidInputError(f"profile: is of the resolutions {told}, not of those asked for")
+    if zoom not in (None, known.zoom):
+        raise InvalidInputError(f"profile: is of the zoom {known.zoom}, not {zoom}")
 
 
 def _candidates(
@@ -145,12 +156,13 @@ def _sampled(subject: Subject, space: BranchSpace, count: int, seed: int, weight
         return sample(space, count, ScoreDivergence(subject, rows, advance, weights), seed)
 
 
-def _started(settings: dict[str, JsonValue], candidates: Sequence[Candidate]) -> Partial:
+def _started(settings: dict[str, JsonValue], subject: Subject, candidates: Sequence[Candidate]) -> Partial:
     none = (0,) * len(candidates)
     return Partial(
         schema="adainf.partial/1",
         settings=settings,
         created=now(),
+        zoom=subject.engine.preprocessing.zoom,
         branches=tuple(str(candidate.branch) for candidate in candidates),
         weights=tuple(candidate.weights for candidate in candidates),
         images=0,
@@ -199,6 +211,7 @@ def _profile(subject: Subject, space: BranchSpace, partial: Partial, settings: d
         backbone=subject.engine.backbone.name,
         weights=subject.weights,
         native_resolution=space.native_resolution,
+        zoom=partial.zoom,
         droppable="".join("1" if may else "0" for may in space.droppable),
         parts={
             resolution: Parts(stem=parts.stem, blocks=parts.blocks, shortcuts=parts.shortcuts, head=parts.head)

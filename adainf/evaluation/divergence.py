@@ -8,12 +8,15 @@ from torch.nn import functional
 
 from adainf import images
 from adainf.backbones.prefixes import scores_of_each
+from adainf.branch import BranchSpace
+from adainf.evaluation.progress import progress
 from adainf.evaluation.subject import BATCH, Subject
 from adainf.profile import WeightSet
 
-__all__ = ["SCALES", "ScoreDivergence", "cross_entropies", "search_images"]
+__all__ = ["SCALES", "ScoreDivergence", "best_zoom", "cross_entropies", "search_images"]
 
 _FEWEST, _MOST = 16, 256
+_ZOOMS = (0.0, 0.2, 0.35, 0.5)
 
 # Skipped blocks change how spread the scores are, which costs no right answer but dominates a cross-entropy: without
 # these factors it ranked branches of equal MACs against their accuracy (correlation -0.24 at half the full MACs,
@@ -83,6 +86,24 @@ class ScoreDivergence:
     def _batches_of_rows(self) -> Iterator[list[int]]:
         for first in range(0, len(self._rows), BATCH):
             yield list(self._rows[first : first + BATCH])
+
+
+def best_zoom(subject: Subject, space: BranchSpace, seed: int) -> float:
+    """The zoom with which all blocks at the resolutions below the native one stray least, on the whole.
+
+    One number for all of them, since a few hundred pictures cannot tell a good view from a lucky one at each.
+    """
+    sides = [side for side in space.parts if side < space.native_resolution]
+    if not sides:
+        return 0.0
+    rows = images.spread(range(len(subject.paths)), _MOST, seed)
+    strays = dict.fromkeys(_ZOOMS, 0.0)
+    with progress("looking closer", len(rows) * len(sides) * len(_ZOOMS)) as advance:
+        for zoom in _ZOOMS:
+            subject.zoom_by(zoom)
+            divergence = ScoreDivergence(subject, rows, advance)
+            strays[zoom] = sum(divergence(side, [space.full.keep])[0] for side in sides)
+    return min(strays, key=strays.__getitem__)
 
 
 def cross_entropies(scores: Tensor, target: Tensor) -> Tensor:

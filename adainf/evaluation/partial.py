@@ -17,6 +17,7 @@ class Partial(BaseModel):
     """Counts over the first `images` pictures.
 
     settings: everything the outcome depends on, the weights' and the listing's fingerprints among them.
+    zoom: what smaller inputs show less (`Preprocessing`).
     branches, weights: what is counted: a branch, and the set of weights it ran with.
     right, agreed: for each branch, answers equal to the truth (`Subject.truth`) and to the full branch's.
     losses: for each branch the summed cross-entropies, one for each scale of the scores.
@@ -27,6 +28,7 @@ class Partial(BaseModel):
     schema_: Literal["adainf.partial/1"] = Field("adainf.partial/1", alias="schema")
     settings: dict[str, JsonValue]
     created: str
+    zoom: float
     branches: tuple[BranchText, ...]
     weights: tuple[WeightSet, ...]
     images: int

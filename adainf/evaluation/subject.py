@@ -68,6 +68,10 @@ class Subject:
             raise InvalidInputError("profile: has branches with adapted weights; give the run that they belong to")
         return self.adapted
 
+    def zoom_by(self, zoom: float) -> None:
+        """Show smaller inputs less of each picture from now on, as `Preprocessing` has it."""
+        self.engine.preprocessing = replace(self.engine.preprocessing, zoom=zoom)
+
     def batches(self, start: int = 0) -> Iterator[tuple[slice, list[NDArray[np.uint8]]]]:
         """Decoded pictures from row `start` on, a batch at a time, with their rows."""
         for first in range(start, len(self.paths), BATCH):
@@ -166,7 +170,7 @@ def load_for_timing(profile: Profile, weights: str | None, labels: tuple[str, ..
     chosen = weights or defaults.default_weights(profile.backbone) or RANDOM
     # A zero-shot head wants some text; one row of scores more or less takes no time.
     texts = labels or (("anything",) if _is_zero_shot(profile.backbone) else ())
-    network = load(profile.backbone, Options(chosen, texts, profile.native_resolution))
+    network = load(profile.backbone, Options(chosen, texts, profile.native_resolution, zoom=profile.zoom))
     check_describes(profile, network)
     return network
 

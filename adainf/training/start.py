@@ -39,7 +39,8 @@ class Request:
     bound: whether the scheduler of the recipe `paper` may exceed a budget, and overrun_weight, λ, what that costs it.
     mix: how likely each of the images' sources is; none: equally. resolutions: none: the default ones. ceiling: the
     most MACs of a drawn branch. profile: draw only branches that its lookup table may take. batch: views a step.
-    least_area: see `Views`. resume: go on where a training into `out` was.
+    zoom: how much less of a view smaller inputs show; None takes the profile's. least_area: see `Views`.
+    resume: go on where a training into `out` was.
     """
 
     backbone: str
@@ -56,6 +57,7 @@ class Request:
     resolutions: tuple[int, ...]
     ceiling: float
     profile: Path | None
+    zoom: float | None
     least_area: float
     batch: int
     seed: int
@@ -78,18 +80,20 @@ def adapt(request: Request, ranks: Ranks) -> Run:
     shares = request.mix or (1.0,) * len(sources)
     if len(shares) != len(sources) or min(shares) < 0 or not sum(shares):
         raise InvalidInputError(f"mix {shares}: must be {len(sources)} shares, one for each of the images' sources")
-    menu = _menu(request, backbone, weights)
+    profile = _profile(request, backbone, weights)
+    menu = _menu(request, profile)
+    zoom = request.zoom if request.zoom is not None else profile.zoom if profile is not None else 0.0
     sides = _sides(request, backbone, menu)
     if max(sides) > backbone.native_resolution:
         raise InvalidInputError(
             f"resolution {max(sides)}: must be at most {backbone.native_resolution}, where {backbone.name} is native"
         )
-    settings = _settings(request, backbone, weights, sources, shares, sides, menu)
+    settings = _settings(request, backbone, weights, sources, shares, sides, menu, zoom)
     recipe = _recipe(request, backbone, sides, menu, ranks)
     views = Views(
         sources,
         shares,
-        backbone.preprocessing,
+        replace(backbone.preprocessing, zoom=zoom),
         request.batch,
         request.seed,
         ranks,
@@ -114,6 +118,7 @@ def adapt(request: Request, ranks: Ranks) -> Run:
             ceiling=request.ceiling if recipe.name == "distil" else None,
             branches=tuple(map(str, menu)),
             least_area=request.least_area,
+            zoom=zoom,
             steps=progress.step,
             batch=request.batch,
             learning_rate=request.plan.learning_rate,
@@ -176,13 +181,19 @@ def _scheduler(request: Request) -> Literal["none", "paper-hard", "paper-soft"]:
     return "paper-hard" if request.bound == "hard" else "paper-soft"
 
 
-def _menu(request: Request, backbone: Backbone, weights: str) -> list[Branch]:
-    """The branches within the ceiling that the profile's lookup table may take."""
+def _profile(request: Request, backbone: Backbone, weights: str) -> Profile | None:
     if request.profile is None:
-        return []
+        return None
     profile = Profile.read(request.profile)
     if profile.weights != weights:
         raise InvalidInputError(f"profile {request.profile}: was calibrated for other weights of {backbone.name}")
+    return profile
+
+
+def _menu(request: Request, profile: Profile | None) -> list[Branch]:
+    """The branches within the ceiling that the profile's lookup table may take."""
+    if profile is None:
+        return []
     menu = [
         choice.branch
         for choice in LookupTable(profile).frontier
@@ -242,6 +253,7 @@ def _settings(
     shares: Sequence[float],
     sides: Sequence[int],
     menu: Sequence[Branch],
+    zoom: float,
 ) -> dict[str, JsonValue]:
     """All that the outcome depends on."""
     identity = repr([(source.identity, source.labels) for source in sources])
@@ -262,6 +274,7 @@ def _settings(
         "resolutions": list(sides),
         "ceiling": request.ceiling,
         "branches": list(map(str, menu)),
+        "zoom": zoom,
         "least area": request.least_area,
         "batch": request.batch,
         "seed": request.seed,

@@ -76,6 +76,7 @@ class Views:
         source = self.sources[draw.choice(len(self.sources), p=np.asarray(self.shares) / sum(self.shares))]
         row = int(draw.integers(source.count))
         picture = view(source.read(row), draw, self.least_area)
+        # Of a view the full model sees all, and a smaller input as much less as of a camera's picture.
         whole = replace(self.preprocessing, crop_fraction=1.0)
         return _View(
             {side: prepare(picture, side, whole) for side in sides},

@@ -27,6 +27,7 @@ from adainfd.service.observers import observers
 from adainfd.stopping import StoppedEarly, StopRequest
 from adainfd.wire import messages
 from adainfd.wire.announcer import Announcer
+from adainfd.wire.gate import Curve
 from adainfd.wire.publisher import Publisher
 
 __all__ = ["run"]
@@ -60,7 +61,9 @@ def run(
         policy = Policy.read(configuration.model.policy)
         profile = read_profile(configuration.model)
         observer = parts.enter_context(observers(configuration, os.environ, log))
-        publisher = Publisher(configuration.publish.bind, observer)
+        publish = configuration.publish
+        curve = Curve.read(publish.key, publish.clients, log)
+        publisher = Publisher(publish.endpoints, observer, curve=curve)
         parts.callback(publisher.close)
         announcer = Announcer(publisher, configuration.publish.host)
         parts.callback(announcer.daemon, "stopped")

@@ -118,6 +118,7 @@ def load_recogniser(
         size=section.size or (None if run is None else run.manifest.native_resolution),
         mean=section.mean,
         std=section.std,
+        zoom=profile.zoom,
     )
     backbone = load(profile.backbone, options)
     if backbone.droppable != profile.space.droppable or backbone.native_resolution != profile.native_resolution:

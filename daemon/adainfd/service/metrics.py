@@ -66,7 +66,7 @@ class Metrics(Observer):
             if message.state == "online":
                 self._connects.labels(message.camera).inc()
             elif message.state in ("stalled", "offline"):
-                self._failures.labels(message.camera, getattr(message, "code", None) or "").inc()
+                self._failures.labels(message.camera, message.code or "").inc()
         elif isinstance(message, Status) and message.state in ("reloaded", "reload_failed"):
             self._reloads.labels(message.state).inc()
 

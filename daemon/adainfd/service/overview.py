@@ -191,7 +191,7 @@ class Overview(Observer):
     def _take_daemon(self, status: Status) -> None:
         self._model = status.model or self._model
         self._subscribers = getattr(status, "subscribers", None)
-        self._refused = getattr(status, "refused", None)
+        self._refused = status.refused
         for name, account in (status.cameras or {}).items():
             camera = self._camera(name)
             camera.account = account

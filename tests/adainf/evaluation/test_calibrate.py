@@ -139,3 +139,12 @@ def test_what_cannot_be_done_is_refused(refused, settings, pictures, tmp_path, m
     said = refused("calibrate", *settings, "--images", pictures, "--out", "p.json", *changed)
     assert says in said
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_smaller_inputs_show_as_much_as_the_profile_was_measured_with(done, settings, pictures, tmp_path):
+    out = tmp_path / "p.json"
+    done("calibrate", *settings, "--images", pictures, "--zoom", 0.5, "--out", out)
+    assert json.loads(out.read_text())["zoom"] == 0.5
+    printed = done("evaluate", "--profile", out, "--weights", "random", "--images", pictures, "--threads", 1, "--json")
+    points = [point for point in json.loads(printed) if point["branch"]]
+    assert [point["top1"] for point in points] == pytest.approx([point["expected_accuracy"] for point in points])
