@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +21,10 @@ from adainfd.config import Configuration, ModelSection
 from adainfd.logs import Logger
 from adainfd.observing import NOBODY, Observer
 
-__all__ = ["LabelColumns", "Recogniser", "load_recogniser", "read_profile", "read_run"]
+if TYPE_CHECKING:
+    from adainf.backbones import Backbone
+
+__all__ = ["LabelColumns", "Recogniser", "load_backbone", "load_recogniser", "read_profile", "read_run"]
 
 _BACKBONE = "timm/tf_efficientnet_lite0"
 _PROFILE = "efficientnet-lite0"
@@ -98,14 +102,12 @@ def read_profile(section: ModelSection) -> Profile:
     return profile
 
 
-def load_recogniser(
-    configuration: Configuration, profile: Profile, log: Logger, observer: Observer = NOBODY
-) -> Recogniser:
-    """Load the network, see that the profile is its own, and prepare every branch that may be chosen."""
-    observer.beginning(f"loading {profile.backbone}", _LOAD_SECONDS)
-    from adainf import engines
+def load_backbone(configuration: Configuration, profile: Profile) -> tuple["Backbone", bool]:
+    """The configured network, and whether its weights are those that the profile was made for.
+
+    Raises InvalidInputError where the profile is of another shape, UnavailableError where weights cannot be fetched.
+    """
     from adainf.backbones import Options, load, weights
-    from adainf.backbones.adapters import adapted
     from adainf.backbones.defaults import default_weights
 
     section = configuration.model
@@ -126,7 +128,21 @@ def load_recogniser(
             f"profile {section.profile or section.run or _PROFILE!r}: was made for {profile.native_resolution} pixels "
             f"and blocks {profile.droppable}, not as this {profile.backbone}; run `adainf calibrate`"
         )
-    if weights.fingerprint(backbone) != profile.weights:
+    return backbone, weights.fingerprint(backbone) == profile.weights
+
+
+def load_recogniser(
+    configuration: Configuration, profile: Profile, log: Logger, observer: Observer = NOBODY
+) -> Recogniser:
+    """Load the network, see that the profile is its own, and prepare every branch that may be chosen."""
+    observer.beginning(f"loading {profile.backbone}", _LOAD_SECONDS)
+    from adainf import engines
+    from adainf.backbones.adapters import adapted
+
+    section = configuration.model
+    run = read_run(section)
+    backbone, same_weights = load_backbone(configuration, profile)
+    if not same_weights:
         log.warning(
             "profile_of_other_weights",
             profile=section.profile or section.run or _PROFILE,
