@@ -31,6 +31,7 @@ def _has_area(region: tuple[float, float, float, float]) -> tuple[float, float, 
 
 
 Region = Annotated[tuple[Edge, Edge, Edge, Edge], AfterValidator(_has_area)]
+Polygon = Annotated[tuple[tuple[Edge, Edge], ...], Field(min_length=3)]
 Rate = Annotated[float, Field(ge=0.001, le=1000, allow_inf_nan=False)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+$")]
 
@@ -119,7 +120,10 @@ class CameraSection(tomlfile.Section):
 
     fps: at which a file or the pictures of a folder are played; without it a file plays at its own rate.
     max_fps: at most so many frames a second are looked at. max_age: seconds; an older frame is not answered any more.
+    regions: parts of the picture by name, each recognised for itself; without them, all of it.
     ignore: regions in which nothing counts as motion, such as a clock in the picture or a tree in the wind.
+    mask: polygons that are painted over before anything looks at the picture.
+    policy: of this camera, instead of the model's. priority: how often it comes before others when not all can.
     transport: of RTSP. open_seconds, stall_seconds: how long opening, and the next frame, may take.
     retry_seconds: until a camera that failed is tried again, doubled up to longest_retry_seconds.
     """
@@ -131,7 +135,11 @@ class CameraSection(tomlfile.Section):
     fps: Rate | None = None
     max_fps: Rate | None = None
     max_age: Annotated[float, Field(gt=0, le=3600, allow_inf_nan=False)] = 2.0
+    regions: dict[Name, Region] = Field(default_factory=dict, max_length=32)
     ignore: tuple[Region, ...] = ()
+    mask: tuple[Polygon, ...] = ()
+    policy: str | None = None
+    priority: Annotated[float, Field(ge=0.01, le=100, allow_inf_nan=False)] = 1.0
     transport: Transport = "tcp"
     open_seconds: Annotated[float, Field(ge=0.1, le=300, allow_inf_nan=False)] = 10.0
     stall_seconds: Annotated[float, Field(ge=0.1, le=300, allow_inf_nan=False)] = 5.0
@@ -160,6 +168,8 @@ class CameraSection(tomlfile.Section):
             max_fps=self.max_fps,
             max_age=self.max_age,
             ignored=self.ignore,
+            mask=self.mask,
+            regions=tuple(self.regions.values()),
             transport=self.transport,
             limits=Limits(
                 open_seconds=self.open_seconds,
