@@ -1,6 +1,7 @@
 """Plain ZeroMQ at the other end of a publisher: no client of ours."""
 
 import json
+from dataclasses import dataclass, field
 from typing import Any
 
 import zmq
@@ -9,6 +10,16 @@ from adainfd.wire.publisher import Publisher
 from daemons import await_true
 
 TOPIC = "status/here"
+
+
+@dataclass
+class Log:
+    """Remembers what was logged."""
+
+    lines: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+
+    def warning(self, event: str, **values: Any) -> None:
+        self.lines.append((event, values))
 
 
 def say(publisher: Publisher, detail: str = "", topic: str = TOPIC) -> None:

@@ -85,13 +85,15 @@ def run(
 
 @adainfd.command()
 @click.option("--connect", default=_DEFAULT_ENDPOINT, show_default=True, metavar="ENDPOINT", help="Where to listen.")
+@click.option("--key", type=click.Path(path_type=Path), help="Our keys (FILE.key_secret), where the daemon wants them.")
+@click.option("--server", metavar="KEY|FILE", help="The daemon's public key; goes with --key.")
 @click.option("--json", "as_json", is_flag=True, help="Print whole messages, a line each.")
 @click.option("--count", type=click.IntRange(min=1), help="End after so many results.")
-def tail(connect: str, as_json: bool, count: int | None) -> None:
+def tail(connect: str, key: Path | None, server: str | None, as_json: bool, count: int | None) -> None:
     """Show the results of a running daemon as they come."""
     from adainfd.tail import show
 
-    show(connect, as_json=as_json, count=count)
+    show(connect, as_json=as_json, count=count, key=key, server=server)
 
 
 @adainfd.group()

@@ -1,6 +1,7 @@
 """The configuration file of a daemon (TOML), `/etc/adainf/NAME.toml`."""
 
 import socket
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Self
 
@@ -16,10 +17,11 @@ from adainfd.capture.source import Source, Transport
 from adainfd.wire import endpoint as endpoints
 from adainfd.wire.endpoint import Endpoint
 
-__all__ = ["CameraSection", "Configuration", "EndpointSection", "ModelSection", "PublishSection"]
+__all__ = ["CameraSection", "Configuration", "EndpointSection", "ModelSection", "PublishSection", "WebSection"]
 
 _USUAL_ENDPOINT = "tcp://127.0.0.1:5600"
 Triple = tuple[float, float, float]
+_HIGHEST_PORT = 65535
 Edge = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -115,6 +117,48 @@ class PublishSection(tomlfile.Section):
         return self
 
 
+class WebSection(tomlfile.Section):
+    """Metrics, health and the status page over HTTP, which have no password; left out, none are served.
+
+    pictures: the cameras whose last picture the page shows. unprotected: serve at an address that others can reach.
+    """
+
+    bind: str = "127.0.0.1:9600"
+    pictures: tuple[Name, ...] = ()
+    unprotected: bool = False
+
+    @field_validator("bind")
+    @classmethod
+    def _an_address(cls, bind: str) -> str:
+        split_address(bind)
+        return bind
+
+    @model_validator(mode="after")
+    def _loopback_or_said(self) -> Self:
+        if not self.unprotected and not ip_address(self.address[0]).is_loopback:
+            raise ValueError(f"bind {self.bind!r} is open to the network: use 127.0.0.1, or say unprotected = true")
+        return self
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Address and port to bind."""
+        return split_address(self.bind)
+
+
+def split_address(bind: str) -> tuple[str, int]:
+    """Address and port; raises ValueError where that is not what `bind` is."""
+    host, colon, port = bind.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    try:
+        ip_address(host)
+        number = int(port)
+    except ValueError:
+        number = -1
+    if not colon or not 0 <= number <= _HIGHEST_PORT:
+        raise ValueError("must be ADDRESS:PORT, such as 127.0.0.1:9600 or [::1]:9600; port 0 takes any free one")
+    return host, number
+
+
 class CameraSection(tomlfile.Section):
     """A camera: a file's path, a folder of pictures, a device's index or path, or a stream's address.
 
@@ -185,6 +229,7 @@ class Configuration(tomlfile.Section):
 
     model: ModelSection = ModelSection()
     publish: PublishSection = Field(default_factory=PublishSection)
+    web: WebSection | None = None
     camera: tuple[CameraSection, ...] = ()
 
     @model_validator(mode="after")
@@ -192,6 +237,8 @@ class Configuration(tomlfile.Section):
         names = [camera.name for camera in self.camera]
         if twice := {name for name in names if names.count(name) > 1}:
             raise ValueError(f"camera names must differ: {', '.join(sorted(twice))} stands twice")
+        if self.web is not None and (unknown := set(self.web.pictures) - set(names)):
+            raise ValueError(f"web.pictures: no camera is called {', '.join(sorted(unknown))}")
         return self
 
     @classmethod

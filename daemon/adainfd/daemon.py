@@ -18,14 +18,12 @@ from adainfd.control.audit import Audit
 from adainfd.control.trace import Header, NoTrace, Recorder, TraceWriter
 from adainfd.logs import Logger
 from adainfd.loop import Loop
-from adainfd.observing import Observer, Observers
 from adainfd.pipeline import Pipeline
 from adainfd.policies import Policies
 from adainfd.recogniser import LabelColumns, Recogniser, load_recogniser, read_profile
 from adainfd.reloading import Reloader, ReloadRequest
 from adainfd.sensors import Sensors
-from adainfd.service.notify import for_systemd
-from adainfd.service.overview import Overview
+from adainfd.service.observers import observers
 from adainfd.stopping import StoppedEarly, StopRequest
 from adainfd.stream import Stream, View
 from adainfd.wire import messages
@@ -63,7 +61,7 @@ def run(
         configuration = configure()
         policies = Policies.read(configuration)
         profile = read_profile(configuration.model)
-        observer = parts.enter_context(_observers())
+        observer = parts.enter_context(observers(configuration, os.environ, log))
         publish = configuration.publish
         curve = Curve.read(publish.key, publish.clients, log)
         publisher = Publisher(publish.endpoints, observer, curve=curve)
@@ -98,12 +96,6 @@ def run(
         log.info("ready", endpoints=publisher.endpoints, **msgspec.to_builtins(_model(recogniser)))
         reloader = Reloader(reload, configure, configuration, streams, recorder, announcer, observer, log)
         Loop(streams, pipeline, publisher, announcer, reloader, observer, stop, log).run(seconds)
-
-
-@contextlib.contextmanager
-def _observers() -> Iterator[Observer]:
-    overview = Overview()
-    yield Observers([overview, for_systemd(os.environ, overview)])
 
 
 def _cameras(configuration: Configuration) -> Iterator[Camera]:

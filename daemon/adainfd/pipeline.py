@@ -222,7 +222,7 @@ class Pipeline:
             try:
                 looked = None if hurried else self._look_again(stream, one, frame)
                 if looked is None and not hurried:
-                    self._audit(one)
+                    self._audit(stream, one)
             except OutOfMemoryError:
                 # The frame is answered and counted; only the next ones wait.
                 self.parking.park(time.monotonic())
@@ -310,7 +310,7 @@ class Pipeline:
         view.controller = spend(controller, view.policy, 0.0, choice.macs_fraction)
         return SecondLook(budget=budget, branch=str(choice.branch), forward_ms=timing.forward)
 
-    def _audit(self, one: _Decided) -> None:
+    def _audit(self, stream: Stream, one: _Decided) -> None:
         """While the box is idle, run the full branch too on a share of the frames, after they were answered."""
         view, policy = one.view, one.view.policy
         view.since_audit += 1
@@ -333,7 +333,9 @@ class Pipeline:
         scores = self._recogniser.engine.run([prepared], [full])[0]
         full_answer = view.labels.index(int(view.labels.asked_for(scores).argmax()))
         given = answer.labels[0].index if one.reused else answer.alone
-        view.audit.note(REUSE if one.reused else str(answer.choice.branch), given == full_answer)
+        audited = REUSE if one.reused else str(answer.choice.branch)
+        view.audit.note(audited, given == full_answer)
+        self._observer.audited(stream.camera.name, audited, agreed=given == full_answer)
 
 
 def agreements(profile: Profile) -> dict[str, float]:

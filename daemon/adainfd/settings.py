@@ -36,6 +36,7 @@ def from_command_line(
     told = {
         "model": configuration.model.model_copy(update={key: value for key, value in model.items() if value}),
         "publish": {**configuration.publish.model_dump(), **({"bind": tuple(bind)} if bind else {})},
+        "web": configuration.web,
         "camera": cameras,
     }
     try:

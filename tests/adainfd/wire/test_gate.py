@@ -1,9 +1,7 @@
 """Who comes in, told by plain ZeroMQ clients."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import pytest
 import zmq
@@ -11,19 +9,9 @@ from adainfd.wire.gate import Curve
 from adainfd.wire.keys import KeyPair
 from adainfd.wire.publisher import Publisher
 from daemons import await_true
-from streams import await_heard, hear, say
+from streams import Log, await_heard, hear, say
 
 Connect = Callable[..., "zmq.Socket[bytes]"]
-
-
-@dataclass
-class Log:
-    """Remembers what was logged."""
-
-    lines: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
-
-    def warning(self, event: str, **values: Any) -> None:
-        self.lines.append((event, values))
 
 
 @pytest.fixture
