@@ -47,6 +47,9 @@ put() {
     install -D -m 644 "$from" "$new"
 }
 
+# The shipped files name the default folders.
+here() { sed "s|/opt/adainf/|$PREFIX/|g; s|/etc/adainf|$SYSCONFDIR|g"; }
+
 owners_files() {
     echo edge.toml
     for policy in "$source"/calibration/policies/*.toml; do echo "policies/$(basename "$policy")"; done
@@ -65,7 +68,10 @@ install_all() {
     fi
 
     [ -n "$DESTDIR" ] || add_group
-    put edge.toml "$source/systemd/edge.toml"
+    example=$(mktemp)
+    here <"$source/systemd/edge.toml" >"$example"
+    put edge.toml "$example"
+    rm -f "$example"
     for policy in "$source"/calibration/policies/*.toml; do put "policies/$(basename "$policy")" "$policy"; done
     install -d -m 755 "$config" "$config/policies"
     install -d -m 700 "$config/keys"
@@ -73,8 +79,7 @@ install_all() {
     [ -n "$DESTDIR" ] || chgrp adainf "$config"/*.toml "$config"/policies/*.toml
 
     install -d "$DESTDIR$UNITDIR" "$DESTDIR$BINDIR" "$prefix/share/doc/adainf"
-    sed "s|/opt/adainf/|$PREFIX/|g; s|/etc/adainf|$SYSCONFDIR|g" "$source/systemd/adainfd@.service" \
-        >"$DESTDIR$UNITDIR/adainfd@.service"
+    here <"$source/systemd/adainfd@.service" >"$DESTDIR$UNITDIR/adainfd@.service"
     install -D -m 644 "$source/systemd/sysusers.conf" "$prefix/share/adainf/sysusers.conf"
     install -m 644 "$source"/README.md "$source"/docs/*.md "$prefix/share/doc/adainf/"
     for command in adainf adainfd; do ln -sfn "$PREFIX/bin/$command" "$DESTDIR$BINDIR/$command"; done
@@ -109,7 +114,8 @@ uninstall_all() {
     rm -rf "$prefix" "$DESTDIR$MODELS"
     for kind in lib cache; do rm -rf "$DESTDIR/var/$kind/adainf" "$DESTDIR/var/$kind/private/adainf"; done
     rm -rf "$DESTDIR/run/adainf" "$DESTDIR/run/private/adainf"
-    for folder in "$config/policies" "$config/keys" "$config"; do rmdir "$folder" 2>/dev/null || true; done
+    units=$DESTDIR$UNITDIR
+    for folder in "$units" "${units%/*}" "$config/policies" "$config/keys" "$config"; do rmdir "$folder" 2>/dev/null || true; done
     if [ -z "$DESTDIR" ]; then
         if [ -d "$config" ]; then chgrp -R root "$config"; fi
         if getent group adainf >/dev/null; then groupdel adainf; fi

@@ -42,6 +42,7 @@ def adainfd() -> None:
 @click.option("--profile", metavar="NAME|FILE", help="What calibration learned of the backbone.")
 @click.option("--run", "trained", metavar="NAME|FOLDER", help="What `adainf train` made; its profile is the default.")
 @click.option("--seconds", type=_Seconds(min=0, min_open=True), help="Stop after this time.")
+@click.option("--wait-for-cameras", is_flag=True, help="Start even where no camera can be opened yet.")
 @click.option("--record", type=click.Path(path_type=Path), help="Keep signals and decisions for `adainfd replay`.")
 def run(
     config: Path | None,
@@ -52,6 +53,7 @@ def run(
     profile: str | None,
     trained: str | None,
     seconds: float | None,
+    wait_for_cameras: bool,
     record: Path | None,
 ) -> None:
     """Run the daemon.
@@ -74,18 +76,51 @@ def run(
     def configure() -> Configuration:
         return from_command_line(config, sources, loop=loop, bind=bind, policy=policy, profile=profile, run=trained)
 
-    daemon.run(configure, logs.configure(), seconds=seconds, record=record)
+    daemon.run(configure, logs.configure(), seconds=seconds, record=record, wait_for_cameras=wait_for_cameras)
+    # All is closed. To take PyTorch apart would keep a stop waiting for one second more, or two.
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
 
 
 @adainfd.command()
 @click.option("--connect", default=_DEFAULT_ENDPOINT, show_default=True, metavar="ENDPOINT", help="Where to listen.")
+@click.option("--key", type=click.Path(path_type=Path), help="Our keys (FILE.key_secret), where the daemon wants them.")
+@click.option("--server", metavar="KEY|FILE", help="The daemon's public key; goes with --key.")
 @click.option("--json", "as_json", is_flag=True, help="Print whole messages, a line each.")
 @click.option("--count", type=click.IntRange(min=1), help="End after so many results.")
-def tail(connect: str, as_json: bool, count: int | None) -> None:
+def tail(connect: str, key: Path | None, server: str | None, as_json: bool, count: int | None) -> None:
     """Show the results of a running daemon as they come."""
     from adainfd.tail import show
 
-    show(connect, as_json=as_json, count=count)
+    show(connect, as_json=as_json, count=count, key=key, server=server)
+
+
+@adainfd.group()
+def keys() -> None:
+    """Make and show the keys (CURVE) that say who may read the stream."""
+
+
+@keys.command()
+@click.argument("file", type=click.Path(path_type=Path))
+def new(file: Path) -> None:
+    """Make a pair of keys: FILE.key, to give away, and FILE.key_secret, to keep."""
+    from adainfd.wire.keys import KeyPair
+
+    click.echo(KeyPair.new(file).public)
+
+
+@keys.command("show")
+@click.argument("path", metavar="FILE|FOLDER", type=click.Path(path_type=Path))
+def show_keys(path: Path) -> None:
+    """Show the public key in a file, or those in a folder with their names."""
+    from adainfd.wire.keys import AllowList, public_key
+
+    if not path.is_dir():
+        click.echo(public_key(str(path)))
+        return
+    for name, key in AllowList(path):
+        click.echo(f"{key}  {name}")
 
 
 @adainfd.command("check-config")

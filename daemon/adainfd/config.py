@@ -1,10 +1,13 @@
 """The configuration file of a daemon (TOML), `/etc/adainf/NAME.toml`."""
 
 import socket
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Self
 
-from pydantic import AfterValidator, Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, GetJsonSchemaHandler, field_validator, model_validator
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
 from adainf.errors import InvalidInputError
 from adainfd import tomlfile
@@ -12,10 +15,13 @@ from adainfd.capture.lifecycle import Limits
 from adainfd.capture.settings import CameraSettings
 from adainfd.capture.source import Source, Transport
 from adainfd.wire import endpoint as endpoints
+from adainfd.wire.endpoint import Endpoint
 
-__all__ = ["CameraSection", "Configuration", "ModelSection", "PublishSection"]
+__all__ = ["CameraSection", "Configuration", "EndpointSection", "ModelSection", "PublishSection", "WebSection"]
 
+_USUAL_ENDPOINT = "tcp://127.0.0.1:5600"
 Triple = tuple[float, float, float]
+_HIGHEST_PORT = 65535
 Edge = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -52,22 +58,104 @@ class ModelSection(tomlfile.Section):
     threads: Annotated[int, Field(ge=1, le=1024)] | None = None
 
 
-class PublishSection(tomlfile.Section):
-    """Where results go."""
+class EndpointSection(tomlfile.Section):
+    """Where messages go out, and as what; a bare address speaks JSON."""
 
-    bind: Annotated[tuple[str, ...], Field(min_length=1)] = ("tcp://127.0.0.1:5600",)
+    address: str
+    format: endpoints.Format = "json"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _bare_address(cls, told: object) -> object:
+        return {"address": told} if isinstance(told, str) else told
+
+    @field_validator("address")
+    @classmethod
+    def _well_formed(cls, address: str) -> str:
+        try:
+            endpoints.check(address)
+        except InvalidInputError as error:
+            raise ValueError(str(error)) from None
+        return address
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return {"anyOf": [{"type": "string"}, handler(core)]}
+
+
+class PublishSection(tomlfile.Section):
+    """Where results go, and who may read them.
+
+    key: the file with this box's CURVE keys. clients: the folder with the public keys of those who may read; the two
+    go together, and guard every port. unprotected: without them, let others than this box reach the ports all the
+    same.
+    """
+
+    bind: Annotated[tuple[EndpointSection, ...], Field(min_length=1)] = (EndpointSection(address=_USUAL_ENDPOINT),)
+    key: Path | None = None
+    clients: Path | None = None
+    unprotected: bool = False
     host: Name = Field(default_factory=lambda: socket.gethostname() or "localhost")
     top: Annotated[int, Field(ge=1, le=100)] = 3
 
+    @property
+    def endpoints(self) -> tuple[Endpoint, ...]:
+        """What to bind."""
+        return tuple(Endpoint(section.address, section.format) for section in self.bind)
+
+    @model_validator(mode="after")
+    def _protected(self) -> Self:
+        if (self.key is None) != (self.clients is None):
+            raise ValueError("key and clients go together: this box's keys, and the keys of those who may read")
+        wide = [endpoint.address for endpoint in self.bind if not endpoints.is_local(endpoint.address)]
+        if wide and self.key is None and not self.unprotected:
+            raise ValueError(
+                f"endpoint {wide[0]!r} is open to the network: give key and clients (adainfd keys new), or say "
+                "unprotected = true in the configuration"
+            )
+        return self
+
+
+class WebSection(tomlfile.Section):
+    """Metrics, health and the status page over HTTP, which have no password; left out, none are served.
+
+    pictures: the cameras whose last picture the page shows. unprotected: serve at an address that others can reach.
+    """
+
+    bind: str = "127.0.0.1:9600"
+    pictures: tuple[Name, ...] = ()
+    unprotected: bool = False
+
     @field_validator("bind")
     @classmethod
-    def _well_formed(cls, bind: tuple[str, ...]) -> tuple[str, ...]:
-        for endpoint in bind:
-            try:
-                endpoints.check(endpoint)
-            except InvalidInputError as error:
-                raise ValueError(str(error)) from None
+    def _an_address(cls, bind: str) -> str:
+        split_address(bind)
         return bind
+
+    @model_validator(mode="after")
+    def _loopback_or_said(self) -> Self:
+        if not self.unprotected and not ip_address(self.address[0]).is_loopback:
+            raise ValueError(f"bind {self.bind!r} is open to the network: use 127.0.0.1, or say unprotected = true")
+        return self
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Address and port to bind."""
+        return split_address(self.bind)
+
+
+def split_address(bind: str) -> tuple[str, int]:
+    """Address and port; raises ValueError where that is not what `bind` is."""
+    host, colon, port = bind.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    try:
+        ip_address(host)
+        number = int(port)
+    except ValueError:
+        number = -1
+    if not colon or not 0 <= number <= _HIGHEST_PORT:
+        raise ValueError("must be ADDRESS:PORT, such as 127.0.0.1:9600 or [::1]:9600; port 0 takes any free one")
+    return host, number
 
 
 class CameraSection(tomlfile.Section):
@@ -131,6 +219,7 @@ class Configuration(tomlfile.Section):
 
     model: ModelSection = ModelSection()
     publish: PublishSection = Field(default_factory=PublishSection)
+    web: WebSection | None = None
     camera: tuple[CameraSection, ...] = ()
 
     @model_validator(mode="after")
@@ -138,6 +227,8 @@ class Configuration(tomlfile.Section):
         names = [camera.name for camera in self.camera]
         if twice := {name for name in names if names.count(name) > 1}:
             raise ValueError(f"camera names must differ: {', '.join(sorted(twice))} stands twice")
+        if self.web is not None and (unknown := set(self.web.pictures) - set(names)):
+            raise ValueError(f"web.pictures: no camera is called {', '.join(sorted(unknown))}")
         return self
 
     @classmethod

@@ -19,16 +19,15 @@ from adainfd.control.audit import Audit
 from adainfd.control.trace import Header, NoTrace, Recorder, TraceWriter
 from adainfd.logs import Logger
 from adainfd.loop import Loop
-from adainfd.observing import Observer, Observers
 from adainfd.pipeline import Pipeline, Stream
 from adainfd.recogniser import LabelColumns, Recogniser, load_recogniser, read_profile
 from adainfd.reloading import Reloader, ReloadRequest
 from adainfd.sensors import Sensors
-from adainfd.service.notify import for_systemd
-from adainfd.service.overview import Overview
+from adainfd.service.observers import observers
 from adainfd.stopping import StoppedEarly, StopRequest
 from adainfd.wire import messages
 from adainfd.wire.announcer import Announcer
+from adainfd.wire.gate import Curve
 from adainfd.wire.publisher import Publisher
 
 __all__ = ["run"]
@@ -43,10 +42,12 @@ def run(
     *,
     seconds: float | None = None,
     record: Path | None = None,
+    wait_for_cameras: bool = False,
 ) -> None:
     """Run until every camera has ended, `seconds` have passed since the first frame could come, or a signal.
 
     configure: gives the configuration, now and again at each SIGHUP. record: where to keep a trace.
+    wait_for_cameras: start even where no camera can be opened yet; it is tried again and again.
     Raises InvalidInputError or UnavailableError, with nothing left running, where it cannot start: a file is wrong, or
     no camera at all can be opened. A camera that fails later, or beside one that opens, is tried again and again.
     """
@@ -59,15 +60,17 @@ def run(
         configuration = configure()
         policy = Policy.read(configuration.model.policy)
         profile = read_profile(configuration.model)
-        observer = parts.enter_context(_observers())
-        publisher = Publisher(configuration.publish.bind, observer)
+        observer = parts.enter_context(observers(configuration, os.environ, log))
+        publish = configuration.publish
+        curve = Curve.read(publish.key, publish.clients, log)
+        publisher = Publisher(publish.endpoints, observer, curve=curve)
         parts.callback(publisher.close)
         announcer = Announcer(publisher, configuration.publish.host)
         parts.callback(announcer.daemon, "stopped")
         announcer.daemon("started")
         cameras = [parts.enter_context(_started(camera, stop)) for camera in _cameras(configuration)]
         observer.beginning("opening cameras", _START_SECONDS)
-        _await_open(cameras)
+        _await_open(cameras, all_may_miss=wait_for_cameras)
         publisher.greet()
         recogniser = load_recogniser(configuration, profile, log, observer)
         streams = [
@@ -95,12 +98,6 @@ def run(
         Loop(streams, pipeline, publisher, announcer, reloader, observer, stop, log).run(seconds)
 
 
-@contextlib.contextmanager
-def _observers() -> Iterator[Observer]:
-    overview = Overview()
-    yield Observers([overview, for_systemd(os.environ, overview)])
-
-
 def _cameras(configuration: Configuration) -> Iterator[Camera]:
     if not configuration.camera:
         raise InvalidInputError("camera: none given; name one with --source or in the configuration")
@@ -118,10 +115,10 @@ def _started(camera: Camera, stop: StopRequest) -> Iterator[Camera]:
         camera.close()
 
 
-def _await_open(cameras: Sequence[Camera]) -> None:
+def _await_open(cameras: Sequence[Camera], *, all_may_miss: bool) -> None:
     """Wait until one camera is open and every file is; what else fails or takes its time is tried again later.
 
-    Raises InvalidInputError on a file that cannot be opened, UnavailableError where no camera can.
+    Raises InvalidInputError on a file that cannot be opened, UnavailableError where no camera can and not all may miss.
     """
     end = time.monotonic() + _OPEN_WITHIN_SECONDS
     while waited_for := [camera for camera in cameras if not camera.opened and camera.failure is None]:
@@ -135,7 +132,7 @@ def _await_open(cameras: Sequence[Camera]) -> None:
     for camera in cameras:
         if camera.failure is not None and not camera.source.live:
             raise InvalidInputError(camera.failure)
-    if not any(camera.opened for camera in cameras):
+    if not all_may_miss and not any(camera.opened for camera in cameras):
         late = f"does not open within {_OPEN_WITHIN_SECONDS:.0f} s"
         raise UnavailableError("; ".join(c.failure or f"source {c.source}: {late}" for c in cameras))
 

@@ -55,8 +55,8 @@ class Loop:
             camera.receive()
             camera.play()
         while self._running and not self._stop.requested and (end is None or now < end):
+            self._publisher.greet()  # after what was sent: sending may swallow the sign that somebody has come
             self._wait(next_beat if end is None else min(next_beat, end))
-            self._publisher.greet()
             self._reloader.reload_if_requested()
             self._attend()
             self._answer()
@@ -74,8 +74,10 @@ class Loop:
             return
         dues = [due for stream in self._running if (due := stream.camera.due) is not None]
         connections = [made for stream in self._running if (made := stream.camera.connection) is not None]
+        if self._publisher.greets_at is not None:
+            dues.append(self._publisher.greets_at)
         seconds = max(0.0, min([until, *dues]) - time.monotonic())
-        wait([*connections, self._publisher.readable, self._stop.fileno()], seconds)
+        wait([*connections, *self._publisher.readable, self._stop.fileno()], seconds)
 
     def _attend(self) -> None:
         """Hear the cameras, do what has become due, and tell what has changed."""

@@ -277,7 +277,9 @@ class Pipeline:
         asked_for = stream.labels.asked_for(scores)
         full_answer = stream.labels.index(int(asked_for.argmax()))
         given = answer.labels[0].index if reused else answer.alone
-        stream.audit.note(REUSE if reused else str(answer.choice.branch), given == full_answer)
+        audited = REUSE if reused else str(answer.choice.branch)
+        stream.audit.note(audited, given == full_answer)
+        self._observer.audited(stream.camera.name, audited, agreed=given == full_answer)
 
 
 def agreements(profile: Profile) -> dict[str, float]:

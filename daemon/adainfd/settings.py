@@ -12,6 +12,7 @@ from adainfd.config import CameraSection, Configuration
 from adainfd.control import Policy
 from adainfd.recogniser import read_profile
 from adainfd.tomlfile import explain
+from adainfd.wire.gate import Curve
 
 __all__ = ["check", "from_command_line"]
 
@@ -35,6 +36,7 @@ def from_command_line(
     told = {
         "model": configuration.model.model_copy(update={key: value for key, value in model.items() if value}),
         "publish": {**configuration.publish.model_dump(), **({"bind": tuple(bind)} if bind else {})},
+        "web": configuration.web,
         "camera": cameras,
     }
     try:
@@ -56,10 +58,11 @@ def _named(sources: Sequence[str]) -> list[CameraSection]:
 
 
 def check(file: Path) -> str:
-    """Check a configuration file, its policy and its profile; a summary. Raises InvalidInputError on what is wrong."""
+    """Check a configuration file with its policy, profile and keys; a summary. Raises InvalidInputError."""
     configuration = Configuration.read(file)
     Policy.read(configuration.model.policy)
     profile = read_profile(configuration.model)
+    Curve.read(configuration.publish.key, configuration.publish.clients, None)
     cameras = ", ".join(camera.name for camera in configuration.camera) or "none"
     return (
         f"{profile.backbone} with {len(profile.branches)} branches, policy {configuration.model.policy}, "

@@ -2,19 +2,25 @@
 
 import os
 import sys
+from pathlib import Path
 
 import msgspec
 
-from adainfd.client import Message, Result, Subscriber
+from adainfd.client import Gap, Link, Message, Notice, Result, Subscriber
 
-__all__ = ["show"]
+__all__ = ["line", "show"]
 
 _SAY_WAITING_AFTER_SECONDS = 2.0
 
 
-def show(endpoint: str, *, as_json: bool, count: int | None) -> None:
-    """Print results from `endpoint` until `count` have come, the reader of our output has left, or for ever."""
-    with Subscriber(endpoint) as messages:
+def show(
+    endpoint: str, *, as_json: bool, count: int | None, key: Path | None = None, server: str | None = None
+) -> None:
+    """Print results from `endpoint` until `count` have come, the reader of our output has left, or for ever.
+
+    key, server: as for a Subscriber.
+    """
+    with Subscriber(endpoint, key=key, server=server, notice=_tell) as messages:
         try:
             _print(messages, endpoint, as_json=as_json, count=count)
         except BrokenPipeError:
@@ -24,18 +30,37 @@ def show(endpoint: str, *, as_json: bool, count: int | None) -> None:
 
 def _print(messages: Subscriber, endpoint: str, *, as_json: bool, count: int | None) -> None:
     shown = 0
-    message = messages.receive(_SAY_WAITING_AFTER_SECONDS)
-    if message is None:
-        print(f"adainfd: nothing from {endpoint} yet; waiting for a daemon there", file=sys.stderr, flush=True)
+    told = "receiving"
     while count is None or shown < count:
+        message = messages.receive(_SAY_WAITING_AFTER_SECONDS)
         if isinstance(message, Result):
             print(_json(message) if as_json else line(message), flush=True)
             shown += 1
-        if shown != count:
-            lost = messages.lost
-            message = messages.receive()
-            if messages.lost > lost:
-                print(f"adainfd: {messages.lost - lost} messages lost", file=sys.stderr, flush=True)
+        elif messages.condition != told:
+            _say_why_nothing_comes(messages, endpoint, shown)
+        told = messages.condition
+
+
+def _say_why_nothing_comes(messages: Subscriber, endpoint: str, shown: int) -> None:
+    match messages.condition:
+        case "quiet" if not shown:  # afterwards it may be slow as well
+            _say(f"{endpoint} is there, and quiet")
+        case "no publisher" if shown:
+            _say(f"{endpoint} is gone; waiting for a daemon there")
+        case "no publisher":
+            _say(f"nothing from {endpoint} yet; waiting for a daemon there")
+
+
+def _tell(notice: Notice) -> None:
+    match notice:
+        case Gap():
+            _say(f"{notice.lost} messages lost")
+        case Link(state="refused"):
+            _say(f"{notice.endpoint} does not let us in: {notice.why}")
+
+
+def _say(text: str) -> None:
+    print(f"adainfd: {text}", file=sys.stderr, flush=True)
 
 
 def _json(message: Message) -> str:

@@ -1,44 +1,59 @@
+import asyncio
 import subprocess
 import sys
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
-from adainfd.client import Status, Subscriber
+import zmq
+from adainfd.client import Condition, Gap, Link, Message, Notice, Status, Subscriber, Unreadable
+from adainfd.wire.endpoint import Endpoint
+from adainfd.wire.gate import Curve
+from adainfd.wire.keys import KeyPair
 from adainfd.wire.publisher import Publisher
+from daemons import await_true, free_port
+from streams import TOPIC, Log, say
 
 from adainf.errors import InvalidInputError
 
-TOPIC = "status/here"
+
+@pytest.fixture
+def notices() -> list[Notice]:
+    return []
 
 
 @pytest.fixture
-def both(tmp_path: Path) -> Iterator[tuple[Publisher, Subscriber]]:
-    """A publisher and a subscriber that has reached it."""
+def both(tmp_path: Path, notices: list[Notice]) -> Iterator[tuple[Publisher, Subscriber]]:
+    """A publisher and a subscriber that has heard its first message."""
     publisher = Publisher([f"ipc://{tmp_path}/s"])
+    say(publisher)
     try:
-        with Subscriber(*publisher.endpoints, topics=[TOPIC]) as subscriber:
-            say(publisher)
-            end = time.monotonic() + 5
-            while subscriber.receive(0.05) is None:
-                assert time.monotonic() < end
-                publisher.greet()
+        with Subscriber(*publisher.endpoints, topics=[TOPIC], notice=notices.append) as subscriber:
+            assert hear(publisher, subscriber).repeated
             yield publisher, subscriber
     finally:
         publisher.close()
 
 
-def say(publisher: Publisher, *sequences: int) -> None:
-    """Statuses that say to be these of their topic; without any, the next one."""
-    for told in sequences or [0]:
-        publisher.send(
-            TOPIC,
-            lambda number, told=told: Status(host="here", sequence=told or number, state="ready", published_at=1),
-        )
+def hear(publisher: Publisher, subscriber: Subscriber, seconds: float = 10) -> Message:
+    """The next message of a publisher that greets."""
+
+    def heard() -> Message | None:
+        publisher.greet()
+        return subscriber.receive(0.02)
+
+    message: Message = await_true(heard, seconds, "a message")
+    return message
 
 
-def hear(subscriber: Subscriber) -> int:
+def say_as(publisher: Publisher, *sequences: int) -> None:
+    """Messages that say to have these sequences."""
+    for told in sequences:
+        publisher.send(TOPIC, lambda _, told=told: Status(host="here", sequence=told, state="ready", published_at=1))
+
+
+def sequence(subscriber: Subscriber) -> int:
     message = subscriber.receive(5)
     assert message is not None
     return message.sequence
@@ -48,22 +63,49 @@ def test_nothing_is_lost_without_holes(both: tuple[Publisher, Subscriber]) -> No
     publisher, subscriber = both
     for _ in range(3):
         say(publisher)
-    assert [hear(subscriber) for _ in range(3)] == [2, 3, 4]
+    assert [sequence(subscriber) for _ in range(3)] == [2, 3, 4]
     assert subscriber.lost == 0
 
 
-def test_holes_are_counted_as_lost(both: tuple[Publisher, Subscriber]) -> None:
+def test_gaps_are_told_and_counted(both: tuple[Publisher, Subscriber], notices: list[Notice]) -> None:
     publisher, subscriber = both
-    say(publisher, 2, 5, 6, 9)
-    assert [hear(subscriber) for _ in range(4)] == [2, 5, 6, 9]
+    say_as(publisher, 2, 5, 6, 9)
+    assert [sequence(subscriber) for _ in range(4)] == [2, 5, 6, 9]
+    assert [notice for notice in notices if isinstance(notice, Gap)] == [Gap(TOPIC, 2, 5), Gap(TOPIC, 6, 9)]
     assert subscriber.lost == 4
 
 
-def test_daemon_that_starts_anew_counts_from_one(both: tuple[Publisher, Subscriber]) -> None:
+def test_what_is_said_again_for_others_is_passed_over(
+    both: tuple[Publisher, Subscriber], notices: list[Notice]
+) -> None:
     publisher, subscriber = both
-    say(publisher, 7, 1, 2)
-    assert [hear(subscriber) for _ in range(3)] == [7, 1, 2]
-    assert subscriber.lost == 5
+    with Subscriber(*publisher.endpoints, topics=[TOPIC]) as other:
+        assert hear(publisher, other).repeated
+    say(publisher)
+    assert sequence(subscriber) == 2
+    assert subscriber.lost == 0
+    assert not [notice for notice in notices if not isinstance(notice, Link)]
+
+
+def test_daemon_that_starts_anew_counts_from_one_and_nothing_counts_as_lost(
+    both: tuple[Publisher, Subscriber], notices: list[Notice]
+) -> None:
+    publisher, subscriber = both
+    say_as(publisher, 7)
+    assert sequence(subscriber) == 7
+    publisher.close()
+    await_true(lambda: subscriber.receive(0.02) or subscriber.links[0].state == "absent", 10, "it is noticed")
+    anew = Publisher([subscriber.links[0].endpoint])
+    try:
+        for _ in range(20):
+            say(anew)
+        message = hear(anew, subscriber)
+        assert (message.sequence, message.repeated) == (20, True)
+        assert subscriber.lost == 5
+    finally:
+        anew.close()
+    states = [notice.state for notice in notices if isinstance(notice, Link)]
+    assert states == ["connected", "absent", "connected"]
 
 
 def test_silence(both: tuple[Publisher, Subscriber]) -> None:
@@ -71,9 +113,148 @@ def test_silence(both: tuple[Publisher, Subscriber]) -> None:
     assert both[1].receive(0) is None
 
 
-def test_malformed_endpoint_is_refused() -> None:
-    with pytest.raises(InvalidInputError, match="65536"):
-        Subscriber("tcp://127.0.0.1:65536")
+def test_packed_messages_are_read_as_well(tmp_path: Path) -> None:
+    publisher = Publisher([Endpoint(f"ipc://{tmp_path}/m", "msgpack")])
+    say(publisher, "packed")
+    with Subscriber(*publisher.endpoints, topics=[TOPIC]) as subscriber:
+        message = hear(publisher, subscriber)
+        assert isinstance(message, Status)
+        assert message.detail == "packed"
+    publisher.close()
+
+
+def await_condition(subscriber: Subscriber, condition: Condition) -> Link:
+    """The first link, once `condition` holds."""
+    await_true(lambda: subscriber.receive(0.02) or subscriber.condition == condition, 10, condition)
+    return subscriber.links[0]
+
+
+def test_quiet(tmp_path: Path, both: tuple[Publisher, Subscriber]) -> None:
+    assert both[1].condition == "receiving"
+    with Subscriber(*both[0].endpoints, topics=["nothing/"]) as other:
+        assert await_condition(other, "quiet").state == "connected"
+
+
+@pytest.mark.parametrize("scheme", ["tcp", "ipc"])
+def test_no_publisher(tmp_path: Path, scheme: str) -> None:
+    endpoint = f"tcp://127.0.0.1:{free_port()}" if scheme == "tcp" else f"ipc://{tmp_path}/s"
+    with Subscriber(endpoint) as subscriber:
+        await_true(lambda: subscriber.receive(0.02) or subscriber.links[0].state == "absent", 10, "it is noticed")
+        assert subscriber.condition == "no publisher"
+        assert "nobody listens" in str(subscriber.links[0].why)
+
+
+@pytest.fixture
+def guarded(tmp_path: Path) -> Iterator[Publisher]:
+    (tmp_path / "clients").mkdir()
+    for name in ("box", "clients/friend", "stranger"):
+        KeyPair.new(tmp_path / name)
+    curve = Curve.read(tmp_path / "box.key_secret", tmp_path / "clients", Log())
+    publisher = Publisher(["tcp://127.0.0.1:*"], curve=curve)
+    say(publisher)
+    yield publisher
+    publisher.close()
+
+
+def test_allowed(guarded: Publisher, tmp_path: Path) -> None:
+    keys = {"key": tmp_path / "clients" / "friend.key_secret", "server": str(tmp_path / "box.key")}
+    with Subscriber(*guarded.endpoints, topics=[TOPIC], **keys) as subscriber:
+        assert hear(guarded, subscriber).sequence == 1
+
+
+@pytest.mark.parametrize(
+    ("key", "server", "why"),
+    [
+        ("stranger.key_secret", "box.key", "our key is not among its clients"),
+        ("clients/friend.key_secret", "stranger.key", "its public key is not the one that we were given"),
+        (None, None, "it wants keys, and we have none"),
+    ],
+)
+def test_not_allowed(guarded: Publisher, tmp_path: Path, key: str | None, server: str | None, why: str) -> None:
+    keys = {"key": tmp_path / key, "server": str(tmp_path / server)} if key and server else {}
+    with Subscriber(*guarded.endpoints, **keys) as subscriber:
+        link = await_condition(subscriber, "not allowed")
+        assert link.state == "refused"
+        await_true(lambda: subscriber.receive(0.02) or why in str(subscriber.links[0].why), 10, why)
+
+
+def test_keys_where_none_are_wanted(both: tuple[Publisher, Subscriber], tmp_path: Path) -> None:
+    KeyPair.new(tmp_path / "a")
+    keys = {"key": tmp_path / "a.key_secret", "server": str(tmp_path / "a.key")}
+    with Subscriber(*both[0].endpoints, **keys) as subscriber:
+        assert await_condition(subscriber, "not allowed").why
+
+
+def test_who_is_let_in_later_comes_in(guarded: Publisher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("adainfd.client._AFTER_REFUSAL_SECONDS", 0.1)
+    keys = {"key": tmp_path / "stranger.key_secret", "server": str(tmp_path / "box.key")}
+    with Subscriber(*guarded.endpoints, topics=[TOPIC], **keys) as subscriber:
+        await_condition(subscriber, "not allowed")
+        (tmp_path / "stranger.key").rename(tmp_path / "clients" / "stranger.key")
+        assert hear(guarded, subscriber).sequence == 1
+        assert subscriber.links[0].state == "connected"
+
+
+def test_what_cannot_be_read_is_told_and_does_no_harm(tmp_path: Path, notices: list[Notice]) -> None:
+    endpoint = f"ipc://{tmp_path}/s"
+    good = msgspec.json.encode(Status(host="here", sequence=1, state="ready", published_at=1))
+    with zmq.Context() as context, context.socket(zmq.XPUB) as other:
+        other.bind(endpoint)
+        with Subscriber(endpoint, topics=[""], notice=notices.append) as subscriber:
+            await_true(lambda: other.poll(10), 10, "a subscription")
+            for parts in ([b"status/x", b"{"], [b"status/x", b"\xff"], [b"x"], [b"new/x", b"{}"], [b"\xff", b"", b""]):
+                other.send_multipart(parts)
+            other.send_multipart([TOPIC.encode(), good])
+            assert sequence(subscriber) == 1
+    assert [type(notice) for notice in notices[1:]] == [Unreadable] * 5
+
+
+def test_asyncio(both: tuple[Publisher, Subscriber]) -> None:
+    publisher, subscriber = both
+
+    async def read() -> list[int]:
+        heard = []
+        async for message in subscriber:
+            heard.append(message.sequence)
+            if len(heard) == 200:
+                return heard
+        return []
+
+    async def publish() -> None:
+        for _ in range(200):
+            say(publisher)
+            await asyncio.sleep(0)
+
+    async def together() -> list[int]:
+        assert await subscriber.receive_async(0.02) is None
+        reading = asyncio.create_task(read())
+        await publish()
+        return await asyncio.wait_for(reading, 10)
+
+    assert asyncio.run(together()) == list(range(2, 202))
+    assert subscriber.lost == 0
+
+
+@pytest.mark.parametrize(
+    ("make", "named"),
+    [
+        (lambda: Subscriber("tcp://127.0.0.1:65536"), "65536"),
+        (lambda: Subscriber(), "none given"),
+        (lambda: Subscriber("ipc://s", key="k"), "key and server go together"),
+        (lambda: Subscriber("ipc://s", key="nosuch", server="x"), "nosuch"),
+    ],
+)
+def test_refused(make: Callable[[], Subscriber], named: str) -> None:
+    with pytest.raises(InvalidInputError, match=named):
+        make()
+
+
+def test_closing_leaves_nothing(both: tuple[Publisher, Subscriber]) -> None:
+    descriptors = len(list(Path("/proc/self/fd").iterdir()))
+    for _ in range(5):
+        with Subscriber(*both[0].endpoints) as subscriber:
+            subscriber.receive(0)
+    await_true(lambda: len(list(Path("/proc/self/fd").iterdir())) <= descriptors, 10, "all are closed")
 
 
 def test_importing_it_brings_in_neither_torch_nor_opencv() -> None:

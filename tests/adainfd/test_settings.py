@@ -24,6 +24,13 @@ from adainf.errors import InvalidInputError
         ("[publish]\nhost = 'a b'", ["publish.host", "'a b'"]),
         ("[publish]\nbind = []", ["publish.bind"]),
         ("[publish]\nbind = ['tcp://127.0.0.1:65536']", ["publish.bind", "65536"]),
+        ("[publish]\nbind = [{address = 'ipc://s', format = 'yaml'}]", ["publish.bind.0.format", "'yaml'", "msgpack"]),
+        ("[publish]\nbind = [{format = 'json'}]", ["publish.bind.0.address", "missing"]),
+        ("[publish]\nbind = [5600]", ["publish.bind.0", "5600"]),
+        ("[publish]\nbind = ['tcp://0.0.0.0:5600']", ["publish", "'tcp://0.0.0.0:5600' is open to the network"]),
+        ("[publish]\nbind = ['tcp://*:5600']", ["publish", "keys new", "unprotected = true"]),
+        ("[publish]\nkey = 'a.key_secret'", ["publish", "key and clients go together"]),
+        ("[publish]\nkey = 'nosuch.key_secret'\nclients = '.'", ["nosuch.key_secret", "cannot be read"]),
         ("[[camera]]\nname = 'front door'\nsource = 'a.mp4'", ["camera.0.name", "'front door'"]),
         ("[[camera]]\nname = ''\nsource = 'a.mp4'", ["camera.0.name", "''"]),
         ("[[camera]]\nname = 'a/b'\nsource = 'a.mp4'", ["camera.0.name", "'a/b'"]),
@@ -123,7 +130,7 @@ def test_command_line_goes_before_the_file(network: Network, tmp_path: Path) -> 
         ("camera0", "0"),
     ]
     assert all(camera.loop for camera in told.camera)
-    assert (told.publish.bind, told.publish.host) == (("ipc://line",), "here")
+    assert ([endpoint.address for endpoint in told.publish.bind], told.publish.host) == (["ipc://line"], "here")
     assert (told.model.policy, told.model.profile) == ("x", str(network.profile))
 
 
@@ -133,5 +140,5 @@ def test_without_options_the_file_stands(network: Network, tmp_path: Path) -> No
     )
     told = from_command_line(file, [], loop=False, bind=[], policy=None, profile=None)
     assert [(camera.name, camera.source, camera.loop) for camera in told.camera] == [("door", "0", True)]
-    assert told.publish.bind == ("ipc://file",)
+    assert [endpoint.address for endpoint in told.publish.bind] == ["ipc://file"]
     assert told.model.policy == "balanced"

@@ -112,3 +112,27 @@ def test_subscriber(endpoint: str) -> None:
 def test_subscriber_of_another_topic_hears_nothing(endpoint: str) -> None:
     with Subscriber(endpoint, topics=("result/here/yard",)) as messages:
         assert messages.receive(0.5) is None
+
+
+def test_tail_says_that_it_is_not_let_in(launch: Any, run: Any, network: daemons.Network, clip: Path, ipc: str) -> None:
+    for name in ("box", "clients/friend", "stranger"):
+        Path(ipc.removeprefix("ipc://")).with_name("clients").mkdir(exist_ok=True)
+        assert run("keys", "new", name).returncode == 0
+    folder = Path(ipc.removeprefix("ipc://")).parent
+    address = f"tcp://127.0.0.1:{daemons.free_port()}"
+    file = network.configuration(
+        folder / "c.toml", bind=address, cameras=[{"name": "door", "source": str(clip), "loop": True}]
+    )
+    keys = f'[publish]\nkey = "{folder}/box.key_secret"\nclients = "{folder}/clients"\n'
+    file.write_text(file.read_text(encoding="utf-8").replace("[publish]\n", keys), encoding="utf-8")
+    daemon = launch("run", "--config", file)
+    daemon.await_event("ready")
+    tell = ["tail", "--connect", address, "--count", "1", "--server", "box.key", "--key"]
+    assert "door" in run(*tell, "clients/friend.key_secret").stdout
+    stranger = launch(*tell, "stranger.key_secret")
+    daemons.await_true(lambda: stranger.said, 20, "a line")
+    assert stranger.said == f"adainfd: {address} does not let us in: our key is not among its clients\n"
+    refused = daemon.await_event("client_refused", 5)
+    assert (refused["address"], refused["refused"]) == ("127.0.0.1", 1)
+    with daemons.listening(address) as receive, pytest.raises(AssertionError, match="no message"):
+        receive(0.3)

@@ -10,9 +10,9 @@ from adainfd.capture.fault import Fault
 __all__ = ["Change", "Deed", "Lifecycle", "Limits", "State"]
 
 # A process that keeps to its own limits is through within these, even on a busy box where a fresh Python takes long.
-_OPENS_AND_READS = 2.0
-_READS_UNTIL_HUNG = 4.0
+_TIMES_LIMIT = 2.0
 _START_SECONDS = 15.0
+_READ_SECONDS = 2.0
 _MOST_DOUBLINGS = 60
 
 
@@ -47,6 +47,11 @@ class Limits:
     stall_seconds: float = 5.0
     retry_seconds: float = 1.0
     longest_retry_seconds: float = 30.0
+
+    @property
+    def read_seconds(self) -> float:
+        """How long a read may take: a stream that stalls is given as much time again to go on by itself."""
+        return 2 * self.stall_seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +99,7 @@ class Lifecycle:
 
     def expect(self, now: float) -> None:
         """From now on it is expected to open and to bring frames."""
-        opens = _START_SECONDS + _OPENS_AND_READS * (self._limits.open_seconds + self._limits.stall_seconds)
+        opens = _START_SECONDS + _TIMES_LIMIT * (self._limits.open_seconds + self._limits.read_seconds)
         self._heard, self.due = now, now + opens
 
     def came(self, now: float, interval: float = 0.0) -> None:
@@ -131,7 +136,7 @@ class Lifecycle:
             silent = f"no frame for {now - self._heard:.1f} s"
             self._enter(Change(State.STALLED, Fault.NO_FRAMES, silent))
             # Its own read ends first; where that does not happen the process hangs.
-            self.due = now + _READS_UNTIL_HUNG * self._limits.stall_seconds
+            self.due = now + _TIMES_LIMIT * self._limits.read_seconds + _READ_SECONDS
             return None
         self.died(now, Fault.PROCESS_HUNG, f"its process has said nothing for {now - self._heard:.0f} s")
         return Deed.END

@@ -78,7 +78,7 @@ class VideoReader:
         """Go on to the next picture; False at a file's end. Raises SourceError where a stream fails."""
         begun = time.monotonic()
         grabbed: bool = self._capture.grab()
-        if self._source.live and (waited := time.monotonic() - begun) >= self._limits.stall_seconds:
+        if self._source.live and (waited := time.monotonic() - begun) >= self._limits.read_seconds:
             raise SourceError(Fault.READ_TIMEOUT, f"source {self._source}: sent nothing for {waited:.1f} s")
         if self._source.live and not grabbed:
             raise SourceError(Fault.STREAM_LOST, f"source {self._source}: broke off")
@@ -143,7 +143,7 @@ _CANNOT_OPEN = {
 
 def _open(settings: CameraSettings) -> Any:
     # Read by OpenCV when a capture is made; V4L2 knows whole seconds only.
-    os.environ["OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT"] = str(math.ceil(settings.limits.stall_seconds))
+    os.environ["OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT"] = str(math.ceil(settings.limits.read_seconds))
     os.environ.setdefault("OPENCV_FFMPEG_CAPTURE_OPTIONS", f"rtsp_transport;{settings.transport}")
     import cv2
 
@@ -157,7 +157,7 @@ def _open(settings: CameraSettings) -> Any:
     if source.kind is Kind.STREAM:
         # Time limits count when they are given here; later they cannot be set any more.
         parameters += [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, _milliseconds(settings.limits.open_seconds)]
-        parameters += [cv2.CAP_PROP_READ_TIMEOUT_MSEC, _milliseconds(settings.limits.stall_seconds)]
+        parameters += [cv2.CAP_PROP_READ_TIMEOUT_MSEC, _milliseconds(settings.limits.read_seconds)]
     return cv2.VideoCapture(source.address, cv2.CAP_FFMPEG, parameters)
 
 

@@ -71,6 +71,7 @@ class Announcer:
                 published_at=time.time(),
                 detail=detail,
                 model=self._model,
+                refused=self._publisher.refused,
                 cameras=accounts,
             ),
         )

@@ -2,17 +2,22 @@
 
 import contextlib
 import errno
+import ipaddress
 import re
 import socket
 import stat
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import zmq
 
 from adainf.errors import InvalidInputError
 
-__all__ = ["bind", "check", "unlink"]
+__all__ = ["Endpoint", "Format", "bind", "check", "connect", "is_local", "is_tcp", "unlink"]
+
+Format = Literal["json", "msgpack"]
 
 _HIGHEST_PORT = 65535
 _LONGEST_IPC_PATH = 107
@@ -26,6 +31,14 @@ _REASONS = {
     errno.EPERM: "may not be bound by this user",
     errno.EINVAL: f"is malformed; {_ALLOWED}",
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where messages go out, and as what."""
+
+    address: str
+    format: Format = "json"
 
 
 def check(endpoint: str, *, to_bind: bool = True) -> None:
@@ -50,12 +63,42 @@ def bind(zmq_socket: zmq.Socket[bytes], endpoint: str) -> str:
     check(endpoint)
     if endpoint.startswith("ipc://"):
         _check_ipc_path(endpoint, Path(endpoint.removeprefix("ipc://")))
+    zmq_socket.setsockopt(zmq.IPV6, "[" in endpoint)
     try:
         zmq_socket.bind(endpoint)
     except zmq.ZMQError as error:
         reason = _REASONS.get(error.errno or 0, f"cannot be bound ({error})")
         raise InvalidInputError(f"endpoint {endpoint!r}: {reason}") from None
     return zmq_socket.getsockopt_string(zmq.LAST_ENDPOINT)
+
+
+def connect(zmq_socket: zmq.Socket[bytes], endpoint: str) -> None:
+    """Connect; who is not there yet is waited for. Raises InvalidInputError on a malformed endpoint."""
+    check(endpoint, to_bind=False)
+    zmq_socket.setsockopt(zmq.IPV6, "[" in endpoint)
+    try:
+        zmq_socket.connect(endpoint)
+    except zmq.ZMQError as error:
+        reason = _REASONS.get(error.errno or 0, f"cannot be connected to ({error})")
+        raise InvalidInputError(f"endpoint {endpoint!r}: {reason}") from None
+
+
+def is_tcp(endpoint: str) -> bool:
+    """Whether it is a port, which others than this box's users may reach."""
+    return endpoint.startswith("tcp://")
+
+
+def is_local(endpoint: str) -> bool:
+    """Whether only programs on this box can reach it."""
+    if not is_tcp(endpoint):
+        return True
+    host = endpoint.removeprefix("tcp://").rpartition(":")[0].strip("[]")
+    if host in ("localhost", "lo"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def unlink(bound: Iterable[str]) -> None:

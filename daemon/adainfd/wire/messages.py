@@ -34,6 +34,13 @@ Milliseconds = Annotated[float, Meta(ge=0, description="milliseconds")]
 Sequence = Annotated[int, Meta(ge=1, description="counts the messages of this topic from 1 without holes")]
 
 
+Repeated = Annotated[bool, Meta(description="sent again for a late subscriber, with the sequence it had")]
+StartedAt = Annotated[
+    float,
+    Meta(description="Unix time at which the publisher began to count, 0 if it does not say; a new one: a restart"),
+]
+
+
 ChosenBy = Literal["lookup", "scheduler", "reuse", "second_look"]
 DaemonState = Literal["started", "ready", "degraded", "reloaded", "reload_failed", "stopped"]
 CameraState = Literal["connecting", "online", "stalled", "offline", "ended", "stopped"]
@@ -125,6 +132,8 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     host: str
     camera: str
     sequence: Sequence
+    started_at: StartedAt = 0.0
+    repeated: Repeated = False
     frame: Annotated[int, Meta(ge=1, description="counts the camera's captured frames from 1")]
     captured_at: UnixTime
     published_at: UnixTime
@@ -166,9 +175,11 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     host: str
     camera: str | None = None
     sequence: Sequence
+    started_at: StartedAt = 0.0
+    repeated: Repeated = False
     state: DaemonState | CameraState
     published_at: UnixTime
-    repeated: Annotated[bool, Meta(description="sent again for a late subscriber, with the sequence it had")] = False
+    refused: Annotated[int, Meta(ge=0, description="clients that were not let in, each attempt counted")] | None = None
     detail: str | None = None
     code: str | None = None
     model: Model | None = None

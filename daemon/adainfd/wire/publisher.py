@@ -1,5 +1,6 @@
-"""The publisher: topics, sequences without holes, and the last status again for those who come late."""
+"""The publisher: topics, sequences without holes, and what was said last again for those who come late."""
 
+import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 
@@ -8,70 +9,154 @@ import zmq
 
 from adainfd.observing import NOBODY, Observer
 from adainfd.wire import endpoint as endpoints
-from adainfd.wire.messages import Message, Status
+from adainfd.wire.endpoint import Endpoint, Format
+from adainfd.wire.gate import Curve, Gate
+from adainfd.wire.messages import Message
 
 __all__ = ["Publisher"]
 
-# A second of silence, then a subscriber that reads nothing loses messages, which its sequences show.
+# A minute of results: then a subscriber that reads nothing loses messages, which its sequences show. What waits for
+# many subscribers is kept once.
 _MESSAGES_QUEUED_A_SUBSCRIBER = 1000
+# Whoever connects and says nothing is hung up on.
+_HANDSHAKE_WITHIN_MS = 10_000
+# Subscribers send topics and handshakes, nothing long.
+_LONGEST_REQUEST = 4096
+_REQUESTS_A_GREETING = 1000
+_GREET_EVERY_SECONDS = 0.1
 _LAST_WORDS_MS = 1000
-_SUBSCRIBES = 1
+_SUBSCRIBES = b"\x01"
+
+_ENCODERS: dict[Format, Callable[[Message], bytes]] = {
+    "json": msgspec.json.Encoder().encode,
+    "msgpack": msgspec.msgpack.Encoder().encode,
+}
 
 
 class Publisher:
     """Sends messages to whoever subscribes, and waits for nobody."""
 
-    def __init__(self, bind: Sequence[str], observer: Observer = NOBODY) -> None:
-        """Bind every endpoint; raises InvalidInputError, with nothing bound, where one cannot be."""
+    def __init__(
+        self, bind: Sequence[Endpoint | str], observer: Observer = NOBODY, *, curve: Curve | None = None
+    ) -> None:
+        """Bind every endpoint; raises InvalidInputError, with nothing bound, where one cannot be.
+
+        bind: endpoints, which speak JSON unless they say otherwise. curve: who may come in at the ports; an ipc
+        endpoint is guarded by its folder's mode.
+        """
         self._observer = observer
-        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        self._socket = self._context.socket(zmq.XPUB)
-        self._socket.setsockopt(zmq.SNDHWM, _MESSAGES_QUEUED_A_SUBSCRIBER)
-        self._socket.setsockopt(zmq.LINGER, _LAST_WORDS_MS)
-        self._socket.setsockopt(zmq.XPUB_VERBOSE, 1)
-        self._encode = msgspec.json.Encoder().encode
-        self._sequences: Counter[str] = Counter()
-        self._statuses: dict[str, Status] = {}
+        wanted = [Endpoint(endpoint) if isinstance(endpoint, str) else endpoint for endpoint in bind]
         self.endpoints: tuple[str, ...] = ()
+        self._started_at = time.time()
+        self._sequences: Counter[str] = Counter()
+        self._last: dict[str, Message] = {}
+        self._greet_from = 0.0
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self._outlets = {format_: _Outlet(self._context, format_) for format_ in sorted({e.format for e in wanted})}
+        self._gate = None if curve is None else Gate(self._context, curve)
         try:
-            for endpoint in bind:
-                self.endpoints += (endpoints.bind(self._socket, endpoint),)
+            self._bind(wanted)
         except BaseException:
-            endpoints.unlink(self.endpoints)
-            self._context.destroy(linger=0)
+            self._close(0)
             raise
+
+    def _bind(self, bind: Sequence[Endpoint]) -> None:
+        # libzmq takes options over at each bind: what is bound before the gate stands is open.
+        guarded = [e for e in bind if self._gate is not None and endpoints.is_tcp(e.address)]
+        for endpoint in bind:
+            if endpoint not in guarded:
+                self.endpoints += (self._outlets[endpoint.format].bind(endpoint.address),)
+        if self._gate is not None:
+            for format_ in {e.format for e in guarded}:
+                self._gate.guard(self._outlets[format_].socket)
+            self._gate.open()
+        for endpoint in guarded:
+            self.endpoints += (self._outlets[endpoint.format].bind(endpoint.address),)
 
     def send(self, topic: str, make: Callable[[int], Message]) -> None:
         """Send `make(sequence)` under `topic`, where sequence counts the topic's messages."""
         self._sequences[topic] += 1
-        message = make(self._sequences[topic])
-        if isinstance(message, Status):
-            self._statuses[topic] = message
-        self._socket.send_multipart((topic.encode(), self._encode(message)))
+        message = msgspec.structs.replace(make(self._sequences[topic]), started_at=self._started_at)
+        self._last[topic] = message
+        for outlet in self._outlets.values():
+            outlet.send(topic, message)
         self._observer.published(message)
 
     @property
-    def readable(self) -> int:
-        """A file descriptor that becomes readable when subscribers come; call `greet` then."""
-        descriptor = self._socket.getsockopt(zmq.FD)
+    def refused(self) -> int | None:
+        """How many clients were not let in; None where everyone may come."""
+        return None if self._gate is None else self._gate.refused
+
+    @property
+    def readable(self) -> tuple[int, ...]:
+        """File descriptors of which one becomes readable when subscribers come; call `greet` then."""
+        return tuple(outlet.descriptor for outlet in self._outlets.values())
+
+    @property
+    def greets_at(self) -> float | None:
+        """Monotonic time at which `greet` has something to do without anybody coming; None if it has not."""
+        return self._greet_from if any(outlet.asked for outlet in self._outlets.values()) else None
+
+    def greet(self) -> None:
+        """Send the last message of each topic again, marked, to those who have subscribed to it since.
+
+        Everyone who has subscribed to it gets it again, so a crowd that comes and goes is answered together, not more
+        than ten times a second.
+        """
+        for outlet in self._outlets.values():
+            outlet.hear()
+        now = time.monotonic()
+        if self.greets_at is None or now < self._greet_from:
+            return
+        self._greet_from = now + _GREET_EVERY_SECONDS
+        for outlet in self._outlets.values():
+            for topic, message in self._last.items():
+                if any(topic.encode().startswith(prefix) for prefix in outlet.asked):
+                    outlet.send(topic, msgspec.structs.replace(message, repeated=True))
+            outlet.asked.clear()
+
+    def close(self) -> None:
+        """Let the last messages go out, for a second at most, and close."""
+        self._close(_LAST_WORDS_MS)
+
+    def _close(self, linger: int) -> None:
+        endpoints.unlink(self.endpoints)
+        if self._gate is not None:
+            self._gate.close()
+        self._context.destroy(linger)
+
+
+class _Outlet:
+    """The socket of one format, and the topics that were subscribed to since the last greeting."""
+
+    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], format_: Format) -> None:
+        self.asked: set[bytes] = set()
+        self.socket = context.socket(zmq.XPUB)
+        self.socket.setsockopt(zmq.SNDHWM, _MESSAGES_QUEUED_A_SUBSCRIBER)
+        self.socket.setsockopt(zmq.XPUB_VERBOSE, 1)
+        self.socket.setsockopt(zmq.HANDSHAKE_IVL, _HANDSHAKE_WITHIN_MS)
+        self.socket.setsockopt(zmq.MAXMSGSIZE, _LONGEST_REQUEST)
+        self.socket.setsockopt(zmq.TCP_KEEPALIVE, 1)
+        self._encode = _ENCODERS[format_]
+
+    def bind(self, address: str) -> str:
+        return endpoints.bind(self.socket, address)
+
+    @property
+    def descriptor(self) -> int:
+        descriptor = self.socket.getsockopt(zmq.FD)
         if not isinstance(descriptor, int):
             raise TypeError("zmq.FD is not a file descriptor")
         return descriptor
 
-    def greet(self) -> None:
-        """Send the last status of each topic again to those who have subscribed to it since."""
-        prefixes = set()
-        while self._socket.poll(0, zmq.POLLIN):
-            request = self._socket.recv()
-            if request[:1] == bytes([_SUBSCRIBES]):
-                prefixes.add(request[1:])
-        for topic, status in self._statuses.items():
-            if any(topic.encode().startswith(prefix) for prefix in prefixes):
-                again = msgspec.structs.replace(status, repeated=True)
-                self._socket.send_multipart((topic.encode(), self._encode(again)))
+    def send(self, topic: str, message: Message) -> None:
+        self.socket.send_multipart((topic.encode(), self._encode(message)))
 
-    def close(self) -> None:
-        """Let the last messages go out, for a second at most, and close."""
-        endpoints.unlink(self.endpoints)
-        self._socket.close()
-        self._context.term()
+    def hear(self) -> None:
+        """Take note of new subscriptions; a flood of them is left for the next time."""
+        for _ in range(_REQUESTS_A_GREETING):
+            if not self.socket.poll(0, zmq.POLLIN):
+                return
+            request = self.socket.recv()
+            if request.startswith(_SUBSCRIBES):
+                self.asked.add(request[1:])

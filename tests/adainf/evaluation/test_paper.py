@@ -69,7 +69,7 @@ def test_every_picture_goes_along_its_own_blocks_at_every_budget(done, pictures,
             exceeds = float(row["macs_fraction_max"]) > max(float(row["budget"]), float(row["floor"]))
             assert not (bound == "hard" and exceeds)
             exceeded += exceeds
-        assert len(ways) > 2
+        assert len(ways) > 1
     assert exceeded > 0
     assert "hard budgets exceeded: 0" in printed
 

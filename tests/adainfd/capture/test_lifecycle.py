@@ -49,11 +49,11 @@ def test_process_that_neither_speaks_nor_ends_is_ended_and_replaced() -> None:
     camera = Lifecycle(LIMITS, 0.0, lambda: 0.0)
     camera.came(1.0)
     camera.tick(2.0)
-    assert camera.tick(5.9) is None
-    assert camera.tick(6.0) is Deed.END
+    assert camera.tick(7.9) is None
+    assert camera.tick(8.0) is Deed.END
     assert (camera.state, camera.last.fault) == (State.OFFLINE, Fault.PROCESS_HUNG)
-    assert camera.tick(6.9) is None
-    assert camera.tick(7.0) is Deed.RESTART
+    assert camera.tick(8.9) is None
+    assert camera.tick(9.0) is Deed.RESTART
     assert camera.state is State.CONNECTING
 
 
@@ -104,7 +104,7 @@ def test_no_other_ways_and_never_forgotten(history: list[tuple[float, Event]]) -
         now += passed
         event(camera, now)
         assert camera.due is not None
-        assert camera.due <= now + 15 + 2 * (2 + 1)
+        assert camera.due <= now + 15 + 2 * (2 + 2)
     states = [change.state for change in camera.take_changes()]
     assert states[0] is State.CONNECTING
     for before, after in pairwise(states):

@@ -1,0 +1,116 @@
+"""Who may come in: libzmq asks about each CURVE client by its own protocol (ZAP, RFC 27); the allow-list answers."""
+
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import zmq
+from zmq.utils import z85
+from zmq.utils.monitor import recv_monitor_message
+
+from adainfd.logs import Logger
+from adainfd.wire.keys import AllowList, KeyPair
+
+__all__ = ["Curve", "Gate"]
+
+_ASKED_AT = "inproc://zeromq.zap.01"
+_DOMAIN = b"adainf"
+_LOG_EVERY_SECONDS = 10.0
+_NOT_CURVE = "its handshake failed: it has no key, takes this box for another, or is no ZeroMQ program"
+# Told by the answers given, not by the socket: what was refused has both.
+_FAILURES = zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """What CURVE needs at the side that is bound: the own keys, who may come in, and where the others are told."""
+
+    keys: KeyPair
+    clients: AllowList
+    log: Logger
+
+    @classmethod
+    def read(cls, key: Path | None, clients: Path | None, log: Logger) -> "Curve | None":
+        """From the files that an owner names; None where they name none. Raises InvalidInputError on a bad one."""
+        return None if key is None or clients is None else cls(KeyPair.read(key), AllowList(clients), log)
+
+
+class Gate:
+    """Lets in whom the allow-list knows, on every socket that it guards; counts and logs whom it refused.
+
+    It owns a thread: libzmq asks while the program is busy, and a handshake must not wait for that. Close it before
+    the context is terminated.
+    """
+
+    def __init__(self, context: zmq.Context[Any], curve: Curve) -> None:
+        self.refused = 0
+        """Clients refused until now, each attempt counted."""
+        self._curve = curve
+        self._log = curve.log
+        self._logged_at, self._logged = -_LOG_EVERY_SECONDS, 0
+        self._questions = context.socket(zmq.REP)
+        self._questions.bind(_ASKED_AT)
+        # One end for the thread, the other for `close`.
+        self._ended, self._end = context.socket(zmq.PAIR), context.socket(zmq.PAIR)
+        self._end.bind(f"inproc://gate-{id(self)}")
+        self._ended.connect(f"inproc://gate-{id(self)}")
+        self._watched: list[zmq.Socket[bytes]] = []
+        self._thread = threading.Thread(target=self._run, name="gate")
+
+    def guard(self, socket: zmq.Socket[bytes]) -> None:
+        """Let only allowed clients in at what `socket` binds from now on; before `open`."""
+        socket.setsockopt(zmq.CURVE_SERVER, 1)
+        socket.setsockopt(zmq.CURVE_SECRETKEY, self._curve.keys.secret.encode())
+        socket.setsockopt(zmq.CURVE_PUBLICKEY, self._curve.keys.public.encode())
+        socket.setsockopt(zmq.ZAP_DOMAIN, _DOMAIN)
+        self._watched.append(socket.get_monitor_socket(_FAILURES))
+
+    def open(self) -> None:
+        """From now on questions are answered."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """End the thread; nobody comes in any more."""
+        if self._thread.is_alive():
+            self._end.send(b"")
+            self._thread.join()
+        for socket in (self._questions, self._ended, self._end):
+            socket.close(linger=0)
+        if self.refused > self._logged:
+            self._logged = self.refused
+            self._log.warning("clients_refused", refused=self.refused)
+
+    def _run(self) -> None:
+        poller = zmq.Poller()
+        for socket in (self._ended, self._questions, *self._watched):
+            poller.register(socket, zmq.POLLIN)
+        while True:
+            ready = {socket for socket, _ in poller.poll()}
+            if self._ended in ready:
+                return
+            if self._questions in ready:
+                self._answer(self._questions.recv_multipart())
+            for socket in self._watched:
+                if socket in ready:
+                    recv_monitor_message(socket)
+                    self._refuse(_NOT_CURVE)
+
+    def _answer(self, question: list[bytes]) -> None:
+        version, request, _, address, _, mechanism, *credentials = question
+        name = "" if mechanism == b"NULL" else None  # asked only of endpoints that are open on purpose
+        if mechanism == b"CURVE" and credentials:
+            key = z85.encode(credentials[0]).decode()
+            name = self._curve.clients.name_of(key)
+            if name is None:
+                self._refuse("its key is not among the clients", address=address.decode(), key=key)
+        code, text = (b"400", b"not among the clients") if name is None else (b"200", b"OK")
+        self._questions.send_multipart((version, request, code, text, (name or "").encode(), b""))
+
+    def _refuse(self, why: str, **who: str) -> None:
+        self.refused += 1
+        now = time.monotonic()
+        if now - self._logged_at >= _LOG_EVERY_SECONDS:
+            self._logged_at, self._logged = now, self.refused
+            self._log.warning("client_refused", why=why, refused=self.refused, **who)

@@ -1,0 +1,73 @@
+"""What comes in from the stream: decoded, its holes told, and what is known already passed over."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import msgspec
+
+from adainfd.wire.messages import SCHEMAS, Message
+
+__all__ = ["Gap", "Inbox", "Unreadable"]
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Messages of a topic that were published and did not reach this reader: those between two sequences."""
+
+    topic: str
+    after: int
+    before: int
+
+    @property
+    def lost(self) -> int:
+        """How many."""
+        return self.before - self.after - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """Something came that is no message of the daemon, or one of a later version than this reader."""
+
+    topic: str
+    why: str
+
+
+_Decode = Callable[[bytes], Message]
+_JSON: dict[str, _Decode] = {kind: msgspec.json.Decoder(type_).decode for kind, type_ in SCHEMAS.items()}
+_MSGPACK: dict[str, _Decode] = {kind: msgspec.msgpack.Decoder(type_).decode for kind, type_ in SCHEMAS.items()}
+
+
+class Inbox:
+    """Takes the parts of what a socket received."""
+
+    def __init__(self, notice: Callable[[Gap | Unreadable], None]) -> None:
+        """notice: is told of each gap, before the message that comes after it, and of what cannot be read."""
+        self.lost = 0
+        self._notice = notice
+        self._last: dict[str, tuple[float, int]] = {}
+
+    def take(self, parts: Sequence[bytes]) -> Message | None:
+        """The message; None where it cannot be read, or is said again and known."""
+        topic = parts[0].decode(errors="replace")
+        try:
+            (body,) = parts[1:]
+            # What is packed never begins with a brace: it is a map, and maps have other first bytes.
+            decoders = _JSON if body.startswith(b"{") else _MSGPACK
+            message = decoders[topic.partition("/")[0]](body)
+        except (msgspec.DecodeError, KeyError, ValueError) as error:
+            why = f"topics of type {error} are unknown" if isinstance(error, KeyError) else str(error)
+            self._notice(Unreadable(topic, why))
+            return None
+        return message if self._is_news(topic, message) else None
+
+    def _is_news(self, topic: str, message: Message) -> bool:
+        started_at, last = self._last.get(topic, (message.started_at, message.sequence - 1))
+        if message.started_at == started_at:
+            if message.repeated and message.sequence <= last:
+                return False
+            if message.sequence > last + 1:
+                gap = Gap(topic, last, message.sequence)
+                self.lost += gap.lost
+                self._notice(gap)
+        self._last[topic] = message.started_at, message.sequence
+        return True

@@ -1,0 +1,154 @@
+"""CURVE keys in files: pairs as ZeroMQ's own tools write them, and the folder of clients that may come in."""
+
+import os
+import re
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+import zmq
+from zmq.auth import load_certificate
+
+from adainf.errors import InvalidInputError
+
+__all__ = ["AllowList", "KeyPair", "public_key"]
+
+_PUBLIC_SUFFIX, _SECRET_SUFFIX = ".key", ".key_secret"
+_KEY = re.compile(r"[0-9A-Za-z.\-:+=^!/*?&<>()\[\]{}@%$#]{40}")  # 32 bytes in Z85
+
+_HEAD_TO_KEEP = """\
+# ZeroMQ CURVE secret certificate, made by `adainfd keys` on {day}.
+# Whoever reads this file can pass for its owner: give it to nobody.
+"""
+_HEAD_TO_GIVE = """\
+# ZeroMQ CURVE public certificate, made by `adainfd keys` on {day}.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class KeyPair:
+    """A public key and the secret one that belongs to it, in Z85."""
+
+    public: str
+    secret: str = field(repr=False)
+
+    @classmethod
+    def new(cls, stem: Path) -> "KeyPair":
+        """Make a pair and write it to `stem`.key (for everyone) and `stem`.key_secret (for its owner alone).
+
+        Raises InvalidInputError where one of them exists or cannot be written; nothing is overwritten.
+        """
+        public, secret = (key.decode() for key in zmq.curve_keypair())
+        day = datetime.now(UTC).date().isoformat()
+        body = f'metadata\ncurve\n    public-key = "{public}"\n'
+        files = (
+            (
+                _named(stem, _SECRET_SUFFIX),
+                0o600,
+                f'{_HEAD_TO_KEEP.format(day=day)}{body}    secret-key = "{secret}"\n',
+            ),
+            (_named(stem, _PUBLIC_SUFFIX), 0o644, _HEAD_TO_GIVE.format(day=day) + body),
+        )
+        written: list[Path] = []
+        try:
+            for path, mode, text in files:
+                _write(path, mode, text)
+                written.append(path)
+        except OSError as error:
+            for path in written:
+                path.unlink()
+            raise InvalidInputError(f"keys {stem}: {path} cannot be written ({error.strerror})") from None
+        return cls(public, secret)
+
+    @classmethod
+    def read(cls, path: Path) -> "KeyPair":
+        """The pair in the file `path`; raises InvalidInputError where it holds none or everyone may read it."""
+        public, secret = _certificate(path)
+        if secret is None:
+            raise InvalidInputError(f"key {path}: holds no secret key; name the file that ends in {_SECRET_SUFFIX}")
+        # A group may: systemd hands a service its credentials that way.
+        if stat.S_IMODE(path.stat().st_mode) & 0o007:
+            raise InvalidInputError(f"key {path}: everyone on this box may read it; chmod 600 it")
+        try:
+            fits = zmq.curve_public(secret.encode()).decode() == public
+        except (zmq.ZMQError, ValueError):
+            fits = False
+        if not fits:
+            raise InvalidInputError(f"key {path}: its secret key does not belong to its public key")
+        return cls(public, secret)
+
+
+def public_key(told: str) -> str:
+    """The public key that is told: 40 characters of Z85, or the path of a file that holds one."""
+    if _KEY.fullmatch(told) and not Path(told).is_file():
+        return told
+    return _certificate(Path(told))[0]
+
+
+class AllowList:
+    """The clients that may come in: the public keys (NAME.key) in a folder, as they are there at this moment."""
+
+    def __init__(self, folder: Path) -> None:
+        """Raises InvalidInputError where the folder cannot be read or a file in it holds no key."""
+        self._folder = folder
+        self._state: object = None
+        self._names: dict[str, str] = {}
+        try:
+            self._names = {_certificate(file)[0]: file.stem for file in self._files()}
+        except OSError as error:
+            raise InvalidInputError(f"clients {folder}: cannot be read ({error.strerror})") from None
+
+    def __iter__(self) -> Iterator[tuple[str, str]]:
+        """Names with their public keys."""
+        return iter(sorted((name, key) for key, name in self._names.items()))
+
+    def name_of(self, public: str) -> str | None:
+        """Who comes in with this public key; None where nobody may."""
+        self._take_up_changes()
+        return self._names.get(public)
+
+    def _take_up_changes(self) -> None:
+        try:
+            files = self._files()
+            state = [(file, (found := file.stat()).st_mtime_ns, found.st_size) for file in files]
+        except OSError:
+            files, state = [], []
+        if state == self._state:
+            return
+        self._state = state
+        self._names = {}
+        for file in files:
+            try:
+                self._names[_certificate(file)[0]] = file.stem
+            except InvalidInputError:  # half copied perhaps; it lets nobody in, and the others still may
+                continue
+
+    def _files(self) -> list[Path]:
+        return sorted(path for path in self._folder.iterdir() if path.suffix == _PUBLIC_SUFFIX)
+
+
+def _named(stem: Path, suffix: str) -> Path:
+    return stem.with_name(stem.name + suffix)
+
+
+def _write(path: Path, mode: int, text: str) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        os.fchmod(descriptor, mode)  # whatever the umask says
+        file.write(text)
+
+
+def _certificate(path: Path) -> tuple[str, str | None]:
+    """The public key in a file, and the secret one where there is one; never says what else stands there."""
+    try:
+        public, secret = load_certificate(path)
+        keys = public.decode(), None if secret is None else secret.decode()
+    except ValueError:
+        raise InvalidInputError(f"key {path}: holds no public key; make one with: adainfd keys new") from None
+    except OSError as error:
+        raise InvalidInputError(f"key {path}: cannot be read ({error.strerror or 'no such file'})") from None
+    if not all(key is None or _KEY.fullmatch(key) for key in keys):
+        raise InvalidInputError(f"key {path}: a key must have 40 characters of Z85")
+    return keys

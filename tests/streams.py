@@ -1,0 +1,46 @@
+"""Plain ZeroMQ at the other end of a publisher: no client of ours."""
+
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+import zmq
+from adainfd.wire.messages import Status
+from adainfd.wire.publisher import Publisher
+from daemons import await_true
+
+TOPIC = "status/here"
+
+
+@dataclass
+class Log:
+    """Remembers what was logged."""
+
+    lines: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+
+    def warning(self, event: str, **values: Any) -> None:
+        self.lines.append((event, values))
+
+
+def say(publisher: Publisher, detail: str = "", topic: str = TOPIC) -> None:
+    """One message more."""
+    publisher.send(
+        topic, lambda number: Status(host="here", sequence=number, state="ready", published_at=1.0, detail=detail)
+    )
+
+
+def hear(socket: "zmq.Socket[bytes]", seconds: float = 5) -> dict[str, Any]:
+    """The next message."""
+    assert socket.poll(round(1000 * seconds)), "no message"
+    heard: dict[str, Any] = json.loads(socket.recv_multipart()[1])
+    return heard
+
+
+def await_heard(publisher: Publisher, socket: "zmq.Socket[bytes]", seconds: float = 10) -> None:
+    """Greet until the subscriber has been greeted."""
+
+    def greeted() -> int:
+        publisher.greet()
+        return socket.poll(10)
+
+    await_true(greeted, seconds, "a greeting")

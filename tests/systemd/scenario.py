@@ -1,0 +1,280 @@
+"""What an owner and an operator see of the service in a real systemd; each test goes on where the one before ended.
+
+Run by `test_scenario.py` as root in a system that is thrown away afterwards: nothing here is meant for a real one.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from daemons import await_true, listening
+
+REPOSITORY = Path(__file__).parents[2]
+MATERIAL = Path("/srv/material")
+ETC = Path("/etc/adainf")
+UNIT = "adainfd@edge"
+ENDPOINT = "tcp://127.0.0.1:5600"
+START_SECONDS = 60.0
+STOP_SECONDS = 2.0
+LOOKED_AT = ("/etc", "/opt", "/usr/local", "/var")
+POLICY = ETC / "policies" / "mine.toml"
+
+pytestmark = pytest.mark.skipif("ADAINF_BOOTED" not in os.environ, reason="only in a system booted for it (boot.sh)")
+
+
+def run(*command: str, status: int | None = 0, seconds: float = START_SECONDS) -> str:
+    """The output of a command that ends with `status`."""
+    result = subprocess.run(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=seconds, check=False
+    )
+    assert status in (None, result.returncode), f"{command}: {result.returncode}: {result.stdout}\n{journal()}"
+    return result.stdout
+
+
+def make(target: str) -> str:
+    options = "--no-deps --no-build-isolation --no-index"
+    return run("make", "-C", str(REPOSITORY), target, f"PIP_OPTIONS={options}", "EXTRAS=", seconds=120)
+
+
+def journal(unit: str = "adainfd@*") -> str:
+    command = ["journalctl", "--no-pager", "--output=cat", f"--unit={unit}"]
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout[-6000:]
+
+
+def shown(name: str, unit: str = UNIT) -> str:
+    return run("systemctl", "show", "--value", f"--property={name}", unit).strip()
+
+
+def files() -> set[str]:
+    found = run("find", *LOOKED_AT, "-xdev", "(", "-path", "/opt/packages", "-prune", ")", "-o", "-print")
+    volatile = ("/var/lib/systemd", "/var/log", "/var/tmp", "/var/cache/ldconfig", "/etc/group", "/etc/gshadow")  # noqa: S108
+    return {line for line in found.splitlines() if not line.startswith(volatile)}
+
+
+def results_since(moment: float) -> None:
+    """A result of a frame that was captured after `moment` (Unix time) comes."""
+    with listening(ENDPOINT, b"result/") as receive:
+        end = time.monotonic() + START_SECONDS
+        while receive(START_SECONDS)[1]["captured_at"] < moment:
+            assert time.monotonic() < end, journal()
+
+
+def configure(name: str, *, source: str = "/etc/adainf/clip.mp4", port: int = 5600, more: str = "") -> None:
+    (ETC / f"{name}.toml").write_text(
+        f"""
+[model]
+backbone = "cifar/resnet20"
+weights = "/etc/adainf/resnet20.safetensors"
+profile = "resnet20.json"
+policy = "policies/mine.toml"
+{more}
+[publish]
+bind = ["tcp://127.0.0.1:{port}"]
+host = "here"
+[[camera]]
+name = "door"
+source = "{source}"
+loop = true
+""",
+        encoding="utf-8",
+    )
+
+
+@pytest.fixture(scope="module")
+def before() -> set[str]:
+    return files()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def installed(before: set[str]) -> None:
+    """Into an environment that sees the packages of another one: README tells the same way for torch on Jetson."""
+    run("/usr/bin/python3", "-m", "venv", "/opt/adainf")
+    (packages,) = Path("/opt/adainf/lib").glob("python3.*/site-packages")
+    (packages / "shared.pth").write_text("/opt/packages\n", encoding="utf-8")
+    make("install")
+    drop_in = Path(f"/etc/systemd/system/{UNIT}.service.d")
+    drop_in.mkdir(parents=True)
+    (drop_in / "test.conf").write_text("[Service]\nWatchdogSec=3\n", encoding="utf-8")
+    run("systemctl", "daemon-reload")
+
+
+def test_shipped_configuration_is_good_and_for_its_group_alone() -> None:
+    assert "good" in run("/usr/local/bin/adainfd", "check-config", "/etc/adainf/edge.toml")
+    assert run("stat", "-c", "%U %G %a", "/etc/adainf/edge.toml").split() == ["root", "adainf", "640"]
+
+
+def test_installed_unit_is_verified_silently() -> None:
+    assert run("systemd-analyze", "verify", f"{UNIT}.service") == ""
+
+
+def test_active_only_after_a_result() -> None:
+    for file in ("resnet20.safetensors", "resnet20.json", "clip.mp4"):
+        run("install", "-m", "644", str(MATERIAL / file), str(ETC))
+    POLICY.write_text("[budget]\nmaximum = 0.9\n", encoding="utf-8")
+    configure("edge")
+    for file in (POLICY, ETC / "edge.toml"):
+        file.chmod(0o644)
+    with listening(ENDPOINT, b"result/") as receive:
+        starting = subprocess.Popen(["systemctl", "start", UNIT])
+        first = receive(START_SECONDS)[1]
+        assert starting.wait(START_SECONDS) == 0
+    path = "/org/freedesktop/systemd1/unit/adainfd_40edge_2eservice"
+    interface = "org.freedesktop.systemd1.Unit"
+    told = run("busctl", "get-property", "org.freedesktop.systemd1", path, interface, "ActiveEnterTimestamp")
+    assert first["sequence"] == 1
+    assert first["published_at"] <= int(told.split()[1]) / 1e6
+    status = run("systemctl", "status", UNIT)
+    assert 'Status: "1 camera' in status
+    assert "active (running)" in status
+
+
+def test_hung_process_is_killed_and_back() -> None:
+    process = shown("MainPID")
+    os.kill(int(process), signal.SIGSTOP)
+    await_true(lambda: shown("NRestarts") == "1", 30, "a restart by the watchdog")
+    results_since(time.time())
+    assert shown("MainPID") != process
+    assert "watchdog" in journal(UNIT).lower()
+
+
+def test_killed_process_is_back() -> None:
+    os.kill(int(shown("MainPID")), signal.SIGKILL)
+    await_true(lambda: shown("NRestarts") == "2", 30, "a restart")
+    results_since(time.time())
+    await_true(lambda: shown("ActiveState") == "active", START_SECONDS, "active")
+
+
+def test_bad_policy_is_refused_and_seen() -> None:
+    process = shown("MainPID")
+    POLICY.write_text("[budget]\nmaximum = 9\n", encoding="utf-8")
+    run("systemctl", "reload", UNIT)
+    await_true(lambda: "reload failed" in run("systemctl", "status", UNIT), 10, "the failure in the status")
+    status = run("systemctl", "status", UNIT)
+    assert "policies/mine.toml: budget.maximum: 9" in status
+    results_since(time.time())
+    POLICY.write_text("[budget]\nmaximum = 0.8\n", encoding="utf-8")
+    run("systemctl", "reload", UNIT)
+    await_true(lambda: "reload failed" not in shown("StatusText"), 10, "a good reload")
+    assert (shown("MainPID"), shown("ActiveState")) == (process, "active")
+
+
+def test_confined_to_what_is_its_own() -> None:
+    """A probe in the same unit: what it can write, and what of others it can read."""
+    secret = Path("/home/somebody/secret")
+    secret.parent.mkdir(parents=True)
+    secret.write_text("for all of this home's friends\n", encoding="utf-8")
+    (ETC / "keys" / "own.key").write_text("key\n", encoding="utf-8")
+    (ETC / "keys" / "own.key").chmod(0o600)
+    probe = Path("/usr/local/lib/probe.py")
+    probe.write_text(PROBE, encoding="utf-8")
+    drop_in = Path("/etc/systemd/system/adainfd@probe.service.d")
+    drop_in.mkdir()
+    command = f"ExecStart=\nExecStart=/usr/bin/python3 {probe}\n"
+    (drop_in / "probe.conf").write_text(f"[Service]\nType=oneshot\nWatchdogSec=0\n{command}", encoding="utf-8")
+    run("systemctl", "daemon-reload")
+    run("systemctl", "start", "adainfd@probe")
+    said = json.loads(journal("adainfd@probe").partition("PROBE ")[2].splitlines()[0])
+    assert set(said["written"]) == {
+        "/var/lib/adainf/probe",
+        "/var/cache/adainf/probe",
+        "/run/adainf/probe",
+        "/tmp",  # noqa: S108 -- its own, and gone afterwards, as the next
+        "/var/tmp",  # noqa: S108
+        "/dev/shm",  # noqa: S108 -- frames
+    }
+    assert said["read"] == ["/etc/adainf/edge.toml", "credentials/keys_own.key"]
+    assert said["devices"] == []
+    assert said["uid"] not in (0, 65534)
+    for path in (probe, drop_in / "probe.conf", ETC / "keys" / "own.key", secret):
+        path.unlink()
+
+
+PROBE = """
+import json, os, pathlib
+folders = ["/", "/etc", "/etc/adainf", "/etc/adainf/policies", "/opt/adainf", "/usr", "/usr/local/lib", "/var", "/home",
+    "/var/lib", "/var/lib/adainf", "/var/cache", "/var/opt/adainf", "/run", "/run/adainf", "/root", "/home/somebody",
+    "/var/lib/adainf/probe", "/var/cache/adainf/probe", "/run/adainf/probe", "/tmp", "/var/tmp", "/dev/shm", "/srv",
+    "/sys/fs/cgroup", "/proc/sys/kernel", "/var/lib/adainf/edge", "/run/adainf/edge", "/srv/material", "/dev"]
+written, read, devices = [], [], []
+for folder in folders:
+    try:
+        file = pathlib.Path(folder, "probe")
+        file.write_text("x")
+        file.unlink()
+        written.append(folder)
+    except OSError:
+        pass
+credentials = pathlib.Path(os.environ["CREDENTIALS_DIRECTORY"])
+for file in ("/etc/adainf/edge.toml", "/etc/shadow", "/etc/adainf/keys/own.key", "/home/somebody/secret",
+    "/root/.profile", credentials / "keys_own.key"):
+    try:
+        pathlib.Path(file).read_bytes()
+        read.append(str(file).replace(str(credentials), "credentials"))
+    except OSError:
+        pass
+for major, minor in ((8, 0), (254, 0), (1, 1)):
+    try:
+        os.mknod("/tmp/device", 0o60600, os.makedev(major, minor))
+        devices.append(major)
+    except OSError:
+        pass
+print("PROBE", json.dumps({"written": written, "read": read, "devices": devices, "uid": os.getuid()}), flush=True)
+"""
+
+
+def test_stop_is_quick_and_clean() -> None:
+    run("systemctl", "stop", UNIT, seconds=STOP_SECONDS)
+    assert (shown("ActiveState"), shown("Result")) == ("inactive", "success")
+    assert shown("ExecMainStatus") == "0"
+
+
+def test_wrong_configuration_fails_once() -> None:
+    configure("wrong", port=5601, more="polcy = 'x'")
+    run("systemctl", "start", "adainfd@wrong", status=1)
+    assert (shown("ActiveState", "adainfd@wrong"), shown("NRestarts", "adainfd@wrong")) == ("failed", "0")
+    assert shown("ExecMainStatus", "adainfd@wrong") == "78"
+    status = run("systemctl", "status", "adainfd@wrong", status=3)
+    assert "adainfd: configuration /etc/adainf/wrong.toml: model.polcy: unknown key; did you mean policy?" in status
+    assert "Traceback" not in journal("adainfd@wrong")
+
+
+def test_missing_camera_is_degraded_and_recovers() -> None:
+    configure("street", source="http://127.0.0.1:8089/clip.mp4", port=5602)
+    run("systemctl", "start", "adainfd@street")
+    assert shown("ActiveState", "adainfd@street") == "active"
+    assert "degraded: door is offline" in run("systemctl", "status", "adainfd@street")
+    with listening("tcp://127.0.0.1:5602", b"result/") as receive:
+        run("systemd-run", "--unit=camera", "/usr/bin/python3", "-m", "http.server", "8089", "--directory", str(ETC))
+        assert receive(START_SECONDS)[1]["camera"] == "door"
+    run("systemctl", "stop", "adainfd@street", "camera")
+
+
+def test_upgrade_keeps_what_the_owner_changed() -> None:
+    changed = (ETC / "edge.toml").read_text(encoding="utf-8")
+    assert "edge.toml was changed and stays" in make("install")
+    assert (ETC / "edge.toml").read_text(encoding="utf-8") == changed
+    assert (ETC / "edge.toml.new").is_file()
+
+
+def test_uninstall_leaves_what_the_owner_wrote(before: set[str]) -> None:
+    run("systemctl", "start", UNIT)
+    mine = {
+        "edge.toml",
+        "wrong.toml",
+        "street.toml",
+        "resnet20.safetensors",
+        "resnet20.json",
+        "clip.mp4",
+        "policies/mine.toml",
+    }
+    make("uninstall")
+    assert run("systemctl", "is-active", UNIT, status=None).strip() in ("inactive", "unknown")
+    left = {path for path in files() - before if not path.startswith(("/etc/systemd/system", "/opt/packages"))}
+    folders = {"/etc/adainf", "/etc/adainf/policies"}
+    assert left == {str(ETC / file) for file in mine} | folders
+    assert run("getent", "group", "adainf", status=2) == ""
+    assert run("systemctl", "list-units", "--all", "--plain", "--no-legend", "adainfd@*") == ""

@@ -1,0 +1,48 @@
+"""Installed by `make install` into a real systemd, booted for it: `scenario.py` runs in there."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import daemons
+import pytest
+
+HERE = Path(__file__).parent
+REPOSITORY = HERE.parents[1]
+PYTHON = Path("/usr/bin/python3")
+SECONDS = 240
+
+
+def test_scenario(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    packages = Path(pytest.__file__).parents[1]
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    if not PYTHON.is_file() or not PYTHON.resolve().name.endswith(version):
+        pytest.skip(f"needs {PYTHON} to be Python {version}, as the packages of this environment are")
+    if shutil.which("make") is None:
+        pytest.skip("needs make")
+    # Installed again, torch would take minutes and gigabytes: the service sees the packages of this environment.
+    binds = [("/opt/packages", packages)]
+    material = tmp_path / "material"
+    material.mkdir()
+    daemons.small_network(material)
+    daemons.write_video(material / "clip.mp4", 50, moves=lambda number: number >= 25)
+    binds.append(("/srv/material", material))
+    if REPOSITORY.stat().st_dev != Path("/").stat().st_dev:
+        binds.append((str(REPOSITORY), REPOSITORY))
+    arguments = [argument for path, folder in binds for argument in ("--bind", f"{folder}:{path}")]
+    pytest_command = [sys.executable, "-m", "pytest", "-x", "-v", "-p", "no:cacheprovider", str(HERE / "scenario.py")]
+    result = subprocess.run(
+        [str(HERE / "boot.sh"), *arguments, "--", *pytest_command],
+        cwd=REPOSITORY,
+        env={**os.environ, "ADAINF_BOOTED": "1"},
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+        check=False,
+    )
+    if result.returncode == 69:
+        pytest.skip(f"cannot boot a systemd here: {result.stderr.strip().splitlines()[-1]}")
+    assert result.returncode == 0, f"{result.stdout}\n{result.stderr}"
