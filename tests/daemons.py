@@ -177,6 +177,12 @@ def write_video(
     return path
 
 
+def _toml(value: object) -> str:
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{key} = {_toml(inner)}" for key, inner in value.items()) + "}"
+    return json.dumps(value)
+
+
 @dataclass(frozen=True, slots=True)
 class Network:
     """A small network that starts fast: weights, and a profile with timings made for this box."""
@@ -191,7 +197,7 @@ class Network:
         lines += [f"weights = {json.dumps(str(self.weights))}", f"profile = {json.dumps(str(self.profile))}"]
         lines += ["[publish]", f"bind = [{json.dumps(bind)}]", 'host = "here"']
         for camera in cameras:
-            lines += ["[[camera]]", *(f"{key} = {json.dumps(value)}" for key, value in camera.items())]
+            lines += ["[[camera]]", *(f"{key} = {_toml(value)}" for key, value in camera.items())]
         file.write_text("\n".join(lines) + "\n", encoding="utf-8")
         return file
 

@@ -73,6 +73,7 @@ def result(
     *,
     host: str,
     camera: str,
+    region: str | None,
     sequence: int,
     captured: Captured,
     published_at: float,
@@ -90,6 +91,7 @@ def result(
     return messages.Result(
         host=host,
         camera=camera,
+        region=region,
         sequence=sequence,
         frame=captured.number,
         captured_at=captured.wall,

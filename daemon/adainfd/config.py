@@ -1,6 +1,7 @@
 """The configuration file of a daemon (TOML), `/etc/adainf/NAME.toml`."""
 
 import socket
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Self
 
@@ -15,10 +16,11 @@ from adainfd.capture.source import Source, Transport
 from adainfd.wire import endpoint as endpoints
 from adainfd.wire.endpoint import Endpoint
 
-__all__ = ["CameraSection", "Configuration", "EndpointSection", "ModelSection", "PublishSection"]
+__all__ = ["CameraSection", "Configuration", "EndpointSection", "ModelSection", "PublishSection", "WebSection"]
 
 _USUAL_ENDPOINT = "tcp://127.0.0.1:5600"
 Triple = tuple[float, float, float]
+_HIGHEST_PORT = 65535
 Edge = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -30,6 +32,7 @@ def _has_area(region: tuple[float, float, float, float]) -> tuple[float, float, 
 
 
 Region = Annotated[tuple[Edge, Edge, Edge, Edge], AfterValidator(_has_area)]
+Polygon = Annotated[tuple[tuple[Edge, Edge], ...], Field(min_length=3)]
 Rate = Annotated[float, Field(ge=0.001, le=1000, allow_inf_nan=False)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+$")]
 
@@ -102,12 +105,57 @@ class PublishSection(tomlfile.Section):
         return self
 
 
+class WebSection(tomlfile.Section):
+    """Metrics, health and the status page over HTTP, which have no password; left out, none are served.
+
+    pictures: the cameras whose last picture the page shows. unprotected: serve at an address that others can reach.
+    """
+
+    bind: str = "127.0.0.1:9600"
+    pictures: tuple[Name, ...] = ()
+    unprotected: bool = False
+
+    @field_validator("bind")
+    @classmethod
+    def _an_address(cls, bind: str) -> str:
+        split_address(bind)
+        return bind
+
+    @model_validator(mode="after")
+    def _loopback_or_said(self) -> Self:
+        if not self.unprotected and not ip_address(self.address[0]).is_loopback:
+            raise ValueError(f"bind {self.bind!r} is open to the network: use 127.0.0.1, or say unprotected = true")
+        return self
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Address and port to bind."""
+        return split_address(self.bind)
+
+
+def split_address(bind: str) -> tuple[str, int]:
+    """Address and port; raises ValueError where that is not what `bind` is."""
+    host, colon, port = bind.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    try:
+        ip_address(host)
+        number = int(port)
+    except ValueError:
+        number = -1
+    if not colon or not 0 <= number <= _HIGHEST_PORT:
+        raise ValueError("must be ADDRESS:PORT, such as 127.0.0.1:9600 or [::1]:9600; port 0 takes any free one")
+    return host, number
+
+
 class CameraSection(tomlfile.Section):
     """A camera: a file's path, a folder of pictures, a device's index or path, or a stream's address.
 
     fps: at which a file or the pictures of a folder are played; without it a file plays at its own rate.
     max_fps: at most so many frames a second are looked at. max_age: seconds; an older frame is not answered any more.
+    regions: parts of the picture by name, each recognised for itself; without them, all of it.
     ignore: regions in which nothing counts as motion, such as a clock in the picture or a tree in the wind.
+    mask: polygons that are painted over before anything looks at the picture.
+    policy: of this camera, instead of the model's. priority: how often it comes before others when not all can.
     transport: of RTSP. open_seconds, stall_seconds: how long opening, and the next frame, may take.
     retry_seconds: until a camera that failed is tried again, doubled up to longest_retry_seconds.
     """
@@ -119,7 +167,11 @@ class CameraSection(tomlfile.Section):
     fps: Rate | None = None
     max_fps: Rate | None = None
     max_age: Annotated[float, Field(gt=0, le=3600, allow_inf_nan=False)] = 2.0
+    regions: dict[Name, Region] = Field(default_factory=dict, max_length=32)
     ignore: tuple[Region, ...] = ()
+    mask: tuple[Polygon, ...] = ()
+    policy: str | None = None
+    priority: Annotated[float, Field(ge=0.01, le=100, allow_inf_nan=False)] = 1.0
     transport: Transport = "tcp"
     open_seconds: Annotated[float, Field(ge=0.1, le=300, allow_inf_nan=False)] = 10.0
     stall_seconds: Annotated[float, Field(ge=0.1, le=300, allow_inf_nan=False)] = 5.0
@@ -148,6 +200,8 @@ class CameraSection(tomlfile.Section):
             max_fps=self.max_fps,
             max_age=self.max_age,
             ignored=self.ignore,
+            mask=self.mask,
+            regions=tuple(self.regions.values()),
             transport=self.transport,
             limits=Limits(
                 open_seconds=self.open_seconds,
@@ -163,6 +217,7 @@ class Configuration(tomlfile.Section):
 
     model: ModelSection = ModelSection()
     publish: PublishSection = Field(default_factory=PublishSection)
+    web: WebSection | None = None
     camera: tuple[CameraSection, ...] = ()
 
     @model_validator(mode="after")
@@ -170,6 +225,8 @@ class Configuration(tomlfile.Section):
         names = [camera.name for camera in self.camera]
         if twice := {name for name in names if names.count(name) > 1}:
             raise ValueError(f"camera names must differ: {', '.join(sorted(twice))} stands twice")
+        if self.web is not None and (unknown := set(self.web.pictures) - set(names)):
+            raise ValueError(f"web.pictures: no camera is called {', '.join(sorted(unknown))}")
         return self
 
     @classmethod

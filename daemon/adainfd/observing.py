@@ -25,6 +25,9 @@ class Observer:
     def answered(self, camera: str, picture: NDArray[np.uint8]) -> None:
         """A frame of `camera` was answered; picture: (height, width, 3), BGR, gone when this returns."""
 
+    def audited(self, camera: str, branch: str, *, agreed: bool) -> None:
+        """The full branch ran too on a frame that `branch` (or `reuse`) had answered, and agreed or not."""
+
     def turned(self) -> None:
         """The main loop went round once more."""
 
@@ -59,6 +62,11 @@ class Observers(Observer):
         """Tell all of them."""
         for observer in self._observers:
             observer.answered(camera, picture)
+
+    def audited(self, camera: str, branch: str, *, agreed: bool) -> None:
+        """Tell all of them."""
+        for observer in self._observers:
+            observer.audited(camera, branch, agreed=agreed)
 
     def turned(self) -> None:
         """Tell all of them."""

@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adainf import shipped
+from adainf.allocator import give_back
 from adainf.branch import Branch
-from adainf.engines import Adapted, Engine
+from adainf.engines import Engine
 from adainf.errors import AdainfError, InvalidInputError
 from adainf.profile import BranchTime, Profile, Timings, write_atomically
 from adainf.run import Run
@@ -102,11 +103,35 @@ def load_recogniser(
     configuration: Configuration, profile: Profile, log: Logger, observer: Observer = NOBODY
 ) -> Recogniser:
     """Load the network, see that the profile is its own, and prepare every branch that may be chosen."""
-    observer.beginning(f"loading {profile.backbone}", _LOAD_SECONDS)
-    from adainf import engines
-    from adainf.backbones import Options, load, weights
-    from adainf.backbones.adapters import adapted
+    engine = _engine(configuration, profile, log)
+    outline = engine.outline
+    section = configuration.model
+    if outline.droppable != profile.space.droppable or outline.preprocessing.size != profile.native_resolution:
+        raise InvalidInputError(
+            f"profile {section.profile or section.run or _PROFILE!r}: was made for {profile.native_resolution} pixels "
+            f"and blocks {profile.droppable}, not as this {profile.backbone}; run `adainf calibrate`"
+        )
+    if outline.weights != profile.weights:
+        log.warning(
+            "profile_of_other_weights",
+            profile=section.profile or section.run or _PROFILE,
+            remedy="run `adainf calibrate`",
+        )
+    table = LookupTable(profile, most=_MOST_BRANCHES)
+    branches = [choice.branch for choice in table.frontier]
+    wanted = sorted({profile.space.full, *branches})
+    for number, branch in enumerate(wanted, start=1):
+        observer.beginning(f"preparing branch {number} of {len(wanted)}", _EXPORT_SECONDS)
+        engine.warm_up([branch])
+    times = _times(engine, profile, wanted, observer, log)
+    give_back()
+    return Recogniser(engine, profile, table, {branch: time.p50_ms for branch, time in times.items()})
+
+
+def _engine(configuration: Configuration, profile: Profile, log: Logger) -> Engine:
+    from adainf.backbones import Options
     from adainf.backbones.defaults import default_weights
+    from adainf.engines.opening import open_engine
 
     section = configuration.model
     run = read_run(section)
@@ -120,34 +145,16 @@ def load_recogniser(
         std=section.std,
         zoom=profile.zoom,
     )
-    backbone = load(profile.backbone, options)
-    if backbone.droppable != profile.space.droppable or backbone.native_resolution != profile.native_resolution:
-        raise InvalidInputError(
-            f"profile {section.profile or section.run or _PROFILE!r}: was made for {profile.native_resolution} pixels "
-            f"and blocks {profile.droppable}, not as this {profile.backbone}; run `adainf calibrate`"
-        )
-    if weights.fingerprint(backbone) != profile.weights:
-        log.warning(
-            "profile_of_other_weights",
-            profile=section.profile or section.run or _PROFILE,
-            remedy="run `adainf calibrate`",
-        )
-    engine = engines.load(
+    return open_engine(
         section.engine,
-        backbone,
-        adapted=None if run is None or not profile.adapted else Adapted(adapted(backbone, run), profile.adapted),
+        profile.backbone,
+        options,
+        run=run,
+        runs_adapted=profile.adapted,
         device=section.device,
         threads=section.threads,
         warn=lambda text: log.warning("engine", detail=text),
     )
-    table = LookupTable(profile, most=_MOST_BRANCHES)
-    branches = [choice.branch for choice in table.frontier]
-    wanted = sorted({profile.space.full, *branches})
-    for number, branch in enumerate(wanted, start=1):
-        observer.beginning(f"preparing branch {number} of {len(wanted)}", _EXPORT_SECONDS)
-        engine.warm_up([branch])
-    times = _times(engine, profile, wanted, observer, log)
-    return Recogniser(engine, profile, table, {branch: time.p50_ms for branch, time in times.items()})
 
 
 def _times(

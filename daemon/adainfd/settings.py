@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from adainf.errors import InvalidInputError
 from adainfd.capture.source import Source
 from adainfd.config import CameraSection, Configuration
-from adainfd.control import Policy
+from adainfd.policies import Policies
 from adainfd.recogniser import read_profile
 from adainfd.tomlfile import explain
 from adainfd.wire.gate import Curve
@@ -36,6 +36,7 @@ def from_command_line(
     told = {
         "model": configuration.model.model_copy(update={key: value for key, value in model.items() if value}),
         "publish": {**configuration.publish.model_dump(), **({"bind": tuple(bind)} if bind else {})},
+        "web": configuration.web,
         "camera": cameras,
     }
     try:
@@ -59,7 +60,7 @@ def _named(sources: Sequence[str]) -> list[CameraSection]:
 def check(file: Path) -> str:
     """Check a configuration file with its policy, profile and keys; a summary. Raises InvalidInputError."""
     configuration = Configuration.read(file)
-    Policy.read(configuration.model.policy)
+    Policies.read(configuration)
     profile = read_profile(configuration.model)
     Curve.read(configuration.publish.key, configuration.publish.clients, None)
     cameras = ", ".join(camera.name for camera in configuration.camera) or "none"

@@ -22,7 +22,6 @@ __all__ = ["Notifier", "for_systemd"]
 _STATUS_SECONDS = 2.0
 _LONGEST_STATUS = 400
 _FIRST_RESULT_SECONDS = 60.0
-_NO_PICTURES = ("offline", "stalled", "ended")
 
 
 def for_systemd(environment: Mapping[str, str], overview: Overview) -> Observer:
@@ -73,8 +72,7 @@ class Notifier(Observer):
     def turned(self) -> None:
         """The main loop is alive."""
         now = self._clock()
-        if not self._ready and self._running:
-            self._ready_without_cameras()
+        self._become_ready()
         if self._alive_every is not None and now - self._alive_at >= self._alive_every:
             self._alive_at = now
             self._send("WATCHDOG=1")
@@ -82,13 +80,8 @@ class Notifier(Observer):
             self._status_at = now
             self._send(self._status())
 
-    def _ready_without_cameras(self) -> None:
-        view = self._overview.view()
-        if view.cameras and all(camera.state in _NO_PICTURES for camera in view.cameras):
-            self._become_ready()
-
     def _become_ready(self) -> None:
-        if not self._ready:
+        if not self._ready and self._overview.ready:
             self._ready = True
             self._status_at = self._clock()
             self._send("READY=1", self._status())

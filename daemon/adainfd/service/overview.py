@@ -14,42 +14,39 @@ __all__ = ["CameraView", "DaemonView", "Overview"]
 
 _WINDOW_SECONDS = 5.0
 _HIGH_QUANTILE = 0.95
+_HINDERED = ("connecting", "stalled", "offline")
+_NO_PICTURES = ("stalled", "offline", "ended")
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class CameraView:
-    """What is known of one camera. Times are monotonic seconds; recent: when a frame was answered, and in how many ms.
+    """What is known of one camera. account: of its frames. p95_ms: over the last seconds. age: of the result, seconds.
 
-    account: of its frames, as of the last heartbeat.
+    frames_per_second: answered ones, over the last seconds.
     """
 
     name: str
-    state: str | None = None
-    detail: str | None = None
-    result: Result | None = None
-    at: float | None = None
-    account: messages.Account | None = None
-    recent: deque[tuple[float, float]] = field(default_factory=deque)
-
-    def frames_per_second(self, now: float) -> float:
-        """Frames answered a second, over the last seconds."""
-        return sum(at > now - _WINDOW_SECONDS for at, _ in self.recent) / _WINDOW_SECONDS
+    state: str | None
+    detail: str | None
+    result: messages.Result | None
+    account: messages.Account | None
+    age: float | None
+    frames_per_second: float
+    p95_ms: float | None
 
     @property
-    def offline(self) -> bool:
+    def hindered(self) -> bool:
         """Whether no pictures can come now, though they are wanted."""
-        return self.state in _OFFLINE
-
-
-_OFFLINE = ("connecting", "stalled", "offline")
+        return self.state in _HINDERED
 
 
 @dataclass(frozen=True, slots=True)
 class DaemonView:
-    """What is known of the daemon as a whole. p95_ms: of the last seconds' frames, None where there were none.
+    """What is known of the daemon as a whole.
 
-    state: the last of started, ready, degraded, stopped. reload_failure: why the last reload failed, None where it
-    did not.
+    state: the last of started, ready, degraded, stopped. budget: the smallest of the cameras' last ones.
+    reload_failure: why the last reload failed, None where it did not. subscribers, refused: clients now, and those that
+    were not let in.
     """
 
     host: str | None
@@ -61,11 +58,14 @@ class DaemonView:
     frames_per_second: float
     budget: messages.Budget | None
     p95_ms: float | None
+    subscribers: int | None = None
+    refused: int | None = None
 
     @property
-    def offline(self) -> tuple[CameraView, ...]:
-        """The cameras without pictures."""
-        return tuple(camera for camera in self.cameras if camera.offline)
+    def hindrances(self) -> tuple[str, ...]:
+        """What keeps it from doing all that it should, a few words each."""
+        of_the_daemon = (self.detail or "the model is parked",) if self.state == "degraded" else ()
+        return (*of_the_daemon, *(f"{camera.name} is {camera.state}" for camera in self.cameras if camera.hindered))
 
     def line(self) -> str:
         """All of it on one line, what needs the owner first."""
@@ -76,17 +76,43 @@ class DaemonView:
         if self.p95_ms is not None:
             figures.append(f"p95 {self.p95_ms:.0f} ms")
         parts = [", ".join(figures)]
-        hindered = [self.detail or "the model"] if self.state == "degraded" else []
-        hindered += [f"{camera.name} is {camera.state}" for camera in self.offline]
-        if hindered:
-            parts.insert(0, f"degraded: {', '.join(hindered)}")
+        if self.hindrances:
+            parts.insert(0, f"degraded: {', '.join(self.hindrances)}")
         if self.reload_failure:
             parts.insert(0, f"reload failed, the policy before stays: {self.reload_failure}")
         return "; ".join(parts)
 
 
+@dataclass(slots=True)
+class _Known:
+    """Of one camera. at: of the last result, monotonic seconds. recent: when frames were answered, in how many ms."""
+
+    state: str | None = None
+    detail: str | None = None
+    result: Result | None = None
+    account: messages.Account | None = None
+    at: float | None = None
+    recent: deque[tuple[float, float]] = field(default_factory=deque)
+
+    def view(self, name: str, now: float) -> CameraView:
+        latencies = self.latencies(now)
+        return CameraView(
+            name=name,
+            state=self.state,
+            detail=self.detail,
+            result=self.result,
+            account=self.account,
+            age=None if self.at is None else now - self.at,
+            frames_per_second=len(latencies) / _WINDOW_SECONDS,
+            p95_ms=_high(latencies),
+        )
+
+    def latencies(self, now: float) -> list[float]:
+        return [ms for at, ms in self.recent if at > now - _WINDOW_SECONDS]
+
+
 class Overview(Observer):
-    """Takes in messages, by whoever sends or receives them; `view` may be asked from any thread."""
+    """Takes in messages, by whoever sends or receives them; may be asked from any thread."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -96,18 +122,32 @@ class Overview(Observer):
         self._detail: str | None = None
         self._reload_failure: str | None = None
         self._model: messages.Model | None = None
-        self._cameras: dict[str, CameraView] = {}
+        self._cameras: dict[str, _Known] = {}
+        self._subscribers: int | None = None
+        self._refused: int | None = None
+        self._runs = False
+        self._answers = False
+
+    @property
+    def ready(self) -> bool:
+        """Whether the service does its work: a frame was answered, or nothing but pictures is missing."""
+        if self._state == "stopped":
+            return False
+        with self._lock:
+            return self._answers or (
+                self._runs
+                and bool(self._cameras)
+                and all(camera.state in _NO_PICTURES for camera in self._cameras.values())
+            )
 
     def published(self, message: Message) -> None:
         """Take in a message."""
         with self._lock:
             self._host = message.host
             if isinstance(message, Result):
-                self._take_result(message, self._clock())
+                self._take_result(message)
             elif isinstance(message, Status) and message.camera is not None:
-                camera = self._camera(message.camera)
-                camera.state, camera.detail = message.state, message.detail
-                camera.account = message.account or camera.account
+                self._take_camera(message.camera, message)
             elif isinstance(message, Status):
                 self._take_daemon(message)
 
@@ -115,13 +155,9 @@ class Overview(Observer):
         """What is known now."""
         now = self._clock()
         with self._lock:
-            cameras = tuple(self._cameras.values())
-            latencies = sorted(ms for camera in cameras for at, ms in camera.recent if at > now - _WINDOW_SECONDS)
-            budgets = [
-                camera.result.budget
-                for camera in cameras
-                if camera.result is not None and camera.at is not None and camera.at > now - _WINDOW_SECONDS
-            ]
+            cameras = tuple(known.view(name, now) for name, known in self._cameras.items())
+            latencies = [ms for known in self._cameras.values() for ms in known.latencies(now)]
+            fresh = [c.result.budget for c in cameras if c.result and c.age is not None and c.age < _WINDOW_SECONDS]
             return DaemonView(
                 host=self._host,
                 state=self._state,
@@ -129,23 +165,33 @@ class Overview(Observer):
                 reload_failure=self._reload_failure,
                 model=self._model,
                 cameras=cameras,
-                frames_per_second=sum(camera.frames_per_second(now) for camera in cameras),
-                budget=min(budgets, key=lambda budget: budget.fraction, default=None),
-                p95_ms=latencies[int(_HIGH_QUANTILE * (len(latencies) - 1))] if latencies else None,
+                frames_per_second=len(latencies) / _WINDOW_SECONDS,
+                budget=min(fresh, key=lambda budget: budget.fraction, default=None),
+                p95_ms=_high(latencies),
+                subscribers=self._subscribers,
+                refused=self._refused,
             )
 
-    def _camera(self, name: str) -> CameraView:
-        return self._cameras.setdefault(name, CameraView(name))
+    def _camera(self, name: str) -> _Known:
+        return self._cameras.setdefault(name, _Known())
 
-    def _take_result(self, result: Result, now: float) -> None:
-        camera = self._camera(result.camera)
+    def _take_result(self, result: Result) -> None:
+        self._answers = True
+        camera, now = self._camera(result.camera), self._clock()
         camera.result, camera.at = result, now
         camera.recent.append((now, result.timing_ms.total))
         while camera.recent[0][0] <= now - _WINDOW_SECONDS:
             camera.recent.popleft()
 
+    def _take_camera(self, name: str, status: Status) -> None:
+        camera = self._camera(name)
+        camera.state, camera.detail = status.state, status.detail
+        camera.account = status.account or camera.account
+
     def _take_daemon(self, status: Status) -> None:
         self._model = status.model or self._model
+        self._subscribers = getattr(status, "subscribers", None)
+        self._refused = status.refused
         for name, account in (status.cameras or {}).items():
             camera = self._camera(name)
             camera.account = account
@@ -156,8 +202,14 @@ class Overview(Observer):
                 self._reload_failure = status.detail
             case "reloaded":
                 self._reload_failure = None
+            case "ready" | "degraded":
+                self._runs = True
+                # A heartbeat repeats the state without its detail.
+                self._detail = status.detail or (self._detail if status.state == self._state else None)
+                self._state = status.state
             case _:
-                self._state, self._detail = (
-                    status.state,
-                    status.detail or (self._detail if status.state == self._state else None),
-                )
+                self._state, self._detail = status.state, status.detail
+
+
+def _high(latencies: list[float]) -> float | None:
+    return sorted(latencies)[int(_HIGH_QUANTILE * (len(latencies) - 1))] if latencies else None

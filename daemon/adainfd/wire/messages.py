@@ -113,7 +113,7 @@ class Dropped(msgspec.Struct, frozen=True):
 class Account(msgspec.Struct, frozen=True):
     """What became of a camera's frames since the start: captured = published + reused + dropped + waiting, exactly.
 
-    published: recognised; reused: answered by what was said of the same scene. second_looks: of the reused ones.
+    published: recognised; reused: answered by what was said of the same scene. second_looks: of the answered ones.
     """
 
     state: CameraState
@@ -131,6 +131,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     schema: Literal["adainf.result/1"] = "adainf.result/1"
     host: str
     camera: str
+    region: Annotated[str | None, Meta(description="the part of the picture; null: all of it")] = None
     sequence: Sequence
     started_at: StartedAt = 0.0
     repeated: Repeated = False

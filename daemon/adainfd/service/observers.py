@@ -1,0 +1,44 @@
+"""All who watch the daemon as a service, put together as the owner wants them."""
+
+import contextlib
+from collections.abc import Iterator, Mapping
+
+from adainfd.config import Configuration, WebSection
+from adainfd.logs import Logger
+from adainfd.observing import Observer, Observers
+from adainfd.service.notify import for_systemd
+from adainfd.service.overview import Overview
+
+__all__ = ["observers"]
+
+
+@contextlib.contextmanager
+def observers(configuration: Configuration, environment: Mapping[str, str], log: Logger) -> Iterator[Observer]:
+    """systemd, if it started us, and the web server, if there is a section [web]; it ends with this context.
+
+    Raises InvalidInputError where the web server's address cannot be bound.
+    """
+    overview = Overview()  # first: the others look at it
+    with contextlib.ExitStack() as parts:
+        told: list[Observer] = [overview, for_systemd(environment, overview)]
+        if configuration.web is not None:
+            told += parts.enter_context(_web(configuration.web, overview, log))
+        yield Observers(told)
+
+
+@contextlib.contextmanager
+def _web(section: WebSection, overview: Overview, log: Logger) -> Iterator[list[Observer]]:
+    from adainfd.service.health import Health
+    from adainfd.service.metrics import Metrics
+    from adainfd.service.pictures import Pictures
+    from adainfd.service.site import site
+    from adainfd.service.web import WebServer
+
+    metrics, pictures, health = Metrics(overview), Pictures(section.pictures), Health()
+    server = WebServer(*section.address, site(overview, metrics, pictures, health))
+    try:
+        server.start()
+        log.info("web", address="{}:{}".format(*server.address))
+        yield [metrics, pictures, health]
+    finally:
+        server.close()

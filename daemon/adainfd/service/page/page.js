@@ -1,0 +1,88 @@
+// Asks for the state once a second and shows it. Everything that comes from outside is put in as text.
+"use strict";
+
+const EVERY_MS = 1000;
+const byId = (id) => document.getElementById(id);
+const known = (value, show) => (value === null || value === undefined ? "–" : show(value));
+const shown = new Map();
+
+function pill(element, state) {
+  element.textContent = state ?? "starting";
+  const good = ["ready", "online"].includes(state);
+  const bad = ["degraded", "stalled", "offline", "lost"].includes(state);
+  element.classList.toggle("good", good);
+  element.classList.toggle("bad", bad);
+}
+
+function article(name) {
+  if (!shown.has(name)) {
+    const made = byId("camera").content.firstElementChild.cloneNode(true);
+    made.dataset.camera = name;
+    made.querySelector(".name").textContent = name;
+    byId("cameras").append(made);
+    shown.set(name, made);
+  }
+  return shown.get(name);
+}
+
+function labels(list, labels) {
+  list.replaceChildren(...(labels ?? []).map(({ label, score }) => {
+    const item = document.createElement("li");
+    const [name, share] = [document.createElement("span"), document.createElement("span")];
+    name.textContent = label;
+    share.textContent = score.toFixed(2);
+    item.append(name, share);
+    return item;
+  }));
+}
+
+function picture(image, camera) {
+  if (!camera.picture) return;
+  const next = new Image();
+  next.onload = () => { image.src = next.src; image.hidden = false; image.alt = `last picture of ${camera.name}`; };
+  next.src = `picture/${encodeURIComponent(camera.name)}?${Date.now()}`;
+}
+
+function showCamera(camera) {
+  const part = (name) => article(camera.name).querySelector(`.${name}`);
+  pill(part("state"), camera.state);
+  part("detail").textContent = camera.detail ?? "";
+  labels(part("labels"), camera.labels);
+  part("budget").querySelector("meter").value = camera.budget?.fraction ?? 0;
+  part("budget-text").textContent = known(camera.budget, (b) => `${b.fraction.toFixed(2)} by ${b.limited_by}`);
+  part("branch").textContent = known(camera.plan, (p) =>
+    p.chosen_by === "reuse" ? "answer reused" : `${p.branch} · ${Math.round(100 * p.macs_fraction)} % of the compute`);
+  part("rate").textContent = `${camera.frames_per_second.toFixed(1)} fps`;
+  part("latency").textContent = known(camera.p95_ms, (ms) => `p95 ${ms.toFixed(0)} ms`);
+  part("frames").textContent = known(camera.account, (a) => `${a.captured} · ${a.published} recognised · ${a.reused} reused`);
+  const dropped = Object.entries(camera.account?.dropped ?? {}).filter(([, count]) => count > 0);
+  part("dropped").textContent = dropped.map(([why, count]) => `${count} ${why.replaceAll("_", " ")}`).join(", ") || "0";
+  picture(part("picture"), camera);
+}
+
+function show(state) {
+  document.title = `${state.host ?? "adainf"} · adainf`;
+  byId("host").textContent = state.host ?? "adainf";
+  pill(byId("state"), state.hindrances.length ? "degraded" : state.state);
+  byId("line").textContent = state.line;
+  byId("trouble").textContent = state.reload_failure ? `The last reload failed; the policy before stays. ${state.reload_failure}` : "";
+  byId("trouble").hidden = !state.reload_failure;
+  byId("model").textContent = known(state.model, (m) => `${m.backbone} on ${m.device} (${m.engine})`);
+  state.cameras.forEach(showCamera);
+}
+
+async function update() {
+  try {
+    const answer = await fetch("state", { cache: "no-store" });
+    if (!answer.ok) throw new Error(answer.statusText);
+    show(await answer.json());
+    document.body.classList.remove("lost");
+  } catch {
+    document.body.classList.add("lost");
+    pill(byId("state"), "lost");
+    byId("line").textContent = "The daemon does not answer.";
+  }
+  setTimeout(update, EVERY_MS);
+}
+
+update();

@@ -1,0 +1,85 @@
+"""What is served at which path; there are no others."""
+
+from http import HTTPStatus
+from typing import Any
+
+import msgspec
+
+from adainfd.service.health import Health
+from adainfd.service.metrics import Metrics
+from adainfd.service.overview import CameraView, Overview
+from adainfd.service.pictures import Pictures
+from adainfd.service.web import Answer, Routes, page
+
+__all__ = ["site"]
+
+_METRICS = "text/plain; version=0.0.4; charset=utf-8"
+
+
+def site(overview: Overview, metrics: Metrics, pictures: Pictures, health: Health) -> Routes:
+    """The status page and what it asks for, metrics, and whether the daemon lives and is ready."""
+
+    def state() -> Answer:
+        return Answer(msgspec.json.encode(_state(overview, pictures)), "application/json")
+
+    def live() -> Answer:
+        return _yes_or_no(health.alive, "the main loop hangs")
+
+    def ready() -> Answer:
+        return _yes_or_no(overview.ready, f"state: {overview.view().state or 'starting'}")
+
+    return {
+        **page(),
+        "/state": state,
+        "/metrics": lambda: Answer(metrics.text(), _METRICS),
+        "/live": live,
+        "/ready": ready,
+        **{f"/picture/{camera}": lambda camera=camera: _picture(pictures, camera) for camera in pictures.cameras},  # type: ignore[misc]
+    }
+
+
+def _yes_or_no(yes: bool, why_not: str) -> Answer:
+    return Answer(b"yes\n") if yes else Answer(f"no: {why_not}\n".encode(), status=HTTPStatus.SERVICE_UNAVAILABLE)
+
+
+def _picture(pictures: Pictures, camera: str) -> Answer:
+    jpeg = pictures.jpeg(camera)
+    if jpeg is None:
+        return Answer(b"no picture yet\n", status=HTTPStatus.NOT_FOUND)
+    return Answer(jpeg, "image/jpeg")
+
+
+def _state(overview: Overview, pictures: Pictures) -> dict[str, Any]:
+    view = overview.view()
+    return {
+        "host": view.host,
+        "state": view.state,
+        "ready": overview.ready,
+        "hindrances": view.hindrances,
+        "reload_failure": view.reload_failure,
+        "line": view.line(),
+        "model": view.model,
+        "frames_per_second": view.frames_per_second,
+        "p95_ms": view.p95_ms,
+        "subscribers": view.subscribers,
+        "refused": view.refused,
+        "cameras": [_camera(camera, picture=camera.name in pictures.cameras) for camera in view.cameras],
+    }
+
+
+def _camera(camera: CameraView, *, picture: bool) -> dict[str, Any]:
+    result = camera.result
+    return {
+        "name": camera.name,
+        "state": camera.state,
+        "detail": camera.detail,
+        "frames_per_second": camera.frames_per_second,
+        "p95_ms": camera.p95_ms,
+        "age": camera.age,
+        "account": camera.account,
+        "labels": None if result is None else result.labels,
+        "budget": None if result is None else result.budget,
+        "plan": None if result is None else result.plan,
+        "timing_ms": None if result is None else result.timing_ms,
+        "picture": picture,
+    }
