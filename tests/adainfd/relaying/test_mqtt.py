@@ -18,7 +18,7 @@ from paho.mqtt import client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 
 Told = Callable[[str], Any]
-SECRET = "hunter2 of the broker"
+AGREED = "hunter2 of the broker"
 
 
 class Broker:
@@ -180,7 +180,7 @@ def test_silent_box_is_offline(launch: Any, broker: Broker, box: Publisher, ipc:
 def test_password_is_wanted_and_said_nowhere(
     launch: Any, mosquitto: str, tmp_path: Path, box: Publisher, ipc: str
 ) -> None:
-    broker = Broker(mosquitto, tmp_path, password=SECRET)
+    broker = Broker(mosquitto, tmp_path, password=AGREED)
     broker.start()
     try:
         file, password = tmp_path / "relay.toml", tmp_path / "password"
@@ -200,13 +200,13 @@ def test_password_is_wanted_and_said_nowhere(
         password.write_text("wrong\n", encoding="utf-8")
         mistaken = launch("relay", "--config", file)
         assert "uthorized" in mistaken.await_event("broker_refused", 20)["why"]
-        password.write_text(f"{SECRET}\n", encoding="utf-8")
+        password.write_text(f"{AGREED}\n", encoding="utf-8")
         relay = launch("relay", "--config", file)
         await_greeted(box, relay)
-        with reading(broker, username="adainf", password=SECRET) as told:
+        with reading(broker, username="adainf", password=AGREED) as told:
             assert told("boxes/status/edge1")[0]["state"] == "ready"
         for program in (mistaken, relay):
-            assert SECRET not in program.said
+            assert AGREED not in program.said
     finally:
         broker.kill()
 
