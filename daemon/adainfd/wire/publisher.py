@@ -59,7 +59,7 @@ class Publisher:
         self.endpoints: tuple[str, ...] = ()
         self._started_at = time.time()
         self._sequences: Counter[str] = Counter()
-        self._last: dict[str, Message] = {}
+        self._last: dict[tuple[str, str | None], Message] = {}
         self._greet_from = 0.0
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._outlets = {format_: _Outlet(self._context, format_) for format_ in sorted({e.format for e in wanted})}
@@ -75,7 +75,10 @@ class Publisher:
         """Send `make(sequence)` under `topic`, where sequence counts the topic's messages."""
         self._sequences[topic] += 1
         message = msgspec.structs.replace(make(self._sequences[topic]), started_at=self._started_at)
-        self._last[topic] = message
+        # Each region of a camera has something to say; the newest stands last, as their sequences do.
+        key = topic, getattr(message, "region", None)
+        self._last.pop(key, None)
+        self._last[key] = message
         for outlet in self._outlets.values():
             outlet.send(topic, message)
         self._observer.published(message)
@@ -108,7 +111,7 @@ class Publisher:
             return
         self._greet_from = now + _GREET_EVERY_SECONDS
         for outlet in self._outlets.values():
-            for topic, message in self._last.items():
+            for (topic, _), message in self._last.items():
                 if any(topic.encode().startswith(prefix) for prefix in outlet.asked):
                     outlet.send(topic, msgspec.structs.replace(message, repeated=True))
             outlet.asked.clear()
