@@ -16,9 +16,9 @@ from adainfd.wire import endpoint as endpoints
 from adainfd.wire.inbox import Gap, Inbox, Unreadable
 from adainfd.wire.keys import KeyPair, public_key
 from adainfd.wire.link import Link, Links
-from adainfd.wire.messages import Message, Result, Status
+from adainfd.wire.messages import Event, Message, Result, Status
 
-__all__ = ["Condition", "Gap", "Link", "Message", "Notice", "Result", "Status", "Subscriber", "Unreadable"]
+__all__ = ["Condition", "Event", "Gap", "Link", "Message", "Notice", "Result", "Status", "Subscriber", "Unreadable"]
 
 Notice = Gap | Link | Unreadable
 Condition = Literal["receiving", "quiet", "not allowed", "no publisher"]
