@@ -9,7 +9,6 @@ from pydantic import AfterValidator, Field, GetJsonSchemaHandler, field_validato
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
-from adainf.errors import InvalidInputError
 from adainfd import tomlfile
 from adainfd.capture.lifecycle import Limits
 from adainfd.capture.settings import CameraSettings
@@ -63,22 +62,13 @@ class ModelSection(tomlfile.Section):
 class EndpointSection(tomlfile.Section):
     """Where messages go out, and as what; a bare address speaks JSON."""
 
-    address: str
+    address: Annotated[str, tomlfile.checked(endpoints.check)]
     format: endpoints.Format = "json"
 
     @model_validator(mode="before")
     @classmethod
     def _bare_address(cls, told: object) -> object:
         return {"address": told} if isinstance(told, str) else told
-
-    @field_validator("address")
-    @classmethod
-    def _well_formed(cls, address: str) -> str:
-        try:
-            endpoints.check(address)
-        except InvalidInputError as error:
-            raise ValueError(str(error)) from None
-        return address
 
     @classmethod
     def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
@@ -109,12 +99,10 @@ class PublishSection(tomlfile.Section):
     def _protected(self) -> Self:
         if (self.key is None) != (self.clients is None):
             raise ValueError("key and clients go together: this box's keys, and the keys of those who may read")
-        wide = [endpoint.address for endpoint in self.bind if not endpoints.is_local(endpoint.address)]
-        if wide and self.key is None and not self.unprotected:
-            raise ValueError(
-                f"endpoint {wide[0]!r} is open to the network: give key and clients (adainfd keys new), or say "
-                "unprotected = true in the configuration"
-            )
+        if self.key is None and not self.unprotected:
+            with tomlfile.refusing():
+                for endpoint in self.bind:
+                    endpoints.check_local(endpoint.address)
         return self
 
 
