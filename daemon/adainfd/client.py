@@ -15,9 +15,21 @@ from adainf.errors import InvalidInputError
 from adainfd.wire.inbox import Gap, Inbox, Unreadable
 from adainfd.wire.keys import KeyPair, public_key
 from adainfd.wire.link import AFTER_REFUSAL_SECONDS, Box, Link, Links, connecting
-from adainfd.wire.messages import Message, Result, Status
+from adainfd.wire.messages import Event, Message, Result, Status
 
-__all__ = ["Box", "Condition", "Gap", "Link", "Message", "Notice", "Result", "Status", "Subscriber", "Unreadable"]
+__all__ = [
+    "Box",
+    "Condition",
+    "Event",
+    "Gap",
+    "Link",
+    "Message",
+    "Notice",
+    "Result",
+    "Status",
+    "Subscriber",
+    "Unreadable",
+]
 
 Notice = Gap | Link | Unreadable
 Condition = Literal["receiving", "quiet", "not allowed", "no publisher"]

@@ -13,6 +13,7 @@ from adainfd import tomlfile
 from adainfd.capture.lifecycle import Limits
 from adainfd.capture.settings import CameraSettings
 from adainfd.capture.source import Source, Transport
+from adainfd.control.presence import PresenceRule
 from adainfd.wire import endpoint as endpoints
 from adainfd.wire.endpoint import Endpoint
 
@@ -147,6 +148,23 @@ def split_address(bind: str) -> tuple[str, int]:
     return host, number
 
 
+class EventsSection(tomlfile.Section):
+    """When a label counts as there, and is told of in events.
+
+    minimum_score: that it must reach. appear_seconds: for how long every frame must show it until it has appeared.
+    gone_seconds: after which it is gone, if no frame has shown it. stay_seconds: how often it is told to stay.
+    """
+
+    minimum_score: Annotated[float, Field(ge=0.05, le=1, allow_inf_nan=False)] = 0.5
+    appear_seconds: Annotated[float, Field(ge=0, le=3600, allow_inf_nan=False)] = 0.5
+    gone_seconds: Annotated[float, Field(ge=0, le=86400, allow_inf_nan=False)] = 2.0
+    stay_seconds: Annotated[float, Field(gt=0, le=86400, allow_inf_nan=False)] = 60.0
+
+    def rule(self) -> PresenceRule:
+        """The rule that this describes."""
+        return PresenceRule(**self.model_dump())
+
+
 class CameraSection(tomlfile.Section):
     """A camera: a file's path, a folder of pictures, a device's index or path, or a stream's address.
 
@@ -155,7 +173,8 @@ class CameraSection(tomlfile.Section):
     regions: parts of the picture by name, each recognised for itself; without them, all of it.
     ignore: regions in which nothing counts as motion, such as a clock in the picture or a tree in the wind.
     mask: polygons that are painted over before anything looks at the picture.
-    policy: of this camera, instead of the model's. priority: how often it comes before others when not all can.
+    policy, events: of this camera, instead of the general ones.
+    priority: how often its turn comes, relative to others, where not every frame can be answered.
     transport: of RTSP. open_seconds, stall_seconds: how long opening, and the next frame, may take.
     retry_seconds: until a camera that failed is tried again, doubled up to longest_retry_seconds.
     """
@@ -172,6 +191,7 @@ class CameraSection(tomlfile.Section):
     mask: tuple[Polygon, ...] = ()
     policy: str | None = None
     priority: Annotated[float, Field(ge=0.01, le=100, allow_inf_nan=False)] = 1.0
+    events: EventsSection | None = None
     transport: Transport = "tcp"
     open_seconds: Annotated[float, Field(ge=0.1, le=300, allow_inf_nan=False)] = 10.0
     stall_seconds: Annotated[float, Field(ge=0.1, le=300, allow_inf_nan=False)] = 5.0
@@ -218,6 +238,7 @@ class Configuration(tomlfile.Section):
     model: ModelSection = ModelSection()
     publish: PublishSection = Field(default_factory=PublishSection)
     web: WebSection | None = None
+    events: EventsSection = EventsSection()
     camera: tuple[CameraSection, ...] = ()
 
     @model_validator(mode="after")

@@ -15,6 +15,7 @@ from adainfd.capture.camera import Camera
 from adainfd.capture.motion import Region, counted_cells
 from adainfd.config import CameraSection, Configuration
 from adainfd.control.audit import Audit
+from adainfd.control.presence import Presence
 from adainfd.control.trace import Header, NoTrace, Recorder, TraceWriter
 from adainfd.logs import Logger
 from adainfd.loop import Loop
@@ -75,7 +76,7 @@ def run(
         publisher.greet()
         recogniser = load_recogniser(configuration, profile, log, observer)
         streams = [
-            parts.enter_context(_stream(camera, section, policies, recogniser, log))
+            parts.enter_context(_stream(camera, section, configuration, policies, recogniser, log))
             for camera, section in zip(cameras, configuration.camera, strict=True)
         ]
         sensors = Sensors(lambda: _own_processes(cameras), lambda name, why: log.info("unknown", signal=name, why=why))
@@ -139,9 +140,15 @@ def _await_open(cameras: Sequence[Camera], *, all_may_miss: bool) -> None:
 
 @contextlib.contextmanager
 def _stream(
-    camera: Camera, section: CameraSection, policies: Policies, recogniser: Recogniser, log: Logger
+    camera: Camera,
+    section: CameraSection,
+    configuration: Configuration,
+    policies: Policies,
+    recogniser: Recogniser,
+    log: Logger,
 ) -> Iterator[Stream]:
     """The camera's stream; what its audit found is kept from one run to the next."""
+    rule = (section.events or configuration.events).rule()
     labels = LabelColumns.of(section.labels, recogniser.engine.class_names, camera.name)
     key = (camera.name, str(camera.source), recogniser.profile.weights)
     named: list[tuple[str | None, Region | None]] = [*section.regions.items()] or [(None, None)]
@@ -155,6 +162,7 @@ def _stream(
             part=part,
             counted=counted_cells(section.ignore, box),
             audit=Audit.load(kept[part]),
+            presence=Presence(rule),
         )
         for part, (name, box) in enumerate(named)
     )

@@ -64,10 +64,16 @@ class Loop:
             now = time.monotonic()
             if now >= next_beat:
                 next_beat = now + _HEARTBEAT_SECONDS
-                self._announcer.beat(self._cameras)
+                self._beat()
             self._observer.turned()
         self._observer.stopping()
         self._settle()
+
+    def _beat(self) -> None:
+        self._announcer.beat(self._cameras)
+        for stream in self._running:
+            if stream.camera.lifecycle.state is not State.ONLINE:
+                self._pipeline.blind(stream)
 
     def _wait(self, until: float) -> None:
         """Wait until something is to be done."""
@@ -86,6 +92,8 @@ class Loop:
             stream.camera.receive()
             stream.camera.supervise(time.monotonic())
             self._tell_changes(stream)
+            if stream.camera.finished:
+                self._pipeline.let_go(stream)
         self._running = [stream for stream in self._running if not stream.camera.finished]
 
     def _answer(self) -> None:
@@ -140,6 +148,7 @@ class Loop:
         for stream in self._running:
             stream.camera.receive()
             stream.camera.give_up()
+            self._pipeline.let_go(stream)
             self._tell_changes(stream)
             self._announcer.camera_stopped(stream.camera, audits=stream.audits)
         for camera in self._cameras:

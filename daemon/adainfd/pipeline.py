@@ -1,7 +1,7 @@
 """The one place where all meet: frame → budget → plan → labels → message."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from adainf.engines import OutOfMemoryError
 from adainf.profile import Profile
 from adainf.schedulers import Choice
-from adainfd.answer import Answer, Moments, best_labels, result
+from adainfd.answer import Answer, Moments, best_labels, event, result, shown
 from adainfd.capture.motion import Sketch, changed_share
 from adainfd.capture.worker import Captured
 from adainfd.control import (
@@ -30,6 +30,7 @@ from adainfd.control import (
 )
 from adainfd.control.audit import REUSE
 from adainfd.control.evidence import gathered
+from adainfd.control.presence import Happening, Sighting
 from adainfd.control.trace import Frame, Recorder, SecondLook
 from adainfd.observing import NOBODY, Observer
 from adainfd.parking import Parking
@@ -285,8 +286,33 @@ class Pipeline:
                 signals=signals,
                 timing=timing,
                 account=stream.camera.account,
+                minimum_score=view.presence.rule.minimum_score,
             ),
         )
+        seen = Sighting(captured.number, captured.at, captured.wall)
+        self._tell(stream, view, view.presence.see(seen, shown(answer, view.presence.rule.minimum_score)))
+
+    def blind(self, stream: Stream) -> None:
+        """No pictures come from the camera: tell what cannot be said to be there any more."""
+        for view in stream.views:
+            self._tell(stream, view, view.presence.blind(time.monotonic()))
+
+    def let_go(self, stream: Stream) -> None:
+        """Nobody looks at the camera any more: what was there is not known to be."""
+        for view in stream.views:
+            self._tell(stream, view, view.presence.stop())
+
+    def _tell(self, stream: Stream, view: View, happenings: Sequence[Happening]) -> None:
+        host, camera = self._host, stream.camera.name
+        for told in happenings:
+
+            def make(sequence: int, happening: Happening = told) -> messages.Event:
+                labels, region = view.labels, view.region
+                return event(
+                    host=host, camera=camera, region=region, labels=labels, sequence=sequence, happening=happening
+                )
+
+            self._publisher.send(f"event/{host}/{camera}", make)
 
     def _look_again(self, stream: Stream, one: _Decided, frame: Frame) -> SecondLook | None:
         """Where a view was answered from a still picture: a better look at it, published as a message of its own."""

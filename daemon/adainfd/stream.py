@@ -11,6 +11,7 @@ from adainfd.capture.camera import Camera
 from adainfd.capture.motion import Region
 from adainfd.control import ControllerState, Policy
 from adainfd.control.audit import Audit
+from adainfd.control.presence import Presence, PresenceRule
 from adainfd.recogniser import LabelColumns
 
 __all__ = ["Stream", "View", "cropped", "next_in_turn", "shared_out"]
@@ -32,6 +33,7 @@ class View:
     counted: NDArray[np.bool_] | None = None
     audit: Audit = field(default_factory=Audit)
     controller: ControllerState = field(default_factory=ControllerState)
+    presence: Presence = field(default_factory=lambda: Presence(PresenceRule()))
     answer: Answer | None = None
     since_audit: int = 0
     mirror: bool = True
