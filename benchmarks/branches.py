@@ -30,6 +30,7 @@ from adainf.backbones import RANDOM, Options
 from adainf.backbones.macs import branch_space
 from adainf.branch import Branch, BranchSpace
 from adainf.engines import Engine
+from adainf.engines.exports import Loaded
 from adainf.engines.onnx import OnnxEngine
 from adainf.engines.processor import processor_name, usable_processors
 from adainf.engines.torch import TorchEngine
@@ -116,7 +117,7 @@ def measure(subject: Subject, seconds: float, cache: Path) -> tuple[list[str], l
     space = branch_space(backbone, subject.resolutions)
     branches = subject.branches(space)
     order = random.Random(0)  # noqa: S311
-    onnx = _rounds(OnnxEngine(backbone, cache=cache), branches, seconds, order)
+    onnx = _rounds(OnnxEngine(Loaded(backbone), cache=cache), branches, seconds, order)
     torch = _rounds(TorchEngine(backbone, "cpu"), branches, seconds / 2, order)
     rows, missed = [], []
     for branch in branches:

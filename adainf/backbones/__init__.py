@@ -2,17 +2,20 @@
 
 from collections.abc import Callable
 from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-from adainf.backbones.base import Backbone, Block, Classes
 from adainf.backbones.options import RANDOM, Options
 from adainf.errors import InvalidInputError
+
+if TYPE_CHECKING:
+    from adainf.backbones.base import Backbone, Block, Classes
 
 __all__ = ["FAMILIES", "RANDOM", "Backbone", "Block", "Classes", "Options", "load"]
 
 FAMILIES = ("cifar", "openclip", "timm")
 
 
-def load(name: str, options: Options | None = None) -> Backbone:
+def load(name: str, options: Options | None = None) -> "Backbone":
     """The backbone `FAMILY/NAME`, such as `timm/tf_efficientnet_lite0`, ready for inference on the CPU.
 
     Raises InvalidInputError on an unknown family or name and on weights or labels that do not fit.
@@ -24,3 +27,10 @@ def load(name: str, options: Options | None = None) -> Backbone:
         )
     build: Callable[[str, Options], Backbone] = import_module(f"adainf.backbones.{family}").build
     return build(rest, options or Options())
+
+
+def __getattr__(name: str) -> Any:
+    # These import torch, which a daemon whose exports are at hand never needs.
+    if name in ("Backbone", "Block", "Classes"):
+        return getattr(import_module("adainf.backbones.base"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -6,8 +6,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
 from adainf.errors import InvalidInputError
 from adainf.preprocessing import Preprocessing
 
@@ -60,6 +58,8 @@ class Options:
 @contextmanager
 def seeded() -> Iterator[None]:
     """Random weights drawn inside are the same each time; the caller's own random numbers stay as they were."""
+    import torch
+
     with torch.random.fork_rng(devices=()):
         torch.default_generator.manual_seed(0)
         yield

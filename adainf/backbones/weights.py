@@ -8,10 +8,12 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from adainf.backbones.base import Backbone
 from adainf.errors import InvalidInputError, one_line
+from adainf.outline import Outline
 from adainf.profile import write_atomically
 
-__all__ = ["class_names", "fingerprint", "fit", "head_size", "read", "write"]
+__all__ = ["class_names", "fingerprint", "fit", "head_size", "outline", "read", "write"]
 
 _NESTED_UNDER = ("state_dict", "model_state_dict", "model")
 _NAMED = 3
@@ -105,3 +107,10 @@ def fingerprint(network: nn.Module) -> str:
         digest.update(f"{key} {value.dtype} {tuple(value.shape)}\n".encode())
         digest.update(value.detach().cpu().contiguous().numpy().data)
     return digest.hexdigest()
+
+
+def outline(backbone: Backbone) -> Outline:
+    """What may be remembered of `backbone`."""
+    return Outline(
+        backbone.name, fingerprint(backbone), backbone.droppable, backbone.preprocessing, backbone.classes.names
+    )

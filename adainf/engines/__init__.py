@@ -4,7 +4,8 @@ from collections.abc import Callable
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-from adainf.engines.base import Adapted, Engine, OutOfMemoryError
+from adainf.branch import Branch
+from adainf.engines.base import Adapted, Engine, OutOfMemoryError, UnsupportedExportError
 from adainf.errors import InvalidInputError, UnavailableError
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def load(
     if name == "onnx" or (name is None and not _wants_gpu(device)):
         try:
             return _load_onnx(backbone, adapted, threads, warn)
-        except _refusals() as error:
+        except (UnavailableError, UnsupportedExportError) as error:
             if name == "onnx":
                 raise
             warn(f"engine: torch instead of the faster onnx; {error}")
@@ -56,20 +57,16 @@ def _wants_gpu(device: str | None) -> bool:
     return torch.cuda.is_available() if device is None else device != "cpu"
 
 
-def _refusals() -> tuple[type[Exception], ...]:
-    from adainf.engines.exports import UnsupportedExportError
-
-    return UnavailableError, UnsupportedExportError
-
-
 def _load_onnx(
     backbone: "Backbone", adapted: Adapted | None, threads: int | None, warn: Callable[[str], None]
 ) -> Engine:
     missing = [package for package in ("onnx", "onnxruntime") if find_spec(package) is None]
     if missing:
         raise UnavailableError(f"not installed: {', '.join(missing)}")
+    from adainf.engines.exports import Loaded
     from adainf.engines.onnx import OnnxEngine
 
-    engine = OnnxEngine(backbone, adapted=adapted, threads=threads, warn=warn)
+    other, branches = (None, frozenset[Branch]()) if adapted is None else (Loaded(adapted.backbone), adapted.branches)
+    engine = OnnxEngine(Loaded(backbone), adapted=other, runs_adapted=branches, threads=threads, warn=warn)
     engine.warm_up([backbone.full])
     return engine

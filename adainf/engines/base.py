@@ -8,17 +8,36 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adainf.branch import Branch
-from adainf.errors import UnavailableError
+from adainf.errors import AdainfError, UnavailableError
+from adainf.outline import Outline
 from adainf.preprocessing import Preprocessing
 
 if TYPE_CHECKING:
     from adainf.backbones import Backbone
 
-__all__ = ["Adapted", "Engine", "OutOfMemoryError"]
+__all__ = ["Adapted", "Engine", "Exportable", "OutOfMemoryError", "UnsupportedExportError"]
 
 
 class OutOfMemoryError(UnavailableError):
     """The device has no memory left for the model; the engine has given back what it held, and may be tried again."""
+
+
+class UnsupportedExportError(AdainfError):
+    """A network that cannot be written as an ONNX model; the torch engine runs it."""
+
+
+class Exportable(Protocol):
+    """A network that the ONNX engine runs."""
+
+    @property
+    def outline(self) -> Outline:
+        """What is known of it."""
+
+    def export(self, branch: Branch) -> bytes:
+        """The ONNX model of `branch`: `images` (1, 3, resolution, resolution) → `scores` (1, classes), float32.
+
+        Raises UnsupportedExportError where there can be none.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +51,15 @@ class Adapted:
 class Engine(Protocol):
     """Runs pictures along branches on one device; `prepare`, then `run`, so that each can be timed.
 
+    outline, adapted_outline: what it runs, and the same with a second set of weights where it has one.
     preprocessing: what `prepare` goes by.
     """
 
     name: str
     device: str
     threads: int
+    outline: Outline
+    adapted_outline: Outline | None
     preprocessing: Preprocessing
     class_names: tuple[str, ...]
 

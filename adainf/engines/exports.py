@@ -1,13 +1,9 @@
-"""Branches as ONNX models: made by PyTorch's exporter, kept on disk from one start to the next."""
+"""Branches as ONNX models, made by PyTorch's exporter."""
 
 import contextlib
-import hashlib
 import io
-import os
-import tempfile
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -16,20 +12,26 @@ from torch.jit._trace import TracerWarning
 from torch.overrides import TorchFunctionMode
 
 from adainf.backbones import Backbone
-from adainf.backbones.weights import fingerprint
+from adainf.backbones.weights import outline
 from adainf.branch import Branch
-from adainf.errors import AdainfError, one_line
+from adainf.engines.base import UnsupportedExportError
+from adainf.errors import one_line
 
-__all__ = ["ExportCache", "UnsupportedExportError", "cache_folder", "export"]
-
-_FORMAT = 1
-"""To be raised when the same network would be exported otherwise than before."""
+__all__ = ["Loaded", "export"]
 
 _OPSET = 17  # the first with layer normalisation as one operator
 
 
-class UnsupportedExportError(AdainfError):
-    """A network that cannot be written as an ONNX model; the torch engine runs it."""
+class Loaded:
+    """A backbone in memory, as the ONNX engine wants it."""
+
+    def __init__(self, backbone: Backbone) -> None:
+        self.outline = outline(backbone)
+        self._backbone = backbone
+
+    def export(self, branch: Branch) -> bytes:
+        """See `export`."""
+        return export(self._backbone, branch)
 
 
 def export(backbone: Backbone, branch: Branch) -> bytes:
@@ -108,66 +110,3 @@ def _quiet() -> Iterator[None]:
             yield
     finally:
         torch._C._jit_onnx_log = log  # noqa: SLF001
-
-
-def cache_folder() -> Path:
-    """Where exports are kept: below systemd's `$CACHE_DIRECTORY`, else below `$XDG_CACHE_HOME` or `~/.cache`."""
-    if service := os.environ.get("CACHE_DIRECTORY"):
-        return Path(service.partition(":")[0]) / "onnx"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "adainf" / "onnx"
-
-
-class ExportCache:
-    """The exports of one backbone with certain weights, as files named by what they were made of.
-
-    A file begins with the SHA-256 of the model behind it: after a power cut a file may have its name and size, but not
-    its content.
-    """
-
-    def __init__(self, folder: Path, backbone: Backbone, runtime: str, warn: Callable[[str], None]) -> None:
-        """runtime: the version of what runs the models. warn: told once where `folder` cannot be written."""
-        self._folder = folder
-        self._backbone = backbone
-        self._maker = f"{_FORMAT} {torch.__version__} {runtime} {backbone.name} {fingerprint(backbone)}"
-        self._warn = warn
-        self._writes = True
-
-    def path(self, branch: Branch) -> Path:
-        """The file of `branch`, there or not."""
-        return self._folder / f"{hashlib.sha256(f'{self._maker} {branch}'.encode()).hexdigest()}.export"
-
-    def model(self, branch: Branch) -> bytes:
-        """The ONNX model of `branch`, read where it was kept whole, else made and kept."""
-        path = self.path(branch)
-        if (kept := _read(path)) is not None:
-            return kept
-        model = export(self._backbone, branch)
-        if self._writes:
-            try:
-                _write(path, model)
-            except OSError as error:
-                self._writes = False
-                self._warn(f"{self._folder}: exports cannot be kept here, so every start makes them ({error.strerror})")
-        return model
-
-
-def _read(path: Path) -> bytes | None:
-    try:
-        content = memoryview(path.read_bytes())
-    except OSError:
-        return None
-    digest, model = content[:32], content[32:]
-    return bytes(model) if hashlib.sha256(model).digest() == digest else None
-
-
-def _write(path: Path, model: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(prefix=".", dir=path.parent)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(hashlib.sha256(model).digest())
-            file.write(model)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise

@@ -2,16 +2,15 @@
 
 import os
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from adainf.backbones import Backbone
 from adainf.branch import Branch
-from adainf.engines.base import Adapted
-from adainf.engines.exports import ExportCache, cache_folder
+from adainf.engines.base import Exportable
+from adainf.engines.cache import ExportCache, cache_folder
 from adainf.engines.processor import processor_name, usable_processors
 from adainf.preprocessing import prepare
 
@@ -35,15 +34,16 @@ class OnnxEngine:
 
     def __init__(
         self,
-        backbone: Backbone,
+        network: Exportable,
         *,
-        adapted: Adapted | None = None,
+        adapted: Exportable | None = None,
+        runs_adapted: Collection[Branch] = (),
         threads: int | None = None,
         cache: Path | None = None,
         sessions: int = 32,
         warn: Callable[[str], None] = lambda _: None,
     ) -> None:
-        """adapted: another set of weights, for some branches.
+        """adapted: the network with another set of weights, and `runs_adapted` the branches that run with it.
         threads: None takes every usable processor. cache: the folder of the exports, None takes the user's.
 
         sessions: how many are held at once, each with its own copy of the weights; the one not used for longest goes.
@@ -51,22 +51,21 @@ class OnnxEngine:
         """
         self.device = processor_name()
         self.threads = threads or usable_processors()
-        self.preprocessing = backbone.preprocessing
-        self.class_names = backbone.classes.names
+        self.outline = network.outline
+        self.adapted_outline = None if adapted is None else adapted.outline
+        self.preprocessing = network.outline.preprocessing
+        self.class_names = network.outline.class_names
         folder = cache or cache_folder()
-        self._exports = ExportCache(folder, backbone, onnxruntime.__version__, warn)
-        self._adapted: frozenset[Branch] = frozenset()
-        self._adapted_exports = self._exports
-        if adapted is not None and adapted.branches:
-            self._adapted = adapted.branches
-            self._adapted_exports = ExportCache(folder, adapted.backbone, onnxruntime.__version__, warn)
+        self._exports = ExportCache(folder, network, self._optimise, warn)
+        self._adapted = frozenset(runs_adapted if adapted is not None else ())
+        self._adapted_exports = self._exports if adapted is None else ExportCache(folder, adapted, self._optimise, warn)
         self._most_sessions = sessions
         self._sessions: OrderedDict[Branch, onnxruntime.InferenceSession] = OrderedDict()
 
     def warm_up(self, branches: Iterable[Branch]) -> None:
         """Export, load and run each branch once, so that none of it happens on a frame's way.
 
-        Raises UnsupportedExportError where the backbone cannot be exported.
+        Raises UnsupportedExportError where the network cannot be exported.
         """
         for branch in branches:
             self.run([np.zeros((1, 3, branch.resolution, branch.resolution), np.float32)], [branch])
@@ -94,7 +93,21 @@ class OnnxEngine:
         self._sessions.move_to_end(branch)
         return self._sessions[branch]
 
-    def _load(self, model: bytes) -> onnxruntime.InferenceSession:
+    def _load(self, model: Path | bytes) -> onnxruntime.InferenceSession:
+        """A session of a file that is optimised already, or of a model that is not."""
+        options = self._options()
+        if isinstance(model, Path):
+            options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+        # Of a file's bytes it would keep a copy.
+        source = model if isinstance(model, bytes) else os.fspath(model)
+        return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+
+    def _optimise(self, model: bytes, path: Path) -> None:
+        options = self._options()
+        options.optimized_model_filepath = os.fspath(path)
+        onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+    def _options(self) -> onnxruntime.SessionOptions:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = self.threads
         # Between two operators a thread waits awake, but not from frame to frame: beside others it would fight them.
@@ -104,5 +117,7 @@ class OnnxEngine:
             # (docs/performance.md). Counted from 1; the thread that calls goes where it likes.
             helpers = ";".join(str(processor + 1) for processor in processors[1:])
             options.add_session_config_entry("session.intra_op_thread_affinities", helpers)
+        # A session's own arena costs five megabytes a branch, and with glibc set up (adainf.allocator) saves no time.
+        options.enable_cpu_mem_arena = False
         options.log_severity_level = 3
-        return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        return options

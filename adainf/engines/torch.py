@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from adainf.backbones import Backbone
+from adainf.backbones.weights import outline
 from adainf.branch import Branch
 from adainf.engines.base import Adapted, OutOfMemoryError
 from adainf.engines.processor import processor_name, usable_processors
@@ -43,6 +44,9 @@ class TorchEngine:
         self.threads = threads or usable_processors()
         torch.set_num_threads(self.threads)
         self.device = torch.cuda.get_device_name(self._device) if self._on_gpu else processor_name()
+        # Taken before the weights are moved or rounded.
+        self.outline = outline(backbone)
+        self.adapted_outline = None if adapted is None else outline(adapted.backbone)
         self.preprocessing = backbone.preprocessing
         self.class_names = backbone.classes.names
         self._parked = False

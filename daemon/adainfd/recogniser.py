@@ -1,17 +1,17 @@
 """From a configuration to what recognises: engine, profile and lookup table, checked against each other."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from adainf import shipped
+from adainf.allocator import give_back
 from adainf.branch import Branch
-from adainf.engines import Adapted, Engine
+from adainf.engines import Engine
 from adainf.errors import AdainfError, InvalidInputError
 from adainf.profile import BranchTime, Profile, Timings, write_atomically
 from adainf.run import Run
@@ -21,10 +21,7 @@ from adainfd.config import Configuration, ModelSection
 from adainfd.logs import Logger
 from adainfd.observing import NOBODY, Observer
 
-if TYPE_CHECKING:
-    from adainf.backbones import Backbone
-
-__all__ = ["LabelColumns", "Recogniser", "load_backbone", "load_recogniser", "read_profile", "read_run"]
+__all__ = ["LabelColumns", "Recogniser", "fits", "load_recogniser", "open_model", "read_profile", "read_run"]
 
 _BACKBONE = "timm/tf_efficientnet_lite0"
 _PROFILE = "efficientnet-lite0"
@@ -102,13 +99,49 @@ def read_profile(section: ModelSection) -> Profile:
     return profile
 
 
-def load_backbone(configuration: Configuration, profile: Profile) -> tuple["Backbone", bool]:
-    """The configured network, and whether its weights are those that the profile was made for.
+def load_recogniser(
+    configuration: Configuration, profile: Profile, log: Logger, observer: Observer = NOBODY
+) -> Recogniser:
+    """Load the network, see that the profile is its own, and prepare every branch that may be chosen."""
+    observer.beginning(f"loading {profile.backbone}", _LOAD_SECONDS)
+    engine = open_model(configuration, profile, lambda text: log.warning("engine", detail=text))
+    section = configuration.model
+    if not fits(engine, profile, section):
+        log.warning(
+            "profile_of_other_weights",
+            profile=section.profile or section.run or _PROFILE,
+            remedy="run `adainf calibrate`",
+        )
+    table = LookupTable(profile, most=_MOST_BRANCHES)
+    branches = [choice.branch for choice in table.frontier]
+    wanted = sorted({profile.space.full, *branches})
+    for number, branch in enumerate(wanted, start=1):
+        observer.beginning(f"preparing branch {number} of {len(wanted)}", _EXPORT_SECONDS)
+        engine.warm_up([branch])
+    times = _times(engine, profile, wanted, observer, log)
+    give_back()
+    return Recogniser(engine, profile, table, {branch: time.p50_ms for branch, time in times.items()})
 
-    Raises InvalidInputError where the profile is of another shape, UnavailableError where weights cannot be fetched.
+
+def fits(engine: Engine, profile: Profile, section: ModelSection) -> bool:
+    """Whether the model's weights are those that the profile was made for.
+
+    Raises InvalidInputError where the profile is of a model of another shape.
     """
-    from adainf.backbones import Options, load, weights
+    outline = engine.outline
+    if outline.droppable != profile.space.droppable or outline.preprocessing.size != profile.native_resolution:
+        raise InvalidInputError(
+            f"profile {section.profile or section.run or _PROFILE!r}: was made for {profile.native_resolution} pixels "
+            f"and blocks {profile.droppable}, not as this {profile.backbone}; run `adainf calibrate`"
+        )
+    return outline.weights == profile.weights
+
+
+def open_model(configuration: Configuration, profile: Profile, warn: Callable[[str], None]) -> Engine:
+    """The engine with the configured network; raises UnavailableError where weights cannot be fetched."""
+    from adainf.backbones import Options
     from adainf.backbones.defaults import default_weights
+    from adainf.engines.opening import open_engine
 
     section = configuration.model
     run = read_run(section)
@@ -122,48 +155,16 @@ def load_backbone(configuration: Configuration, profile: Profile) -> tuple["Back
         std=section.std,
         zoom=profile.zoom,
     )
-    backbone = load(profile.backbone, options)
-    if backbone.droppable != profile.space.droppable or backbone.native_resolution != profile.native_resolution:
-        raise InvalidInputError(
-            f"profile {section.profile or section.run or _PROFILE!r}: was made for {profile.native_resolution} pixels "
-            f"and blocks {profile.droppable}, not as this {profile.backbone}; run `adainf calibrate`"
-        )
-    return backbone, weights.fingerprint(backbone) == profile.weights
-
-
-def load_recogniser(
-    configuration: Configuration, profile: Profile, log: Logger, observer: Observer = NOBODY
-) -> Recogniser:
-    """Load the network, see that the profile is its own, and prepare every branch that may be chosen."""
-    observer.beginning(f"loading {profile.backbone}", _LOAD_SECONDS)
-    from adainf import engines
-    from adainf.backbones.adapters import adapted
-
-    section = configuration.model
-    run = read_run(section)
-    backbone, same_weights = load_backbone(configuration, profile)
-    if not same_weights:
-        log.warning(
-            "profile_of_other_weights",
-            profile=section.profile or section.run or _PROFILE,
-            remedy="run `adainf calibrate`",
-        )
-    engine = engines.load(
+    return open_engine(
         section.engine,
-        backbone,
-        adapted=None if run is None or not profile.adapted else Adapted(adapted(backbone, run), profile.adapted),
+        profile.backbone,
+        options,
+        run=run,
+        runs_adapted=profile.adapted,
         device=section.device,
         threads=section.threads,
-        warn=lambda text: log.warning("engine", detail=text),
+        warn=warn,
     )
-    table = LookupTable(profile, most=_MOST_BRANCHES)
-    branches = [choice.branch for choice in table.frontier]
-    wanted = sorted({profile.space.full, *branches})
-    for number, branch in enumerate(wanted, start=1):
-        observer.beginning(f"preparing branch {number} of {len(wanted)}", _EXPORT_SECONDS)
-        engine.warm_up([branch])
-    times = _times(engine, profile, wanted, observer, log)
-    return Recogniser(engine, profile, table, {branch: time.p50_ms for branch, time in times.items()})
 
 
 def _times(

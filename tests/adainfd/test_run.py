@@ -14,7 +14,7 @@ SCHEMAS = {
     kind: Draft202012Validator(
         json.loads((Path(__file__).parents[2] / "docs" / "schemas" / f"{kind}.json").read_text(encoding="utf-8"))
     )
-    for kind in ("result", "status")
+    for kind in ("result", "status", "event")
 }
 
 Message = dict[str, Any]
@@ -180,3 +180,15 @@ def test_two_cameras_of_different_sizes_with_labels_of_their_own(
     assert daemon.ended(5) == 0
     for frames in daemon.named("frames"):
         assert_counts_agree(frames)
+
+
+def test_a_second_start_does_without_torch(launch: Any, network: Network, clip: Path, ipc: str, tmp_path: Path) -> None:
+    """The first start, or the network's own making, leaves what the second needs."""
+    file = network.configuration(tmp_path / "small.toml", bind=ipc, cameras=[{"name": "one", "source": str(clip)}])
+    first = launch("run", "--config", file)
+    assert first.ended(START_SECONDS) == 0
+    second = launch("run", "--config", file, "--loop")
+    second.await_event("ready")
+    loaded = Path(f"/proc/{second.process.pid}/maps").read_text()
+    assert "onnxruntime" in loaded
+    assert "libtorch" not in loaded

@@ -14,7 +14,7 @@ from adainfd.config import CameraSection, Configuration, WebSection
 from adainfd.control import Policy
 from adainfd.doctor.box import readable_by_all
 from adainfd.doctor.finding import Finding, fail, ok, warn
-from adainfd.recogniser import load_backbone, read_profile
+from adainfd.recogniser import fits, open_model, read_profile
 from adainfd.wire import endpoint as endpoints
 from adainfd.wire.keys import AllowList, KeyPair
 
@@ -68,7 +68,8 @@ def _model(configuration: Configuration) -> Iterator[Finding]:
     # Weights that are not here yet are not downloaded just to look at them.
     os.environ["HF_HUB_OFFLINE"] = "1"
     try:
-        backbone, same_weights = load_backbone(configuration, profile)
+        engine = open_model(configuration, profile, lambda _: None)
+        same_weights = fits(engine, profile, configuration.model)
     except UnavailableError as error:
         remedy = f"adainf fetch {profile.backbone}; else the first start downloads them"
         yield warn("weights", f"are not here yet ({error})", remedy)
@@ -76,7 +77,7 @@ def _model(configuration: Configuration) -> Iterator[Finding]:
     except AdainfError as error:
         yield fail("weights", str(error), "give the right weights, or calibrate a profile for these")
         return
-    yield ok("weights", f"{backbone.name}: {len(backbone.classes.names)} classes")
+    yield ok("weights", f"{profile.backbone}: {len(engine.class_names)} classes")
     if not same_weights:
         yield warn("profile", "was made for other weights: its accuracies are not theirs", "adainf calibrate")
     else:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from adainf.backbones import Backbone
 from adainf.branch import Branch
 from adainf.engines import Adapted, Engine
+from adainf.engines.exports import Loaded
 from adainf.engines.onnx import OnnxEngine
 from adainf.engines.torch import TorchEngine
 
@@ -60,21 +61,30 @@ def test_engines_agree_at_the_native_and_a_lower_resolution(
     skipping = tuple(index % 2 == 0 or not may for index, may in enumerate(network.droppable))
     branches = [network.full, Branch(resolutions[1], skipping)]
     reference = _score(TorchEngine(network), picture, branches)
-    scores = _score(OnnxEngine(network, cache=tmp_path), picture, branches)
+    scores = _score(OnnxEngine(Loaded(network), cache=tmp_path), picture, branches)
     assert scores.shape == (2, len(network.classes.names))
     assert scores.dtype == np.float32
     np.testing.assert_allclose(scores, reference, rtol=0, atol=_TOLERANCE)
 
 
-@pytest.mark.parametrize("engine_class", [OnnxEngine, TorchEngine])
+def _engine(name: str, network: Backbone, cache: Path, adapted: Adapted | None = None) -> Engine:
+    if name == "torch":
+        return TorchEngine(network, adapted=adapted)
+    if adapted is None:
+        return OnnxEngine(Loaded(network), cache=cache)
+    other = Loaded(adapted.backbone)
+    return OnnxEngine(Loaded(network), adapted=other, runs_adapted=adapted.branches, cache=cache)
+
+
+@pytest.mark.parametrize("name", ["onnx", "torch"])
 @_FEW
 @given(data=st.data())
 def test_each_picture_of_a_batch_goes_its_own_way(
-    engine_class: type, data: st.DataObject, backbone: Callable[[str], Backbone], tmp_path: Path
+    name: str, data: st.DataObject, backbone: Callable[[str], Backbone], tmp_path: Path
 ) -> None:
     network = backbone("cifar/resnet20")
     branches = data.draw(st.lists(_branches(network, (32, 16)), min_size=1, max_size=4))
-    engine = engine_class(network, **({"cache": tmp_path} if engine_class is OnnxEngine else {}))
+    engine = _engine(name, network, tmp_path)
     pictures = np.random.default_rng(len(branches)).integers(0, 256, (len(branches), 40, 50, 3), np.uint8)
     inputs = [engine.prepare(each, branch.resolution) for each, branch in zip(pictures, branches, strict=True)]
     together = engine.run(inputs, branches)
@@ -90,34 +100,31 @@ def test_engines_agree_along_random_branches(
     network = backbone("cifar/resnet18")
     branch = data.draw(_branches(network, (32, 24, 16)))
     reference = _score(TorchEngine(network), picture, [branch])
-    scores = _score(OnnxEngine(network, cache=tmp_path), picture, [branch])
+    scores = _score(OnnxEngine(Loaded(network), cache=tmp_path), picture, [branch])
     np.testing.assert_allclose(scores, reference, rtol=0, atol=_TOLERANCE)
 
 
-@pytest.mark.parametrize("engine_class", [OnnxEngine, TorchEngine])
-def test_no_pictures_have_no_scores(engine_class: type, backbone: Callable[[str], Backbone]) -> None:
+@pytest.mark.parametrize("name", ["onnx", "torch"])
+def test_no_pictures_have_no_scores(name: str, backbone: Callable[[str], Backbone], tmp_path: Path) -> None:
     network = backbone("cifar/resnet20")
-    assert engine_class(network).run([], []).shape == (0, 100)
+    assert _engine(name, network, tmp_path).run([], []).shape == (0, 100)
 
 
-@pytest.mark.parametrize("engine_class", [OnnxEngine, TorchEngine])
-def test_each_branch_runs_with_its_own_weights(
-    engine_class: type, backbone: Callable[[str], Backbone], tmp_path: Path
-) -> None:
+@pytest.mark.parametrize("name", ["onnx", "torch"])
+def test_each_branch_runs_with_its_own_weights(name: str, backbone: Callable[[str], Backbone], tmp_path: Path) -> None:
     base = backbone("cifar/resnet20")
     other = copy.deepcopy(base)
     with torch.no_grad():
         other.blocks[4].conv1.weight.mul_(2)
     on_base, on_other = base.full, Branch(16, base.full.keep)
-    keywords = {"cache": tmp_path} if engine_class is OnnxEngine else {}
-    both = engine_class(base, adapted=Adapted(other, frozenset({on_other})), **keywords)
+    both = _engine(name, base, tmp_path, Adapted(other, frozenset({on_other})))
     pictures = np.random.default_rng(0).integers(0, 256, (2, 40, 50, 3), np.uint8)
     branches = [on_base, on_other]
     inputs = [both.prepare(each, branch.resolution) for each, branch in zip(pictures, branches, strict=True)]
     together = both.run(inputs, branches)
     alone = [
-        engine_class(network, **keywords).run([one], [branch])[0]
+        _engine(name, network, tmp_path).run([one], [branch])[0]
         for network, one, branch in zip((base, other), inputs, branches, strict=True)
     ]
     np.testing.assert_allclose(together, np.stack(alone), rtol=0, atol=1e-5)
-    assert np.abs(together[1] - engine_class(base, **keywords).run(inputs[1:], [on_other])[0]).max() > 0.01
+    assert np.abs(together[1] - _engine(name, base, tmp_path).run(inputs[1:], [on_other])[0]).max() > 0.01

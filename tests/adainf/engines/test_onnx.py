@@ -17,7 +17,9 @@ from adainf import backbones
 from adainf.backbones import RANDOM, Backbone, Options
 from adainf.branch import Branch
 from adainf.engines import exports
-from adainf.engines.exports import UnsupportedExportError, cache_folder, export
+from adainf.engines.base import UnsupportedExportError
+from adainf.engines.cache import cache_folder
+from adainf.engines.exports import Loaded, export
 from adainf.engines.onnx import OnnxEngine
 
 _SKIPPING = Branch(16, (True, False, True, True, True, True, True, True, True))
@@ -33,7 +35,7 @@ def _operators(backbone: Backbone, branch: Branch) -> list[str]:
 
 
 def _only(folder: Path) -> Path:
-    (file,) = folder.iterdir()
+    (file,) = folder.glob("*.onnx")
     return file
 
 
@@ -66,39 +68,39 @@ def test_network_that_cannot_be_exported_is_refused_by_operator(
     network = backbones.load("cifar/resnet20", Options(weights=RANDOM))
     network.stem = nn.Sequential(network.stem, _Unknown())
     with pytest.raises(UnsupportedExportError, match=r"cifar/resnet20: cannot be exported to ONNX;.*special_i0e"):
-        OnnxEngine(network, cache=tmp_path).warm_up([_SKIPPING])
+        OnnxEngine(Loaded(network), cache=tmp_path).warm_up([_SKIPPING])
     assert capfd.readouterr() == ("", "")
     assert not list(tmp_path.iterdir())
 
 
 def test_second_engine_reuses_the_export(network: Backbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    OnnxEngine(network, cache=tmp_path).warm_up([_SKIPPING])
+    OnnxEngine(Loaded(network), cache=tmp_path).warm_up([_SKIPPING])
     before = _only(tmp_path).stat()
     monkeypatch.setattr(exports, "export", lambda *_: pytest.fail("exported again"))
-    OnnxEngine(network, cache=tmp_path).warm_up([_SKIPPING])
+    OnnxEngine(Loaded(network), cache=tmp_path).warm_up([_SKIPPING])
     after = _only(tmp_path).stat()
     assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
 
 
 def test_other_weights_have_another_export(network: Backbone, tmp_path: Path) -> None:
-    OnnxEngine(network, cache=tmp_path).warm_up([_SKIPPING])
+    OnnxEngine(Loaded(network), cache=tmp_path).warm_up([_SKIPPING])
     other = backbones.load("cifar/resnet20", Options(weights=RANDOM))
     next(other.parameters()).mul_(2)
-    OnnxEngine(other, cache=tmp_path).warm_up([_SKIPPING])
-    assert len(list(tmp_path.iterdir())) == 2
+    OnnxEngine(Loaded(other), cache=tmp_path).warm_up([_SKIPPING])
+    assert len(list(tmp_path.glob("*.onnx"))) == 2
 
 
 @pytest.mark.parametrize("damage", [lambda _: b"", lambda whole: whole[:-9], lambda whole: whole[:-1] + b"\x55"])
 def test_damaged_export_is_made_again(
     damage: Callable[[bytes], bytes], network: Backbone, picture: NDArray[np.uint8], tmp_path: Path
 ) -> None:
-    engine = OnnxEngine(network, cache=tmp_path)
+    engine = OnnxEngine(Loaded(network), cache=tmp_path)
     inputs = [engine.prepare(picture, 16)]
     scores = engine.run(inputs, [_SKIPPING])
     file = _only(tmp_path)
     whole = file.read_bytes()
     file.write_bytes(damage(whole))
-    np.testing.assert_array_equal(OnnxEngine(network, cache=tmp_path).run(inputs, [_SKIPPING]), scores)
+    np.testing.assert_array_equal(OnnxEngine(Loaded(network), cache=tmp_path).run(inputs, [_SKIPPING]), scores)
     assert _only(tmp_path).stat().st_size == len(whole)
 
 
@@ -109,7 +111,7 @@ def test_folder_that_cannot_be_written_is_said_once(
     blocked = tmp_path / "file"
     blocked.touch()
     said: list[str] = []
-    engine = OnnxEngine(network, cache=blocked / "onnx", warn=said.append)
+    engine = OnnxEngine(Loaded(network), cache=blocked / "onnx", warn=said.append)
     branches = [_SKIPPING, Branch(16, network.full.keep)]
     scores = engine.run([engine.prepare(picture, 16)] * 2, branches)
     assert np.isfinite(scores).all()
@@ -118,8 +120,8 @@ def test_folder_that_cannot_be_written_is_said_once(
 
 
 def test_least_recently_used_session_goes(network: Backbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    engine = OnnxEngine(network, cache=tmp_path, sessions=2)
-    loaded: list[bytes] = []
+    engine = OnnxEngine(Loaded(network), cache=tmp_path, sessions=2)
+    loaded: list[Path | bytes] = []
     load = engine._load
     monkeypatch.setattr(engine, "_load", lambda model: loaded.append(model) or load(model))
     first, second, third = (Branch(side, network.full.keep) for side in (8, 12, 16))
