@@ -63,7 +63,7 @@ def _gpu() -> Iterator[Finding]:
 
 
 def _folders() -> Iterator[Finding]:
-    from adainf.engines.exports import cache_folder
+    from adainf.engines.cache import cache_folder
 
     for subject, folder in (("state folder", state.file("doctor", "").parent.parent), ("cache folder", cache_folder())):
         existing = next(path for path in (folder, *folder.parents) if path.exists())
