@@ -166,6 +166,19 @@ def raw(address: tuple[str, int], request: bytes) -> bytes:
     return said
 
 
+def test_address_is_free_again_at_once() -> None:
+    """A restarted daemon gets its port, although connections to the one before have only just ended."""
+    overview = Overview()
+    routes = site(overview, Metrics(overview), Pictures([]), Health())
+    port = 0
+    for _ in range(2):
+        served = WebServer("127.0.0.1", port, routes)
+        served.start()
+        port = served.address[1]
+        assert get(f"http://127.0.0.1:{port}/live")[0] == 200
+        served.close()
+
+
 @pytest.mark.parametrize(
     "request_",
     [
