@@ -41,6 +41,7 @@ bench-video: $(VENV)/.installed
 bench: $(VENV)/.installed
 	$(BIN)/python benchmarks/branches.py
 	$(BIN)/python benchmarks/pipeline.py
+	$(BIN)/python benchmarks/publishing.py
 
 install uninstall:
 	systemd/install.sh $@
