@@ -91,6 +91,18 @@ def assert_refused(result: subprocess.CompletedProcess[str], status: int, *named
         assert thing in result.stderr
 
 
+PASSWORD = "hunter2"  # noqa: S105
+"""Of every stream and broker in these tests; no program may say it."""
+
+
+def assert_no_secret(text: str, folder: Path) -> None:
+    """Neither a password nor one of the secret keys that lie in `folder` stands in the text."""
+    keys = [line for file in folder.rglob("*.key_secret") for line in file.read_text(errors="replace").splitlines()]
+    secrets = [key.partition('"')[2].rstrip('"') for key in keys if "secret-key" in key]
+    for secret in filter(None, (PASSWORD, *secrets)):
+        assert secret not in text, f"a secret is said: {text}"
+
+
 def processes(ancestor: int) -> dict[int, str]:
     """The running descendants of a process, with their command lines."""
     parents: dict[int, int] = {}
@@ -147,6 +159,7 @@ def listening(endpoint: str, topic: bytes = b"") -> Iterator[Callable[[float], t
     def receive(seconds: float) -> tuple[str, dict[str, Any]]:
         assert subscriber.poll(round(seconds * 1000)), f"no message within {seconds} s"
         name, body = subscriber.recv_multipart()
+        assert PASSWORD.encode() not in body
         return name.decode(), json.loads(body)
 
     try:
@@ -177,6 +190,12 @@ def write_video(
     return path
 
 
+def _toml(value: object) -> str:
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{key} = {_toml(inner)}" for key, inner in value.items()) + "}"
+    return json.dumps(value)
+
+
 @dataclass(frozen=True, slots=True)
 class Network:
     """A small network that starts fast: weights, and a profile with timings made for this box."""
@@ -191,7 +210,7 @@ class Network:
         lines += [f"weights = {json.dumps(str(self.weights))}", f"profile = {json.dumps(str(self.profile))}"]
         lines += ["[publish]", f"bind = [{json.dumps(bind)}]", 'host = "here"']
         for camera in cameras:
-            lines += ["[[camera]]", *(f"{key} = {json.dumps(value)}" for key, value in camera.items())]
+            lines += ["[[camera]]", *(f"{key} = {_toml(value)}" for key, value in camera.items())]
         file.write_text("\n".join(lines) + "\n", encoding="utf-8")
         return file
 

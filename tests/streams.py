@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import zmq
-from adainfd.wire.messages import Status
+from adainfd.wire.messages import Budget, Dropped, Label, Plan, Result, Signals, Status, Timing
 from adainfd.wire.publisher import Publisher
 from daemons import await_true
 
@@ -44,3 +44,22 @@ def await_heard(publisher: Publisher, socket: "zmq.Socket[bytes]", seconds: floa
         return socket.poll(10)
 
     await_true(greeted, seconds, "a greeting")
+
+
+def a_result(number: int, region: str | None = None) -> Result:
+    """Something recognised by the camera door."""
+    return Result(
+        host="here",
+        camera="door",
+        region=region,
+        sequence=number,
+        frame=number,
+        captured_at=1.0,
+        published_at=1.0,
+        labels=[Label("bicycle", 1, 0.9)],
+        budget=Budget(1.0, "motion"),
+        plan=Plan("32:1", "lookup", 1, 1.0, 0.9),
+        signals=Signals(None, None, None, None, None, None),
+        timing_ms=Timing(0.0, 0.0, 1.0, 1.0),
+        dropped=Dropped(0, 0),
+    )

@@ -11,10 +11,9 @@ from pathlib import Path
 import pytest
 from adainfd.wire.gate import Curve
 from adainfd.wire.keys import KeyPair
-from adainfd.wire.messages import Budget, Dropped, Label, Plan, Result, Signals, Timing
 from adainfd.wire.publisher import Publisher
 from daemons import await_true
-from streams import Log
+from streams import Log, a_result
 
 PAGE = Path(__file__).parents[1] / "docs" / "reading.md"
 NODE_MODULES = Path(__file__).parent / ".node" / "node_modules"
@@ -27,23 +26,6 @@ def program(language: str, containing: str) -> str:
     blocks = re.findall(rf"```{language}\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
     (found,) = (block for block in blocks if containing in block)
     return str(found)
-
-
-def result(number: int) -> Result:
-    return Result(
-        host="here",
-        camera="door",
-        sequence=number,
-        frame=number,
-        captured_at=1.0,
-        published_at=1.0,
-        labels=[Label("bicycle", 1, 0.9)],
-        budget=Budget(1.0, "motion"),
-        plan=Plan("32:1", "lookup", 1, 1.0, 0.9),
-        signals=Signals(None, None, None, None, None, None),
-        timing_ms=Timing(0.0, 0.0, 1.0, 1.0),
-        dropped=Dropped(0, 0),
-    )
 
 
 @pytest.fixture
@@ -66,7 +48,7 @@ def first_line(tmp_path: Path) -> Iterator[Reads]:
 
         def said() -> list[str]:
             publisher.greet()
-            publisher.send("result/here/door", result)
+            publisher.send("result/here/door", a_result)
             assert started[-1].poll() in (None, 0)
             return out.read_text(encoding="utf-8").splitlines()
 

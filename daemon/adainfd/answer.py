@@ -1,5 +1,6 @@
 """What is said of a frame: the labels it was given, and the message that says so."""
 
+import time
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,11 +11,12 @@ from adainfd.capture.account import Account
 from adainfd.capture.worker import Captured
 from adainfd.control import Budget, Signals
 from adainfd.control.evidence import Evidence
+from adainfd.control.presence import Happening
 from adainfd.recogniser import LabelColumns
 from adainfd.wire import messages
 from adainfd.wire.announcer import dropped
 
-__all__ = ["Answer", "Moments", "best_labels", "result"]
+__all__ = ["Answer", "Moments", "best_labels", "event", "result", "shown"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,34 @@ class Moments:
         )
 
 
+def shown(answer: Answer, minimum_score: float) -> dict[int, float]:
+    """The labels that reach a score, by their position among the camera's, with their scores."""
+    shares = np.minimum(np.exp(answer.evidence.log_shares), 1.0)
+    return {int(position): float(shares[position]) for position in np.flatnonzero(shares >= minimum_score)}
+
+
+def event(
+    *, host: str, camera: str, region: str | None, labels: LabelColumns, sequence: int, happening: Happening
+) -> messages.Event:
+    """The message that tells what happened."""
+    first, last = happening.first, happening.last
+    return messages.Event(
+        host=host,
+        camera=camera,
+        region=region,
+        sequence=sequence,
+        published_at=time.time(),
+        event=happening.kind,
+        label=labels.names[happening.label],
+        index=labels.index(happening.label),
+        score=round(happening.score, 4),
+        first=messages.Seen(first.frame, first.wall),
+        last=messages.Seen(last.frame, last.wall),
+        seconds=round(last.at - first.at, 3),
+        why=happening.why,
+    )
+
+
 def best_labels(log_shares: NDArray[np.float64], labels: LabelColumns, top: int) -> list[messages.Label]:
     """The `top` labels of a camera by their probability."""
     best = np.argsort(-log_shares, kind="stable")[:top]
@@ -73,6 +103,7 @@ def result(
     *,
     host: str,
     camera: str,
+    region: str | None,
     sequence: int,
     captured: Captured,
     published_at: float,
@@ -83,6 +114,7 @@ def result(
     signals: Signals,
     timing: messages.Timing,
     account: Account,
+    minimum_score: float,
 ) -> messages.Result:
     """The message that gives the frame `captured` this answer."""
     ran = chosen_by != "reuse"
@@ -90,11 +122,13 @@ def result(
     return messages.Result(
         host=host,
         camera=camera,
+        region=region,
         sequence=sequence,
         frame=captured.number,
         captured_at=captured.wall,
         published_at=published_at,
         labels=answer.labels,
+        none_of_these=answer.labels[0].score < minimum_score,
         looks=answer.evidence.looks,
         budget=messages.Budget(budget.fraction, budget.limited_by),
         plan=messages.Plan(

@@ -96,6 +96,18 @@ def tail(connect: str, key: Path | None, server: str | None, as_json: bool, coun
     show(connect, as_json=as_json, count=count, key=key, server=server)
 
 
+@adainfd.command()
+@click.option("--config", type=click.Path(path_type=Path), help="Configuration file (TOML).")
+@click.option("--connect", multiple=True, metavar="ENDPOINT", help="A daemon to take the stream of.")
+@click.option("--bind", multiple=True, metavar="ENDPOINT", help="Publish them all here.")
+@click.option("--mqtt", metavar="URL", help="Tell this broker their events and states instead.")
+def relay(config: Path | None, connect: tuple[str, ...], bind: tuple[str, ...], mqtt: str | None) -> None:
+    """Bring the streams of many boxes together at one address, or to an MQTT broker."""
+    from adainfd import logs, relaying
+
+    relaying.run(relaying.from_command_line(config, connect, bind, mqtt), logs.configure())
+
+
 @adainfd.group()
 def keys() -> None:
     """Make and show the keys (CURVE) that say who may read the stream."""

@@ -12,25 +12,29 @@ from typing import Literal, Self
 import zmq
 
 from adainf.errors import InvalidInputError
-from adainfd.wire import endpoint as endpoints
 from adainfd.wire.inbox import Gap, Inbox, Unreadable
 from adainfd.wire.keys import KeyPair, public_key
-from adainfd.wire.link import Link, Links
-from adainfd.wire.messages import Message, Result, Status
+from adainfd.wire.link import AFTER_REFUSAL_SECONDS, Box, Link, Links, connecting
+from adainfd.wire.messages import Event, Message, Result, Status
 
-__all__ = ["Condition", "Gap", "Link", "Message", "Notice", "Result", "Status", "Subscriber", "Unreadable"]
+__all__ = [
+    "Box",
+    "Condition",
+    "Event",
+    "Gap",
+    "Link",
+    "Message",
+    "Notice",
+    "Result",
+    "Status",
+    "Subscriber",
+    "Unreadable",
+]
 
 Notice = Gap | Link | Unreadable
 Condition = Literal["receiving", "quiet", "not allowed", "no publisher"]
 
 _QUIET_AFTER_SECONDS = 3.0
-_RECONNECT_MS = 100
-_RECONNECT_AT_MOST_MS = 2000
-# libzmq gives up on whom it could not shake hands with; the keys there may change.
-_AFTER_REFUSAL_SECONDS = 3.0
-_HANDSHAKE_WITHIN_MS = 5000
-_PING_EVERY_MS = 2000
-_LONGEST_MESSAGE = 1 << 20
 
 
 class Subscriber:
@@ -45,13 +49,13 @@ class Subscriber:
 
     def __init__(
         self,
-        *connect: str,
+        *connect: str | Box,
         topics: Iterable[str] = ("result/",),
         key: Path | str | None = None,
         server: str | None = None,
         notice: Callable[[Notice], None] | None = None,
     ) -> None:
-        """connect: endpoints of daemons. topics: prefixes of the topics wanted.
+        """connect: endpoints of daemons, or a Box each where their keys differ. topics: prefixes of the topics wanted.
 
         key: the file with our CURVE keys, and server: the daemons' public key or the file that holds it; both where
         the daemons want keys. notice: is called, while a message is waited for, with each Gap, each change of a Link,
@@ -60,40 +64,24 @@ class Subscriber:
         """
         if not connect:
             raise InvalidInputError("endpoint: none given")
-        for endpoint in connect:
-            endpoints.check(endpoint, to_bind=False)
-        if (key is None) != (server is None):
-            raise InvalidInputError("key and server go together: our keys, and the public key of the daemon")
-        keys = None if key is None or server is None else (KeyPair.read(Path(key)), public_key(server))
+        own = None if key is None else KeyPair.read(Path(key))
+        theirs = None if server is None else public_key(server)
+        boxes = [Box(told, own, theirs) if isinstance(told, str) else told for told in connect]
+        self._boxes = {box.endpoint: box for box in boxes}
         self._notice = notice or (lambda _: None)
         self._inbox = Inbox(self._notice)
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        self._socket = self._context.socket(zmq.SUB)
-        for option, value in (
-            (zmq.LINGER, 0),
-            (zmq.MAXMSGSIZE, _LONGEST_MESSAGE),
-            (zmq.RECONNECT_IVL, _RECONNECT_MS),
-            (zmq.RECONNECT_IVL_MAX, _RECONNECT_AT_MOST_MS),
-            (zmq.HANDSHAKE_IVL, _HANDSHAKE_WITHIN_MS),
-            (zmq.HEARTBEAT_IVL, _PING_EVERY_MS),
-            (zmq.HEARTBEAT_TIMEOUT, 3 * _PING_EVERY_MS),
-        ):
-            self._socket.setsockopt(option, value)
-        if keys is not None:
-            own, theirs = keys
-            self._socket.setsockopt(zmq.CURVE_PUBLICKEY, own.public.encode())
-            self._socket.setsockopt(zmq.CURVE_SECRETKEY, own.secret.encode())
-            self._socket.setsockopt(zmq.CURVE_SERVERKEY, theirs.encode())
+        self._socket = connecting(self._context.socket(zmq.SUB))
         for topic in topics:
             self._socket.setsockopt_string(zmq.SUBSCRIBE, topic)
-        self._links = Links(self._socket, keys=keys is not None)
+        self._links = Links(self._socket, keys=any(box.keys for box in boxes))
         self._poller = zmq.Poller()
         self._poller.register(self._socket, zmq.POLLIN)
         self._poller.register(self._links.monitor, zmq.POLLIN)
         self._retries: dict[str, float] = {}
-        self._heard_at = -_QUIET_AFTER_SECONDS
-        for endpoint in connect:
-            endpoints.connect(self._socket, endpoint)
+        self._heard_at = -math.inf
+        for endpoint, box in self._boxes.items():
+            box.connect(self._socket)
             self._links.by_endpoint[endpoint] = Link(endpoint, "connecting")
 
     @property
@@ -115,6 +103,12 @@ class Subscriber:
         if "connected" in states:
             return "quiet"
         return "not allowed" if "refused" in states else "no publisher"
+
+    @property
+    def descriptors(self) -> tuple[int, ...]:
+        """For loops that wait for other things too: one becomes readable when `receive(0)`, which has returned None,
+        may have something again."""
+        return tuple(int(socket.getsockopt(zmq.FD)) for socket in (self._socket, self._links.monitor))
 
     def receive(self, seconds: float | None = None) -> Message | None:
         """The next message; None where none came within `seconds`."""
@@ -170,19 +164,14 @@ class Subscriber:
     def _follow_links(self) -> None:
         for link in self._links.changes():
             if link.state == "refused":
-                self._retries[link.endpoint] = time.monotonic() + _AFTER_REFUSAL_SECONDS
+                self._retries[link.endpoint] = time.monotonic() + AFTER_REFUSAL_SECONDS
             else:
                 self._retries.pop(link.endpoint, None)
             self._notice(link)
         now = time.monotonic()
         for endpoint in [endpoint for endpoint, due in self._retries.items() if due <= now]:
-            self._retries[endpoint] = now + _AFTER_REFUSAL_SECONDS
-            self._connect_anew(endpoint)
-
-    def _connect_anew(self, endpoint: str) -> None:
-        with contextlib.suppress(zmq.ZMQError):  # libzmq has let go of it already
-            self._socket.disconnect(endpoint)
-        endpoints.connect(self._socket, endpoint)
+            self._retries[endpoint] = now + AFTER_REFUSAL_SECONDS
+            self._boxes[endpoint].connect(self._socket, anew=True)
 
     def _seconds_to_wait(self, end: float | None) -> float | None:
         """Until something is to be done: 0 where the time is over, None for ever."""
@@ -193,15 +182,13 @@ class Subscriber:
         return None if until is None else max(0.001, until - now)
 
     async def _readable(self, seconds: float | None) -> None:
-        """Wait until something may have come; libzmq's descriptors tell once, and `_next` takes all that is there."""
         loop = asyncio.get_running_loop()
         ready = asyncio.Event()
-        descriptors = [int(socket.getsockopt(zmq.FD)) for socket in (self._socket, self._links.monitor)]
-        for descriptor in descriptors:
+        for descriptor in self.descriptors:
             loop.add_reader(descriptor, ready.set)
         try:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(ready.wait(), seconds)
         finally:
-            for descriptor in descriptors:
+            for descriptor in self.descriptors:
                 loop.remove_reader(descriptor)

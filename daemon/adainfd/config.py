@@ -9,11 +9,11 @@ from pydantic import AfterValidator, Field, GetJsonSchemaHandler, field_validato
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
-from adainf.errors import InvalidInputError
 from adainfd import tomlfile
 from adainfd.capture.lifecycle import Limits
 from adainfd.capture.settings import CameraSettings
 from adainfd.capture.source import Source, Transport
+from adainfd.control.presence import PresenceRule
 from adainfd.wire import endpoint as endpoints
 from adainfd.wire.endpoint import Endpoint
 
@@ -33,6 +33,7 @@ def _has_area(region: tuple[float, float, float, float]) -> tuple[float, float, 
 
 
 Region = Annotated[tuple[Edge, Edge, Edge, Edge], AfterValidator(_has_area)]
+Polygon = Annotated[tuple[tuple[Edge, Edge], ...], Field(min_length=3)]
 Rate = Annotated[float, Field(ge=0.001, le=1000, allow_inf_nan=False)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+$")]
 
@@ -61,22 +62,13 @@ class ModelSection(tomlfile.Section):
 class EndpointSection(tomlfile.Section):
     """Where messages go out, and as what; a bare address speaks JSON."""
 
-    address: str
+    address: Annotated[str, tomlfile.checked(endpoints.check)]
     format: endpoints.Format = "json"
 
     @model_validator(mode="before")
     @classmethod
     def _bare_address(cls, told: object) -> object:
         return {"address": told} if isinstance(told, str) else told
-
-    @field_validator("address")
-    @classmethod
-    def _well_formed(cls, address: str) -> str:
-        try:
-            endpoints.check(address)
-        except InvalidInputError as error:
-            raise ValueError(str(error)) from None
-        return address
 
     @classmethod
     def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
@@ -107,12 +99,10 @@ class PublishSection(tomlfile.Section):
     def _protected(self) -> Self:
         if (self.key is None) != (self.clients is None):
             raise ValueError("key and clients go together: this box's keys, and the keys of those who may read")
-        wide = [endpoint.address for endpoint in self.bind if not endpoints.is_local(endpoint.address)]
-        if wide and self.key is None and not self.unprotected:
-            raise ValueError(
-                f"endpoint {wide[0]!r} is open to the network: give key and clients (adainfd keys new), or say "
-                "unprotected = true in the configuration"
-            )
+        if self.key is None and not self.unprotected:
+            with tomlfile.refusing():
+                for endpoint in self.bind:
+                    endpoints.check_local(endpoint.address)
         return self
 
 
@@ -158,12 +148,33 @@ def split_address(bind: str) -> tuple[str, int]:
     return host, number
 
 
+class EventsSection(tomlfile.Section):
+    """When a label counts as there, and is told of in events.
+
+    minimum_score: that it must reach. appear_seconds: for how long every frame must show it until it has appeared.
+    gone_seconds: after which it is gone, if no frame has shown it. stay_seconds: how often it is told to stay.
+    """
+
+    minimum_score: Annotated[float, Field(ge=0.05, le=1, allow_inf_nan=False)] = 0.5
+    appear_seconds: Annotated[float, Field(ge=0, le=3600, allow_inf_nan=False)] = 0.5
+    gone_seconds: Annotated[float, Field(ge=0, le=86400, allow_inf_nan=False)] = 2.0
+    stay_seconds: Annotated[float, Field(gt=0, le=86400, allow_inf_nan=False)] = 60.0
+
+    def rule(self) -> PresenceRule:
+        """The rule that this describes."""
+        return PresenceRule(**self.model_dump())
+
+
 class CameraSection(tomlfile.Section):
     """A camera: a file's path, a folder of pictures, a device's index or path, or a stream's address.
 
     fps: at which a file or the pictures of a folder are played; without it a file plays at its own rate.
     max_fps: at most so many frames a second are looked at. max_age: seconds; an older frame is not answered any more.
+    regions: parts of the picture by name, each recognised for itself; without them, all of it.
     ignore: regions in which nothing counts as motion, such as a clock in the picture or a tree in the wind.
+    mask: polygons that are painted over before anything looks at the picture.
+    policy, events: of this camera, instead of the general ones.
+    priority: how often its turn comes, relative to others, where not every frame can be answered.
     transport: of RTSP. open_seconds, stall_seconds: how long opening, and the next frame, may take.
     retry_seconds: until a camera that failed is tried again, doubled up to longest_retry_seconds.
     """
@@ -175,7 +186,12 @@ class CameraSection(tomlfile.Section):
     fps: Rate | None = None
     max_fps: Rate | None = None
     max_age: Annotated[float, Field(gt=0, le=3600, allow_inf_nan=False)] = 2.0
+    regions: dict[Name, Region] = Field(default_factory=dict, max_length=32)
     ignore: tuple[Region, ...] = ()
+    mask: tuple[Polygon, ...] = ()
+    policy: str | None = None
+    priority: Annotated[float, Field(ge=0.01, le=100, allow_inf_nan=False)] = 1.0
+    events: EventsSection | None = None
     transport: Transport = "tcp"
     open_seconds: Annotated[float, Field(ge=0.1, le=300, allow_inf_nan=False)] = 10.0
     stall_seconds: Annotated[float, Field(ge=0.1, le=300, allow_inf_nan=False)] = 5.0
@@ -204,6 +220,8 @@ class CameraSection(tomlfile.Section):
             max_fps=self.max_fps,
             max_age=self.max_age,
             ignored=self.ignore,
+            mask=self.mask,
+            regions=tuple(self.regions.values()),
             transport=self.transport,
             limits=Limits(
                 open_seconds=self.open_seconds,
@@ -220,6 +238,7 @@ class Configuration(tomlfile.Section):
     model: ModelSection = ModelSection()
     publish: PublishSection = Field(default_factory=PublishSection)
     web: WebSection | None = None
+    events: EventsSection = EventsSection()
     camera: tuple[CameraSection, ...] = ()
 
     @model_validator(mode="after")

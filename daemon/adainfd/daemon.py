@@ -12,19 +12,21 @@ import msgspec
 from adainf.errors import InvalidInputError, UnavailableError
 from adainfd import state
 from adainfd.capture.camera import Camera
-from adainfd.capture.motion import counted_cells
+from adainfd.capture.motion import Region, counted_cells
 from adainfd.config import CameraSection, Configuration
-from adainfd.control import Policy
 from adainfd.control.audit import Audit
+from adainfd.control.presence import Presence
 from adainfd.control.trace import Header, NoTrace, Recorder, TraceWriter
 from adainfd.logs import Logger
 from adainfd.loop import Loop
-from adainfd.pipeline import Pipeline, Stream
+from adainfd.pipeline import Pipeline
+from adainfd.policies import Policies
 from adainfd.recogniser import LabelColumns, Recogniser, load_recogniser, read_profile
 from adainfd.reloading import Reloader, ReloadRequest
 from adainfd.sensors import Sensors
 from adainfd.service.observers import observers
 from adainfd.stopping import StoppedEarly, StopRequest
+from adainfd.stream import Stream, View
 from adainfd.wire import messages
 from adainfd.wire.announcer import Announcer
 from adainfd.wire.gate import Curve
@@ -58,7 +60,7 @@ def run(
         contextlib.ExitStack() as parts,
     ):
         configuration = configure()
-        policy = Policy.read(configuration.model.policy)
+        policies = Policies.read(configuration)
         profile = read_profile(configuration.model)
         observer = parts.enter_context(observers(configuration, os.environ, log))
         publish = configuration.publish
@@ -74,15 +76,14 @@ def run(
         publisher.greet()
         recogniser = load_recogniser(configuration, profile, log, observer)
         streams = [
-            parts.enter_context(_stream(camera, section, recogniser, log))
+            parts.enter_context(_stream(camera, section, configuration, policies, recogniser, log))
             for camera, section in zip(cameras, configuration.camera, strict=True)
         ]
         sensors = Sensors(lambda: _own_processes(cameras), lambda name, why: log.info("unknown", signal=name, why=why))
         parts.callback(sensors.stop)
-        recorder = parts.enter_context(_recorder(record, configuration, policy, recogniser))
+        recorder = parts.enter_context(_recorder(record, configuration, policies, streams, recogniser))
         pipeline = Pipeline(
             recogniser,
-            policy,
             publisher,
             lambda: sensors.latest,
             recorder,
@@ -94,7 +95,7 @@ def run(
         stop.defer()
         announcer.daemon("ready", model=_model(recogniser))
         log.info("ready", endpoints=publisher.endpoints, **msgspec.to_builtins(_model(recogniser)))
-        reloader = Reloader(reload, configure, configuration, pipeline, recorder, announcer, observer, log)
+        reloader = Reloader(reload, configure, configuration, streams, recorder, announcer, observer, log)
         Loop(streams, pipeline, publisher, announcer, reloader, observer, stop, log).run(seconds)
 
 
@@ -138,24 +139,55 @@ def _await_open(cameras: Sequence[Camera], *, all_may_miss: bool) -> None:
 
 
 @contextlib.contextmanager
-def _stream(camera: Camera, section: CameraSection, recogniser: Recogniser, log: Logger) -> Iterator[Stream]:
+def _stream(
+    camera: Camera,
+    section: CameraSection,
+    configuration: Configuration,
+    policies: Policies,
+    recogniser: Recogniser,
+    log: Logger,
+) -> Iterator[Stream]:
     """The camera's stream; what its audit found is kept from one run to the next."""
-    kept = state.file("audit", camera.name, str(camera.source), recogniser.profile.weights)
+    rule = (section.events or configuration.events).rule()
     labels = LabelColumns.of(section.labels, recogniser.engine.class_names, camera.name)
-    stream = Stream(camera, labels, counted_cells(section.ignore), Audit.load(kept))
+    key = (camera.name, str(camera.source), recogniser.profile.weights)
+    named: list[tuple[str | None, Region | None]] = [*section.regions.items()] or [(None, None)]
+    kept = [state.file("audit", *key, *([] if name is None else [name])) for name, _ in named]
+    views = tuple(
+        View(
+            labels=labels,
+            policy=policies.of(camera.name, len(named)),
+            region=name,
+            box=box,
+            part=part,
+            counted=counted_cells(section.ignore, box),
+            audit=Audit.load(kept[part]),
+            presence=Presence(rule),
+        )
+        for part, (name, box) in enumerate(named)
+    )
     try:
-        yield stream
+        yield Stream(camera, views, section.priority)
     finally:
-        if stream.audit.frames:
-            try:
-                stream.audit.save(kept)
-            except InvalidInputError as error:
-                log.warning("audit_not_kept", camera=camera.name, reason=str(error))
+        for view in views:
+            if view.audit.frames:
+                _keep(view.audit, kept[view.part], camera.name, log)
+
+
+def _keep(audit: Audit, path: Path, camera: str, log: Logger) -> None:
+    try:
+        audit.save(path)
+    except InvalidInputError as error:
+        log.warning("audit_not_kept", camera=camera, reason=str(error))
 
 
 @contextlib.contextmanager
 def _recorder(
-    path: Path | None, configuration: Configuration, policy: Policy, recogniser: Recogniser
+    path: Path | None,
+    configuration: Configuration,
+    policies: Policies,
+    streams: Sequence[Stream],
+    recogniser: Recogniser,
 ) -> Iterator[Recorder]:
     if path is None:
         yield NoTrace()
@@ -163,7 +195,8 @@ def _recorder(
     header = Header(
         host=configuration.publish.host,
         recorded_at=time.time(),
-        policy=policy.model_dump(mode="json"),
+        policy=policies.general.model_dump(mode="json"),
+        policies=policies.of_views(streams),
         profile=recogniser.profile.model_dump(mode="json", by_alias=True, exclude={"set_aside"}),
         branches=tuple(str(choice.branch) for choice in recogniser.table.frontier),
         times=recogniser.times,

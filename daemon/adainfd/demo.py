@@ -22,7 +22,7 @@ from rich.text import Text
 
 from adainf.errors import InvalidInputError
 from adainfd.capture.source import Source
-from adainfd.client import Result, Status, Subscriber
+from adainfd.client import Message, Result, Status, Subscriber
 from adainfd.tail import line
 from adainfd.wire.messages import Model
 
@@ -125,7 +125,7 @@ class _View:
     limits: Counter[str] = field(default_factory=Counter)
     branches: Counter[str] = field(default_factory=Counter)
 
-    def take_in(self, message: Result | Status) -> None:
+    def take_in(self, message: Message) -> None:
         if isinstance(message, Result):
             self.last = message
             self.budgets.append(message.budget.fraction)
@@ -134,9 +134,9 @@ class _View:
             self.total_ms.append(message.timing_ms.total)
             self.limits[message.budget.limited_by] += 1
             self.branches[message.plan.branch] += 1
-        elif message.camera is not None:
+        elif isinstance(message, Status) and message.camera is not None:
             self.camera = message
-        elif message.model is not None:
+        elif isinstance(message, Status) and message.model is not None:
             self.model = message.model
 
 

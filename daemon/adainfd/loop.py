@@ -7,9 +7,10 @@ from multiprocessing.connection import wait
 from adainfd.capture.lifecycle import Change, State
 from adainfd.logs import Logger
 from adainfd.observing import Observer
-from adainfd.pipeline import Pipeline, Stream
+from adainfd.pipeline import Pipeline
 from adainfd.reloading import Reloader
 from adainfd.stopping import StopRequest
+from adainfd.stream import Stream, next_in_turn
 from adainfd.wire.announcer import Announcer
 from adainfd.wire.publisher import Publisher
 
@@ -63,10 +64,16 @@ class Loop:
             now = time.monotonic()
             if now >= next_beat:
                 next_beat = now + _HEARTBEAT_SECONDS
-                self._announcer.beat(self._cameras)
+                self._beat()
             self._observer.turned()
         self._observer.stopping()
         self._settle()
+
+    def _beat(self) -> None:
+        self._announcer.beat(self._cameras)
+        for stream in self._running:
+            if stream.camera.lifecycle.state is not State.ONLINE:
+                self._pipeline.blind(stream)
 
     def _wait(self, until: float) -> None:
         """Wait until something is to be done."""
@@ -85,13 +92,14 @@ class Loop:
             stream.camera.receive()
             stream.camera.supervise(time.monotonic())
             self._tell_changes(stream)
+            if stream.camera.finished:
+                self._pipeline.let_go(stream)
         self._running = [stream for stream in self._running if not stream.camera.finished]
 
     def _answer(self) -> None:
-        # The frame that has waited longest comes first, so that no camera starves.
-        waiting = [(newest.at, index) for index, s in enumerate(self._running) if (newest := s.camera.newest)]
-        for _, index in sorted(waiting):
-            self._pipeline.answer(self._running[index], self._more_wait)
+        stream = next_in_turn(self._running)
+        if stream is not None:
+            self._pipeline.answer(stream, self._more_wait)
         self._tell_parking()
 
     def _more_wait(self) -> bool:
@@ -116,7 +124,7 @@ class Loop:
         if camera.lifecycle.state is State.ENDED and not camera.finished:
             return  # its last frame comes first
         for change in camera.lifecycle.take_changes():
-            self._announcer.camera(camera, change, audit=stream.audit)
+            self._announcer.camera(camera, change, audits=stream.audits)
             self._log_change(stream, change)
 
     def _log_change(self, stream: Stream, change: Change) -> None:
@@ -140,8 +148,9 @@ class Loop:
         for stream in self._running:
             stream.camera.receive()
             stream.camera.give_up()
+            self._pipeline.let_go(stream)
             self._tell_changes(stream)
-            self._announcer.camera_stopped(stream.camera, audit=stream.audit)
+            self._announcer.camera_stopped(stream.camera, audits=stream.audits)
         for camera in self._cameras:
             account = camera.account
             self._log.info(

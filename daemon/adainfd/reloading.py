@@ -1,17 +1,17 @@
 """SIGHUP: take up an edited policy, all or nothing."""
 
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import FrameType, TracebackType
 from typing import Self
 
 from adainf.errors import InvalidInputError
 from adainfd.config import Configuration
-from adainfd.control import Policy
 from adainfd.control.trace import Recorder
 from adainfd.logs import Logger
 from adainfd.observing import Observer
-from adainfd.pipeline import Pipeline
+from adainfd.policies import Policies
+from adainfd.stream import Stream
 from adainfd.wire.announcer import Announcer
 
 __all__ = ["ReloadRequest", "Reloader"]
@@ -50,7 +50,7 @@ class Reloader:
         request: ReloadRequest,
         configure: Callable[[], Configuration],
         configuration: Configuration,
-        pipeline: Pipeline,
+        streams: Sequence[Stream],
         recorder: Recorder,
         announcer: Announcer,
         observer: Observer,
@@ -60,7 +60,7 @@ class Reloader:
         self._request = request
         self._configure = configure
         self._configuration = configuration
-        self._pipeline = pipeline
+        self._streams = streams
         self._recorder = recorder
         self._announcer = announcer
         self._observer = observer
@@ -74,13 +74,13 @@ class Reloader:
         try:
             configuration = self._configure()
             _refuse_changes_beside_the_policy(self._configuration, configuration)
-            policy = Policy.read(configuration.model.policy)
+            policies = Policies.read(configuration)
         except InvalidInputError as error:
             self._log.error("reload_failed", why=str(error), policy="the one before stays")
             self._announcer.daemon("reload_failed", str(error))
             return
-        self._pipeline.policy = policy
-        self._recorder.policy(policy.model_dump(mode="json"))
+        policies.put_in_force(self._streams)
+        self._recorder.policy(policies.general.model_dump(mode="json"), policies.of_views(self._streams))
         self._log.info("reloaded", policy=configuration.model.policy)
         self._announcer.daemon("reloaded", f"policy {configuration.model.policy}")
 
@@ -90,5 +90,8 @@ def _refuse_changes_beside_the_policy(before: Configuration, now: Configuration)
         old, new = getattr(before, section), getattr(now, section)
         if section == "model":
             old = old.model_copy(update={"policy": new.policy})
+        if section == "camera" and len(old) == len(new):
+            own = [camera.policy for camera in new]
+            old = tuple(camera.model_copy(update={"policy": name}) for camera, name in zip(old, own, strict=True))
         if old != new:
             raise InvalidInputError(f"{section}: cannot change while running; restart the daemon")

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from adainf.errors import InvalidInputError
 from adainfd.capture.source import Source
 from adainfd.config import CameraSection, Configuration
-from adainfd.control import Policy
+from adainfd.policies import Policies
 from adainfd.recogniser import read_profile
 from adainfd.tomlfile import explain
 from adainfd.wire.gate import Curve
@@ -60,7 +60,7 @@ def _named(sources: Sequence[str]) -> list[CameraSection]:
 def check(file: Path) -> str:
     """Check a configuration file with its policy, profile and keys; a summary. Raises InvalidInputError."""
     configuration = Configuration.read(file)
-    Policy.read(configuration.model.policy)
+    Policies.read(configuration)
     profile = read_profile(configuration.model)
     Curve.read(configuration.publish.key, configuration.publish.clients, None)
     cameras = ", ".join(camera.name for camera in configuration.camera) or "none"

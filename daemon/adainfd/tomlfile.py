@@ -1,17 +1,18 @@
 """TOML files that an owner edits: read, checked against their model, and refused with one clear line."""
 
+import contextlib
 import difflib
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
 from adainf.errors import InvalidInputError, one_line
 from adainfd.capture.source import without_credentials
 
-__all__ = ["Section", "explain", "read"]
+__all__ = ["Section", "checked", "explain", "load", "read", "refusing"]
 
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -23,14 +24,39 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-def read(path: Path, kind: str, model: type[Model]) -> Model:
-    """The file at `path` as `model`; raises InvalidInputError naming file, key, value and what is allowed."""
+@contextlib.contextmanager
+def refusing() -> Iterator[None]:
+    """In a validator: what is wrong by InvalidInputError is wrong by what pydantic expects."""
     try:
-        loaded = tomllib.loads(path.read_text(encoding="utf-8"))
+        yield
+    except InvalidInputError as error:
+        raise ValueError(str(error)) from None
+
+
+def checked(check: Callable[[str], object]) -> AfterValidator:
+    """For a field of text that must pass `check`, which raises InvalidInputError."""
+
+    def validate(text: str) -> str:
+        with refusing():
+            check(text)
+        return text
+
+    return AfterValidator(validate)
+
+
+def load(path: Path, kind: str) -> dict[str, Any]:
+    """What stands in the file; raises InvalidInputError where that cannot be read or is not TOML."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise InvalidInputError(f"{kind} {path}: cannot be read ({error.strerror})") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InvalidInputError(f"{kind} {path}: is not TOML: {one_line(error, 120)}") from None
+
+
+def read(path: Path, kind: str, model: type[Model]) -> Model:
+    """The file at `path` as `model`; raises InvalidInputError naming file, key, value and what is allowed."""
+    loaded = load(path, kind)
     try:
         return model.model_validate(loaded)
     except ValidationError as error:
@@ -39,7 +65,9 @@ def read(path: Path, kind: str, model: type[Model]) -> Model:
 
 def explain(error: ValidationError, model: type[BaseModel]) -> str:
     """The first thing wrong, as `key: value: what is allowed`."""
-    first = error.errors()[0]
+    errors = error.errors()
+    # A key that is missing may be the one that is misspelt.
+    first = next((one for one in errors if one["type"] == "extra_forbidden"), errors[0])
     key = ".".join(str(part) for part in first["loc"])
     message = one_line(first["msg"].removeprefix("Value error, "))
     match first["type"]:

@@ -61,6 +61,8 @@ def launch(tmp_path: Path, environment: dict[str, str]) -> Iterator[Launch]:
     yield start
     for program in started:
         program.kill()
+    for program in started:
+        daemons.assert_no_secret(program.out.read_text(errors="replace") + program.said, tmp_path)
 
 
 @pytest.fixture
@@ -71,7 +73,7 @@ def run(tmp_path: Path, environment: dict[str, str]) -> Run:
         *arguments: str | Path, seconds: float = daemons.START_SECONDS, **more: str
     ) -> subprocess.CompletedProcess[str]:
         command: Sequence[str] = [sys.executable, "-m", "adainfd", *map(str, arguments)]
-        return subprocess.run(
+        result = subprocess.run(
             command,
             cwd=tmp_path,
             env={**environment, **more},
@@ -80,6 +82,8 @@ def run(tmp_path: Path, environment: dict[str, str]) -> Run:
             timeout=seconds,
             check=False,
         )
+        daemons.assert_no_secret(result.stdout + result.stderr, tmp_path)
+        return result
 
     return to_its_end
 

@@ -13,7 +13,7 @@ from adainfd.wire.gate import Curve
 from adainfd.wire.keys import KeyPair
 from adainfd.wire.publisher import Publisher
 from daemons import await_true, free_port
-from streams import TOPIC, Log, say
+from streams import TOPIC, Log, a_result, say
 
 from adainf.errors import InvalidInputError
 
@@ -85,6 +85,26 @@ def test_what_is_said_again_for_others_is_passed_over(
     assert sequence(subscriber) == 2
     assert subscriber.lost == 0
     assert not [notice for notice in notices if not isinstance(notice, Link)]
+
+
+def say_of(publisher: Publisher, region: str) -> None:
+    """A result of a region."""
+    publisher.send("result/here/door", lambda number: a_result(number, region))
+
+
+def test_late_subscriber_hears_each_region_and_misses_nothing(tmp_path: Path, notices: list[Notice]) -> None:
+    publisher = Publisher([f"ipc://{tmp_path}/s"])
+    try:
+        for region in ("left", "right", "right", "right", "left", "right", "right"):
+            say_of(publisher, region)
+        with Subscriber(*publisher.endpoints, notice=notices.append) as subscriber:
+            heard = [hear(publisher, subscriber), hear(publisher, subscriber)]
+            say_of(publisher, "left")
+            heard.append(hear(publisher, subscriber))
+        assert [(message.sequence, message.repeated) for message in heard] == [(5, True), (7, True), (8, False)]
+        assert not [notice for notice in notices if isinstance(notice, Gap)]
+    finally:
+        publisher.close()
 
 
 def test_daemon_that_starts_anew_counts_from_one_and_nothing_counts_as_lost(
@@ -186,7 +206,7 @@ def test_keys_where_none_are_wanted(both: tuple[Publisher, Subscriber], tmp_path
 
 
 def test_who_is_let_in_later_comes_in(guarded: Publisher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("adainfd.client._AFTER_REFUSAL_SECONDS", 0.1)
+    monkeypatch.setattr("adainfd.client.AFTER_REFUSAL_SECONDS", 0.1)
     keys = {"key": tmp_path / "stranger.key_secret", "server": str(tmp_path / "box.key")}
     with Subscriber(*guarded.endpoints, topics=[TOPIC], **keys) as subscriber:
         await_condition(subscriber, "not allowed")
@@ -240,7 +260,7 @@ def test_asyncio(both: tuple[Publisher, Subscriber]) -> None:
     [
         (lambda: Subscriber("tcp://127.0.0.1:65536"), "65536"),
         (lambda: Subscriber(), "none given"),
-        (lambda: Subscriber("ipc://s", key="k"), "key and server go together"),
+        (lambda: Subscriber("ipc://s", server="0" * 40), "key and server go together"),
         (lambda: Subscriber("ipc://s", key="nosuch", server="x"), "nosuch"),
     ],
 )

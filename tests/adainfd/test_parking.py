@@ -11,9 +11,10 @@ from adainfd.config import Configuration
 from adainfd.control import Policy
 from adainfd.control.trace import NoTrace
 from adainfd.parking import Parking
-from adainfd.pipeline import Pipeline, Stream
+from adainfd.pipeline import Pipeline
 from adainfd.recogniser import LabelColumns, Recogniser, load_recogniser, read_profile
 from adainfd.sensors import Readings
+from adainfd.stream import Stream, View
 from adainfd.wire.publisher import Publisher
 from daemons import Network, await_true
 
@@ -65,8 +66,8 @@ def test_frames_are_counted_while_the_model_is_parked_and_answered_when_it_is_ba
     camera = Camera(CameraSettings("one", Source(str(clip)), loop=True))
     camera.start()
     try:
-        pipeline = Pipeline(recogniser, Policy(), publisher, Readings, NoTrace(), host="here", top=1)
-        stream = Stream(camera, LabelColumns.of((), loaded.engine.class_names, "one"))
+        pipeline = Pipeline(recogniser, publisher, Readings, NoTrace(), host="here", top=1)
+        stream = Stream(camera, (View(LabelColumns.of((), loaded.engine.class_names, "one"), Policy()),))
         camera.play()
 
         def answered() -> bool:
@@ -107,8 +108,8 @@ def test_a_frame_whose_audit_finds_no_memory_is_counted_once(
     publisher, camera = Publisher([ipc]), Camera(CameraSettings("one", Source(str(clip))))
     camera.start()
     try:
-        pipeline = Pipeline(recogniser, policy, publisher, Readings, NoTrace(), host="here", top=1)
-        stream = Stream(camera, LabelColumns.of((), loaded.engine.class_names, "one"))
+        pipeline = Pipeline(recogniser, publisher, Readings, NoTrace(), host="here", top=1)
+        stream = Stream(camera, (View(LabelColumns.of((), loaded.engine.class_names, "one"), policy),))
         camera.play()
 
         def answered() -> bool:

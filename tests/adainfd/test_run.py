@@ -14,7 +14,7 @@ SCHEMAS = {
     kind: Draft202012Validator(
         json.loads((Path(__file__).parents[2] / "docs" / "schemas" / f"{kind}.json").read_text(encoding="utf-8"))
     )
-    for kind in ("result", "status")
+    for kind in ("result", "status", "event")
 }
 
 Message = dict[str, Any]

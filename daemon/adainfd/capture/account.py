@@ -12,7 +12,7 @@ class Account:
     published: recognised, and said so. reused: answered by what was said of the same scene before. The others were
     dropped: newer_frame, a newer one was there; too_old, beyond the age limit; over_rate, more than the camera's
     `max_fps`; model_parked, another program held the memory that the model needs; stopped, the daemon stopped.
-    second_looks: of the reused ones, how many were looked at again.
+    second_looks: of the answered ones, how many were looked at again.
     """
 
     captured: int = 0

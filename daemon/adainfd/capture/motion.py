@@ -30,16 +30,24 @@ def sketch(picture: NDArray[np.uint8]) -> Sketch:
     return grey
 
 
-def counted_cells(ignored: Sequence[Region]) -> NDArray[np.bool_] | None:
-    """The cells of a sketch outside the ignored regions (left, top, right, bottom, fractions); None means all."""
-    if not ignored:
+def counted_cells(ignored: Sequence[Region], within: Region | None = None) -> NDArray[np.bool_] | None:
+    """The cells of a sketch `within` a region and outside the ignored ones; None means all."""
+    if not ignored and within is None:
         return None
-    width, height = _SIZE
-    counted = np.ones((height, width), np.bool_)
-    for left, top, right, bottom in ignored:
-        rows = slice(int(top * height), int(np.ceil(bottom * height)))
-        counted[rows, int(left * width) : int(np.ceil(right * width))] = False
+    counted = np.ones(_SIZE[::-1], np.bool_)
+    if within is not None:
+        counted[:] = False
+        counted[_cells(within)] = True
+    for region in ignored:
+        counted[_cells(region)] = False
     return counted
+
+
+def _cells(region: Region) -> tuple[slice, slice]:
+    width, height = _SIZE
+    left, top, right, bottom = region
+    rows = slice(int(top * height), int(np.ceil(bottom * height)))
+    return rows, slice(int(left * width), int(np.ceil(right * width)))
 
 
 def changed_share(before: Sketch, now: Sketch, counted: NDArray[np.bool_] | None = None) -> float:

@@ -6,7 +6,9 @@ from adainfd.capture.lifecycle import Limits
 from adainfd.capture.motion import Region
 from adainfd.capture.source import Source, Transport
 
-__all__ = ["CameraSettings"]
+__all__ = ["CameraSettings", "Polygon"]
+
+Polygon = tuple[tuple[float, float], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +17,9 @@ class CameraSettings:
 
     loop: a file begins anew at its end. fps: at which a file or the pictures of a folder are played; None, a file's
     own. max_fps: how many frames a second are looked at. max_age: seconds after which a frame is not answered any more.
-    ignored: regions in which nothing counts as motion. transport: of RTSP.
+    ignored: regions in which nothing counts as motion. mask: polygons, points (x, y) as fractions of width and height,
+    that are painted over. regions: the parts that are recognised, each for itself; none, the whole picture.
+    transport: of RTSP.
     """
 
     name: str
@@ -25,5 +29,12 @@ class CameraSettings:
     max_fps: float | None = None
     max_age: float = 2.0
     ignored: tuple[Region, ...] = ()
+    mask: tuple[Polygon, ...] = ()
+    regions: tuple[Region, ...] = ()
     transport: Transport = "tcp"
     limits: Limits = field(default_factory=Limits)
+
+    @property
+    def parts(self) -> tuple[Region | None, ...]:
+        """What is recognised for itself; None is the whole picture."""
+        return self.regions or (None,)

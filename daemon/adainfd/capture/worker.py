@@ -6,6 +6,7 @@ import os
 import select
 import signal
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.reduction import send_handle
@@ -13,7 +14,7 @@ from multiprocessing.reduction import send_handle
 from adainfd.capture.fault import Fault
 from adainfd.capture.motion import Sketch, changed_share, counted_cells, sketch
 from adainfd.capture.reader import Picture, Reader, open_reader
-from adainfd.capture.settings import CameraSettings
+from adainfd.capture.settings import CameraSettings, Polygon
 from adainfd.capture.slots import FrameSlots
 from adainfd.capture.source import SourceError
 
@@ -21,6 +22,7 @@ __all__ = ["BrokeOff", "Captured", "Ended", "Go", "Lost", "Opened", "Passed", "w
 
 _SAY_PASSED_EVERY_SECONDS = 0.5
 _PR_SET_PDEATHSIG = 1
+_MASKED = (114, 114, 114)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,13 +40,14 @@ class Opened:
 class Captured:
     """Frame `number` (from 1) is in its slot.
 
-    at: monotonic seconds; wall: Unix time. motion: share (0..1) that differs from the frame before, None for the first.
+    at: monotonic seconds; wall: Unix time. motions: of each part that is recognised, the share (0..1) that differs
+    from the frame before, None for the first.
     """
 
     number: int
     at: float
     wall: float
-    motion: float | None
+    motions: tuple[float | None, ...]
     sketch: Sketch
 
 
@@ -100,7 +103,7 @@ class _Camera:
         self._settings = settings
         self._live = settings.source.live
         self._daemon = daemon
-        self._counted = counted_cells(settings.ignored)
+        self._counted = [counted_cells(settings.ignored, part) for part in settings.parts]
         self._sketch: Sketch | None = None
         self._slots: FrameSlots | None = None
         self._told_to_go = False
@@ -199,12 +202,14 @@ class _Camera:
         if picture is None:
             return
         self._number += 1
+        if self._settings.mask:
+            _paint_over(picture, self._settings.mask)  # what is masked never leaves this process
         slots = self._slots_for(picture, reader)
         slots.write(self._number, picture)
         before, self._sketch = self._sketch, sketch(picture)
-        motion = None if before is None else changed_share(before, self._sketch, self._counted)
+        motions = [None if before is None else changed_share(before, self._sketch, cells) for cells in self._counted]
         self._say_passed()
-        self._daemon.send(Captured(self._number, at, wall, motion, self._sketch))
+        self._daemon.send(Captured(self._number, at, wall, tuple(motions), self._sketch))
 
     def _is_due(self, now: float) -> bool:
         if self._settings.max_fps is None:
@@ -238,3 +243,12 @@ class _Camera:
             self._daemon.send(Opened(self._slots.shape, interval))
             send_handle(self._daemon, self._slots.descriptor, os.getppid())
         return self._slots
+
+
+def _paint_over(picture: Picture, mask: Sequence[Polygon]) -> None:
+    import cv2
+    import numpy as np
+
+    size = np.array(picture.shape[1::-1])
+    for polygon in mask:
+        cv2.fillPoly(picture, [np.round(np.array(polygon) * size).astype(np.int32)], _MASKED)

@@ -23,7 +23,7 @@ class Header(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="h
     """What the decisions were made with.
 
     branches: those of the profile that were kept ready, and so could be chosen. times: their median milliseconds on
-    this device.
+    this device. policies: of views that have their own.
     """
 
     schema: str = SCHEMA
@@ -33,12 +33,14 @@ class Header(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="h
     profile: dict[str, Any]
     branches: tuple[str, ...]
     times: dict[str, float]
+    policies: dict[str, dict[str, Any]] = {}
 
 
 class PolicyChange(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="policy"):
-    """From here on another policy was in force."""
+    """From here on another policy was in force, and others for the views that have their own."""
 
     policy: dict[str, Any]
+    policies: dict[str, dict[str, Any]] = {}
 
 
 class SecondLook(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,6 +53,8 @@ class SecondLook(msgspec.Struct, frozen=True, kw_only=True):
 
 class Frame(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="frame"):
     """One frame: when the controller was asked (monotonic seconds), with what, what it said, and how long it took.
+
+    camera: its name, of a region followed by /REGION.
 
     recognised: number of the last frame of this camera that a branch ran on before this one; answer_age: seconds since
     that frame was captured; lead: of its best label over the next; None before the first. forward_ms is 0 where the
@@ -79,8 +83,8 @@ class Recorder(Protocol):
     def frame(self, frame: Frame) -> None:
         """Keep a frame."""
 
-    def policy(self, policy: dict[str, Any]) -> None:
-        """Keep a change of policy."""
+    def policy(self, policy: dict[str, Any], policies: dict[str, dict[str, Any]]) -> None:
+        """Keep a change of policy; policies: of views that have their own."""
 
 
 class NoTrace:
@@ -89,7 +93,7 @@ class NoTrace:
     def frame(self, frame: Frame) -> None:
         """Forget the frame."""
 
-    def policy(self, policy: dict[str, Any]) -> None:
+    def policy(self, policy: dict[str, Any], policies: dict[str, dict[str, Any]]) -> None:
         """Forget the policy."""
 
 
@@ -112,9 +116,9 @@ class TraceWriter:
         """Keep a frame."""
         self._write(frame)
 
-    def policy(self, policy: dict[str, Any]) -> None:
+    def policy(self, policy: dict[str, Any], policies: dict[str, dict[str, Any]]) -> None:
         """Keep a change of policy."""
-        self._write(PolicyChange(policy=policy))
+        self._write(PolicyChange(policy=policy, policies=policies))
 
     def __enter__(self) -> Self:
         return self

@@ -89,11 +89,26 @@ class _Knowledge:
     choices: dict[str, Choice]
 
 
+@dataclass(frozen=True, slots=True)
+class _InForce:
+    """The policies in force: one for all, and those of the views that have their own."""
+
+    general: Policy
+    own: dict[str, Policy]
+
+    def of(self, view: str) -> Policy:
+        return self.own.get(view, self.general)
+
+    @property
+    def deadline_ms(self) -> float | None:
+        return self.general.deadline.milliseconds if self.general.deadline else None
+
+
 def recorded(path: Path) -> Decisions:
     """The decisions as they were made; raises InvalidInputError where `path` is no trace that can be read."""
     header, lines = read(path)
     known = _knowledge(path, header)
-    policy = _policy(path, header.policy)
+    policies = _in_force(path, header)
     answered: dict[str, Choice] = {}
     decisions: list[Decision] = []
     broken, start = None, None
@@ -101,7 +116,7 @@ def recorded(path: Path) -> Decisions:
         if isinstance(line, str):
             broken = line
         elif isinstance(line, PolicyChange):
-            policy = _policy(path, line.policy)
+            policies = _in_force(path, line)
         else:
             start = line.at if start is None else start
             reused = line.chosen_by == "reuse"
@@ -112,7 +127,7 @@ def recorded(path: Path) -> Decisions:
             latency = line.forward_ms + line.around_ms
             decisions.append(_decision(line, start, line.budget, answer, reused, looked, latency))
             answered[line.camera] = looked or answer
-    return Decisions(decisions, policy.deadline.milliseconds if policy.deadline else None, broken)
+    return Decisions(decisions, policies.deadline_ms, broken)
 
 
 def replayed(path: Path, other: str | None) -> Decisions:
@@ -123,7 +138,7 @@ def replayed(path: Path, other: str | None) -> Decisions:
     """
     header, lines = read(path)
     known = _knowledge(path, header)
-    policy = _policy(path, header.policy) if other is None else Policy.read(other)
+    policies = _in_force(path, header) if other is None else _InForce(Policy.read(other), {})
     cameras: dict[str, _Camera] = {}
     decisions: list[Decision] = []
     broken, start = None, None
@@ -131,12 +146,12 @@ def replayed(path: Path, other: str | None) -> Decisions:
         if isinstance(line, str):
             broken = line
         elif isinstance(line, PolicyChange):
-            policy = _policy(path, line.policy) if other is None else policy
+            policies = _in_force(path, line) if other is None else policies
         else:
             start = line.at if start is None else start
             camera = cameras.setdefault(line.camera, _Camera())
-            decisions.append(_decide(line, start, camera, policy, known))
-    return Decisions(decisions, policy.deadline.milliseconds if policy.deadline else None, broken)
+            decisions.append(_decide(line, start, camera, policies.of(line.camera), known))
+    return Decisions(decisions, policies.deadline_ms, broken)
 
 
 def _decide(frame: Frame, start: float, camera: _Camera, policy: Policy, known: _Knowledge) -> Decision:
@@ -237,6 +252,11 @@ def _knowledge(path: Path, header: Header) -> _Knowledge:
     full_macs = profile.space.macs(profile.space.full)
     choices = {measured.branch: Choice.of(measured, full_macs) for measured in profile.branches}
     return _Knowledge(table, Costs.of(table.frontier, header.times), header.times, choices)
+
+
+def _in_force(path: Path, line: Header | PolicyChange) -> _InForce:
+    own = {view: _policy(path, policy) for view, policy in line.policies.items()}
+    return _InForce(_policy(path, line.policy), own)
 
 
 def _policy(path: Path, recorded_policy: dict[str, object]) -> Policy:

@@ -1,7 +1,7 @@
 """Says in status messages what state the daemon and its cameras are in."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from adainfd.capture.account import Account
 from adainfd.capture.camera import Camera
@@ -80,38 +80,41 @@ class Announcer:
         """The daemon is still there, and still ready or degraded; so stand its cameras."""
         self.daemon(self._state, cameras=cameras)
 
-    def camera(self, camera: Camera, change: Change, audit: Audit | None = None) -> None:
+    def camera(self, camera: Camera, change: Change, audits: Mapping[str, Audit]) -> None:
         """The camera has changed; its account, and what its audit found, go with that."""
         self._camera(
             camera,
             change.state.value,
-            audit,
+            audits,
             detail=change.detail,
             code=change.fault.value if change.fault is not None else None,
             retry_in=change.retry_in,
             failures=change.failures,
         )
 
-    def camera_stopped(self, camera: Camera, audit: Audit | None = None) -> None:
+    def camera_stopped(self, camera: Camera, audits: Mapping[str, Audit]) -> None:
         """The daemon has let go of the camera."""
-        self._camera(camera, "stopped", audit)
+        self._camera(camera, "stopped", audits)
 
     def _camera(
         self,
         camera: Camera,
         state: messages.CameraState,
-        audit: Audit | None,
+        audits: Mapping[str, Audit],
         *,
         detail: str | None = None,
         code: str | None = None,
         retry_in: float | None = None,
         failures: int = 0,
     ) -> None:
-        audited = (
-            {branch: messages.Audited(audit.frames[branch], audit.agreed[branch]) for branch in audit.frames}
-            if audit
-            else None
-        )
+        # Regions are told apart by what stands before the branch.
+        audited = {
+            (branch if view == camera.name else f"{view.removeprefix(camera.name + '/')} {branch}"): messages.Audited(
+                audit.frames[branch], audit.agreed[branch]
+            )
+            for view, audit in audits.items()
+            for branch in audit.frames
+        }
         self._publisher.send(
             f"status/{self._host}/{camera.name}",
             lambda sequence: messages.Status(

@@ -15,7 +15,7 @@ import zmq
 
 from adainf.errors import InvalidInputError
 
-__all__ = ["Endpoint", "Format", "bind", "check", "connect", "is_local", "is_tcp", "unlink"]
+__all__ = ["Endpoint", "Format", "bind", "check", "check_local", "check_reachable", "connect", "is_tcp", "unlink"]
 
 Format = Literal["json", "msgpack"]
 
@@ -88,17 +88,23 @@ def is_tcp(endpoint: str) -> bool:
     return endpoint.startswith("tcp://")
 
 
-def is_local(endpoint: str) -> bool:
-    """Whether only programs on this box can reach it."""
-    if not is_tcp(endpoint):
-        return True
+def check_local(endpoint: str) -> None:
+    """Raise InvalidInputError where others than programs on this box can reach `endpoint`."""
     host = endpoint.removeprefix("tcp://").rpartition(":")[0].strip("[]")
-    if host in ("localhost", "lo"):
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+    if not is_tcp(endpoint) or host in ("localhost", "lo"):
+        return
+    with contextlib.suppress(ValueError):
+        if ipaddress.ip_address(host).is_loopback:
+            return
+    raise InvalidInputError(
+        f"endpoint {endpoint!r} is open to the network: give key and clients (adainfd keys new), or say "
+        "unprotected = true in the configuration"
+    )
+
+
+def check_reachable(endpoint: str) -> None:
+    """Raise InvalidInputError unless `endpoint` is well formed and names what one can connect to."""
+    check(endpoint, to_bind=False)
 
 
 def unlink(bound: Iterable[str]) -> None:

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,10 @@ from zmq.utils import z85
 from zmq.utils.monitor import recv_monitor_message
 
 from adainfd.logs import Logger
+from adainfd.wire import endpoint as endpoints
 from adainfd.wire.keys import AllowList, KeyPair
 
-__all__ = ["Curve", "Gate"]
+__all__ = ["Curve", "Gate", "bind"]
 
 _ASKED_AT = "inproc://zeromq.zap.01"
 _DOMAIN = b"adainf"
@@ -114,3 +116,18 @@ class Gate:
         if now - self._logged_at >= _LOG_EVERY_SECONDS:
             self._logged_at, self._logged = now, self.refused
             self._log.warning("client_refused", why=why, refused=self.refused, **who)
+
+
+def bind(wanted: Sequence[tuple[zmq.Socket[bytes], str]], gate: Gate | None) -> Iterator[str]:
+    """Bind sockets to addresses, ports behind the gate if there is one; yields what was bound, one by one."""
+    guarded = [pair for pair in wanted if gate is not None and endpoints.is_tcp(pair[1])]
+    # libzmq takes options over at each bind: what is bound before the gate stands is open.
+    for socket, address in wanted:
+        if (socket, address) not in guarded:
+            yield endpoints.bind(socket, address)
+    if gate is not None:
+        for socket in {socket for socket, _ in guarded}:
+            gate.guard(socket)
+        gate.open()
+    for socket, address in guarded:
+        yield endpoints.bind(socket, address)

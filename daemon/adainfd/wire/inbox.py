@@ -37,6 +37,15 @@ _JSON: dict[str, _Decode] = {kind: msgspec.json.Decoder(type_).decode for kind, 
 _MSGPACK: dict[str, _Decode] = {kind: msgspec.msgpack.Decoder(type_).decode for kind, type_ in SCHEMAS.items()}
 
 
+@dataclass(slots=True)
+class _Heard:
+    """What was heard last of a topic, and whether any of it was said for the first time."""
+
+    started_at: float
+    sequence: int
+    live: bool
+
+
 class Inbox:
     """Takes the parts of what a socket received."""
 
@@ -44,7 +53,7 @@ class Inbox:
         """notice: is told of each gap, before the message that comes after it, and of what cannot be read."""
         self.lost = 0
         self._notice = notice
-        self._last: dict[str, tuple[float, int]] = {}
+        self._heard: dict[str, _Heard] = {}
 
     def take(self, parts: Sequence[bytes]) -> Message | None:
         """The message; None where it cannot be read, or is said again and known."""
@@ -61,13 +70,17 @@ class Inbox:
         return message if self._is_news(topic, message) else None
 
     def _is_news(self, topic: str, message: Message) -> bool:
-        started_at, last = self._last.get(topic, (message.started_at, message.sequence - 1))
-        if message.started_at == started_at:
-            if message.repeated and message.sequence <= last:
-                return False
-            if message.sequence > last + 1:
-                gap = Gap(topic, last, message.sequence)
-                self.lost += gap.lost
-                self._notice(gap)
-        self._last[topic] = message.started_at, message.sequence
+        state = self._heard.get(topic)
+        if state is None or state.started_at != message.started_at:
+            state = self._heard[topic] = _Heard(message.started_at, message.sequence, live=not message.repeated)
+            return True
+        if message.repeated and message.sequence <= state.sequence:
+            return False
+        # What is said again to one who has just come has holes: of each region of a picture it is the last.
+        greeting = message.repeated and not state.live
+        if message.sequence > state.sequence + 1 and not greeting:
+            gap = Gap(topic, state.sequence, message.sequence)
+            self.lost += gap.lost
+            self._notice(gap)
+        state.sequence, state.live = message.sequence, not greeting
         return True

@@ -1,5 +1,6 @@
-"""Whether somebody is at the other end, as libzmq tells the socket that connects."""
+"""Connections to publishers: how they are made, and whether somebody is at the other end."""
 
+import contextlib
 import errno
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -8,7 +9,21 @@ from typing import Any, Literal
 import zmq
 from zmq.utils.monitor import parse_monitor_message
 
-__all__ = ["Link", "Links"]
+from adainf.errors import InvalidInputError
+from adainfd.wire import endpoint as endpoints
+from adainfd.wire.keys import KeyPair
+
+__all__ = ["AFTER_REFUSAL_SECONDS", "Box", "Link", "Links", "connecting"]
+
+AFTER_REFUSAL_SECONDS = 3.0
+"""When to try again where one was refused; libzmq gives up there, but the keys may change."""
+
+_RECONNECT_MS = 100
+_RECONNECT_AT_MOST_MS = 2000
+_HANDSHAKE_WITHIN_MS = 5000
+_PING_EVERY_MS = 2000
+_LONGEST_MESSAGE = 1 << 20
+
 
 _EVENTS = (
     zmq.EVENT_HANDSHAKE_SUCCEEDED
@@ -20,6 +35,48 @@ _EVENTS = (
 )
 _OTHER_MECHANISM = 0x11000002
 """ZMQ_PROTOCOL_ERROR_ZMTP_MECHANISM_MISMATCH, for which pyzmq has no name."""
+
+
+def connecting(socket: zmq.Socket[bytes]) -> zmq.Socket[bytes]:
+    """The socket, quick to notice who has gone and who is back; before it connects."""
+    for option, value in (
+        (zmq.LINGER, 0),
+        (zmq.MAXMSGSIZE, _LONGEST_MESSAGE),
+        (zmq.RECONNECT_IVL, _RECONNECT_MS),
+        (zmq.RECONNECT_IVL_MAX, _RECONNECT_AT_MOST_MS),
+        (zmq.HANDSHAKE_IVL, _HANDSHAKE_WITHIN_MS),
+        (zmq.HEARTBEAT_IVL, _PING_EVERY_MS),
+        (zmq.HEARTBEAT_TIMEOUT, 3 * _PING_EVERY_MS),
+    ):
+        socket.setsockopt(option, value)
+    return socket
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """A publisher. keys: ours, and server: its public key; both where it wants keys."""
+
+    endpoint: str
+    keys: KeyPair | None = None
+    server: str | None = None
+
+    def __post_init__(self) -> None:
+        """Raises InvalidInputError on a malformed endpoint."""
+        endpoints.check_reachable(self.endpoint)
+        if (self.keys is None) != (self.server is None):
+            raise InvalidInputError("key and server go together: our keys, and the public key of the daemon")
+
+    def connect(self, socket: zmq.Socket[bytes], *, anew: bool = False) -> None:
+        """Connect, or let go and connect anew; whoever is not there yet is waited for."""
+        socket.setsockopt(zmq.CURVE_SERVER, 0)  # without keys, whatever was connected to before
+        if self.keys is not None and self.server is not None:
+            socket.setsockopt(zmq.CURVE_PUBLICKEY, self.keys.public.encode())
+            socket.setsockopt(zmq.CURVE_SECRETKEY, self.keys.secret.encode())
+            socket.setsockopt(zmq.CURVE_SERVERKEY, self.server.encode())
+        if anew:
+            with contextlib.suppress(zmq.ZMQError):  # libzmq has let go of it already
+                socket.disconnect(self.endpoint)
+        endpoints.connect(socket, self.endpoint)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,11 +17,14 @@ __all__ = [
     "ChosenBy",
     "DaemonState",
     "Dropped",
+    "Event",
+    "EventKind",
     "Label",
     "Message",
     "Model",
     "Plan",
     "Result",
+    "Seen",
     "Signals",
     "Status",
     "Timing",
@@ -42,6 +45,7 @@ StartedAt = Annotated[
 
 
 ChosenBy = Literal["lookup", "scheduler", "reuse", "second_look"]
+EventKind = Literal["appeared", "stays", "gone"]
 DaemonState = Literal["started", "ready", "degraded", "reloaded", "reload_failed", "stopped"]
 CameraState = Literal["connecting", "online", "stalled", "offline", "ended", "stopped"]
 
@@ -113,7 +117,7 @@ class Dropped(msgspec.Struct, frozen=True):
 class Account(msgspec.Struct, frozen=True):
     """What became of a camera's frames since the start: captured = published + reused + dropped + waiting, exactly.
 
-    published: recognised; reused: answered by what was said of the same scene. second_looks: of the reused ones.
+    published: recognised; reused: answered by what was said of the same scene. second_looks: of the answered ones.
     """
 
     state: CameraState
@@ -131,6 +135,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     schema: Literal["adainf.result/1"] = "adainf.result/1"
     host: str
     camera: str
+    region: Annotated[str | None, Meta(description="the part of the picture; null: all of it")] = None
     sequence: Sequence
     started_at: StartedAt = 0.0
     repeated: Repeated = False
@@ -138,6 +143,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     captured_at: UnixTime
     published_at: UnixTime
     labels: Annotated[list[Label], Meta(min_length=1, description="best first")]
+    none_of_these: Annotated[bool, Meta(description="no label reaches the camera's minimum score")] = False
     looks: Annotated[int, Meta(ge=1, description="how many looks at this scene the labels stand on")] = 1
     budget: Budget
     plan: Plan
@@ -190,9 +196,41 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     audit: dict[str, Audited] | None = None
 
 
-Message = Result | Status
+class Seen(msgspec.Struct, frozen=True):
+    """A frame that showed a label."""
 
-SCHEMAS: dict[str, type[Result] | type[Status]] = {"result": Result, "status": Status}
+    frame: Annotated[int, Meta(ge=1)]
+    captured_at: UnixTime
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True):
+    """Topic `event/HOST/CAMERA`: a label appeared, stays or is gone.
+
+    first, last: the frames that showed it. score: the highest until now. seconds: from the first to the last.
+    why: of one that is gone; no frame shows it, the camera brings no pictures, or the daemon stopped.
+    """
+
+    schema: Literal["adainf.event/1"] = "adainf.event/1"
+    host: str
+    camera: str
+    region: Annotated[str | None, Meta(description="the part of the picture; null: all of it")] = None
+    sequence: Sequence
+    started_at: StartedAt = 0.0
+    repeated: Repeated = False
+    published_at: UnixTime
+    event: EventKind
+    label: str
+    index: Count
+    score: Share
+    first: Seen
+    last: Seen
+    seconds: Annotated[float, Meta(ge=0)]
+    why: Literal["not_seen", "no_pictures", "stopped"] | None = None
+
+
+Message = Result | Status | Event
+
+SCHEMAS: dict[str, type[Result] | type[Status] | type[Event]] = {"result": Result, "status": Status, "event": Event}
 
 
 def json_schema(kind: str) -> dict[str, Any]:

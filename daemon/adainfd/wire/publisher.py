@@ -9,11 +9,12 @@ import zmq
 
 from adainfd.observing import NOBODY, Observer
 from adainfd.wire import endpoint as endpoints
+from adainfd.wire import gate as gates
 from adainfd.wire.endpoint import Endpoint, Format
 from adainfd.wire.gate import Curve, Gate
 from adainfd.wire.messages import Message
 
-__all__ = ["Publisher"]
+__all__ = ["Publisher", "publishing"]
 
 # A minute of results: then a subscriber that reads nothing loses messages, which its sequences show. What waits for
 # many subscribers is kept once.
@@ -33,6 +34,15 @@ _ENCODERS: dict[Format, Callable[[Message], bytes]] = {
 }
 
 
+def publishing(socket: zmq.Socket[bytes]) -> zmq.Socket[bytes]:
+    """The socket (XPUB), with bounds on what a subscriber may cost; before it binds."""
+    socket.setsockopt(zmq.SNDHWM, _MESSAGES_QUEUED_A_SUBSCRIBER)
+    socket.setsockopt(zmq.HANDSHAKE_IVL, _HANDSHAKE_WITHIN_MS)
+    socket.setsockopt(zmq.MAXMSGSIZE, _LONGEST_REQUEST)
+    socket.setsockopt(zmq.TCP_KEEPALIVE, 1)
+    return socket
+
+
 class Publisher:
     """Sends messages to whoever subscribes, and waits for nobody."""
 
@@ -49,35 +59,26 @@ class Publisher:
         self.endpoints: tuple[str, ...] = ()
         self._started_at = time.time()
         self._sequences: Counter[str] = Counter()
-        self._last: dict[str, Message] = {}
+        self._last: dict[tuple[str, str | None], Message] = {}
         self._greet_from = 0.0
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._outlets = {format_: _Outlet(self._context, format_) for format_ in sorted({e.format for e in wanted})}
         self._gate = None if curve is None else Gate(self._context, curve)
         try:
-            self._bind(wanted)
+            for bound in gates.bind([(self._outlets[e.format].socket, e.address) for e in wanted], self._gate):
+                self.endpoints += (bound,)
         except BaseException:
             self._close(0)
             raise
-
-    def _bind(self, bind: Sequence[Endpoint]) -> None:
-        # libzmq takes options over at each bind: what is bound before the gate stands is open.
-        guarded = [e for e in bind if self._gate is not None and endpoints.is_tcp(e.address)]
-        for endpoint in bind:
-            if endpoint not in guarded:
-                self.endpoints += (self._outlets[endpoint.format].bind(endpoint.address),)
-        if self._gate is not None:
-            for format_ in {e.format for e in guarded}:
-                self._gate.guard(self._outlets[format_].socket)
-            self._gate.open()
-        for endpoint in guarded:
-            self.endpoints += (self._outlets[endpoint.format].bind(endpoint.address),)
 
     def send(self, topic: str, make: Callable[[int], Message]) -> None:
         """Send `make(sequence)` under `topic`, where sequence counts the topic's messages."""
         self._sequences[topic] += 1
         message = msgspec.structs.replace(make(self._sequences[topic]), started_at=self._started_at)
-        self._last[topic] = message
+        # Each region of a camera has something to say; the newest stands last, as their sequences do.
+        key = topic, getattr(message, "region", None)
+        self._last.pop(key, None)
+        self._last[key] = message
         for outlet in self._outlets.values():
             outlet.send(topic, message)
         self._observer.published(message)
@@ -110,7 +111,7 @@ class Publisher:
             return
         self._greet_from = now + _GREET_EVERY_SECONDS
         for outlet in self._outlets.values():
-            for topic, message in self._last.items():
+            for (topic, _), message in self._last.items():
                 if any(topic.encode().startswith(prefix) for prefix in outlet.asked):
                     outlet.send(topic, msgspec.structs.replace(message, repeated=True))
             outlet.asked.clear()
@@ -131,16 +132,9 @@ class _Outlet:
 
     def __init__(self, context: zmq.Context[zmq.Socket[bytes]], format_: Format) -> None:
         self.asked: set[bytes] = set()
-        self.socket = context.socket(zmq.XPUB)
-        self.socket.setsockopt(zmq.SNDHWM, _MESSAGES_QUEUED_A_SUBSCRIBER)
+        self.socket = publishing(context.socket(zmq.XPUB))
         self.socket.setsockopt(zmq.XPUB_VERBOSE, 1)
-        self.socket.setsockopt(zmq.HANDSHAKE_IVL, _HANDSHAKE_WITHIN_MS)
-        self.socket.setsockopt(zmq.MAXMSGSIZE, _LONGEST_REQUEST)
-        self.socket.setsockopt(zmq.TCP_KEEPALIVE, 1)
         self._encode = _ENCODERS[format_]
-
-    def bind(self, address: str) -> str:
-        return endpoints.bind(self.socket, address)
 
     @property
     def descriptor(self) -> int:

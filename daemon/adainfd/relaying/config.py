@@ -1,0 +1,67 @@
+"""The configuration file of a relay (TOML)."""
+
+from pathlib import Path
+from typing import Annotated, Self
+
+from pydantic import Field, model_validator
+
+from adainfd import tomlfile
+from adainfd.relaying.address import BrokerAddress
+from adainfd.wire import endpoint as endpoints
+
+__all__ = ["BoxSection", "MqttSection", "OutletSection", "RelayConfiguration"]
+
+
+class BoxSection(tomlfile.Section):
+    """A daemon whose stream is taken. server: its public key, or the file that holds it, where it wants keys."""
+
+    connect: Annotated[str, tomlfile.checked(endpoints.check_reachable)]
+    server: str | None = None
+
+
+class OutletSection(tomlfile.Section):
+    """Where the streams go out as one; clients and unprotected as in a daemon's configuration."""
+
+    bind: tuple[Annotated[str, tomlfile.checked(endpoints.check)], ...] = ()
+    clients: Path | None = None
+    unprotected: bool = False
+
+
+class MqttSection(tomlfile.Section):
+    """The broker that is told of events and states.
+
+    url: mqtt://HOST[:PORT] or mqtts://HOST[:PORT]. password_file: holds the password of `user` alone. prefix: stands
+    before each topic. discovery: the prefix under which Home Assistant looks for devices; empty for none.
+    """
+
+    url: Annotated[str, tomlfile.checked(BrokerAddress.parse)]
+    user: str | None = None
+    password_file: Path | None = None
+    ca_file: Path | None = None
+    prefix: Annotated[str, Field(pattern=r"^[^#+\s/][^#+\s]*$")] = "adainf"
+    discovery: Annotated[str, Field(pattern=r"^[^#+\s]*$")] = "homeassistant"
+
+
+class RelayConfiguration(tomlfile.Section):
+    """All that a relay is told. key: the file with its keys, which it shows to the boxes and to those who read it."""
+
+    key: Path | None = None
+    box: tuple[BoxSection, ...] = ()
+    publish: OutletSection = OutletSection()
+    mqtt: MqttSection | None = None
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if not self.box:
+            raise ValueError("box: none given; name one with --connect or in the configuration")
+        if bool(self.publish.bind) == (self.mqtt is not None):
+            raise ValueError("give either publish.bind (--bind) or mqtt.url (--mqtt); for both run two relays")
+        if self.key is None and any(box.server for box in self.box):
+            raise ValueError("key: is missing, and a box that has a server key wants to know ours")
+        if self.key is None and self.publish.clients is not None:
+            raise ValueError("key: is missing; it goes together with publish.clients")
+        if self.publish.clients is None and not self.publish.unprotected:
+            with tomlfile.refusing():
+                for endpoint in self.publish.bind:
+                    endpoints.check_local(endpoint)
+        return self

@@ -1,0 +1,182 @@
+"""Many boxes at one address, seen by plain ZeroMQ and by our client."""
+
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from adainfd.client import Link, Notice, Subscriber
+from adainfd.relaying import from_command_line
+from adainfd.relaying import run as relay
+from adainfd.wire.gate import Curve
+from adainfd.wire.keys import KeyPair
+from adainfd.wire.publisher import Publisher
+from daemons import Program, assert_refused, await_true
+from streams import Log, say
+
+from adainf.errors import InvalidInputError
+
+WRONG = 78
+TOPICS = ("status/here/a", "status/here/b")
+
+
+@pytest.fixture
+def boxes(tmp_path: Path) -> Iterator[list[Publisher]]:
+    """Two, each with a topic of its own that was said before anybody listened."""
+    publishers = [Publisher([f"ipc://{tmp_path}/{name}"]) for name in ("a", "b")]
+    for publisher, topic in zip(publishers, TOPICS, strict=True):
+        say(publisher, topic, topic)
+    yield publishers
+    for publisher in publishers:
+        publisher.close()
+
+
+def await_topics(subscriber: Subscriber, boxes: list[Publisher]) -> dict[str, Any]:
+    """The first message of each topic that comes, by what it says."""
+    heard: dict[str, Any] = {}
+
+    def both() -> bool:
+        for publisher in boxes:
+            publisher.greet()
+        if (message := subscriber.receive(0.02)) is not None:
+            heard.setdefault(getattr(message, "detail", ""), message)
+        return len(heard) == len(boxes)
+
+    await_true(both, 20, f"topics, {heard}")
+    return heard
+
+
+def test_the_streams_of_two_boxes_and_what_they_said_last(launch: Any, boxes: list[Publisher], ipc: str) -> None:
+    relay = launch("relay", "--connect", *boxes[0].endpoints, "--connect", *boxes[1].endpoints, "--bind", ipc)
+    assert relay.await_event("relaying")["endpoints"] == [ipc]
+    for _ in range(2):  # the second comes late to a relay that has subscribed already
+        with Subscriber(ipc, topics=["status/"]) as subscriber:
+            heard = await_topics(subscriber, boxes)
+            assert {topic: heard[topic].repeated for topic in heard} == dict.fromkeys(TOPICS, True)
+            say(boxes[0], "new", TOPICS[0])
+            message = subscriber.receive(5)
+            assert message is not None
+            assert (message.repeated, subscriber.lost) == (False, 0)
+            say(boxes[0], TOPICS[0], TOPICS[0])
+    relay.process.send_signal(signal.SIGTERM)
+    assert relay.ended(5) == 0
+    assert len(relay.named("box_connected")) == 2
+    assert "Traceback" not in relay.said
+
+
+def test_nobody_is_sent_what_nobody_wants(launch: Any, boxes: list[Publisher], ipc: str) -> None:
+    launch("relay", "--connect", *boxes[0].endpoints, "--bind", ipc)
+    with Subscriber(ipc, topics=["status/"]) as subscriber:
+        await_topics(subscriber, boxes[:1])
+    outlet = boxes[0]._outlets["json"].socket
+
+    def unsubscribed() -> bool:
+        return bool(outlet.poll(10)) and outlet.recv() == b"\0status/"
+
+    await_true(unsubscribed, 10, "the last subscription is taken back")
+
+
+def test_box_that_comes_later_and_comes_back(launch: Any, tmp_path: Path, ipc: str) -> None:
+    box = f"ipc://{tmp_path}/a"
+    relay = launch("relay", "--connect", box, "--bind", ipc)
+    relay.await_event("box_absent")
+    with Subscriber(ipc, topics=["status/"]) as subscriber:
+        for _ in range(2):
+            publisher = Publisher([box])
+            say(publisher, TOPICS[0], TOPICS[0])
+            await_topics(subscriber, [publisher])
+            publisher.close()
+    await_true(lambda: len(relay.named("box_absent")) >= 2, 10, "the box has gone again")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """With keys of a box, a relay and a reader, and whom the box and the relay let in."""
+    for name in ("box", "relay", "reader"):
+        KeyPair.new(tmp_path / name)
+    for clients in ("of-box", "of-relay"):
+        (tmp_path / clients).mkdir()
+    (tmp_path / "reader.key").rename(tmp_path / "of-relay" / "reader.key")
+    return tmp_path
+
+
+def test_keys_on_both_sides_and_a_box_that_lets_the_relay_in_later(launch: Any, folder: Path) -> None:
+    publisher = Publisher(["tcp://127.0.0.1:*"], curve=Curve.read(folder / "box.key_secret", folder / "of-box", Log()))
+    say(publisher, TOPICS[0], TOPICS[0])
+    (folder / "relay.toml").write_text(
+        f"""
+        key = "relay.key_secret"
+        [[box]]
+        connect = "{publisher.endpoints[0]}"
+        server = "box.key"
+        [publish]
+        bind = ["tcp://127.0.0.1:*"]
+        clients = "of-relay"
+        """,
+        encoding="utf-8",
+    )
+    relay: Program = launch("relay", "--config", "relay.toml")
+    (address,) = relay.await_event("relaying")["endpoints"]
+    assert "not among its clients" in relay.await_event("box_refused")["why"]
+    notices: list[Notice] = []
+    with (
+        Subscriber(address, topics=["status/"], notice=notices.append) as stranger,
+        Subscriber(
+            address, topics=["status/"], key=folder / "reader.key_secret", server=str(folder / "relay.key")
+        ) as reader,
+    ):
+        await_true(lambda: stranger.receive(0.02) or stranger.condition == "not allowed", 10, "refusal")
+        (folder / "of-box" / "relay.key").write_text((folder / "relay.key").read_text(encoding="utf-8"))
+        await_topics(reader, [publisher])
+        assert stranger.receive(0.1) is None
+    assert any(isinstance(notice, Link) and notice.state == "refused" for notice in notices)
+    assert relay.await_event("client_refused")["refused"] >= 1
+    publisher.close()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        ([], "box: none given"),
+        (["--connect", "ipc://a"], "either publish.bind (--bind) or mqtt.url (--mqtt)"),
+        (["--connect", "ipc://a", "--bind", "ipc://s", "--mqtt", "mqtt://h"], "either publish.bind"),
+        (["--connect", "tcp://*:1", "--bind", "ipc://s"], "box.0.connect: 'tcp://*:1'"),
+        (["--connect", "ipc://a", "--bind", "tcp://127.0.0.1:70000"], "70000"),
+        (["--connect", "ipc://a", "--bind", "tcp://*:5600"], "is open to the network"),
+        (["--connect", "ipc://a", "--mqtt", "http://h"], "mqtt.url: 'http://h'"),
+        (["--connect", "ipc://a", "--mqtt", "mqtt://u:hunter2@h:99999"], "port must be"),
+        (["--config", "nosuch.toml"], "nosuch.toml: cannot be read"),
+    ],
+)
+def test_refused_arguments(arguments: list[str], named: str) -> None:
+    told: dict[str, list[str]] = {"--config": [], "--connect": [], "--bind": [], "--mqtt": []}
+    for option, value in zip(arguments[::2], arguments[1::2], strict=True):
+        told[option].append(value)
+    file, mqtt = (next(iter(told[option]), None) for option in ("--config", "--mqtt"))
+    with pytest.raises(InvalidInputError) as refused:
+        from_command_line(None if file is None else Path(file), told["--connect"], told["--bind"], mqtt)
+    assert named in str(refused.value)
+    assert "hunter2" not in str(refused.value)
+
+
+def test_refused_command(run: Any) -> None:
+    assert_refused(run("relay", "--connect", "ipc://a"), WRONG, "either publish.bind (--bind) or mqtt.url (--mqtt)")
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("box = 3", "box"),
+        ("[[box]]\nconect = 'ipc://a'", "box.0.conect: unknown key; did you mean connect?"),
+        ("[[box]]\nconnect = 'ipc://a'\nserver = 'box.key'\n[publish]\nbind = ['ipc://s']", "key: is missing"),
+        ("[[box]]\nconnect = 'ipc://a'\n[publish]\nbind = ['ipc://s']\nclients = '.'", "key: is missing"),
+        ("key = 'nosuch'\n[[box]]\nconnect = 'ipc://a'\n[publish]\nbind = ['ipc://s']", "nosuch: cannot be read"),
+    ],
+)
+def test_refused_configurations(tmp_path: Path, text: str, named: str) -> None:
+    file = tmp_path / "relay.toml"
+    file.write_text(text, encoding="utf-8")
+    with pytest.raises(InvalidInputError) as refused:
+        relay(from_command_line(file, [], [], None), Log())
+    assert named in str(refused.value)
