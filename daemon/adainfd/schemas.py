@@ -5,13 +5,16 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel
+
 from adainfd.config import Configuration
 from adainfd.control import Policy
+from adainfd.relaying.config import RelayConfiguration
 from adainfd.wire import messages
 
 __all__ = ["KINDS", "schema", "text", "write"]
 
-_FILES: dict[str, type[Configuration] | type[Policy]] = {"configuration": Configuration, "policy": Policy}
+_FILES: dict[str, type[BaseModel]] = {"configuration": Configuration, "policy": Policy, "relay": RelayConfiguration}
 
 KINDS = (*messages.SCHEMAS, *_FILES)
 """What has a schema: kinds of messages, then kinds of files."""

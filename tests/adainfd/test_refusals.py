@@ -87,6 +87,10 @@ def test_endpoints(run: Any, wrong_things: Path, clip: Path, endpoint: str, name
     assert_refused(run("run", "--source", clip, "--bind", endpoint), WRONG, repr(endpoint), named)
 
 
+def test_what_is_open_to_the_network_without_keys(run: Any, clip: Path) -> None:
+    assert_refused(run("run", "--source", clip, "--bind", "tcp://0.0.0.0:5600"), WRONG, "publish", "unprotected = true")
+
+
 def test_port_in_use(run: Any, clip: Path, ipc: str, tmp_path: Path) -> None:
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 from adainfd.settings import check, from_command_line
+from adainfd.wire.keys import KeyPair
 from daemons import Network
 
 from adainf.errors import InvalidInputError
@@ -51,6 +52,24 @@ def test_refused_configurations(tmp_path: Path, text: str, named: list[str]) -> 
     assert "\n" not in str(refused.value)
     for thing in named:
         assert thing in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "publish",
+    [
+        "bind = ['tcp://0.0.0.0:5600']\nunprotected = true",
+        "bind = ['tcp://0.0.0.0:5600', 'ipc://s']\nkey = 'a.key_secret'\nclients = '.'",
+        "bind = ['tcp://127.0.0.1:5600', 'tcp://[::1]:5601', 'tcp://localhost:5602', {address = 'ipc://s'}]",
+    ],
+)
+def test_what_is_protected_or_said_to_need_no_protection(
+    network: Network, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, publish: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    KeyPair.new(Path("a"))
+    file = network.configuration(tmp_path / "c.toml", bind="ipc://s")
+    file.write_text(file.read_text(encoding="utf-8").replace('bind = ["ipc://s"]', publish), encoding="utf-8")
+    assert check(file)
 
 
 ADDRESS = "rtsp://admin:hunter2@10.0.0.7/cam?user=admin&password=hunter2"

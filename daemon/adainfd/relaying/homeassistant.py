@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from adainfd.relaying.topics import Topics
-from adainfd.wire.messages import Message, Status
+from adainfd.wire.messages import Event, Message, Status
 
 __all__ = ["OFFLINE", "ONLINE", "devices"]
 
@@ -21,6 +21,8 @@ def devices(message: Message, topics: Topics, prefix: str) -> Iterator[tuple[str
     """Topics and payloads, to be retained, that make what `message` speaks of known; none where prefix is empty."""
     if prefix and isinstance(message, Status):
         yield _state(message, topics, prefix)
+    if prefix and isinstance(message, Event):
+        yield _labels(message, topics, prefix)
 
 
 def _state(status: Status, topics: Topics, prefix: str) -> tuple[str, bytes]:
@@ -39,6 +41,23 @@ def _state(status: Status, topics: Topics, prefix: str) -> tuple[str, bytes]:
             "state_topic": topics.of(status),
             "value_template": f"{{{{ 'ON' if value_json.state in {good} else 'OFF' }}}}",
             "json_attributes_topic": topics.of(status),
+        },
+    )
+
+
+def _labels(event: Event, topics: Topics, prefix: str) -> tuple[str, bytes]:
+    """A sensor that says which labels are there, in a region or in all of the picture."""
+    return _entity(
+        "sensor",
+        [event.host, event.camera],
+        topics,
+        prefix,
+        _identity("labels", *filter(None, [event.region])),
+        {
+            "name": f"Labels {event.region or ''}".strip(),
+            "icon": "mdi:eye",
+            "state_topic": topics.present(event),
+            "value_template": "{{ value_json.labels | join(', ') or 'none' }}",
         },
     )
 

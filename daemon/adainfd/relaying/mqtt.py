@@ -11,11 +11,12 @@ from paho.mqtt import client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 
 from adainf.errors import InvalidInputError, one_line
-from adainfd.client import Gap, Link, Message, Notice, Status, Subscriber, Unreadable
+from adainfd.client import Event, Gap, Link, Message, Notice, Status, Subscriber, Unreadable
 from adainfd.logs import Logger
 from adainfd.relaying import homeassistant
 from adainfd.relaying.address import BrokerAddress
 from adainfd.relaying.config import MqttSection
+from adainfd.relaying.presence import Presence
 from adainfd.relaying.topics import Topics
 from adainfd.stopping import StopRequest
 from adainfd.wire.link import Box
@@ -49,6 +50,7 @@ class Bridge:
         self._topics = Topics(settings.prefix, socket.gethostname() or "localhost")
         self._client = self._prepared()
         self._retained: dict[str, bytes] = {}
+        self._presence = Presence()
         self._heard_at: dict[str, float] = {}
         self._connect_at, self._wait = 0.0, 1.0
 
@@ -121,8 +123,11 @@ class Bridge:
         for topic, payload in homeassistant.devices(message, self._topics, self._settings.discovery):
             self._retain(topic, payload)
         payload = msgspec.json.encode(message)
+        if isinstance(message, Event):
+            self._retain(self._topics.present(message), self._presence.after(message))
+            if not message.repeated:  # what an automation acts on happens once
+                self._client.publish(self._topics.of(message), payload, _AT_LEAST_ONCE)
         if not isinstance(message, Status):
-            self._client.publish(self._topics.of(message), payload, _AT_LEAST_ONCE)
             return
         self._retain(self._topics.of(message), payload)
         if message.camera is None:

@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass
 
-from adainfd.wire.messages import Message
+from adainfd.wire.messages import Event, Message
 
 __all__ = ["Topics"]
 
@@ -24,7 +24,12 @@ class Topics:
 
     def may_carry(self, message: Message) -> bool:
         """Whether the names in a message may stand in a topic; a box's own always may."""
-        return all(_NAME.fullmatch(name) for name in (message.host, message.camera or "-"))
+        names = message.host, message.camera, getattr(message, "region", None)
+        return all(_NAME.fullmatch(name) for name in names if name is not None)
+
+    def present(self, event: Event) -> str:
+        """Where stands which labels are there: PREFIX/present/HOST/CAMERA, or …/CAMERA/REGION."""
+        return "/".join(filter(None, (self.prefix, "present", event.host, event.camera, event.region)))
 
     def box(self, host: str) -> str:
         """Where stands whether a box is `online` or `offline`."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from adainfd.wire.messages import Status
+from adainfd.wire.messages import Event, Seen, Status
 from adainfd.wire.publisher import Publisher
 from daemons import Program, await_true, free_port
 from paho.mqtt import client as paho
@@ -143,6 +143,47 @@ def test_states_are_retained_and_home_assistant_is_told(launch: Any, broker: Bro
         await_true(lambda: told(f"adainf/relay/{name}")[0] == "offline", 10, "the relay has gone")
     assert relay.ended(5) == 0
     assert "Traceback" not in relay.said
+
+
+def happen(publisher: Publisher, event: Any, label: str, region: str | None = None) -> None:
+    seen = Seen(frame=1, captured_at=1.0)
+    publisher.send(
+        "event/edge1/door",
+        lambda number: Event(
+            host="edge1",
+            camera="door",
+            region=region,
+            sequence=number,
+            published_at=1.0,
+            event=event,
+            label=label,
+            index=0,
+            score=0.9 if label == "dog" else 0.8,
+            first=seen,
+            last=seen,
+            seconds=0.0,
+        ),
+    )
+
+
+def test_events_are_told_once_and_what_is_there_is_retained(
+    launch: Any, broker: Broker, box: Publisher, ipc: str
+) -> None:
+    happen(box, "appeared", "cat", "left")
+    relay = launch("relay", "--connect", ipc, "--mqtt", f"mqtt://127.0.0.1:{broker.port}")
+    await_greeted(box, relay)
+    with reading(broker) as told:
+        assert told("adainf/present/edge1/door/left")[0] == {"labels": ["cat"]}
+        for label in ("cat", "dog"):
+            happen(box, "appeared", label)
+        await_true(lambda: told("adainf/present/edge1/door")[0]["labels"] == ["dog", "cat"], 10, "both are there")
+        event, retained = told("adainf/event/edge1/door")
+        assert (event["event"], event["schema"], retained) == ("appeared", "adainf.event/1", False)
+        happen(box, "gone", "dog")
+        await_true(lambda: told("adainf/present/edge1/door")[0]["labels"] == ["cat"], 10, "one has gone")
+        for name, topic in (("labels", "door"), ("labels_left", "door/left")):
+            config = told(f"homeassistant/sensor/adainf_edge1_door/{name}/config")[0]
+            assert config["state_topic"] == f"adainf/present/edge1/{topic}"
 
 
 def test_relay_that_is_killed_is_offline(launch: Any, broker: Broker, box: Publisher, ipc: str) -> None:

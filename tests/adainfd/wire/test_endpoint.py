@@ -6,6 +6,8 @@ import pytest
 import zmq
 from adainfd.wire import endpoint as endpoints
 from adainfd.wire.publisher import Publisher
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from adainf.errors import InvalidInputError
 
@@ -102,3 +104,16 @@ def test_ipv6(here: Path) -> None:
     endpoints.check("tcp://[::1]:5600")
     with zmq.Context() as context, context.socket(zmq.XPUB) as publisher, pytest.raises(InvalidInputError):
         endpoints.bind(publisher, "tcp://[::1:5600")
+
+
+@settings(max_examples=300, deadline=None)
+@given(text=st.text(max_size=30) | st.from_regex(r"(tcp|ipc)://[^\n]{0,20}(:[0-9*]{0,6})?", fullmatch=True))
+def test_any_text_is_an_endpoint_or_refused_in_one_line(text: str) -> None:
+    for check in (endpoints.check, endpoints.check_reachable, endpoints.check_local):
+        refusal = repr(text)
+        try:
+            check(text)
+        except InvalidInputError as error:
+            refusal = str(error)
+        assert repr(text) in refusal
+        assert "\n" not in refusal

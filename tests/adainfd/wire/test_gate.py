@@ -1,5 +1,7 @@
 """Who comes in, told by plain ZeroMQ clients."""
 
+import random
+import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -108,6 +110,25 @@ def test_a_key_added_while_running_comes_in(
     (tmp_path / "stranger.key").rename(tmp_path / "clients" / "stranger.key")
     reader = connect(endpoint(publisher, "tcp"), **curve(keys["box"], keys["stranger"]))
     await_heard(publisher, reader)
+
+
+def test_random_bytes_and_half_open_connections_leave_it_serving(
+    publisher: Publisher, connect: Connect, keys: dict[str, KeyPair], log: Log
+) -> None:
+    port = endpoint(publisher, "tcp")
+    address = ("127.0.0.1", int(port.rpartition(":")[2]))
+    noise = random.Random(0)
+    greeting = bytes([0xFF, *[0] * 8, 0x7F, 3, 0]) + b"CURVE".ljust(20, b"\0") + bytes(32)
+    idle = [socket.create_connection(address) for _ in range(50)]
+    for number in range(200):
+        with socket.create_connection(address) as stranger:
+            stranger.sendall((b"", greeting[:11], greeting)[number % 3] + noise.randbytes(noise.randrange(1, 3000)))
+    friend = connect(port, **curve(keys["box"], keys["friend"]))
+    await_heard(publisher, friend)
+    assert hear(friend)["state"] == "ready"
+    assert len(log.lines) < 4
+    for connection in idle:
+        connection.close()
 
 
 def test_no_secret_is_said(keys: dict[str, KeyPair], tmp_path: Path, log: Log) -> None:

@@ -1,0 +1,86 @@
+"""Whatever comes in from the network is read, or told as unreadable; holes are counted exactly."""
+
+import msgspec
+import pytest
+from adainfd.wire.inbox import Gap, Inbox, Unreadable
+from adainfd.wire.messages import SCHEMAS, Message, Status
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from streams import TOPIC, a_result
+
+Notices = list[Gap | Unreadable]
+PACK = {"json": msgspec.json.encode, "msgpack": msgspec.msgpack.encode}
+
+texts = st.text(max_size=12)
+trees = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats() | texts,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3),
+    max_leaves=8,
+)
+fields = sorted({field.name for type_ in SCHEMAS.values() for field in msgspec.structs.fields(type_)})
+
+
+def packed(tree: object, form: str) -> bytes:
+    try:
+        return PACK[form](tree)
+    except (OverflowError, ValueError, msgspec.EncodeError):  # a number that this form does not know
+        return b"{}"
+
+
+@settings(max_examples=400, deadline=None)
+@given(
+    parts=st.lists(st.binary(max_size=40), min_size=1, max_size=3)
+    | st.tuples(st.sampled_from([f"{kind}/here/door".encode() for kind in SCHEMAS]), st.binary(max_size=80)).map(list)
+)
+def test_random_bytes_are_told_as_unreadable(parts: list[bytes]) -> None:
+    notices: Notices = []
+    assert Inbox(notices.append).take(parts) is None
+    assert [type(notice) for notice in notices] == [Unreadable]
+
+
+@settings(max_examples=400, deadline=None)
+@given(
+    kind=st.sampled_from(sorted(SCHEMAS)),
+    form=st.sampled_from(sorted(PACK)),
+    changes=st.dictionaries(st.sampled_from(fields), trees, min_size=1, max_size=4),
+)
+def test_messages_with_anything_in_any_field_are_read_or_told(kind: str, form: str, changes: dict[str, object]) -> None:
+    notices: Notices = []
+    good = msgspec.to_builtins(a_result(1) if kind == "result" else a_status(1))
+    message = Inbox(notices.append).take([f"{kind}/here/door".encode(), packed({**good, **changes}, form)])
+    assert (message is None) == bool(notices)
+
+
+@pytest.mark.parametrize("form", sorted(PACK))
+@pytest.mark.parametrize("message", [a_result(1), Status(host="h", sequence=1, state="ready", published_at=1.0)])
+def test_fields_of_later_versions_are_passed_over(form: str, message: Message) -> None:
+    kind = next(kind for kind, type_ in SCHEMAS.items() if isinstance(message, type_))
+    later = {**msgspec.to_builtins(message), "of_a_later_version": [1, {"x": 2}]}
+    assert Inbox(lambda _: None).take([f"{kind}/h".encode(), PACK[form](later)]) == message
+
+
+def a_status(sequence: int, *, repeated: bool = False, started_at: float = 1.0) -> Status:
+    return Status(
+        host="here", sequence=sequence, state="ready", published_at=1.0, repeated=repeated, started_at=started_at
+    )
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    runs=st.lists(st.lists(st.sampled_from(["heard", "lost", "heard and again"]), max_size=12), min_size=1, max_size=3)
+)
+def test_lost_is_what_was_published_between_what_was_heard(runs: list[list[str]]) -> None:
+    """Whatever is lost, said again or counted anew after a restart."""
+    notices: Notices = []
+    inbox = Inbox(notices.append)
+    lost = 0
+    for started_at, fates in enumerate(runs, 1):
+        heard = [number for number, fate in enumerate(fates, 1) if fate != "lost"]
+        if heard:
+            lost += heard[-1] - heard[0] + 1 - len(heard)
+        for number in heard:
+            for repeated in (False, True) if fates[number - 1] == "heard and again" else (False,):
+                message = a_status(number, repeated=repeated, started_at=float(started_at))
+                taken = inbox.take([TOPIC.encode(), msgspec.json.encode(message)])
+                assert (taken is None) == repeated
+    assert inbox.lost == lost == sum(notice.lost for notice in notices if isinstance(notice, Gap))
