@@ -1,7 +1,7 @@
 # make run    the demonstration (VIDEO=PATH shows your own file)
 # make test   every check and every test
 # make check  format, lint, types and the direction of imports
-# make bench  the benchmarks, with the limit beside each figure
+# make bench  the benchmarks, with the limit beside each figure; BENCH=--write puts their tables into docs/performance.md
 # make install / make uninstall  as a systemd service (systemd/install.sh says what may be set: PREFIX, DESTDIR …)
 # make bench-contention  the same for a processor that others take (IMAGES=FOLDER of photographs, a folder a class;
 #             CLIP=a clip in which little moves)
@@ -39,8 +39,9 @@ bench-video: $(VENV)/.installed
 	$(BIN)/python benchmarks/video_accuracy.py --images $(IMAGES) --write
 
 bench: $(VENV)/.installed
-	$(BIN)/python benchmarks/branches.py
-	$(BIN)/python benchmarks/pipeline.py
+	$(BIN)/pip install --quiet --disable-pip-version-check 'openvino>=2025' || true
+	status=0; for name in engines branches pipeline cameras startup publishing; do \
+		$(BIN)/python benchmarks/$$name.py $(BENCH) || status=1; done; exit $$status
 
 install uninstall:
 	systemd/install.sh $@

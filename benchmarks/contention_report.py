@@ -7,13 +7,13 @@ from pathlib import Path
 
 from contention_loops import Answer
 from pages import measured_on, put
-from rich.table import Table as RichTable
+from tables import Figure, Table
+from tables import limits as limit_table
 
 __all__ = [
     "FRAMES_PER_SECOND",
     "PHASES",
     "Run",
-    "Table",
     "contenders",
     "draw",
     "limits",
@@ -30,6 +30,7 @@ FULL_AGAIN_WITHIN_SECONDS = 3.0
 LATE_SHARE = 0.02
 BUDGET_SPREAD = 0.05
 FULL = "full model, newest frame"
+_SHARE = "{:.1%}"
 
 
 def load_times() -> Iterator[tuple[float, float]]:
@@ -68,30 +69,6 @@ class Run:
         return [answer for answer in self.first_answers if start <= answer.captured_at - self.start < end]
 
 
-@dataclass(frozen=True, slots=True)
-class Table:
-    """A table for a terminal or a page. met: whether no limit in it is missed."""
-
-    title: str
-    headings: tuple[str, ...]
-    rows: list[tuple[str, ...]]
-    met: bool = True
-
-    def rich(self) -> RichTable:
-        """For a terminal."""
-        table = RichTable(title=self.title)
-        for number, heading in enumerate(self.headings):
-            table.add_column(heading, justify="right" if number else "left")
-        for row in self.rows:
-            table.add_row(*row)
-        return table
-
-    def markdown(self) -> str:
-        """For a page."""
-        lines = [self.headings, ("---",) * len(self.headings), *self.rows]
-        return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
 def contenders(runs: Sequence[Run], truth: Sequence[str], deadline: float) -> Table:
     """Each contender's lateness, age, streaming accuracy and MACs. deadline: milliseconds."""
     headings = ("", "late while busy", "late in all", "age p50 / p95, ms", "streaming top-1", "while busy", "MACs")
@@ -117,22 +94,17 @@ def limits(ours: Run, others: Sequence[Run], truth: Sequence[str], deadline: flo
     settled = ours.between(SETTLED_FROM, BUSY_TO)
     full = next(run for run in others if run.name == FULL).between(SETTLED_FROM, BUSY_TO)
     best = max(streaming_accuracy(run, truth) for run in others)
-    # name, figure, limit, whether the limit is the least, format
-    checks = (
-        ("late frames, from 1 s after the load came", _late_share(settled, deadline), LATE_SHARE, False, "{:.1%}"),
-        ("the full model's late frames then: most", _late_share(full, deadline), 0.5, True, "{:.1%}"),
-        ("full budget again after the load went, s", _full_again(ours), FULL_AGAIN_WITHIN_SECONDS, False, "{:.2f}"),
-        ("spread of the budget under steady load", _spread(settled), BUDGET_SPREAD, False, "{:.3f}"),
-        ("streaming top-1, against the best other", streaming_accuracy(ours, truth), best, True, "{:.1%}"),
+    return limit_table(
+        [
+            Figure(
+                "late frames, from 1 s after the load came", _late_share(settled, deadline), LATE_SHARE, form=_SHARE
+            ),
+            Figure("the full model's late frames then: most", _late_share(full, deadline), 0.5, True, _SHARE),
+            Figure("full budget again after the load went, s", _full_again(ours), FULL_AGAIN_WITHIN_SECONDS),
+            Figure("spread of the budget under steady load", _spread(settled), BUDGET_SPREAD, form="{:.3f}"),
+            Figure("streaming top-1, against the best other", streaming_accuracy(ours, truth), best, True, _SHARE),
+        ]
     )
-    rows, met = [], True
-    for name, figure, limit, least, form in checks:
-        good = figure >= limit if least else figure <= limit
-        met = met and good
-        rows.append(
-            (name, form.format(figure), f"{'≥' if least else '≤'} {form.format(limit)}", "met" if good else "missed")
-        )
-    return Table("Limits", ("", "figure", "limit", ""), rows, met)
 
 
 def _late_share(answers: Sequence[Answer], deadline: float) -> float:

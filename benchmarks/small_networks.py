@@ -17,9 +17,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from contention_report import Table
 from pages import measured_on, put
 from rich.console import Console
+from tables import Table
 
 SETTINGS = (("lora", "hard"), ("lora", "soft"), ("full", "hard"))
 BUDGETS = (0.4, 0.6, 0.7, 1.0)

@@ -24,9 +24,9 @@ if __name__ == "__main__":
 
 import cv2
 from adainfd.client import Result, Subscriber
-from contention_report import Table
 from pages import measured_on, put
 from rich.console import Console
+from tables import Table
 
 from adainf import engines, shipped
 from adainf.backbones import Options, load

@@ -23,9 +23,10 @@ if __name__ == "__main__":
 from adainfd.client import Result, Subscriber
 from contention import make_clip
 from contention_loops import Answer
-from contention_report import FRAMES_PER_SECOND, Run, Table, streaming_accuracy
+from contention_report import FRAMES_PER_SECOND, Run, streaming_accuracy
 from pages import measured_on, put
 from rich.console import Console
+from tables import Table
 
 from adainf import shipped
 

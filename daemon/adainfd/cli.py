@@ -157,7 +157,11 @@ def show_keys(path: Path) -> None:
     """Show the public key in a file, or those in a folder with their names."""
     from adainfd.wire.keys import AllowList, public_key
 
-    if not path.is_dir():
+    try:
+        is_folder = path.is_dir()
+    except OSError:  # no path that there could be
+        is_folder = False
+    if not is_folder:
         click.echo(public_key(str(path)))
         return
     for name, key in AllowList(path):

@@ -25,7 +25,7 @@ __all__ = ["LabelColumns", "Recogniser", "fits", "load_recogniser", "open_model"
 
 _BACKBONE = "timm/tf_efficientnet_lite0"
 _PROFILE = "efficientnet-lite0"
-_MEASURE_SECONDS = 10.0
+_MEASURE_SECONDS = 4.0
 # Each is exported at the first start and keeps its own copy of the weights ready: 19 MB for EfficientNet-Lite0.
 _MOST_BRANCHES = 12
 # What steps of the start may take on a slow box, longer than which something is broken.

@@ -1,0 +1,116 @@
+"""How long the daemon takes to its first result, and how much memory it holds.
+
+    python benchmarks/startup.py [VIDEO] [--write]
+
+Starts `adainfd run` on a real video with an empty cache, then twice with what the first start left there. Memory is
+that of all the daemon's processes together, pages that they share counted once (`Pss`).
+"""
+
+import argparse
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from adainfd.client import Result, Subscriber
+from adainfd.demo import demo_clip
+from tables import Figure, Table, finish, limits
+
+_PAGE = "performance.md"
+_WITHIN_SECONDS = 180.0
+_SETTLED_AFTER_SECONDS = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """One start. seconds: to the first result. megabytes: of all processes. with_torch: whether any has loaded it."""
+
+    name: str
+    seconds: float
+    megabytes: float
+    with_torch: bool
+
+
+@contextmanager
+def daemon(video: Path, endpoint: str, environment: Mapping[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+    """A daemon that plays the video over and over."""
+    command = [sys.executable, "-m", "adainfd", "run", "--source", str(video), "--loop", "--bind", endpoint]
+    with subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL) as process:
+        try:
+            yield process
+        finally:
+            process.terminate()
+
+
+def processes(ancestor: int) -> list[int]:
+    """A process and all that came from it."""
+    found = [ancestor]
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            parent = int((folder / "stat").read_text(errors="replace").rpartition(")")[2].split()[1])
+        except OSError:  # it has ended
+            continue
+        if parent == ancestor:
+            found += processes(int(folder.name))
+    return found
+
+
+def start(name: str, video: Path, folder: Path, environment: Mapping[str, str]) -> Start:
+    """Start it once."""
+    endpoint = f"ipc://{folder}/results"
+    begun = time.monotonic()
+    with daemon(video, endpoint, environment) as process, Subscriber(endpoint) as messages:
+        while not isinstance(messages.receive(_WITHIN_SECONDS), Result):
+            pass
+        seconds = time.monotonic() - begun
+        time.sleep(_SETTLED_AFTER_SECONDS)
+        of_all = [Path(f"/proc/{number}") for number in processes(process.pid)]
+        kilobytes = [int(re.findall(r"^Pss:\s+(\d+)", (p / "smaps_rollup").read_text(), re.M)[0]) for p in of_all]
+        with_torch = any("libtorch" in (folder / "maps").read_text(errors="replace") for folder in of_all)
+    return Start(name, seconds, sum(kilobytes) / 1024, with_torch)
+
+
+def help_seconds() -> float:
+    """The fastest of five `adainfd --help`."""
+    taken = []
+    for _ in range(5):
+        begun = time.monotonic()
+        subprocess.run([sys.executable, "-m", "adainfd", "--help"], stdout=subprocess.DEVNULL, check=True)
+        taken.append(time.monotonic() - begun)
+    return min(taken)
+
+
+def main() -> int:
+    """Measure, print, and write the tables where asked; the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("video", nargs="?", type=Path)
+    parser.add_argument("--write", action="store_true", help=f"put the tables into {_PAGE}")
+    arguments = parser.parse_args()
+    video = arguments.video or demo_clip()
+    with tempfile.TemporaryDirectory() as folder:
+        homes = {f"XDG_{kind}_HOME": f"{folder}/{kind}" for kind in ("CACHE", "STATE")}
+        environment = {**os.environ, **homes}
+        for given in ("CACHE_DIRECTORY", "STATE_DIRECTORY"):
+            environment.pop(given, None)
+        names = ("empty cache", "second start", "third start")
+        starts = [start(name, video, Path(folder), environment) for name in names]
+    rows = [(s.name, f"{s.seconds:.2f}", f"{s.megabytes:.0f}", "yes" if s.with_torch else "no") for s in starts]
+    table = Table("Starts of `adainfd run`, one camera", ("", "first result, s", "memory, MB", "torch loaded"), rows)
+    figures = [
+        Figure("first result with an empty cache, s", starts[0].seconds, 6),
+        Figure("first result with a full one, s", min(s.seconds for s in starts[1:]), 1.5),
+        Figure("memory with a full one, MB", max(s.megabytes for s in starts[1:]), 350, form="{:.0f}"),
+        Figure("processes with torch then", sum(s.with_torch for s in starts[1:]), 0, form="{:.0f}"),
+        Figure("`adainfd --help`, s", help_seconds(), 0.3),
+    ]
+    return finish("startup.py", [table, limits(figures)], _PAGE if arguments.write else None)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
