@@ -217,7 +217,7 @@ class Profile(_Model):
             return cls.model_validate(loaded)
         except ValidationError as error:
             first = error.errors()[0]
-            key = ".".join(map(str, first["loc"])) or "profile"
+            key = one_line(".".join(map(str, first["loc"])) or "profile", 120)
             message = first["msg"].removeprefix("Value error, ")
             shown = "" if first["type"] in ("missing", "value_error") else f" {one_line(repr(first['input']), 60)}:"
             raise InvalidInputError(f"profile {path}: {key}:{shown} {one_line(message)}") from None

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from adainf.cli.evaluating import evaluate
+from adainf.cli.fetching import fetch
 from adainf.cli.opening import open_profile, open_run, open_subject
 from adainf.cli.options import (
     PATH,
@@ -45,6 +46,7 @@ def cli(context: click.Context) -> None:
 cli.add_command(train)
 cli.add_command(pretrain)
 cli.add_command(evaluate)
+cli.add_command(fetch)
 
 
 @cli.command()

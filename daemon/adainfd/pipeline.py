@@ -129,14 +129,15 @@ class Pipeline:
         if not decided:
             account.newer_frame += 1
             return
-        too_old = time.monotonic() - captured.at > max_age
+        decided_at = time.monotonic()
+        too_old = decided_at - captured.at > max_age
         if too_old:
             account.too_old += 1
         elif all(one.reused for one in decided):
             account.reused += 1
         else:
             account.published += 1
-        frames = [self._conclude(stream, one, now, publish=not too_old) for one in decided]
+        frames = [self._conclude(stream, one, now, decided_at, publish=not too_old) for one in decided]
         if not too_old:
             self._observer.answered(stream.camera.name, picture)
         self._look_further(stream, decided, frames, hurried=too_old or more_wait())
@@ -186,11 +187,11 @@ class Pipeline:
             answer, moments = look
         return _Decided(view, part, answer, reused, choice, budget, signals, moments, controller, age, lead)
 
-    def _conclude(self, stream: Stream, one: _Decided, now: float, *, publish: bool) -> Frame:
+    def _conclude(self, stream: Stream, one: _Decided, now: float, decided_at: float, *, publish: bool) -> Frame:
         """Say what was decided, unless it comes too late, and let it be in force; what is to be recorded of it."""
         view, captured, last = one.view, one.part.captured, one.view.answer
         chosen_by: Literal["lookup", "reuse"] = "reuse" if one.reused else "lookup"
-        timing = one.moments.timing(time.monotonic())
+        timing = one.moments.timing(decided_at)
         if publish:
             self._publish(stream, view, captured, one.answer, chosen_by, one.budget, one.signals, timing)
         view.answer = one.answer

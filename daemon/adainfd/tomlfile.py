@@ -68,7 +68,7 @@ def explain(error: ValidationError, model: type[BaseModel]) -> str:
     errors = error.errors()
     # A key that is missing may be the one that is misspelt.
     first = next((one for one in errors if one["type"] == "extra_forbidden"), errors[0])
-    key = ".".join(str(part) for part in first["loc"])
+    key = ".".join(_shown(part) for part in first["loc"])
     message = one_line(first["msg"].removeprefix("Value error, "))
     match first["type"]:
         case "missing":
@@ -81,6 +81,12 @@ def explain(error: ValidationError, model: type[BaseModel]) -> str:
             value = "" if whole else one_line(without_credentials(repr(first["input"])), 80)
             text = f"{message[:1].lower()}{message[1:]}"
             return ": ".join(part for part in (key, value, text) if part)
+
+
+def _shown(part: int | str) -> str:
+    """A key as it may stand in a line: whatever may be one, line breaks and addresses too."""
+    text = without_credentials(str(part))
+    return one_line(text if text.isprintable() else repr(text), 80)
 
 
 def _known(location: tuple[int | str, ...], model: type[BaseModel]) -> str:

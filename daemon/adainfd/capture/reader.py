@@ -87,7 +87,12 @@ class VideoReader:
 
     def retrieve(self) -> Picture | None:
         """The picture that was grabbed (height, width, 3), BGR; None where it cannot be decoded."""
-        decoded, picture = self._capture.retrieve()
+        import cv2
+
+        try:
+            decoded, picture = self._capture.retrieve()
+        except cv2.error:
+            return None
         return picture.astype(np.uint8, copy=False) if decoded else None
 
     @property
