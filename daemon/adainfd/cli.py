@@ -97,6 +97,35 @@ def tail(connect: str, key: Path | None, server: str | None, as_json: bool, coun
 
 
 @adainfd.command()
+@click.option("--connect", default=_DEFAULT_ENDPOINT, show_default=True, metavar="ENDPOINT", help="Where to listen.")
+@click.option("--key", type=click.Path(path_type=Path), help="Our keys (FILE.key_secret), where the daemon wants them.")
+@click.option("--server", metavar="KEY|FILE", help="The daemon's public key; goes with --key.")
+@click.option("--once", is_flag=True, help="Show how it stands after some seconds, and end.")
+def watch(connect: str, key: Path | None, server: str | None, once: bool) -> None:
+    """Watch a running daemon in the terminal: cameras, labels, budgets and what limits them, latency, drops."""
+    from adainfd.watch import show
+
+    show(connect, key=key, server=server, once=once)
+
+
+@adainfd.command()
+@click.argument("file", required=False, type=click.Path(path_type=Path))
+def doctor(file: Path | None) -> None:
+    """Look at all that a daemon needs on this box and, with a configuration FILE, at all that it names.
+
+    Exits with 1 where something fails.
+    """
+    from adainfd.doctor import examine, line
+
+    failed = False
+    for finding in examine(file):
+        click.echo(line(finding))
+        failed = failed or finding.verdict == "fail"
+    if failed:
+        sys.exit(1)
+
+
+@adainfd.command()
 @click.option("--config", type=click.Path(path_type=Path), help="Configuration file (TOML).")
 @click.option("--connect", multiple=True, metavar="ENDPOINT", help="A daemon to take the stream of.")
 @click.option("--bind", multiple=True, metavar="ENDPOINT", help="Publish them all here.")
@@ -128,7 +157,11 @@ def show_keys(path: Path) -> None:
     """Show the public key in a file, or those in a folder with their names."""
     from adainfd.wire.keys import AllowList, public_key
 
-    if not path.is_dir():
+    try:
+        is_folder = path.is_dir()
+    except OSError:  # no path that there could be
+        is_folder = False
+    if not is_folder:
         click.echo(public_key(str(path)))
         return
     for name, key in AllowList(path):

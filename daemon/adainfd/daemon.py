@@ -65,8 +65,9 @@ def run(
         observer = parts.enter_context(observers(configuration, os.environ, log))
         publish = configuration.publish
         curve = Curve.read(publish.key, publish.clients, log)
-        publisher = Publisher(publish.endpoints, observer, curve=curve)
-        parts.callback(publisher.close)
+        with stop.held():  # what is bound, and the thread of its gate, must have somebody who ends them
+            publisher = Publisher(publish.endpoints, observer, curve=curve)
+            parts.callback(publisher.close)
         announcer = Announcer(publisher, configuration.publish.host)
         parts.callback(announcer.daemon, "stopped")
         announcer.daemon("started")

@@ -40,6 +40,8 @@ class KeyPair:
 
         Raises InvalidInputError where one of them exists or cannot be written; nothing is overwritten.
         """
+        if stem.name in ("", ".."):
+            raise InvalidInputError(f"keys {str(stem)!r}: must be the path of a file to make, without its ending")
         public, secret = (key.decode() for key in zmq.curve_keypair())
         day = datetime.now(UTC).date().isoformat()
         body = f'metadata\ncurve\n    public-key = "{public}"\n'
@@ -64,7 +66,11 @@ class KeyPair:
 
     @classmethod
     def read(cls, path: Path) -> "KeyPair":
-        """The pair in the file `path`; raises InvalidInputError where it holds none or everyone may read it."""
+        """The pair in the file `path`, or where systemd hands that over to the service.
+
+        Raises InvalidInputError where it holds none or everyone may read it.
+        """
+        path = _handed_over(path)
         public, secret = _certificate(path)
         if secret is None:
             raise InvalidInputError(f"key {path}: holds no secret key; name the file that ends in {_SECRET_SUFFIX}")
@@ -127,6 +133,12 @@ class AllowList:
 
     def _files(self) -> list[Path]:
         return sorted(path for path in self._folder.iterdir() if path.suffix == _PUBLIC_SUFFIX)
+
+
+def _handed_over(path: Path) -> Path:
+    """Root's keys are not for the service's user; the unit loads them as credentials, `keys_` before their names."""
+    credential = Path(os.environ.get("CREDENTIALS_DIRECTORY", ""), f"keys_{path.name}")
+    return credential if "CREDENTIALS_DIRECTORY" in os.environ and credential.is_file() else path
 
 
 def _named(stem: Path, suffix: str) -> Path:

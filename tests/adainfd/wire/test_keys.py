@@ -7,6 +7,8 @@ import pytest
 import zmq.auth
 from adainfd.wire.keys import AllowList, KeyPair, public_key
 from daemons import assert_refused
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from adainf.errors import InvalidInputError
 
@@ -47,6 +49,13 @@ def test_secret_that_everyone_may_read_is_refused(tmp_path: Path) -> None:
         KeyPair.read(tmp_path / "a.key_secret")
     (tmp_path / "a.key_secret").chmod(0o440)  # as systemd hands over credentials
     KeyPair.read(tmp_path / "a.key_secret")
+
+
+def test_key_that_systemd_hands_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pair, other = KeyPair.new(tmp_path / "keys_edge1"), KeyPair.new(tmp_path / "other")
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    assert KeyPair.read(Path("/etc/adainf/keys/edge1.key_secret")) == pair
+    assert KeyPair.read(tmp_path / "other.key_secret") == other
 
 
 def test_refused_files(tmp_path: Path) -> None:
@@ -107,3 +116,27 @@ def test_command(run: Any, tmp_path: Path) -> None:
     assert_refused(run("keys", "new", "edge1"), WRONG, "edge1.key_secret", "File exists")
     assert_refused(run("keys", "new", "nosuch/edge1"), WRONG, "No such file")
     assert_refused(run("keys", "show", "nosuch"), WRONG, "nosuch")
+    assert_refused(run("keys", "show", "x" * 300), WRONG, "cannot be read")
+
+
+@pytest.mark.parametrize("stem", ["", "/", "..", "x" * 300, "nosuch/a"])
+def test_refused_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stem: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InvalidInputError, match="keys "):
+        KeyPair.new(Path(stem))
+    assert not list(tmp_path.iterdir())
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(text=st.text(max_size=60), content=st.binary(max_size=200) | st.from_regex(rb'(public|secret)-key = "?[^\n]*'))
+def test_anything_is_a_key_or_refused(tmp_path: Path, text: str, content: bytes) -> None:
+    file = tmp_path / "a.key_secret"
+    file.write_bytes(content)
+    file.chmod(0o600)
+    for read in (lambda: public_key(text), lambda: public_key(str(file)), lambda: KeyPair.read(file)):
+        refusal = ""
+        try:
+            read()
+        except InvalidInputError as error:
+            refusal = str(error)
+        assert "\n" not in refusal.replace(text, "")
