@@ -86,11 +86,11 @@ class Watch:
         return sum(len(list(Path(f"/proc/{process}/task").iterdir())) for process in processes(self.daemon.pid))
 
     def resident(self) -> float:
-        """Megabytes that the daemon and all its processes hold for themselves, shared pages counted in parts."""
+        """Megabytes that the daemon and all its processes hold, without pages of files, shared with whoever runs."""
         total = 0
         for process in processes(self.daemon.pid):
             lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()
-            total += next(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
+            total += sum(int(line.split()[1]) for line in lines if line.startswith(("Pss_Anon:", "Pss_Shmem:")))
         return total * 1024 / _MEGABYTE
 
 
