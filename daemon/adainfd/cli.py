@@ -178,6 +178,29 @@ def check_config(file: Path) -> None:
 
 
 @adainfd.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--run", "trained", metavar="NAME|FOLDER", help="What `adainf train` made.")
+@click.option("--profile", metavar="NAME|FILE", help="What calibration learned.")
+def adopt(file: Path, trained: str | None, profile: str | None) -> None:
+    """Take up another run or profile in the configuration FILE, checked first; `rollback` undoes it."""
+    from adainfd.adopting import adopt as adopt_in
+
+    changes = {key: value for key, value in (("run", trained), ("profile", profile)) if value}
+    if not changes:
+        raise click.UsageError("give --run, --profile or both")
+    click.echo(f"{file}: {adopt_in(file, changes)}; restart the daemon")
+
+
+@adainfd.command()
+@click.argument("file", type=click.Path(path_type=Path))
+def rollback(file: Path) -> None:
+    """Go back to the configuration that FILE held before `adopt`; once more goes forward again."""
+    from adainfd.adopting import rollback as roll_back
+
+    click.echo(f"{file}: {roll_back(file)}; restart the daemon")
+
+
+@adainfd.command()
 @click.argument("trace", type=click.Path(path_type=Path))
 @click.option("--policy", metavar="NAME|FILE", help="Decide by this policy instead of the recorded one.")
 @click.option("--check", is_flag=True, help="Exit 1 where a recomputed budget differs from the recorded one.")
