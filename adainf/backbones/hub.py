@@ -1,34 +1,66 @@
-"""Asking the hub that holds weights: at once and in one line, where it cannot be reached."""
+"""Asking the hub that holds weights: first what was fetched, then the hub, at once and in one line where it is away."""
 
+import contextlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
+from pathlib import Path
+from typing import TypeVar
 
 from adainf.errors import UnavailableError, one_line
+from adainf.models import folders
 
-__all__ = ["asking_hub", "quiet"]
+__all__ = ["fetching", "from_hub", "quiet", "using"]
 
 _PATIENCE_S = 5.0
 
+Loaded = TypeVar("Loaded")
+_fetching: ContextVar[bool] = ContextVar("fetching", default=False)
+
+
+def from_hub(what: str, load: Callable[[], Loaded]) -> Loaded:
+    """What `load` gives, which may ask the hub for `what`: from what `adainf fetch` has brought, else from there.
+
+    Raises UnavailableError where it is neither cached nor to be had. The hub's client tries each file again for half a
+    minute, with a line on stderr each time. So the hub is asked once here, and where it does not answer the call has
+    what is cached, and no more.
+    """
+    with quiet():
+        for fetched in () if _fetching.get() else folders():
+            if (fetched / "hub").is_dir():
+                with contextlib.suppress(OSError, RuntimeError), using(cache=fetched / "hub", offline=True):
+                    return load()
+        try:
+            with using(offline=not _answers()):
+                return load()
+        except (OSError, RuntimeError) as error:
+            raise UnavailableError(f"{what}: cannot be fetched; give a local file ({one_line(error, 120)})") from None
+
 
 @contextmanager
-def asking_hub(what: str) -> Iterator[None]:
-    """Around a call that may fetch `what`; raises UnavailableError where that is neither cached nor reachable.
-
-    The hub's client tries each file again for half a minute, with a line on stderr each time. So it is asked once
-    here, and where it does not answer the call has what is cached, and no more.
-    """
+def using(*, offline: bool, cache: Path | None = None) -> Iterator[None]:
+    """Inside, the hub's client keeps its files in `cache` (None: where it does anyway), and asks nobody if offline."""
     from huggingface_hub import constants
 
-    was_offline = constants.HF_HUB_OFFLINE
-    constants.HF_HUB_OFFLINE = was_offline or not _answers()
+    before = constants.HF_HUB_OFFLINE, constants.HF_HUB_CACHE
+    constants.HF_HUB_OFFLINE = before[0] or offline
+    constants.HF_HUB_CACHE = str(cache or before[1])
     try:
-        with quiet():
-            yield
-    except (OSError, RuntimeError) as error:
-        raise UnavailableError(f"{what}: cannot be fetched; give a local file ({one_line(error, 120)})") from None
+        yield
     finally:
-        constants.HF_HUB_OFFLINE = was_offline
+        constants.HF_HUB_OFFLINE, constants.HF_HUB_CACHE = before
+
+
+@contextmanager
+def fetching(cache: Path) -> Iterator[None]:
+    """Inside, models come from the hub anew, into `cache`, and not from what was fetched before."""
+    token = _fetching.set(True)
+    try:
+        with using(offline=False, cache=cache):
+            yield
+    finally:
+        _fetching.reset(token)
 
 
 @contextmanager

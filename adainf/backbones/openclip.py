@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from adainf.backbones import weights as weight_files
 from adainf.backbones.base import Backbone, Block, Classes
-from adainf.backbones.hub import asking_hub, quiet
+from adainf.backbones.hub import from_hub, quiet
 from adainf.backbones.options import RANDOM, Options, seeded, unknown_name
 from adainf.backbones.positions import PositionEmbedding
 from adainf.errors import InvalidInputError
@@ -83,14 +83,21 @@ def _load(open_clip: Any, name: str, options: Options) -> tuple[Any, Any]:
             )
         # The same name goes with either activation; which one belongs to the weights' record.
         quick_gelu = open_clip.get_pretrained_cfg(name, tag).get("quick_gelu", False)
-        with asking_hub(f"weights {tag!r} of openclip/{name}"):
-            model = open_clip.create_model(name, pretrained=tag, force_quick_gelu=quick_gelu)
-            return model, open_clip.get_tokenizer(name)
+        return from_hub(
+            f"weights {tag!r} of openclip/{name}",
+            lambda: (
+                open_clip.create_model(name, pretrained=tag, force_quick_gelu=quick_gelu),
+                open_clip.get_tokenizer(name),
+            ),
+        )
     state = None if path is None else weight_files.read(path)
-    from_hub = any(key.startswith("hf_") for key in open_clip.get_model_config(name)["text_cfg"])
-    with asking_hub(f"text tower of openclip/{name}") if from_hub else quiet(), seeded():
-        model = open_clip.create_model(name, load_weights=False)
-        tokenizer = open_clip.get_tokenizer(name)
+
+    def bare() -> tuple[Any, Any]:
+        return open_clip.create_model(name, load_weights=False), open_clip.get_tokenizer(name)
+
+    asks = any(key.startswith("hf_") for key in open_clip.get_model_config(name)["text_cfg"])
+    with seeded(), quiet():
+        model, tokenizer = from_hub(f"text tower of openclip/{name}", bare) if asks else bare()
     if state is not None:
         weight_files.fit(model, state, path, f"openclip/{name}")
     return model, tokenizer

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from adainf.backbones import weights as weight_files
 from adainf.backbones.base import Backbone, Block, Classes
-from adainf.backbones.hub import asking_hub
+from adainf.backbones.hub import from_hub
 from adainf.backbones.options import RANDOM, Options, seeded, unknown_name
 from adainf.backbones.positions import PositionEmbedding
 from adainf.errors import InvalidInputError
@@ -86,8 +86,7 @@ def _load(timm: Any, name: str, options: Options) -> Any:
             )
         if not timm.models.is_model_pretrained(tagged):
             raise InvalidInputError(f"weights: timm/{name} has none to fetch; give a file or 'random'")
-        with asking_hub(f"weights of timm/{tagged}"):
-            return timm.create_model(tagged, pretrained=True)
+        return from_hub(f"weights of timm/{tagged}", lambda: timm.create_model(tagged, pretrained=True))
     if path is None:
         with seeded():
             return timm.create_model(name, pretrained=False, num_classes=len(options.labels) or None)

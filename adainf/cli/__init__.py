@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from adainf.cli.evaluating import evaluate
+from adainf.cli.fetching import fetch
 from adainf.cli.opening import open_profile, open_run, open_subject
 from adainf.cli.options import (
     PATH,
@@ -45,6 +46,7 @@ def cli(context: click.Context) -> None:
 cli.add_command(train)
 cli.add_command(pretrain)
 cli.add_command(evaluate)
+cli.add_command(fetch)
 
 
 @cli.command()
@@ -75,7 +77,8 @@ def calibrate(
     """Measure how accurate the branches of a backbone are.
 
     With a run each branch is measured with the base weights and with the run's, and keeps those it is better with.
-    Killed, it goes on where it was when it is started again with the same settings.
+    Killed, it goes on where it was when it is started again with the same settings. Under torchrun all processes share
+    the pictures.
     """
     of_run = None if run is None else open_run(run)
     if of_run is None and known is not None:
@@ -89,22 +92,25 @@ def calibrate(
 
     check_writable(out)
     from adainf.evaluation import calibrate as calibration
+    from adainf.training import ranks
 
     size = size or (of_run.manifest.native_resolution if of_run is not None else None)
-    subject = open_subject(backbone, size, options, of_run)
-    profile = calibration.calibrate(
-        subject,
-        resolutions or (),
-        zoom=zoom,
-        count=branches,
-        part=options["part"],
-        limit=options["limit"],
-        seed=options["seed"],
-        out=out,
-        run=of_run,
-        known=None if known is None else open_profile(known)[1],
-    )
-    click.echo(f"{out}: {len(profile.branches)} branches of {backbone}, {profile.calibration.images} images")
+    with ranks.joined() as all_of_us:
+        subject = open_subject(backbone, size, options, of_run, ranks=all_of_us)
+        profile = calibration.calibrate(
+            subject,
+            resolutions or (),
+            zoom=zoom,
+            count=branches,
+            part=options["part"],
+            limit=options["limit"],
+            seed=options["seed"],
+            out=out,
+            run=of_run,
+            known=None if known is None else open_profile(known)[1],
+        )
+    if all_of_us.is_first:
+        click.echo(f"{out}: {len(profile.branches)} branches of {backbone}, {profile.calibration.images} images")
 
 
 @cli.command()

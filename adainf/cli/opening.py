@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from adainf.evaluation.subject import Subject
     from adainf.profile import Profile
     from adainf.run import Run
+    from adainf.training.ranks import Ranks
 
 __all__ = ["open_profile", "open_run", "open_subject"]
 
@@ -32,7 +33,12 @@ def open_run(name: str) -> Run:
 
 
 def open_subject(
-    backbone: str, size: int | None, options: dict[str, Any], run: Run | None = None, zoom: float = 0.0
+    backbone: str,
+    size: int | None,
+    options: dict[str, Any],
+    run: Run | None = None,
+    zoom: float = 0.0,
+    ranks: Ranks | None = None,
 ) -> Subject:
     """The network and the pictures that a command's options mean."""
     from adainf.backbones import Options
@@ -49,4 +55,5 @@ def open_subject(
         seed=options["seed"],
         threads=options["threads"],
         run=run,
+        ranks=ranks,
     )

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from pydantic import JsonValue
+from torch import Tensor
 
 from adainf import __version__
 from adainf.backbones import Backbone
@@ -53,7 +54,8 @@ def calibrate(
     branches then need not be measured with them again.
 
     Counts are kept in `out`.partial after each batch: called again with the same settings it goes on there and
-    ends with the same profile. Raises InvalidInputError where those counts belong to other settings.
+    ends with the same profile. The subject's processes share the pictures, and the first of them writes.
+    Raises InvalidInputError where those counts belong to other settings.
     """
     backbone = subject.engine.backbone
     if known is not None:
@@ -90,8 +92,9 @@ def calibrate(
     profile = _profile(subject, space, partial, settings)
     if run is not None and run.adapter_path is not None:
         profile = with_better_sets(profile, run, known)
-    profile.write(out)
-    path.unlink(missing_ok=True)
+    if subject.ranks.is_first:
+        profile.write(out)
+        path.unlink(missing_ok=True)
     return profile
 
 
@@ -152,7 +155,7 @@ def _sampled(subject: Subject, space: BranchSpace, count: int, seed: int, weight
     tries = tried_by_search(space, count) if space.count > count else 0
     images = search_images(len(subject.paths), count, tries)
     rows = spread(range(len(subject.paths)), images, seed)
-    with progress("searching branches", tries * images) as advance:
+    with progress("searching branches", tries * images, ranks=subject.ranks) as advance:
         return sample(space, count, ScoreDivergence(subject, rows, advance, weights), seed)
 
 
@@ -174,34 +177,52 @@ def _started(settings: dict[str, JsonValue], subject: Subject, candidates: Seque
 
 def _count(subject: Subject, partial: Partial, path: Path) -> Partial:
     """The counts over all pictures, written to `path` after each batch."""
-    partial.write(path)
+    ranks = subject.ranks
+    if ranks.is_first:
+        partial.write(path)
     candidates = tuple(map(Candidate, map(Branch.parse, partial.branches), partial.weights))
-    full = subject.full
-    with progress("calibrating, images", len(subject.paths), partial.images) as advance:
-        for rows, pictures in subject.batches(partial.images):
-            scores = subject.scores(pictures, candidates)
-            given = [scores[candidate].argmax(dim=1).numpy() for candidate in candidates]
-            full_answers = scores[full].argmax(dim=1).numpy()
-            labels = subject.labels
-            target = scores[full].softmax(dim=1) if labels is None else torch.from_numpy(labels[rows])
+    with progress("calibrating, images", len(subject.paths), partial.images, ranks) as advance:
+        for seen, rows, pictures in subject.shared_batches(partial.images):
+            counts = ranks.total(_counts(subject, rows, pictures, candidates)).tolist()
             partial = partial.model_copy(
                 update={
-                    "images": rows.stop,
-                    "right": _added(partial.right, given, subject.truth(rows, full_answers)),
-                    "agreed": _added(partial.agreed, given, full_answers),
+                    "images": seen,
+                    "right": tuple(
+                        before + round(count[0]) for before, count in zip(partial.right, counts, strict=True)
+                    ),
+                    "agreed": tuple(
+                        before + round(count[1]) for before, count in zip(partial.agreed, counts, strict=True)
+                    ),
                     "losses": tuple(
-                        tuple(map(sum, zip(sums, cross_entropies(scores[candidate], target).tolist(), strict=True)))
-                        for sums, candidate in zip(partial.losses, candidates, strict=True)
+                        tuple(map(sum, zip(sums, count[2:], strict=True)))
+                        for sums, count in zip(partial.losses, counts, strict=True)
                     ),
                 }
             )
-            partial.write(path)
+            if ranks.is_first:
+                partial.write(path)
             advance(len(pictures))
     return partial
 
 
-def _added(counts: Sequence[int], given: Sequence[NDArray[np.int64]], truth: NDArray[np.int64]) -> tuple[int, ...]:
-    return tuple(count + int((answers == truth).sum()) for count, answers in zip(counts, given, strict=True))
+def _counts(
+    subject: Subject, rows: slice, pictures: Sequence[NDArray[np.uint8]], candidates: Sequence[Candidate]
+) -> Tensor:
+    """Over these pictures (candidates, 2 + SCALES): right answers, those the full branch gives too, and losses."""
+    counts = torch.zeros(len(candidates), 2 + SCALES, dtype=torch.float64)
+    if not pictures:
+        return counts
+    scores = subject.scores(pictures, candidates)
+    by_full = scores[subject.full]
+    full_answers = by_full.argmax(dim=1).numpy()
+    truth = subject.truth(rows, full_answers)
+    target = by_full.softmax(dim=1) if subject.labels is None else torch.from_numpy(subject.labels[rows])
+    for row, candidate in enumerate(candidates):
+        given = scores[candidate].argmax(dim=1).numpy()
+        counts[row, 0] = int((given == truth).sum())
+        counts[row, 1] = int((given == full_answers).sum())
+        counts[row, 2:] = cross_entropies(scores[candidate], target)
+    return counts
 
 
 def _profile(subject: Subject, space: BranchSpace, partial: Partial, settings: dict[str, Any]) -> Profile:

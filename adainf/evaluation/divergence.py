@@ -42,13 +42,15 @@ class ScoreDivergence:
     def __init__(
         self, subject: Subject, rows: Sequence[int], advance: Callable[[int], None], weights: WeightSet = "base"
     ) -> None:
-        """rows: of the subject's pictures. advance: told after each batch how many branches it went along.
+        """rows: of the subject's pictures, which all its processes share. advance: told after each batch how many
+        branches it went along.
 
         weights: the set that the branches run with.
         """
         self._subject = subject
         self._backbone = subject.backbone(weights)
-        self._rows = rows
+        own = subject.ranks.own(len(rows))
+        self._rows, self._count = rows[own.start : own.stop], len(rows)
         self._advance = advance
         self._targets: list[Tensor] = []
         self._resolution = 0
@@ -68,7 +70,8 @@ class ScoreDivergence:
             for keep, scores in scores_of_each(self._backbone, batch, keeps):
                 sums[keep] += cross_entropies(scores.float(), target)
             self._advance(len(keeps) * len(batch))
-        return [float(sums[keep].min()) / len(self._rows) for keep in keeps]
+        totals = self._subject.ranks.total(torch.stack([sums[keep] for keep in keeps]))
+        return (totals.min(dim=1).values / self._count).tolist()
 
     def _truth(self) -> Iterator[Tensor]:
         """Class indices (batch,), or probabilities (batch, classes), a batch at a time."""
@@ -98,7 +101,7 @@ def best_zoom(subject: Subject, space: BranchSpace, seed: int) -> float:
         return 0.0
     rows = images.spread(range(len(subject.paths)), _MOST, seed)
     strays = dict.fromkeys(_ZOOMS, 0.0)
-    with progress("looking closer", len(rows) * len(sides) * len(_ZOOMS)) as advance:
+    with progress("looking closer", len(rows) * len(sides) * len(_ZOOMS), ranks=subject.ranks) as advance:
         for zoom in _ZOOMS:
             subject.zoom_by(zoom)
             divergence = ScoreDivergence(subject, rows, advance)

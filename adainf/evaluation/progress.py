@@ -5,14 +5,24 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from adainf.training.ranks import Ranks
+
 __all__ = ["progress"]
 
 _SECONDS_BETWEEN_LINES = 5.0
 
 
 @contextmanager
-def progress(what: str, total: int, done: int = 0) -> Iterator[Callable[[int], None]]:
-    """A function that is told how many more of `total` are done, while the context lasts."""
+def progress(what: str, total: int, done: int = 0, ranks: Ranks | None = None) -> Iterator[Callable[[int], None]]:
+    """A function that is told how many more of `total` are done, while the context lasts.
+
+    ranks: processes that share the work alike; the first tells, for all of them.
+    """
+    if ranks is not None and not ranks.is_first:
+        yield lambda _: None
+        return
+    if ranks is not None:
+        total, done = total // ranks.count, done // ranks.count
     if sys.stderr.isatty():
         from rich import progress as bars
         from rich.console import Console

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +21,7 @@ from adainf.engines.torch import TorchEngine
 from adainf.errors import InvalidInputError
 from adainf.profile import Measured, Profile, WeightSet
 from adainf.run import Run
+from adainf.training.ranks import Ranks
 
 __all__ = ["BATCH", "Candidate", "Subject", "check_describes", "load_for_timing", "open_subject"]
 
@@ -47,6 +48,7 @@ class Subject:
 
     labels: each picture's class index, or None without labels. weights: the network's fingerprint.
     adapted: the network with a run's adapter in its weights; None without a run.
+    ranks: the processes that share the pictures.
     """
 
     engine: TorchEngine
@@ -54,6 +56,7 @@ class Subject:
     paths: tuple[Path, ...]
     labels: NDArray[np.int64] | None
     adapted: Backbone | None = None
+    ranks: Ranks = field(default_factory=Ranks)
 
     @property
     def full(self) -> Candidate:
@@ -77,6 +80,14 @@ class Subject:
         for first in range(start, len(self.paths), BATCH):
             rows = slice(first, min(first + BATCH, len(self.paths)))
             yield rows, [images.decode(path) for path in self.paths[rows]]
+
+    def shared_batches(self, start: int) -> Iterator[tuple[int, slice, list[NDArray[np.uint8]]]]:
+        """For each batch from row `start` on: the row behind it, and this process's own rows and pictures of it."""
+        for first in range(start, len(self.paths), BATCH):
+            end = min(first + BATCH, len(self.paths))
+            own = self.ranks.own(end - first)
+            rows = slice(first + own.start, first + own.stop)
+            yield end, rows, [images.decode(path) for path in self.paths[rows]]
 
     def prepare(self, pictures: Iterable[NDArray[np.uint8]], resolution: int) -> Tensor:
         """The network's input (pictures, 3, resolution, resolution), exactly as the daemon prepares it."""
@@ -129,9 +140,11 @@ def open_subject(
     seed: int,
     threads: int | None = None,
     run: Run | None = None,
+    ranks: Ranks | None = None,
 ) -> Subject:
     """Load `backbone`, with the run's adapter where one is given, and list the pictures of `folder`.
 
+    ranks: the processes that share the pictures; None: this one alone.
     Weights default to an installed package's; labels of an open vocabulary to the class folders' names.
     Raises InvalidInputError on whatever of it cannot be used.
     """
@@ -156,10 +169,13 @@ def open_subject(
     # Taken before an engine moves or rounds them.
     weights = fingerprint(network)
     other = None if run is None or run.adapter_path is None else adapted(network, run)
-    engine = TorchEngine(network, threads=threads)
+    if ranks is None:
+        engine = TorchEngine(network, threads=threads)
+    else:
+        engine = TorchEngine(network, str(ranks.device), threads or ranks.threads)
     if other is not None:
         other = other.to(next(engine.backbone.parameters())).to(memory_format=torch.channels_last)
-    return Subject(engine, weights, tuple(picture.path for picture in chosen), labels, other)
+    return Subject(engine, weights, tuple(picture.path for picture in chosen), labels, other, ranks or Ranks())
 
 
 def load_for_timing(profile: Profile, weights: str | None, labels: tuple[str, ...]) -> Backbone:

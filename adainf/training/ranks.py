@@ -1,4 +1,4 @@
-"""Data-parallel training under `torchrun`: who this process is, and what all of them agree on."""
+"""Several processes under `torchrun`: who this process is, and what all of them agree on."""
 
 import os
 from collections.abc import Iterable, Iterator
@@ -57,6 +57,12 @@ class Ranks:
         if self.count > 1:
             distributed.all_reduce(values)
             values /= self.count
+        return values
+
+    def total(self, values: Tensor) -> Tensor:
+        """The sum over all processes of some numbers."""
+        if self.count > 1:
+            distributed.all_reduce(values)
         return values
 
     def agreed(self, value: float) -> float:

@@ -97,6 +97,35 @@ def tail(connect: str, key: Path | None, server: str | None, as_json: bool, coun
 
 
 @adainfd.command()
+@click.option("--connect", default=_DEFAULT_ENDPOINT, show_default=True, metavar="ENDPOINT", help="Where to listen.")
+@click.option("--key", type=click.Path(path_type=Path), help="Our keys (FILE.key_secret), where the daemon wants them.")
+@click.option("--server", metavar="KEY|FILE", help="The daemon's public key; goes with --key.")
+@click.option("--once", is_flag=True, help="Show how it stands after some seconds, and end.")
+def watch(connect: str, key: Path | None, server: str | None, once: bool) -> None:
+    """Watch a running daemon in the terminal: cameras, labels, budgets and what limits them, latency, drops."""
+    from adainfd.watch import show
+
+    show(connect, key=key, server=server, once=once)
+
+
+@adainfd.command()
+@click.argument("file", required=False, type=click.Path(path_type=Path))
+def doctor(file: Path | None) -> None:
+    """Look at all that a daemon needs on this box and, with a configuration FILE, at all that it names.
+
+    Exits with 1 where something fails.
+    """
+    from adainfd.doctor import examine, line
+
+    failed = False
+    for finding in examine(file):
+        click.echo(line(finding))
+        failed = failed or finding.verdict == "fail"
+    if failed:
+        sys.exit(1)
+
+
+@adainfd.command()
 @click.option("--config", type=click.Path(path_type=Path), help="Configuration file (TOML).")
 @click.option("--connect", multiple=True, metavar="ENDPOINT", help="A daemon to take the stream of.")
 @click.option("--bind", multiple=True, metavar="ENDPOINT", help="Publish them all here.")
@@ -146,6 +175,29 @@ def check_config(file: Path) -> None:
     from adainfd.settings import check
 
     click.echo(f"{file}: good; {check(file)}")
+
+
+@adainfd.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--run", "trained", metavar="NAME|FOLDER", help="What `adainf train` made.")
+@click.option("--profile", metavar="NAME|FILE", help="What calibration learned.")
+def adopt(file: Path, trained: str | None, profile: str | None) -> None:
+    """Take up another run or profile in the configuration FILE, checked first; `rollback` undoes it."""
+    from adainfd.adopting import adopt as adopt_in
+
+    changes = {key: value for key, value in (("run", trained), ("profile", profile)) if value}
+    if not changes:
+        raise click.UsageError("give --run, --profile or both")
+    click.echo(f"{file}: {adopt_in(file, changes)}; restart the daemon")
+
+
+@adainfd.command()
+@click.argument("file", type=click.Path(path_type=Path))
+def rollback(file: Path) -> None:
+    """Go back to the configuration that FILE held before `adopt`; once more goes forward again."""
+    from adainfd.adopting import rollback as roll_back
+
+    click.echo(f"{file}: {roll_back(file)}; restart the daemon")
 
 
 @adainfd.command()

@@ -1,7 +1,7 @@
 """From a configuration to what recognises: engine, profile and lookup table, checked against each other."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -21,7 +21,7 @@ from adainfd.config import Configuration, ModelSection
 from adainfd.logs import Logger
 from adainfd.observing import NOBODY, Observer
 
-__all__ = ["LabelColumns", "Recogniser", "load_recogniser", "read_profile", "read_run"]
+__all__ = ["LabelColumns", "Recogniser", "fits", "load_recogniser", "open_model", "read_profile", "read_run"]
 
 _BACKBONE = "timm/tf_efficientnet_lite0"
 _PROFILE = "efficientnet-lite0"
@@ -103,15 +103,10 @@ def load_recogniser(
     configuration: Configuration, profile: Profile, log: Logger, observer: Observer = NOBODY
 ) -> Recogniser:
     """Load the network, see that the profile is its own, and prepare every branch that may be chosen."""
-    engine = _engine(configuration, profile, log)
-    outline = engine.outline
+    observer.beginning(f"loading {profile.backbone}", _LOAD_SECONDS)
+    engine = open_model(configuration, profile, lambda text: log.warning("engine", detail=text))
     section = configuration.model
-    if outline.droppable != profile.space.droppable or outline.preprocessing.size != profile.native_resolution:
-        raise InvalidInputError(
-            f"profile {section.profile or section.run or _PROFILE!r}: was made for {profile.native_resolution} pixels "
-            f"and blocks {profile.droppable}, not as this {profile.backbone}; run `adainf calibrate`"
-        )
-    if outline.weights != profile.weights:
+    if not fits(engine, profile, section):
         log.warning(
             "profile_of_other_weights",
             profile=section.profile or section.run or _PROFILE,
@@ -128,7 +123,22 @@ def load_recogniser(
     return Recogniser(engine, profile, table, {branch: time.p50_ms for branch, time in times.items()})
 
 
-def _engine(configuration: Configuration, profile: Profile, log: Logger) -> Engine:
+def fits(engine: Engine, profile: Profile, section: ModelSection) -> bool:
+    """Whether the model's weights are those that the profile was made for.
+
+    Raises InvalidInputError where the profile is of a model of another shape.
+    """
+    outline = engine.outline
+    if outline.droppable != profile.space.droppable or outline.preprocessing.size != profile.native_resolution:
+        raise InvalidInputError(
+            f"profile {section.profile or section.run or _PROFILE!r}: was made for {profile.native_resolution} pixels "
+            f"and blocks {profile.droppable}, not as this {profile.backbone}; run `adainf calibrate`"
+        )
+    return outline.weights == profile.weights
+
+
+def open_model(configuration: Configuration, profile: Profile, warn: Callable[[str], None]) -> Engine:
+    """The engine with the configured network; raises UnavailableError where weights cannot be fetched."""
     from adainf.backbones import Options
     from adainf.backbones.defaults import default_weights
     from adainf.engines.opening import open_engine
@@ -153,7 +163,7 @@ def _engine(configuration: Configuration, profile: Profile, log: Logger) -> Engi
         runs_adapted=profile.adapted,
         device=section.device,
         threads=section.threads,
-        warn=lambda text: log.warning("engine", detail=text),
+        warn=warn,
     )
 
 

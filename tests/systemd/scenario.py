@@ -5,6 +5,7 @@ Run by `test_scenario.py` as root in a system that is thrown away afterwards: no
 
 import json
 import os
+import re
 import signal
 import subprocess
 import time
@@ -35,6 +36,21 @@ def run(*command: str, status: int | None = 0, seconds: float = START_SECONDS) -
     return result.stdout
 
 
+def documented(heading: str) -> list[str]:
+    """The commands that docs/install.md tells an owner under a heading."""
+    text = (REPOSITORY / "docs" / "install.md").read_text(encoding="utf-8")
+    section = text.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+    commands = [line for block in re.findall(r"```sh\n(.*?)```", section, re.DOTALL) for line in block.splitlines()]
+    assert commands, heading
+    return commands
+
+
+def follow(heading: str) -> dict[str, str]:
+    """Do as the document says; the output of each command. Links stand before what the test's own PATH has."""
+    path = "/usr/local/bin:/usr/bin:/bin:/usr/sbin"
+    return {command: run("env", f"PATH={path}", "sh", "-c", command) for command in documented(heading)}
+
+
 def make(target: str) -> str:
     options = "--no-deps --no-build-isolation --no-index"
     return run("make", "-C", str(REPOSITORY), target, f"PIP_OPTIONS={options}", "EXTRAS=", seconds=120)
@@ -58,23 +74,27 @@ def files() -> set[str]:
 def results_since(moment: float) -> None:
     """A result of a frame that was captured after `moment` (Unix time) comes."""
     with listening(ENDPOINT, b"result/") as receive:
-        end = time.monotonic() + START_SECONDS
-        while receive(START_SECONDS)[1]["captured_at"] < moment:
-            assert time.monotonic() < end, journal()
+        try:
+            while receive(START_SECONDS)[1]["captured_at"] < moment:
+                pass
+        except AssertionError:
+            raise AssertionError(f"no results: {journal()}") from None
 
 
 def configure(name: str, *, source: str = "/etc/adainf/clip.mp4", port: int = 5600, more: str = "") -> None:
+    web = "[web]" if name == "edge" else ""
     (ETC / f"{name}.toml").write_text(
         f"""
 [model]
 backbone = "cifar/resnet20"
 weights = "/etc/adainf/resnet20.safetensors"
-profile = "resnet20.json"
-policy = "policies/mine.toml"
+profile = "/etc/adainf/resnet20.json"
+policy = "/etc/adainf/policies/mine.toml"
 {more}
 [publish]
 bind = ["tcp://127.0.0.1:{port}"]
 host = "here"
+{web}
 [[camera]]
 name = "door"
 source = "{source}"
@@ -118,8 +138,12 @@ def test_active_only_after_a_result() -> None:
     configure("edge")
     for file in (POLICY, ETC / "edge.toml"):
         file.chmod(0o644)
+    *looks, start = documented("The first camera")
+    assert start == f"systemctl enable --now {UNIT}"
+    for command in looks:
+        run("env", "PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin", "sh", "-c", command)
     with listening(ENDPOINT, b"result/") as receive:
-        starting = subprocess.Popen(["systemctl", "start", UNIT])
+        starting = subprocess.Popen(start.split())
         first = receive(START_SECONDS)[1]
         assert starting.wait(START_SECONDS) == 0
     path = "/org/freedesktop/systemd1/unit/adainfd_40edge_2eservice"
@@ -130,6 +154,14 @@ def test_active_only_after_a_result() -> None:
     status = run("systemctl", "status", UNIT)
     assert 'Status: "1 camera' in status
     assert "active (running)" in status
+
+
+def test_owner_looks_into_it() -> None:
+    said = follow("Look into it")
+    assert len(said["adainfd tail --count 3"].splitlines()) == 3
+    assert "door online" in said["adainfd watch --once"]
+    assert said["curl --fail --silent http://127.0.0.1:9600/ready"] == "yes\n"
+    assert '"event": "ready"' in said["journalctl --unit adainfd@edge --lines 20"]
 
 
 def test_hung_process_is_killed_and_back() -> None:
@@ -157,7 +189,7 @@ def test_bad_policy_is_refused_and_seen() -> None:
     assert "policies/mine.toml: budget.maximum: 9" in status
     results_since(time.time())
     POLICY.write_text("[budget]\nmaximum = 0.8\n", encoding="utf-8")
-    run("systemctl", "reload", UNIT)
+    follow("Change it")
     await_true(lambda: "reload failed" not in shown("StatusText"), 10, "a good reload")
     assert (shown("MainPID"), shown("ActiveState")) == (process, "active")
 
@@ -226,6 +258,21 @@ print("PROBE", json.dumps({"written": written, "read": read, "devices": devices,
 """
 
 
+def test_keys_let_others_in() -> None:
+    keys = ("key", "/run/credentials/adainfd@edge.service/keys_edge.key_secret"), ("clients", "/etc/adainf/clients")
+    plain = (ETC / "edge.toml").read_text(encoding="utf-8")
+    with_keys = "".join(f'{name} = "{value}"\n' for name, value in keys)
+    (ETC / "edge.toml").write_text(plain.replace("[publish]\n", f"[publish]\n{with_keys}"), encoding="utf-8")
+    told = follow("Let others read the stream")
+    assert "door" in told[list(told)[-1]]
+    refused = run("env", "PATH=/usr/local/bin:/usr/bin", "adainfd", "watch", "--once", status=69)
+    assert "nothing from" in refused
+    (ETC / "edge.toml").write_text(plain, encoding="utf-8")
+    for file in (ETC / "keys" / "edge.key", ETC / "keys" / "edge.key_secret", ETC / "clients" / "dashboard.key"):
+        file.unlink()
+    (ETC / "clients").rmdir()
+
+
 def test_stop_is_quick_and_clean() -> None:
     run("systemctl", "stop", UNIT, seconds=STOP_SECONDS)
     assert (shown("ActiveState"), shown("Result")) == ("inactive", "success")
@@ -254,6 +301,7 @@ def test_missing_camera_is_degraded_and_recovers() -> None:
 
 
 def test_upgrade_keeps_what_the_owner_changed() -> None:
+    assert documented("Upgrade and uninstall") == ["make install", f"systemctl restart {UNIT}", "make uninstall"]
     changed = (ETC / "edge.toml").read_text(encoding="utf-8")
     assert "edge.toml was changed and stays" in make("install")
     assert (ETC / "edge.toml").read_text(encoding="utf-8") == changed

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from adainfd.config import Configuration, WebSection
 from adainfd.logs import Logger
 from adainfd.observing import Observer, Observers
+from adainfd.service.journal import Journal
 from adainfd.service.notify import for_systemd
 from adainfd.service.overview import Overview
 
@@ -14,13 +15,13 @@ __all__ = ["observers"]
 
 @contextlib.contextmanager
 def observers(configuration: Configuration, environment: Mapping[str, str], log: Logger) -> Iterator[Observer]:
-    """systemd, if it started us, and the web server, if there is a section [web]; it ends with this context.
+    """The log, systemd if it started us, and the web server, if there is a section [web]; it ends with this context.
 
     Raises InvalidInputError where the web server's address cannot be bound.
     """
     overview = Overview()  # first: the others look at it
     with contextlib.ExitStack() as parts:
-        told: list[Observer] = [overview, for_systemd(environment, overview)]
+        told: list[Observer] = [overview, for_systemd(environment, overview), Journal(overview, log)]
         if configuration.web is not None:
             told += parts.enter_context(_web(configuration.web, overview, log))
         yield Observers(told)

@@ -155,7 +155,7 @@ class Overview(Observer):
         """What is known now."""
         now = self._clock()
         with self._lock:
-            cameras = tuple(known.view(name, now) for name, known in self._cameras.items())
+            cameras = tuple(known.view(name, now) for name, known in sorted(self._cameras.items()))
             latencies = [ms for known in self._cameras.values() for ms in known.latencies(now)]
             fresh = [c.result.budget for c in cameras if c.result and c.age is not None and c.age < _WINDOW_SECONDS]
             return DaemonView(

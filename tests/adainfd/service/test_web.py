@@ -30,6 +30,8 @@ CHROMIUM = next(
     (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None
 )
 
+REPOSITORY = Path(__file__).parents[3]
+
 
 def get(url: str) -> tuple[int, bytes]:
     try:
@@ -121,11 +123,9 @@ def test_documented_metrics_are_those_that_are_served() -> None:
     overview = Overview()
     text = Metrics(overview).text().decode()
     served = set(re.findall(r"^# TYPE (adainf_\w+)", text, re.MULTILINE))
-    source = (Path(__file__).parents[3] / "daemon/adainfd/service/metrics.py").read_text(encoding="utf-8")
+    source = (REPOSITORY / "daemon/adainfd/service/metrics.py").read_text(encoding="utf-8")
     served |= set(re.findall(r'"(adainf_\w+)"', source))
-    documented = set(
-        re.findall(r"`(adainf_\w+)", (Path(__file__).parents[3] / "docs/metrics.md").read_text(encoding="utf-8"))
-    )
+    documented = set(re.findall(r"`(adainf_\w+)", (REPOSITORY / "docs/metrics.md").read_text(encoding="utf-8")))
     plain = {name.removesuffix("_total") for name in served if not name.endswith("_created")}
     assert plain <= {name.removesuffix("_total") for name in documented}
     signals = {f"adainf_{name}" for name in re.findall(r'^    "(\w+)": "', source, re.MULTILINE)}
@@ -164,6 +164,19 @@ def raw(address: tuple[str, int], request: bytes) -> bytes:
         while part := client.recv(65536):
             said += part
     return said
+
+
+def test_address_is_free_again_at_once() -> None:
+    """A restarted daemon gets its port, although connections to the one before have only just ended."""
+    overview = Overview()
+    routes = site(overview, Metrics(overview), Pictures([]), Health())
+    port = 0
+    for _ in range(2):
+        served = WebServer("127.0.0.1", port, routes)
+        served.start()
+        port = served.address[1]
+        assert get(f"http://127.0.0.1:{port}/live")[0] == 200
+        served.close()
 
 
 @pytest.mark.parametrize(
@@ -291,3 +304,13 @@ def test_page_updates_live_in_a_browser(tmp_path: Path) -> None:
     frames = re.search(r"(\d+) · 7 recognised", page)
     assert frames is not None
     assert int(frames[1]) >= 1002
+
+
+def test_dashboard_asks_for_metrics_that_are_documented() -> None:
+    documented = set(re.findall(r"`(adainf_\w+)", (REPOSITORY / "docs/metrics.md").read_text(encoding="utf-8")))
+    dashboard = json.loads((REPOSITORY / "docs/grafana.json").read_text(encoding="utf-8"))
+    asked = [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
+    asked += [variable["query"]["query"] for variable in dashboard["templating"]["list"] if variable["type"] == "query"]
+    names = {name for text in asked for name in re.findall(r"adainf_\w+", text)}
+    assert len(names) > 15
+    assert {name.removesuffix("_bucket") for name in names} <= documented

@@ -1,0 +1,71 @@
+"""adainf fetch: weights from their hub, or from a bundle, into the folder that services read."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from adainf.cli.options import PATH
+
+if TYPE_CHECKING:
+    from adainf.models import Manifest
+
+__all__ = ["fetch"]
+
+
+@click.command()
+@click.argument("backbone", required=False)
+@click.option("--weights", help="Which of the backbone's weights at the hub.  [default: the family's]")
+@click.option("--bundle", type=PATH, help="Also write the model as one file, for a box without a network.")
+@click.option("--from", "source", type=PATH, help="Install such a file, instead of asking the hub.")
+@click.option("--check", is_flag=True, help="Only check that all fetched models are still whole.")
+def fetch(backbone: str | None, weights: str | None, bundle: Path | None, source: Path | None, *, check: bool) -> None:
+    """Fetch BACKBONE (FAMILY/NAME) from its hub and check it, so that a start downloads nothing."""
+    if (backbone is not None) + (source is not None) + check != 1:
+        raise click.UsageError("give one of BACKBONE, --from FILE and --check")
+    if backbone is None and (weights or bundle):
+        raise click.UsageError("--weights and --bundle go with BACKBONE")
+    from adainf import models
+
+    if check:
+        for folder in models.folders():
+            for manifest in models.manifests(folder) if folder.is_dir() else ():
+                models.verify(folder, manifest)
+                click.echo(f"{folder / manifest.file_name}: {manifest.backbone} is whole")
+        return
+    into = models.writable_folder()
+    if source is not None:
+        manifest = models.unbundle(source, into)
+    else:
+        manifest = _from_hub(str(backbone), weights, into)
+        if bundle is not None:
+            models.bundle(into, manifest, bundle)
+            click.echo(f"{bundle}: {manifest.backbone}, {bundle.stat().st_size / 1e6:.1f} MB")
+    click.echo(f"{into / manifest.file_name}: {manifest.backbone}, {len(manifest.files)} files, checked")
+
+
+def _from_hub(backbone: str, weights: str | None, into: Path) -> Manifest:
+    from adainf import models
+    from adainf.backbones import Options, load
+    from adainf.backbones.hub import fetching
+    from adainf.backbones.weights import fingerprint
+    from adainf.errors import InvalidInputError
+
+    options = Options(weights=weights, labels=("thing",) if backbone.startswith("openclip/") else ())
+    if weights is not None and options.weights_file is not None:
+        raise InvalidInputError(f"--weights {weights}: names a file, and there is nothing to fetch")
+    try:
+        into.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".", dir=into) as staging:
+            with fetching(Path(staging) / "hub"):
+                network = load(backbone, options)
+            if not (Path(staging) / "hub").is_dir():
+                raise InvalidInputError(f"backbone {backbone}: has no weights at a hub; give a file as `weights`")
+            return models.install(Path(staging), backbone, weights, fingerprint(network), into)
+    except OSError as error:
+        raise InvalidInputError(
+            f"models {into}: cannot be written ({error.strerror}); run as root, or set ADAINF_MODELS"
+        ) from None

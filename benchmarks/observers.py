@@ -1,0 +1,96 @@
+"""What it costs to be observed: metrics, status page and notifications, in shares of one core.
+
+    .venv/bin/python benchmarks/observers.py
+
+A recorded result is told to all observers as often as four cameras of ten frames a second would, with a heartbeat and
+turns of the loop between; the page is asked for its state once a second, and Prometheus asks every five. The
+processor's time of this is set against the wall time it stands for; the limit is 1 %.
+"""
+
+import socket
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+from adainfd.observing import Observers
+from adainfd.service.health import Health
+from adainfd.service.metrics import Metrics
+from adainfd.service.notify import Notifier
+from adainfd.service.overview import Overview
+from adainfd.service.pictures import Pictures
+from adainfd.service.site import site
+from adainfd.wire import messages
+
+CAMERAS = ("door", "yard", "street", "shelf")
+FRAMES_A_SECOND = 10
+SECONDS = 60
+LIMIT = 0.01
+
+
+def main() -> None:
+    """The command."""
+    now = 0.0
+    overview = Overview(lambda: now)
+    metrics, pictures, health = Metrics(overview), Pictures(CAMERAS, lambda: now), Health(lambda: now)
+    picture = np.zeros((1080, 1920, 3), np.uint8)
+    with tempfile.TemporaryDirectory() as folder, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        path = str(Path(folder) / "notify")
+        manager.bind(path)
+        observer = Observers([overview, Notifier(path, overview, 20.0, lambda: now), metrics, pictures, health])
+        routes = site(overview, metrics, pictures, health)
+        began = time.process_time()
+        for frame in range(1, SECONDS * FRAMES_A_SECOND + 1):
+            now = frame / FRAMES_A_SECOND
+            for camera in CAMERAS:
+                observer.published(result(camera, frame))
+                observer.answered(camera, picture)
+            observer.turned()
+            if frame % FRAMES_A_SECOND == 0:
+                observer.published(heartbeat(frame))
+                routes["/state"]()
+                for camera in CAMERAS:
+                    routes[f"/picture/{camera}"]()
+            if frame % (5 * FRAMES_A_SECOND) == 0:
+                routes["/metrics"]()
+            manager.setblocking(False)
+            try:
+                while manager.recv(4096):
+                    pass
+            except BlockingIOError:
+                pass
+        used = time.process_time() - began
+    share = used / SECONDS
+    print(f"{len(CAMERAS)} cameras of {FRAMES_A_SECOND} frames a second, 1080p: {100 * share:.2f} % of one core")
+    print(f"limit: {100 * LIMIT:.0f} %")
+    sys.exit(share > LIMIT)
+
+
+def result(camera: str, frame: int) -> messages.Result:
+    """What a daemon publishes of a frame."""
+    return messages.Result(
+        host="edge1",
+        camera=camera,
+        sequence=frame,
+        frame=frame,
+        captured_at=0.0,
+        published_at=0.0,
+        labels=[messages.Label("mountain bike", 671, 0.83)],
+        budget=messages.Budget(0.61, "contention"),
+        plan=messages.Plan("192:1110110111011101", "lookup", 201_300_000, 0.52, 0.84),
+        signals=messages.Signals(0.02, 0.03, None, None, 0.4, 0.5),
+        timing_ms=messages.Timing(3.1, 1.9, 11.8, 17.4),
+        dropped=messages.Dropped(12, 0),
+    )
+
+
+def heartbeat(frame: int) -> messages.Status:
+    """What a daemon publishes every second."""
+    account = messages.Account("online", frame, frame, 0, 0, messages.Dropped(0, 0), 0)
+    cameras = dict.fromkeys(CAMERAS, account)
+    return messages.Status(host="edge1", sequence=frame, state="ready", published_at=0.0, cameras=cameras)
+
+
+if __name__ == "__main__":
+    main()

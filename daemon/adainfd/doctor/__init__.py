@@ -1,0 +1,29 @@
+"""`adainfd doctor`: looks at all that a daemon needs here, and says of each thing what to do."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from adainfd.doctor.finding import Finding
+
+__all__ = ["Finding", "examine", "line"]
+
+_WIDTH = 16
+
+
+def examine(file: Path | None) -> Iterator[Finding]:
+    """Look at this box and, where `file` is given, at all that this configuration names; each finding as it comes."""
+    # Before OpenCV is imported: what it would say stands in a finding.
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+    from adainfd.doctor import box, configured
+
+    yield from box.examine()
+    if file is not None:
+        yield from configured.examine(file)
+
+
+def line(finding: Finding) -> str:
+    """A finding as it is printed."""
+    remedy = f"\n{'':{6 + _WIDTH}}→ {finding.remedy}" if finding.remedy else ""
+    return f"{finding.verdict:<4}  {finding.subject:<{_WIDTH}}{finding.found}{remedy}"

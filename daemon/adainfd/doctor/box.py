@@ -1,0 +1,113 @@
+"""What a daemon needs of any box: libraries, a processor to compute on, folders to write, units."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+from adainf.errors import one_line
+from adainfd import state
+from adainfd.doctor.finding import Finding, fail, ok, warn
+
+__all__ = ["examine"]
+
+_SYSTEMCTL_SECONDS = 10.0
+
+
+def examine() -> Iterator[Finding]:
+    """Look at this box."""
+    yield _opencv()
+    yield from _gpu()
+    yield from _folders()
+    yield from _systemd()
+
+
+def _opencv() -> Finding:
+    try:
+        import cv2
+    except ImportError as error:
+        if "libGL" in str(error):
+            remedy = "apt-get install libgl1 (Fedora: mesa-libGL), or use opencv-python-headless"
+            return fail("OpenCV", "libGL.so.1 is missing", remedy)
+        return fail("OpenCV", f"cannot be imported ({one_line(error, 100)})", "install adainf again")
+    return ok("OpenCV", cv2.__version__)
+
+
+def _gpu() -> Iterator[Finding]:
+    import pynvml
+    import torch
+
+    try:
+        pynvml.nvmlInit()
+        names = [
+            pynvml.nvmlDeviceGetName(pynvml.nvmlDeviceGetHandleByIndex(i)) for i in range(pynvml.nvmlDeviceGetCount())
+        ]
+        pynvml.nvmlShutdown()
+    except pynvml.NVMLError as error:
+        names = []
+        told = one_line(error, 80)
+        if "Not Found" in told:
+            told = "no driver"
+        yield ok("GPU", f"no NVIDIA GPU ({told}): the processors recognise, by ONNX Runtime")
+    if names:
+        yield ok("GPU", f"NVML tells of {', '.join(names)}")
+    if torch.cuda.is_available():
+        yield ok("CUDA", f"{torch.version.cuda}: {torch.cuda.get_device_name(0)}")
+    elif names:
+        built = torch.version.cuda
+        remedy = "install the NVIDIA driver that this CUDA needs, or load nvidia-uvm (nvidia-modprobe -u)"
+        if built is None:
+            remedy = "install PyTorch's CUDA build (pytorch.org tells the index; on Jetson: NVIDIA's wheels)"
+        yield warn("CUDA", f"PyTorch {torch.__version__} cannot use the GPU (built for CUDA {built})", remedy)
+
+
+def _folders() -> Iterator[Finding]:
+    from adainf.engines.cache import cache_folder
+
+    for subject, folder in (("state folder", state.file("doctor", "").parent.parent), ("cache folder", cache_folder())):
+        existing = next(path for path in (folder, *folder.parents) if path.exists())
+        if os.access(existing, os.W_OK | os.X_OK):
+            yield ok(subject, str(folder))
+        else:
+            remedy = f"make it writable for user {os.getuid()}, or set XDG_STATE_HOME and XDG_CACHE_HOME"
+            yield warn(subject, f"{folder}: cannot be written, so each start measures and exports anew", remedy)
+
+
+def _systemd() -> Iterator[Finding]:
+    if shutil.which("systemctl") is None:
+        yield warn("systemd", "is not here", "start adainfd run by what starts programs here")
+        return
+    found = _systemctl("cat", "adainfd@.service")
+    if found is None or found.returncode:
+        yield warn("systemd", "the unit adainfd@.service is not installed", "make install, as docs/install.md tells")
+        return
+    path = found.stdout.partition("\n")[0].removeprefix("# ")
+    yield ok("systemd", f"unit {path}")
+    listed = _systemctl("list-units", "--all", "--plain", "--no-legend", "adainfd@*")
+    for words in map(str.split, listed.stdout.splitlines() if listed else []):
+        unit, active = words[0], words[2]
+        if active == "failed":
+            yield warn("service", f"{unit} has failed", f"systemctl status {unit}, and journalctl -u {unit}")
+        else:
+            yield ok("service", f"{unit} is {active}")
+
+
+def _systemctl(*arguments: str) -> "subprocess.CompletedProcess[str] | None":
+    command = [str(shutil.which("systemctl")), "--no-pager", *arguments]
+    try:
+        return subprocess.run(  # noqa: S603
+            command,
+            capture_output=True,
+            text=True,
+            timeout=_SYSTEMCTL_SECONDS,
+            check=False,
+            env={**os.environ, "LC_ALL": "C"},
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+
+
+def readable_by_all(path: Path) -> bool:
+    """Whether everyone on this box may read the file."""
+    return bool(path.stat().st_mode & 0o004)

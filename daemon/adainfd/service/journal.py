@@ -1,0 +1,41 @@
+"""One event an interval in the log, with all that matters of it: no line a frame."""
+
+import time
+from collections.abc import Callable
+
+from adainfd.logs import Logger
+from adainfd.observing import Observer
+from adainfd.service.overview import Overview
+
+__all__ = ["Journal"]
+
+_EVERY_SECONDS = 60.0
+
+
+class Journal(Observer):
+    """Logs `running` once a minute while the main loop goes round."""
+
+    def __init__(self, overview: Overview, log: Logger, clock: Callable[[], float] = time.monotonic) -> None:
+        self._overview = overview
+        self._log = log
+        self._clock = clock
+        self._due = clock() + _EVERY_SECONDS
+
+    def turned(self) -> None:
+        """Log, where it is time."""
+        now = self._clock()
+        if now < self._due:
+            return
+        self._due = now + _EVERY_SECONDS
+        view = self._overview.view()
+        accounts = {camera.name: camera.account for camera in view.cameras if camera.account is not None}
+        self._log.info(
+            "running",
+            summary=view.line(),
+            frames_per_second=round(view.frames_per_second, 1),
+            budget=None if view.budget is None else view.budget.fraction,
+            limited_by=None if view.budget is None else view.budget.limited_by,
+            p95_ms=view.p95_ms,
+            captured={name: account.captured for name, account in accounts.items()},
+            answered={name: account.published + account.reused for name, account in accounts.items()},
+        )
