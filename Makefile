@@ -5,6 +5,7 @@
 # make install / make uninstall  as a systemd service (systemd/install.sh says what may be set: PREFIX, DESTDIR …)
 # make bench-contention  the same for a processor that others take (IMAGES=FOLDER of photographs, a folder a class;
 #             CLIP=a clip in which little moves)
+# make soak   cameras that fail and long runs, each figure beside its limit (SOAK="--minutes 2" for less)
 # make bench-video  what a mean budget is worth on labelled clips made of IMAGES
 
 PYTHON ?= python3
@@ -12,7 +13,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 VIDEO  ?=
 
-.PHONY: run install uninstall test check bench bench-contention bench-video clean
+.PHONY: run soak install uninstall test check bench bench-contention bench-video clean
 .DEFAULT_GOAL := run
 
 run: $(VENV)/.installed
@@ -42,6 +43,10 @@ bench: $(VENV)/.installed
 	$(BIN)/pip install --quiet --disable-pip-version-check 'openvino>=2025' || true
 	status=0; for name in engines branches pipeline cameras startup publishing; do \
 		$(BIN)/python benchmarks/$$name.py $(BENCH) || status=1; done; exit $$status
+
+soak: $(VENV)/.installed
+	.ci/packages
+	$(BIN)/python benchmarks/soak.py $(SOAK)
 
 install uninstall:
 	systemd/install.sh $@

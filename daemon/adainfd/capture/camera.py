@@ -130,7 +130,7 @@ class Camera:
         try:
             while self._connection is not None and self._connection.poll():
                 self._take_in(self._connection.recv(), self._connection)
-        except (EOFError, OSError):
+        except (EOFError, OSError, RuntimeError):  # the last: a descriptor that was announced and never came
             if self.lifecycle.state is not State.ENDED:
                 self.lifecycle.died(time.monotonic(), Fault.PROCESS_DIED, f"its process ended{self._exit_text()}")
             self._end_process()
