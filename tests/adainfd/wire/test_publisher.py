@@ -187,3 +187,18 @@ def test_a_flood_of_subscriptions_does_not_keep_the_publisher(
     reader = connect(port)
     await_heard(publisher, reader)
     assert hear(reader)["repeated"]
+
+
+def test_subscriptions_are_counted_until_their_client_has_gone(
+    publisher: Publisher, connect: Connect, port: str
+) -> None:
+    def count() -> int:
+        publisher.greet()
+        return publisher.subscriptions
+
+    first, second = connect(port), connect(port)
+    await_true(lambda: count() == 2, 10, "two subscriptions")
+    first.close()
+    await_true(lambda: count() == 1, 10, "one has gone")
+    second.close()
+    await_true(lambda: count() == 0, 10, "both have gone")
