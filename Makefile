@@ -41,7 +41,7 @@ bench-video: $(VENV)/.installed
 
 bench: $(VENV)/.installed
 	$(BIN)/pip install --quiet --disable-pip-version-check 'openvino>=2025' || true
-	status=0; for name in engines branches pipeline cameras startup publishing; do \
+	status=0; for name in engines branches pipeline cameras startup publishing observers; do \
 		$(BIN)/python benchmarks/$$name.py $(BENCH) || status=1; done; exit $$status
 
 soak: $(VENV)/.installed

@@ -60,6 +60,8 @@ install_all() {
     "$PYTHON" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || fail "$PYTHON: must be Python 3.11 or newer"
     # shellcheck disable=SC2086   # options are words
     [ -x "$prefix/bin/pip" ] || "$PYTHON" -m venv ${VENV_OPTIONS:-} "$prefix" || fail "no virtual environment at $prefix"
+    # It is removed as a whole by uninstall: nothing else may live there.
+    [ -f "$prefix/pyvenv.cfg" ] || fail "PREFIX=$PREFIX: is there already, and no virtual environment"
     # shellcheck disable=SC2086
     "$prefix/bin/pip" install --disable-pip-version-check --quiet --upgrade ${PIP_OPTIONS:-} \
         "$source${EXTRAS:+[$EXTRAS]}"
@@ -111,7 +113,8 @@ uninstall_all() {
         link=$DESTDIR$BINDIR/$command
         if [ "$(readlink "$link")" = "$PREFIX/bin/$command" ]; then rm -f "$link"; fi
     done
-    rm -rf "$prefix" "$DESTDIR$MODELS"
+    if [ -f "$prefix/pyvenv.cfg" ]; then rm -rf "$prefix"; fi
+    rm -rf "$DESTDIR$MODELS"
     for kind in lib cache; do rm -rf "$DESTDIR/var/$kind/adainf" "$DESTDIR/var/$kind/private/adainf"; done
     rm -rf "$DESTDIR/run/adainf" "$DESTDIR/run/private/adainf"
     units=$DESTDIR$UNITDIR

@@ -47,6 +47,7 @@ def test_a_package_is_made_below_destdir(tmp_path: Path) -> None:
     fake.parent.mkdir(parents=True)
     fake.write_text(f"#!/bin/sh\necho '#!{fake.parent}/python' > {fake.parent}/adainfd\n", encoding="utf-8")
     fake.chmod(0o755)
+    (fake.parents[1] / "pyvenv.cfg").touch()
 
     def make(target: str) -> str:
         command = ["make", "-C", str(REPOSITORY), target, *settings]
@@ -69,3 +70,18 @@ def test_a_package_is_made_below_destdir(tmp_path: Path) -> None:
     assert untouched.read_text(encoding="utf-8") == untouched_before
     make("uninstall")
     assert [path for path in root.rglob("*") if not path.is_dir()] == [edited]
+
+
+def test_a_prefix_with_other_things_in_it_is_left_alone(tmp_path: Path) -> None:
+    """Such as PREFIX=/usr."""
+    pip = tmp_path / "usr" / "bin" / "pip"
+    pip.parent.mkdir(parents=True)
+    pip.write_text("#!/bin/sh\n", encoding="utf-8")
+    pip.chmod(0o755)
+    settings = [f"DESTDIR={tmp_path}", "PREFIX=/usr", f"PYTHON={sys.executable}"]
+    for target, status in (("install", 2), ("uninstall", 0)):
+        command = ["make", "-C", str(REPOSITORY), target, *settings]
+        result = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert result.returncode == status, result.stderr
+        assert ("no virtual environment" in result.stderr) == bool(status)
+        assert pip.is_file()
