@@ -81,9 +81,9 @@ def test_signal_while_the_model_loads(launch: Any, two_cameras: Path, ipc: str) 
     memory = shared_memory()
     with listening(ipc) as receive:
         daemon = launch("run", "--config", two_cameras)
-        torch = "libtorch_cpu"
+        runtime = "onnxruntime"
         maps = Path(f"/proc/{daemon.process.pid}/maps")
-        await_true(lambda: torch in maps.read_text(), 30, "PyTorch is loaded")
+        await_true(lambda: runtime in maps.read_text(), 30, "ONNX Runtime is loaded")
         children = list(processes(daemon.process.pid))
         daemon.process.terminate()
         assert daemon.ended(STOP_SECONDS) == 0

@@ -117,8 +117,10 @@ def _daemon(view: DaemonView, *, ready: bool) -> Iterator[Metric]:
     )
     if model is not None:
         yield GaugeMetricFamily("adainf_full_macs", "Multiply-accumulates of the full branch", model.full_macs)
-    if view.subscribers is not None:
-        yield GaugeMetricFamily("adainf_subscribers", "Clients that receive the stream", view.subscribers)
+    if view.subscriptions is not None:
+        yield GaugeMetricFamily(
+            "adainf_subscriptions", "Topics that are subscribed to, over all clients", view.subscriptions
+        )
     if view.refused is not None:
         yield CounterMetricFamily("adainf_clients_refused", "Clients that were not let in", view.refused)
 

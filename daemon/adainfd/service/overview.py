@@ -45,8 +45,8 @@ class DaemonView:
     """What is known of the daemon as a whole.
 
     state: the last of started, ready, degraded, stopped. budget: the smallest of the cameras' last ones.
-    reload_failure: why the last reload failed, None where it did not. subscribers, refused: clients now, and those that
-    were not let in.
+    reload_failure: why the last reload failed, None where it did not. subscriptions: topics, over all clients.
+    refused: clients that were not let in.
     """
 
     host: str | None
@@ -58,7 +58,7 @@ class DaemonView:
     frames_per_second: float
     budget: messages.Budget | None
     p95_ms: float | None
-    subscribers: int | None = None
+    subscriptions: int | None = None
     refused: int | None = None
 
     @property
@@ -123,7 +123,7 @@ class Overview(Observer):
         self._reload_failure: str | None = None
         self._model: messages.Model | None = None
         self._cameras: dict[str, _Known] = {}
-        self._subscribers: int | None = None
+        self._subscriptions: int | None = None
         self._refused: int | None = None
         self._runs = False
         self._answers = False
@@ -168,7 +168,7 @@ class Overview(Observer):
                 frames_per_second=len(latencies) / _WINDOW_SECONDS,
                 budget=min(fresh, key=lambda budget: budget.fraction, default=None),
                 p95_ms=_high(latencies),
-                subscribers=self._subscribers,
+                subscriptions=self._subscriptions,
                 refused=self._refused,
             )
 
@@ -190,7 +190,7 @@ class Overview(Observer):
 
     def _take_daemon(self, status: Status) -> None:
         self._model = status.model or self._model
-        self._subscribers = getattr(status, "subscribers", None)
+        self._subscriptions = status.subscriptions
         self._refused = status.refused
         for name, account in (status.cameras or {}).items():
             camera = self._camera(name)

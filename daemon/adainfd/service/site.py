@@ -61,7 +61,7 @@ def _state(overview: Overview, pictures: Pictures) -> dict[str, Any]:
         "model": view.model,
         "frames_per_second": view.frames_per_second,
         "p95_ms": view.p95_ms,
-        "subscribers": view.subscribers,
+        "subscriptions": view.subscriptions,
         "refused": view.refused,
         "cameras": [_camera(camera, picture=camera.name in pictures.cameras) for camera in view.cameras],
     }

@@ -71,6 +71,7 @@ class Announcer:
                 published_at=time.time(),
                 detail=detail,
                 model=self._model,
+                subscriptions=self._publisher.subscriptions,
                 refused=self._publisher.refused,
                 cameras=accounts,
             ),

@@ -185,6 +185,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     repeated: Repeated = False
     state: DaemonState | CameraState
     published_at: UnixTime
+    subscriptions: Annotated[int, Meta(ge=0, description="topics subscribed to, over all clients")] | None = None
     refused: Annotated[int, Meta(ge=0, description="clients that were not let in, each attempt counted")] | None = None
     detail: str | None = None
     code: str | None = None

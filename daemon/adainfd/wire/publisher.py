@@ -26,7 +26,7 @@ _LONGEST_REQUEST = 4096
 _REQUESTS_A_GREETING = 1000
 _GREET_EVERY_SECONDS = 0.1
 _LAST_WORDS_MS = 1000
-_SUBSCRIBES = b"\x01"
+_SUBSCRIBES, _UNSUBSCRIBES = b"\x01", b"\x00"
 
 _ENCODERS: dict[Format, Callable[[Message], bytes]] = {
     "json": msgspec.json.Encoder().encode,
@@ -84,6 +84,11 @@ class Publisher:
         self._observer.published(message)
 
     @property
+    def subscriptions(self) -> int:
+        """How many topics are subscribed to now, each client's counted; as of the last greeting."""
+        return sum(outlet.subscriptions for outlet in self._outlets.values())
+
+    @property
     def refused(self) -> int | None:
         """How many clients were not let in; None where everyone may come."""
         return None if self._gate is None else self._gate.refused
@@ -132,8 +137,9 @@ class _Outlet:
 
     def __init__(self, context: zmq.Context[zmq.Socket[bytes]], format_: Format) -> None:
         self.asked: set[bytes] = set()
+        self.subscriptions = 0
         self.socket = publishing(context.socket(zmq.XPUB))
-        self.socket.setsockopt(zmq.XPUB_VERBOSE, 1)
+        self.socket.setsockopt(zmq.XPUB_VERBOSER, 1)
         self._encode = _ENCODERS[format_]
 
     @property
@@ -153,4 +159,7 @@ class _Outlet:
                 return
             request = self.socket.recv()
             if request.startswith(_SUBSCRIBES):
+                self.subscriptions += 1
                 self.asked.add(request[1:])
+            elif request.startswith(_UNSUBSCRIBES):  # also of whom has hung up
+                self.subscriptions -= 1

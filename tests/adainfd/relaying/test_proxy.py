@@ -67,8 +67,9 @@ def test_the_streams_of_two_boxes_and_what_they_said_last(launch: Any, boxes: li
 
 def test_nobody_is_sent_what_nobody_wants(launch: Any, boxes: list[Publisher], ipc: str) -> None:
     launch("relay", "--connect", *boxes[0].endpoints, "--bind", ipc)
-    with Subscriber(ipc, topics=["status/"]) as subscriber:
-        await_topics(subscriber, boxes[:1])
+    with Subscriber(ipc, topics=["status/"]) as one, Subscriber(ipc, topics=["status/"]) as other:
+        await_topics(one, boxes[:1])
+        await_topics(other, boxes[:1])
     outlet = boxes[0]._outlets["json"].socket
 
     def unsubscribed() -> bool:

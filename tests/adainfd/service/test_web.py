@@ -151,7 +151,8 @@ def test_no_path_leads_elsewhere(path: str) -> None:
         said = raw(served.address, f"GET /{path} HTTP/1.1\r\n\r\n".encode())
     finally:
         served.close()
-    known = re.split("[?#]", f"/{path}")[0] == "/"
+    # Python takes several slashes at the beginning for one.
+    known = re.split("[?#]", f"/{path.lstrip('/')}")[0] == "/"
     assert said.startswith(b"HTTP/1.0 200") == known
     assert known or said.startswith(b"HTTP/1.0 404")
 
