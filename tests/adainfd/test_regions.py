@@ -1,5 +1,7 @@
 """Per-camera settings, as a subscriber notices them: regions, mask, policy of one's own, and turns."""
 
+import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -124,3 +126,18 @@ def test_policy_of_a_camera_that_is_not_there(
     assert result.returncode == 78
     assert left in result.stderr
     assert len(result.stderr.splitlines()) == 1
+
+
+def test_edited_policy_of_a_camera_is_taken_up(launch: Any, network: Network, ipc: str, tmp_path: Path) -> None:
+    own = tmp_path / "own.toml"
+    own.write_text("[budget]\nmaximum = 0.3\n", encoding="utf-8")
+    camera = {"name": "yard", "source": str(halves(tmp_path / "halves.avi")), "loop": True, "policy": str(own)}
+    with listening(ipc, b"result/") as receive:
+        program = launch("run", "--config", network.configuration(tmp_path / "c.toml", bind=ipc, cameras=[camera]))
+        assert receive(START_SECONDS)[1]["budget"]["fraction"] == 0.3
+        own.write_text("[budget]\nmaximum = 0.9\n", encoding="utf-8")
+        program.process.send_signal(signal.SIGHUP)
+        program.await_event("reloaded")
+        end = time.monotonic() + START_SECONDS
+        while receive(START_SECONDS)[1]["budget"]["fraction"] != 0.9:
+            assert time.monotonic() < end
