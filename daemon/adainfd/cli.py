@@ -43,6 +43,7 @@ def adainfd() -> None:
 @click.option("--run", "trained", metavar="NAME|FOLDER", help="What `adainf train` made; its profile is the default.")
 @click.option("--seconds", type=_Seconds(min=0, min_open=True), help="Stop after this time.")
 @click.option("--wait-for-cameras", is_flag=True, help="Start even where no camera can be opened yet.")
+@click.option("--log-results", is_flag=True, help="Log each result, not only a summary once a minute.")
 @click.option("--record", type=click.Path(path_type=Path), help="Keep signals and decisions for `adainfd replay`.")
 def run(
     config: Path | None,
@@ -54,6 +55,7 @@ def run(
     trained: str | None,
     seconds: float | None,
     wait_for_cameras: bool,
+    log_results: bool,
     record: Path | None,
 ) -> None:
     """Run the daemon.
@@ -76,7 +78,14 @@ def run(
     def configure() -> Configuration:
         return from_command_line(config, sources, loop=loop, bind=bind, policy=policy, profile=profile, run=trained)
 
-    daemon.run(configure, logs.configure(), seconds=seconds, record=record, wait_for_cameras=wait_for_cameras)
+    daemon.run(
+        configure,
+        logs.configure(),
+        seconds=seconds,
+        record=record,
+        wait_for_cameras=wait_for_cameras,
+        log_results=log_results,
+    )
     # All is closed. To take PyTorch apart would keep a stop waiting for one second more, or two.
     sys.stdout.flush()
     sys.stderr.flush()

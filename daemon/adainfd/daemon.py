@@ -45,11 +45,13 @@ def run(
     seconds: float | None = None,
     record: Path | None = None,
     wait_for_cameras: bool = False,
+    log_results: bool = False,
 ) -> None:
     """Run until every camera has ended, `seconds` have passed since the first frame could come, or a signal.
 
     configure: gives the configuration, now and again at each SIGHUP. record: where to keep a trace.
     wait_for_cameras: start even where no camera can be opened yet; it is tried again and again.
+    log_results: a line in the log for each result.
     Raises InvalidInputError or UnavailableError, with nothing left running, where it cannot start: a file is wrong, or
     no camera at all can be opened. A camera that fails later, or beside one that opens, is tried again and again.
     """
@@ -62,7 +64,7 @@ def run(
         configuration = configure()
         policies = Policies.read(configuration)
         profile = read_profile(configuration.model)
-        observer = parts.enter_context(observers(configuration, os.environ, log))
+        observer = parts.enter_context(observers(configuration, os.environ, log, log_results=log_results))
         publish = configuration.publish
         curve = Curve.read(publish.key, publish.clients, log)
         with stop.held():  # what is bound, and the thread of its gate, must have somebody who ends them

@@ -192,3 +192,17 @@ def test_a_second_start_does_without_torch(launch: Any, network: Network, clip: 
     loaded = Path(f"/proc/{second.process.pid}/maps").read_text()
     assert "onnxruntime" in loaded
     assert "libtorch" not in loaded
+
+
+def test_each_result_is_logged_where_that_is_asked_for(
+    launch: Any, network: Network, clip: Path, ipc: str, tmp_path: Path
+) -> None:
+    file = network.configuration(tmp_path / "small.toml", bind=ipc, cameras=[{"name": "one", "source": str(clip)}])
+    quiet, talkative = (launch("run", "--config", file, *more) for more in ((), ("--log-results", "--bind", f"{ipc}2")))
+    for program in (quiet, talkative):
+        assert program.ended(START_SECONDS) == 0
+    assert not quiet.named("result")
+    (frames,) = talkative.named("frames")
+    logged = talkative.named("result")
+    assert len(logged) == frames["published"] + frames["reused"] + frames["second_looks"] > 0
+    assert all(line["macs_fraction"] <= line["budget"] for line in logged)

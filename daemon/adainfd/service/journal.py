@@ -1,4 +1,4 @@
-"""One event an interval in the log, with all that matters of it: no line a frame."""
+"""One event an interval in the log, with all that matters of it; a line a frame only where that is asked for."""
 
 import time
 from collections.abc import Callable
@@ -6,6 +6,7 @@ from collections.abc import Callable
 from adainfd.logs import Logger
 from adainfd.observing import Observer
 from adainfd.service.overview import Overview
+from adainfd.wire.messages import Message, Result
 
 __all__ = ["Journal"]
 
@@ -15,11 +16,39 @@ _EVERY_SECONDS = 60.0
 class Journal(Observer):
     """Logs `running` once a minute while the main loop goes round."""
 
-    def __init__(self, overview: Overview, log: Logger, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        overview: Overview,
+        log: Logger,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        results: bool = False,
+    ) -> None:
+        """results: log each of them as well."""
         self._overview = overview
         self._log = log
+        self._results = results
         self._clock = clock
         self._due = clock() + _EVERY_SECONDS
+
+    def published(self, message: Message) -> None:
+        """Log a result, where that is asked for."""
+        if self._results and isinstance(message, Result) and not message.repeated:
+            best = message.labels[0] if message.labels else None
+            self._log.info(
+                "result",
+                camera=message.camera,
+                region=message.region,
+                frame=message.frame,
+                label=None if best is None else best.label,
+                score=None if best is None else best.score,
+                branch=message.plan.branch,
+                chosen_by=message.plan.chosen_by,
+                macs_fraction=message.plan.macs_fraction,
+                budget=message.budget.fraction,
+                limited_by=message.budget.limited_by,
+                total_ms=message.timing_ms.total,
+            )
 
     def turned(self) -> None:
         """Log, where it is time."""

@@ -14,14 +14,21 @@ __all__ = ["observers"]
 
 
 @contextlib.contextmanager
-def observers(configuration: Configuration, environment: Mapping[str, str], log: Logger) -> Iterator[Observer]:
+def observers(
+    configuration: Configuration, environment: Mapping[str, str], log: Logger, *, log_results: bool
+) -> Iterator[Observer]:
     """The log, systemd if it started us, and the web server, if there is a section [web]; it ends with this context.
 
+    log_results: a line for each of them.
     Raises InvalidInputError where the web server's address cannot be bound.
     """
     overview = Overview()  # first: the others look at it
     with contextlib.ExitStack() as parts:
-        told: list[Observer] = [overview, for_systemd(environment, overview), Journal(overview, log)]
+        told: list[Observer] = [
+            overview,
+            for_systemd(environment, overview),
+            Journal(overview, log, results=log_results),
+        ]
         if configuration.web is not None:
             told += parts.enter_context(_web(configuration.web, overview, log))
         yield Observers(told)
