@@ -25,7 +25,7 @@ from adainfd.recogniser import LabelColumns, Recogniser, load_recogniser, read_p
 from adainfd.reloading import Reloader, ReloadRequest
 from adainfd.sensors import Sensors
 from adainfd.service.observers import observers
-from adainfd.stopping import StoppedEarly, StopRequest
+from adainfd.stopping import StopRequest
 from adainfd.stream import Stream, View
 from adainfd.wire import messages
 from adainfd.wire.announcer import Announcer
@@ -58,7 +58,6 @@ def run(
     with (
         StopRequest() as stop,
         ReloadRequest() as reload,
-        contextlib.suppress(StoppedEarly),
         contextlib.ExitStack() as parts,
     ):
         configuration = configure()

@@ -17,7 +17,10 @@ class StoppedEarly(BaseException):
 
 
 class StopRequest:
-    """While entered, a signal to stop sets `requested` and makes `fileno` readable; before `defer` it raises."""
+    """While entered, a signal to stop sets `requested` and makes `fileno` readable; before `defer` it raises.
+
+    What it raises ends with it.
+    """
 
     def __init__(self) -> None:
         self.requested = False
@@ -58,8 +61,13 @@ class StopRequest:
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    ) -> bool:
         for number, handler in self._before.items():
             signal.signal(number, handler)
         os.close(self._read)
         os.close(self._write)
+        # A library that is being loaded makes an ImportError of it.
+        cause: BaseException | None = error
+        while cause is not None and not isinstance(cause, StoppedEarly):
+            cause = cause.__cause__
+        return cause is not None

@@ -26,7 +26,12 @@ def test_demo_on_no_terminal(run: Any, demo_weights: Path, short_profile: Path, 
     load = [line for line in lines if "background load" in line]
     assert load == ["--- background load starts ---", "--- background load ends ---"]
     assert len([line for line in lines if "budget" in line and "MMACs" in line]) >= 5
-    for row in ("frames captured / published / dropped", "latency p50 / p95", "budget limited by", "branches used"):
+    for row in (
+        "frames captured / recognised / answer reused / dropped",
+        "latency p50 / p95",
+        "budget limited by",
+        "branches used",
+    ):
         assert row in result.stdout
 
 

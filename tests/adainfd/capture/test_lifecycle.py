@@ -104,7 +104,7 @@ def test_no_other_ways_and_never_forgotten(history: list[tuple[float, Event]]) -
         now += passed
         event(camera, now)
         assert camera.due is not None
-        assert camera.due <= now + 15 + 2 * (2 + 2)
+        assert camera.due <= now + 15 + 2 * (2 + 2) + 1e-9
     states = [change.state for change in camera.take_changes()]
     assert states[0] is State.CONNECTING
     for before, after in pairwise(states):
