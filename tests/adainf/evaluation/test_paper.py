@@ -26,7 +26,7 @@ def _vary(folder):
     """Give the run's scheduler a mind of its own about each picture."""
     path = folder / "scheduler.safetensors"
     tensors, manifest = load_file(path), Run.read(folder).manifest
-    draw = np.random.default_rng(0)
+    draw = np.random.default_rng(1)
     for name in ("joined.0.weight", "joined.2.weight"):
         tensors[name] = (9 * draw.normal(size=tensors[name].shape)).astype(np.float32)
     tensors["joined.2.bias"][:] = 0
@@ -69,7 +69,7 @@ def test_every_picture_goes_along_its_own_blocks_at_every_budget(done, pictures,
             exceeds = float(row["macs_fraction_max"]) > max(float(row["budget"]), float(row["floor"]))
             assert not (bound == "hard" and exceeds)
             exceeded += exceeds
-        assert len(ways) > 1
+        assert len(ways) > 2
     assert exceeded > 0
     assert "hard budgets exceeded: 0" in printed
 
