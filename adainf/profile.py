@@ -20,6 +20,7 @@ __all__ = [
     "Measured",
     "Parts",
     "Profile",
+    "Scheduled",
     "Timings",
     "WeightSet",
     "write_atomically",
@@ -107,12 +108,26 @@ class Timings(_Model):
     times: dict[BranchText, BranchTime]
 
 
+class Scheduled(_Model):
+    """How the run's content-aware scheduler did under a budget, a fraction of the full branch's MACs.
+
+    accuracy, table: how often it was right, and the lookup table was, on the calibration's pictures; without labels,
+    how often as the full branch. better: whether it runs from this budget up to the next one.
+    """
+
+    budget: Share
+    accuracy: Share
+    table: Share
+    better: bool
+
+
 class Profile(_Model):
     """What calibration learned of a backbone with certain weights, and of a run's adapter where there is one.
 
     weights: fingerprint of the base weights. adapter: SHA-256 of the run's adapter file; None without a run.
     branches: each with the set of weights that it is better with. set_aside: what was measured with the other set.
     zoom: how much less of a picture smaller inputs show (`Preprocessing`); what was measured holds for this one.
+    scheduled: by rising budgets, what the run's content-aware scheduler is worth; none without one.
     """
 
     schema_: Literal["adainf.profile/1"] = Field("adainf.profile/1", alias="schema")
@@ -126,6 +141,7 @@ class Profile(_Model):
     adapter: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
     branches: Annotated[tuple[Measured, ...], Field(min_length=1)]
     set_aside: tuple[Measured, ...] = ()
+    scheduled: tuple[Scheduled, ...] = ()
     timings: tuple[Timings, ...] = ()
 
     @model_validator(mode="after")
@@ -148,6 +164,9 @@ class Profile(_Model):
                 raise ValueError(str(error)) from None
         for measured in every:
             self._check(measured)
+        budgets = [scheduled.budget for scheduled in self.scheduled]
+        if budgets != sorted(set(budgets)):
+            raise ValueError(f"scheduled: budgets must rise, these are {budgets}")
         if str(space.full) not in {measured.branch for measured in self.branches}:
             raise ValueError(f"branches: the full branch {space.full} is missing")
         return self
@@ -226,7 +245,7 @@ class Profile(_Model):
         """Write the profile to `path`, whole or not at all."""
         told = self.model_dump(mode="json", by_alias=True)
         # A profile without a run is written as if there were none.
-        for key in ("adapter", "set_aside"):
+        for key in ("adapter", "set_aside", "scheduled"):
             if not told[key]:
                 del told[key]
         for measured in (*told["branches"], *told.get("set_aside", ())):

@@ -11,11 +11,12 @@ from adainf.branch import Branch
 from adainf.errors import AdainfError, UnavailableError
 from adainf.outline import Outline
 from adainf.preprocessing import Preprocessing
+from adainf.profile import WeightSet
 
 if TYPE_CHECKING:
     from adainf.backbones import Backbone
 
-__all__ = ["Adapted", "Engine", "Exportable", "OutOfMemoryError", "UnsupportedExportError"]
+__all__ = ["Adapted", "Engine", "Exportable", "OutOfMemoryError", "Part", "Seen", "UnsupportedExportError"]
 
 
 class OutOfMemoryError(UnavailableError):
@@ -26,6 +27,35 @@ class UnsupportedExportError(AdainfError):
     """A network that cannot be written as an ONNX model; the torch engine runs it."""
 
 
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A part of a network at one resolution that runs by itself, so that what follows it can depend on what it found.
+
+    index: 0 is the stem with the first block, one more than the last block's the head. kept: False is the block's
+    shortcut.
+    """
+
+    resolution: int
+    index: int
+    kept: bool = True
+
+    def __str__(self) -> str:
+        return f"{self.resolution}:part {self.index}{'' if self.kept else ' skipped'}"
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A picture as it is after the first block, from where it can go along any branch of its resolution.
+
+    embedding: what the content-aware scheduler sees of it (width,). hidden: the engine's own.
+    """
+
+    embedding: NDArray[np.float32]
+    hidden: Any
+    resolution: int
+    weights: WeightSet
+
+
 class Exportable(Protocol):
     """A network that the ONNX engine runs."""
 
@@ -33,9 +63,10 @@ class Exportable(Protocol):
     def outline(self) -> Outline:
         """What is known of it."""
 
-    def export(self, branch: Branch) -> bytes:
-        """The ONNX model of `branch`: `images` (1, 3, resolution, resolution) → `scores` (1, classes), float32.
+    def export(self, what: Branch | Part) -> bytes:
+        """The ONNX model of a branch, or of a part of the network; float32, for one picture.
 
+        Of a branch: `images` (1, 3, resolution, resolution) → `scores` (1, classes). Of a part: `before` → `after`.
         Raises UnsupportedExportError where there can be none.
         """
 
@@ -77,4 +108,12 @@ class Engine(Protocol):
         Each block runs at most once a resolution. A skipped block is not executed. Raises OutOfMemoryError, as
         `prepare` does, where another program has taken the device's memory.
         """
+        ...
+
+    def look(self, prepared: Any, resolution: int, weights: WeightSet) -> Seen:
+        """A prepared picture after the first block, with this set of weights."""
+        ...
+
+    def complete(self, seen: Seen, keep: Sequence[bool]) -> NDArray[np.float32]:
+        """Scores before softmax (classes,) of a picture that was looked at, along these blocks; the first has run."""
         ...

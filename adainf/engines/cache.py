@@ -8,7 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from adainf.branch import Branch
-from adainf.engines.base import Exportable
+from adainf.engines.base import Exportable, Part
 from adainf.engines.processor import processor_identity
 
 __all__ = ["ExportCache", "cache_folder"]
@@ -48,16 +48,16 @@ class ExportCache:
         self._warn = warn
         self._writes = True
 
-    def path(self, branch: Branch) -> Path:
-        """The file of `branch`, there or not."""
-        return self._folder / f"{hashlib.sha256(f'{self._maker} {branch}'.encode()).hexdigest()}.onnx"
+    def path(self, what: Branch | Part) -> Path:
+        """The file of `what`, there or not."""
+        return self._folder / f"{hashlib.sha256(f'{self._maker} {what}'.encode()).hexdigest()}.onnx"
 
-    def model(self, branch: Branch) -> Path | bytes:
-        """The file of `branch`, made where it is not there whole; where none can be kept, the model as exported."""
-        path = self.path(branch)
+    def model(self, what: Branch | Part) -> Path | bytes:
+        """The file of `what`, made where it is not there whole; where none can be kept, the model as exported."""
+        path = self.path(what)
         if _is_whole(path):
             return path
-        model = self._network.export(branch)
+        model = self._network.export(what)
         if not self._writes:
             return model
         try:

@@ -14,7 +14,7 @@ from torch.overrides import TorchFunctionMode
 from adainf.backbones import Backbone
 from adainf.backbones.weights import outline
 from adainf.branch import Branch
-from adainf.engines.base import UnsupportedExportError
+from adainf.engines.base import Part, UnsupportedExportError
 from adainf.errors import one_line
 
 __all__ = ["Loaded", "export"]
@@ -29,36 +29,45 @@ class Loaded:
         self.outline = outline(backbone)
         self._backbone = backbone
 
-    def export(self, branch: Branch) -> bytes:
+    def export(self, what: Branch | Part) -> bytes:
         """See `export`."""
-        return export(self._backbone, branch)
+        return export(self._backbone, what)
 
 
-def export(backbone: Backbone, branch: Branch) -> bytes:
-    """An ONNX model of `branch`: `images` (1, 3, resolution, resolution) → `scores` (1, classes), both float32.
+def export(backbone: Backbone, what: Branch | Part) -> bytes:
+    """An ONNX model of a branch, or of a part of the network, as `Exportable` has it.
 
     The batch is fixed at one: with constant shapes ONNX Runtime is faster at one picture than a dynamic batch is at
     four. Raises UnsupportedExportError, naming the operator where it is one.
     """
-    along = _Along(backbone, branch.keep).eval()
-    images = torch.zeros(1, 3, branch.resolution, branch.resolution)
+    before = torch.zeros(1, 3, what.resolution, what.resolution)
+    if isinstance(what, Branch):
+        return _exported(_Along(backbone, what.keep), before, "images", "scores")
+    with torch.no_grad():
+        for index in range(what.index):
+            before = _Part(backbone, index)(before)
+    return _exported(_Part(backbone, what.index, kept=what.kept), before, "before", "after")
+
+
+def _exported(module: "_Along | _Part", before: Tensor, given: str, gives: str) -> bytes:
+    module = module.eval()
     model = io.BytesIO()
     with torch.no_grad(), _quiet():
         # Position embeddings are interpolated here, so that the exporter meets them as constants.
-        along(images)
+        module(before)
         try:
             torch.onnx.export(
-                along,
-                (images,),
+                module,
+                (before,),
                 model,  # type: ignore[arg-type]  # the annotation is that of the newer exporter
-                input_names=["images"],
-                output_names=["scores"],
+                input_names=[given],
+                output_names=[gives],
                 opset_version=_OPSET,
                 dynamo=False,
             )
         except (torch.onnx.errors.OnnxExporterError, RuntimeError) as error:
             raise UnsupportedExportError(
-                f"backbone {backbone.name}: cannot be exported to ONNX; {one_line(error, 160)}"
+                f"backbone {module.backbone.name}: cannot be exported to ONNX; {one_line(error, 160)}"
             ) from None
     return model.getvalue()
 
@@ -75,6 +84,23 @@ class _Along(nn.Module):
         with _Constant():
             result: Tensor = self.backbone(images, self.keep)
         return result
+
+
+class _Part(nn.Module):
+    """A part of a backbone as a module of its own."""
+
+    def __init__(self, backbone: Backbone, index: int, *, kept: bool = True) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.index = index
+        self.kept = kept
+
+    def forward(self, before: Tensor) -> Tensor:
+        with _Constant():
+            if self.index == len(self.backbone.blocks):
+                return self.backbone.scores(before)
+            hidden = self.backbone.stem(before) if self.index == 0 else before
+            return self.backbone.step(self.index, hidden, self.kept)
 
 
 class _Constant(TorchFunctionMode):

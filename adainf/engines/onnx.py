@@ -9,10 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adainf.branch import Branch
-from adainf.engines.base import Exportable
+from adainf.engines.base import Exportable, Part, Seen
 from adainf.engines.cache import ExportCache, cache_folder
 from adainf.engines.processor import processor_name, usable_processors
 from adainf.preprocessing import prepare
+from adainf.profile import WeightSet
+from adainf.schedulers.embedding import embedding
 
 # Read once at import: at least 1.32 otherwise writes a device id below ~/.cache and reports to its maker.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
@@ -61,6 +63,7 @@ class OnnxEngine:
         self._adapted_exports = self._exports if adapted is None else ExportCache(folder, adapted, self._optimise, warn)
         self._most_sessions = sessions
         self._sessions: OrderedDict[Branch, onnxruntime.InferenceSession] = OrderedDict()
+        self._parts: dict[tuple[Part, WeightSet], onnxruntime.InferenceSession] = {}
 
     def warm_up(self, branches: Iterable[Branch]) -> None:
         """Export, load and run each branch once, so that none of it happens on a frame's way.
@@ -83,6 +86,32 @@ class OnnxEngine:
         for position, (images, branch) in enumerate(zip(inputs, branches, strict=True)):
             (scores[position : position + 1],) = self._session(branch).run(None, {"images": images})
         return scores
+
+    def look(self, prepared: NDArray[np.float32], resolution: int, weights: WeightSet) -> Seen:
+        """A prepared picture (1, 3, resolution, resolution) after the first block, with this set of weights.
+
+        A part met for the first time is exported now, here and in `complete`: seconds.
+        """
+        hidden = self._through(Part(resolution, 0), weights, prepared)
+        return Seen(embedding(hidden)[0], hidden, resolution, weights)
+
+    def complete(self, seen: Seen, keep: Sequence[bool]) -> NDArray[np.float32]:
+        """Scores before softmax (classes,) of a picture that was looked at, along these blocks; the first has run."""
+        hidden = seen.hidden
+        for index, kept in enumerate((*keep, True)):
+            if index:
+                hidden = self._through(Part(seen.resolution, index, kept), seen.weights, hidden)
+        scores: NDArray[np.float32] = hidden[0]
+        return scores
+
+    def _through(self, part: Part, weights: WeightSet, before: NDArray[np.float32]) -> NDArray[np.float32]:
+        session = self._parts.get((part, weights))
+        if session is None:
+            exports = self._adapted_exports if weights == "adapted" else self._exports
+            session = self._parts[part, weights] = self._load(exports.model(part))
+        after: NDArray[np.float32]
+        (after,) = session.run(None, {"before": before})
+        return after
 
     def _session(self, branch: Branch) -> onnxruntime.InferenceSession:
         if branch not in self._sessions:

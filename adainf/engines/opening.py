@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from adainf import engines
 from adainf.backbones.options import Options
 from adainf.branch import Branch
-from adainf.engines.base import Adapted, Engine
+from adainf.engines.base import Adapted, Engine, Part
 from adainf.engines.memory import Memory, Remembered
 from adainf.errors import InvalidInputError
 from adainf.outline import Outline
@@ -37,7 +37,7 @@ def open_engine(
 ) -> Engine:
     """The engine `name` (None: the best there is, as `engines.load` tells) for `backbone`.
 
-    run: whose adapter the branches `runs_adapted` run with.
+    run: whose adapter the branches `runs_adapted` run with, and what is looked at first where that is asked for.
     What the onnx engine once ran is remembered: from then on neither torch is imported nor are weights read, unless an
     export is missing. Raises what `backbones.load` and `engines.load` raise.
     """
@@ -56,8 +56,9 @@ def open_engine(
             raise InvalidInputError("run: none is given, but branches are to run adapted")
         return adapted(base(), run)
 
-    needed = run if runs_adapted else None
-    memory = Memory(backbone, options, needed)
+    if run is not None and run.adapter_path is None:
+        run = None
+    memory = Memory(backbone, options, run)
     if _may_be_onnx(name, device) and (remembered := memory.recall()) is not None:
         from adainf.engines.onnx import OnnxEngine
 
@@ -68,7 +69,7 @@ def open_engine(
             threads=threads,
             warn=warn,
         )
-    adapted = Adapted(with_adapter(), frozenset(runs_adapted)) if runs_adapted else None
+    adapted = None if run is None else Adapted(with_adapter(), frozenset(runs_adapted))
     engine = engines.load(name, base(), adapted=adapted, device=device, threads=threads, warn=warn)
     if engine.name == "onnx":
         try:
@@ -85,10 +86,10 @@ class _Known:
         self.outline = outline
         self._open = open_network
 
-    def export(self, branch: Branch) -> bytes:
+    def export(self, what: Branch | Part) -> bytes:
         from adainf.engines.exports import export
 
-        return export(self._open(), branch)
+        return export(self._open(), what)
 
 
 def _may_be_onnx(name: str | None, device: str | None) -> bool:

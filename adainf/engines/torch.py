@@ -13,10 +13,12 @@ from torch.nn import functional
 from adainf.backbones import Backbone
 from adainf.backbones.weights import outline
 from adainf.branch import Branch
-from adainf.engines.base import Adapted, OutOfMemoryError
+from adainf.engines.base import Adapted, OutOfMemoryError, Seen
 from adainf.engines.processor import processor_name, usable_processors
 from adainf.errors import InvalidInputError, UnavailableError, one_line
 from adainf.preprocessing import crop_box, prepare, whole_shrink
+from adainf.profile import WeightSet
+from adainf.schedulers.embedding import embedding
 
 __all__ = ["TorchEngine"]
 
@@ -54,7 +56,7 @@ class TorchEngine:
         self.backbone = self._placed(backbone)
         self._adapted: frozenset[Branch] = frozenset()
         self._adapted_backbone = self.backbone
-        if adapted is not None and adapted.branches:
+        if adapted is not None:
             self._adapted = adapted.branches
             self._adapted_backbone = self._placed(adapted.backbone)
         statistics = torch.tensor([self.preprocessing.mean, self.preprocessing.std], device=self._device)
@@ -121,6 +123,28 @@ class TorchEngine:
                 keeps = [branches[position].keep for position in positions]
                 scores[positions] = backbone.forward_each(images, keeps).float().cpu()
         return scores.numpy()
+
+    @torch.inference_mode()
+    def look(self, prepared: Tensor, resolution: int, weights: WeightSet) -> Seen:
+        """A prepared picture (1, 3, resolution, resolution) after the first block, with this set of weights."""
+        backbone = self._with(weights)
+        with self._memory():
+            hidden = backbone.step(0, backbone.stem(prepared), True)
+            return Seen(embedding(hidden.float().cpu().numpy())[0], hidden, resolution, weights)
+
+    @torch.inference_mode()
+    def complete(self, seen: Seen, keep: Sequence[bool]) -> NDArray[np.float32]:
+        """Scores before softmax (classes,) of a picture that was looked at, along these blocks; the first has run."""
+        backbone, hidden = self._with(seen.weights), seen.hidden
+        with self._memory():
+            for index, kept in enumerate(keep):
+                if index:
+                    hidden = backbone.step(index, hidden, kept)
+            scores: NDArray[np.float32] = backbone.scores(hidden)[0].float().cpu().numpy()
+            return scores
+
+    def _with(self, weights: WeightSet) -> Backbone:
+        return self._adapted_backbone if weights == "adapted" else self.backbone
 
 
 def _device(name: str | None) -> torch.device:

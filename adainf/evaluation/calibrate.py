@@ -18,6 +18,7 @@ from adainf.branch import Branch, BranchSpace
 from adainf.errors import InvalidInputError
 from adainf.evaluation.better import with_better_sets
 from adainf.evaluation.divergence import SCALES, ScoreDivergence, best_zoom, cross_entropies, search_images
+from adainf.evaluation.paper import compared
 from adainf.evaluation.partial import Partial, partial_path
 from adainf.evaluation.progress import progress
 from adainf.evaluation.sample import sample, tried_by_search
@@ -50,7 +51,8 @@ def calibrate(
     zoom: how much less of a picture smaller inputs show; None takes what `known` or the run has, and otherwise tries
     which gives the lowest loss.
     run: measure the branches, and as many that are found to be good with its adapter, with both sets of weights; the
-    profile runs each with the set of the lower loss. known: a profile by the base weights and these pictures, whose
+    profile runs each with the set of the lower loss. Where it has a content-aware scheduler, that is compared with the
+    lookup table, too. known: a profile by the base weights and these pictures, whose
     branches then need not be measured with them again.
 
     Counts are kept in `out`.partial after each batch: called again with the same settings it goes on there and
@@ -93,6 +95,8 @@ def calibrate(
     if run is not None and run.adapter_path is not None:
         profile = with_better_sets(profile, run, known)
     if subject.ranks.is_first:
+        if run is not None:
+            profile = profile.model_copy(update={"scheduled": compared(subject, run, profile)})
         profile.write(out)
         path.unlink(missing_ok=True)
     return profile

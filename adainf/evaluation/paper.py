@@ -1,5 +1,6 @@
 """How good the paper's scheduler is: every picture under every budget, along the blocks the scheduler keeps for it."""
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
@@ -14,13 +15,16 @@ from adainf.branch import BranchSpace
 from adainf.evaluation.methods import Method, Outcome
 from adainf.evaluation.progress import progress
 from adainf.evaluation.subject import Subject
+from adainf.profile import Profile, Scheduled
 from adainf.run import Run
+from adainf.schedulers import LookupTable
 from adainf.schedulers.paper import PaperScheduler, read_scheduler
 from adainf.training.paper import embedding
 
-__all__ = ["better", "paper_methods", "schedules"]
+__all__ = ["better", "compared", "paper_methods", "schedules"]
 
 _NAME = "paper"
+_LEVELS = 20
 _Bits = NDArray[np.bool_]
 
 
@@ -73,6 +77,37 @@ def better(name: str, first: Method, second: Method) -> Method:
     return Method(name, second.bound, first.floor, at)
 
 
+def compared(subject: Subject, run: Run, profile: Profile) -> tuple[Scheduled, ...]:
+    """The run's scheduler against the lookup table of `profile`, on pictures that both were measured on; none without.
+
+    It is better where it is right more often by a standard error: of two that are alike the table is simpler. It keeps
+    its budgets here, whatever it was trained with.
+    """
+    scheduler = read_scheduler(run, profile.space)
+    if scheduler is None:
+        return ()
+    truth = subject.labels
+    if truth is None:
+        full = subject.full
+        truth = np.concatenate([subject.top1(pictures, [full])[full] for _, pictures in subject.batches()])
+    table = LookupTable(profile)
+    least = max(table.floor, scheduler.floor)
+    budgets = [budget for step in range(_LEVELS + 1) if (budget := round(step / _LEVELS, 4)) >= least]
+    hard = next(
+        method
+        for method in schedules(subject, scheduler, np.array(budgets), truth)
+        if (method.name, method.bound) == (_NAME, "hard")
+    )
+    found = []
+    for budget in budgets:
+        accuracy, by_table = float(hard.at(budget).right.mean()), table.choose(budget).expected_accuracy
+        error = math.sqrt(accuracy * (1 - accuracy) / len(truth))
+        found.append(
+            Scheduled(budget=budget, accuracy=round(accuracy, 6), table=by_table, better=accuracy > by_table + error)
+        )
+    return tuple(found)
+
+
 def schedules(
     subject: Subject,
     scheduler: PaperScheduler,
@@ -90,7 +125,7 @@ def schedules(
     variants = [(_NAME, scheduler, False), (f"{_NAME}, content shuffled", scheduler, True)]
     if scheduler.bound == "soft":
         variants.append((_NAME, replace(scheduler, bound="hard"), False))
-    backbone = subject.backbone("adapted")
+    backbone = _as_trained(subject)
     seen = np.concatenate([embedding(hidden).float().cpu().numpy() for _, hidden in _after_first_block(subject)])
     others = seen[np.random.default_rng(seed).permutation(len(seen))]
     # (pictures, variants, budgets, blocks)
@@ -128,8 +163,12 @@ def _keeps(scheduler: PaperScheduler, embeddings: NDArray[np.float32], budgets: 
     return np.stack(each, axis=1)
 
 
+def _as_trained(subject: Subject) -> Backbone:
+    return subject.backbone("base" if subject.adapted is None else "adapted")
+
+
 def _after_first_block(subject: Subject) -> Iterator[tuple[slice, Tensor]]:
-    backbone = subject.backbone("adapted")
+    backbone = _as_trained(subject)
     for rows, pictures in subject.batches():
         with torch.inference_mode():
             images = subject.prepare(pictures, backbone.native_resolution)

@@ -202,6 +202,7 @@ def _recorder(
         profile=recogniser.profile.model_dump(mode="json", by_alias=True, exclude={"set_aside"}),
         branches=tuple(str(choice.branch) for choice in recogniser.table.frontier),
         times=recogniser.times,
+        scheduler_macs=0 if recogniser.content is None else recogniser.content.scheduler.macs,
     )
     with TraceWriter(path, header) as writer:
         yield writer

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adainf.engines import OutOfMemoryError
-from adainf.profile import Profile
+from adainf.profile import Profile, Scheduled
 from adainf.schedulers import Choice
+from adainf.schedulers.content_aware import ContentAware
 from adainfd.answer import Answer, Moments, best_labels, event, result, shown
 from adainfd.capture.motion import Sketch, changed_share
 from adainfd.capture.worker import Captured
@@ -60,13 +61,21 @@ class _Taken:
 
 
 @dataclass(frozen=True, slots=True)
+class _Way:
+    """How a picture is to be answered. run: from what is prepared at the resolution to scores and what ran."""
+
+    resolution: int
+    run: Callable[[object], tuple[NDArray[np.float32], Choice]]
+
+
+@dataclass(frozen=True, slots=True)
 class _Decided:
     """What is to be said of one view of a frame; nothing of it is said or in force yet. part: the view's picture."""
 
     view: View
     part: _Taken
     answer: Answer
-    reused: bool
+    chosen_by: Literal["lookup", "scheduler", "reuse"]
     choice: Choice
     budget: Budget
     signals: Signals
@@ -74,6 +83,11 @@ class _Decided:
     controller: ControllerState
     age: float | None
     lead: float | None
+
+    @property
+    def reused(self) -> bool:
+        """Whether no branch ran."""
+        return self.chosen_by == "reuse"
 
 
 class Pipeline:
@@ -172,28 +186,47 @@ class Pipeline:
         choice = self._recogniser.table.choose(budget.fraction)
         age = None if last is None else captured.at - last.captured.at
         lead = None if last is None else last.evidence.lead
-        reused = (
+        chosen_by: Literal["lookup", "scheduler", "reuse"]
+        if (
             last is not None
             and age is not None
             and lead is not None
             and may_reuse(signals, view.policy, age, lead, last.choice.macs_fraction, choice.macs_fraction)
-        )
-        if last is not None and reused:
-            answer, moments = last, Moments(captured.at, now, now, now)
+        ):
+            chosen_by, answer, moments = "reuse", last, Moments(captured.at, now, now, now)
         else:
-            look = self._look(view, part, choice, signals)
+            content = self._recogniser.content
+            level = None if content is None else content.level(budget.fraction)
+            run = self._along(choice) if content is None or level is None else self._by_content(content, level, budget)
+            look = self._look(view, part, run, signals)
             if look is None:
                 return None
             answer, moments = look
-        return _Decided(view, part, answer, reused, choice, budget, signals, moments, controller, age, lead)
+            chosen_by, choice = "lookup" if level is None else "scheduler", answer.choice
+        return _Decided(view, part, answer, chosen_by, choice, budget, signals, moments, controller, age, lead)
+
+    def _along(self, choice: Choice) -> "_Way":
+        """What runs a picture along a branch that is chosen already."""
+        engine = self._recogniser.engine
+        return _Way(choice.branch.resolution, lambda prepared: (engine.run([prepared], [choice.branch])[0], choice))
+
+    def _by_content(self, content: ContentAware, level: Scheduled, budget: Budget) -> "_Way":
+        """What runs a picture's first block, and then those that the scheduler keeps for it."""
+        engine = self._recogniser.engine
+
+        def run(prepared: object) -> tuple[NDArray[np.float32], Choice]:
+            seen = engine.look(prepared, content.resolution, content.weights)
+            choice = content.choose(seen.embedding, level, budget.fraction)
+            return engine.complete(seen, choice.branch.keep), choice
+
+        return _Way(content.resolution, run)
 
     def _conclude(self, stream: Stream, one: _Decided, now: float, decided_at: float, *, publish: bool) -> Frame:
         """Say what was decided, unless it comes too late, and let it be in force; what is to be recorded of it."""
         view, captured, last = one.view, one.part.captured, one.view.answer
-        chosen_by: Literal["lookup", "reuse"] = "reuse" if one.reused else "lookup"
         timing = one.moments.timing(decided_at)
         if publish:
-            self._publish(stream, view, captured, one.answer, chosen_by, one.budget, one.signals, timing)
+            self._publish(stream, view, captured, one.answer, one.chosen_by, one.budget, one.signals, timing)
         view.answer = one.answer
         around = timing.total - timing.forward
         controller = one.controller
@@ -210,7 +243,7 @@ class Pipeline:
             answer_age=one.age,
             lead=one.lead,
             budget=one.budget,
-            chosen_by=chosen_by,
+            chosen_by=one.chosen_by,
             branch=str(one.choice.branch),
             forward_ms=timing.forward,
             around_ms=around,
@@ -232,18 +265,18 @@ class Pipeline:
             self._recorder.frame(msgspec.structs.replace(frame, hurried=hurried, second_look=looked))
         stream.camera.account.second_looks += looked_again
 
-    def _look(self, view: View, part: _Taken, choice: Choice, signals: Signals) -> tuple[Answer, Moments] | None:
-        """What the branch of `choice` and the evidence until now say of a view; None where it was overwritten."""
+    def _look(self, view: View, part: _Taken, way: _Way, signals: Signals) -> tuple[Answer, Moments] | None:
+        """What the branch that runs and the evidence until now say of a view; None where it was overwritten."""
         taken = time.monotonic()
         rule, last = view.policy.evidence, view.answer
         mirrored = rule is not None and rule.mirrored
         view.mirror = mirrored and not view.mirror
         engine = self._recogniser.engine
-        prepared = engine.prepare(part.picture, choice.branch.resolution, mirrored=view.mirror)
+        prepared = engine.prepare(part.picture, way.resolution, mirrored=view.mirror)
         if not part.holds():
             return None
         prepared_at = time.monotonic()
-        scores = engine.run([prepared], [choice.branch])[0]
+        scores, choice = way.run(prepared)
         moments = Moments(part.captured.at, taken, prepared_at, time.monotonic())
         self.parking.unpark()
         asked_for = view.labels.asked_for(scores)
@@ -255,7 +288,7 @@ class Pipeline:
         return Answer(part.captured, choice, evidence, labels, alone=alone), moments
 
     def _observed(self, controller: ControllerState, choice: Choice, forward: float, around: float) -> ControllerState:
-        expected = self._recogniser.times.get(str(choice.branch))
+        expected = self._costs.expected(choice.macs_fraction)
         return controller if expected is None else observe(controller, Outcome(expected, forward, around))
 
     def _publish(
@@ -270,7 +303,9 @@ class Pipeline:
         timing: messages.Timing,
     ) -> None:
         name, branch = stream.camera.name, str(answer.choice.branch)
-        expected = view.audit.corrected(branch, answer.choice.expected_accuracy, self._agreements[branch])
+        expected = view.audit.corrected(
+            branch, answer.choice.expected_accuracy, self._agreements.get(branch, answer.choice.expected_accuracy)
+        )
         self._publisher.send(
             f"result/{self._host}/{name}",
             lambda sequence: result(
@@ -324,7 +359,7 @@ class Pipeline:
         choice = self._recogniser.table.choose(budget.fraction)
         if not worth_a_second_look(view.policy, choice, last.choice, last.looks_here):
             return None
-        look = self._look(view, one.part, choice, one.signals)
+        look = self._look(view, one.part, self._along(choice), one.signals)
         if look is None:
             return None
         answer, moments = look

@@ -16,6 +16,7 @@ from adainf.errors import AdainfError, InvalidInputError
 from adainf.profile import BranchTime, Profile, Timings, write_atomically
 from adainf.run import Run
 from adainf.schedulers import LookupTable
+from adainf.schedulers.content_aware import ContentAware, content_aware
 from adainfd import state
 from adainfd.config import Configuration, ModelSection
 from adainfd.logs import Logger
@@ -35,12 +36,16 @@ _EXPORT_SECONDS = 300.0
 
 @dataclass(frozen=True, slots=True)
 class Recogniser:
-    """What recognises. times: median milliseconds of the forward pass along branches on this device, as measured."""
+    """What recognises. times: median milliseconds of the forward pass along branches on this device, as measured.
+
+    content: the run's content-aware scheduler, for the budgets at which it is better than the table.
+    """
 
     engine: Engine
     profile: Profile
     table: LookupTable
     times: dict[str, float]
+    content: ContentAware | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,9 +123,23 @@ def load_recogniser(
     for number, branch in enumerate(wanted, start=1):
         observer.beginning(f"preparing branch {number} of {len(wanted)}", _EXPORT_SECONDS)
         engine.warm_up([branch])
+    content = content_aware(read_run(section), profile)
+    if content is not None:
+        observer.beginning("preparing the scheduler", _EXPORT_SECONDS)
+        _warm_up(engine, content)
     times = _times(engine, profile, wanted, observer, log)
     give_back()
-    return Recogniser(engine, profile, table, {branch: time.p50_ms for branch, time in times.items()})
+    return Recogniser(engine, profile, table, {branch: time.p50_ms for branch, time in times.items()}, content)
+
+
+def _warm_up(engine: Engine, content: ContentAware) -> None:
+    """Have every part that the scheduler may ask for ready, so that none is made on a frame's way."""
+    black = np.zeros((content.resolution, content.resolution, 3), np.uint8)
+    seen = engine.look(engine.prepare(black, content.resolution), content.resolution, content.weights)
+    every = content.scheduler.space.full.keep
+    skipped = tuple(not may for may in content.scheduler.space.droppable)
+    for keep in (every, skipped):
+        engine.complete(seen, keep)
 
 
 def fits(engine: Engine, profile: Profile, section: ModelSection) -> bool:
@@ -159,7 +178,7 @@ def open_model(configuration: Configuration, profile: Profile, warn: Callable[[s
         section.engine,
         profile.backbone,
         options,
-        run=run,
+        run=run if profile.adapted or profile.scheduled else None,
         runs_adapted=profile.adapted,
         device=section.device,
         threads=section.threads,

@@ -99,6 +99,16 @@ class Costs:
         """The smallest budget that a branch fits."""
         return self.fractions[0]
 
+    def expected(self, fraction: float) -> float | None:
+        """Milliseconds of a branch that takes this share of the full branch's MACs, by those of its neighbours."""
+        if not self.milliseconds:
+            return None
+        right = bisect.bisect_left(self.fractions, fraction)
+        if right == len(self.fractions) or right == 0 or self.fractions[right] == fraction:
+            return self.milliseconds[min(right, len(self.milliseconds) - 1)]
+        (one, other), (first, second) = self.fractions[right - 1 : right + 1], self.milliseconds[right - 1 : right + 1]
+        return first + (second - first) * (fraction - one) / (other - one)
+
     def dearest(self, fits: Callable[[float], bool], otherwise: float | None = None) -> float:
         """The largest fraction whose time `fits`, as those of all cheaper ones do; else `otherwise` or the floor."""
         fitting = bisect.bisect_left(self.milliseconds, True, key=lambda time: not fits(time))

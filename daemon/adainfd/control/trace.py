@@ -23,7 +23,8 @@ class Header(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="h
     """What the decisions were made with.
 
     branches: those of the profile that were kept ready, and so could be chosen. times: their median milliseconds on
-    this device. policies: of views that have their own.
+    this device. scheduler_macs: of a decision of the run's content-aware scheduler, 0 without one. policies: of views
+    that have their own.
     """
 
     schema: str = SCHEMA
@@ -33,6 +34,7 @@ class Header(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="h
     profile: dict[str, Any]
     branches: tuple[str, ...]
     times: dict[str, float]
+    scheduler_macs: int = 0
     policies: dict[str, dict[str, Any]] = {}
 
 
@@ -69,7 +71,7 @@ class Frame(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="fr
     answer_age: float | None
     lead: float | None = None
     budget: Budget
-    chosen_by: Literal["lookup", "reuse"]
+    chosen_by: Literal["lookup", "scheduler", "reuse"]
     branch: str
     forward_ms: float
     around_ms: float

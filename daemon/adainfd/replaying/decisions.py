@@ -5,9 +5,11 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from adainf.branch import Branch
 from adainf.errors import InvalidInputError, one_line
 from adainf.profile import Profile
 from adainf.schedulers import Choice, LookupTable
+from adainf.schedulers.content_aware import better_at
 from adainfd.control import (
     Budget,
     ControllerState,
@@ -85,8 +87,24 @@ class _Knowledge:
 
     table: LookupTable
     costs: Costs
-    times: dict[str, float]
+    profile: Profile
+    scheduler_macs: int
     choices: dict[str, Choice]
+
+    def ran(self, frame: Frame) -> Choice:
+        """The branch that was recorded, as it ran."""
+        if frame.chosen_by != "scheduler":
+            return self.choices[frame.branch]
+        space, branch = self.profile.space, Branch.parse(frame.branch)
+        macs = space.macs(branch) + self.scheduler_macs
+        level = better_at(self.profile.scheduled, frame.budget.fraction)
+        return Choice(branch, macs, macs / space.macs(space.full), 0.0 if level is None else level.accuracy)
+
+    def choose(self, frame: Frame, budget: Budget) -> Choice:
+        """What runs under a budget. What a picture shows is known by what was chosen for it, under that budget only."""
+        if frame.chosen_by == "scheduler" and budget.fraction == frame.budget.fraction:
+            return self.ran(frame)
+        return self.table.choose(budget.fraction)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +139,7 @@ def recorded(path: Path) -> Decisions:
             start = line.at if start is None else start
             reused = line.chosen_by == "reuse"
             if not reused:
-                answered[line.camera] = known.choices[line.branch]
+                answered[line.camera] = known.ran(line)
             answer = answered[line.camera]
             looked = None if line.second_look is None else known.choices[line.second_look.branch]
             latency = line.forward_ms + line.around_ms
@@ -158,7 +176,7 @@ def _decide(frame: Frame, start: float, camera: _Camera, policy: Policy, known: 
     last = camera.recognised
     signals, age = _as_seen_now(frame, last)
     budget, camera.controller = next_budget(camera.controller, signals, policy, known.costs, frame.at)
-    choice = known.table.choose(budget.fraction)
+    choice = known.choose(frame, budget)
     reused = (
         last is not None
         and age is not None
@@ -168,7 +186,7 @@ def _decide(frame: Frame, start: float, camera: _Camera, policy: Policy, known: 
         last.moved += frame.signals.motion or 0.0
         answered, forward = last.choice, 0.0
     else:
-        taken = None if frame.chosen_by == "reuse" else (frame.branch, frame.forward_ms)
+        taken = None if frame.chosen_by == "reuse" else (known.ran(frame), frame.forward_ms)
         answered, forward = choice, _run(frame, camera, choice, taken, known)
     camera.controller = spend(camera.controller, policy, budget.fraction, 0.0 if reused else choice.macs_fraction)
     looked = _look_again(frame, camera, policy, known, forward) if reused and not frame.hurried else None
@@ -181,7 +199,8 @@ def _look_again(frame: Frame, camera: _Camera, policy: Policy, known: _Knowledge
     last = camera.recognised
     if choice is None or last is None or not worth_a_second_look(policy, choice, last.choice, last.looks_here):
         return None
-    taken = None if frame.second_look is None else (frame.second_look.branch, frame.second_look.forward_ms)
+    looked = frame.second_look
+    taken = None if looked is None else (known.choices[looked.branch], looked.forward_ms)
     _run(frame, camera, choice, taken, known, last.looks_here + 1 if choice == last.choice else 1)
     camera.controller = spend(camera.controller, policy, 0.0, choice.macs_fraction)
     return choice
@@ -191,7 +210,7 @@ def _run(
     frame: Frame,
     camera: _Camera,
     choice: Choice,
-    taken: tuple[str, float] | None,
+    taken: tuple[Choice, float] | None,
     known: _Knowledge,
     looks_here: int = 1,
 ) -> float:
@@ -199,11 +218,11 @@ def _run(
 
     Where another branch ran, or none, it is what is to be expected at that moment.
     """
-    branch = str(choice.branch)
-    expected = known.times.get(branch)
-    if taken is not None and (recorded_expected := known.times.get(taken[0])):
+    expected = known.costs.expected(choice.macs_fraction)
+    if taken is not None and (recorded_expected := known.costs.expected(taken[0].macs_fraction)):
         camera.slowdown = taken[1] / recorded_expected
-    forward = taken[1] if taken is not None and taken[0] == branch else (expected or 0.0) * camera.slowdown
+    same = taken is not None and taken[0].branch == choice.branch
+    forward = taken[1] if taken is not None and same else (expected or 0.0) * camera.slowdown
     if expected is not None:
         camera.controller = observe(camera.controller, Outcome(expected, forward, frame.around_ms))
     camera.recognised = _Recognised(frame.number, frame.at, choice, looks_here)
@@ -251,7 +270,8 @@ def _knowledge(path: Path, header: Header) -> _Knowledge:
     table = LookupTable(profile, allowed=lambda branch: str(branch) in header.branches)
     full_macs = profile.space.macs(profile.space.full)
     choices = {measured.branch: Choice.of(measured, full_macs) for measured in profile.branches}
-    return _Knowledge(table, Costs.of(table.frontier, header.times), header.times, choices)
+    costs = Costs.of(table.frontier, header.times)
+    return _Knowledge(table, costs, profile, header.scheduler_macs, choices)
 
 
 def _in_force(path: Path, line: Header | PolicyChange) -> _InForce:

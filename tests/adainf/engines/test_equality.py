@@ -17,6 +17,7 @@ from adainf.engines import Adapted, Engine
 from adainf.engines.exports import Loaded
 from adainf.engines.onnx import OnnxEngine
 from adainf.engines.torch import TorchEngine
+from adainf.schedulers.embedding import embedding
 
 _TOLERANCE = 1e-4
 _FEW = settings(
@@ -90,6 +91,30 @@ def test_each_picture_of_a_batch_goes_its_own_way(
     together = engine.run(inputs, branches)
     alone = [engine.run([one], [branch])[0] for one, branch in zip(inputs, branches, strict=True)]
     np.testing.assert_allclose(together, np.stack(alone), rtol=0, atol=_TOLERANCE)
+
+
+@pytest.mark.parametrize("name", ["onnx", "torch"])
+@pytest.mark.parametrize("family", ["cifar/resnet20", "cifar/resnet18", "timm/vit_tiny_patch16_224"])
+def test_looked_at_first_and_completed_is_as_run_at_once(
+    name: str, family: str, backbone: Callable[[str], Backbone], picture: NDArray[np.uint8], tmp_path: Path
+) -> None:
+    base = backbone(family)
+    other = copy.deepcopy(base)
+    with torch.no_grad():
+        next(other.blocks[0].parameters()).mul_(2)
+    skipping = tuple(index % 2 == 0 or not may for index, may in enumerate(base.droppable))
+    engine = _engine(name, base, tmp_path, Adapted(other, frozenset()))
+    side = base.native_resolution
+    prepared = engine.prepare(picture, side)
+    for network, weights in ((base, "base"), (other, "adapted")):
+        seen = engine.look(prepared, side, weights)
+        images = TorchEngine(network).prepare(picture, side)
+        np.testing.assert_allclose(
+            seen.embedding, embedding(network.step(0, network.stem(images), True).numpy())[0], rtol=0, atol=_TOLERANCE
+        )
+        for keep in (base.full.keep, skipping):
+            (expected,) = _score(TorchEngine(network), picture, [Branch(side, keep)])
+            np.testing.assert_allclose(engine.complete(seen, keep), expected, rtol=0, atol=_TOLERANCE)
 
 
 @_FEW

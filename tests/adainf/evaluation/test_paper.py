@@ -15,6 +15,7 @@ from adainf.backbones.macs import branch_space
 from adainf.evaluation.methods import Method, Outcome
 from adainf.evaluation.paper import better
 from adainf.preprocessing import prepare
+from adainf.profile import Profile
 from adainf.run import Run, digest
 from adainf.schedulers.paper import read_scheduler
 from adainf.training.paper import embedding
@@ -72,6 +73,18 @@ def test_every_picture_goes_along_its_own_blocks_at_every_budget(done, pictures,
         assert len(ways) > 2
     assert exceeded > 0
     assert "hard budgets exceeded: 0" in printed
+
+    # What calibration found of the scheduler, on these very pictures, is what evaluation finds.
+    profile = Profile.read(run / "profile.json")
+    assert [level.budget for level in profile.scheduled][-1] == 1
+    hard = {float(row["budget"]): float(row["top1"]) for row in found["paper", "hard"]}
+    table = {float(row["budget"]): float(row["top1"]) for row in found["table", "hard"]}
+    both = [level for level in profile.scheduled if level.budget in hard]
+    assert len(both) > 2
+    for level in both:
+        error = np.sqrt(level.accuracy * (1 - level.accuracy) / len(labels))
+        assert (level.accuracy, level.table) == pytest.approx((hard[level.budget], table[level.budget]), abs=1e-6)
+        assert level.better == (level.accuracy > level.table + error)
 
 
 def _method(name, floor, right, macs):

@@ -1,0 +1,12 @@
+"""What a content-aware scheduler sees of a picture."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["embedding"]
+
+
+def embedding(hidden: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The mean (batch, width) over places of maps (batch, width, rows, columns), or tokens (batch, tokens, width)."""
+    result: NDArray[np.float32] = hidden.mean(axis=(2, 3) if hidden.ndim == 4 else 1)
+    return result

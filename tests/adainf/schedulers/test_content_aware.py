@@ -1,0 +1,61 @@
+"""The better of lookup table and content-aware scheduler: which, at which budget, and within it."""
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+from profiles import SMALL
+
+from adainf.profile import Scheduled
+from adainf.schedulers.content_aware import ContentAware
+from adainf.schedulers.paper import PaperScheduler
+
+WIDTH = 4
+
+
+def scheduler(seed: int) -> PaperScheduler:
+    """One with weights that were drawn: two blocks to skip, embeddings of four."""
+    draw = np.random.default_rng(seed)
+    shapes = {"budget.0": (3, 1), "budget.2": (3, 3), "joined.0": (3, WIDTH + 3), "joined.2": (2, 3)}
+    tensors = {}
+    for layer, shape in shapes.items():
+        tensors[f"{layer}.weight"] = (3 * draw.normal(size=shape)).astype(np.float32)
+        tensors[f"{layer}.bias"] = draw.normal(size=shape[0]).astype(np.float32)
+    return PaperScheduler(tensors, "hard", SMALL)
+
+
+def content(seed: int, *better: bool) -> ContentAware:
+    """Better than the table where it is said, from 0.9, 0.95 and so on."""
+    levels = [
+        Scheduled(budget=round(0.9 + 0.05 * number, 2), accuracy=0.5 + 0.1 * number, table=0.4, better=is_better)
+        for number, is_better in enumerate(better)
+    ]
+    return ContentAware(scheduler(seed), levels, "adapted")
+
+
+def test_it_is_asked_where_it_was_better() -> None:
+    both = content(0, True, False, True)
+    found = [both.level(budget) for budget in (0.89, 0.9, 0.94, 0.95, 0.99, 1.0, 1.5)]
+    accuracies = [None if level is None else round(level.accuracy, 4) for level in found]
+    assert accuracies == [None, 0.5, 0.5, None, None, 0.7, 0.7]
+
+
+def test_it_is_not_asked_where_it_cannot_keep_the_budget() -> None:
+    dear = content(0, True)
+    cheap = dear.scheduler.floor - 0.001
+    levels = [dear.levels[0].model_copy(update={"budget": 0.0})]
+    assert ContentAware(dear.scheduler, levels, "base").level(cheap) is None
+    assert ContentAware(dear.scheduler, levels, "base").level(dear.scheduler.floor) is not None
+
+
+@given(
+    st.integers(0, 20),
+    st.lists(st.floats(-5, 5, width=32), min_size=WIDTH, max_size=WIDTH),
+    st.floats(0, 1.5),
+)
+def test_what_it_takes_is_within_the_budget_its_own_macs_counted(seed: int, seen: list[float], budget: float) -> None:
+    both = content(seed, True)
+    budget = max(budget, both.scheduler.floor)
+    choice = both.choose(np.array(seen, np.float32), both.levels[0], budget)
+    assert choice.macs == SMALL.macs(choice.branch) + both.scheduler.macs
+    assert choice.macs_fraction <= budget
+    assert (choice.expected_accuracy, choice.weights) == (0.5, "adapted")

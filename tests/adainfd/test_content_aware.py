@@ -1,0 +1,86 @@
+"""A daemon that is given a run with a content-aware scheduler lets it choose where calibration found it better."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from daemons import START_SECONDS, Network, listening, write_video
+from safetensors.numpy import save_file
+
+from adainf.profile import Profile, Scheduled
+from adainf.run import Adapter, Manifest, Run, Training, digest
+
+BETTER_FROM = 0.5
+
+
+@pytest.fixture(scope="module")
+def scheduled(network: Network, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run whose scheduler was drawn instead of trained, and goes by what it sees; better from half the MACs on."""
+    folder = tmp_path_factory.mktemp("runs") / "scheduled"
+    folder.mkdir()
+    base = Profile.read(network.profile)
+    draw = np.random.default_rng(3)
+    shapes = {"budget.0": (8, 1), "budget.2": (8, 8), "joined.0": (8, 16 + 8), "joined.2": (8, 8)}
+    tensors = {f"{layer}.weight": (4 * draw.normal(size=shape)).astype(np.float32) for layer, shape in shapes.items()}
+    tensors |= {f"{layer}.bias": np.zeros(shape[0], np.float32) for layer, shape in shapes.items()}
+    save_file(tensors, folder / "scheduler.safetensors")
+    training = Training(
+        recipe="paper", sources=("drawn",), images=1, labelled=False, resolutions=(32,), steps=0, batch=1,
+        learning_rate=1.0, seed=0, seconds=0.0, loss=0.0, created="2026-01-01", version="0",
+    )  # fmt: skip
+    manifest = Manifest(
+        backbone=base.backbone,
+        weights=base.weights,
+        native_resolution=32,
+        adapter=Adapter(kind="none"),
+        scheduler="paper-soft",
+        training=training,
+        files={"scheduler.safetensors": digest(folder / "scheduler.safetensors")},
+    )
+    levels = (
+        Scheduled(budget=0.2, accuracy=0.3, table=0.5, better=False),
+        Scheduled(budget=BETTER_FROM, accuracy=0.75, table=0.6, better=True),
+    )
+    base.model_copy(update={"scheduled": levels}).write(folder / "profile.json")
+    Run.write(folder, manifest)
+    return folder
+
+
+@pytest.mark.parametrize("engine", ["onnx", "torch"])
+def test_the_scheduler_decides_within_each_budget_where_it_is_better(
+    launch: Any, run: Any, network: Network, scheduled: Path, ipc: str, tmp_path: Path, engine: str
+) -> None:
+    video = write_video(tmp_path / "door.mp4", 60, fps=20, moves=lambda number: number > 20)
+    configuration = tmp_path / "c.toml"
+    configuration.write_text(
+        f"[model]\nweights = {json.dumps(str(network.weights))}\nengine = {json.dumps(engine)}\n"
+        f"[publish]\nbind = [{json.dumps(ipc)}]\n"
+    )
+    policy, trace = tmp_path / "p.toml", tmp_path / "t.trace"
+    # While it rests 0.35 of the MACs, while it moves 0.85.
+    policy.write_text("[budget]\nminimum = 0.1\n[motion]\ncurve = [[0.0, 0.35], [0.001, 0.85]]\n")
+    ways: dict[str, set[str]] = {}
+    with listening(ipc, b"result/") as receive:
+        daemon = launch(
+            "run", "--config", configuration, "--source", video, "--run", scheduled, "--policy", policy,
+            "--record", trace,
+        )  # fmt: skip
+        while daemon.process.poll() is None:
+            try:
+                _, message = receive(2.0)
+            except AssertionError:
+                continue
+            plan, budget = message["plan"], message["budget"]["fraction"]
+            assert plan["macs_fraction"] <= budget
+            assert plan["chosen_by"] == ("scheduler" if budget >= BETTER_FROM else "lookup")
+            if plan["chosen_by"] == "scheduler":
+                assert plan["branch"].startswith("32:1")
+                assert plan["expected_accuracy"] == 0.75
+            ways.setdefault(plan["chosen_by"], set()).add(plan["branch"])
+    assert daemon.ended(START_SECONDS) == 0, daemon.said
+    assert set(ways) == {"lookup", "scheduler"}
+    checked = run("replay", trace, "--check")
+    assert checked.returncode == 0, checked.stdout
+    assert "0 of" in checked.stdout
