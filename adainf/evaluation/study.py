@@ -10,7 +10,7 @@ from adainf.errors import InvalidInputError
 from adainf.evaluation import figures
 from adainf.evaluation.answers import Answers, answers_of
 from adainf.evaluation.calibrate import listing_digest
-from adainf.evaluation.correctness import content_methods, learnt
+from adainf.evaluation.correctness import DECISIONS, content_methods, learnt
 from adainf.evaluation.methods import candidates_of, methods
 from adainf.evaluation.paper import paper_methods
 from adainf.evaluation.partial import check_writable
@@ -18,6 +18,7 @@ from adainf.evaluation.report import CEILINGS, Gain, Share, budgets_of, gain_of,
 from adainf.evaluation.subject import Subject, check_describes
 from adainf.profile import Profile
 from adainf.run import Run
+from adainf.schedulers.decision import decisions_of
 
 __all__ = ["Study", "check", "study"]
 
@@ -81,10 +82,11 @@ def study(
         "preprocessing": repr(subject.engine.preprocessing),
         "listing": listing_digest(subject),
     }
-    answers = answers_of(subject, candidates_of(profile), out / "answers.npz", told)
+    points = [decision.point for decision in decisions_of(profile, DECISIONS)]
+    answers = answers_of(subject, candidates_of(profile), points, out / "answers.npz", told)
     compared = list(methods(profile, answers))
     if taught is not None:
-        compared += content_methods(profile, learnt(profile, _lesson(taught, answers)), answers, seed=0)
+        compared += content_methods(learnt(profile, _lesson(taught, answers)), answers, seed=0)
     if run is not None:
         asked = sorted({*budgets_of(budgets), *CEILINGS})
         compared += paper_methods(subject, run, profile.space, compared[0], asked, answers.truth)
