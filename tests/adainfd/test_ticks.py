@@ -113,7 +113,7 @@ def three_cameras(
         parts.callback(publisher.close)
         streams = []
         for number, maximum in enumerate((1.0, 0.6, 0.2)):
-            camera = Camera(CameraSettings(f"c{number}", Source(str(video)), fps=0.2))
+            camera = Camera(CameraSettings(f"c{number}", Source(str(video)), fps=0.02, max_age=600))
             parts.callback(camera.close)
             camera.start()
             camera.play()
