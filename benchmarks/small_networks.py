@@ -5,8 +5,8 @@
 
 Pretrains the network on the first so many classes of --train, then trains the paper's scheduler together with LoRA
 (hard and soft bound) and with all weights (hard bound), and the recipe `distil` with LoRA and with all weights, each
-for --minutes, or the --steps of pretraining and of adaptation, which a busy machine takes no fewer of; calibrates on one
-half of --test and evaluates on the other. As control the network is pretrained for as long as pretraining and
+for --minutes, or the --steps of pretraining and of adaptation, of which a busy machine takes no fewer; calibrates on
+one half of --test and evaluates on the other. As control the network is pretrained for as long as pretraining and
 adaptation together. A real CIFAR-100, as two folders of class folders, is taken as it is. What is finished in --out is
 not done again.
 """
