@@ -1,13 +1,14 @@
 """The paper's figure 3 on one's own pictures: a CIFAR ResNet, its lookup table, and the paper's scheduler.
 
     python benchmarks/small_networks.py --train FOLDER --test FOLDER [--backbone cifar/resnet32] [--classes 20]
-        [--minutes 8] [--out DIR] [--quick] [--write]
+        [--minutes 8 | --steps 600,900] [--out DIR] [--quick] [--write]
 
 Pretrains the network on the first so many classes of --train, then trains the paper's scheduler together with LoRA
 (hard and soft bound) and with all weights (hard bound), and the recipe `distil` with LoRA and with all weights, each
-for --minutes; calibrates on one half of --test and evaluates on the other. As control the network is pretrained for as
-long as pretraining and adaptation together. A real CIFAR-100, as two folders of class folders, is taken as it is. What
-is finished in --out is not done again.
+for --minutes, or the --steps of pretraining and of adaptation, of which a busy machine takes no fewer; calibrates on
+one half of --test and evaluates on the other. As control the network is pretrained for as long as pretraining and
+adaptation together. A real CIFAR-100, as two folders of class folders, is taken as it is. What is finished in --out is
+not done again.
 """
 
 import argparse
@@ -100,16 +101,40 @@ def at(rows: Sequence[Row], method: str, bound: str, budget: float) -> Row:
     return max(ours, key=lambda row: row.budget)
 
 
+@dataclass(frozen=True, slots=True)
+class Lengths:
+    """How long each training lasts, as our commands are told, and as the page is."""
+
+    pretraining: tuple[object, ...]
+    control: tuple[object, ...]
+    adaptation: tuple[object, ...]
+    told: str
+
+
+def _lengths(arguments: argparse.Namespace) -> Lengths:
+    if arguments.steps is None:
+        minutes = arguments.minutes
+        once = ("--minutes", minutes)
+        return Lengths(once, ("--minutes", 2 * minutes), once, f"{minutes:g} minutes each")
+    before, after = arguments.steps
+    # A step of adaptation sees a quarter of the pictures that one of pretraining does.
+    told = f"{before} steps of pretraining (128 pictures), {after} of each adaptation (32)"
+    return Lengths(("--steps", before), ("--steps", before + -(-after // 4)), ("--steps", after), told)
+
+
+def _two_numbers(text: str) -> tuple[int, int]:
+    before, after = map(int, text.split(","))
+    return before, after
+
+
 def evaluate(arguments: argparse.Namespace, train: Path, test: Path) -> dict[str, list[Row]]:
     """Every setting's rows, with the control's under `control`."""
-    out, minutes = arguments.out, arguments.minutes
+    out, long = arguments.out, _lengths(arguments)
     common = ("--backbone", arguments.backbone, "--size", 32)
     base, longer = out / "pretrained.safetensors", out / "control.safetensors"
-    for weights, time in ((base, minutes), (longer, 2 * minutes)):
+    for weights, length in ((base, long.pretraining), (longer, long.control)):
         if not weights.is_file():
-            adainf(
-                "pretrain", *common, "--images", train, "--minutes", time, "--out", weights, "--checkpoint-every", 20
-            )
+            adainf("pretrain", *common, "--images", train, *length, "--out", weights, "--checkpoint-every", 20)
     found = {}
     for name, weights in (("raw", base), ("control", longer)):
         profile = out / f"{name}.json"
@@ -136,7 +161,7 @@ def evaluate(arguments: argparse.Namespace, train: Path, test: Path) -> dict[str
         run = out / f"run-{short}"
         how = (*setting.options, "--least-area", 0.6)
         if not (run / "manifest.json").is_file():
-            adainf("train", *common, *of_base, "--images", train, *how, "--minutes", minutes, "--out", run)
+            adainf("train", *common, *of_base, "--images", train, *how, *long.adaptation, "--out", run)
         pictures = ("--run", run, *of_base, "--images", test)
         if not (run / "profile.json").is_file():
             adainf("calibrate", *pictures, "--part", "1/2", "--profile", out / "raw.json", "--resolutions", 32)
@@ -180,6 +205,7 @@ def main() -> int:
     parser.add_argument("--backbone", default="cifar/resnet32")
     parser.add_argument("--classes", type=int, default=20)
     parser.add_argument("--minutes", type=float, default=8.0, help="of pretraining, and of each adaptation")
+    parser.add_argument("--steps", type=_two_numbers, help="of both, in place of --minutes")
     parser.add_argument("--out", type=Path, default=Path("build/small-networks"))
     parser.add_argument("--quick", action="store_true", help="four classes, a quarter of a minute each")
     parser.add_argument("--write", action="store_true", help=f"put the table into {_PAGE}")
@@ -193,7 +219,7 @@ def main() -> int:
     table = table_of(evaluate(arguments, train, test))
     Console(width=150).print(table.rich())
     if arguments.write:
-        how = f"{len(names)} classes, {arguments.minutes:g} minutes each"
+        how = f"{len(names)} classes, {_lengths(arguments).told}"
         head = f"`{arguments.backbone}`, {how}; {table.title}; {measured_on()}."
         put(_PAGE, f"benchmarks/small_networks.py {arguments.backbone}", f"{head}\n\n{table.markdown()}")
     return 0
