@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -136,25 +136,27 @@ def daemon_answers(clip: Path, deadline: float, folder: Path, started: Callable[
 
 def with_load(contender: Callable[[Callable[[float], None]], list[Answer]], name: str, load: int) -> Run:
     """Run a contender; from its first frame on, put load on the machine by the phases."""
-    planned = list(load_times())
-    process: list[subprocess.Popen[bytes]] = []
     start: list[float] = []
+    # Started before the contender, so that its own start is no load.
+    command = [sys.executable, __file__, "--be-the-load", str(load)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdout.readline()
 
-    def started(at: float) -> None:
-        start.append(at)
-        spec = json.dumps([[at + begin, at + end] for begin, end in planned])
-        process.append(subprocess.Popen([sys.executable, __file__, "--be-the-load", spec, str(load)]))
+        def started(at: float) -> None:
+            start.append(at)
+            print(json.dumps([[at + begin, at + end] for begin, end in load_times()]), file=process.stdin, flush=True)
 
-    answers = contender(started)
-    for one in process:
-        one.terminate()
-        one.wait()
+        answers = contender(started)
+        process.terminate()
     return Run(name, start[0], answers)
 
 
-def be_the_load(times: Sequence[tuple[float, float]], programs_a_processor: int) -> None:
-    """Keep every processor busy between these Unix times."""
-    for start, end in times:
+def be_the_load(programs_a_processor: int) -> None:
+    """Keep every processor busy between the Unix times that stdin tells."""
+    print("ready", flush=True)
+    for start, end in json.loads(sys.stdin.readline()):
         time.sleep(max(0.0, start - time.time()))
         with busy_programs(programs_a_processor * (os.cpu_count() or 1)):
             time.sleep(max(0.0, end - time.time()))
@@ -173,6 +175,6 @@ def busy_programs(count: int) -> Iterator[None]:
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--be-the-load"]:
-        be_the_load(json.loads(sys.argv[2]), int(sys.argv[3]))
+        be_the_load(int(sys.argv[2]))
         sys.exit(0)
     sys.exit(main())
