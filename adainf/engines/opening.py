@@ -30,6 +30,7 @@ def open_engine(
     options: Options,
     *,
     run: Run | None = None,
+    strength: float = 1.0,
     runs_adapted: Collection[Branch] = (),
     device: str | None = None,
     threads: int | None = None,
@@ -37,7 +38,8 @@ def open_engine(
 ) -> Engine:
     """The engine `name` (None: the best there is, as `engines.load` tells) for `backbone`.
 
-    run: whose adapter the branches `runs_adapted` run with, and what is looked at first where that is asked for.
+    run: whose adapter, at this strength, the branches `runs_adapted` run with, and what is looked at first where that
+    is asked for.
     What the onnx engine once ran is remembered: from then on neither torch is imported nor are weights read, unless an
     export is missing. Raises what `backbones.load` and `engines.load` raise.
     """
@@ -54,11 +56,11 @@ def open_engine(
 
         if run is None:
             raise InvalidInputError("run: none is given, but branches are to run adapted")
-        return adapted(base(), run)
+        return adapted(base(), run, strength)
 
     if run is not None and run.adapter_path is None:
         run = None
-    memory = Memory(backbone, options, run)
+    memory = Memory(backbone, options, run, strength)
     if _may_be_onnx(name, device) and (remembered := memory.recall()) is not None:
         from adainf.engines.onnx import OnnxEngine
 

@@ -80,7 +80,7 @@ class Answers:
         try:
             with np.load(path, allow_pickle=False) as kept:
                 told = json.loads(str(kept["settings"]))
-                points = tuple(Point.parse(point) for point in told["points"])
+                points = tuple(Point.parse(point) for point in told.get("points", ()))
                 arrays = {name: kept[name] for name in (*_ARRAYS, *map(str, points))}
                 done, truth = int(kept["done"]), kept["truth"]
         except FileNotFoundError:

@@ -179,6 +179,7 @@ def open_model(configuration: Configuration, profile: Profile, warn: Callable[[s
         profile.backbone,
         options,
         run=run if profile.adapted or profile.scheduled else None,
+        strength=profile.strength,
         runs_adapted=profile.adapted,
         device=section.device,
         threads=section.threads,
