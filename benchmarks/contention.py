@@ -9,8 +9,8 @@ its figure. Exits 1 where a limit is missed.
 
 import argparse
 import json
+import math
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -25,7 +25,7 @@ from contention_report import FRAMES_PER_SECOND, PHASES, Run, load_times
 from rich.console import Console
 
 OURS = "adainfd"
-DEADLINE_OF_IDLE = 1.5
+IN_TIME_ON_IDLE = 0.98
 SECONDS_A_PHOTOGRAPH = 1.5
 DOCS, PAGE = Path(__file__).parents[1] / "docs", "contention.md"
 
@@ -46,7 +46,7 @@ def main() -> int:
         clip, truth = make_clip(arguments.images, Path(folder), arguments.seed)
         deadline = idle_deadline(clip)
         console.print(
-            f"deadline {deadline:.1f} ms: {DEADLINE_OF_IDLE} × the idle full model's latency in the plain loop"
+            f"deadline {deadline:.1f} ms: {IN_TIME_ON_IDLE:.0%} of the full model's answers in the plain loop, idle"
         )
         runs = [contend(name, clip, deadline, arguments.load, Path(folder), console) for name in (OURS, *LOOPS)]
     ours, others = runs[0], runs[1:]
@@ -75,10 +75,13 @@ def make_clip(images: Path, folder: Path, seed: int) -> tuple[Path, list[str]]:
 
 
 def idle_deadline(clip: Path) -> float:
-    """Milliseconds: what an owner would set who had watched the full model on the idle box."""
-    answers = play(clip, "full model, newest frame", seconds=5.0)
-    settled = answers[FRAMES_PER_SECOND:]
-    return DEADLINE_OF_IDLE * statistics.median(answer.age_ms for answer in settled)
+    """Milliseconds: what an owner would set who had watched the full model on the idle box.
+
+    It is in time there for nearly all frames; at some multiple of its median the box's own hiccups would decide.
+    """
+    answers = play(clip, "full model, newest frame", seconds=9.0)
+    ages = sorted(answer.age_ms for answer in answers[FRAMES_PER_SECOND:])
+    return ages[math.ceil(IN_TIME_ON_IDLE * len(ages)) - 1]
 
 
 def contend(name: str, clip: Path, deadline: float, load: int, folder: Path, console: Console) -> Run:
