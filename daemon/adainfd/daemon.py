@@ -97,7 +97,7 @@ def run(
         stop.defer()
         announcer.daemon("ready", model=_model(recogniser))
         log.info("ready", endpoints=publisher.endpoints, **msgspec.to_builtins(_model(recogniser)))
-        reloader = Reloader(reload, configure, configuration, streams, recorder, announcer, observer, log)
+        reloader = Reloader(reload, configure, configuration, streams, recorder, publisher, announcer, observer, log)
         Loop(streams, pipeline, publisher, announcer, reloader, observer, stop, log).run(seconds)
 
 

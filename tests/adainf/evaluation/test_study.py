@@ -123,6 +123,7 @@ def test_what_cannot_be_done_is_refused(refused, calibrated, profile, pictures, 
     assert "--branches goes with --out" in refused(*common, "--profile", profile, "--branches")
     assert "--published goes with --out" in refused(*common, "--profile", profile, "--published", "imagenet")
     assert "give the run" in refused(*common, "--profile", calibrated / "profile.json", "--out", tmp_path / "out")
+    assert "resolution 7: the profile's are" in refused(*common, "--profile", profile, "--resolutions", 7)
     (tmp_path / "file").touch()
     assert "is no folder" in refused(*common, "--profile", profile, "--out", tmp_path / "file")
 
@@ -140,3 +141,14 @@ def test_a_content_aware_scheduler_is_taught_by_other_pictures(done, refused, pr
     assert "very pictures" in refused(*of_the_same, "--out", tmp_path / "same")
     assert "no such file" in refused(*common, "--teach", tmp_path / "nowhere", "--out", tmp_path / "none")
     assert not (tmp_path / "same" / "curve.csv").exists()
+    with np.load(tmp_path / "lesson" / "answers.npz") as answers:
+        kept = dict(answers)
+    told = json.loads(str(kept["settings"]))
+    # As by a version that looked at other points.
+    kept["settings"] = np.array(json.dumps({**told, "points": ["32:base:11"]}))
+    kept["32:base:11"] = np.zeros((len(kept["truth"]), 2), np.float16)
+    (tmp_path / "older").mkdir()
+    np.savez(tmp_path / "older" / "answers.npz", **kept)
+    assert "another version" in refused(
+        *common, "--part", "2/2", "--teach", tmp_path / "older", "--out", tmp_path / "out"
+    )
