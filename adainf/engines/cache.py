@@ -52,6 +52,11 @@ class ExportCache:
         """The file of `what`, there or not."""
         return self._folder / f"{hashlib.sha256(f'{self._maker} {what}'.encode()).hexdigest()}.onnx"
 
+    def has(self, what: Branch | Part) -> bool:
+        """Whether the file of `what` is there; whether it is whole is seen when it is read."""
+        path = self.path(what)
+        return path.is_file() and _digest_path(path).is_file()
+
     def model(self, what: Branch | Part) -> Path | bytes:
         """The file of `what`, made where it is not there whole; where none can be kept, the model as exported."""
         path = self.path(what)

@@ -73,6 +73,11 @@ class OnnxEngine:
         for branch in branches:
             self.run([np.zeros((1, 3, branch.resolution, branch.resolution), np.float32)], [branch])
 
+    def at_hand(self, what: Branch | Part, weights: WeightSet = "base") -> bool:
+        """Whether the export of a branch, or of a part with these weights, lies in the cache."""
+        adapted = what in self._adapted if isinstance(what, Branch) else weights == "adapted"
+        return (self._adapted_exports if adapted else self._exports).has(what)
+
     def prepare(self, picture: NDArray[np.uint8], resolution: int, *, mirrored: bool = False) -> NDArray[np.float32]:
         """The input (1, 3, resolution, resolution) of a BGR picture (height, width, 3)."""
         return prepare(picture, resolution, self.preprocessing, mirrored=mirrored)[None]

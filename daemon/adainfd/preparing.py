@@ -1,0 +1,108 @@
+"""What can be made ready while frames are answered: branches that were not exported yet, and how long each takes."""
+
+from collections import deque
+from dataclasses import replace
+from multiprocessing.connection import Connection
+
+from adainf.allocator import give_back
+from adainf.branch import Branch
+from adainfd.config import ModelSection
+from adainfd.exporting import Exporter, Failed
+from adainfd.logs import Logger
+from adainfd.model import content_of, warm_up_content
+from adainfd.recogniser import Recogniser
+from adainfd.times import Measuring
+
+__all__ = ["Preparation"]
+
+# Caches and threads that have gone cold are part of a frame's time.
+_REST_SECONDS = 0.01
+# Where frames never stop waiting, one of them waits for a step now and then.
+_STEP_AT_LEAST_EVERY_SECONDS = 1.0
+
+
+class Preparation:
+    """Makes a recogniser better in small steps between frames."""
+
+    def __init__(
+        self, recogniser: Recogniser, section: ModelSection, exporter: Exporter | None, log: Logger, now: float
+    ) -> None:
+        """exporter: what it exports is taken up as it comes. now: monotonic seconds."""
+        self._recogniser = recogniser
+        self._section = section
+        self._exporter = exporter if exporter is not None and exporter.running else None
+        self._log = log
+        self._at_hand: deque[Branch | str] = deque()
+        self._measuring = self._to_measure()
+        self._stepped = now
+
+    @property
+    def connections(self) -> list[Connection]:
+        """Readable when there is more to do."""
+        return [] if self._exporter is None else [self._exporter.connection]
+
+    def due(self, idle_since: float) -> float | None:
+        """When to `go_on` if no frame comes; None where there is nothing to do. Monotonic seconds.
+
+        idle_since: when the last frame was answered.
+        """
+        if self._at_hand:
+            return idle_since
+        return None if self._measuring is None else max(idle_since, self._stepped) + _REST_SECONDS
+
+    def go_on(self, idle_since: float | None, now: float) -> Recogniser | None:
+        """Do a step where it disturbs nobody; what recognises from now on, where that changes.
+
+        idle_since: when the last frame was answered, None while others wait; monotonic seconds, as `now`.
+        """
+        self._hear()
+        if not self._at_hand and self._measuring is None:
+            return None
+        due = None if idle_since is None else self.due(idle_since)
+        if now < self._stepped + _STEP_AT_LEAST_EVERY_SECONDS and (due is None or now < due):
+            return None
+        self._stepped = now
+        return self._take_up(self._at_hand.popleft()) if self._at_hand else self._time()
+
+    def _hear(self) -> None:
+        while self._exporter is not None and self._exporter.connection.poll():
+            said = self._exporter.receive()
+            if isinstance(said, Failed):
+                self._log.warning("exporter_failed", why=said.why, ready=len(self._recogniser.ready))
+            elif said is not None:
+                self._at_hand.append(said)
+            if not self._exporter.running:
+                self._exporter = None
+
+    def _take_up(self, what: Branch | str) -> Recogniser:
+        now_ready = self._recogniser
+        if isinstance(what, Branch):
+            now_ready.engine.warm_up([what])
+            now_ready = now_ready.along(what)
+        elif (content := content_of(self._section, now_ready.profile)) is not None:
+            warm_up_content(now_ready.engine, content)
+            now_ready = replace(now_ready, content=content)
+        self._recogniser = now_ready
+        if self._exporter is None and not self._at_hand:
+            give_back()
+            self._log.info("prepared", branches=len(now_ready.ready))
+            self._measuring = self._to_measure()
+        return now_ready
+
+    def _to_measure(self) -> Measuring | None:
+        """What is to be measured, once all that will be ready is."""
+        known = self._recogniser
+        if self._exporter is not None or known.times:
+            return None
+        return Measuring(known.engine, known.profile, sorted(known.ready))
+
+    def _time(self) -> Recogniser | None:
+        if self._measuring is None:
+            return None
+        self._measuring.step()
+        if not self._measuring.done:
+            return None
+        self._recogniser = replace(self._recogniser, times=self._measuring.keep(self._log))
+        self._measuring = None
+        self._log.info("measured", device=self._recogniser.engine.device)
+        return self._recogniser
