@@ -1,4 +1,4 @@
-"""adainf train · calibrate · measure · evaluate. Nothing heavy is imported before a command needs it."""
+"""adainf train · calibrate · measure · evaluate · export. Nothing heavy is imported before a command needs it."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from adainf.cli.evaluating import evaluate
+from adainf.cli.exporting import export
 from adainf.cli.fetching import fetch
 from adainf.cli.opening import open_profile, open_run, open_subject
 from adainf.cli.options import (
@@ -46,6 +47,7 @@ def cli(context: click.Context) -> None:
 cli.add_command(train)
 cli.add_command(pretrain)
 cli.add_command(evaluate)
+cli.add_command(export)
 cli.add_command(fetch)
 
 

@@ -1,5 +1,6 @@
 """What runs a frame along a branch."""
 
+import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
@@ -16,7 +17,16 @@ from adainf.profile import WeightSet
 if TYPE_CHECKING:
     from adainf.backbones import Backbone
 
-__all__ = ["Adapted", "Engine", "Exportable", "OutOfMemoryError", "Part", "Seen", "UnsupportedExportError"]
+__all__ = [
+    "Adapted",
+    "Engine",
+    "Exportable",
+    "OutOfMemoryError",
+    "Part",
+    "Seen",
+    "UnsupportedExportError",
+    "parts_after_first",
+]
 
 
 class OutOfMemoryError(UnavailableError):
@@ -29,18 +39,25 @@ class UnsupportedExportError(AdainfError):
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A part of a network at one resolution that runs by itself, so that what follows it can depend on what it found.
+    """Blocks that run one after the other whatever is decided, so that what follows can depend on what they found.
 
-    index: 0 is the stem with the first block, one more than the last block's the head. kept: False is the block's
-    shortcut.
+    start, stop: the first block, or its shortcut where it is not kept, and one past the last. The stem belongs to the
+    first block, the head to the last.
     """
 
     resolution: int
-    index: int
+    start: int
+    stop: int
     kept: bool = True
 
     def __str__(self) -> str:
-        return f"{self.resolution}:part {self.index}{'' if self.kept else ' skipped'}"
+        return f"{self.resolution}:{self.start}-{self.stop}{'' if self.kept else ' skipped'}"
+
+
+def parts_after_first(droppable: Sequence[bool]) -> list[tuple[int, int]]:
+    """Where the parts after the first block start and stop: at each block that may be skipped one begins."""
+    starts = [index for index in range(1, len(droppable)) if index == 1 or droppable[index]]
+    return list(itertools.pairwise([*starts, len(droppable)]))
 
 
 @dataclass(frozen=True, slots=True)

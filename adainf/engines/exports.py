@@ -43,10 +43,10 @@ def export(backbone: Backbone, what: Branch | Part) -> bytes:
     before = torch.zeros(1, 3, what.resolution, what.resolution)
     if isinstance(what, Branch):
         return _exported(_Along(backbone, what.keep), before, "images", "scores")
-    with torch.no_grad():
-        for index in range(what.index):
-            before = _Part(backbone, index)(before)
-    return _exported(_Part(backbone, what.index, kept=what.kept), before, "before", "after")
+    if what.start:
+        with torch.no_grad():
+            before = _Part(backbone, Part(what.resolution, 0, what.start)).hidden(before)
+    return _exported(_Part(backbone, what), before, "before", "after")
 
 
 def _exported(module: "_Along | _Part", before: Tensor, given: str, gives: str) -> bytes:
@@ -89,18 +89,22 @@ class _Along(nn.Module):
 class _Part(nn.Module):
     """A part of a backbone as a module of its own."""
 
-    def __init__(self, backbone: Backbone, index: int, *, kept: bool = True) -> None:
+    def __init__(self, backbone: Backbone, part: Part) -> None:
         super().__init__()
         self.backbone = backbone
-        self.index = index
-        self.kept = kept
+        self.part = part
 
     def forward(self, before: Tensor) -> Tensor:
         with _Constant():
-            if self.index == len(self.backbone.blocks):
-                return self.backbone.scores(before)
-            hidden = self.backbone.stem(before) if self.index == 0 else before
-            return self.backbone.step(self.index, hidden, self.kept)
+            hidden = self.hidden(before)
+            return self.backbone.scores(hidden) if self.part.stop == len(self.backbone.blocks) else hidden
+
+    def hidden(self, before: Tensor) -> Tensor:
+        """What comes out of the part's last block."""
+        hidden = before if self.part.start else self.backbone.stem(before)
+        for index in range(self.part.start, self.part.stop):
+            hidden = self.backbone.step(index, hidden, self.part.kept or index > self.part.start)
+        return hidden
 
 
 class _Constant(TorchFunctionMode):

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adainf.branch import Branch
-from adainf.engines.base import Exportable, Part, Seen
+from adainf.engines.base import Exportable, Part, Seen, parts_after_first
 from adainf.engines.cache import ExportCache, cache_folder
 from adainf.engines.processor import processor_name, usable_processors
 from adainf.preprocessing import prepare
@@ -97,15 +97,14 @@ class OnnxEngine:
 
         A part met for the first time is exported now, here and in `complete`: seconds.
         """
-        hidden = self._through(Part(resolution, 0), weights, prepared)
+        hidden = self._through(Part(resolution, 0, 1), weights, prepared)
         return Seen(embedding(hidden)[0], hidden, resolution, weights)
 
     def complete(self, seen: Seen, keep: Sequence[bool]) -> NDArray[np.float32]:
         """Scores before softmax (classes,) of a picture that was looked at, along these blocks; the first has run."""
         hidden = seen.hidden
-        for index, kept in enumerate((*keep, True)):
-            if index:
-                hidden = self._through(Part(seen.resolution, index, kept), seen.weights, hidden)
+        for start, stop in parts_after_first(self.outline.droppable):
+            hidden = self._through(Part(seen.resolution, start, stop, keep[start]), seen.weights, hidden)
         scores: NDArray[np.float32] = hidden[0]
         return scores
 

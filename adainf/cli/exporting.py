@@ -1,0 +1,119 @@
+"""adainf export: one branch as an ONNX model, for programs of others."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from adainf.cli.opening import open_profile, open_run
+from adainf.cli.options import PATH, labels_option, run_option, statistics_options, weights_option
+
+if TYPE_CHECKING:
+    from adainf.backbones import Backbone
+    from adainf.profile import Profile
+    from adainf.run import Run
+    from adainf.schedulers import Choice
+
+__all__ = ["export"]
+
+
+@click.command()
+@click.option("--profile", help="A path or a shipped name.  [default: the run's]")
+@run_option
+@weights_option
+@labels_option
+@statistics_options
+@click.option("--budget", type=click.FloatRange(0, 1, min_open=True), help="The best branch within this share of MACs.")
+@click.option("--branch", help="This branch of the profile, such as 192:1110110111011111.")
+@click.option("--out", type=PATH, required=True, help="The model to write (.onnx).")
+def export(
+    profile: str | None, run: str | None, budget: float | None, branch: str | None, out: Path, **options: Any
+) -> None:
+    """Write one branch as an ONNX model that runs without adainf.
+
+    How pictures are to be prepared, and the labels of the scores, stand in the model's metadata.
+    """
+    if (budget is None) == (branch is None):
+        raise click.UsageError("give one of --budget and --branch")
+    of_run = None if run is None else open_run(run)
+    if profile is None and of_run is None:
+        raise click.UsageError("Missing option --profile, or --run")
+    _, read = open_profile(profile or str(of_run.profile_path if of_run is not None else ""))
+    choice = _chosen(read, budget, branch)
+    from adainf.evaluation.partial import check_writable
+
+    check_writable(out)
+    network = _network(read, choice, of_run, options)
+    from adainf.profile import write_atomically
+
+    model = _model(network, read, choice)
+    write_atomically(out, model)
+    click.echo(
+        f"{out}: {choice.branch} of {read.backbone}, {choice.weights} weights, {choice.macs_fraction:.1%} of the MACs, "
+        f"{len(model) / 1e6:.1f} MB"
+    )
+
+
+def _chosen(profile: Profile, budget: float | None, branch: str | None) -> Choice:
+    from adainf.errors import InvalidInputError
+    from adainf.schedulers import Choice, LookupTable
+
+    if budget is not None:
+        table = LookupTable(profile)
+        if budget < table.floor:
+            raise InvalidInputError(f"budget {budget}: no branch fits; the cheapest takes {table.floor:.4f}")
+        return table.choose(budget)
+    full_macs = profile.space.macs(profile.space.full)
+    for measured in profile.branches:
+        if measured.branch == branch:
+            return Choice.of(measured, full_macs)
+    raise InvalidInputError(f"branch {branch!r}: is none of the profile's {len(profile.branches)}")
+
+
+def _network(profile: Profile, choice: Choice, run: Run | None, options: dict[str, Any]) -> Backbone:
+    from adainf.backbones import Options, load
+    from adainf.backbones.adapters import adapted
+    from adainf.backbones.defaults import default_weights
+    from adainf.backbones.weights import fingerprint
+    from adainf.errors import InvalidInputError
+    from adainf.evaluation.subject import check_describes
+
+    weights = options["weights"] or default_weights(profile.backbone)
+    seen = (profile.native_resolution, options["mean"], options["std"], profile.zoom)
+    network = load(profile.backbone, Options(weights, options["labels"], *seen))
+    check_describes(profile, network, fingerprint(network))
+    if choice.weights == "base":
+        return network
+    if run is None or run.manifest.files.get("adapter.safetensors") != profile.adapter:
+        raise InvalidInputError(
+            f"branch {choice.branch}: runs with adapted weights; give --run, the run of the profile"
+        )
+    return adapted(network, run)
+
+
+def _model(network: Backbone, profile: Profile, choice: Choice) -> bytes:
+    """The ONNX file, with what its user must know as metadata, each value JSON."""
+    import onnx
+
+    from adainf.engines import exports
+
+    preprocessing = network.preprocessing
+    side = choice.branch.resolution
+    told = {
+        "adainf.backbone": profile.backbone,
+        "adainf.branch": str(choice.branch),
+        "adainf.macs_fraction": choice.macs_fraction,
+        "adainf.expected_accuracy": choice.expected_accuracy,
+        "labels": network.classes.names,
+        "resolution": side,
+        "crop": preprocessing.crop_at(side),
+        "mean": preprocessing.mean,
+        "std": preprocessing.std,
+    }
+    model = onnx.load_from_string(exports.export(network, choice.branch))
+    onnx.helper.set_model_props(model, {key: json.dumps(value) for key, value in told.items()})
+    content: bytes = model.SerializeToString()
+    return content
