@@ -1,10 +1,10 @@
 """Makes exports that are missing, in a process of its own: the daemon loads no PyTorch, and its frames do not wait."""
 
+import contextlib
 import os
 import signal
 import sys
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Collection
 from dataclasses import dataclass
 from importlib.util import find_spec
 from multiprocessing.connection import Connection
@@ -18,7 +18,7 @@ from adainfd.logs import Logger
 from adainfd.model import content_of, needed_first, opening, wanted_branches, warm_up_content
 from adainfd.processes import end_with_parent, started
 
-__all__ = ["SCHEDULER", "Exporter", "Failed", "exporter"]
+__all__ = ["SCHEDULER", "Exporter", "Failed", "exporter_of_missing"]
 
 _END_WITHIN_SECONDS = 5.0
 _NICE = 10
@@ -64,7 +64,7 @@ class Exporter:
         return not missing
 
     def receive(self) -> Branch | str | Failed | None:
-        """What is at hand now, waited for; None when everything is, after which the process is no more."""
+        """What is at hand now, a branch or SCHEDULER, waited for; None when all is, after which the process is over."""
         try:
             said: Branch | str | Failed | None = self.connection.recv()
         except (EOFError, OSError):
@@ -86,18 +86,12 @@ class Exporter:
         self.connection.close()
 
 
-@contextmanager
-def exporter(configuration: Configuration, profile: Profile, log: Logger) -> Iterator[Exporter | None]:
-    """The process where exports are missing that it could make."""
+def exporter_of_missing(configuration: Configuration, profile: Profile, log: Logger) -> Exporter | None:
+    """A process begun, where exports are missing that it can make."""
     if not _missing(configuration, profile):
-        yield None
-        return
+        return None
     log.info("exporting", backbone=profile.backbone)
-    process = Exporter(configuration, profile)
-    try:
-        yield process
-    finally:
-        process.close()
+    return Exporter(configuration, profile)
 
 
 def _missing(configuration: Configuration, profile: Profile) -> bool:
@@ -107,22 +101,26 @@ def _missing(configuration: Configuration, profile: Profile) -> bool:
     engine, content = asked.recall(), content_of(configuration.model, profile)
     if engine is None or not all(engine.at_hand(branch) for branch in wanted_branches(profile)):
         return True
-    return content is not None and not all(engine.at_hand(part, content.weights) for part in content.parts)
+    return content is not None and not engine.parts_at_hand(content.resolution, content.weights)
 
 
 def _work(configuration: Configuration, profile: Profile, daemon: Connection) -> None:
     end_with_parent()
     signal.signal(signal.SIGTERM, _stop)  # what is half written goes with it
     signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGTERM,))
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # the daemon is gone
+        daemon.send(_outcome(configuration, profile, daemon))
+    signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM,))  # it ends anyway
+
+
+def _outcome(configuration: Configuration, profile: Profile, daemon: Connection) -> Failed | None:
     try:
         _export(configuration, profile, daemon)
-        daemon.send(None)
-    except (BrokenPipeError, ConnectionResetError):
-        return  # the daemon is gone
     except (InvalidInputError, UnavailableError) as error:
-        daemon.send(Failed(str(error), error))
-    except Exception as error:  # noqa: BLE001  # a library's defect; the daemon does without this process
-        daemon.send(Failed(one_line(error, 160)))
+        return Failed(str(error), error)
+    except Exception as error:  # a library's defect; the daemon does without this process
+        return Failed(one_line(error, 160))
+    return None
 
 
 def _stop(number: int, frame: FrameType | None) -> None:

@@ -74,8 +74,8 @@ def fits(engine: Engine, profile: Profile, section: ModelSection) -> bool:
     outline = engine.outline
     if outline.droppable != profile.space.droppable or outline.preprocessing.size != profile.native_resolution:
         raise InvalidInputError(
-            f"profile {section.profile or section.run or DEFAULT_PROFILE!r}: was made for {profile.native_resolution} pixels "
-            f"and blocks {profile.droppable}, not as this {profile.backbone}; run `adainf calibrate`"
+            f"profile {section.profile or section.run or DEFAULT_PROFILE!r}: was made for {profile.native_resolution} "
+            f"pixels and blocks {profile.droppable}, not as this {profile.backbone}; run `adainf calibrate`"
         )
     return outline.weights == profile.weights
 
@@ -120,7 +120,9 @@ def wanted_branches(profile: Profile) -> list[Branch]:
 
 def needed_first(profile: Profile) -> list[Branch]:
     """Those without which nothing can be answered: the cheapest and the best, and the full one for audits."""
-    return list(dict.fromkeys([profile.space.full, *(choice.branch for choice in LookupTable(profile, most=2).frontier)]))
+    return list(
+        dict.fromkeys([profile.space.full, *(choice.branch for choice in LookupTable(profile, most=2).frontier)])
+    )
 
 
 def content_of(section: ModelSection, profile: Profile) -> ContentAware | None:

@@ -32,7 +32,7 @@ from adainfd.control import (
 from adainfd.control.audit import REUSE
 from adainfd.control.evidence import gathered
 from adainfd.control.presence import Happening, Sighting
-from adainfd.control.trace import Frame, Recorder, SecondLook
+from adainfd.control.trace import Frame, Prepared, Recorder, SecondLook
 from adainfd.observing import NOBODY, Observer
 from adainfd.parking import Parking
 from adainfd.recogniser import Recogniser
@@ -113,8 +113,18 @@ class Pipeline:
         self._observer = observer
         self._host = host
         self._top = top
-        self._costs = Costs.of(recogniser.table.frontier, recogniser.times)
+        self._costs = _costs(recogniser)
         self._agreements = agreements(recogniser.profile)
+
+    def take_up(self, recogniser: Recogniser) -> None:
+        """From now on recognise with more branches, or by times that are known now."""
+        self._recogniser = recogniser
+        self._costs = _costs(recogniser)
+        self._recorder.prepared(
+            Prepared(
+                branches=recogniser.choosable, times=dict(recogniser.times), scheduler_macs=recogniser.scheduler_macs
+            )
+        )
 
     def answer(self, stream: Stream, more_wait: Callable[[], bool]) -> None:
         """Recognise the newest frame of `stream`, if there is one, and publish the result.
@@ -398,6 +408,10 @@ class Pipeline:
         audited = REUSE if one.reused else str(answer.choice.branch)
         view.audit.note(audited, given == full_answer)
         self._observer.audited(stream.camera.name, audited, agreed=given == full_answer)
+
+
+def _costs(recogniser: Recogniser) -> Costs:
+    return Costs.of(recogniser.table.frontier, recogniser.times)
 
 
 def agreements(profile: Profile) -> dict[str, float]:

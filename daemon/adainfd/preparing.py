@@ -32,8 +32,8 @@ class Preparation:
         self._section = section
         self._exporter = exporter if exporter is not None and exporter.running else None
         self._log = log
-        self._at_hand: deque[Branch | str] = deque()
-        self._measuring = self._to_measure()
+        self._at_hand: deque[Branch | str | None] = deque()
+        self._measuring = None if self._exporter is not None else _to_measure(recogniser)
         self._stepped = now
 
     @property
@@ -41,68 +41,63 @@ class Preparation:
         """Readable when there is more to do."""
         return [] if self._exporter is None else [self._exporter.connection]
 
-    def due(self, idle_since: float) -> float | None:
-        """When to `go_on` if no frame comes; None where there is nothing to do. Monotonic seconds.
+    def due(self, idle_since: float | None) -> float | None:
+        """When to `go_on` if no frame comes; None where there is nothing to do yet. Monotonic seconds.
 
-        idle_since: when the last frame was answered.
+        idle_since: when the last frame was answered; None before the first.
         """
-        if self._at_hand:
+        if idle_since is None or self._at_hand:
             return idle_since
         return None if self._measuring is None else max(idle_since, self._stepped) + _REST_SECONDS
 
     def go_on(self, idle_since: float | None, now: float) -> Recogniser | None:
         """Do a step where it disturbs nobody; what recognises from now on, where that changes.
 
-        idle_since: when the last frame was answered, None while others wait; monotonic seconds, as `now`.
+        idle_since: when the last frame was answered, None while one waits; monotonic seconds, as `now`.
         """
         self._hear()
-        if not self._at_hand and self._measuring is None:
-            return None
-        due = None if idle_since is None else self.due(idle_since)
+        due = self.due(idle_since)
         if now < self._stepped + _STEP_AT_LEAST_EVERY_SECONDS and (due is None or now < due):
             return None
         self._stepped = now
-        return self._take_up(self._at_hand.popleft()) if self._at_hand else self._time()
+        if self._at_hand:
+            return self._take_up(self._at_hand.popleft())
+        return None if self._measuring is None else self._time(self._measuring)
 
     def _hear(self) -> None:
         while self._exporter is not None and self._exporter.connection.poll():
             said = self._exporter.receive()
             if isinstance(said, Failed):
-                self._log.warning("exporter_failed", why=said.why, ready=len(self._recogniser.ready))
-            elif said is not None:
-                self._at_hand.append(said)
-            if not self._exporter.running:
+                self._log.warning("exporter_failed", why=said.why)
+                said = None
+            self._at_hand.append(said)
+            if said is None:
                 self._exporter = None
 
-    def _take_up(self, what: Branch | str) -> Recogniser:
-        now_ready = self._recogniser
+    def _take_up(self, what: Branch | str | None) -> Recogniser:
+        better = self._recogniser
         if isinstance(what, Branch):
-            now_ready.engine.warm_up([what])
-            now_ready = now_ready.along(what)
-        elif (content := content_of(self._section, now_ready.profile)) is not None:
-            warm_up_content(now_ready.engine, content)
-            now_ready = replace(now_ready, content=content)
-        self._recogniser = now_ready
-        if self._exporter is None and not self._at_hand:
+            better.engine.warm_up([what])
+            better = better.along(what)
+        elif what is None:
             give_back()
-            self._log.info("prepared", branches=len(now_ready.ready))
-            self._measuring = self._to_measure()
-        return now_ready
+            self._log.info("prepared", branches=len(better.ready))
+            self._measuring = _to_measure(better)
+        elif (content := content_of(self._section, better.profile)) is not None:
+            warm_up_content(better.engine, content)
+            better = replace(better, content=content)
+        self._recogniser = better
+        return better
 
-    def _to_measure(self) -> Measuring | None:
-        """What is to be measured, once all that will be ready is."""
-        known = self._recogniser
-        if self._exporter is not None or known.times:
+    def _time(self, measuring: Measuring) -> Recogniser | None:
+        measuring.step()
+        if not measuring.done:
             return None
-        return Measuring(known.engine, known.profile, sorted(known.ready))
-
-    def _time(self) -> Recogniser | None:
-        if self._measuring is None:
-            return None
-        self._measuring.step()
-        if not self._measuring.done:
-            return None
-        self._recogniser = replace(self._recogniser, times=self._measuring.keep(self._log))
         self._measuring = None
-        self._log.info("measured", device=self._recogniser.engine.device)
+        self._recogniser = replace(self._recogniser, times=measuring.keep(self._log))
+        self._log.info("measured", device=self._recogniser.engine.device, branches=len(self._recogniser.times))
         return self._recogniser
+
+
+def _to_measure(recogniser: Recogniser) -> Measuring | None:
+    return None if recogniser.times else Measuring(recogniser.engine, recogniser.profile, recogniser.ready)

@@ -1,7 +1,7 @@
 """From a configuration to what recognises: engine, profile and lookup table, checked against each other."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
@@ -65,6 +65,16 @@ class Recogniser:
         table = LookupTable(profile, allowed=frozenset(ready).__contains__)
         return cls(engine, profile, frozenset(ready), table, times, content)
 
+    @property
+    def choosable(self) -> tuple[str, ...]:
+        """The branches that the table may choose."""
+        return tuple(str(choice.branch) for choice in self.table.frontier)
+
+    @property
+    def scheduler_macs(self) -> int:
+        """Of a decision of the content-aware scheduler; 0 without one."""
+        return 0 if self.content is None else self.content.scheduler.macs
+
     def along(self, branch: Branch) -> Self:
         """The same, with one more branch ready."""
         return self.of(self.engine, self.profile, self.ready | {branch}, self.times, self.content)
@@ -127,4 +137,6 @@ def load_recogniser(
         observer.beginning("preparing the scheduler", _EXPORT_SECONDS)
         warm_up_content(engine, content)
     give_back()
-    return Recogniser.of(engine, profile, branches, known_times(engine, profile, wanted_branches(profile), log), content)
+    return Recogniser.of(
+        engine, profile, branches, known_times(engine, profile, wanted_branches(profile), log), content
+    )

@@ -1,7 +1,7 @@
 """How long branches take on this device when nothing else runs."""
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from datetime import UTC, datetime
 from itertools import chain
 from pathlib import Path
@@ -54,12 +54,13 @@ class Measuring:
     In rounds, in each of which every branch runs once in shuffled order: a disturbance falls on all alike.
     """
 
-    def __init__(self, engine: Engine, profile: Profile, branches: Sequence[Branch], seed: int = 0) -> None:
-        from adainf.evaluation.timing import Timer
+    def __init__(self, engine: Engine, profile: Profile, ready: Collection[Branch], seed: int = 0) -> None:
+        from adainf.evaluation.timer import Timer
 
         self._timer = Timer(engine, seed)
         self._engine = engine
         self._profile = profile
+        branches = sorted(ready)
         rounds = np.random.default_rng(seed).permuted(np.tile(np.arange(len(branches)), (_ROUNDS, 1)), axis=1)
         self._left = [branches[index] for index in chain.from_iterable(rounds)]
         self._taken: dict[Branch, list[float]] = {branch: [] for branch in branches}
@@ -76,7 +77,7 @@ class Measuring:
 
     def keep(self, log: Logger) -> dict[str, float]:
         """Median milliseconds along each branch, which the next start knows too."""
-        from adainf.evaluation.timing import summary
+        from adainf.evaluation.timer import summary
 
         engine = self._engine
         measured = Timings(

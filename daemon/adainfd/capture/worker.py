@@ -1,10 +1,8 @@
 """A camera's process: reads its source, measures motion, keeps the newest frames in shared memory."""
 
 import contextlib
-import ctypes
 import os
 import select
-import signal
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
