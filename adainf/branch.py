@@ -55,6 +55,11 @@ class PartMacs:
         walked = zip(keep, self.blocks, self.shortcuts, strict=True)
         return self.stem + sum(block if kept else shortcut for kept, block, shortcut in walked) + self.head
 
+    def until(self, kept: tuple[bool, ...]) -> int:
+        """MACs of one frame through the stem and the first blocks, or their shortcuts; kept: for each of those."""
+        walked = zip(kept, self.blocks, self.shortcuts, strict=False)
+        return self.stem + sum(block if keeps else shortcut for keeps, block, shortcut in walked)
+
 
 @dataclass(frozen=True)
 class BranchSpace:

@@ -1,6 +1,6 @@
 """Many branches on the same pictures, with what they share run once."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -13,24 +13,33 @@ __all__ = ["scores_of_each", "scores_of_wanted"]
 
 Keep = tuple[bool, ...]
 
+Passing = Callable[[Keep, Tensor], None]
+"""Is given which blocks ran so far, and what came out of the last of them or of its shortcut (batch, …)."""
 
-def scores_of_each(backbone: Backbone, images: Tensor, keeps: Sequence[Keep]) -> Iterator[tuple[Keep, Tensor]]:
+
+def scores_of_each(
+    backbone: Backbone, images: Tensor, keeps: Sequence[Keep], passing: Passing | None = None
+) -> Iterator[tuple[Keep, Tensor]]:
     """Each of `keeps` once, with its scores (batch, classes) of images (batch, 3, resolution, resolution).
 
     The branches are walked as a trie, depth first: blocks before the point where two branches part run once, and
-    no more activations are held than one branch has blocks.
+    no more activations are held than one branch has blocks. passing: sees each of these once.
     """
-    yield from _below(backbone, backbone.stem(images), 0, sorted(set(keeps), reverse=True))
+    yield from _below(backbone, backbone.stem(images), 0, sorted(set(keeps), reverse=True), passing)
 
 
-def _below(backbone: Backbone, hidden: Tensor, index: int, keeps: Sequence[Keep]) -> Iterator[tuple[Keep, Tensor]]:
+def _below(
+    backbone: Backbone, hidden: Tensor, index: int, keeps: Sequence[Keep], passing: Passing | None
+) -> Iterator[tuple[Keep, Tensor]]:
+    if passing is not None:
+        passing(keeps[0][:index], hidden)
     if index == len(backbone.blocks):
         yield keeps[0], backbone.scores(hidden)
         return
     for kept in (True, False):
         along = [keep for keep in keeps if keep[index] == kept]
         if along:
-            yield from _below(backbone, backbone.step(index, hidden, kept), index + 1, along)
+            yield from _below(backbone, backbone.step(index, hidden, kept), index + 1, along, passing)
 
 
 def scores_of_wanted(

@@ -47,6 +47,11 @@ __all__ = ["evaluate"]
 @click.option("--out", type=PATH, help="A folder for curve.csv and curve.png: every method at every budget.")
 @click.option("--budgets", type=click.IntRange(min=1), default=128, show_default=True, help="With --out: so many.")
 @click.option("--branches", is_flag=True, help="With --out: draw every branch's accuracy against its MACs too.")
+@click.option(
+    "--published",
+    type=click.Choice(("cifar-100", "imagenet")),
+    help="With --out: draw what others published on these pictures, by networks of theirs.",
+)
 @click.option("--teach", type=PATH, help="The --out of other pictures, to teach a content-aware scheduler by.")
 def evaluate(
     run: str | None,
@@ -56,6 +61,7 @@ def evaluate(
     out: Path | None,
     budgets: int,
     branches: bool,
+    published: str | None,
     teach: Path | None,
     **options: Any,
 ) -> None:
@@ -66,8 +72,9 @@ def evaluate(
     """
     of_run = None if run is None else open_run(run)
     read = _profile(of_run, profile)
-    if out is None and (branches or teach is not None):
-        raise click.UsageError(f"{'--branches' if branches else '--teach'} goes with --out")
+    beside_out = {"--branches": branches, "--published": published, "--teach": teach}
+    if out is None and any(beside_out.values()):
+        raise click.UsageError(f"{next(name for name, given in beside_out.items() if given)} goes with --out")
     use_all_of_the_processor()
     from adainf.evaluation import curve, tables
 
@@ -78,7 +85,9 @@ def evaluate(
     subject = open_subject(read.backbone, read.native_resolution, options, of_run, read.zoom)
     if out is not None:
         settings = {key: options[key] for key in ("part", "limit", "seed")}
-        result = study.study(subject, read, budgets, out, settings, branches=branches, taught=teach, run=of_run)
+        result = study.study(
+            subject, read, budgets, out, settings, branches=branches, taught=teach, run=of_run, published=published
+        )
         tables.print_shares(result, out)
         return
     points = curve.evaluate(subject, read, ceilings)

@@ -100,7 +100,7 @@ class Engine(Protocol):
     """Runs pictures along branches on one device; `prepare`, then `run`, so that each can be timed.
 
     outline, adapted_outline: what it runs, and the same with a second set of weights where it has one.
-    preprocessing: what `prepare` goes by.
+    preprocessing: what `prepare` goes by. batches: whether it is faster at many pictures together than one by one.
     """
 
     name: str
@@ -110,6 +110,7 @@ class Engine(Protocol):
     adapted_outline: Outline | None
     preprocessing: Preprocessing
     class_names: tuple[str, ...]
+    batches: bool
 
     def warm_up(self, branches: Iterable[Branch]) -> None:
         """Make each branch ready, so that its first frame takes no longer than the next."""

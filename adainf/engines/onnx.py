@@ -33,6 +33,7 @@ class OnnxEngine:
     """
 
     name = "onnx"
+    batches = False
 
     def __init__(
         self,

@@ -27,6 +27,7 @@ class TorchEngine:
     """Runs a backbone in float32 on the CPU, or in half precision on a GPU, where preprocessing happens too."""
 
     name = "torch"
+    batches = True
 
     def __init__(
         self,

@@ -4,19 +4,21 @@ import io
 import json
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import JsonValue
+from torch import Tensor
 
 from adainf.branch import Branch
 from adainf.errors import InvalidInputError
 from adainf.evaluation.progress import progress
-from adainf.evaluation.subject import Candidate, Subject
+from adainf.evaluation.subject import Candidate, Subject, pooled
 from adainf.profile import write_atomically
+from adainf.schedulers.decision import Point
 
 __all__ = ["Answers", "answers_of"]
 
@@ -30,6 +32,7 @@ class Answers:
     classes: indices of the three best classes, best first (pictures, candidates, 3). shares: theirs of the softmax.
     features: means and deviations of the first block's channels at the smallest input (pictures,
     features). truth: (pictures,), the labels, or without labels the full branch's answers.
+    passed: the same as features at later points (pictures, features of the point).
     """
 
     candidates: tuple[Candidate, ...]
@@ -37,6 +40,7 @@ class Answers:
     shares: NDArray[np.float32]
     features: NDArray[np.float32]
     truth: NDArray[np.int64]
+    passed: Mapping[Point, NDArray[np.float16]] = field(default_factory=dict)
 
     @property
     def given(self) -> NDArray[np.int32]:
@@ -75,7 +79,9 @@ class Answers:
         """What an evaluation has left; raises InvalidInputError where it is missing, damaged or unfinished."""
         try:
             with np.load(path, allow_pickle=False) as kept:
-                told, arrays = json.loads(str(kept["settings"])), {name: kept[name] for name in _ARRAYS}
+                told = json.loads(str(kept["settings"]))
+                points = tuple(Point.parse(point) for point in told.get("points", ()))
+                arrays = {name: kept[name] for name in (*_ARRAYS, *map(str, points))}
                 done, truth = int(kept["done"]), kept["truth"]
         except FileNotFoundError:
             raise InvalidInputError(f"{path}: no such file; it is made by `adainf evaluate --out`") from None
@@ -84,7 +90,7 @@ class Answers:
         if done < len(truth):
             raise InvalidInputError(f"{path}: has {done} of {len(truth)} pictures; finish that evaluation first")
         ways = tuple(Candidate(Branch.parse(branch), weights) for branch, weights in told["candidates"])
-        return cls(ways, **arrays, truth=truth)
+        return _answers(ways, points, arrays, truth)
 
 
 _ARRAYS = ("classes", "shares", "features")
@@ -93,22 +99,29 @@ _LEAST = 1e-6
 
 
 def answers_of(
-    subject: Subject, candidates: Sequence[Candidate], path: Path, settings: Mapping[str, JsonValue]
+    subject: Subject,
+    candidates: Sequence[Candidate],
+    points: Sequence[Point],
+    path: Path,
+    settings: Mapping[str, JsonValue],
 ) -> Answers:
     """The answers of `candidates`, the full branch's among them, on all pictures of `subject`.
+
+    points: where it is kept, too, what the candidates pass.
 
     They are kept in `path` (NumPy's .npz) while they are computed and afterwards: what is there is not computed again.
     settings: what they depend on besides; raises InvalidInputError where `path` was made with others.
     """
     ways = tuple(dict.fromkeys([subject.full, *candidates]))
-    told = json.dumps({**settings, "candidates": [[str(way.branch), way.weights] for way in ways]})
+    names = [[str(way.branch), way.weights] for way in ways]
+    told = json.dumps({**settings, "candidates": names, "points": list(map(str, points))})
     side = min(way.branch.resolution for way in ways)
     count = len(subject.paths)
-    done, arrays = _read(path, told, count)
+    done, arrays = _read(path, told, count, points)
     saved = time.monotonic()
     with progress("evaluating, images", count, done) as advance:
         for rows, pictures in subject.batches(done):
-            for name, found in _on(subject, pictures, ways, side).items():
+            for name, found in _on(subject, pictures, ways, points, side).items():
                 arrays.setdefault(name, np.zeros((count, *found.shape[1:]), found.dtype))[rows] = found
             done = rows.stop
             advance(len(pictures))
@@ -117,29 +130,52 @@ def answers_of(
                 _write(path, {**arrays, "settings": told, "done": done, "truth": truth.astype(np.int64)})
                 saved = time.monotonic()
     truth = arrays["classes"][:, 0, 0] if subject.labels is None else subject.labels
-    return Answers(ways, **arrays, truth=truth.astype(np.int64))
+    return _answers(ways, points, arrays, truth.astype(np.int64))
+
+
+def _answers(
+    ways: tuple[Candidate, ...],
+    points: Sequence[Point],
+    arrays: Mapping[str, NDArray[Any]],
+    truth: NDArray[np.int64],
+) -> Answers:
+    passed = {point: arrays[str(point)] for point in points}
+    return Answers(ways, **{name: arrays[name] for name in _ARRAYS}, truth=truth, passed=passed)
 
 
 def _on(
-    subject: Subject, pictures: Sequence[NDArray[np.uint8]], ways: Sequence[Candidate], side: int
+    subject: Subject,
+    pictures: Sequence[NDArray[np.uint8]],
+    ways: Sequence[Candidate],
+    points: Sequence[Point],
+    side: int,
 ) -> dict[str, NDArray[Any]]:
     """What is kept of a batch of pictures."""
-    scores = subject.scores(pictures, ways)
+    passed: dict[str, NDArray[Any]] = {}
+    wanted = frozenset(points)
+
+    def keep(point: Point, hidden: Tensor) -> None:
+        if point in wanted:
+            passed[str(point)] = pooled(hidden).astype(np.float16)
+
+    scores = subject.scores(pictures, ways, keep)
     shares = [scores[way].softmax(dim=1) for way in ways]
     best = [share.topk(min(_BEST, share.shape[1]), dim=1) for share in shares]
     return {
         "classes": np.stack([found.indices.numpy().astype(np.int32) for found in best], axis=1),
         "shares": np.stack([found.values.numpy() for found in best], axis=1),
         "features": subject.first_features(pictures, side),
+        **passed,
     }
 
 
-def _read(path: Path, settings: str, count: int) -> tuple[int, dict[str, NDArray[Any]]]:
+def _read(path: Path, settings: str, count: int, points: Sequence[Point]) -> tuple[int, dict[str, NDArray[Any]]]:
     """How many pictures are done, and what is kept of them; for the others there is room."""
     try:
         with np.load(path, allow_pickle=False) as kept:
             was, done = str(kept["settings"]), int(kept["done"])
-            arrays = {name: kept[name] for name in _ARRAYS}
+            known = {*_ARRAYS, *map(str, points)}
+            arrays = {name: kept[name] for name in kept.files if name in known}
     except FileNotFoundError:
         return 0, {}
     except Exception:  # whatever a damaged archive makes of its reader

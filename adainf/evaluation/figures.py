@@ -10,6 +10,7 @@ import numpy as np
 from adainf.branch import BranchSpace
 from adainf.errors import InvalidInputError
 from adainf.evaluation.answers import Answers
+from adainf.evaluation.published import Published
 from adainf.evaluation.report import Row
 from adainf.profile import write_atomically
 
@@ -41,8 +42,11 @@ def figure(*, width: float = 11, height: float = 5.2) -> Any:
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def draw_curve(rows: Sequence[Row], title: str, path: Path) -> None:
-    """Write a PNG to `path`: a panel for each kind of bound, a line for each method."""
+def draw_curve(rows: Sequence[Row], title: str, path: Path, published: Sequence[Published] = ()) -> None:
+    """Write a PNG to `path`: a panel for each kind of bound, a line for each method.
+
+    published: points of other networks; drawn as shares of the full model's top-1, as they are of theirs.
+    """
     bounds = [(bound, name) for bound, name in _BOUNDS if any(row.bound == bound for row in rows)]
     drawn = figure(width=6.2 * len(bounds))
     panels = drawn.subplots(1, len(bounds), sharey=True, squeeze=False)[0]
@@ -52,6 +56,10 @@ def draw_curve(rows: Sequence[Row], title: str, path: Path) -> None:
             points = sorted((row.macs_fraction, row.top1) for row in rows if (row.method, row.bound) == (method, bound))
             steps = {"drawstyle": "steps-post"} if bound == "hard" and method != "random feasible branch" else {}
             panel.plot(*zip(*points, strict=True), label=method, **{**steps, **_LOOKS.get(method, {})})
+        for marker, label in zip("osD^v", dict.fromkeys(point.label for point in published), strict=False):
+            shown = [(point.macs_fraction, full * point.share) for point in published if point.label == label]
+            looks = {"marker": marker, "facecolors": "none", "edgecolors": "#333333", "zorder": 8}
+            panel.scatter(*zip(*shown, strict=True), label=f"{label} (published)", **looks)
         panel.axhline(full, color="#dddddd", linewidth=1, zorder=0)
         panel.set(xlabel="MACs, mean over the pictures (share of the full model's)", title=name, xlim=(0, 1.02))
         panel.grid(color="#eeeeee")

@@ -10,14 +10,16 @@ from adainf.errors import InvalidInputError
 from adainf.evaluation import figures
 from adainf.evaluation.answers import Answers, answers_of
 from adainf.evaluation.calibrate import listing_digest
-from adainf.evaluation.correctness import content_methods, learnt
+from adainf.evaluation.correctness import DECISIONS, content_methods, learnt
 from adainf.evaluation.methods import candidates_of, methods
 from adainf.evaluation.paper import paper_methods
 from adainf.evaluation.partial import check_writable
+from adainf.evaluation.published import PUBLISHED
 from adainf.evaluation.report import CEILINGS, Gain, Share, budgets_of, gain_of, rows_of, shares_of, write_rows
 from adainf.evaluation.subject import Subject, check_describes
 from adainf.profile import Profile
 from adainf.run import Run
+from adainf.schedulers.decision import decisions_of
 
 __all__ = ["Study", "check", "study"]
 
@@ -39,8 +41,8 @@ class Study:
 
 def _lesson(folder: Path, reported: Answers) -> Answers:
     lesson = Answers.read(folder / "answers.npz")
-    if lesson.candidates != reported.candidates:
-        raise InvalidInputError(f"{folder}: was evaluated with another profile than this")
+    if (lesson.candidates, lesson.passed.keys()) != (reported.candidates, reported.passed.keys()):
+        raise InvalidInputError(f"{folder}: was evaluated with another profile, or by another version, than this")
     if len(lesson.truth) == len(reported.truth) and (lesson.given == reported.given).all():
         raise InvalidInputError(f"{folder}: is of the very pictures that are reported on; give another part")
     return lesson
@@ -64,13 +66,14 @@ def study(
     branches: bool,
     taught: Path | None = None,
     run: Run | None = None,
+    published: str | None = None,
 ) -> Study:
     """Evaluate `profile` on the subject's pictures, and write curve.csv, curve.png and answers.npz into `out`.
 
     settings: which pictures were taken, as the user said it. branches: write branches.png too. taught: the folder of
     another evaluation, of other pictures, from whose answers a content-aware scheduler is taught. run: whose scheduler
-    is evaluated, too. Raises InvalidInputError where the profile is of another network, and on answers in `out` that
-    belong to other settings.
+    is evaluated, too. published: a key of PUBLISHED, whose points are drawn beside. Raises InvalidInputError where the
+    profile is of another network, and on answers in `out` that belong to other settings.
     """
     check_describes(profile, subject.engine.backbone, subject.weights)
     told: dict[str, JsonValue] = {
@@ -81,10 +84,11 @@ def study(
         "preprocessing": repr(subject.engine.preprocessing),
         "listing": listing_digest(subject),
     }
-    answers = answers_of(subject, candidates_of(profile), out / "answers.npz", told)
+    points = [decision.point for decision in decisions_of(profile, DECISIONS)]
+    answers = answers_of(subject, candidates_of(profile), points, out / "answers.npz", told)
     compared = list(methods(profile, answers))
     if taught is not None:
-        compared += content_methods(profile, learnt(profile, _lesson(taught, answers)), answers, seed=0)
+        compared += content_methods(learnt(profile, _lesson(taught, answers)), answers, seed=0)
     if run is not None:
         asked = sorted({*budgets_of(budgets), *CEILINGS})
         compared += paper_methods(subject, run, profile.space, compared[0], asked, answers.truth)
@@ -92,7 +96,7 @@ def study(
     write_rows(rows, out / "curve.csv")
     what = "right" if subject.labels is not None else "as the full branch"
     title = f"{profile.backbone}: {len(answers.truth)} pictures, {len(profile.branches)} branches, top-1 {what}"
-    figures.draw_curve(rows, title, out / "curve.png")
+    figures.draw_curve(rows, title, out / "curve.png", PUBLISHED[published] if published else ())
     if branches:
         figures.draw_branches(answers, profile.space, title, out / "branches.png")
     raw = next((method for method in compared if method.name == "lookup, raw weights"), None)

@@ -1,8 +1,9 @@
 """What a command evaluates: a network on a device, and labelled or unlabelled pictures."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,9 +22,10 @@ from adainf.engines.torch import TorchEngine
 from adainf.errors import InvalidInputError
 from adainf.profile import Measured, Profile, WeightSet
 from adainf.run import Run
+from adainf.schedulers.decision import Point
 from adainf.training.ranks import Ranks
 
-__all__ = ["BATCH", "Candidate", "Subject", "check_describes", "load_for_timing", "open_subject"]
+__all__ = ["BATCH", "Candidate", "Subject", "check_describes", "load_for_timing", "open_subject", "pooled"]
 
 # Measured on two cores: larger batches of 224 px pictures leave the caches, smaller ones the threads idle.
 BATCH = 16
@@ -94,8 +96,16 @@ class Subject:
         return torch.cat([self.engine.prepare(picture, resolution) for picture in pictures])
 
     @torch.inference_mode()
-    def scores(self, pictures: Sequence[NDArray[np.uint8]], candidates: Iterable[Candidate]) -> dict[Candidate, Tensor]:
-        """The scores (pictures, classes) of each candidate, before softmax, on the CPU."""
+    def scores(
+        self,
+        pictures: Sequence[NDArray[np.uint8]],
+        candidates: Iterable[Candidate],
+        passing: Callable[[Point, Tensor], None] | None = None,
+    ) -> dict[Candidate, Tensor]:
+        """The scores (pictures, classes) of each candidate, before softmax, on the CPU.
+
+        passing: is given what came out of each block on the way (pictures, …), once for all candidates that share it.
+        """
         keeps: defaultdict[int, defaultdict[WeightSet, list[tuple[bool, ...]]]]
         keeps = defaultdict(lambda: defaultdict(list))
         for candidate in candidates:
@@ -104,19 +114,16 @@ class Subject:
         for resolution, of_sets in keeps.items():
             prepared = self.prepare(pictures, resolution)
             for weights, ways in of_sets.items():
-                for keep, scores in scores_of_each(self.backbone(weights), prepared, ways):
+                to = None if passing is None else partial(_passed, passing, resolution, weights)
+                for keep, scores in scores_of_each(self.backbone(weights), prepared, ways, to):
                     found[Candidate(Branch(resolution, keep), weights)] = scores.float().cpu()
         return found
 
     @torch.inference_mode()
     def first_features(self, pictures: Sequence[NDArray[np.uint8]], resolution: int) -> NDArray[np.float32]:
-        """Mean and deviation of each channel (or embedded value) after the first block (pictures, 2 · channels)."""
+        """What `pooled` gives of the first block (pictures, features)."""
         backbone = self.engine.backbone
-        hidden = backbone.step(0, backbone.stem(self.prepare(pictures, resolution)), True).float()
-        over = (2, 3) if hidden.ndim == 4 else (1,)  # maps are pooled over places, tokens over their sequence
-        pooled = torch.cat([hidden.mean(dim=over), hidden.std(dim=over, correction=0)], dim=1)
-        result: NDArray[np.float32] = pooled.cpu().numpy()
-        return result
+        return pooled(backbone.step(0, backbone.stem(self.prepare(pictures, resolution)), True))
 
     def top1(
         self, pictures: Sequence[NDArray[np.uint8]], candidates: Iterable[Candidate]
@@ -127,6 +134,25 @@ class Subject:
     def truth(self, rows: slice, full_answers: NDArray[np.int64]) -> NDArray[np.int64]:
         """The labels of these rows; without labels the full branch's answers stand for them."""
         return full_answers if self.labels is None else self.labels[rows]
+
+
+def _passed(
+    passing: Callable[[Point, Tensor], None],
+    resolution: int,
+    weights: WeightSet,
+    kept: tuple[bool, ...],
+    hidden: Tensor,
+) -> None:
+    passing(Point(resolution, weights, kept), hidden)
+
+
+def pooled(hidden: Tensor) -> NDArray[np.float32]:
+    """Mean and deviation of each channel (or embedded value) of what a block gave (pictures, 2 · channels)."""
+    over = (2, 3) if hidden.ndim == 4 else (1,)  # maps are pooled over places, tokens over their sequence
+    values = hidden.float()
+    both = torch.cat([values.mean(dim=over), values.std(dim=over, correction=0)], dim=1)
+    result: NDArray[np.float32] = both.cpu().numpy()
+    return result
 
 
 def open_subject(

@@ -6,9 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from adainf.branch import BranchSpace
+from adainf.schedulers.decision import Decision, Point
 from adainf.schedulers.lookup import Choice
 
-__all__ = ["Content", "Look", "certainty"]
+__all__ = ["Content", "Look", "Sight", "certainty"]
 
 _SURE = 1e-6
 
@@ -25,18 +27,54 @@ def certainty(shares: NDArray[np.floating]) -> Floats:
 
 
 @dataclass(frozen=True, eq=False)
+class Sight:
+    """What a picture can be looked at by, and what may then follow.
+
+    menu: the branches that may follow, cheapest first. Looked at is one of:
+    scout: a branch of the menu by its answer, which then is there already; a branch that follows answers together
+    with it. point: what came out of a later block that all of the menu share, and go on from. None of them: what came
+    out of the first block.
+    cost: MACs of the look. extra: MACs of each branch of the menu after it (branches,), 0 for the scout.
+    Fractions of the full branch's MACs.
+    """
+
+    menu: tuple[Choice, ...]
+    scout: int | None
+    point: Point | None
+    cost: float
+    extra: Floats
+
+    @classmethod
+    def of_scout(cls, menu: tuple[Choice, ...], scout: int) -> "Sight":
+        """By the answer of a branch of the menu."""
+        fractions = np.array([choice.macs_fraction for choice in menu])
+        extra = np.where(np.arange(len(menu)) == scout, 0.0, fractions)
+        return cls(menu, scout, None, float(fractions[scout]), extra)
+
+    @classmethod
+    def of_first_block(cls, menu: tuple[Choice, ...], space: BranchSpace) -> "Sight":
+        """By the first block at the smallest input: what has run need not run again where a branch goes on from it."""
+        point = Point(min(space.parts), "base", (True,))
+        cost = point.macs(space) / space.macs(space.full)
+        extra = np.array([choice.macs_fraction - cost * point.is_on(choice) for choice in menu])
+        return cls(menu, None, None, cost, extra)
+
+    @classmethod
+    def of_decision(cls, decision: Decision, space: BranchSpace) -> "Sight":
+        """By what came out of a later block: each branch costs only its rest."""
+        full, spent = space.macs(space.full), decision.point.macs(space)
+        extra = np.array([(choice.macs - spent) / full for choice in decision.menu])
+        return cls(decision.menu, None, decision.point, spent / full, extra)
+
+
+@dataclass(frozen=True, eq=False)
 class Look:
     """A first look at a picture, and what it tells of a menu's branches.
 
-    scout: the menu's branch whose answer is looked at, which then is there already; None where only the first block
-    has run. A branch that follows a scout answers together with it. cost: MACs of the look. extra: MACs of each branch
-    of the menu after it (branches,), 0 for the scout.
-    Fractions of the full branch's MACs. centre, spread: of the features. weights: (features + 1, branches).
+    centre, spread: of the features. weights: (features + 1, branches).
     """
 
-    scout: int | None
-    cost: float
-    extra: Floats
+    sight: Sight
     centre: Floats
     spread: Floats
     weights: Floats
@@ -51,25 +89,42 @@ class Look:
 
         right: (pictures, branches). allowed: for the look and the branch together; the cheapest always has.
         """
-        value = right - price * self.extra
-        fits = self.cost + self.extra <= allowed
+        extra = self.sight.extra
+        value = right - price * extra
+        fits = self.sight.cost + extra <= allowed
         if not fits.any():
-            fits = self.extra == self.extra.min()
+            fits = extra == extra.min()
         chosen: NDArray[np.intp] = np.where(fits, value, -np.inf).argmax(axis=1)
         return chosen
 
     @classmethod
-    def fitted(
-        cls, scout: int | None, cost: float, extra: Floats, features: Floats, right: NDArray[np.bool_], ridge: float
-    ) -> "Look":
+    def fitted(cls, sight: Sight, features: Floats, right: NDArray[np.bool_], ridge: float) -> "Look":
         """Learn from pictures, by ridge-penalised logistic regression for each branch; deterministic.
 
-        features: (pictures, features). right: whether each branch was right (pictures, branches).
+        features: (pictures, features); of many only the principal components count. right: whether each branch was
+        right (pictures, branches).
         """
         centre, spread = features.mean(axis=0), np.maximum(features.std(axis=0), 1e-6)
         scaled = (features - centre) / spread
-        weights = np.stack([_regression(scaled, column, ridge) for column in right.T], axis=1)
-        return cls(scout, cost, extra, centre, spread, weights)
+        axes = _axes(scaled)
+        found = np.stack([_regression(scaled @ axes, column, ridge) for column in right.T], axis=1)
+        return cls(sight, centre, spread, np.concatenate([found[:1], axes @ found[1:]]))
+
+
+# Pictures for each direction that is learnt from: with fewer a regression learns the pictures by heart.
+_PICTURES_AN_AXIS = 16
+
+
+def _axes(scaled: Floats) -> Floats:
+    """The directions (features, axes) in which the pictures differ most, to unit deviation; all where they are few."""
+    pictures, features = scaled.shape
+    most = max(2, pictures // _PICTURES_AN_AXIS)
+    if features <= most:
+        return np.eye(features)
+    _, lengths, directions = np.linalg.svd(scaled, full_matrices=False)
+    kept = lengths[:most] > 1e-6 * lengths[0]
+    axes: Floats = directions[:most][kept].T * (np.sqrt(pictures) / lengths[:most][kept])
+    return axes
 
 
 def _logistic(odds: Floats) -> Floats:
@@ -96,7 +151,7 @@ def _regression(features: Floats, right: NDArray[np.bool_], ridge: float) -> Flo
 
 @dataclass(frozen=True, eq=False)
 class Content:
-    """A menu of branches, the looks that may be taken, and at which price which of them pays.
+    """A menu of branches to take without a look, the looks that may be taken, and at which price which of them pays.
 
     prices: rising. looks_at: for each price the look, -1 where none pays; blind: for each price the menu's branch that
     is best without a look. means: what is spent at each price on average.
@@ -113,11 +168,11 @@ class Content:
         """The price at which about `mean` is spent, a fraction of the full branch's MACs."""
         return float(np.interp(-mean, -self.means, self.prices))
 
-    def at(self, price: float) -> tuple[Look | None, int]:
-        """The look that pays at `price`, and the branch that is best without one."""
+    def at(self, price: float) -> tuple[int | None, int]:
+        """Which look pays at `price`, if any, and which branch of the menu is best without one."""
         index = min(len(self.prices) - 1, int(np.searchsorted(self.prices, price)))
-        look = self.looks_at[index]
-        return (None if look < 0 else self.looks[look]), int(self.blind[index])
+        look = int(self.looks_at[index])
+        return (None if look < 0 else look), int(self.blind[index])
 
 
 def within(menu: Sequence[Choice], index: int, allowed: float) -> int:

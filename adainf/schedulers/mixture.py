@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from adainf.schedulers.lookup import Choice
 
-__all__ = ["hull", "mixture"]
+__all__ = ["expected", "hull", "mixture"]
 
 
 def hull(choices: Sequence[Choice]) -> tuple[Choice, ...]:
@@ -35,3 +35,9 @@ def mixture(hull: Sequence[Choice], mean: float) -> tuple[Choice, Choice, float]
     cheaper, dearer = hull[max(0, within - 1)], hull[min(within, len(hull) - 1)]
     apart = dearer.macs_fraction - cheaper.macs_fraction
     return cheaper, dearer, (mean - cheaper.macs_fraction) / apart if apart else 0.0
+
+
+def expected(hull: Sequence[Choice], mean: float) -> float:
+    """The accuracy that is expected of the mixture at `mean`."""
+    cheaper, dearer, share = mixture(hull, mean)
+    return (1 - share) * cheaper.expected_accuracy + share * dearer.expected_accuracy

@@ -11,7 +11,8 @@ from adainfd.pipeline import Pipeline
 from adainfd.preparing import Preparation
 from adainfd.reloading import Reloader
 from adainfd.stopping import StopRequest
-from adainfd.stream import Stream, next_in_turn
+from adainfd.stream import Stream
+from adainfd.turns import in_turn
 from adainfd.wire.announcer import Announcer
 from adainfd.wire.publisher import Publisher
 
@@ -105,9 +106,9 @@ class Loop:
         self._running = [stream for stream in self._running if not stream.camera.finished]
 
     def _answer(self) -> None:
-        stream = next_in_turn(self._running)
-        if stream is not None:
-            self._pipeline.answer(stream, self._more_wait)
+        waiting = in_turn(self._running)
+        if waiting:
+            self._pipeline.answer(waiting, self._more_wait)
             self._idle_since = time.monotonic()
         self._tell_parking()
 

@@ -6,15 +6,12 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import msgspec
-import numpy as np
-from numpy.typing import NDArray
 
 from adainf.engines import OutOfMemoryError
-from adainf.profile import Profile, Scheduled
+from adainf.profile import Profile
 from adainf.schedulers import Choice
-from adainf.schedulers.content_aware import ContentAware
-from adainfd.answer import Answer, Moments, best_labels, event, result, shown
-from adainfd.capture.motion import Sketch, changed_share
+from adainfd.answer import Answer, Moments, event, result, shown
+from adainfd.asking import Ask, Waiting, asked, shared
 from adainfd.capture.worker import Captured
 from adainfd.control import (
     Budget,
@@ -22,22 +19,21 @@ from adainfd.control import (
     Costs,
     Outcome,
     Signals,
-    may_reuse,
-    next_budget,
     observe,
     second_look,
     spend,
     worth_a_second_look,
 )
 from adainfd.control.audit import REUSE
-from adainfd.control.evidence import gathered
 from adainfd.control.presence import Happening, Sighting
 from adainfd.control.trace import Frame, Prepared, Recorder, SecondLook
+from adainfd.looking import Look, Looker, Shown
 from adainfd.observing import NOBODY, Observer
 from adainfd.parking import Parking
 from adainfd.recogniser import Recogniser
 from adainfd.sensors import Readings
 from adainfd.stream import Stream, View, cropped
+from adainfd.turns import Occupied
 from adainfd.wire import messages
 from adainfd.wire.publisher import Publisher
 
@@ -48,41 +44,16 @@ _IDLE_BELOW = 0.1
 _UNTROUBLED = ("maximum", "motion")
 
 
-Picture = NDArray[np.uint8]
-
-
-@dataclass(frozen=True, slots=True)
-class _Taken:
-    """A frame that was taken. holds: whether its picture (height, width, 3) has been whole until now."""
-
-    captured: Captured
-    picture: Picture
-    holds: Callable[[], bool]
-
-
-@dataclass(frozen=True, slots=True)
-class _Way:
-    """How a picture is to be answered. run: from what is prepared at the resolution to scores and what ran."""
-
-    resolution: int
-    run: Callable[[object], tuple[NDArray[np.float32], Choice]]
-
-
 @dataclass(frozen=True, slots=True)
 class _Decided:
-    """What is to be said of one view of a frame; nothing of it is said or in force yet. part: the view's picture."""
+    """What is to be said of one view of a frame; nothing of it is said or in force yet. shown: the view's picture."""
 
-    view: View
-    part: _Taken
+    ask: Ask
+    shown: Shown
     answer: Answer
     chosen_by: Literal["lookup", "scheduler", "reuse"]
     choice: Choice
-    budget: Budget
-    signals: Signals
     moments: Moments
-    controller: ControllerState
-    age: float | None
-    lead: float | None
 
     @property
     def reused(self) -> bool:
@@ -90,8 +61,17 @@ class _Decided:
         return self.chosen_by == "reuse"
 
 
+@dataclass(frozen=True, slots=True)
+class _Taken:
+    """A camera's frame that is to be answered; waited_for_others: seconds, until it was taken."""
+
+    stream: Stream
+    shown: Shown
+    waited_for_others: float
+
+
 class Pipeline:
-    """Answers the newest frame of a camera, one at a time."""
+    """Answers the newest frames of cameras: one after the other, or at once where the engine gains by that."""
 
     def __init__(
         self,
@@ -113,151 +93,197 @@ class Pipeline:
         self._observer = observer
         self._host = host
         self._top = top
-        self._costs = _costs(recogniser)
+        self._costs = Costs.of(recogniser.table.frontier, recogniser.times)
+        self._looker = Looker(recogniser, self._costs, top)
         self._agreements = agreements(recogniser.profile)
+        self._occupied = Occupied()
+        self._seen_waiting: dict[str, Waiting] = {}
 
     def take_up(self, recogniser: Recogniser) -> None:
         """From now on recognise with more branches, or by times that are known now."""
         self._recogniser = recogniser
-        self._costs = _costs(recogniser)
+        self._costs = Costs.of(recogniser.table.frontier, recogniser.times)
+        self._looker = Looker(recogniser, self._costs, self._top)
+        self._seen_waiting.clear()
         self._recorder.prepared(
             Prepared(
                 branches=recogniser.choosable, times=dict(recogniser.times), scheduler_macs=recogniser.scheduler_macs
             )
         )
 
-    def answer(self, stream: Stream, more_wait: Callable[[], bool]) -> None:
-        """Recognise the newest frame of `stream`, if there is one, and publish the result.
+    def answer(self, waiting: Sequence[Stream], more_wait: Callable[[], bool]) -> None:
+        """Recognise the newest frame of the first of these streams, and publish the result.
 
-        more_wait: whether other frames are waiting, of this camera or another; none of them waits for what may be done
-        after the answer.
+        waiting: every stream with a frame that waits, in turn: they are reckoned with. Where the engine is faster at
+        many pictures together than one by one, all of them are answered at once. more_wait: whether other frames are
+        waiting, of these cameras or others; none of them waits for what may be done after the answer.
         """
+        begun = time.monotonic()
+        count = len(waiting) if self._recogniser.engine.batches else 1
+        tick = [stream for stream in waiting[:count] if stream.camera.newest is not None]
+        for stream in tick:
+            stream.take_turn()
+        taken = [frame for stream in tick if (frame := self._take(stream, begun)) is not None]
+        if taken:
+            self._answer(taken, waiting[count:], begun, more_wait)
+            self._occupied.note(begun, time.monotonic(), [frame.stream.camera.name for frame in taken])
+
+    def _take(self, stream: Stream, now: float) -> _Taken | None:
+        """The newest frame of a stream; None where it is not to be answered, which is counted then."""
         taken = stream.camera.take()
         if taken is None:
-            return
+            return None
         captured, picture = taken
-        now = time.monotonic()
-        account, max_age = stream.camera.account, stream.camera.settings.max_age
-        if now - captured.at > max_age:
-            account.too_old += 1
-            return
+        if now - captured.at > stream.camera.settings.max_age:
+            stream.camera.account.too_old += 1
+            return None
         if self.parking.waits(now):
-            account.model_parked += 1
-            return
+            stream.camera.account.model_parked += 1
+            return None
+        waited = self._occupied.by_others(stream.camera.name, captured.at, now)
+        return _Taken(stream, Shown(captured, picture, lambda: stream.camera.holds(captured)), waited)
+
+    def _answer(
+        self, taken: list[_Taken], waiting: Sequence[Stream], begun: float, more_wait: Callable[[], bool]
+    ) -> None:
         try:
-            decided = self._decide_all(stream, _Taken(captured, picture, lambda: stream.camera.holds(captured)), now)
+            decided = self._decide(taken, self._granted(taken, waiting, begun))
         except OutOfMemoryError:
-            self.parking.park(now)
-            account.model_parked += 1
-            return
-        if not decided:
-            account.newer_frame += 1
+            self.parking.park(begun)
+            for frame in taken:
+                frame.stream.camera.account.model_parked += 1
             return
         decided_at = time.monotonic()
-        too_old = decided_at - captured.at > max_age
-        if too_old:
-            account.too_old += 1
-        elif all(one.reused for one in decided):
-            account.reused += 1
-        else:
-            account.published += 1
-        frames = [self._conclude(stream, one, now, decided_at, publish=not too_old) for one in decided]
-        if not too_old:
-            self._observer.answered(stream.camera.name, picture)
-        self._look_further(stream, decided, frames, hurried=too_old or more_wait())
+        concluded: list[tuple[_Taken, list[_Decided], list[Frame], bool]] = []
+        for frame, views in zip(taken, decided, strict=True):
+            account = frame.stream.camera.account
+            too_old = decided_at - frame.shown.captured.at > frame.stream.camera.settings.max_age
+            if not views:
+                account.newer_frame += 1
+                continue
+            if too_old:
+                account.too_old += 1
+            elif all(one.reused for one in views):
+                account.reused += 1
+            else:
+                account.published += 1
+            others_ms = 1000 * frame.waited_for_others
+            if len(taken) > 1:  # what was done meanwhile for others of the batch
+                own = sum(one.moments.recognised - one.moments.taken for one in views)
+                others_ms += 1000 * max(0.0, decided_at - begun - own)
+            records = [
+                self._conclude(frame.stream, one, begun, decided_at, others_ms, publish=not too_old) for one in views
+            ]
+            if not too_old:
+                self._observer.answered(frame.stream.camera.name, frame.shown.picture)
+            concluded.append((frame, views, records, too_old))
+        for frame, views, records, too_old in concluded:
+            self._look_further(frame.stream, views, records, hurried=too_old or more_wait())
 
-    def _decide_all(self, stream: Stream, taken: _Taken, now: float) -> list[_Decided]:
-        """What is to be said of each view of the frame; nothing where a newer frame has overwritten it."""
-        if len(stream.views) > 1:
-            # All views or none: what the first was told of must still be there for the last.
-            own = taken.picture.copy()
-            if not taken.holds():
-                return []
-            taken = _Taken(taken.captured, own, lambda: True)
-        decided: list[_Decided] = []
-        for view in stream.views:
-            one = self._decide(view, self._part(view, taken), now)
-            if one is None:
-                return []
-            decided.append(one)
+    def _granted(self, taken: list[_Taken], waiting: Sequence[Stream], now: float) -> list[tuple[Ask, ...]]:
+        """What the frames that were taken are granted, beside those that wait."""
+        every = [self._asked(frame.stream, frame.shown.captured, frame.waited_for_others, now) for frame in taken]
+        for stream in waiting:
+            newest, name = stream.camera.newest, stream.camera.name
+            if newest is None:
+                continue
+            known = self._seen_waiting.get(name)
+            if known is None or known.captured.number != newest.number:
+                known = self._seen_waiting[name] = self._asked(stream, newest, 0.0, now)
+            every.append(known)
+        table, together = self._recogniser.table, len(taken) > 1
+        return shared(every, table, self._costs, now, together=together)[: len(taken)]
+
+    def _asked(self, stream: Stream, captured: Captured, waited: float, now: float) -> Waiting:
+        readings, table = self._readings(), self._recogniser.table
+        asks = tuple(asked(view, captured, readings, table, self._costs, now) for view in stream.views)
+        return Waiting(stream, captured, asks, waited)
+
+    def _decide(self, taken: list[_Taken], granted: list[tuple[Ask, ...]]) -> list[list[_Decided]]:
+        """What is to be said of the views of each frame; nothing where a newer frame has overwritten it."""
+        reused: list[list[_Decided]] = []
+        looks: list[list[tuple[Ask, Look]]] = []
+        for frame, asks in zip(taken, granted, strict=True):
+            ready = self._prepare(frame, asks)
+            reused.append([] if ready is None else ready[0])
+            looks.append([] if ready is None else ready[1])
+        flat = [look for each in looks for _, look in each]
+        results = iter(self._looker.run(flat))
+        if flat:
+            self.parking.unpark()
+        decided: list[list[_Decided]] = []
+        for stands, each in zip(reused, looks, strict=True):
+            ran: list[_Decided] = []
+            for ask, look in each:
+                answer, moments = next(results)
+                chosen_by: Literal["lookup", "scheduler"] = "scheduler" if look.way.choice is None else "lookup"
+                ran.append(_Decided(ask, look.shown, answer, chosen_by, answer.choice, moments))
+            decided.append(sorted([*stands, *ran], key=lambda one: one.ask.view.part))
         return decided
 
-    def _part(self, view: View, taken: _Taken) -> _Taken:
-        if view.box is None:
-            return taken
-        seen = self._recogniser.engine.preprocessing.crop_fraction
-        return _Taken(taken.captured, cropped(taken.picture, view.box, seen), taken.holds)
-
-    def _decide(self, view: View, part: _Taken, now: float) -> _Decided | None:
-        """What is to be said of a view; None where a newer frame has overwritten it."""
-        last, captured = view.answer, part.captured
-        signals = _signals(captured, view, self._readings())
-        budget, controller = next_budget(view.controller, signals, view.policy, self._costs, now)
-        choice = self._recogniser.table.choose(budget.fraction)
-        age = None if last is None else captured.at - last.captured.at
-        lead = None if last is None else last.evidence.lead
-        chosen_by: Literal["lookup", "scheduler", "reuse"]
-        if (
-            last is not None
-            and age is not None
-            and lead is not None
-            and may_reuse(signals, view.policy, age, lead, last.choice.macs_fraction, choice.macs_fraction)
-        ):
-            chosen_by, answer, moments = "reuse", last, Moments(captured.at, now, now, now)
-        else:
-            content = self._recogniser.content
-            level = None if content is None else content.level(budget.fraction)
-            run = self._along(choice) if content is None or level is None else self._by_content(content, level, budget)
-            look = self._look(view, part, run, signals)
+    def _prepare(self, frame: _Taken, asks: tuple[Ask, ...]) -> tuple[list[_Decided], list[tuple[Ask, Look]]] | None:
+        """The views whose last answer stands, and those that are ready to run; None where the frame was overwritten."""
+        shown = frame.shown
+        if len(asks) > 1:
+            # All views or none: what the first was told of must still be there for the last.
+            own = shown.picture.copy()
+            if not shown.holds():
+                return None
+            shown = Shown(shown.captured, own, lambda: True)
+        reused: list[_Decided] = []
+        looks: list[tuple[Ask, Look]] = []
+        for ask in asks:
+            part = self._part(ask.view, shown)
+            if ask.reuses and ask.view.answer is not None:
+                now = time.monotonic()
+                moments = Moments(shown.captured.at, now, now, now)
+                reused.append(_Decided(ask, part, ask.view.answer, "reuse", ask.choice, moments))
+                continue
+            look = self._looker.prepare(ask.view, part, self._looker.within(ask.budget, ask.choice), ask.signals)
             if look is None:
                 return None
-            answer, moments = look
-            chosen_by, choice = "lookup" if level is None else "scheduler", answer.choice
-        return _Decided(view, part, answer, chosen_by, choice, budget, signals, moments, controller, age, lead)
+            looks.append((ask, look))
+        return reused, looks
 
-    def _along(self, choice: Choice) -> "_Way":
-        """What runs a picture along a branch that is chosen already."""
-        engine = self._recogniser.engine
-        return _Way(choice.branch.resolution, lambda prepared: (engine.run([prepared], [choice.branch])[0], choice))
+    def _part(self, view: View, shown: Shown) -> Shown:
+        if view.box is None:
+            return shown
+        seen = self._recogniser.engine.preprocessing.crop_fraction
+        return Shown(shown.captured, cropped(shown.picture, view.box, seen), shown.holds)
 
-    def _by_content(self, content: ContentAware, level: Scheduled, budget: Budget) -> "_Way":
-        """What runs a picture's first block, and then those that the scheduler keeps for it."""
-        engine = self._recogniser.engine
-
-        def run(prepared: object) -> tuple[NDArray[np.float32], Choice]:
-            seen = engine.look(prepared, content.resolution, content.weights)
-            choice = content.choose(seen.embedding, level, budget.fraction)
-            return engine.complete(seen, choice.branch.keep), choice
-
-        return _Way(content.resolution, run)
-
-    def _conclude(self, stream: Stream, one: _Decided, now: float, decided_at: float, *, publish: bool) -> Frame:
+    def _conclude(
+        self, stream: Stream, one: _Decided, now: float, decided_at: float, others_ms: float, *, publish: bool
+    ) -> Frame:
         """Say what was decided, unless it comes too late, and let it be in force; what is to be recorded of it."""
-        view, captured, last = one.view, one.part.captured, one.view.answer
+        begun = time.monotonic()
+        ask, view, captured, last = one.ask, one.ask.view, one.shown.captured, one.ask.view.answer
         timing = one.moments.timing(decided_at)
         if publish:
-            self._publish(stream, view, captured, one.answer, one.chosen_by, one.budget, one.signals, timing)
+            self._publish(stream, view, captured, one.answer, one.chosen_by, ask.budget, ask.signals, timing)
         view.answer = one.answer
-        around = timing.total - timing.forward
-        controller = one.controller
-        if not one.reused:
-            controller = self._observed(controller, one.choice, timing.forward, around)
-        took = 0.0 if one.reused else one.choice.macs_fraction
-        view.controller = spend(controller, view.policy, one.budget.fraction, took)
-        return Frame(
+        frame = Frame(
             camera=stream.key(view),
             number=captured.number,
             at=now,
-            signals=one.signals,
+            signals=ask.signals,
             recognised=None if last is None else last.captured.number,
-            answer_age=one.age,
-            lead=one.lead,
-            budget=one.budget,
+            answer_age=ask.age,
+            lead=ask.lead,
+            granted=ask.granted,
+            budget=ask.budget,
             chosen_by=one.chosen_by,
             branch=str(one.choice.branch),
             forward_ms=timing.forward,
-            around_ms=around,
+            around_ms=timing.total - timing.forward,
+            others_ms=others_ms,
         )
+        controller = ask.controller
+        if not one.reused:
+            controller = self._observed(controller, one.choice, timing.forward, frame.own_around_ms)
+            view.took_around(timing.preprocess + 1000 * (time.monotonic() - begun))
+        took = 0.0 if one.reused else one.choice.macs_fraction
+        view.controller = spend(controller, view.policy, ask.budget.fraction, took)
+        return frame
 
     def _look_further(self, stream: Stream, decided: list[_Decided], frames: list[Frame], *, hurried: bool) -> None:
         """What may be done once the answers are out, where nothing waits; then the frames are recorded."""
@@ -274,28 +300,6 @@ class Pipeline:
             looked_again = looked_again or looked is not None
             self._recorder.frame(msgspec.structs.replace(frame, hurried=hurried, second_look=looked))
         stream.camera.account.second_looks += looked_again
-
-    def _look(self, view: View, part: _Taken, way: _Way, signals: Signals) -> tuple[Answer, Moments] | None:
-        """What the branch that runs and the evidence until now say of a view; None where it was overwritten."""
-        taken = time.monotonic()
-        rule, last = view.policy.evidence, view.answer
-        mirrored = rule is not None and rule.mirrored
-        view.mirror = mirrored and not view.mirror
-        engine = self._recogniser.engine
-        prepared = engine.prepare(part.picture, way.resolution, mirrored=view.mirror)
-        if not part.holds():
-            return None
-        prepared_at = time.monotonic()
-        scores, choice = way.run(prepared)
-        moments = Moments(part.captured.at, taken, prepared_at, time.monotonic())
-        self.parking.unpark()
-        asked_for = view.labels.asked_for(scores)
-        holds = 0.0 if rule is None or signals.change is None else rule.at(signals.change)
-        before = None if last is None else last.evidence
-        evidence = gathered(before, asked_for, choice.macs_fraction, holds, mirrored=mirrored)
-        labels = best_labels(evidence.log_shares, view.labels, self._top)
-        alone = view.labels.index(int(asked_for.argmax()))
-        return Answer(part.captured, choice, evidence, labels, alone=alone), moments
 
     def _observed(self, controller: ControllerState, choice: Choice, forward: float, around: float) -> ControllerState:
         expected = self._costs.expected(choice.macs_fraction)
@@ -362,29 +366,30 @@ class Pipeline:
 
     def _look_again(self, stream: Stream, one: _Decided, frame: Frame) -> SecondLook | None:
         """Where a view was answered from a still picture: a better look at it, published as a message of its own."""
-        view, last = one.view, one.view.answer
+        view, last = one.ask.view, one.ask.view.answer
         budget = second_look(view.controller, view.policy, self._costs, frame.forward_ms + frame.around_ms)
         if not one.reused or last is None or budget is None:
             return None
         choice = self._recogniser.table.choose(budget.fraction)
         if not worth_a_second_look(view.policy, choice, last.choice, last.looks_here):
             return None
-        look = self._look(view, one.part, self._along(choice), one.signals)
+        look = self._looker.prepare(view, one.shown, self._looker.along(choice), one.ask.signals)
         if look is None:
             return None
-        answer, moments = look
+        ((answer, moments),) = self._looker.run([look])
+        self.parking.unpark()
         if choice == last.choice:
             answer = replace(answer, looks_here=last.looks_here + 1)
         timing = moments.timing(time.monotonic())
-        self._publish(stream, view, one.part.captured, answer, "second_look", budget, one.signals, timing)
+        self._publish(stream, view, one.shown.captured, answer, "second_look", budget, one.ask.signals, timing)
         view.answer = answer
-        controller = self._observed(view.controller, choice, timing.forward, frame.around_ms)
+        controller = self._observed(view.controller, choice, timing.forward, frame.own_around_ms)
         view.controller = spend(controller, view.policy, 0.0, choice.macs_fraction)
         return SecondLook(budget=budget, branch=str(choice.branch), forward_ms=timing.forward)
 
     def _audit(self, stream: Stream, one: _Decided) -> None:
         """While the box is idle, run the full branch too on a share of the frames, after they were answered."""
-        view, policy = one.view, one.view.policy
+        view, policy = one.ask.view, one.ask.view.policy
         view.since_audit += 1
         full = self._recogniser.profile.space.full
         answer = view.answer
@@ -392,15 +397,15 @@ class Pipeline:
             return
         if not policy.audit.share or view.since_audit * policy.audit.share < 1 or answer is None:
             return
-        if one.budget.limited_by not in _UNTROUBLED:
+        if one.ask.budget.limited_by not in _UNTROUBLED:
             return
         if (self._readings().cpu_foreign or 0.0) > _IDLE_BELOW or (self._readings().gpu_foreign or 0.0) > _IDLE_BELOW:
             return
         view.since_audit = 0
         if answer.choice.branch == full and not one.reused:
             return
-        prepared = self._recogniser.engine.prepare(one.part.picture, full.resolution)
-        if not one.part.holds():
+        prepared = self._recogniser.engine.prepare(one.shown.picture, full.resolution)
+        if not one.shown.holds():
             return
         scores = self._recogniser.engine.run([prepared], [full])[0]
         full_answer = view.labels.index(int(view.labels.asked_for(scores).argmax()))
@@ -410,25 +415,6 @@ class Pipeline:
         self._observer.audited(stream.camera.name, audited, agreed=given == full_answer)
 
 
-def _costs(recogniser: Recogniser) -> Costs:
-    return Costs.of(recogniser.table.frontier, recogniser.times)
-
-
 def agreements(profile: Profile) -> dict[str, float]:
     """The agreement with the full branch that calibration found, by branch."""
     return {measured.branch: measured.agreement for measured in profile.branches}
-
-
-def _signals(captured: Captured, view: View, readings: Readings) -> Signals:
-    recognised: Sketch | None = None if view.answer is None else view.answer.captured.sketch
-    return Signals(
-        motion=captured.motions[view.part],
-        change=None if recognised is None else changed_share(recognised, captured.sketch, view.counted),
-        gpu_utilization=readings.gpu_utilization,
-        gpu_foreign=readings.gpu_foreign,
-        cpu_pressure=readings.cpu_pressure,
-        cpu_foreign=readings.cpu_foreign,
-        power_fraction=readings.power_fraction,
-        temperature_celsius=readings.temperature_celsius,
-        cpu_queue=readings.cpu_queue,
-    )

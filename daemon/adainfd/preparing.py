@@ -6,6 +6,7 @@ from multiprocessing.connection import Connection
 
 from adainf.allocator import give_back
 from adainf.branch import Branch
+from adainf.engines import OutOfMemoryError
 from adainfd.config import ModelSection
 from adainfd.exporting import Exporter, Failed
 from adainfd.logs import Logger
@@ -90,7 +91,10 @@ class Preparation:
         return better
 
     def _time(self, measuring: Measuring) -> Recogniser | None:
-        measuring.step()
+        try:
+            measuring.step()
+        except OutOfMemoryError:
+            return None
         if not measuring.done:
             return None
         self._measuring = None

@@ -1,6 +1,5 @@
 """A camera as the pipeline sees it: the parts of its picture that are recognised, and what is remembered of each."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -14,7 +13,9 @@ from adainfd.control.audit import Audit
 from adainfd.control.presence import Presence, PresenceRule
 from adainfd.recogniser import LabelColumns
 
-__all__ = ["Stream", "View", "cropped", "next_in_turn", "shared_out"]
+__all__ = ["Stream", "View", "cropped"]
+
+_SMOOTHING = 0.1
 
 
 @dataclass(slots=True)
@@ -22,7 +23,8 @@ class View:
     """A part of a camera's picture that is recognised for itself: a region, or all of it.
 
     region, box: its name and where it lies; None is the whole picture. part: which of the camera's parts it is, as
-    its process counts them. counted: the cells of a sketch in which a change counts.
+    its process counts them. counted: the cells of a sketch in which a change counts. around_ms: what a frame takes
+    beside its forward pass, smoothed.
     """
 
     labels: LabelColumns
@@ -37,6 +39,11 @@ class View:
     answer: Answer | None = None
     since_audit: int = 0
     mirror: bool = True
+    around_ms: float = 0.0
+
+    def took_around(self, milliseconds: float) -> None:
+        """A frame took so long beside its forward pass."""
+        self.around_ms += (milliseconds - self.around_ms) * (_SMOOTHING if self.around_ms else 1.0)
 
 
 @dataclass(slots=True)
@@ -52,6 +59,10 @@ class Stream:
     priority: float = 1.0
     turns: float = 0.0
 
+    def take_turn(self) -> None:
+        """A frame of this camera is answered."""
+        self.turns += 1 / self.priority
+
     @property
     def audits(self) -> dict[str, Audit]:
         """What the audits of its views have found, by the view's key."""
@@ -60,31 +71,6 @@ class Stream:
     def key(self, view: View) -> str:
         """What a trace calls the view."""
         return self.camera.name if view.region is None else f"{self.camera.name}/{view.region}"
-
-
-def next_in_turn(streams: Sequence[Stream]) -> Stream | None:
-    """Of the streams with a frame that waits, the one whose turn it is; None where none waits.
-
-    Each is served in proportion to its priority, and none starves (stride scheduling: Waldspurger and Weihl, 1995).
-    Who was away, or had nothing to show, has not saved up turns meanwhile.
-    """
-    waiting = [stream for stream in streams if stream.camera.newest is not None]
-    if not waiting:
-        return None
-    now = min(stream.turns for stream in waiting)
-    for stream in streams:
-        stream.turns = max(stream.turns, now)
-    chosen = min(waiting, key=lambda stream: stream.turns)
-    chosen.turns += 1 / chosen.priority
-    return chosen
-
-
-def shared_out(policy: Policy, views: int) -> Policy:
-    """The policy of each of a camera's views: the share of the time that the camera may take is for all of them."""
-    if policy.share is None or views == 1:
-        return policy
-    share = policy.share.model_copy(update={"busy": policy.share.busy / views})
-    return policy.model_copy(update={"share": share})
 
 
 def cropped(picture: NDArray[np.uint8], box: Region, seen: float) -> NDArray[np.uint8]:

@@ -71,9 +71,10 @@ class Measuring:
         return not self._left
 
     def step(self) -> None:
-        """Run one frame along one branch."""
-        branch = self._left.pop()
+        """Run one frame along one branch; raises OutOfMemoryError as the engine does, and may be tried again."""
+        branch = self._left[-1]
         self._taken[branch].append(self._timer.seconds(branch))
+        self._left.pop()
 
     def keep(self, log: Logger) -> dict[str, float]:
         """Median milliseconds along each branch, which the next start knows too."""

@@ -114,7 +114,7 @@ def test_answer_that_comes_too_late_is_not_given_and_counted(
 
         def looked() -> bool:
             camera.receive()
-            pipeline.answer(stream, lambda: False)
+            pipeline.answer([stream], lambda: False)
             return slow.runs >= 3
 
         await_true(looked, 30, "three looks")

@@ -74,7 +74,7 @@ def test_frames_are_counted_while_the_model_is_parked_and_answered_when_it_is_ba
 
         def answered() -> bool:
             camera.receive()
-            pipeline.answer(stream, lambda: False)
+            pipeline.answer([stream], lambda: False)
             return camera.account.published > 0
 
         await_true(lambda: (answered(), pipeline.parking.parked)[1], 10, "the model is parked")
@@ -116,7 +116,7 @@ def test_a_frame_whose_audit_finds_no_memory_is_counted_once(
 
         def answered() -> bool:
             camera.receive()
-            pipeline.answer(stream, lambda: False)
+            pipeline.answer([stream], lambda: False)
             return camera.account.published > 0
 
         await_true(answered, 20, "an answer")

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from adainfd.capture.account import Account
 from adainfd.capture.fault import Fault
 from adainfd.capture.lifecycle import Deed, Lifecycle, State
+from adainfd.capture.pace import Pace
 from adainfd.capture.settings import CameraSettings
 from adainfd.capture.slots import FrameSlots
 from adainfd.capture.worker import BrokeOff, Captured, Ended, Go, Lost, Opened, Passed, work
@@ -38,6 +39,7 @@ class Camera:
         self.account = Account()
         self.broke_off: str | None = None
         self.lifecycle = Lifecycle(settings.limits, time.monotonic(), chance)
+        self.pace = Pace()
         self._interval = 0.0
         self._playing = False
         self._newest: Captured | None = None
@@ -129,11 +131,13 @@ class Camera:
                 self.account.captured += 1
                 self.account.newer_frame += self._newest is not None
                 self._newest = message
+                self.pace.came(message.at)
                 self.lifecycle.came(now, self._interval)
             case Passed(over_rate, newer_frame):
                 self.account.captured += over_rate + newer_frame
                 self.account.over_rate += over_rate
                 self.account.newer_frame += newer_frame
+                self.pace.passed(newer_frame)
                 self.lifecycle.came(now, self._interval)
             case Opened(shape, interval):
                 self._attach(FrameSlots(shape, recv_handle(connection)))

@@ -11,6 +11,7 @@ from adainfd.control.allowance import allowed_by_mean, settled
 from adainfd.control.policy import Policy
 
 __all__ = [
+    "BUDGET_STEPS",
     "Budget",
     "ControllerState",
     "Costs",
@@ -22,16 +23,28 @@ __all__ = [
     "next_budget",
     "observe",
     "second_look",
+    "slowdown",
     "spend",
     "worth_a_second_look",
 ]
 
 LimitedBy = Literal[
-    "maximum", "motion", "contention", "power", "heat", "deadline", "share", "recovery", "minimum", "savings", "mean"
+    "maximum",
+    "motion",
+    "contention",
+    "power",
+    "heat",
+    "deadline",
+    "share",
+    "recovery",
+    "minimum",
+    "savings",
+    "mean",
+    "cameras",
 ]
 
-# Budgets are told and compared in ten-thousandths: no branch differs from another by less.
-_STEPS = 10_000
+BUDGET_STEPS = 10_000
+"""Budgets are told and compared in ten-thousandths: no branch differs from another by less."""
 # A ceiling that rises by less than this is noise of its signal, and left where it is.
 _DEADBAND = 0.05
 # A few slow frames are enough to see a neighbour come. Rare hiccups need more of them to be known; how long frames took
@@ -181,7 +194,7 @@ def next_budget(
     lowest = max(policy.budget.minimum, costs.floor)
     if fraction < lowest:
         fraction, limited_by = lowest, "minimum"
-    rounded = max(math.floor(fraction * _STEPS), math.ceil(costs.floor * _STEPS)) / _STEPS
+    rounded = max(math.floor(fraction * BUDGET_STEPS), math.ceil(costs.floor * BUDGET_STEPS)) / BUDGET_STEPS
     return Budget(rounded, limited_by), state
 
 
@@ -235,12 +248,13 @@ def _ceilings_by_time(state: ControllerState, policy: Policy, costs: Costs) -> I
             "deadline",
         )
     if policy.share is not None and state.interval:
-        quiet = 1000 * state.interval * policy.share.busy / _slowdown(state)
+        quiet = 1000 * state.interval * policy.share.busy / slowdown(state)
         granted = costs.dearest(lambda time: time <= quiet)
         yield _Ceiling(granted, granted, "share")
 
 
-def _slowdown(state: ControllerState) -> float:
+def slowdown(state: ControllerState) -> float:
+    """How many times longer than expected forward passes take, by the recent ones."""
     slowdowns = [outcome.slowdown for outcome in state.outcomes[-_SLOWDOWN_FRAMES:]]
     return _quantile(slowdowns, 0.5, of=_SLOWDOWN_FRAMES, otherwise=1.0)
 
@@ -251,17 +265,17 @@ def _quantile_along(state: ControllerState, expected: float, quantile: float) ->
     expected: what that branch should take. A hiccup met along a cheap branch would have come along a dear one too, and
     is added to its longer time; one met along a dear branch came of its length, and shrinks with it.
     """
-    slowdown = _slowdown(state)
+    slower = slowdown(state)
     times = [
         outcome.around
         + (
             outcome.forward * expected / outcome.expected
             if expected <= outcome.expected
-            else outcome.forward + slowdown * (expected - outcome.expected)
+            else outcome.forward + slower * (expected - outcome.expected)
         )
         for outcome in state.outcomes
     ]
-    return _quantile(times, quantile, of=_FEWEST_FRAMES, otherwise=slowdown * expected)
+    return _quantile(times, quantile, of=_FEWEST_FRAMES, otherwise=slower * expected)
 
 
 def _with_ceiling(
@@ -345,7 +359,7 @@ def second_look(state: ControllerState, policy: Policy, costs: Costs, spent_ms: 
         ),
     )
     fraction, limited_by = min(rules, key=lambda rule: rule[0])
-    rounded = math.floor(fraction * _STEPS) / _STEPS
+    rounded = math.floor(fraction * BUDGET_STEPS) / BUDGET_STEPS
     return Budget(rounded, limited_by) if rounded >= costs.floor else None
 
 

@@ -115,7 +115,7 @@ class DeadlineRule(tomlfile.Section):
 
 
 class ShareRule(tomlfile.Section):
-    """The share of the time in which we may keep the processor busy."""
+    """The share of the time in which all cameras that go by the policy together may keep the processor busy."""
 
     busy: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
 

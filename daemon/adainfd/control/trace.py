@@ -80,6 +80,9 @@ class Frame(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="fr
     recognised: number of the last frame of this camera that a branch ran on before this one; answer_age: seconds since
     that frame was captured; lead: of its best label over the next; None before the first. forward_ms is 0 where the
     answer was reused. hurried: other frames waited when it was answered, and there was no time for a second look.
+
+    granted: the budget that other cameras had left it, None where that was all it asked for. others_ms: of around_ms,
+    how long it waited while others were answered.
     """
 
     camera: str
@@ -89,13 +92,20 @@ class Frame(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="fr
     recognised: int | None
     answer_age: float | None
     lead: float | None = None
+    granted: float | None = None
     budget: Budget
     chosen_by: Literal["lookup", "scheduler", "reuse"]
     branch: str
     forward_ms: float
     around_ms: float
+    others_ms: float = 0.0
     hurried: bool = False
     second_look: SecondLook | None = None
+
+    @property
+    def own_around_ms(self) -> float:
+        """Milliseconds from capture to publishing beside the forward pass and what was done for others."""
+        return max(0.0, self.around_ms - self.others_ms)
 
 
 Line = Frame | PolicyChange | Prepared

@@ -166,7 +166,8 @@ def replayed(path: Path, other: str | None) -> Decisions:
     """The decisions made again, under the recorded policy or the `other` one.
 
     Where another branch runs than the recorded one, its time is the profile's times the slow-down that was measured
-    last. Where another frame was recognised last, what changed since is taken as the sum of the motion since.
+    last. Where another frame was recognised last, what changed since is taken as the sum of the motion since. What the
+    other cameras left a frame is taken as it was.
     """
     header, lines = read(path)
     known = _knowledge(path, header)
@@ -192,6 +193,8 @@ def _decide(frame: Frame, start: float, camera: _Camera, policy: Policy, known: 
     last = camera.recognised
     signals, age = _as_seen_now(frame, last)
     budget, camera.controller = next_budget(camera.controller, signals, policy, known.costs, frame.at)
+    if frame.granted is not None and frame.granted < budget.fraction:
+        budget = Budget(frame.granted, "cameras")
     choice = known.choose(frame, budget)
     reused = (
         last is not None
@@ -240,7 +243,7 @@ def _run(
     same = taken is not None and taken[0].branch == choice.branch
     forward = taken[1] if taken is not None and same else (expected or 0.0) * camera.slowdown
     if expected is not None:
-        camera.controller = observe(camera.controller, Outcome(expected, forward, frame.around_ms))
+        camera.controller = observe(camera.controller, Outcome(expected, forward, frame.own_around_ms))
     camera.recognised = _Recognised(frame.number, frame.at, choice, looks_here)
     return forward
 

@@ -20,6 +20,7 @@ _COLOURS = {
     "recovery": "#d4b106",
     "minimum": "#111111",
     "mean": "#1b9e9e",
+    "cameras": "#e377c2",
 }
 
 

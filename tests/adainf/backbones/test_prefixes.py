@@ -44,3 +44,22 @@ def test_each_picture_along_ways_of_its_own_has_the_scores_of_those_ways():
     for keep, (positions, scores) in found.items():
         assert positions.tolist() == wanted[keep].tolist()
         torch.testing.assert_close(scores, backbone(images, keep)[positions], rtol=1e-4, atol=1e-5)
+
+
+@torch.inference_mode()
+def test_what_is_passed_on_the_way_is_seen_once_and_is_what_a_branch_alone_passes():
+    backbone = load("cifar/resnet20", Options("random"))
+    images = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    keeps = [(True,) * len(backbone.blocks), (*(True,) * (len(backbone.blocks) - 1), False)]
+    seen = {}
+
+    def passing(kept, hidden):
+        assert kept not in seen
+        seen[kept] = hidden
+
+    list(scores_of_each(backbone, images, keeps, passing))
+    hidden = backbone.stem(images)
+    for index in range(len(backbone.blocks)):
+        torch.testing.assert_close(seen[(True,) * index], hidden)
+        hidden = backbone.step(index, hidden, True)
+    assert set(keeps) <= set(seen)

@@ -109,10 +109,19 @@ def test_a_profile_without_a_run_and_pictures_without_labels(done, profile, pict
     assert [float(row["top1"]) for row in found if row["budget"] == "1.0" and row["method"] == "oracle"] == [1.0]
 
 
+def test_what_others_published_is_drawn_on_request(done, evaluated, calibrated, pictures, tmp_path):
+    out = shutil.copytree(evaluated[0], tmp_path / "out")
+    done("evaluate", "--run", calibrated, *SETTINGS, "--images", pictures, "--budgets", 20, "--published", "cifar-100",
+         "--out", out)  # fmt: skip
+    assert (out / "curve.png").read_bytes() != (evaluated[0] / "curve.png").read_bytes()
+    assert (out / "curve.csv").read_bytes() == (evaluated[0] / "curve.csv").read_bytes()
+
+
 def test_what_cannot_be_done_is_refused(refused, calibrated, profile, pictures, tmp_path):
     common = ("evaluate", *SETTINGS, "--images", pictures)
     assert "Missing option '--run' or '--profile'" in refused(*common)
-    assert "goes with --out" in refused(*common, "--profile", profile, "--branches")
+    assert "--branches goes with --out" in refused(*common, "--profile", profile, "--branches")
+    assert "--published goes with --out" in refused(*common, "--profile", profile, "--published", "imagenet")
     assert "give the run" in refused(*common, "--profile", calibrated / "profile.json", "--out", tmp_path / "out")
     (tmp_path / "file").touch()
     assert "is no folder" in refused(*common, "--profile", profile, "--out", tmp_path / "file")

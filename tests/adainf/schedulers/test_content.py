@@ -3,9 +3,12 @@
 import numpy as np
 import pytest
 
-from adainf.schedulers.content import Look, certainty
+from adainf.branch import Branch
+from adainf.schedulers import Choice
+from adainf.schedulers.content import Look, Sight, certainty
 
-EXTRA = np.array([0.0, 0.5, 1.0])
+MENU = tuple(Choice(Branch(8, (True,)), round(100 * macs), macs, macs) for macs in (0.2, 0.5, 1.0))
+SIGHT = Sight.of_scout(MENU, 0)
 
 
 @pytest.fixture
@@ -14,7 +17,7 @@ def look() -> Look:
     generator = np.random.default_rng(0)
     sure = generator.normal(size=(600, 1))
     right = np.column_stack([sure[:, 0] > 0, np.arange(600) % 10 > 0, np.arange(600) % 10 == 0])
-    return Look.fitted(0, 0.2, EXTRA, sure, right, ridge=1.0)
+    return Look.fitted(SIGHT, sure, right, ridge=1.0)
 
 
 def test_it_predicts_what_is_so(look: Look) -> None:
@@ -40,14 +43,14 @@ def test_what_has_no_room_is_not_taken(look: Look) -> None:
 
 def test_the_same_pictures_teach_the_same(look: Look) -> None:
     generator = np.random.default_rng(1)
-    features, right = generator.normal(size=(50, 3)), generator.random((50, 2)) > 0.5
-    one, other = (Look.fitted(None, 0.1, EXTRA[:2], features, right, 1.0) for _ in range(2))
+    features, right = generator.normal(size=(50, 3)), generator.random((50, 3)) > 0.5
+    one, other = (Look.fitted(SIGHT, features, right, 1.0) for _ in range(2))
     np.testing.assert_array_equal(one.weights, other.weights)
 
 
 def test_a_branch_that_was_always_right_can_be_learnt() -> None:
     features = np.random.default_rng(1).normal(size=(20, 2))
-    look = Look.fitted(0, 0.1, EXTRA[:1], features, np.ones((20, 1), bool), 1.0)
+    look = Look.fitted(SIGHT, features, np.ones((20, 3), bool), 1.0)
     assert look.right(features).min() > 0.8
 
 
@@ -55,3 +58,13 @@ def test_certainty_is_finite_at_both_ends() -> None:
     found = certainty(np.array([[1.0, 0.0], [0.5, 0.5]], np.float32))
     assert np.isfinite(found).all()
     assert found[1].tolist() == pytest.approx([0.0, 0.0], abs=1e-6)
+
+
+def test_what_many_features_say_together_is_learnt_from_few_pictures() -> None:
+    generator = np.random.default_rng(3)
+    hidden = generator.normal(size=(240, 1))
+    features = hidden + generator.normal(0, 1.0, size=(240, 600))
+    right = np.repeat(hidden > 0, 3, axis=1)
+    look = Look.fitted(SIGHT, features[:120], right[:120], ridge=3.0)
+    told = look.right(features[120:])[:, 0] > 0.5
+    assert (told == right[120:, 0]).mean() > 0.9
