@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,9 @@ from adainfd.capture.source import Source
 from adainfd.config import Configuration
 from adainfd.control import Policy
 from adainfd.control.trace import NoTrace
+from adainfd.model import read_profile
 from adainfd.pipeline import Pipeline
-from adainfd.recogniser import LabelColumns, Recogniser, load_recogniser, read_profile
+from adainfd.recogniser import LabelColumns, load_recogniser
 from adainfd.sensors import Readings
 from adainfd.stream import Stream, View
 from adainfd.turns import in_turn
@@ -107,7 +109,7 @@ def three_cameras(
     told = configuration.model_copy(update={"model": model})
     loaded = load_recogniser(told, read_profile(told.model), structlog.get_logger())
     counting: Any = Counting(loaded.engine)
-    recogniser = Recogniser(counting, loaded.profile, loaded.table, loaded.times)
+    recogniser = replace(loaded, engine=counting)
     with ExitStack() as parts:
         publisher = Publisher([ipc])
         parts.callback(publisher.close)
