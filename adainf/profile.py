@@ -126,6 +126,7 @@ class Profile(_Model):
 
     weights: fingerprint of the base weights. adapter: SHA-256 of the run's adapter file; None without a run.
     branches: each with the set of weights that it is better with. set_aside: what was measured with the other set.
+    strength: how far the adapted weights go from the base to the run's (`adainf.backbones.adapters`).
     zoom: how much less of a picture smaller inputs show (`Preprocessing`); what was measured holds for this one.
     scheduled: by rising budgets, what the run's content-aware scheduler is worth; none without one.
     """
@@ -139,6 +140,7 @@ class Profile(_Model):
     parts: dict[Resolution, Parts]
     calibration: Calibration
     adapter: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
+    strength: Annotated[float, Field(gt=0, le=1)] = 1.0
     branches: Annotated[tuple[Measured, ...], Field(min_length=1)]
     set_aside: tuple[Measured, ...] = ()
     scheduled: tuple[Scheduled, ...] = ()
@@ -248,6 +250,8 @@ class Profile(_Model):
         for key in ("adapter", "set_aside", "scheduled"):
             if not told[key]:
                 del told[key]
+        if self.adapter is None:
+            del told["strength"]
         for measured in (*told["branches"], *told.get("set_aside", ())):
             if measured["weights"] == "base":
                 del measured["weights"]

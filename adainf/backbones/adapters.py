@@ -17,7 +17,7 @@ from adainf.errors import InvalidInputError, one_line
 from adainf.profile import write_atomically
 from adainf.run import Run
 
-__all__ = ["Adapter", "Kind", "adapted", "attach"]
+__all__ = ["Adapter", "Kind", "adapted", "attach", "weakened"]
 
 Kind = Literal["lora", "full", "none"]
 
@@ -202,9 +202,10 @@ def attach(backbone: Backbone, kind: Kind, rank: int = 16, alpha: float = 32, se
             return _None(backbone)
 
 
-def adapted(backbone: Backbone, run: Run) -> Backbone:
+def adapted(backbone: Backbone, run: Run, strength: float = 1.0) -> Backbone:
     """A copy of the base `backbone` with the run's adapter merged into plain weights.
 
+    strength: how far the weights go from the base to the trained ones, as in `weakened`.
     Raises InvalidInputError where the run was trained on another backbone or other weights, or its file is damaged.
     """
     manifest = run.manifest
@@ -234,4 +235,17 @@ def adapted(backbone: Backbone, run: Run) -> Backbone:
         adapter.load(state, path)
     except (AttributeError, KeyError, RuntimeError, TypeError):
         raise InvalidInputError(f"run {run.folder}: {path.name} does not fit {backbone.name}") from None
-    return adapter.backbone.requires_grad_(False)
+    return weakened(adapter.backbone.requires_grad_(False), backbone, strength)
+
+
+def weakened(network: Backbone, base: Backbone, strength: float) -> Backbone:
+    """An adapted `network` so far from its base; itself, changed.
+
+    Half-way weights often serve pictures better that are not like those of the training (Wortsman et al., "Robust
+    fine-tuning of zero-shot models", 2022).
+    """
+    if strength != 1:
+        with torch.no_grad():
+            for weight, original in zip(network.parameters(), base.parameters(), strict=True):
+                weight.lerp_(original, 1 - strength)
+    return network

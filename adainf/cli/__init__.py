@@ -63,6 +63,7 @@ cli.add_command(fetch)
 @image_options
 @click.option("--resolutions", callback=numbers(int), help="Input sides.  [default: native to half of it]")
 @click.option("--zoom", type=click.FloatRange(0, 1), help="0: every input shows as much.  [default: tried]")
+@click.option("--strength", type=click.FloatRange(0, 1, min_open=True), help="Of the run's adapter.  [default: tried]")
 @click.option("--branches", type=click.IntRange(min=1), default=128, show_default=True, help="At most so many.")
 @click.option("--out", type=PATH, help="The profile to write (.json).  [default: the run's own]")
 def calibrate(
@@ -72,6 +73,7 @@ def calibrate(
     size: int | None,
     resolutions: tuple[int, ...] | None,
     zoom: float | None,
+    strength: float | None,
     branches: int,
     out: Path | None,
     **options: Any,
@@ -103,6 +105,7 @@ def calibrate(
             subject,
             resolutions or (),
             zoom=zoom,
+            strength=strength,
             count=branches,
             part=options["part"],
             limit=options["limit"],

@@ -82,7 +82,7 @@ def evaluate(
         from adainf.evaluation import study
 
         study.check(out)
-    subject = open_subject(read.backbone, read.native_resolution, options, of_run, read.zoom)
+    subject = open_subject(read.backbone, read.native_resolution, options, of_run, read.zoom, read.strength)
     if out is not None:
         settings = {key: options[key] for key in ("part", "limit", "seed")}
         result = study.study(

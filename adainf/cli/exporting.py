@@ -91,7 +91,7 @@ def _network(profile: Profile, choice: Choice, run: Run | None, options: dict[st
         raise InvalidInputError(
             f"branch {choice.branch}: runs with adapted weights; give --run, the run of the profile"
         )
-    return adapted(network, run)
+    return adapted(network, run, profile.strength)
 
 
 def _model(network: Backbone, profile: Profile, choice: Choice) -> bytes:

@@ -38,6 +38,7 @@ def open_subject(
     options: dict[str, Any],
     run: Run | None = None,
     zoom: float = 0.0,
+    strength: float = 1.0,
     ranks: Ranks | None = None,
 ) -> Subject:
     """The network and the pictures that a command's options mean."""
@@ -55,5 +56,6 @@ def open_subject(
         seed=options["seed"],
         threads=options["threads"],
         run=run,
+        strength=strength,
         ranks=ranks,
     )

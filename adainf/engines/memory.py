@@ -32,9 +32,9 @@ class Remembered:
 class Memory:
     """Where one backbone with certain options, and perhaps a run, is remembered."""
 
-    def __init__(self, backbone: str, options: Options, run: Run | None) -> None:
+    def __init__(self, backbone: str, options: Options, run: Run | None, strength: float = 1.0) -> None:
         asked = dataclasses.replace(options, zoom=0.0)  # a matter of the profile
-        adapter = None if run is None else run.manifest.files.get("adapter.safetensors")
+        adapter = None if run is None else (run.manifest.files.get("adapter.safetensors"), strength)
         makers = [(package, _version(package)) for package in _MAKERS]
         told = repr((_File.model_fields["schema_"].default, backbone, asked, _identity(options), adapter, makers))
         self._path = cache_folder() / f"{hashlib.sha256(told.encode()).hexdigest()}.json"

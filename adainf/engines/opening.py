@@ -30,14 +30,16 @@ _GPU_NODES = ("/dev/nvidiactl", "/dev/nvhost-ctrl-gpu", "/dev/nvgpu", "/dev/dxg"
 class Opening:
     """An engine as it is wanted.
 
-    name: None takes the best there is, as `engines.load` tells. run: whose adapter the branches `runs_adapted` run
-    with, and what is looked at first where that is asked for. warn: told what is not as it was wanted.
+    name: None takes the best there is, as `engines.load` tells. run: whose adapter, at this strength, the branches
+    `runs_adapted` run with, and what is looked at first where that is asked for. warn: told what is not as it was
+    wanted.
     """
 
     name: str | None
     backbone: str
     options: Options
     run: Run | None = None
+    strength: float = 1.0
     runs_adapted: Collection[Branch] = ()
     device: str | None = None
     threads: int | None = None
@@ -90,7 +92,7 @@ class Opening:
 
     @property
     def _memory(self) -> Memory:
-        return Memory(self.backbone, self.options, self._adapter)
+        return Memory(self.backbone, self.options, self._adapter, self.strength)
 
     @cached_property
     def _base(self) -> "Backbone":
@@ -104,7 +106,7 @@ class Opening:
 
         if self._adapter is None:
             raise InvalidInputError("run: none is given, but branches are to run adapted")
-        return adapted(self._base, self._adapter)
+        return adapted(self._base, self._adapter, self.strength)
 
 
 class _Known:

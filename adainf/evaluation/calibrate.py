@@ -17,7 +17,14 @@ from adainf.backbones.macs import branch_space
 from adainf.branch import Branch, BranchSpace
 from adainf.errors import InvalidInputError
 from adainf.evaluation.better import with_better_sets
-from adainf.evaluation.divergence import SCALES, ScoreDivergence, best_zoom, cross_entropies, search_images
+from adainf.evaluation.divergence import (
+    SCALES,
+    ScoreDivergence,
+    best_strength,
+    best_zoom,
+    cross_entropies,
+    search_images,
+)
 from adainf.evaluation.paper import compared
 from adainf.evaluation.partial import Partial, partial_path
 from adainf.evaluation.progress import progress
@@ -38,6 +45,7 @@ def calibrate(
     resolutions: Sequence[int],
     *,
     zoom: float | None,
+    strength: float | None = None,
     count: int,
     part: str,
     limit: int | None,
@@ -52,8 +60,8 @@ def calibrate(
     which gives the lowest loss.
     run: measure the branches, and as many that are found to be good with its adapter, with both sets of weights; the
     profile runs each with the set of the lower loss. Where it has a content-aware scheduler, that is compared with the
-    lookup table, too. known: a profile by the base weights and these pictures, whose
-    branches then need not be measured with them again.
+    lookup table, too. strength: of its adapter; None tries which gives the lowest loss. known: a profile by the base
+    weights and these pictures, whose branches then need not be measured with them again.
 
     Counts are kept in `out`.partial after each batch: called again with the same settings it goes on there and
     ends with the same profile. The subject's processes share the pictures, and the first of them writes.
@@ -74,6 +82,7 @@ def calibrate(
         "resolutions": list(space.parts),
         "preprocessing": repr(backbone.preprocessing),
         "zoom": zoom,
+        "strength": strength,
         "branches": count,
         "images": len(subject.paths),
         "labelled": subject.labels is not None,
@@ -88,8 +97,12 @@ def calibrate(
     partial = Partial.read(path, settings)
     if partial is None:
         subject.zoom_by(best_zoom(subject, space, seed) if zoom is None else zoom)
-        partial = _started(settings, subject, _candidates(subject, space, count, seed, known))
+        if strength is None:
+            strength = best_strength(subject, space, None if run is None else run.manifest.training.ceiling, seed)
+        candidates = _candidates(subject.weakened(strength), space, count, seed, known)
+        partial = _started(settings, subject, strength, candidates)
     subject.zoom_by(partial.zoom)
+    subject = subject.weakened(partial.strength)
     partial = _count(subject, partial, path)
     profile = _profile(subject, space, partial, settings)
     if run is not None and run.adapter_path is not None:
@@ -163,13 +176,16 @@ def _sampled(subject: Subject, space: BranchSpace, count: int, seed: int, weight
         return sample(space, count, ScoreDivergence(subject, rows, advance, weights), seed)
 
 
-def _started(settings: dict[str, JsonValue], subject: Subject, candidates: Sequence[Candidate]) -> Partial:
+def _started(
+    settings: dict[str, JsonValue], subject: Subject, strength: float, candidates: Sequence[Candidate]
+) -> Partial:
     none = (0,) * len(candidates)
     return Partial(
         schema="adainf.partial/1",
         settings=settings,
         created=now(),
         zoom=subject.engine.preprocessing.zoom,
+        strength=strength,
         branches=tuple(str(candidate.branch) for candidate in candidates),
         weights=tuple(candidate.weights for candidate in candidates),
         images=0,
@@ -252,6 +268,7 @@ def _profile(subject: Subject, space: BranchSpace, partial: Partial, settings: d
             listing=settings["listing"],
         ),
         adapter=settings["adapter"],
+        strength=partial.strength,
         branches=tuple(
             Measured(
                 branch=branch,

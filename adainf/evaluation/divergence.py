@@ -8,15 +8,16 @@ from torch.nn import functional
 
 from adainf import images
 from adainf.backbones.prefixes import scores_of_each
-from adainf.branch import BranchSpace
+from adainf.branch import Branch, BranchSpace
 from adainf.evaluation.progress import progress
 from adainf.evaluation.subject import BATCH, Subject
 from adainf.profile import WeightSet
 
-__all__ = ["SCALES", "ScoreDivergence", "best_zoom", "cross_entropies", "search_images"]
+__all__ = ["SCALES", "ScoreDivergence", "best_strength", "best_zoom", "cross_entropies", "search_images"]
 
 _FEWEST, _MOST = 16, 256
 _ZOOMS = (0.0, 0.2, 0.35, 0.5)
+_STRENGTHS = (1.0, 0.75, 0.5, 0.25)
 
 # Skipped blocks change how spread the scores are, which costs no right answer but dominates a cross-entropy: without
 # these factors it ranked branches of equal MACs against their accuracy (correlation -0.24 at half the full MACs,
@@ -106,6 +107,26 @@ def best_zoom(subject: Subject, space: BranchSpace, seed: int) -> float:
             subject.zoom_by(zoom)
             divergence = ScoreDivergence(subject, rows, advance)
             strays[zoom] = sum(divergence(side, [space.full.keep])[0] for side in sides)
+    return min(strays, key=strays.__getitem__)
+
+
+def best_strength(subject: Subject, space: BranchSpace, ceiling: float | None, seed: int) -> float:
+    """The strength of the subject's adapter with which its branches stray least, on the whole.
+
+    ceiling: the most MACs that it was trained for, a fraction of the full branch's: with all blocks, each resolution
+    within that is tried. None: a scheduler was trained together with it, so it stays as it is.
+    """
+    sides = [
+        side for side in space.parts if ceiling is not None and space.fraction(Branch(side, space.full.keep)) <= ceiling
+    ]
+    if not sides or subject.adapted is None:
+        return 1.0
+    rows = images.spread(range(len(subject.paths)), _MOST, seed)
+    strays: dict[float, float] = {}
+    with progress("weighing the adapter", len(rows) * len(sides) * len(_STRENGTHS), ranks=subject.ranks) as advance:
+        for strength in _STRENGTHS:
+            divergence = ScoreDivergence(subject.weakened(strength), rows, advance, "adapted")
+            strays[strength] = sum(divergence(side, [space.full.keep])[0] for side in sides)
     return min(strays, key=strays.__getitem__)
 
 

@@ -17,7 +17,7 @@ class Partial(BaseModel):
     """Counts over the first `images` pictures.
 
     settings: everything the outcome depends on, the weights' and the listing's fingerprints among them.
-    zoom: what smaller inputs show less (`Preprocessing`).
+    zoom, strength: as `Profile` has them.
     branches, weights: what is counted: a branch, and the set of weights it ran with.
     right, agreed: for each branch, answers equal to the truth (`Subject.truth`) and to the full branch's.
     losses: for each branch the summed cross-entropies, one for each scale of the scores.
@@ -29,6 +29,7 @@ class Partial(BaseModel):
     settings: dict[str, JsonValue]
     created: str
     zoom: float
+    strength: float
     branches: tuple[BranchText, ...]
     weights: tuple[WeightSet, ...]
     images: int

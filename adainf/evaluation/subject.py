@@ -1,5 +1,6 @@
 """What a command evaluates: a network on a device, and labelled or unlabelled pictures."""
 
+import copy
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -13,7 +14,7 @@ from torch import Tensor
 
 from adainf import images
 from adainf.backbones import RANDOM, Backbone, Options, defaults, load
-from adainf.backbones.adapters import adapted
+from adainf.backbones.adapters import adapted, weakened
 from adainf.backbones.macs import branch_space
 from adainf.backbones.prefixes import scores_of_each
 from adainf.backbones.weights import fingerprint
@@ -49,7 +50,7 @@ class Subject:
     """A network and the pictures it is evaluated on.
 
     labels: each picture's class index, or None without labels. weights: the network's fingerprint.
-    adapted: the network with a run's adapter in its weights; None without a run.
+    adapted: the network with a run's adapter in its weights, by some strength; None without a run.
     ranks: the processes that share the pictures.
     """
 
@@ -72,6 +73,12 @@ class Subject:
         if self.adapted is None:
             raise InvalidInputError("profile: has branches with adapted weights; give the run that they belong to")
         return self.adapted
+
+    def weakened(self, strength: float) -> "Subject":
+        """The subject with its adapted network so far from the base one; itself where it has none."""
+        if self.adapted is None:
+            return self
+        return replace(self, adapted=weakened(copy.deepcopy(self.adapted), self.engine.backbone, strength))
 
     def zoom_by(self, zoom: float) -> None:
         """Show smaller inputs less of each picture from now on, as `Preprocessing` has it."""
@@ -166,9 +173,10 @@ def open_subject(
     seed: int,
     threads: int | None = None,
     run: Run | None = None,
+    strength: float = 1.0,
     ranks: Ranks | None = None,
 ) -> Subject:
-    """Load `backbone`, with the run's adapter where one is given, and list the pictures of `folder`.
+    """Load `backbone`, with the run's adapter at its strength where one is given, and list the pictures of `folder`.
 
     ranks: the processes that share the pictures; None: this one alone.
     Weights default to an installed package's; labels of an open vocabulary to the class folders' names.
@@ -194,7 +202,7 @@ def open_subject(
         labels = np.array([index_of[picture.folder] for picture in chosen if picture.folder is not None])
     # Taken before an engine moves or rounds them.
     weights = fingerprint(network)
-    other = None if run is None or run.adapter_path is None else adapted(network, run)
+    other = None if run is None or run.adapter_path is None else adapted(network, run, strength)
     if ranks is None:
         engine = TorchEngine(network, threads=threads)
     else:

@@ -103,6 +103,7 @@ def opening(configuration: Configuration, profile: Profile, warn: Callable[[str]
         profile.backbone,
         options,
         run=run if profile.adapted or profile.scheduled else None,
+        strength=profile.strength,
         runs_adapted=profile.adapted,
         device=section.device,
         threads=section.threads,

@@ -55,7 +55,7 @@ def test_a_runs_adapter_is_in_the_weights(done, refused, pictures, tmp_path):
     read.model_copy(update={"branches": tuple(forced), "set_aside": ()}).write(run / "profile.json")
     done("export", "--run", run, "--weights", "random", "--branch", branch, "--out", out)
     base = load("cifar/resnet20", Options("random", size=16))
-    engine = TorchEngine(adapted(base, Run.read(run)), threads=1)
+    engine = TorchEngine(adapted(base, Run.read(run), read.strength), threads=1)
     picture = np.random.default_rng(0).integers(0, 256, (40, 50, 3), np.uint8)
     prepared = engine.prepare(picture, 16)
     (scores,) = _session(out)[0].run(None, {"images": prepared.numpy()})

@@ -161,6 +161,18 @@ def test_a_merged_run_answers_as_the_trained_network(backbone, tmp_path, kind):
     assert not any(parameter.requires_grad for parameter in merged.parameters())
 
 
+@pytest.mark.parametrize("kind", ["lora", "full"])
+def test_at_half_its_strength_a_run_is_half_way_between_base_and_trained(backbone, tmp_path, kind):
+    run = a_run(tmp_path, backbone, stirred(attach(backbone, kind, RANK, ALPHA)), kind)
+    whole, half = adapted(backbone, run), adapted(backbone, run, 0.5)
+    moved = 0
+    for name, base in backbone.named_parameters():
+        there, between = whole.get_parameter(name), half.get_parameter(name)
+        assert torch.allclose(between, (base + there) / 2, atol=1e-6)
+        moved += not torch.equal(base, there)
+    assert moved > 3
+
+
 def test_a_run_of_other_weights_is_refused(tmp_path):
     backbone = network("cifar/resnet20")
     run = a_run(tmp_path, backbone, attach(backbone, "lora", RANK, ALPHA), "lora")

@@ -33,6 +33,21 @@ def test_each_branch_stands_once_with_the_set_of_the_lower_loss(done, run, profi
             assert measured.get("weights", "base") != aside[measured["branch"]].get("weights", "base")
 
 
+def test_an_adapter_that_goes_too_far_is_taken_half_way(done, run, profile, pictures, tmp_path):
+    """What a few pictures teach in many large steps is further than serves others; all of that is tried here."""
+    common = ("calibrate", "--run", run, "--profile", profile, *SETTINGS, "--branches", 8, "--images", pictures)
+    by_strength = {}
+    for strength in (1, 0.75, 0.5, 0.25):
+        out = tmp_path / f"{strength}.json"
+        done(*common, "--strength", strength, "--out", out)
+        told = json.loads(out.read_text())
+        assert told["strength"] == strength
+        every = {(m["branch"], m.get("weights")): m["loss"] for m in told["branches"] + told["set_aside"]}
+        by_strength[strength] = every["16:111111111", "adapted"]
+    done(*common)
+    assert json.loads((run / "profile.json").read_text())["strength"] == min(by_strength, key=by_strength.get)
+
+
 def test_what_is_known_of_the_base_weights_need_not_be_measured_again(done, run, profile, pictures, tmp_path):
     common = ("calibrate", "--run", run, *SETTINGS, "--branches", 24, "--images", pictures)
     done(*common, "--profile", profile, "--out", tmp_path / "known.json")
