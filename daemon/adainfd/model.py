@@ -99,7 +99,7 @@ def opening(configuration: Configuration, profile: Profile, warn: Callable[[str]
         zoom=profile.zoom,
     )
     return Opening(
-        section.engine,
+        section.engine or _measured_engine(section, profile),
         profile.backbone,
         options,
         run=run if profile.adapted or profile.scheduled else None,
@@ -109,6 +109,14 @@ def opening(configuration: Configuration, profile: Profile, warn: Callable[[str]
         threads=section.threads,
         warn=warn,
     )
+
+
+def _measured_engine(section: ModelSection, profile: Profile) -> str | None:
+    """The engine that `adainf measure` found to be faster on this processor, unless it is the one taken anyway."""
+    from adainf.engines.processor import processor_name, usable_processors
+
+    faster = profile.faster_engine(processor_name(), section.threads or usable_processors())
+    return faster if faster == "torch" else None
 
 
 def wanted_branches(profile: Profile) -> list[Branch]:
