@@ -6,6 +6,7 @@
 # make bench-contention  the same for a processor that others take (IMAGES=FOLDER of photographs, a folder a class;
 #             CLIP=a clip in which little moves)
 # make soak   cameras that fail and long runs, each figure beside its limit (SOAK="--minutes 2" for less)
+# make generated  EXAMPLES of each kind of file and message, right and wrong: taken, or refused with a cause
 # make bench-video  what a mean budget is worth on labelled clips made of IMAGES
 
 PYTHON ?= python3
@@ -13,7 +14,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 VIDEO  ?=
 
-.PHONY: run soak install uninstall test check bench bench-contention bench-video clean
+.PHONY: run soak generated install uninstall test check bench bench-contention bench-video clean
 .DEFAULT_GOAL := run
 
 run: $(VENV)/.installed
@@ -46,7 +47,13 @@ bench: $(VENV)/.installed
 
 soak: $(VENV)/.installed
 	.ci/packages
-	$(BIN)/python benchmarks/soak.py $(SOAK)
+	status=0; $(BIN)/python benchmarks/soak.py $(SOAK) || status=1; \
+		$(BIN)/python benchmarks/publishing.py || status=1; exit $$status
+
+EXAMPLES ?= 10000
+
+generated: $(VENV)/.installed
+	ADAINF_EXAMPLES=$(EXAMPLES) $(BIN)/pytest -q -m generated tests/adainfd
 
 install uninstall:
 	systemd/install.sh $@

@@ -3,7 +3,8 @@
     python benchmarks/soak.py [--restarts 20] [--minutes 20] [--write]
 
 One camera reads from a real RTSP server that is killed and started again, frozen, and whose reader is killed; others
-play files meanwhile. Then cameras play at full speed for so many minutes.
+play files meanwhile. Then eight cameras share the processor, and two play at full speed for so many minutes. At last
+whatever may stand in files and messages, right and wrong, is generated and read.
 """
 
 import argparse
@@ -18,6 +19,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import batches
 from adainfd.client import Message, Result, Status, Subscriber
 from adainfd.demo import demo_clip
 from cameras import processor_seconds
@@ -31,16 +33,21 @@ _PAGE = "cameras.md"
 _WITHIN_SECONDS = 120.0
 _STALL_SECONDS = 1.0
 _RETRY_SECONDS = 0.25
+_CROWD, _MAX_AGE = 8, 0.5
 _MEGABYTE = 1 << 20
 
 
 @dataclass(slots=True)
 class Watch:
-    """A running daemon, what it says, and what became of frames. results: by camera, until now."""
+    """A running daemon, what it says, and what became of frames.
+
+    results: by camera, until now. oldest: seconds from capture to publishing, of the oldest answer.
+    """
 
     daemon: "subprocess.Popen[bytes]"
     messages: Subscriber
     results: dict[str, int] = field(default_factory=dict)
+    oldest: float = 0.0
     accounts_agree: bool = True
     last: dict[str, Status] = field(default_factory=dict)
 
@@ -67,6 +74,7 @@ class Watch:
     def _take_in(self, message: Message) -> None:
         if isinstance(message, Result) and not message.repeated and message.plan.chosen_by != "second_look":
             self.results[message.camera] = self.results.get(message.camera, 0) + 1
+            self.oldest = max(self.oldest, message.timing_ms.total / 1000)
         elif isinstance(message, Status):
             if message.camera is not None:
                 self.last[message.camera] = message
@@ -216,6 +224,35 @@ def _agreed(watch: Watch) -> Figure:
     return Figure(what, float(watch.accounts_agree), 1.0, at_least=True, form="{:.0%}")
 
 
+def crowded(folder: Path, video: Path, seconds: float) -> list[Figure]:
+    """Eight cameras, each of ten frames a second, for so long."""
+    cameras = [f'name = "c{n}"\nsource = "{video}"\nloop = true\nfps = 10\nmax_age = {_MAX_AGE}' for n in range(_CROWD)]
+    with daemon(folder, cameras) as watch:
+        watch.run(10.0)  # the start has settled
+        watch.oldest, before, begun = 0.0, sum(watch.results.values()), time.monotonic()
+        watch.run(seconds)
+        answered = (sum(watch.results.values()) - before) / (10 * _CROWD * (time.monotonic() - begun))
+        what = f"{_CROWD} cameras of 10 frames a second, {answered:.0%} answered: the oldest answer, s, of {_MAX_AGE:g}"
+        return [Figure(f"{what} allowed", watch.oldest, _MAX_AGE), _agreed(watch)]
+
+
+def generated(each: int) -> list[Figure]:
+    """So many files and messages of each kind."""
+    tests = Path(__file__).parents[1] / "tests" / "adainfd"
+    command = [sys.executable, "-m", "pytest", "-q", "-m", "generated", str(tests)]
+    run = subprocess.run(
+        command,
+        cwd=tests.parents[1],
+        env={**os.environ, "ADAINF_EXAMPLES": str(each)},
+        capture_output=True,
+        check=False,
+    )
+    if run.returncode:
+        sys.stderr.buffer.write(run.stdout)
+    what = f"{each} files or messages of each kind generated: neither read nor refused with a cause, kinds"
+    return [Figure(what, run.stdout.count(b"FAILED ") if run.returncode == 1 else run.returncode, 0, form="{:.0f}")]
+
+
 def lasting(folder: Path, video: Path, minutes: float) -> list[Figure]:
     """Two cameras that bring more frames than can be answered, for so many minutes."""
     cameras = [f'name = "c{n}"\nsource = "{video}"\nloop = true\nfps = 100' for n in (1, 2)]
@@ -237,11 +274,19 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--restarts", type=int, default=20)
     parser.add_argument("--minutes", type=float, default=20.0)
+    parser.add_argument("--examples", type=int, default=2500, help="of each kind of file and message")
     parser.add_argument("--write", action="store_true", help=f"put the table into {_PAGE}")
     arguments = parser.parse_args()
     figures: list[Figure] = []
     video = demo_clip()
-    for part in (lambda at: failing(at, video, arguments.restarts), lambda at: lasting(at, video, arguments.minutes)):
+    parts: list[Callable[[Path], list[Figure]]] = [
+        lambda folder: failing(folder, video, arguments.restarts),
+        lambda folder: crowded(folder, video, 30.0),
+        lambda folder: lasting(folder, video, arguments.minutes),
+        lambda _: generated(arguments.examples),
+        lambda _: batches.figures(),
+    ]
+    for part in parts:
         with tempfile.TemporaryDirectory() as folder:
             figures += part(Path(folder))
     table: Table = limits(figures)

@@ -5,7 +5,7 @@
 #
 # PREFIX      the virtual environment (/opt/adainf)
 # SYSCONFDIR  configuration and policies (/etc/adainf)
-# UNITDIR     the unit (/usr/local/lib/systemd/system)
+# UNITDIR     the units (/usr/local/lib/systemd/system)
 # BINDIR      links to the commands (/usr/local/bin)
 # DESTDIR     put before all of these, for making a package; then nothing is told to systemd
 # PYTHON      makes the environment (/usr/bin/python3: one below a home would be hidden from the service)
@@ -23,6 +23,7 @@ DESTDIR=${DESTDIR:-}
 PYTHON=${PYTHON:-/usr/bin/python3}
 EXTRAS=${EXTRAS-demo}
 MODELS=/var/opt/adainf
+UNITS='adainfd@ adainfd-relay@'
 
 source=$(cd "$(dirname "$0")/.." && pwd)
 prefix=$DESTDIR$PREFIX
@@ -81,7 +82,7 @@ install_all() {
     [ -n "$DESTDIR" ] || chgrp adainf "$config"/*.toml "$config"/policies/*.toml
 
     install -d "$DESTDIR$UNITDIR" "$DESTDIR$BINDIR" "$prefix/share/doc/adainf"
-    here <"$source/systemd/adainfd@.service" >"$DESTDIR$UNITDIR/adainfd@.service"
+    for unit in $UNITS; do here <"$source/systemd/$unit.service" >"$DESTDIR$UNITDIR/$unit.service"; done
     install -D -m 644 "$source/systemd/sysusers.conf" "$prefix/share/adainf/sysusers.conf"
     install -m 644 "$source"/README.md "$source"/docs/*.md "$prefix/share/doc/adainf/"
     for command in adainf adainfd; do ln -sfn "$PREFIX/bin/$command" "$DESTDIR$BINDIR/$command"; done
@@ -97,7 +98,7 @@ add_group() {
 
 uninstall_all() {
     if systemd_runs; then
-        for unit in $(systemctl list-units --all --plain --no-legend 'adainfd@*' | cut -d' ' -f1); do
+        for unit in $(systemctl list-units --all --plain --no-legend 'adainfd@*' 'adainfd-relay@*' | cut -d' ' -f1); do
             systemctl disable --quiet --now "$unit" || true
             systemctl reset-failed "$unit" 2>/dev/null || true
         done
@@ -108,7 +109,7 @@ uninstall_all() {
             rm -f "$config/$file.new"
         done
     fi
-    rm -f "$DESTDIR$UNITDIR/adainfd@.service"
+    for unit in $UNITS; do rm -f "$DESTDIR$UNITDIR/$unit.service"; done
     for command in adainf adainfd; do
         link=$DESTDIR$BINDIR/$command
         if [ "$(readlink "$link")" = "$PREFIX/bin/$command" ]; then rm -f "$link"; fi

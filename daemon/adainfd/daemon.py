@@ -104,7 +104,7 @@ def run(
         stop.defer()
         announcer.daemon("ready", model=_model(recogniser))
         log.info("ready", endpoints=publisher.endpoints, **msgspec.to_builtins(_model(recogniser)))
-        reloader = Reloader(reload, configure, configuration, streams, recorder, announcer, observer, log)
+        reloader = Reloader(reload, configure, configuration, streams, recorder, publisher, announcer, observer, log)
         preparation = Preparation(recogniser, configuration.model, exporter, log, time.monotonic())
         Loop(streams, pipeline, preparation, publisher, announcer, reloader, observer, stop, log).run(seconds)
 

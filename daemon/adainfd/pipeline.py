@@ -8,24 +8,20 @@ from typing import Literal
 import msgspec
 
 from adainf.engines import OutOfMemoryError
-from adainf.profile import Profile
 from adainf.schedulers import Choice
-from adainfd.answer import Answer, Moments, event, result, shown
+from adainfd.answer import Answer, Moments
 from adainfd.asking import Ask, Waiting, asked, shared
 from adainfd.capture.worker import Captured
 from adainfd.control import (
-    Budget,
     ControllerState,
     Costs,
     Outcome,
-    Signals,
     observe,
     second_look,
     spend,
     worth_a_second_look,
 )
 from adainfd.control.audit import REUSE
-from adainfd.control.presence import Happening, Sighting
 from adainfd.control.trace import Frame, Prepared, Recorder, SecondLook
 from adainfd.looking import Look, Looker, Shown
 from adainfd.observing import NOBODY, Observer
@@ -33,11 +29,11 @@ from adainfd.parking import Parking
 from adainfd.recogniser import Recogniser
 from adainfd.sensors import Readings
 from adainfd.stream import Stream, View, cropped
+from adainfd.telling import Teller
 from adainfd.turns import Occupied
-from adainfd.wire import messages
 from adainfd.wire.publisher import Publisher
 
-__all__ = ["Pipeline", "agreements"]
+__all__ = ["Pipeline"]
 
 # The box counts as idle, and an audit disturbs nobody, while others take less than this of the processor.
 _IDLE_BELOW = 0.1
@@ -87,15 +83,13 @@ class Pipeline:
         """readings: the sensors' latest. host: stands in topics and messages. top: labels a message."""
         self.parking = Parking()
         self._recogniser = recogniser
-        self._publisher = publisher
         self._readings = readings
         self._recorder = recorder
         self._observer = observer
-        self._host = host
         self._top = top
         self._costs = Costs.of(recogniser.table.frontier, recogniser.times)
         self._looker = Looker(recogniser, self._costs, top)
-        self._agreements = agreements(recogniser.profile)
+        self._teller = Teller(publisher, host, recogniser.profile)
         self._occupied = Occupied()
         self._seen_waiting: dict[str, Waiting] = {}
 
@@ -259,7 +253,7 @@ class Pipeline:
         ask, view, captured, last = one.ask, one.ask.view, one.shown.captured, one.ask.view.answer
         timing = one.moments.timing(decided_at)
         if publish:
-            self._publish(stream, view, captured, one.answer, one.chosen_by, ask.budget, ask.signals, timing)
+            self._teller.result(stream, view, captured, one.answer, one.chosen_by, ask.budget, ask.signals, timing)
         view.answer = one.answer
         frame = Frame(
             camera=stream.key(view),
@@ -305,64 +299,13 @@ class Pipeline:
         expected = self._costs.expected(choice.macs_fraction)
         return controller if expected is None else observe(controller, Outcome(expected, forward, around))
 
-    def _publish(
-        self,
-        stream: Stream,
-        view: View,
-        captured: Captured,
-        answer: Answer,
-        chosen_by: messages.ChosenBy,
-        budget: Budget,
-        signals: Signals,
-        timing: messages.Timing,
-    ) -> None:
-        name, branch = stream.camera.name, str(answer.choice.branch)
-        expected = view.audit.corrected(
-            branch, answer.choice.expected_accuracy, self._agreements.get(branch, answer.choice.expected_accuracy)
-        )
-        self._publisher.send(
-            f"result/{self._host}/{name}",
-            lambda sequence: result(
-                host=self._host,
-                camera=name,
-                region=view.region,
-                sequence=sequence,
-                captured=captured,
-                published_at=time.time(),
-                answer=answer,
-                chosen_by=chosen_by,
-                expected_accuracy=expected,
-                budget=budget,
-                signals=signals,
-                timing=timing,
-                account=stream.camera.account,
-                minimum_score=view.presence.rule.minimum_score,
-            ),
-        )
-        seen = Sighting(captured.number, captured.at, captured.wall)
-        self._tell(stream, view, view.presence.see(seen, shown(answer, view.presence.rule.minimum_score)))
-
     def blind(self, stream: Stream) -> None:
         """No pictures come from the camera: tell what cannot be said to be there any more."""
-        for view in stream.views:
-            self._tell(stream, view, view.presence.blind(time.monotonic()))
+        self._teller.blind(stream)
 
     def let_go(self, stream: Stream) -> None:
         """Nobody looks at the camera any more: what was there is not known to be."""
-        for view in stream.views:
-            self._tell(stream, view, view.presence.stop())
-
-    def _tell(self, stream: Stream, view: View, happenings: Sequence[Happening]) -> None:
-        host, camera = self._host, stream.camera.name
-        for told in happenings:
-
-            def make(sequence: int, happening: Happening = told) -> messages.Event:
-                labels, region = view.labels, view.region
-                return event(
-                    host=host, camera=camera, region=region, labels=labels, sequence=sequence, happening=happening
-                )
-
-            self._publisher.send(f"event/{host}/{camera}", make)
+        self._teller.let_go(stream)
 
     def _look_again(self, stream: Stream, one: _Decided, frame: Frame) -> SecondLook | None:
         """Where a view was answered from a still picture: a better look at it, published as a message of its own."""
@@ -381,7 +324,7 @@ class Pipeline:
         if choice == last.choice:
             answer = replace(answer, looks_here=last.looks_here + 1)
         timing = moments.timing(time.monotonic())
-        self._publish(stream, view, one.shown.captured, answer, "second_look", budget, one.ask.signals, timing)
+        self._teller.result(stream, view, one.shown.captured, answer, "second_look", budget, one.ask.signals, timing)
         view.answer = answer
         controller = self._observed(view.controller, choice, timing.forward, frame.own_around_ms)
         view.controller = spend(controller, view.policy, 0.0, choice.macs_fraction)
@@ -413,8 +356,3 @@ class Pipeline:
         audited = REUSE if one.reused else str(answer.choice.branch)
         view.audit.note(audited, given == full_answer)
         self._observer.audited(stream.camera.name, audited, agreed=given == full_answer)
-
-
-def agreements(profile: Profile) -> dict[str, float]:
-    """The agreement with the full branch that calibration found, by branch."""
-    return {measured.branch: measured.agreement for measured in profile.branches}

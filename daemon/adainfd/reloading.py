@@ -1,4 +1,4 @@
-"""SIGHUP: take up an edited policy, all or nothing."""
+"""SIGHUP: take up an edited policy, all or nothing, and hang up on clients whose key was removed."""
 
 import signal
 from collections.abc import Callable, Sequence
@@ -13,6 +13,7 @@ from adainfd.observing import Observer
 from adainfd.policies import Policies
 from adainfd.stream import Stream
 from adainfd.wire.announcer import Announcer
+from adainfd.wire.publisher import Publisher
 
 __all__ = ["ReloadRequest", "Reloader"]
 
@@ -52,6 +53,7 @@ class Reloader:
         configuration: Configuration,
         streams: Sequence[Stream],
         recorder: Recorder,
+        publisher: Publisher,
         announcer: Announcer,
         observer: Observer,
         log: Logger,
@@ -62,6 +64,7 @@ class Reloader:
         self._configuration = configuration
         self._streams = streams
         self._recorder = recorder
+        self._publisher = publisher
         self._announcer = announcer
         self._observer = observer
         self._log = log
@@ -75,10 +78,14 @@ class Reloader:
             configuration = self._configure()
             _refuse_changes_beside_the_policy(self._configuration, configuration)
             policies = Policies.read(configuration)
+            removed = self._publisher.removed()
         except InvalidInputError as error:
             self._log.error("reload_failed", why=str(error), policy="the one before stays")
             self._announcer.daemon("reload_failed", str(error))
             return
+        if removed:
+            self._publisher.reopen()
+            self._log.info("clients_removed", clients=removed)
         policies.put_in_force(self._streams)
         self._recorder.policy(policies.general.model_dump(mode="json"), policies.of_views(self._streams))
         self._log.info("reloaded", policy=configuration.model.policy)

@@ -8,13 +8,15 @@ from typing import Any
 import pytest
 from adainfd.config import Configuration
 from adainfd.control import Policy
-from hypothesis import HealthCheck, given, settings
+from generated import generous
+from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from adainf.errors import InvalidInputError
 from adainf.profile import Profile
 
+pytestmark = pytest.mark.generated
 PASSWORD = "hunter2"  # noqa: S105
 
 wild = st.recursive(
@@ -79,24 +81,21 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("generated") / "file"
 
 
-GENEROUS = settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-
-
-@GENEROUS
+@generous(300)
 @given(told=tables(Configuration))
 def test_configurations(file: Path, told: dict[str, Any]) -> None:
     file.write_text("\n".join(f"{key} = {toml(value)}" for key, value in told.items()), encoding="utf-8")
     assert_taken_or_refused(file, "configuration", lambda: Configuration.read(file))
 
 
-@GENEROUS
+@generous(300)
 @given(told=tables(Policy))
 def test_policies(file: Path, told: dict[str, Any]) -> None:
     file.write_text("\n".join(f"{key} = {toml(value)}" for key, value in told.items()), encoding="utf-8")
     assert_taken_or_refused(file, "policy", lambda: Policy.read(str(file)))
 
 
-@GENEROUS
+@generous(300)
 @given(content=st.binary(max_size=200) | st.text(max_size=200).map(str.encode))
 def test_noise(file: Path, content: bytes) -> None:
     file.write_bytes(content)
@@ -116,7 +115,7 @@ def replaced(value: Any, path: list[int], new: Any) -> Any:
     return copy
 
 
-@GENEROUS
+@generous(300)
 @given(path=st.lists(st.integers(0, 20), min_size=1, max_size=4), new=wild)
 def test_profiles_with_something_else_in_one_place(file: Path, network: Any, path: list[int], new: Any) -> None:
     good = json.loads(network.profile.read_text(encoding="utf-8"))

@@ -18,6 +18,7 @@ REPOSITORY = Path(__file__).parents[2]
 MATERIAL = Path("/srv/material")
 ETC = Path("/etc/adainf")
 UNIT = "adainfd@edge"
+RELAY = "adainfd-relay@all"
 ENDPOINT = "tcp://127.0.0.1:5600"
 START_SECONDS = 60.0
 STOP_SECONDS = 2.0
@@ -127,8 +128,9 @@ def test_shipped_configuration_is_good_and_for_its_group_alone() -> None:
     assert run("stat", "-c", "%U %G %a", "/etc/adainf/edge.toml").split() == ["root", "adainf", "640"]
 
 
-def test_installed_unit_is_verified_silently() -> None:
-    assert run("systemd-analyze", "verify", f"{UNIT}.service") == ""
+@pytest.mark.parametrize("unit", [UNIT, RELAY])
+def test_installed_unit_is_verified_silently(unit: str) -> None:
+    assert run("systemd-analyze", "verify", f"{unit}.service") == ""
 
 
 def test_active_only_after_a_result() -> None:
@@ -162,6 +164,25 @@ def test_owner_looks_into_it() -> None:
     assert "door online" in said["adainfd watch --once"]
     assert said["curl --fail --silent http://127.0.0.1:9600/ready"] == "yes\n"
     assert '"event": "ready"' in said["journalctl --unit adainfd@edge --lines 20"]
+
+
+def test_relay_passes_it_on() -> None:
+    file = ETC / "all.toml"
+    outlet = "tcp://127.0.0.1:5610"
+    file.write_text(f'[publish]\nbind = ["{outlet}"]\n[[box]]\nconnect = "{ENDPOINT}"\n', encoding="utf-8")
+    run("systemctl", "start", RELAY)
+    try:
+        with listening(outlet, b"result/") as receive:
+            assert receive(START_SECONDS)[1]["camera"] == "door"
+    except AssertionError:
+        raise AssertionError(f"nothing passed on: {journal(RELAY)}") from None
+    run("systemctl", "stop", RELAY, seconds=STOP_SECONDS)
+    assert (shown("Result", RELAY), shown("ExecMainStatus", RELAY)) == ("success", "0")
+    file.write_text("[publsh]\n", encoding="utf-8")
+    run("systemctl", "start", RELAY, status=None)
+    await_true(lambda: shown("ActiveState", RELAY) == "failed", 30, "the relay has failed")
+    assert (shown("ExecMainStatus", RELAY), shown("NRestarts", RELAY)) == ("78", "0")
+    file.unlink()
 
 
 def test_hung_process_is_killed_and_back() -> None:

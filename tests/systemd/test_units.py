@@ -1,4 +1,4 @@
-"""The unit, looked at without a running systemd, and what `make install` puts where."""
+"""The units, looked at without a running systemd, and what `make install` puts where."""
 
 import os
 import re
@@ -10,15 +10,19 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).parents[2]
-UNIT = REPOSITORY / "systemd" / "adainfd@.service"
+UNITS = sorted((REPOSITORY / "systemd").glob("*@.service"))
 
 needs_analyze = pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="needs systemd-analyze (systemd)")
 
 
+for_each_unit = pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.stem)
+
+
 @needs_analyze
-def test_exposure_is_low() -> None:
+@for_each_unit
+def test_exposure_is_low(unit: Path) -> None:
     result = subprocess.run(
-        ["systemd-analyze", "security", "--offline=true", str(UNIT)], capture_output=True, text=True, check=False
+        ["systemd-analyze", "security", "--offline=true", str(unit)], capture_output=True, text=True, check=False
     )
     if "--offline" in result.stderr:
         pytest.skip("needs systemd-analyze of systemd 250 or newer")
@@ -28,15 +32,16 @@ def test_exposure_is_low() -> None:
 
 
 @needs_analyze
-def test_verify_is_silent(tmp_path: Path) -> None:
+@for_each_unit
+def test_verify_is_silent(unit: Path, tmp_path: Path) -> None:
     """With commands that are there: where it is installed, the scenario verifies it as it is."""
-    text = UNIT.read_text(encoding="utf-8").replace("/opt/adainf/bin/adainfd", "/bin/true")
-    unit = tmp_path / "adainfd@x.service"
-    unit.write_text(text, encoding="utf-8")
-    command = ["systemd-analyze", "verify", "--man=no", str(unit)]
+    text = unit.read_text(encoding="utf-8").replace("/opt/adainf/bin/adainfd", "/bin/true")
+    instance = tmp_path / f"{unit.stem}x.service"
+    instance.write_text(text, encoding="utf-8")
+    command = ["systemd-analyze", "verify", "--man=no", str(instance)]
     environment = {**os.environ, "SYSTEMD_UNIT_PATH": f"{tmp_path}:"}
     result = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
-    ours = [line for line in result.stderr.splitlines() if "adainfd@" in line]
+    ours = [line for line in result.stderr.splitlines() if unit.stem in line]
     assert (result.returncode, ours) == (0, []), result.stderr
 
 
@@ -60,6 +65,7 @@ def test_a_package_is_made_below_destdir(tmp_path: Path) -> None:
     assert (root / "opt/adainf/bin/adainfd").read_text(encoding="utf-8") == "#!/opt/adainf/bin/python\n"
     unit = (root / "usr/local/lib/systemd/system/adainfd@.service").read_text(encoding="utf-8")
     assert "ExecStart=/opt/adainf/bin/adainfd run --wait-for-cameras --config /etc/adainf/%i.toml\n" in unit
+    assert {file.name for file in (root / "usr/local/lib/systemd/system").iterdir()} == {file.name for file in UNITS}
     assert (root / "usr/local/bin/adainfd").readlink() == Path("/opt/adainf/bin/adainfd")
     edited, untouched = root / "etc/adainf/policies/balanced.toml", root / "etc/adainf/edge.toml"
     edited.write_text("# mine\n", encoding="utf-8")

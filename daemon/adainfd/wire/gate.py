@@ -50,6 +50,7 @@ class Gate:
         self.refused = 0
         """Clients refused until now, each attempt counted."""
         self._curve = curve
+        self._let_in: dict[str, str] = {}
         self._log = curve.log
         self._logged_at, self._logged = -_LOG_EVERY_SECONDS, 0
         self._questions = context.socket(zmq.REP)
@@ -72,6 +73,11 @@ class Gate:
     def open(self) -> None:
         """From now on questions are answered."""
         self._thread.start()
+
+    def removed(self) -> list[str]:
+        """Who was let in and is not among the clients any more; raises InvalidInputError on a bad file among theirs."""
+        allowed = {key for _, key in self._curve.clients.again()}
+        return sorted(name for key, name in self._let_in.copy().items() if key not in allowed)
 
     def close(self) -> None:
         """End the thread; nobody comes in any more."""
@@ -107,6 +113,8 @@ class Gate:
             name = self._curve.clients.name_of(key)
             if name is None:
                 self._refuse("its key is not among the clients", address=address.decode(), key=key)
+            else:
+                self._let_in[key] = name
         code, text = (b"400", b"not among the clients") if name is None else (b"200", b"OK")
         self._questions.send_multipart((version, request, code, text, (name or "").encode(), b""))
 

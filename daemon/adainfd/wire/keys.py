@@ -110,6 +110,10 @@ class AllowList:
         """Names with their public keys."""
         return iter(sorted((name, key) for key, name in self._names.items()))
 
+    def again(self) -> "AllowList":
+        """The same folder, read now; raises as at first."""
+        return AllowList(self._folder)
+
     def name_of(self, public: str) -> str | None:
         """Who comes in with this public key; None where nobody may."""
         self._take_up_changes()

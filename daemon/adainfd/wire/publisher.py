@@ -12,7 +12,7 @@ from adainfd.wire import endpoint as endpoints
 from adainfd.wire import gate as gates
 from adainfd.wire.endpoint import Endpoint, Format
 from adainfd.wire.gate import Curve, Gate
-from adainfd.wire.messages import Message
+from adainfd.wire.messages import Event, Message
 
 __all__ = ["Publisher", "publishing"]
 
@@ -55,33 +55,56 @@ class Publisher:
         endpoint is guarded by its folder's mode.
         """
         self._observer = observer
-        wanted = [Endpoint(endpoint) if isinstance(endpoint, str) else endpoint for endpoint in bind]
-        self.endpoints: tuple[str, ...] = ()
+        self._curve = curve
         self._started_at = time.time()
         self._sequences: Counter[str] = Counter()
-        self._last: dict[tuple[str, str | None], Message] = {}
+        self._last: dict[tuple[str, str | None, str | None], Message] = {}
         self._greet_from = 0.0
+        self._refused_before = 0
+        self._open([Endpoint(endpoint) if isinstance(endpoint, str) else endpoint for endpoint in bind])
+
+    def _open(self, wanted: Sequence[Endpoint]) -> None:
+        # In the order in which they are bound: what is guarded comes last.
+        self._wanted = sorted(wanted, key=lambda e: self._curve is not None and endpoints.is_tcp(e.address))
+        self.endpoints: tuple[str, ...] = ()
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._outlets = {format_: _Outlet(self._context, format_) for format_ in sorted({e.format for e in wanted})}
-        self._gate = None if curve is None else Gate(self._context, curve)
+        self._gate = None if self._curve is None else Gate(self._context, self._curve)
         try:
-            for bound in gates.bind([(self._outlets[e.format].socket, e.address) for e in wanted], self._gate):
+            for bound in gates.bind([(self._outlets[e.format].socket, e.address) for e in self._wanted], self._gate):
                 self.endpoints += (bound,)
         except BaseException:
             self._close(0)
             raise
 
+    def removed(self) -> list[str]:
+        """Clients that were let in and may not come any more; raises InvalidInputError on a bad file among theirs."""
+        return [] if self._gate is None else self._gate.removed()
+
+    def reopen(self) -> None:
+        """Hang up on everyone. Who still may comes back by himself; what was on its way is lost, as sequences show."""
+        wanted = [Endpoint(bound, e.format) for bound, e in zip(self.endpoints, self._wanted, strict=True)]
+        self._refused_before = self.refused or 0
+        self._close(0)
+        self._open(wanted)
+
     def send(self, topic: str, make: Callable[[int], Message]) -> None:
         """Send `make(sequence)` under `topic`, where sequence counts the topic's messages."""
         self._sequences[topic] += 1
         message = msgspec.structs.replace(make(self._sequences[topic]), started_at=self._started_at)
-        # Each region of a camera has something to say; the newest stands last, as their sequences do.
-        key = topic, getattr(message, "region", None)
-        self._last.pop(key, None)
-        self._last[key] = message
+        self._remember(topic, message)
         for outlet in self._outlets.values():
             outlet.send(topic, message)
         self._observer.published(message)
+
+    def _remember(self, topic: str, message: Message) -> None:
+        """What is said again to those who come late: each region's last, and of events each label's that is there."""
+        region, label = getattr(message, "region", None), None
+        if isinstance(message, Event):
+            self._last.pop((topic, region, message.label), None)
+            label = None if message.event == "gone" else message.label
+        self._last.pop((topic, region, label), None)  # the newest stands last, as their sequences do
+        self._last[topic, region, label] = message
 
     @property
     def subscriptions(self) -> int:
@@ -91,7 +114,7 @@ class Publisher:
     @property
     def refused(self) -> int | None:
         """How many clients were not let in; None where everyone may come."""
-        return None if self._gate is None else self._gate.refused
+        return None if self._gate is None else self._refused_before + self._gate.refused
 
     @property
     def readable(self) -> tuple[int, ...]:
@@ -116,7 +139,7 @@ class Publisher:
             return
         self._greet_from = now + _GREET_EVERY_SECONDS
         for outlet in self._outlets.values():
-            for (topic, _), message in self._last.items():
+            for (topic, *_), message in self._last.items():
                 if any(topic.encode().startswith(prefix) for prefix in outlet.asked):
                     outlet.send(topic, msgspec.structs.replace(message, repeated=True))
             outlet.asked.clear()

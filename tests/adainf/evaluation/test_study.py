@@ -140,3 +140,14 @@ def test_a_content_aware_scheduler_is_taught_by_other_pictures(done, refused, pr
     assert "very pictures" in refused(*of_the_same, "--out", tmp_path / "same")
     assert "no such file" in refused(*common, "--teach", tmp_path / "nowhere", "--out", tmp_path / "none")
     assert not (tmp_path / "same" / "curve.csv").exists()
+    with np.load(tmp_path / "lesson" / "answers.npz") as answers:
+        kept = dict(answers)
+    told = json.loads(str(kept["settings"]))
+    # As by a version that looked at other points.
+    kept["settings"] = np.array(json.dumps({**told, "points": ["32:base:11"]}))
+    kept["32:base:11"] = np.zeros((len(kept["truth"]), 2), np.float16)
+    (tmp_path / "older").mkdir()
+    np.savez(tmp_path / "older" / "answers.npz", **kept)
+    assert "another version" in refused(
+        *common, "--part", "2/2", "--teach", tmp_path / "older", "--out", tmp_path / "out"
+    )

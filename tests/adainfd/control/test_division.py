@@ -83,7 +83,7 @@ def test_the_sum_is_kept(situation: tuple[Costs, list[Claim]]) -> None:
         assert taken >= lowest
         # Where even the least is too much for all, one above its part gets no more, and counts as its part.
         hopeless = sum(least) > PLANNED and lowest > part(one, claims)
-        assert not hopeless or dearest(costs, budget) == dearest(costs, one.least)
+        assert not hopeless or taken <= lowest + 1e-6
         total += part(one, claims) if hopeless else taken
     assert total <= PLANNED + 1e-6
 

@@ -7,7 +7,8 @@ import pytest
 from adainfd.relaying import from_command_line
 from adainfd.relaying.address import BrokerAddress
 from daemons import PASSWORD
-from hypothesis import HealthCheck, given, settings
+from generated import generous
+from hypothesis import given
 from hypothesis import strategies as st
 
 from adainf.errors import InvalidInputError
@@ -64,7 +65,8 @@ tables = {
 }
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@pytest.mark.generated
+@generous(300)
 @given(
     st.fixed_dictionaries(
         {},

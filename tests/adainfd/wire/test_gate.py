@@ -112,6 +112,31 @@ def test_a_key_added_while_running_comes_in(
     await_heard(publisher, reader)
 
 
+def test_a_client_whose_key_is_removed_is_hung_up_on_and_others_come_back(
+    publisher: Publisher, connect: Connect, keys: dict[str, KeyPair], tmp_path: Path
+) -> None:
+    bound = publisher.endpoints
+    (tmp_path / "stranger.key").rename(tmp_path / "clients" / "stranger.key")
+    readers = {
+        name: connect(endpoint(publisher, "tcp"), **curve(keys["box"], keys[name])) for name in ("friend", "stranger")
+    }
+    for reader in readers.values():
+        await_heard(publisher, reader)
+    assert publisher.removed() == []
+    (tmp_path / "clients" / "stranger.key").unlink()
+    assert publisher.removed() == ["stranger"]
+    for reader in readers.values():
+        while reader.poll(100):
+            reader.recv_multipart()
+    publisher.reopen()
+    assert publisher.endpoints == bound
+    await_heard(publisher, readers["friend"])
+    await_true(lambda: publisher.refused, 10, "a refusal")
+    say(publisher, "now")
+    assert not readers["stranger"].poll(200)
+    assert publisher.removed() == []
+
+
 def test_random_bytes_and_half_open_connections_leave_it_serving(
     publisher: Publisher, connect: Connect, keys: dict[str, KeyPair], log: Log
 ) -> None:

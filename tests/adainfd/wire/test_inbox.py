@@ -4,6 +4,7 @@ import msgspec
 import pytest
 from adainfd.wire.inbox import Gap, Inbox, Unreadable
 from adainfd.wire.messages import SCHEMAS, Message, Status
+from generated import generous
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from streams import TOPIC, a_result
@@ -27,7 +28,8 @@ def packed(tree: object, form: str) -> bytes:
         return b"{}"
 
 
-@settings(max_examples=400, deadline=None)
+@pytest.mark.generated
+@generous(400)
 @given(
     parts=st.lists(st.binary(max_size=40), min_size=1, max_size=3)
     | st.tuples(st.sampled_from([f"{kind}/here/door".encode() for kind in SCHEMAS]), st.binary(max_size=80)).map(list)
@@ -38,7 +40,8 @@ def test_random_bytes_are_told_as_unreadable(parts: list[bytes]) -> None:
     assert [type(notice) for notice in notices] == [Unreadable]
 
 
-@settings(max_examples=400, deadline=None)
+@pytest.mark.generated
+@generous(400)
 @given(
     kind=st.sampled_from(sorted(SCHEMAS)),
     form=st.sampled_from(sorted(PACK)),

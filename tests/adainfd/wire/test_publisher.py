@@ -12,7 +12,9 @@ from pathlib import Path
 import msgspec
 import pytest
 import zmq
+from adainfd.control.presence import EventKind
 from adainfd.wire.endpoint import Endpoint
+from adainfd.wire.messages import Event, Seen
 from adainfd.wire.publisher import Publisher
 from daemons import await_true
 from streams import TOPIC, await_heard, hear, say
@@ -55,6 +57,30 @@ def test_late_subscriber_hears_the_last_of_each_topic_again(publisher: Publisher
     new = hear(late)
     assert (new["sequence"], new["repeated"]) == (2, False)
     assert told[0]["started_at"] > 1.7e9
+
+
+def test_late_subscriber_hears_of_each_label_that_is_there(publisher: Publisher, connect: Connect, port: str) -> None:
+    seen = Seen(1, 1.0)
+    happened: list[tuple[EventKind, str]] = [
+        ("appeared", "cat"),
+        ("appeared", "dog"),
+        ("appeared", "hen"),
+        ("stays", "cat"),
+        ("gone", "dog"),
+        ("gone", "hen"),
+    ]
+    for kind, label in happened:
+
+        def make(number: int, kind: EventKind = kind, label: str = label) -> Event:
+            about = {"event": kind, "label": label, "index": 0, "score": 0.9, "seconds": 0.0, "published_at": 1.0}
+            return Event(host="here", camera="door", sequence=number, first=seen, last=seen, **about)
+
+        publisher.send("event/here/door", make)
+    late = connect(port)
+    await_heard(publisher, late)
+    told = [hear(late) for _ in range(2)]
+    assert [(m["label"], m["event"], m["sequence"]) for m in told] == [("cat", "stays", 4), ("hen", "gone", 6)]
+    assert not late.poll(100)
 
 
 def test_only_the_topics_asked_for_are_said_again(publisher: Publisher, connect: Connect, port: str) -> None:
