@@ -3,7 +3,7 @@
 import json
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -209,10 +209,37 @@ class Profile(_Model):
         kept = tuple(sorted(kept, key=lambda m: (m.branch != full, -m.macs, m.branch)))
         return self.model_copy(update={"branches": kept, "set_aside": ()})
 
+    def at(self, resolutions: Iterable[int]) -> "Profile":
+        """The profile with its branches at these resolutions alone, and the full one, which all are compared with.
+
+        Raises InvalidInputError on a resolution that it has no branches of.
+        """
+        wanted = set(resolutions)
+        missing = sorted(wanted - set(self.parts))
+        if missing:
+            known = ", ".join(map(str, sorted(self.parts)))
+            raise InvalidInputError(f"resolution {missing[0]}: the profile's are {known}")
+
+        def kept(measured: tuple[Measured, ...]) -> tuple[Measured, ...]:
+            full = str(self.space.full)
+            return tuple(m for m in measured if m.branch == full or Branch.parse(m.branch).resolution in wanted)
+
+        return self.model_copy(update={"branches": kept(self.branches), "set_aside": kept(self.set_aside)})
+
     def timings_on(self, device: str, engine: str, threads: int) -> Timings | None:
         """The times measured on this device, or None."""
         wanted = (device, engine, threads)
         return next((t for t in self.timings if (t.device, t.engine, t.threads) == wanted), None)
+
+    def faster_engine(self, device: str, threads: int) -> str | None:
+        """The engine that takes the full branch in less time, of those timed on this device; None of fewer than two."""
+        full = str(self.space.full)
+        took = {
+            timings.engine: timings.times[full].p50_ms
+            for timings in self.timings
+            if (timings.device, timings.threads) == (device, threads) and full in timings.times
+        }
+        return min(took, key=lambda engine: took[engine]) if len(took) > 1 else None
 
     def with_timings(self, timings: Timings) -> "Profile":
         """This profile with `timings` in place of older ones of the same device, engine and threads."""

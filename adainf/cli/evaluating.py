@@ -43,6 +43,9 @@ __all__ = ["evaluate"]
     show_default=True,
     help="Fractions of the full branch's MACs.",
 )
+@click.option(
+    "--resolutions", callback=numbers(int), help="The profile's branches at these inputs alone.  [default: all]"
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option("--out", type=PATH, help="A folder for curve.csv and curve.png: every method at every budget.")
 @click.option("--budgets", type=click.IntRange(min=1), default=128, show_default=True, help="With --out: so many.")
@@ -57,6 +60,7 @@ def evaluate(
     run: str | None,
     profile: str | None,
     ceilings: tuple[float, ...],
+    resolutions: tuple[int, ...] | None,
     as_json: bool,
     out: Path | None,
     budgets: int,
@@ -72,6 +76,8 @@ def evaluate(
     """
     of_run = None if run is None else open_run(run)
     read = _profile(of_run, profile)
+    if resolutions is not None:
+        read = read.at(resolutions)
     beside_out = {"--branches": branches, "--published": published, "--teach": teach}
     if out is None and any(beside_out.values()):
         raise click.UsageError(f"{next(name for name, given in beside_out.items() if given)} goes with --out")

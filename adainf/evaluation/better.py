@@ -5,25 +5,30 @@ import math
 from adainf.profile import Measured, Profile
 from adainf.run import Run
 
-__all__ = ["with_better_sets"]
+__all__ = ["trained_up_to", "with_better_sets"]
+
+
+def trained_up_to(run: Run) -> float:
+    """The most MACs of a branch that the run was trained for, a fraction of the full branch's."""
+    ceiling = run.manifest.training.ceiling
+    return 1.0 if ceiling is None else ceiling
 
 
 def with_better_sets(measured: Profile, run: Run, known: Profile | None) -> Profile:
     """The profile with each branch once, with the set of the lower loss; the other measurement is set aside.
 
     measured: has branches with either set or both. known: measurements with the base weights that it lacks.
-    The full branch keeps the base weights, whatever a few pictures say: it must not pay for the cheap ones. Only a run
-    that was trained for it, by every weight or by the paper's recipe, may have it.
+    Branches dearer than those the run was trained for keep the base weights, whatever a few pictures say: they must not
+    pay for the cheap ones. The full branch may run with a run of the paper's recipe, or of every weight up to it.
     """
-    full = str(measured.space.full)
-    may_have_full = run.manifest.adapter.kind == "full" or run.manifest.training.recipe == "paper"
+    ceiling = trained_up_to(run) * measured.space.macs(measured.space.full)
     of_branch: dict[str, dict[str, Measured]] = {}
     for one in (*(known.branches if known is not None else ()), *measured.branches):
         of_branch.setdefault(one.branch, {})[one.weights] = one
 
     def taken(branch: str) -> Measured:
         sets = of_branch[branch]
-        if branch == full and not may_have_full:
+        if "base" in sets and sets["base"].macs > ceiling:
             return sets["base"]
         return min(sets.values(), key=lambda one: (math.inf if one.loss is None else one.loss, one.weights != "base"))
 

@@ -16,7 +16,7 @@ from adainf.backbones import Backbone
 from adainf.backbones.macs import branch_space
 from adainf.branch import Branch, BranchSpace
 from adainf.errors import InvalidInputError
-from adainf.evaluation.better import with_better_sets
+from adainf.evaluation.better import trained_up_to, with_better_sets
 from adainf.evaluation.divergence import (
     SCALES,
     ScoreDivergence,
@@ -99,7 +99,7 @@ def calibrate(
         subject.zoom_by(best_zoom(subject, space, seed) if zoom is None else zoom)
         if strength is None:
             strength = best_strength(subject, space, None if run is None else run.manifest.training.ceiling, seed)
-        candidates = _candidates(subject.weakened(strength), space, count, seed, known)
+        candidates = _candidates(subject.weakened(strength), space, count, seed, known, run)
         partial = _started(settings, subject, strength, candidates)
     subject.zoom_by(partial.zoom)
     subject = subject.weakened(partial.strength)
@@ -153,13 +153,15 @@ def _check_known(known: Profile, subject: Subject, resolutions: Sequence[int], z
 
 
 def _candidates(
-    subject: Subject, space: BranchSpace, count: int, seed: int, known: Profile | None
+    subject: Subject, space: BranchSpace, count: int, seed: int, known: Profile | None, run: Run | None
 ) -> tuple[Candidate, ...]:
     """What is to be measured, the most expensive first."""
     by_base = _sampled(subject, space, count, seed, "base") if known is None else ()
     if subject.adapted is None:
         return tuple(map(Candidate, by_base))
-    by_adapted = _sampled(subject, space, count, seed, "adapted")
+    ceiling = 1.0 if run is None else trained_up_to(run)
+    found = _sampled(subject, space, count, seed, "adapted")
+    by_adapted = [branch for branch in found if space.fraction(branch) <= ceiling]
     if known is None:
         branches = sorted({*by_base, *by_adapted}, key=lambda branch: (-space.macs(branch), branch))
         return tuple(Candidate(branch, weights) for weights in _SETS for branch in branches)

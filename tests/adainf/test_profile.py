@@ -206,3 +206,12 @@ def test_a_branch_keeps_the_weights_it_is_better_with_and_the_other_measurement_
     (tmp_path / "both.json").write_text(json.dumps(without_adapter))
     with pytest.raises(InvalidInputError, match="no adapter is named"):
         Profile.read(tmp_path / "both.json")
+
+
+def test_at_some_resolutions_there_are_their_branches_and_the_full_one() -> None:
+    made = profile(SMALL, [(CHEAP, 0.5), (Branch(8, (True, False, True)), 0.6)])
+    assert [m.branch for m in made.at([4]).branches] == [str(SMALL.full), str(CHEAP)]
+    assert [m.branch for m in made.at([8]).branches] == [str(SMALL.full), "8:101"]
+    assert made.at([4, 8]) == made
+    with pytest.raises(InvalidInputError, match="resolution 5: the profile's are 4, 8"):
+        made.at([5])

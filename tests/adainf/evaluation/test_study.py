@@ -123,6 +123,7 @@ def test_what_cannot_be_done_is_refused(refused, calibrated, profile, pictures, 
     assert "--branches goes with --out" in refused(*common, "--profile", profile, "--branches")
     assert "--published goes with --out" in refused(*common, "--profile", profile, "--published", "imagenet")
     assert "give the run" in refused(*common, "--profile", calibrated / "profile.json", "--out", tmp_path / "out")
+    assert "resolution 7: the profile's are" in refused(*common, "--profile", profile, "--resolutions", 7)
     (tmp_path / "file").touch()
     assert "is no folder" in refused(*common, "--profile", profile, "--out", tmp_path / "file")
 
