@@ -55,10 +55,14 @@ _REMEMBERED_FRAMES = 96
 _OTHER_LOAD = 0.25
 # A budget that swings under steady load helps nobody, so what the deadline allows is left where it is until it is
 # clearly wrong: a branch is left only when so many times the misses that the policy allows were seen, for one that
-# beside others would make the deadline with some of it to spare, and a dearer one is tried after so many seconds.
+# beside others would make the deadline with some of it to spare. A dearer one is tried after so many seconds: on an
+# idle box soon, since what made frames late there passes; beside others later and, each time that was too early, later
+# still.
 _MISSES_TO_LEAVE = 2.0
-_SPARE_BESIDE_OTHERS = 0.9
-_TRY_AGAIN_SECONDS = 6.0
+_SPARE_BESIDE_OTHERS = 0.8
+_TRY_AGAIN_SECONDS = 2.0
+_TRY_AGAIN_BESIDE_OTHERS = 6.0
+_LONGEST_PATIENCE = 60.0
 _INTERVAL_SMOOTHING = 0.1
 # A second look that runs over makes the next frame late.
 _SECOND_LOOK_QUANTILE = 0.95
@@ -159,7 +163,7 @@ class ControllerState:
     ceiling, rule: what the ceilings allow, after hysteresis, and which one cut it. above_for: seconds for which they
     have allowed more. outcomes: of the recent frames that a branch ran on; load: the most that others took meanwhile.
     interval: seconds between frames, smoothed. savings: what frames were allowed and did not take, in full branches'
-    MACs.
+    MACs. patience: seconds after which a budget that the deadline has cut may rise again.
     """
 
     ceiling: float = 1.0
@@ -170,6 +174,7 @@ class ControllerState:
     load: float = 0.0
     interval: float | None = None
     savings: float = 0.0
+    patience: float = _TRY_AGAIN_SECONDS
 
 
 def next_budget(
@@ -201,9 +206,9 @@ def next_budget(
 def _under_load(state: ControllerState, load: float) -> ControllerState:
     """The state without the times of frames under another load; the budget it was cut to need not wait for long."""
     if load < state.load - _OTHER_LOAD:
-        return replace(state, outcomes=(), load=load, rule="recovery")
+        return replace(state, outcomes=(), load=load, rule="recovery", patience=_TRY_AGAIN_SECONDS)
     if load > state.load + _OTHER_LOAD:
-        return replace(state, outcomes=(), load=load)
+        return replace(state, outcomes=(), load=load, patience=_TRY_AGAIN_SECONDS)
     return replace(state, load=max(state.load, load))
 
 
@@ -286,12 +291,15 @@ def _with_ceiling(
     exceeded = [ceiling for ceiling in ceilings if ceiling.allows < state.ceiling]
     lowest = min(exceeded or ceilings, key=lambda ceiling: ceiling.sets)
     if exceeded:
-        return replace(state, ceiling=lowest.sets, rule=lowest.rule, above_for=0.0), lowest.rule
+        patience = state.patience
+        if lowest.rule == "deadline" and state.load > _OTHER_LOAD:
+            patience = min(_LONGEST_PATIENCE, max(_TRY_AGAIN_BESIDE_OTHERS, 2 * patience))
+        return replace(state, ceiling=lowest.sets, rule=lowest.rule, above_for=0.0, patience=patience), lowest.rule
     rise = lowest.sets - state.ceiling
     if rise <= 0 or (lowest.sets < policy.budget.maximum and rise < _DEADBAND):
         return replace(state, above_for=0.0), state.rule
     above_for = state.above_for + elapsed
-    patience = max(policy.budget.hold_seconds, _TRY_AGAIN_SECONDS if state.rule == "deadline" else 0.0)
+    patience = max(policy.budget.hold_seconds, state.patience if state.rule == "deadline" else 0.0)
     rising_for = min(elapsed, max(0.0, above_for - patience))
     ceiling = min(lowest.sets, state.ceiling + policy.budget.rise_per_second * rising_for)
     if ceiling == lowest.sets:

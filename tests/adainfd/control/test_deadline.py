@@ -92,7 +92,7 @@ def test_a_branch_that_would_just_make_the_deadline_is_kept_but_not_risen_to() -
         state = observe(state, Outcome(5.0, 5.0, 2.0))
         held, state = next_budget(state, beside_others, policy, COSTS, 4.0 + frame / 25)
     assert (held.fraction, held.limited_by) == (0.5, "deadline")
-    roomy = policy.model_copy(update={"deadline": DeadlineRule(milliseconds=14)})
+    roomy = policy.model_copy(update={"deadline": DeadlineRule(milliseconds=16)})
     fractions = []
     for now in (10.0, 13.0, 13.5, 14.5):
         budget, state = next_budget(state, beside_others, roomy, COSTS, now)
@@ -111,6 +111,28 @@ def test_ordinary_jitter_does_not_make_the_budget_swing() -> None:
         hiccup = 5.0 if chance.random() < 0.04 else 0.0
         state = observe(state, Outcome(expected, expected * chance.uniform(1.0, 1.2), 2.0 + hiccup))
     assert len(set(fractions[150:])) == 1
+
+
+@pytest.mark.parametrize(("load", "waits"), [(0.0, [2, 2, 2]), (0.9, [6, 12, 24])])
+def test_a_dearer_branch_is_tried_soon_when_idle_and_ever_later_beside_others(load: float, waits: list[float]) -> None:
+    """Whenever the full branch is tried, its frames are late again; the cheaper one's never are."""
+    policy = Policy(budget=Budgets(hold_seconds=0, rise_per_second=100), deadline=DeadlineRule(milliseconds=16))
+    expected = dict(zip(COSTS.fractions, COSTS.milliseconds, strict=True))
+    state, cut_at, waited = FREE, None, []
+    for frame in range(25 * 100):
+        now, before = frame / 25, state.ceiling
+        budget, state = next_budget(state, Signals(gpu_foreign=load), policy, COSTS, now)
+        if budget.fraction < before:
+            cut_at = now
+        elif budget.fraction > before and cut_at is not None:
+            waited.append(round(now - cut_at))
+            cut_at = None
+        took = 15.0 if budget.fraction == 1.0 else expected[budget.fraction]
+        # Frames along the full branch are slow; what is remembered of them is soon outnumbered.
+        state = observe(state, Outcome(expected[budget.fraction], took, 2.0))
+    # Until the slow frames are outnumbered some seconds pass anyway.
+    assert len(waited) >= len(waits)
+    assert all(least <= wait <= least + 4 for wait, least in zip(waited, waits, strict=False))
 
 
 def test_unmeasured_branches_give_no_deadline() -> None:
