@@ -231,6 +231,16 @@ class Profile(_Model):
         wanted = (device, engine, threads)
         return next((t for t in self.timings if (t.device, t.engine, t.threads) == wanted), None)
 
+    def faster_engine(self, device: str, threads: int) -> str | None:
+        """The engine that takes the full branch in less time, of those timed on this device; None of fewer than two."""
+        full = str(self.space.full)
+        took = {
+            timings.engine: timings.times[full].p50_ms
+            for timings in self.timings
+            if (timings.device, timings.threads) == (device, threads) and full in timings.times
+        }
+        return min(took, key=lambda engine: took[engine]) if len(took) > 1 else None
+
     def with_timings(self, timings: Timings) -> "Profile":
         """This profile with `timings` in place of older ones of the same device, engine and threads."""
         wanted = (timings.device, timings.engine, timings.threads)

@@ -151,6 +151,7 @@ def measure_shipped(seconds: float, cache: Path) -> list[Figure]:
     branches = [branch for branch in branches if space.fraction(branch) >= _LEAST_SHARE]
     backbone = backbones.load(profile.backbone, Options(weights=RANDOM))
     engine = OnnxEngine(Loaded(backbone), cache=cache, sessions=len(branches))
+    single = OnnxEngine(Loaded(backbone), cache=cache, threads=1)
     rounds = _rounds(engine, branches, seconds, random.Random(0))  # noqa: S311
     above = [_share(rounds, branch, space.full) - space.fraction(branch) for branch in branches]
     over = sum(more > ABOVE_MACS for more in above)
@@ -160,6 +161,7 @@ def measure_shipped(seconds: float, cache: Path) -> list[Figure]:
         Figure(f"{what}, most", max(above), ABOVE_MACS, form="{:.3f}"),
         Figure(f"{SHIPPED}: branches above that limit", over, 0, form="{:.0f}"),
         Figure("alternating between three branches / each alone", _alternating(engine, space, branches), 1.02),
+        Figure("the same with one thread", _alternating(single, space, branches), 1.02),
     ]
 
 

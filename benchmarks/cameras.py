@@ -18,6 +18,7 @@ from pathlib import Path
 
 from adainfd.client import Result, Subscriber
 from adainfd.demo import demo_clip
+from exports import make_exports
 from startup import processes
 from tables import Figure, Table, finish, limits
 
@@ -97,6 +98,7 @@ def main() -> int:
     parser.add_argument("--fps", type=float, default=8.0)
     parser.add_argument("--write", action="store_true", help=f"put the tables into {_PAGE}")
     arguments = parser.parse_args()
+    make_exports()
     video = arguments.video or demo_clip()
     with tempfile.TemporaryDirectory() as folder:
         loads = [watch(count, video, Path(folder), arguments.seconds, arguments.fps) for count in _COUNTS]

@@ -22,6 +22,7 @@ from pathlib import Path
 import contention_report as report
 from contention_loops import LOOPS, Answer, play
 from contention_report import FRAMES_PER_SECOND, PHASES, Run, load_times
+from exports import make_exports
 from rich.console import Console
 
 OURS = "adainfd"
@@ -41,6 +42,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1, help="of the clip: which photographs, and how they are filmed")
     parser.add_argument("--write", action="store_true", help="put the table into docs/contention.md")
     arguments = parser.parse_args()
+    make_exports()
     console = Console(width=118)
     with tempfile.TemporaryDirectory() as folder:
         clip, truth = make_clip(arguments.images, Path(folder), arguments.seed)

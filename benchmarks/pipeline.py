@@ -21,6 +21,7 @@ import cv2
 import numpy as np
 from adainfd.client import Result, Subscriber
 from adainfd.demo import demo_clip
+from exports import make_exports
 from tables import Figure, Table, finish, limits
 
 from adainf.preprocessing import Preprocessing, prepare
@@ -130,6 +131,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--write", action="store_true", help=f"put the tables into {_PAGE}")
     arguments = parser.parse_args()
+    make_exports()
     video = arguments.video or demo_clip()
     loops, full, half, spent = [], [], [], []
     with tempfile.TemporaryDirectory() as name:

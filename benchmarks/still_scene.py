@@ -24,6 +24,7 @@ if __name__ == "__main__":
 
 import cv2
 from adainfd.client import Result, Subscriber
+from exports import make_exports
 from pages import measured_on, put
 from rich.console import Console
 from tables import Table
@@ -91,6 +92,7 @@ def main() -> int:
     parser.add_argument("--policy", default="balanced")
     parser.add_argument("--write", action="store_true", help=f"put the table into {_PAGE}")
     arguments = parser.parse_args()
+    make_exports()
     if not arguments.clip.is_file():
         parser.error(f"--clip {arguments.clip}: no such file")
     watched = watch(arguments.clip, arguments.policy)

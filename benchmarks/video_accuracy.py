@@ -24,6 +24,7 @@ from adainfd.client import Result, Subscriber
 from contention import make_clip
 from contention_loops import Answer
 from contention_report import FRAMES_PER_SECOND, Run, streaming_accuracy
+from exports import make_exports
 from pages import measured_on, put
 from rich.console import Console
 from tables import Table
@@ -87,6 +88,7 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="one clip, one mean budget")
     parser.add_argument("--write", action="store_true", help=f"put the table into {_PAGE}")
     arguments = parser.parse_args()
+    make_exports()
     means, seeds = ((MOST_MACS,), 1) if arguments.quick else (MEANS, arguments.seeds)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

@@ -215,23 +215,34 @@ class Network:
         return file
 
 
+def prepare(file: Path) -> None:
+    """Have all that a daemon with this configuration exports, as an earlier start would have left it."""
+    import structlog
+    from adainfd.config import Configuration
+    from adainfd.model import read_profile
+    from adainfd.recogniser import load_recogniser
+
+    configuration = Configuration.read(file)
+    load_recogniser(configuration, read_profile(configuration.model), structlog.get_logger())
+
+
 def small_network(folder: Path) -> Network:
     """Make it in `folder`; the branches' exports are kept in the cache folder that the environment names."""
     import torch
     from safetensors.torch import save_file
 
-    from adainf import engines
     from adainf.backbones import Options, load, weights
     from adainf.backbones.cifar import CifarResNet
     from adainf.backbones.macs import branch_space
     from adainf.branch import Branch
+    from adainf.engines.opening import Opening
     from adainf.profile import BranchTime, Calibration, Measured, Parts, Profile, Timings
 
     torch.manual_seed(0)
     file = folder / "resnet20.safetensors"
     save_file(CifarResNet((16, 32, 64), 3, 10).state_dict(), file)
     backbone = load("cifar/resnet20", Options(str(file)))
-    engine = engines.load(None, backbone)
+    engine = Opening(None, backbone.name, Options(str(file))).open()
     space = branch_space(backbone, [16, 24])
     branches = [Branch.parse(text) for text in _BRANCHES]
     engine.warm_up(branches)

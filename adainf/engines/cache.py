@@ -10,10 +10,11 @@ from pathlib import Path
 from adainf.branch import Branch
 from adainf.engines.base import Exportable, Part
 from adainf.engines.processor import processor_identity
+from adainf.engines.shared import set_out
 
 __all__ = ["ExportCache", "cache_folder"]
 
-_FORMAT = 2
+_FORMAT = 3
 """To be raised when the same network would be exported otherwise than before."""
 
 
@@ -28,8 +29,9 @@ class ExportCache:
     """The exports of one network with certain weights, as files named by what they were made of and for.
 
     They are kept as the runtime has optimised them for this processor: such a file takes a third of the time to load,
-    and half the memory, since nothing of it is rewritten. Beside each stands its SHA-256: after a power cut a file may
-    have its name and size, but not its content.
+    since nothing of it is rewritten. Weights that branches have in common are kept, and held in memory, once. Beside
+    each export stand the SHA-256 of its files: after a power cut a file may have its name and size, but not its
+    content.
     """
 
     def __init__(
@@ -47,49 +49,79 @@ class ExportCache:
         self._optimise = optimise
         self._warn = warn
         self._writes = True
+        self._held: set[tuple[str, str]] = set()
 
     def path(self, what: Branch | Part) -> Path:
         """The file of `what`, there or not."""
         return self._folder / f"{hashlib.sha256(f'{self._maker} {what}'.encode()).hexdigest()}.onnx"
 
+    def has(self, what: Branch | Part) -> bool:
+        """Whether the file of `what` is there; whether it is whole is seen when it is read."""
+        path = self.path(what)
+        return path.is_file() and _digests_path(path).is_file()
+
     def model(self, what: Branch | Part) -> Path | bytes:
         """The file of `what`, made where it is not there whole; where none can be kept, the model as exported."""
         path = self.path(what)
-        if _is_whole(path):
+        if self._is_whole(path):
             return path
         model = self._network.export(what)
         if not self._writes:
             return model
         try:
-            _write(path, lambda temporary: self._optimise(model, temporary))
+            self._write(path, model)
         except OSError as error:
             self._writes = False
             self._warn(f"{self._folder}: exports cannot be kept here, so every start makes them ({error.strerror})")
             return model
         return path
 
+    def _is_whole(self, path: Path) -> bool:
+        """Whether all files of an export are as they were written."""
+        try:
+            lines = _digests_path(path).read_text(encoding="ascii", errors="replace").splitlines()
+        except OSError:
+            return False
+        files = [(name, digest) for digest, _, name in (line.partition("  ") for line in lines)]
+        return path.name in dict(files) and all(self._holds(name, digest) for name, digest in files)
 
-def _digest_path(path: Path) -> Path:
+    def _holds(self, name: str, digest: str) -> bool:
+        """Whether a file of this content is there; it is read once, for all exports that share it."""
+        path = self._folder / name
+        if not path.is_file():
+            return False
+        if (name, digest) not in self._held and _digest(path) == digest:
+            self._held.add((name, digest))
+        return (name, digest) in self._held
+
+    def _write(self, path: Path, model: bytes) -> None:
+        """Have the files of an export made elsewhere, then renamed; their digests after them."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".", dir=path.parent) as name:
+            folder = Path(name)
+            made, digests = folder / path.name, folder / "digests"
+            self._optimise(model, made)
+            digest_of = {weights: weights.partition(".")[0] for weights in set_out(made, folder)} | {
+                made.name: _digest(made)
+            }
+            digests.write_text("".join(f"{digest}  {name}\n" for name, digest in digest_of.items()), encoding="ascii")
+            for file, digest in digest_of.items():
+                # One that is there stays: sessions share it only while it is the same file.
+                if not self._holds(file, digest):
+                    _synchronised(folder / file).replace(path.parent / file)
+            digests.replace(_digests_path(path))
+
+
+def _digests_path(path: Path) -> Path:
     return path.with_suffix(".sha256")
 
 
-def _is_whole(path: Path) -> bool:
-    try:
-        wanted = _digest_path(path).read_text(encoding="ascii", errors="replace")
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest() == wanted
-    except OSError:
-        return False
+def _synchronised(path: Path) -> Path:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+    return path
 
 
-def _write(path: Path, make: Callable[[Path], None]) -> None:
-    """Have the file at `path` made under another name, then renamed; its digest after it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".", dir=path.parent) as folder:
-        made, digest = Path(folder) / path.name, Path(folder) / "digest"
-        make(made)
-        with made.open("rb") as file:
-            os.fsync(file.fileno())
-            digest.write_text(hashlib.file_digest(file, "sha256").hexdigest(), encoding="ascii")
-        made.replace(path)
-        digest.replace(_digest_path(path))
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -74,6 +74,19 @@ class OnnxEngine:
         for branch in branches:
             self.run([np.zeros((1, 3, branch.resolution, branch.resolution), np.float32)], [branch])
 
+    def at_hand(self, branch: Branch) -> bool:
+        """Whether the export of `branch` lies in the cache."""
+        return (self._adapted_exports if branch in self._adapted else self._exports).has(branch)
+
+    def parts_at_hand(self, resolution: int, weights: WeightSet) -> bool:
+        """Whether all that `look` and `complete` may run lies in the cache."""
+        exports, droppable = self._exports_of(weights), self.outline.droppable
+        return exports.has(Part(resolution, 0, 1)) and all(
+            exports.has(Part(resolution, start, stop, kept))
+            for start, stop in parts_after_first(droppable)
+            for kept in {True, not droppable[start]}
+        )
+
     def prepare(self, picture: NDArray[np.uint8], resolution: int, *, mirrored: bool = False) -> NDArray[np.float32]:
         """The input (1, 3, resolution, resolution) of a BGR picture (height, width, 3)."""
         return prepare(picture, resolution, self.preprocessing, mirrored=mirrored)[None]
@@ -107,11 +120,13 @@ class OnnxEngine:
     def _through(self, part: Part, weights: WeightSet, before: NDArray[np.float32]) -> NDArray[np.float32]:
         session = self._parts.get((part, weights))
         if session is None:
-            exports = self._adapted_exports if weights == "adapted" else self._exports
-            session = self._parts[part, weights] = self._load(exports.model(part))
+            session = self._parts[part, weights] = self._load(self._exports_of(weights).model(part))
         after: NDArray[np.float32]
         (after,) = session.run(None, {"before": before})
         return after
+
+    def _exports_of(self, weights: WeightSet) -> ExportCache:
+        return self._adapted_exports if weights == "adapted" else self._exports
 
     def _session(self, branch: Branch) -> onnxruntime.InferenceSession:
         if branch not in self._sessions:

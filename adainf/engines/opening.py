@@ -1,7 +1,8 @@
 """From a backbone's name to an engine that runs it, by the shortest way."""
 
 from collections.abc import Callable, Collection
-from functools import cache
+from dataclasses import dataclass
+from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,68 +18,95 @@ from adainf.run import Run
 
 if TYPE_CHECKING:
     from adainf.backbones import Backbone
+    from adainf.engines.onnx import OnnxEngine
 
-__all__ = ["open_engine"]
+__all__ = ["Opening"]
 
 # NVIDIA's driver, a Jetson's, one below WSL, AMD's.
 _GPU_NODES = ("/dev/nvidiactl", "/dev/nvhost-ctrl-gpu", "/dev/nvgpu", "/dev/dxg", "/dev/kfd")
 
 
-def open_engine(
-    name: str | None,
-    backbone: str,
-    options: Options,
-    *,
-    run: Run | None = None,
-    strength: float = 1.0,
-    runs_adapted: Collection[Branch] = (),
-    device: str | None = None,
-    threads: int | None = None,
-    warn: Callable[[str], None] = lambda _: None,
-) -> Engine:
-    """The engine `name` (None: the best there is, as `engines.load` tells) for `backbone`.
+@dataclass(frozen=True)
+class Opening:
+    """An engine as it is wanted.
 
-    run: whose adapter, at this strength, the branches `runs_adapted` run with, and what is looked at first where that
-    is asked for.
-    What the onnx engine once ran is remembered: from then on neither torch is imported nor are weights read, unless an
-    export is missing. Raises what `backbones.load` and `engines.load` raise.
+    name: None takes the best there is, as `engines.load` tells. run: whose adapter, at this strength, the branches
+    `runs_adapted` run with, and what is looked at first where that is asked for. warn: told what is not as it was
+    wanted.
     """
 
-    @cache
-    def base() -> "Backbone":
-        from adainf.backbones import load
+    name: str | None
+    backbone: str
+    options: Options
+    run: Run | None = None
+    strength: float = 1.0
+    runs_adapted: Collection[Branch] = ()
+    device: str | None = None
+    threads: int | None = None
+    warn: Callable[[str], None] = lambda _: None
 
-        return load(backbone, options)
+    @property
+    def may_be_onnx(self) -> bool:
+        """Whether `engines.load` could take onnx; told without torch, which need not be imported to know."""
+        if self.name not in (None, "onnx") or self.device not in (None, "cpu") or find_spec("onnxruntime") is None:
+            return False
+        return self.name == "onnx" or self.device == "cpu" or not any(Path(node).exists() for node in _GPU_NODES)
 
-    @cache
-    def with_adapter() -> "Backbone":
-        from adainf.backbones.adapters import adapted
+    def recall(self) -> "OnnxEngine | None":
+        """The engine where it runs what the onnx engine once ran, which is remembered; else None.
 
-        if run is None:
-            raise InvalidInputError("run: none is given, but branches are to run adapted")
-        return adapted(base(), run, strength)
-
-    if run is not None and run.adapter_path is None:
-        run = None
-    memory = Memory(backbone, options, run, strength)
-    if _may_be_onnx(name, device) and (remembered := memory.recall()) is not None:
+        Neither is torch imported nor are weights read, then or later, unless an export is missing.
+        """
+        remembered = self._memory.recall() if self.may_be_onnx else None
+        if remembered is None:
+            return None
         from adainf.engines.onnx import OnnxEngine
 
         return OnnxEngine(
-            _Known(remembered.base, base),
-            adapted=None if remembered.adapted is None else _Known(remembered.adapted, with_adapter),
-            runs_adapted=runs_adapted,
-            threads=threads,
-            warn=warn,
+            _Known(remembered.base, lambda: self._base),
+            adapted=None if remembered.adapted is None else _Known(remembered.adapted, lambda: self._with_adapter),
+            runs_adapted=self.runs_adapted,
+            threads=self.threads,
+            warn=self.warn,
         )
-    adapted = None if run is None else Adapted(with_adapter(), frozenset(runs_adapted))
-    engine = engines.load(name, base(), adapted=adapted, device=device, threads=threads, warn=warn)
-    if engine.name == "onnx":
-        try:
-            memory.keep(Remembered(engine.outline, engine.adapted_outline))
-        except InvalidInputError as error:
-            warn(f"{error}; so every start loads the network")
-    return engine
+
+    def open(self) -> Engine:
+        """The engine, recalled or loaded; raises what `backbones.load` and `engines.load` raise."""
+        return self.recall() or self._load()
+
+    def _load(self) -> Engine:
+        adapted = None if self._adapter is None else Adapted(self._with_adapter, frozenset(self.runs_adapted))
+        engine = engines.load(
+            self.name, self._base, adapted=adapted, device=self.device, threads=self.threads, warn=self.warn
+        )
+        if engine.name == "onnx":
+            try:
+                self._memory.keep(Remembered(engine.outline, engine.adapted_outline))
+            except InvalidInputError as error:
+                self.warn(f"{error}; so every start loads the network")
+        return engine
+
+    @property
+    def _adapter(self) -> Run | None:
+        return None if self.run is None or self.run.adapter_path is None else self.run
+
+    @property
+    def _memory(self) -> Memory:
+        return Memory(self.backbone, self.options, self._adapter, self.strength)
+
+    @cached_property
+    def _base(self) -> "Backbone":
+        from adainf.backbones import load
+
+        return load(self.backbone, self.options)
+
+    @cached_property
+    def _with_adapter(self) -> "Backbone":
+        from adainf.backbones.adapters import adapted
+
+        if self._adapter is None:
+            raise InvalidInputError("run: none is given, but branches are to run adapted")
+        return adapted(self._base, self._adapter, self.strength)
 
 
 class _Known:
@@ -92,10 +120,3 @@ class _Known:
         from adainf.engines.exports import export
 
         return export(self._open(), what)
-
-
-def _may_be_onnx(name: str | None, device: str | None) -> bool:
-    """Whether `engines.load` could take onnx; told without torch, which need not be imported to know."""
-    if name not in (None, "onnx") or device not in (None, "cpu") or find_spec("onnxruntime") is None:
-        return False
-    return name == "onnx" or device == "cpu" or not any(Path(node).exists() for node in _GPU_NODES)

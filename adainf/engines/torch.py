@@ -14,6 +14,7 @@ from adainf.backbones import Backbone
 from adainf.backbones.weights import outline
 from adainf.branch import Branch
 from adainf.engines.base import Adapted, OutOfMemoryError, Seen
+from adainf.engines.graphs import Graphs
 from adainf.engines.processor import processor_name, usable_processors
 from adainf.errors import InvalidInputError, UnavailableError, one_line
 from adainf.preprocessing import crop_box, prepare, whole_shrink
@@ -53,6 +54,7 @@ class TorchEngine:
         self.preprocessing = backbone.preprocessing
         self.class_names = backbone.classes.names
         self._parked = False
+        self._graphs = Graphs()
         self._dtype = torch.float16 if self._on_gpu else torch.float32
         self.backbone = self._placed(backbone)
         self._adapted: frozenset[Branch] = frozenset()
@@ -85,6 +87,7 @@ class TorchEngine:
                 self._parked = False
             yield
         except torch.cuda.OutOfMemoryError as error:
+            self._graphs.forget()
             self._move("cpu")
             torch.cuda.empty_cache()
             self._parked = True
@@ -120,10 +123,20 @@ class TorchEngine:
         with self._memory():
             for (_, is_adapted), positions in together.items():
                 backbone = self._adapted_backbone if is_adapted else self.backbone
-                images = inputs[positions[0]] if len(positions) == 1 else torch.cat([inputs[p] for p in positions])
-                keeps = [branches[position].keep for position in positions]
-                scores[positions] = backbone.forward_each(images, keeps).float().cpu()
+                if self._on_gpu and len(positions) == 1:
+                    result = self._replayed(backbone, branches[positions[0]], inputs[positions[0]])
+                else:
+                    images = inputs[positions[0]] if len(positions) == 1 else torch.cat([inputs[p] for p in positions])
+                    result = backbone.forward_each(images, [branches[position].keep for position in positions])
+                scores[positions] = result.float().cpu()
         return scores.numpy()
+
+    def _replayed(self, backbone: Backbone, branch: Branch, images: Tensor) -> Tensor:
+        def forward(images: Tensor) -> Tensor:
+            result: Tensor = backbone(images, branch.keep)
+            return result
+
+        return self._graphs.run(branch, forward, images)
 
     @torch.inference_mode()
     def look(self, prepared: Tensor, resolution: int, weights: WeightSet) -> Seen:

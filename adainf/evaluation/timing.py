@@ -1,15 +1,15 @@
 """How long branches take on a device: a frame at a time, forward pass only."""
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
-from typing import Any
 
 import numpy as np
 
 from adainf.branch import Branch
 from adainf.engines import Engine
 from adainf.evaluation.progress import progress
+from adainf.evaluation.timer import Timer, summary
 from adainf.profile import BranchTime, Profile, Timings
 from adainf.schedulers import LookupTable
 
@@ -40,16 +40,11 @@ def measure(
     """
     deadline = now() + seconds_at_most
     generator = np.random.default_rng(seed)
-    picture = generator.integers(0, 256, (256, 256, 3), np.uint8)
-    prepared: dict[int, Any] = {}
+    timer = Timer(engine, seed, now)
 
     def seconds(branch: Branch) -> float:
-        if branch.resolution not in prepared:
-            prepared[branch.resolution] = engine.prepare(picture, branch.resolution)
         time.sleep(_REST_SECONDS)
-        started = now()
-        engine.run([prepared[branch.resolution]], [branch])
-        return now() - started
+        return timer.seconds(branch)
 
     taking_part: list[Branch] = []
     a_round = 0.0
@@ -66,13 +61,7 @@ def measure(
             break
         for index in generator.permutation(len(taking_part)):
             taken[taking_part[index]].append(seconds(taking_part[index]))
-    return {branch: _summary(times) for branch, times in taken.items()}
-
-
-def _summary(seconds: Sequence[float]) -> BranchTime:
-    p50, p95 = np.percentile(np.multiply(seconds, 1000), (50, 95))
-    # A clock's resolution is no time at all; a time is above 0.
-    return BranchTime(p50_ms=max(round(float(p50), 3), 0.001), p95_ms=max(round(float(p95), 3), 0.001))
+    return {branch: summary(times) for branch, times in taken.items()}
 
 
 def most_wanted(profile: Profile) -> list[Branch]:

@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 
 from adainf.errors import InvalidInputError, UnavailableError
+from adainf.profile import Profile
 from adainfd import state
 from adainfd.capture.camera import Camera
 from adainfd.capture.motion import Region, counted_cells
@@ -17,11 +18,14 @@ from adainfd.config import CameraSection, Configuration
 from adainfd.control.audit import Audit
 from adainfd.control.presence import Presence
 from adainfd.control.trace import Header, NoTrace, Recorder, TraceWriter
+from adainfd.exporting import Exporter, exporter_of_missing
 from adainfd.logs import Logger
 from adainfd.loop import Loop
+from adainfd.model import read_profile
 from adainfd.pipeline import Pipeline
 from adainfd.policies import Policies
-from adainfd.recogniser import LabelColumns, Recogniser, load_recogniser, read_profile
+from adainfd.preparing import Preparation
+from adainfd.recogniser import LabelColumns, Recogniser, load_recogniser
 from adainfd.reloading import Reloader, ReloadRequest
 from adainfd.sensors import Sensors
 from adainfd.service.observers import observers
@@ -72,16 +76,19 @@ def run(
         announcer = Announcer(publisher, configuration.publish.host)
         parts.callback(announcer.daemon, "stopped")
         announcer.daemon("started")
+        exporter = parts.enter_context(_exporter(configuration, profile, log, stop))
         cameras = [parts.enter_context(_started(camera, stop)) for camera in _cameras(configuration)]
         observer.beginning("opening cameras", _START_SECONDS)
         _await_open(cameras, all_may_miss=wait_for_cameras)
         publisher.greet()
-        recogniser = load_recogniser(configuration, profile, log, observer)
+        recogniser = load_recogniser(configuration, profile, log, observer, exporter)
         streams = [
             parts.enter_context(_stream(camera, section, configuration, policies, recogniser, log))
             for camera, section in zip(cameras, configuration.camera, strict=True)
         ]
-        sensors = Sensors(lambda: _own_processes(cameras), lambda name, why: log.info("unknown", signal=name, why=why))
+        sensors = Sensors(
+            lambda: _own_processes(cameras, exporter), lambda name, why: log.info("unknown", signal=name, why=why)
+        )
         parts.callback(sensors.stop)
         recorder = parts.enter_context(_recorder(record, configuration, policies, streams, recogniser))
         pipeline = Pipeline(
@@ -98,7 +105,8 @@ def run(
         announcer.daemon("ready", model=_model(recogniser))
         log.info("ready", endpoints=publisher.endpoints, **msgspec.to_builtins(_model(recogniser)))
         reloader = Reloader(reload, configure, configuration, streams, recorder, publisher, announcer, observer, log)
-        Loop(streams, pipeline, publisher, announcer, reloader, observer, stop, log).run(seconds)
+        preparation = Preparation(recogniser, configuration.model, exporter, log, time.monotonic())
+        Loop(streams, pipeline, preparation, publisher, announcer, reloader, observer, stop, log).run(seconds)
 
 
 def _cameras(configuration: Configuration) -> Iterator[Camera]:
@@ -106,6 +114,21 @@ def _cameras(configuration: Configuration) -> Iterator[Camera]:
         raise InvalidInputError("camera: none given; name one with --source or in the configuration")
     for section in configuration.camera:
         yield Camera(section.settings())
+
+
+@contextlib.contextmanager
+def _exporter(
+    configuration: Configuration, profile: Profile, log: Logger, stop: StopRequest
+) -> Iterator[Exporter | None]:
+    """The process that makes missing exports; while cameras open, it has begun."""
+    exporter = None
+    try:
+        with stop.held():
+            exporter = exporter_of_missing(configuration, profile, log)
+        yield exporter
+    finally:
+        if exporter is not None:
+            exporter.close()
 
 
 @contextlib.contextmanager
@@ -200,16 +223,17 @@ def _recorder(
         policy=policies.general.model_dump(mode="json"),
         policies=policies.of_views(streams),
         profile=recogniser.profile.model_dump(mode="json", by_alias=True, exclude={"set_aside"}),
-        branches=tuple(str(choice.branch) for choice in recogniser.table.frontier),
-        times=recogniser.times,
-        scheduler_macs=0 if recogniser.content is None else recogniser.content.scheduler.macs,
+        branches=recogniser.choosable,
+        times=dict(recogniser.times),
+        scheduler_macs=recogniser.scheduler_macs,
     )
     with TraceWriter(path, header) as writer:
         yield writer
 
 
-def _own_processes(cameras: Sequence[Camera]) -> list[int]:
-    return [os.getpid(), *(camera.process_id for camera in cameras if camera.process_id is not None)]
+def _own_processes(cameras: Sequence[Camera], exporter: Exporter | None) -> list[int]:
+    beside = [camera.process_id for camera in cameras] + ([] if exporter is None else [exporter.process_id])
+    return [os.getpid(), *(process for process in beside if process is not None)]
 
 
 def _model(recogniser: Recogniser) -> messages.Model:

@@ -8,6 +8,7 @@ from adainfd.capture.lifecycle import Change, State
 from adainfd.logs import Logger
 from adainfd.observing import Observer
 from adainfd.pipeline import Pipeline
+from adainfd.preparing import Preparation
 from adainfd.reloading import Reloader
 from adainfd.stopping import StopRequest
 from adainfd.stream import Stream
@@ -27,6 +28,7 @@ class Loop:
         self,
         streams: Sequence[Stream],
         pipeline: Pipeline,
+        preparation: Preparation,
         publisher: Publisher,
         announcer: Announcer,
         reloader: Reloader,
@@ -37,6 +39,8 @@ class Loop:
         self._streams = streams
         self._cameras = [stream.camera for stream in streams]
         self._pipeline = pipeline
+        self._preparation = preparation
+        self._idle_since: float | None = None
         self._publisher = publisher
         self._announcer = announcer
         self._reloader = reloader
@@ -62,6 +66,7 @@ class Loop:
             self._reloader.reload_if_requested()
             self._attend()
             self._answer()
+            self._prepare()
             now = time.monotonic()
             if now >= next_beat:
                 next_beat = now + _HEARTBEAT_SECONDS
@@ -82,9 +87,12 @@ class Loop:
             return
         dues = [due for stream in self._running if (due := stream.camera.due) is not None]
         connections = [made for stream in self._running if (made := stream.camera.connection) is not None]
+        if (due := self._preparation.due(self._idle_since)) is not None:
+            dues.append(due)
         if self._publisher.greets_at is not None:
             dues.append(self._publisher.greets_at)
         seconds = max(0.0, min([until, *dues]) - time.monotonic())
+        connections += self._preparation.connections
         wait([*connections, *self._publisher.readable, self._stop.fileno()], seconds)
 
     def _attend(self) -> None:
@@ -101,7 +109,13 @@ class Loop:
         waiting = in_turn(self._running)
         if waiting:
             self._pipeline.answer(waiting, self._more_wait)
+            self._idle_since = time.monotonic()
         self._tell_parking()
+
+    def _prepare(self) -> None:
+        better = self._preparation.go_on(None if self._more_wait() else self._idle_since, time.monotonic())
+        if better is not None:
+            self._pipeline.take_up(better)
 
     def _more_wait(self) -> bool:
         return any(

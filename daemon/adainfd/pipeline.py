@@ -22,7 +22,7 @@ from adainfd.control import (
     worth_a_second_look,
 )
 from adainfd.control.audit import REUSE
-from adainfd.control.trace import Frame, Recorder, SecondLook
+from adainfd.control.trace import Frame, Prepared, Recorder, SecondLook
 from adainfd.looking import Look, Looker, Shown
 from adainfd.observing import NOBODY, Observer
 from adainfd.parking import Parking
@@ -86,11 +86,24 @@ class Pipeline:
         self._readings = readings
         self._recorder = recorder
         self._observer = observer
+        self._top = top
         self._costs = Costs.of(recogniser.table.frontier, recogniser.times)
         self._looker = Looker(recogniser, self._costs, top)
         self._teller = Teller(publisher, host, recogniser.profile)
         self._occupied = Occupied()
         self._seen_waiting: dict[str, Waiting] = {}
+
+    def take_up(self, recogniser: Recogniser) -> None:
+        """From now on recognise with more branches, or by times that are known now."""
+        self._recogniser = recogniser
+        self._costs = Costs.of(recogniser.table.frontier, recogniser.times)
+        self._looker = Looker(recogniser, self._costs, self._top)
+        self._seen_waiting.clear()
+        self._recorder.prepared(
+            Prepared(
+                branches=recogniser.choosable, times=dict(recogniser.times), scheduler_macs=recogniser.scheduler_macs
+            )
+        )
 
     def answer(self, waiting: Sequence[Stream], more_wait: Callable[[], bool]) -> None:
         """Recognise the newest frame of the first of these streams, and publish the result.

@@ -9,8 +9,8 @@ from pydantic import ValidationError
 from adainf.errors import InvalidInputError
 from adainfd.capture.source import Source
 from adainfd.config import CameraSection, Configuration
+from adainfd.model import read_profile
 from adainfd.policies import Policies
-from adainfd.recogniser import read_profile
 from adainfd.tomlfile import explain
 from adainfd.wire.gate import Curve
 

@@ -36,7 +36,7 @@ def network(tmp_path_factory: pytest.TempPathFactory, environment: dict[str, str
 
 
 @pytest.fixture(scope="session")
-def short_profile(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def short_profile(tmp_path_factory: pytest.TempPathFactory, environment: dict[str, str], demo_weights: Path) -> Path:
     """The shipped profile with every ninth branch of its frontier: to export one takes a second or more."""
     path = calibration_folder() / "profiles" / "efficientnet-lite0.json"
     if not path.is_file():
@@ -46,6 +46,9 @@ def short_profile(tmp_path_factory: pytest.TempPathFactory) -> Path:
     branches = tuple(measured for measured in profile.branches if measured.branch in few)
     file = tmp_path_factory.mktemp("profiles") / path.name
     profile.model_copy(update={"branches": branches}).write(file)
+    configuration = file.with_suffix(".toml")
+    configuration.write_text(f'[model]\nprofile = "{file}"\n')
+    daemons.prepare(configuration)
     return file
 
 

@@ -1,6 +1,7 @@
 """Every frame of every camera has exactly one fate, at any time and in whatever is said of it."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,9 @@ from adainfd.capture.source import Source
 from adainfd.config import Configuration
 from adainfd.control import Policy
 from adainfd.control.trace import NoTrace
+from adainfd.model import read_profile
 from adainfd.pipeline import Pipeline
-from adainfd.recogniser import LabelColumns, Recogniser, load_recogniser, read_profile
+from adainfd.recogniser import LabelColumns, load_recogniser
 from adainfd.sensors import Readings
 from adainfd.stream import Stream, View
 from adainfd.wire.publisher import Publisher
@@ -105,7 +107,7 @@ def test_answer_that_comes_too_late_is_not_given_and_counted(
     publisher = Publisher([ipc])
     camera.start()
     try:
-        recogniser = Recogniser(slow, loaded.profile, loaded.table, loaded.times)
+        recogniser = replace(loaded, engine=slow)
         pipeline = Pipeline(recogniser, publisher, Readings, NoTrace(), host="here", top=1)
         stream = Stream(camera, (View(LabelColumns.of((), loaded.engine.class_names, "door"), Policy()),))
         camera.play()

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from daemons import START_SECONDS, Network, listening, write_video
+from daemons import START_SECONDS, Network, listening, prepare, write_video
 from safetensors.numpy import save_file
 
 from adainf.profile import Profile, Scheduled
@@ -56,17 +56,16 @@ def test_the_scheduler_decides_within_each_budget_where_it_is_better(
     configuration = tmp_path / "c.toml"
     configuration.write_text(
         f"[model]\nweights = {json.dumps(str(network.weights))}\nengine = {json.dumps(engine)}\n"
+        f"run = {json.dumps(str(scheduled))}\n"
         f"[publish]\nbind = [{json.dumps(ipc)}]\n"
     )
     policy, trace = tmp_path / "p.toml", tmp_path / "t.trace"
     # While it rests 0.35 of the MACs, while it moves 0.85.
     policy.write_text("[budget]\nminimum = 0.1\n[motion]\ncurve = [[0.0, 0.35], [0.001, 0.85]]\n")
+    prepare(configuration)
     ways: dict[str, set[str]] = {}
     with listening(ipc, b"result/") as receive:
-        daemon = launch(
-            "run", "--config", configuration, "--source", video, "--run", scheduled, "--policy", policy,
-            "--record", trace,
-        )  # fmt: skip
+        daemon = launch("run", "--config", configuration, "--source", video, "--policy", policy, "--record", trace)
         while daemon.process.poll() is None:
             try:
                 _, message = receive(2.0)

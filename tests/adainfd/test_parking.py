@@ -1,5 +1,6 @@
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,10 @@ from adainfd.capture.source import Source
 from adainfd.config import Configuration
 from adainfd.control import Policy
 from adainfd.control.trace import NoTrace
+from adainfd.model import read_profile
 from adainfd.parking import Parking
 from adainfd.pipeline import Pipeline
-from adainfd.recogniser import LabelColumns, Recogniser, load_recogniser, read_profile
+from adainfd.recogniser import LabelColumns, load_recogniser
 from adainfd.sensors import Readings
 from adainfd.stream import Stream, View
 from adainfd.wire.publisher import Publisher
@@ -61,7 +63,7 @@ def test_frames_are_counted_while_the_model_is_parked_and_answered_when_it_is_ba
     profile = read_profile(configuration.model)
     loaded = load_recogniser(configuration, profile, structlog.get_logger())
     crowded: Any = Crowded(loaded.engine, failures=2)
-    recogniser = Recogniser(crowded, loaded.profile, loaded.table, loaded.times)
+    recogniser = replace(loaded, engine=crowded)
     publisher = Publisher([ipc])
     camera = Camera(CameraSettings("one", Source(str(clip)), loop=True))
     camera.start()
@@ -103,7 +105,7 @@ def test_a_frame_whose_audit_finds_no_memory_is_counted_once(
     configuration = Configuration.read(network.configuration(tmp_path / "c.toml", bind=ipc))
     loaded = load_recogniser(configuration, read_profile(configuration.model), structlog.get_logger())
     without: Any = NoRoomForAudits(loaded.engine, failures=0)
-    recogniser = Recogniser(without, loaded.profile, loaded.table, loaded.times)
+    recogniser = replace(loaded, engine=without)
     policy = Policy.model_validate({"budget": {"maximum": 0.5}, "audit": {"share": 1}})
     publisher, camera = Publisher([ipc]), Camera(CameraSettings("one", Source(str(clip))))
     camera.start()

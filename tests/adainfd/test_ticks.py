@@ -14,8 +14,9 @@ from adainfd.capture.source import Source
 from adainfd.config import Configuration
 from adainfd.control import Policy
 from adainfd.control.trace import Header, NoTrace, Recorder, TraceWriter
+from adainfd.model import read_profile
 from adainfd.pipeline import Pipeline
-from adainfd.recogniser import LabelColumns, Recogniser, load_recogniser, read_profile
+from adainfd.recogniser import LabelColumns, Recogniser, load_recogniser
 from adainfd.replaying.decisions import recorded, replayed
 from adainfd.replaying.report import differences
 from adainfd.sensors import Readings

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import structlog
 from adainfd.config import Configuration
-from adainfd.recogniser import load_recogniser, read_profile
+from adainfd.model import read_profile
+from adainfd.recogniser import load_recogniser
 from adainfd.settings import check
 from daemons import START_SECONDS, Network, assert_refused, listening, write_video
 

@@ -1,13 +1,11 @@
 """The daemon's side of a camera: its supervised process, the newest frame, and what became of every frame."""
 
 import contextlib
-import multiprocessing
 import random
-import signal
 import time
 from collections.abc import Callable
-from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 from multiprocessing.reduction import recv_handle
 
 import numpy as np
@@ -20,6 +18,7 @@ from adainfd.capture.pace import Pace
 from adainfd.capture.settings import CameraSettings
 from adainfd.capture.slots import FrameSlots
 from adainfd.capture.worker import BrokeOff, Captured, Ended, Go, Lost, Opened, Passed, work
+from adainfd.processes import started
 
 __all__ = ["Camera"]
 
@@ -45,26 +44,14 @@ class Camera:
         self._playing = False
         self._newest: Captured | None = None
         self._slots: FrameSlots | None = None
-        self._process: multiprocessing.process.BaseProcess | None = None
+        self._process: BaseProcess | None = None
         self._connection: Connection | None = None
 
     def start(self) -> None:
         """Start the process, which opens the source at once and delivers nothing before `play`."""
-        # A forked child would inherit the daemon's threads' locks and its sockets.
-        context = multiprocessing.get_context("spawn")
-        self._connection, theirs = context.Pipe()
-        self._process = context.Process(
-            target=work, args=(self.settings, self.account.captured, theirs), name=f"camera {self.name}", daemon=True
+        self._process, self._connection = started(
+            work, self.settings, self.account.captured, name=f"camera {self.name}"
         )
-        # A stop or reload is the daemon's, but systemd and terminals tell it to every process: a camera's is born with
-        # these signals blocked. The tracker that Python starts beside it is started before: its start unblocks them.
-        resource_tracker.ensure_running()
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM, signal.SIGHUP))
-        try:
-            self._process.start()
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        theirs.close()
 
     @property
     def connection(self) -> Connection | None:

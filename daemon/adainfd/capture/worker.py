@@ -1,10 +1,8 @@
 """A camera's process: reads its source, measures motion, keeps the newest frames in shared memory."""
 
 import contextlib
-import ctypes
 import os
 import select
-import signal
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,11 +15,11 @@ from adainfd.capture.reader import Picture, Reader, open_reader
 from adainfd.capture.settings import CameraSettings, Polygon
 from adainfd.capture.slots import FrameSlots
 from adainfd.capture.source import SourceError
+from adainfd.processes import end_with_parent
 
 __all__ = ["BrokeOff", "Captured", "Ended", "Go", "Lost", "Opened", "Passed", "work"]
 
 _SAY_PASSED_EVERY_SECONDS = 0.5
-_PR_SET_PDEATHSIG = 1
 _MASKED = (114, 114, 114)
 
 
@@ -89,8 +87,7 @@ def work(settings: CameraSettings, before: int, daemon: Connection) -> None:
 
     before: how many frames this camera has captured already.
     """
-    # Whatever this is blocked in, it does not outlive the daemon.
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    end_with_parent()
     # OpenCV and FFmpeg, told before they are imported: their messages would stand beside our one line.
     os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")

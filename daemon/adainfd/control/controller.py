@@ -44,6 +44,7 @@ LimitedBy = Literal[
 ]
 
 BUDGET_STEPS = 10_000
+_ROUNDING = 1e-6
 """Budgets are told and compared in ten-thousandths: no branch differs from another by less."""
 # A ceiling that rises by less than this is noise of its signal, and left where it is.
 _DEADBAND = 0.05
@@ -127,10 +128,13 @@ class Costs:
         return first + (second - first) * (fraction - one) / (other - one)
 
     def dearest(self, fits: Callable[[float], bool], otherwise: float | None = None) -> float:
-        """The largest fraction whose time `fits`, as those of all cheaper ones do; else `otherwise` or the floor."""
+        """The smallest budget for the dearest branch whose time `fits`, as those of all cheaper ones do.
+
+        Where none does, `otherwise`, or the floor.
+        """
         fitting = bisect.bisect_left(self.milliseconds, True, key=lambda time: not fits(time))
         if fitting:
-            return self.fractions[fitting - 1]
+            return math.ceil(self.fractions[fitting - 1] * BUDGET_STEPS - _ROUNDING) / BUDGET_STEPS
         return self.floor if otherwise is None else otherwise
 
 
@@ -199,7 +203,8 @@ def next_budget(
     lowest = max(policy.budget.minimum, costs.floor)
     if fraction < lowest:
         fraction, limited_by = lowest, "minimum"
-    rounded = max(math.floor(fraction * BUDGET_STEPS), math.ceil(costs.floor * BUDGET_STEPS)) / BUDGET_STEPS
+    steps = max(math.floor(fraction * BUDGET_STEPS + _ROUNDING), math.ceil(costs.floor * BUDGET_STEPS))
+    rounded = steps / BUDGET_STEPS
     return Budget(rounded, limited_by), state
 
 
@@ -367,7 +372,7 @@ def second_look(state: ControllerState, policy: Policy, costs: Costs, spent_ms: 
         ),
     )
     fraction, limited_by = min(rules, key=lambda rule: rule[0])
-    rounded = math.floor(fraction * BUDGET_STEPS) / BUDGET_STEPS
+    rounded = math.floor(fraction * BUDGET_STEPS + _ROUNDING) / BUDGET_STEPS
     return Budget(rounded, limited_by) if rounded >= costs.floor else None
 
 

@@ -1,7 +1,7 @@
 """Traces: the signals, decisions and times of each frame, with all that made them, for `adainfd replay`.
 
-A trace is JSON lines. The first holds profile, times and policy; a line of kind `policy` follows a reload; the others
-are frames.
+A trace is JSON lines. The first holds profile, times and policy; a line of kind `prepared` tells which branches became
+ready while frames were answered, one of kind `policy` follows a reload; the others are frames.
 """
 
 from collections.abc import Iterator
@@ -14,7 +14,18 @@ import msgspec
 from adainf.errors import InvalidInputError, one_line
 from adainfd.control.controller import Budget, Signals
 
-__all__ = ["SCHEMA", "Frame", "Header", "NoTrace", "PolicyChange", "Recorder", "SecondLook", "TraceWriter", "read"]
+__all__ = [
+    "SCHEMA",
+    "Frame",
+    "Header",
+    "NoTrace",
+    "PolicyChange",
+    "Prepared",
+    "Recorder",
+    "SecondLook",
+    "TraceWriter",
+    "read",
+]
 
 SCHEMA = "adainf.trace/1"
 
@@ -22,9 +33,9 @@ SCHEMA = "adainf.trace/1"
 class Header(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="header"):
     """What the decisions were made with.
 
-    branches: those of the profile that were kept ready, and so could be chosen. times: their median milliseconds on
-    this device. scheduler_macs: of a decision of the run's content-aware scheduler, 0 without one. policies: of views
-    that have their own.
+    branches: those of the profile that were ready, and so could be chosen. times: their median milliseconds on this
+    device, empty while unknown. scheduler_macs: of a decision of the run's content-aware scheduler, 0 without one.
+    policies: of views that have their own.
     """
 
     schema: str = SCHEMA
@@ -36,6 +47,14 @@ class Header(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="h
     times: dict[str, float]
     scheduler_macs: int = 0
     policies: dict[str, dict[str, Any]] = {}
+
+
+class Prepared(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="prepared"):
+    """From here on these branches were ready, with these times, as the header has them."""
+
+    branches: tuple[str, ...]
+    times: dict[str, float]
+    scheduler_macs: int = 0
 
 
 class PolicyChange(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="policy"):
@@ -89,6 +108,9 @@ class Frame(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="fr
         return max(0.0, self.around_ms - self.others_ms)
 
 
+Line = Frame | PolicyChange | Prepared
+
+
 class Recorder(Protocol):
     """Is told each frame."""
 
@@ -97,6 +119,9 @@ class Recorder(Protocol):
 
     def policy(self, policy: dict[str, Any], policies: dict[str, dict[str, Any]]) -> None:
         """Keep a change of policy; policies: of views that have their own."""
+
+    def prepared(self, prepared: Prepared) -> None:
+        """Keep what is ready from now on."""
 
 
 class NoTrace:
@@ -107,6 +132,9 @@ class NoTrace:
 
     def policy(self, policy: dict[str, Any], policies: dict[str, dict[str, Any]]) -> None:
         """Forget the policy."""
+
+    def prepared(self, prepared: Prepared) -> None:
+        """Forget what is ready."""
 
 
 class TraceWriter:
@@ -121,7 +149,7 @@ class TraceWriter:
             raise InvalidInputError(f"trace {path}: cannot be written ({error.strerror})") from None
         self._write(header)
 
-    def _write(self, line: Header | Frame | PolicyChange) -> None:
+    def _write(self, line: Header | Line) -> None:
         self._file.write(self._encode(line) + b"\n")
 
     def frame(self, frame: Frame) -> None:
@@ -132,6 +160,10 @@ class TraceWriter:
         """Keep a change of policy."""
         self._write(PolicyChange(policy=policy, policies=policies))
 
+    def prepared(self, prepared: Prepared) -> None:
+        """Keep what is ready from now on."""
+        self._write(prepared)
+
     def __enter__(self) -> Self:
         return self
 
@@ -141,7 +173,7 @@ class TraceWriter:
         self._file.close()
 
 
-def read(path: Path) -> tuple[Header, Iterator[Frame | PolicyChange | str]]:
+def read(path: Path) -> tuple[Header, Iterator[Line | str]]:
     """The header of a trace and its lines; a last item that is text says where and why the trace breaks off.
 
     Raises InvalidInputError on a file that is missing, no trace, or of another version.
@@ -159,8 +191,8 @@ def read(path: Path) -> tuple[Header, Iterator[Frame | PolicyChange | str]]:
     return header, _lines(lines)
 
 
-def _lines(lines: list[bytes]) -> Iterator[Frame | PolicyChange | str]:
-    decode = msgspec.json.Decoder(Frame | PolicyChange).decode
+def _lines(lines: list[bytes]) -> Iterator[Line | str]:
+    decode = msgspec.json.Decoder(Line).decode
     for number, line in enumerate(lines[1:], start=2):
         if not line:
             continue

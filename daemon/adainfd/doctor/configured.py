@@ -14,7 +14,7 @@ from adainfd.config import CameraSection, Configuration, WebSection
 from adainfd.control import Policy
 from adainfd.doctor.box import readable_by_all
 from adainfd.doctor.finding import Finding, fail, ok, warn
-from adainfd.recogniser import fits, open_model, read_profile
+from adainfd.model import fits, opening, read_profile
 from adainfd.wire import endpoint as endpoints
 from adainfd.wire.keys import AllowList, KeyPair
 
@@ -68,7 +68,7 @@ def _model(configuration: Configuration) -> Iterator[Finding]:
     # Weights that are not here yet are not downloaded just to look at them.
     os.environ["HF_HUB_OFFLINE"] = "1"
     try:
-        engine = open_model(configuration, profile, lambda _: None)
+        engine = opening(configuration, profile).open()
         same_weights = fits(engine, profile, configuration.model)
     except UnavailableError as error:
         remedy = f"adainf fetch {profile.backbone}; else the first start downloads them"

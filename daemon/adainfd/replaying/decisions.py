@@ -25,7 +25,7 @@ from adainfd.control import (
     worth_a_second_look,
 )
 from adainfd.control.controller import contention
-from adainfd.control.trace import Frame, Header, PolicyChange, read
+from adainfd.control.trace import Frame, Header, PolicyChange, Prepared, read
 
 __all__ = ["Decision", "Decisions", "recorded", "replayed"]
 
@@ -83,13 +83,25 @@ class _Camera:
 
 @dataclass(frozen=True, slots=True)
 class _Knowledge:
-    """What a trace's header says of the model."""
+    """What a trace says of the model."""
 
     table: LookupTable
     costs: Costs
     profile: Profile
     scheduler_macs: int
     choices: dict[str, Choice]
+
+    @classmethod
+    def of(cls, profile: Profile, line: Header | Prepared) -> "_Knowledge":
+        """What is known of the profile's model where these branches are ready."""
+        table = LookupTable(profile, allowed=lambda branch: str(branch) in line.branches)
+        full_macs = profile.space.macs(profile.space.full)
+        choices = {measured.branch: Choice.of(measured, full_macs) for measured in profile.branches}
+        return cls(table, Costs.of(table.frontier, line.times), profile, line.scheduler_macs, choices)
+
+    def prepared(self, line: Prepared) -> "_Knowledge":
+        """What is known once more branches are ready."""
+        return self.of(self.profile, line)
 
     def ran(self, frame: Frame) -> Choice:
         """The branch that was recorded, as it ran."""
@@ -135,6 +147,8 @@ def recorded(path: Path) -> Decisions:
             broken = line
         elif isinstance(line, PolicyChange):
             policies = _in_force(path, line)
+        elif isinstance(line, Prepared):
+            known = known.prepared(line)
         else:
             start = line.at if start is None else start
             reused = line.chosen_by == "reuse"
@@ -166,6 +180,8 @@ def replayed(path: Path, other: str | None) -> Decisions:
             broken = line
         elif isinstance(line, PolicyChange):
             policies = _in_force(path, line) if other is None else policies
+        elif isinstance(line, Prepared):
+            known = known.prepared(line)
         else:
             start = line.at if start is None else start
             camera = cameras.setdefault(line.camera, _Camera())
@@ -270,11 +286,7 @@ def _knowledge(path: Path, header: Header) -> _Knowledge:
         profile = Profile.model_validate(header.profile)
     except ValidationError as error:
         raise InvalidInputError(f"trace {path}: its profile is damaged ({one_line(error, 120)})") from None
-    table = LookupTable(profile, allowed=lambda branch: str(branch) in header.branches)
-    full_macs = profile.space.macs(profile.space.full)
-    choices = {measured.branch: Choice.of(measured, full_macs) for measured in profile.branches}
-    costs = Costs.of(table.frontier, header.times)
-    return _Knowledge(table, costs, profile, header.scheduler_macs, choices)
+    return _Knowledge.of(profile, header)
 
 
 def _in_force(path: Path, line: Header | PolicyChange) -> _InForce:

@@ -104,6 +104,20 @@ def test_damaged_export_is_made_again(
     assert _only(tmp_path).stat().st_size == len(whole)
 
 
+def test_branches_share_their_weights_as_files(network: Backbone, picture: NDArray[np.uint8], tmp_path: Path) -> None:
+    engine = OnnxEngine(Loaded(network), cache=tmp_path)
+    engine.warm_up([Branch(16, network.full.keep)])
+    files = {file: file.stat().st_ino for file in tmp_path.glob("*.weights")}
+    assert sum(file.stat().st_size for file in files) > 0.9 * sum(p.nbytes for p in network.parameters() if p.dim() > 1)
+    scores = engine.run([engine.prepare(picture, 16)], [_SKIPPING])
+    assert {file: file.stat().st_ino for file in tmp_path.glob("*.weights")} == files
+    assert sum(file.stat().st_size for file in tmp_path.glob("*.onnx")) < 0.2 * sum(f.stat().st_size for f in files)
+    for file in files:
+        file.write_bytes(file.read_bytes()[:-4] + b"oops")
+    again = OnnxEngine(Loaded(network), cache=tmp_path)
+    np.testing.assert_array_equal(again.run([again.prepare(picture, 16)], [_SKIPPING]), scores)
+
+
 def test_folder_that_cannot_be_written_is_said_once(
     network: Backbone, picture: NDArray[np.uint8], tmp_path: Path
 ) -> None:

@@ -16,9 +16,9 @@ PROGRAM = """
 import sys, numpy as np
 from adainf.backbones import Options
 from adainf.branch import Branch
-from adainf.engines.opening import open_engine
+from adainf.engines.opening import Opening
 said = []
-engine = open_engine(None, "cifar/resnet20", Options(sys.argv[1], zoom=0.5), threads=1, warn=said.append)
+engine = Opening(None, "cifar/resnet20", Options(sys.argv[1], zoom=0.5), threads=1, warn=said.append).open()
 picture = np.random.default_rng(0).integers(0, 256, (40, 50, 3), np.uint8)
 branch = Branch(16, (True,) * 9)
 scores = engine.run([engine.prepare(picture, 16)], [branch])

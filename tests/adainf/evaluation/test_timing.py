@@ -41,6 +41,18 @@ def test_measuring_ends_in_time(engine):
     assert time.monotonic() - started < 2
 
 
+def test_without_an_engine_named_both_are_timed_and_the_faster_one_is_said(done, profile, tmp_path):
+    path = tmp_path / "measured.json"
+    path.write_bytes(profile.read_bytes())
+    printed = done("measure", path, "--seconds", 8, "--threads", 1)
+    timed = {
+        timings["engine"]: timings["times"]["32:111111111"]["p50_ms"]
+        for timings in json.loads(path.read_text())["timings"]
+    }
+    assert timed.keys() == {"onnx", "torch"}
+    assert f"{min(timed, key=timed.get)} is the faster engine" in printed
+
+
 def test_times_are_written_into_the_profile_beside_those_of_other_engines(done, profile, tmp_path):
     path = tmp_path / "measured.json"
     path.write_bytes(profile.read_bytes())

@@ -135,6 +135,16 @@ def test_a_dearer_branch_is_tried_soon_when_idle_and_ever_later_beside_others(lo
     assert all(least <= wait <= least + 4 for wait, least in zip(waited, waits, strict=False))
 
 
+@pytest.mark.parametrize("thousandths", range(210, 900, 37))
+def test_the_branch_that_makes_the_deadline_is_the_one_that_runs(thousandths: int) -> None:
+    """Budgets are told in ten-thousandths, branches are seldom at one."""
+    dear = thousandths / 1000 + 1 / 70_000
+    costs = Costs((0.05, dear, 1.0), (1.0, 5.0, 10.0))
+    budget, _ = next_budget(FREE, Signals(), Policy(deadline=DeadlineRule(milliseconds=7)), costs, 1.0)
+    assert budget.limited_by == "deadline"
+    assert dear <= budget.fraction < dear + 1e-4
+
+
 def test_unmeasured_branches_give_no_deadline() -> None:
     policy = Policy(deadline=DeadlineRule(milliseconds=1))
     budget, _ = next_budget(FREE, Signals(), policy, Costs((0.1, 1.0)), 1.0)

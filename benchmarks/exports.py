@@ -1,0 +1,14 @@
+"""The shipped model's exports, made before a daemon that runs it is measured: a first start makes them beside it."""
+
+import structlog
+from adainfd.config import Configuration
+from adainfd.model import read_profile
+from adainfd.recogniser import load_recogniser
+
+__all__ = ["make_exports"]
+
+
+def make_exports() -> None:
+    """Leave in the cache what an earlier start would have left."""
+    configuration = Configuration()
+    load_recogniser(configuration, read_profile(configuration.model), structlog.get_logger())

@@ -1,0 +1,148 @@
+"""Makes exports that are missing, in a process of its own: the daemon loads no PyTorch, and its frames do not wait."""
+
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Collection
+from dataclasses import dataclass
+from importlib.util import find_spec
+from multiprocessing.connection import Connection
+from types import FrameType
+
+from adainf.branch import Branch
+from adainf.errors import AdainfError, InvalidInputError, UnavailableError, one_line
+from adainf.profile import Profile
+from adainfd.config import Configuration
+from adainfd.logs import Logger
+from adainfd.model import content_of, needed_first, opening, wanted_branches, warm_up_content
+from adainfd.processes import end_with_parent, started
+
+__all__ = ["SCHEDULER", "Exporter", "Failed", "exporter_of_missing"]
+
+_END_WITHIN_SECONDS = 5.0
+_NICE = 10
+
+SCHEDULER = "scheduler"
+"""Said in a branch's place when all parts that the content-aware scheduler may ask for are at hand."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """Nothing more will be exported. error: where the owner can do something about it."""
+
+    why: str
+    error: AdainfError | None = None
+
+
+class Exporter:
+    """The process. It exports what is needed first, then with what the processors have to spare all that is wanted."""
+
+    def __init__(self, configuration: Configuration, profile: Profile) -> None:
+        self._process, self.connection = started(_work, configuration, profile, name="exporter")
+        self.running = True
+
+    @property
+    def process_id(self) -> int | None:
+        """The process's id while there is one."""
+        return self._process.pid if self.running else None
+
+    def have(self, branches: Collection[Branch], log: Logger) -> bool:
+        """Wait until these are at hand; False where this process cannot do it.
+
+        Raises InvalidInputError or UnavailableError where nobody can.
+        """
+        missing = set(branches)
+        while missing and self.running:
+            said = self.receive()
+            if isinstance(said, Branch):
+                missing.discard(said)
+            elif isinstance(said, Failed):
+                if said.error is not None:
+                    raise said.error
+                log.warning("exporter_failed", why=said.why)
+        return not missing
+
+    def receive(self) -> Branch | str | Failed | None:
+        """What is at hand now, a branch or SCHEDULER, waited for; None when all is, after which the process is over."""
+        try:
+            said: Branch | str | Failed | None = self.connection.recv()
+        except (EOFError, OSError):
+            said = Failed("its process ended early")
+        if said is None or isinstance(said, Failed):
+            self.close()
+        return said
+
+    def close(self) -> None:
+        """End the process."""
+        if not self.running:
+            return
+        self.running = False
+        self._process.terminate()
+        self._process.join(_END_WITHIN_SECONDS)
+        if self._process.is_alive():
+            self._process.kill()
+            self._process.join(_END_WITHIN_SECONDS)
+        self.connection.close()
+
+
+def exporter_of_missing(configuration: Configuration, profile: Profile, log: Logger) -> Exporter | None:
+    """A process begun, where exports are missing that it can make."""
+    if not _missing(configuration, profile):
+        return None
+    log.info("exporting", backbone=profile.backbone)
+    return Exporter(configuration, profile)
+
+
+def _missing(configuration: Configuration, profile: Profile) -> bool:
+    asked = opening(configuration, profile)
+    if not asked.may_be_onnx or find_spec("onnx") is None:
+        return False
+    engine, content = asked.recall(), content_of(configuration.model, profile)
+    if engine is None or not all(engine.at_hand(branch) for branch in wanted_branches(profile)):
+        return True
+    return content is not None and not engine.parts_at_hand(content.resolution, content.weights)
+
+
+def _work(configuration: Configuration, profile: Profile, daemon: Connection) -> None:
+    end_with_parent()
+    signal.signal(signal.SIGTERM, _stop)  # what is half written goes with it
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGTERM,))
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # the daemon is gone
+        daemon.send(_outcome(configuration, profile, daemon))
+    signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM,))  # it ends anyway
+
+
+def _outcome(configuration: Configuration, profile: Profile, daemon: Connection) -> Failed | None:
+    try:
+        _export(configuration, profile, daemon)
+    except (InvalidInputError, UnavailableError) as error:
+        return Failed(str(error), error)
+    except Exception as error:  # a library's defect; the daemon does without this process
+        return Failed(one_line(error, 160))
+    return None
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    del number, frame
+    sys.exit()
+
+
+def _export(configuration: Configuration, profile: Profile, daemon: Connection) -> None:
+    from adainf.engines.onnx import OnnxEngine
+
+    engine = opening(configuration, profile).open()
+    if not isinstance(engine, OnnxEngine):
+        raise TypeError(f"{profile.backbone} cannot be exported")
+    first = needed_first(profile)
+    for branch in dict.fromkeys([*first, *wanted_branches(profile)]):
+        if branch not in first:
+            os.nice(_NICE - os.nice(0))
+        engine.warm_up([branch])
+        if not engine.at_hand(branch):
+            raise OSError("the cache cannot be written")
+        daemon.send(branch)
+    content = content_of(configuration.model, profile)
+    if content is not None:
+        warm_up_content(engine, content)
+        daemon.send(SCHEDULER)
