@@ -149,11 +149,18 @@ class _Camera:
         more = True
         while more:
             self._deliver(reader)
+            interval = 1 / reader.frames_per_second
+            due += interval
+            # Decoded at once, a file's next picture would take a processor from the recognition of this one.
+            self._wait(due - interval / 2)
             more = reader.grab()
-            due += 1 / reader.frames_per_second
-            # The daemon says nothing more: this waits, and ends at once where the daemon is gone.
-            if not self._live and (ahead := due - time.monotonic()) > 0 and self._daemon.poll(ahead):
-                self._daemon.recv()
+            self._wait(due)
+
+    def _wait(self, until: float) -> None:
+        """Wait until a file's picture is due; the pace of a live source is its own."""
+        # The daemon says nothing more: this waits, and ends at once where the daemon is gone.
+        if not self._live and (ahead := until - time.monotonic()) > 0 and self._daemon.poll(ahead):
+            self._daemon.recv()
 
     def _show_first(self, reader: Reader) -> bool:
         """See that there are pictures, and wait for the daemon; a live source is kept fresh meanwhile.
