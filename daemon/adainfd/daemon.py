@@ -76,7 +76,7 @@ def run(
         announcer = Announcer(publisher, configuration.publish.host)
         parts.callback(announcer.daemon, "stopped")
         announcer.daemon("started")
-        exporter = parts.enter_context(_exporter(configuration, profile, log, stop))
+        exporter = parts.enter_context(_exporter(configuration, profile, stop))
         cameras = [parts.enter_context(_started(camera, stop)) for camera in _cameras(configuration)]
         observer.beginning("opening cameras", _START_SECONDS)
         _await_open(cameras, all_may_miss=wait_for_cameras)
@@ -117,14 +117,12 @@ def _cameras(configuration: Configuration) -> Iterator[Camera]:
 
 
 @contextlib.contextmanager
-def _exporter(
-    configuration: Configuration, profile: Profile, log: Logger, stop: StopRequest
-) -> Iterator[Exporter | None]:
+def _exporter(configuration: Configuration, profile: Profile, stop: StopRequest) -> Iterator[Exporter | None]:
     """The process that makes missing exports; while cameras open, it has begun."""
     exporter = None
     try:
         with stop.held():
-            exporter = exporter_of_missing(configuration, profile, log)
+            exporter = exporter_of_missing(configuration, profile)
         yield exporter
     finally:
         if exporter is not None:

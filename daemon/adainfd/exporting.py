@@ -86,12 +86,9 @@ class Exporter:
         self.connection.close()
 
 
-def exporter_of_missing(configuration: Configuration, profile: Profile, log: Logger) -> Exporter | None:
+def exporter_of_missing(configuration: Configuration, profile: Profile) -> Exporter | None:
     """A process begun, where exports are missing that it can make."""
-    if not _missing(configuration, profile):
-        return None
-    log.info("exporting", backbone=profile.backbone)
-    return Exporter(configuration, profile)
+    return Exporter(configuration, profile) if _missing(configuration, profile) else None
 
 
 def _missing(configuration: Configuration, profile: Profile) -> bool:

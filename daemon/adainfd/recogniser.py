@@ -128,6 +128,8 @@ def load_recogniser(
             profile=section.profile or section.run or DEFAULT_PROFILE,
             remedy="run `adainf calibrate`",
         )
+    if exported:  # said no earlier: a start that is refused says why, and no more
+        log.info("exporting", backbone=profile.backbone)
     branches = needed_first(profile) if exported else wanted_branches(profile)
     for number, branch in enumerate(branches, start=1):
         observer.beginning(f"preparing branch {number} of {len(branches)}", _EXPORT_SECONDS)

@@ -81,13 +81,13 @@ def test_signal_while_the_model_loads(launch: Any, two_cameras: Path, ipc: str) 
     memory = shared_memory()
     with listening(ipc) as receive:
         daemon = launch("run", "--config", two_cameras)
+        said = [receive(START_SECONDS)]  # once the cameras are open; the model is loaded next
         runtime = "onnxruntime"
         maps = Path(f"/proc/{daemon.process.pid}/maps")
         await_true(lambda: runtime in maps.read_text(), 30, "ONNX Runtime is loaded")
         children = list(processes(daemon.process.pid))
         daemon.process.terminate()
         assert daemon.ended(STOP_SECONDS) == 0
-        said = [receive(1)]
         while said[-1][1]["state"] != "stopped":
             said.append(receive(1))
     assert [(topic, status["state"]) for topic, status in said] == [
