@@ -44,8 +44,8 @@ LimitedBy = Literal[
 ]
 
 BUDGET_STEPS = 10_000
-_ROUNDING = 1e-6
 """Budgets are told and compared in ten-thousandths: no branch differs from another by less."""
+_ROUNDING = 1e-6
 # A ceiling that rises by less than this is noise of its signal, and left where it is.
 _DEADBAND = 0.05
 # A few slow frames are enough to see a neighbour come. Rare hiccups need more of them to be known; how long frames took
