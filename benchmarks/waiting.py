@@ -35,12 +35,14 @@ _REST_SECONDS = 0.02
 _IN_A_ROW = 4
 _INTRA = "session.intra_op."
 _SLEEPS, _SHORTLY = {_INTRA + "allow_spinning": "0"}, {_INTRA + "spin_duration_us": "100"}
+_WITH_THE_RUN = {"session.force_spinning_stop": "1"}
 _PLACED = {"session.intra_op_thread_affinities": ";".join(str(p + 1) for p in sorted(os.sched_getaffinity(0))[1:])}
 WAYS = {
     "sleeps at once": _SLEEPS,
     "awake for 100 µs": _SHORTLY,
     "sleeps at once, keeps to its processor": _SLEEPS | _PLACED,
-    "awake for 100 µs, keeps to its processor (ours)": _SHORTLY | _PLACED,
+    "awake for 100 µs, keeps to its processor": _SHORTLY | _PLACED,
+    "so, but asleep when the run ends (ours)": _SHORTLY | _PLACED | _WITH_THE_RUN,
     "awake until long after the run (ONNX Runtime's default)": {},
 }
 

@@ -156,6 +156,7 @@ class OnnxEngine:
         options.intra_op_num_threads = self.threads
         # Between two operators a thread waits awake, but not from frame to frame: beside others it would fight them.
         options.add_session_config_entry("session.intra_op.spin_duration_us", str(_SPIN_MICROSECONDS))
+        options.add_session_config_entry("session.force_spinning_stop", "1")
         if self.threads > 1 and len(processors := sorted(os.sched_getaffinity(0))) == self.threads:
             # Woken after a pause, a helper is otherwise put beside the thread that waits for it, and no help
             # (docs/performance.md). Counted from 1; the thread that calls goes where it likes.
