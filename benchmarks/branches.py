@@ -3,8 +3,9 @@
     python benchmarks/branches.py [--only NETWORK] [--seconds 40] [--write]
 
 Branches take turns in rounds of random order, and a branch is compared with the full branch of its own round, so that
-a busy moment of the box hits both. Of the shipped profile every branch from a fifth of the MACs on is measured, and
-whether it costs anything to change the branch from one frame to the next. Exits with 1 where a limit is missed.
+a busy moment of the box hits both. Of the shipped profile every branch from a fifth of the MACs on is measured, whether
+it costs anything to change the branch from one frame to the next, and what the paper's scheduler costs. Exits with 1
+where a limit is missed.
 """
 
 import argparse
@@ -35,12 +36,14 @@ from adainf.engines.exports import Loaded
 from adainf.engines.onnx import OnnxEngine
 from adainf.engines.torch import TorchEngine
 from adainf.profile import Profile
+from adainf.training.paper import Scheduler
 
 _PAGE = "performance.md"
 _SHARES = (0.75, 0.5, 0.25)
 _FEWEST_ROUNDS = 3
 _LEAST_SHARE = 0.2
 _ALTERNATIONS, _IN_A_ROW = 10, 11
+_DECISIONS, _DECIDED_WITHIN = 200, 0.5
 _LABELS = ("person", "dog", "cat", "car", "bicycle", "bus", "parcel", "ladder", "bird", "empty doorway")
 
 
@@ -162,6 +165,27 @@ def measure_shipped(seconds: float, cache: Path) -> list[Figure]:
         Figure(f"{SHIPPED}: branches above that limit", over, 0, form="{:.0f}"),
         Figure("alternating between three branches / each alone", _alternating(engine, space, branches), 1.02),
         Figure("the same with one thread", _alternating(single, space, branches), 1.02),
+        *_deciding(engine, space),
+    ]
+
+
+def _deciding(engine: OnnxEngine, space: BranchSpace) -> list[Figure]:
+    """What the paper's scheduler costs a frame: its decision after the first block, of the full branch."""
+    picture = np.random.default_rng(0).integers(0, 256, (480, 640, 3), np.uint8)
+    prepared = engine.prepare(picture, space.native_resolution)
+    seen = engine.look(prepared, space.native_resolution, "base").embedding
+    scheduler = Scheduler(len(seen), sum(space.droppable), seed=0).frozen("hard", space)
+    shares = []
+    for _ in range(_DECISIONS):
+        full = _milliseconds(engine, prepared, space.full)
+        begun = time.perf_counter()
+        scheduler.keeps(seen[None], np.array([_DECIDED_WITHIN]))
+        shares.append(1e3 * (time.perf_counter() - begun) / full)
+    return [
+        Figure(
+            "a decision of the paper's scheduler: share of the time", statistics.median(shares), 0.02, form="{:.3f}"
+        ),
+        Figure("and of the MACs", scheduler.macs / space.macs(space.full), 0.02, form="{:.4f}"),
     ]
 
 
