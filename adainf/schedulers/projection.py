@@ -11,7 +11,9 @@ from adainf.branch import PartMacs
 
 __all__ = ["Projection"]
 
-# Up to so many sets are compared for all rows at once; more are searched a row at a time.
+# Up to so many sets of blocks are all looked at, which is quickest where a frame waits; up to so many are compared for
+# all rows at once; more are searched a row at a time.
+_MOST_LOOKED_AT = 1 << 12
 _MOST_COMPARED = 1 << 15
 _CELLS_AT_ONCE = 1 << 22
 
@@ -61,8 +63,29 @@ class Projection:
         turned = self._costs < 0
         signed: NDArray[np.float64] = np.where(turned, -scores, scores).astype(np.float64)
         room = room - self._costs[turned].sum()
-        solve = self._compared if self._sets <= _MOST_COMPARED else self._searched
+        if 1 << self.count <= _MOST_LOOKED_AT:
+            solve = self._looked_at
+        else:
+            solve = self._compared if self._sets <= _MOST_COMPARED else self._searched
         return solve(signed, room) ^ turned
+
+    @cached_property
+    def _every(self) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
+        """Every set of blocks (sets, count), the cheapest first, and what each costs."""
+        sets = np.array(list(itertools.product((False, True), repeat=self.count)), bool)
+        costs = sets @ abs(self._costs)
+        order = np.argsort(costs, kind="stable")
+        return sets[order], costs[order]
+
+    def _looked_at(self, scores: NDArray[np.float64], room: NDArray[np.int64]) -> NDArray[np.bool_]:
+        sets, costs = self._every
+        kept = np.empty(scores.shape, bool)
+        step = max(1, _CELLS_AT_ONCE // len(sets))
+        for first in range(0, len(scores), step):
+            rows = slice(first, first + step)
+            total = np.where(costs <= room[rows, None], scores[rows] @ sets.T, -np.inf)
+            kept[rows] = sets[total.argmax(axis=1)]
+        return kept
 
     @cached_property
     def _kinds(self) -> list[tuple[int, NDArray[np.intp]]]:

@@ -28,9 +28,9 @@ def _every(projected: Projection) -> np.ndarray:
     )
 
 
-@pytest.mark.parametrize("most_compared", [1 << 15, 0])
+@pytest.mark.parametrize(("most_looked_at", "most_compared"), [(1 << 12, 1 << 15), (0, 1 << 15), (0, 0)])
 @given(network=networks(), data=st.data())
-def test_nothing_that_fits_has_a_larger_sum_of_scores(network, data, most_compared):
+def test_nothing_that_fits_has_a_larger_sum_of_scores(network, data, most_looked_at, most_compared):
     projected = Projection(*network)
     rows = data.draw(st.integers(1, 3))
     row = st.lists(scores_of_a_block, min_size=projected.count, max_size=projected.count)
@@ -44,6 +44,7 @@ def test_nothing_that_fits_has_a_larger_sum_of_scores(network, data, most_compar
         ]
     )
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(projection, "_MOST_LOOKED_AT", most_looked_at)
         patch.setattr(projection, "_MOST_COMPARED", most_compared)
         kept = projected.project(scores, budgets)
     for own, budget, chosen in zip(scores, budgets, kept, strict=True):
