@@ -7,8 +7,8 @@ from adainf.schedulers import Choice, LookupTable
 from adainfd.capture.motion import Sketch, changed_share
 from adainfd.capture.worker import Captured
 from adainfd.control import Budget, ControllerState, Costs, Signals, may_reuse, next_budget
-from adainfd.control.controller import slowdown
 from adainfd.control.division import Claim, divided
+from adainfd.control.lateness import slowdown
 from adainfd.sensors import Readings
 from adainfd.stream import Stream, View
 
@@ -125,7 +125,7 @@ def _claim(frame: Waiting, ask: Ask, costs: Costs, left_ms: float) -> Claim:
         priority=frame.stream.priority / len(frame.asks),
         need=deserved,
         left_ms=left_ms,
-        slowdown=slowdown(ask.controller),
+        slowdown=slowdown(ask.controller.outcomes),
         around_ms=ask.view.around_ms,
     )
 

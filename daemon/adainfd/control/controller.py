@@ -1,32 +1,16 @@
 """The controller: signals, what it remembers and the time, in; a budget and the rule that set it, out."""
 
-import bisect
-import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from adainf.schedulers import Choice
 from adainfd.control.allowance import allowed_by_mean, settled
+from adainfd.control.costs import Costs, rounded_down
+from adainfd.control.lateness import Outcome, quantile_along, slowdown
 from adainfd.control.policy import Policy
+from adainfd.control.signals import Signals, contention
 
-__all__ = [
-    "BUDGET_STEPS",
-    "Budget",
-    "ControllerState",
-    "Costs",
-    "LimitedBy",
-    "Outcome",
-    "Signals",
-    "contention",
-    "may_reuse",
-    "next_budget",
-    "observe",
-    "second_look",
-    "slowdown",
-    "spend",
-    "worth_a_second_look",
-]
+__all__ = ["Budget", "ControllerState", "LimitedBy", "next_budget", "observe", "spend"]
 
 LimitedBy = Literal[
     "maximum",
@@ -43,16 +27,10 @@ LimitedBy = Literal[
     "cameras",
 ]
 
-BUDGET_STEPS = 10_000
-"""Budgets are told and compared in ten-thousandths: no branch differs from another by less."""
-_ROUNDING = 1e-6
 # A ceiling that rises by less than this is noise of its signal, and left where it is.
 _DEADBAND = 0.05
-# A few slow frames are enough to see a neighbour come. Rare hiccups need more of them to be known; how long frames took
-# under another load says nothing of those to come.
-_SLOWDOWN_FRAMES = 16
-_FEWEST_FRAMES = 48
 _REMEMBERED_FRAMES = 96
+# How long frames took under another load says nothing of those to come.
 _OTHER_LOAD = 0.25
 # A budget that swings under steady load helps nobody, so what the deadline allows is left where it is until it is
 # clearly wrong: a branch is left only when so many times the misses that the policy allows were seen, for one that
@@ -65,77 +43,6 @@ _TRY_AGAIN_SECONDS = 2.0
 _TRY_AGAIN_BESIDE_OTHERS = 6.0
 _LONGEST_PATIENCE = 60.0
 _INTERVAL_SMOOTHING = 0.1
-# A second look that runs over makes the next frame late.
-_SECOND_LOOK_QUANTILE = 0.95
-_WAYS_ROUND = 2
-# A clock that stood still is no speed to plan with.
-_QUICKEST = 0.01
-
-
-@dataclass(frozen=True, slots=True)
-class Signals:
-    """What a policy looks at for one frame; None is unknown.
-
-    motion, change: share (0..1) of the picture that differs from the frame before, and from the last one recognised.
-    gpu_utilization, gpu_foreign, cpu_pressure, cpu_foreign: shares of the processors (0..1).
-    cpu_queue: others' threads that run or wait to, a processor.
-    power_fraction: of the limit. temperature_celsius: of the processor that recognises.
-    """
-
-    motion: float | None = None
-    change: float | None = None
-    gpu_utilization: float | None = None
-    gpu_foreign: float | None = None
-    cpu_pressure: float | None = None
-    cpu_foreign: float | None = None
-    power_fraction: float | None = None
-    temperature_celsius: float | None = None
-    cpu_queue: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Costs:
-    """What the branches that may be chosen cost, cheapest first.
-
-    fractions: of the full branch's MACs. milliseconds: median forward time here when nothing else runs; empty where
-    it was not measured.
-    """
-
-    fractions: tuple[float, ...]
-    milliseconds: tuple[float, ...] = ()
-
-    @classmethod
-    def of(cls, frontier: Sequence[Choice], times: Mapping[str, float]) -> "Costs":
-        """The costs of a lookup table's choices; times: median milliseconds by branch, used where all are known."""
-        branches = [str(choice.branch) for choice in frontier]
-        known = all(branch in times for branch in branches)
-        fractions = tuple(choice.macs_fraction for choice in frontier)
-        return cls(fractions, tuple(times[branch] for branch in branches) if known else ())
-
-    @property
-    def floor(self) -> float:
-        """The smallest budget that a branch fits."""
-        return self.fractions[0]
-
-    def expected(self, fraction: float) -> float | None:
-        """Milliseconds of a branch that takes this share of the full branch's MACs, by those of its neighbours."""
-        if not self.milliseconds:
-            return None
-        right = bisect.bisect_left(self.fractions, fraction)
-        if right == len(self.fractions) or right == 0 or self.fractions[right] == fraction:
-            return self.milliseconds[min(right, len(self.milliseconds) - 1)]
-        (one, other), (first, second) = self.fractions[right - 1 : right + 1], self.milliseconds[right - 1 : right + 1]
-        return first + (second - first) * (fraction - one) / (other - one)
-
-    def dearest(self, fits: Callable[[float], bool], otherwise: float | None = None) -> float:
-        """The smallest budget for the dearest branch whose time `fits`, as those of all cheaper ones do.
-
-        Where none does, `otherwise`, or the floor.
-        """
-        fitting = bisect.bisect_left(self.milliseconds, True, key=lambda time: not fits(time))
-        if fitting:
-            return math.ceil(self.fractions[fitting - 1] * BUDGET_STEPS - _ROUNDING) / BUDGET_STEPS
-        return self.floor if otherwise is None else otherwise
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,20 +51,6 @@ class Budget:
 
     fraction: float
     limited_by: LimitedBy
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """How long a frame took, in milliseconds: as the profile expected, in truth, and all around the forward pass."""
-
-    expected: float
-    forward: float
-    around: float
-
-    @property
-    def slowdown(self) -> float:
-        """How many times longer than expected the forward pass took."""
-        return max(_QUICKEST, self.forward / self.expected)
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,9 +96,7 @@ def next_budget(
     lowest = max(policy.budget.minimum, costs.floor)
     if fraction < lowest:
         fraction, limited_by = lowest, "minimum"
-    steps = max(math.floor(fraction * BUDGET_STEPS + _ROUNDING), math.ceil(costs.floor * BUDGET_STEPS))
-    rounded = steps / BUDGET_STEPS
-    return Budget(rounded, limited_by), state
+    return Budget(max(rounded_down(fraction), costs.least), limited_by), state
 
 
 def _under_load(state: ControllerState, load: float) -> ControllerState:
@@ -253,39 +144,14 @@ def _ceilings_by_time(state: ControllerState, policy: Policy, costs: Costs) -> I
         deadline, misses = policy.deadline.milliseconds, 1 - policy.deadline.quantile
         aim = deadline * (_SPARE_BESIDE_OTHERS if state.load > _OTHER_LOAD else 1.0)
         yield _Ceiling(
-            costs.dearest(lambda time: _quantile_along(state, time, 1 - _MISSES_TO_LEAVE * misses) <= deadline),
-            costs.dearest(lambda time: _quantile_along(state, time, 1 - misses) <= aim),
+            costs.dearest(lambda time: quantile_along(state.outcomes, time, 1 - _MISSES_TO_LEAVE * misses) <= deadline),
+            costs.dearest(lambda time: quantile_along(state.outcomes, time, 1 - misses) <= aim),
             "deadline",
         )
     if policy.share is not None and state.interval:
-        quiet = 1000 * state.interval * policy.share.busy / slowdown(state)
+        quiet = 1000 * state.interval * policy.share.busy / slowdown(state.outcomes)
         granted = costs.dearest(lambda time: time <= quiet)
         yield _Ceiling(granted, granted, "share")
-
-
-def slowdown(state: ControllerState) -> float:
-    """How many times longer than expected forward passes take, by the recent ones."""
-    slowdowns = [outcome.slowdown for outcome in state.outcomes[-_SLOWDOWN_FRAMES:]]
-    return _quantile(slowdowns, 0.5, of=_SLOWDOWN_FRAMES, otherwise=1.0)
-
-
-def _quantile_along(state: ControllerState, expected: float, quantile: float) -> float:
-    """Milliseconds within which this share of the recent frames would have been answered along another branch.
-
-    expected: what that branch should take. A hiccup met along a cheap branch would have come along a dear one too, and
-    is added to its longer time; one met along a dear branch came of its length, and shrinks with it.
-    """
-    slower = slowdown(state)
-    times = [
-        outcome.around
-        + (
-            outcome.forward * expected / outcome.expected
-            if expected <= outcome.expected
-            else outcome.forward + slower * (expected - outcome.expected)
-        )
-        for outcome in state.outcomes
-    ]
-    return _quantile(times, quantile, of=_FEWEST_FRAMES, otherwise=slower * expected)
 
 
 def _with_ceiling(
@@ -312,33 +178,6 @@ def _with_ceiling(
     return replace(state, ceiling=ceiling, above_for=above_for), "recovery"
 
 
-def _quantile(values: Sequence[float], quantile: float, *, of: int, otherwise: float) -> float:
-    """Of at least so many frames; those that have not been yet count `otherwise`, as a frame that takes what it should.
-
-    So a first slow frame is one of many, and does not speak for all.
-    """
-    ordered = sorted([*values, *[otherwise] * (of - len(values))])
-    return ordered[min(len(ordered) - 1, math.ceil(quantile * len(ordered)) - 1)]
-
-
-def contention(signals: Signals) -> float | None:
-    """The share of the processor that other programs take from us; None where nothing tells.
-
-    Where a GPU does not tell whose its load is (a Jetson's, or one seen from a container), the CPU's stands for it: our
-    own load, which `gpu_utilization` holds too, must not cut our budget. On the CPU others must be busy and somebody
-    must wait, or others must have threads for all processors: busy others on idle processors take nothing away, and our
-    own threads waiting for each other are no contention.
-    """
-    if signals.gpu_foreign is not None:
-        return signals.gpu_foreign
-    if signals.cpu_foreign is None:
-        return None
-    # Up to a thread for every second processor leaves us a free one.
-    crowded = None if signals.cpu_queue is None else min(1.0, max(0.0, 2 * signals.cpu_queue - 1))
-    told = [share for share in (signals.cpu_pressure, crowded) if share is not None]
-    return min(signals.cpu_foreign, max(told)) if told else signals.cpu_foreign
-
-
 def observe(state: ControllerState, outcome: Outcome) -> ControllerState:
     """The state after a branch took as long on a frame as `outcome` says."""
     return replace(state, outcomes=(*state.outcomes, outcome)[-_REMEMBERED_FRAMES:])
@@ -350,55 +189,3 @@ def spend(state: ControllerState, policy: Policy, allowed: float, taken: float) 
     A second look is allowed nothing more: what it takes comes from the savings.
     """
     return replace(state, savings=settled(state.savings, policy, allowed, taken))
-
-
-def second_look(state: ControllerState, policy: Policy, costs: Costs, spent_ms: float) -> Budget | None:
-    """What may be spent on a better look at a still picture whose answer is out; None where nothing may.
-
-    spent_ms: since the frame was captured. The other rules were kept when it was answered; a second look is paid by
-    what still frames have saved, so that the mean stays within theirs, and is over before the next frame is due.
-    """
-    if policy.second_look is None or not costs.milliseconds or not state.interval:
-        return None
-    left = 1000 * state.interval - spent_ms
-    rules: tuple[tuple[float, LimitedBy], ...] = (
-        (policy.budget.maximum, "maximum"),
-        (state.savings, "savings"),
-        (
-            costs.dearest(
-                lambda expected: _quantile_along(state, expected, _SECOND_LOOK_QUANTILE) <= left, otherwise=0.0
-            ),
-            "deadline",
-        ),
-    )
-    fraction, limited_by = min(rules, key=lambda rule: rule[0])
-    rounded = math.floor(fraction * BUDGET_STEPS + _ROUNDING) / BUDGET_STEPS
-    return Budget(rounded, limited_by) if rounded >= costs.floor else None
-
-
-def worth_a_second_look(policy: Policy, choice: Choice, last: Choice, looks_here: int) -> bool:
-    """Whether `choice` may tell more of a still picture than the branch that looked at it last, `looks_here` times.
-
-    A dearer branch does; the same one where it sees the picture mirrored.
-    """
-    both_ways = policy.evidence is not None and policy.evidence.mirrored
-    return choice.macs_fraction > last.macs_fraction or (choice == last and both_ways and looks_here < _WAYS_ROUND)
-
-
-def may_reuse(
-    signals: Signals, policy: Policy, answer_age: float, lead: float, answered: float, affordable: float
-) -> bool:
-    """Whether the last answer may stand for this frame.
-
-    answer_age: seconds since the picture it was made from. lead: of its best label over the next; the clearer an
-    answer, the less a small change overturns it. answered, affordable: share of the full branch's MACs of the branch
-    that made it, and of the one the budget allows now; a better one that has become affordable is run.
-    """
-    rule = policy.reuse
-    return (
-        rule is not None
-        and signals.change is not None
-        and signals.change <= rule.change + rule.change_by_lead * lead
-        and answer_age <= rule.seconds
-        and answered >= affordable
-    )

@@ -6,11 +6,10 @@ While all shares together stay below one, each frame is answered in time when th
 """
 
 import bisect
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from adainfd.control.controller import BUDGET_STEPS, Costs
+from adainfd.control.costs import Costs, rounded_up
 
 __all__ = ["PLANNED", "Claim", "divided", "share"]
 
@@ -89,7 +88,7 @@ def _dearest(shares: Sequence[float], room: float) -> int:
 
 
 def _budget_of(fraction: float, claim: Claim) -> float:
-    return min(claim.most, math.ceil(fraction * BUDGET_STEPS) / BUDGET_STEPS)
+    return min(claim.most, rounded_up(fraction))
 
 
 def _options(claim: Claim, costs: Costs) -> range:

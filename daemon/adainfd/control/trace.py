@@ -12,7 +12,8 @@ from typing import Any, Literal, Protocol, Self
 import msgspec
 
 from adainf.errors import InvalidInputError, one_line
-from adainfd.control.controller import Budget, Signals
+from adainfd.control.controller import Budget
+from adainfd.control.signals import Signals
 
 __all__ = [
     "SCHEMA",

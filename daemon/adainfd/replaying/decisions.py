@@ -24,7 +24,7 @@ from adainfd.control import (
     spend,
     worth_a_second_look,
 )
-from adainfd.control.controller import contention
+from adainfd.control.signals import contention
 from adainfd.control.trace import Frame, Header, PolicyChange, Prepared, read
 
 __all__ = ["Decision", "Decisions", "recorded", "replayed"]
