@@ -181,12 +181,12 @@ def _deciding(engine: OnnxEngine, space: BranchSpace) -> list[Figure]:
     prepared = engine.prepare(picture, space.native_resolution)
     width = len(engine.look(prepared, space.native_resolution, "base").embedding)
     scheduler = Scheduler(width, sum(space.droppable), seed=0).frozen("hard", space)
-    shares = []
+    decide, shares = scheduler.at(_DECIDED_WITHIN), []
     for _ in range(_DECISIONS):
         full = _milliseconds(engine, prepared, space.full)
         seen = engine.look(prepared, space.native_resolution, "base")
         begun = time.perf_counter()
-        scheduler.keeps(seen.embedding[None], np.array([_DECIDED_WITHIN]))
+        decide(seen.embedding)
         shares.append(1e3 * (time.perf_counter() - begun) / full)
         engine.complete(seen, space.full.keep)
     what = "a decision of the paper's scheduler: share of the full branch's"

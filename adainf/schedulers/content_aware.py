@@ -1,8 +1,8 @@
 """At run time the better of lookup table and content-aware scheduler, as calibration found them."""
 
 import bisect
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +26,7 @@ class ContentAware:
     scheduler: PaperScheduler
     levels: Sequence[Scheduled]
     weights: WeightSet
+    _deciding: dict[float, Callable[[NDArray[np.float32]], NDArray[np.bool_]]] = field(default_factory=dict)
 
     @property
     def resolution(self) -> int:
@@ -38,7 +39,10 @@ class ContentAware:
 
     def choose(self, embedding: NDArray[np.float32], level: Scheduled, budget: float) -> Choice:
         """The blocks for a picture with this embedding (width,) within `budget`, the scheduler's own MACs counted."""
-        (keep,) = self.scheduler.keeps(embedding[None], np.array([budget]))
+        if budget not in self._deciding:
+            self._deciding.clear()
+            self._deciding[budget] = self.scheduler.at(budget)
+        keep = self._deciding[budget](embedding)
         return self.choice(Branch(self.resolution, tuple(keep.tolist())), level)
 
     def choice(self, branch: Branch, level: Scheduled) -> Choice:

@@ -1,6 +1,7 @@
 """The paper's content-aware scheduler as it runs: numpy only, without noise."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -59,6 +60,25 @@ class PaperScheduler:
         """The smallest budget that can be kept, the scheduler's own MACs included."""
         return (self.projection.least + self.macs) / self.space.macs(self.space.full)
 
+    def at(self, budget: float) -> Callable[[Array], NDArray[np.bool_]]:
+        """`keeps` under one hard budget, for one picture after the other, from embedding (width,) to blocks (blocks,).
+
+        What the budget alone decides is done before: a frame waits for this.
+        """
+        weight = self.tensors["joined.0.weight"]
+        (asked,) = self._budget_embedding(np.array([budget]))
+        width = weight.shape[1] - len(asked)
+        first, offset = weight[:, :width], weight[:, width:] @ asked + self.tensors["joined.0.bias"]
+        last, bias = self.tensors["joined.2.weight"], self.tensors["joined.2.bias"]
+        likeliest = self.projection.within(int(self.room(np.array([budget]))[0]))
+
+        def decide(embedding: Array) -> NDArray[np.bool_]:
+            centred = embedding - embedding.sum() / width
+            seen = centred / math.sqrt(centred @ centred / width + _SPREAD)
+            return likeliest(last @ np.maximum(first @ seen + offset, 0) + bias)
+
+        return decide
+
     def scores(self, embeddings: Array, budgets: NDArray[np.float64]) -> Array:
         """Log-odds (pictures, skippable blocks) of keeping each block that may be skipped.
 
@@ -66,9 +86,12 @@ class PaperScheduler:
         """
         centred = embeddings - embeddings.mean(axis=1, keepdims=True)
         spread = np.sqrt((centred**2).mean(axis=1, keepdims=True) + np.float32(_SPREAD))
-        budget = np.maximum(self._linear("budget.0", budgets[:, None].astype(np.float32)), 0)
-        hidden = np.concatenate([centred / spread, self._linear("budget.2", budget)], axis=1)
+        hidden = np.concatenate([centred / spread, self._budget_embedding(budgets)], axis=1)
         return self._linear("joined.2", np.maximum(self._linear("joined.0", hidden), 0))
+
+    def _budget_embedding(self, budgets: NDArray[np.float64]) -> Array:
+        hidden = self._linear("budget.0", budgets[:, None].astype(np.float32))
+        return self._linear("budget.2", np.maximum(hidden, 0))
 
     def _linear(self, layer: str, values: Array) -> Array:
         result: Array = values @ self.tensors[f"{layer}.weight"].T + self.tensors[f"{layer}.bias"]

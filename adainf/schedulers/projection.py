@@ -1,8 +1,9 @@
 """Projection onto a budget: of all sets of blocks that fit, the one with the largest sum of scores."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,10 +12,10 @@ from adainf.branch import PartMacs
 
 __all__ = ["Projection"]
 
-# Up to so many sets of blocks are all looked at, which is quickest where a frame waits; up to so many are compared for
-# all rows at once; more are searched a row at a time.
-_MOST_LOOKED_AT = 1 << 12
+# Up to so many sets are compared for all rows at once; more are searched a row at a time.
 _MOST_COMPARED = 1 << 15
+# Up to so many are all at hand where a row is waited for.
+_MOST_AT_HAND = 1 << 12
 _CELLS_AT_ONCE = 1 << 22
 
 
@@ -63,29 +64,26 @@ class Projection:
         turned = self._costs < 0
         signed: NDArray[np.float64] = np.where(turned, -scores, scores).astype(np.float64)
         room = room - self._costs[turned].sum()
-        if 1 << self.count <= _MOST_LOOKED_AT:
-            solve = self._looked_at
-        else:
-            solve = self._compared if self._sets <= _MOST_COMPARED else self._searched
+        solve = self._compared if self._sets <= _MOST_COMPARED else self._searched
         return solve(signed, room) ^ turned
+
+    def within(self, budget: int) -> Callable[[NDArray[np.floating]], NDArray[np.bool_]]:
+        """The blocks that run (blocks,) under one budget, for one row of scores (count) after the other.
+
+        As `project` has it, but of sets with equal sums it may take another; what no score decides is done before.
+        """
+        if 1 << self.count > _MOST_AT_HAND:
+            return lambda scores: self.keeps(self.project(scores[None], np.array([budget])))[0]
+        sets, macs = self._every
+        fitting = sets[macs <= max(budget, self.least)]
+        summed, whole = fitting.astype(np.float32), self.keeps(fitting)
+        return lambda scores: cast(NDArray[np.bool_], whole[(summed @ scores).argmax()])
 
     @cached_property
     def _every(self) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
-        """Every set of blocks (sets, count), the cheapest first, and what each costs."""
+        """Every set of blocks (sets, count), and the MACs of the whole way."""
         sets = np.array(list(itertools.product((False, True), repeat=self.count)), bool)
-        costs = sets @ abs(self._costs)
-        order = np.argsort(costs, kind="stable")
-        return sets[order], costs[order]
-
-    def _looked_at(self, scores: NDArray[np.float64], room: NDArray[np.int64]) -> NDArray[np.bool_]:
-        sets, costs = self._every
-        kept = np.empty(scores.shape, bool)
-        step = max(1, _CELLS_AT_ONCE // len(sets))
-        for first in range(0, len(scores), step):
-            rows = slice(first, first + step)
-            total = np.where(costs <= room[rows, None], scores[rows] @ sets.T, -np.inf)
-            kept[rows] = sets[total.argmax(axis=1)]
-        return kept
+        return sets, self.macs(sets)
 
     @cached_property
     def _kinds(self) -> list[tuple[int, NDArray[np.intp]]]:

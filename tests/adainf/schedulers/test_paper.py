@@ -49,6 +49,15 @@ def test_a_branch_whose_own_macs_are_the_budget_fits():
         assert sum(keep) >= sum(branch.keep)
 
 
+@given(seed=st.integers(0, 2**32 - 1), budget=st.floats(0, 1))
+def test_one_picture_after_the_other_is_decided_as_many_at_once(seed, budget):
+    scheduler = PaperScheduler(tensors(seed), "hard", SPACE)
+    embeddings = np.random.default_rng(seed).normal(size=(5, WIDTH)).astype(np.float32)
+    at_once = scheduler.keeps(embeddings, np.full(5, budget))
+    decide = scheduler.at(budget)
+    assert [decide(embedding).tolist() for embedding in embeddings] == at_once.tolist()
+
+
 def test_the_soft_bound_keeps_what_is_likelier_kept_than_not():
     scheduler = PaperScheduler(tensors(1), "soft", SPACE)
     embeddings = np.random.default_rng(1).normal(size=(50, WIDTH)).astype(np.float32)

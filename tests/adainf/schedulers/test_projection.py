@@ -28,9 +28,10 @@ def _every(projected: Projection) -> np.ndarray:
     )
 
 
-@pytest.mark.parametrize(("most_looked_at", "most_compared"), [(1 << 12, 1 << 15), (0, 1 << 15), (0, 0)])
+@pytest.mark.parametrize("most_compared", [1 << 15, 0])
+@pytest.mark.parametrize("most_at_hand", [1 << 12, 0])
 @given(network=networks(), data=st.data())
-def test_nothing_that_fits_has_a_larger_sum_of_scores(network, data, most_looked_at, most_compared):
+def test_nothing_that_fits_has_a_larger_sum_of_scores(network, data, most_compared, most_at_hand):
     projected = Projection(*network)
     rows = data.draw(st.integers(1, 3))
     row = st.lists(scores_of_a_block, min_size=projected.count, max_size=projected.count)
@@ -44,10 +45,12 @@ def test_nothing_that_fits_has_a_larger_sum_of_scores(network, data, most_looked
         ]
     )
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(projection, "_MOST_LOOKED_AT", most_looked_at)
+        patch.setattr(projection, "_MOST_AT_HAND", most_at_hand)
         patch.setattr(projection, "_MOST_COMPARED", most_compared)
         kept = projected.project(scores, budgets)
-    for own, budget, chosen in zip(scores, budgets, kept, strict=True):
+        whole = [projected.within(int(budget))(own) for own, budget in zip(scores, budgets, strict=True)]
+    one_by_one = [blocks[projected.droppable] for blocks in whole]
+    for own, budget, chosen in zip([*scores, *scores], [*budgets, *budgets], [*kept, *one_by_one], strict=True):
         fits = every[macs <= max(budget, projected.least)]
         assert projected.macs(chosen[None])[0] <= max(budget, projected.least)
         assert own @ chosen == pytest.approx((fits @ own).max())
