@@ -32,8 +32,11 @@ class Reader(Protocol):
     def grab(self) -> bool:
         """Go on to the next picture, without decoding it; False at the end. Raises SourceError where a stream fails."""
 
-    def retrieve(self) -> Picture | None:
-        """The picture that was grabbed (height, width, 3), BGR; None where it cannot be decoded."""
+    def retrieve(self, into: Picture | None = None) -> Picture | None:
+        """The picture that was grabbed (height, width, 3), BGR; None where it cannot be decoded.
+
+        into: memory for it, and itself the answer where the picture is of that shape and the source can fill it.
+        """
 
     @property
     def broke_off(self) -> str | None:
@@ -85,12 +88,12 @@ class VideoReader:
         self._frames_read += grabbed
         return grabbed
 
-    def retrieve(self) -> Picture | None:
-        """The picture that was grabbed (height, width, 3), BGR; None where it cannot be decoded."""
+    def retrieve(self, into: Picture | None = None) -> Picture | None:
+        """See `Reader`."""
         import cv2
 
         try:
-            decoded, picture = self._capture.retrieve()
+            decoded, picture = self._capture.retrieve(into)
         except cv2.error:
             return None
         return picture.astype(np.uint8, copy=False) if decoded else None
@@ -124,8 +127,9 @@ class PictureReader:
         self._file = next(self._files, None)
         return self._file is not None
 
-    def retrieve(self) -> Picture | None:
-        """The picture (height, width, 3), BGR; None where it cannot be decoded."""
+    def retrieve(self, into: Picture | None = None) -> Picture | None:
+        """See `Reader`; a file's picture has memory of its own."""
+        del into
         import cv2
 
         picture = None if self._file is None else cv2.imread(str(self._file), cv2.IMREAD_COLOR)

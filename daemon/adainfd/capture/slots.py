@@ -36,10 +36,18 @@ class FrameSlots:
 
     def write(self, number: int, picture: NDArray[np.uint8]) -> None:
         """Put frame `number` (from 1) into its slot."""
-        slot = number % _SLOTS
-        self._stamps[slot] = _BEING_WRITTEN
-        self._pictures[slot] = picture
-        self._stamps[slot] = number
+        self.emptied(number)[:] = picture
+        self.filled(number)
+
+    def emptied(self, number: int) -> NDArray[np.uint8]:
+        """The slot of frame `number` (from 1), to be written to; say `filled` then."""
+        self._stamps[number % _SLOTS] = _BEING_WRITTEN
+        slot: NDArray[np.uint8] = self._pictures[number % _SLOTS]
+        return slot
+
+    def filled(self, number: int) -> None:
+        """Frame `number` is whole in its slot."""
+        self._stamps[number % _SLOTS] = number
 
     def view(self, number: int) -> NDArray[np.uint8]:
         """Frame `number` where it lies; ask `holds` after using it."""

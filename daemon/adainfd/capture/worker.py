@@ -202,14 +202,19 @@ class _Camera:
             self._number += 1
             self._unheard += 1
             return
-        picture = reader.retrieve()
+        # What is masked never leaves this process: only without a mask a picture is decoded into shared memory.
+        to_paint, number = self._settings.mask, self._number + 1
+        slot = None if to_paint or self._slots is None else self._slots.emptied(number)
+        picture = reader.retrieve(slot)
         if picture is None:
             return
-        self._number += 1
-        if self._settings.mask:
-            _paint_over(picture, self._settings.mask)  # what is masked never leaves this process
+        self._number = number
+        _paint_over(picture, to_paint)
         slots = self._slots_for(picture, reader)
-        slots.write(self._number, picture)
+        if picture is slot:
+            slots.filled(number)
+        else:
+            slots.write(number, picture)
         before, self._sketch = self._sketch, sketch(picture)
         motions = [None if before is None else changed_share(before, self._sketch, cells) for cells in self._counted]
         self._say_passed()

@@ -45,6 +45,19 @@ def test_what_holds_says_is_true(first: int, written: int) -> None:
                 assert np.array_equal(reader.view(number), picture(number))
 
 
+def test_a_slot_holds_nothing_while_it_is_filled(two_sides: tuple[FrameSlots, FrameSlots]) -> None:
+    writer, reader = two_sides
+    writer.write(1, picture(1))
+    slot = writer.emptied(5)
+    assert not reader.holds(1)
+    assert not reader.holds(5)
+    slot[:] = picture(5)
+    writer.filled(5)
+    assert reader.holds(5)
+    assert np.array_equal(reader.view(5), picture(5))
+    del slot
+
+
 def test_overwriting_while_reading_is_noticed(two_sides: tuple[FrameSlots, FrameSlots]) -> None:
     writer, reader = two_sides
     writer.write(1, picture(1))
