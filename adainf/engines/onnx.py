@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from adainf.branch import Branch
 from adainf.engines.base import Exportable, Part, Seen, parts_after_first
 from adainf.engines.cache import ExportCache, cache_folder
-from adainf.engines.processor import processor_name, usable_processors
+from adainf.engines.processor import keeping_to, processor_name, usable_processors
 from adainf.preprocessing import prepare
 from adainf.profile import WeightSet
 from adainf.schedulers.embedding import embedding
@@ -62,6 +62,9 @@ class OnnxEngine:
         self._exports = ExportCache(folder, network, self._optimise, warn)
         self._adapted = frozenset(runs_adapted if adapted is not None else ())
         self._adapted_exports = self._exports if adapted is None else ExportCache(folder, adapted, self._optimise, warn)
+        # Where each thread has a processor: its own, and of the rest each helper one.
+        processors = sorted(os.sched_getaffinity(0))
+        self._processors = processors if 1 < self.threads == len(processors) else []
         self._most_sessions = sessions
         self._sessions: OrderedDict[Branch, onnxruntime.InferenceSession] = OrderedDict()
         self._parts: dict[tuple[Part, WeightSet], onnxruntime.InferenceSession] = {}
@@ -98,7 +101,7 @@ class OnnxEngine:
         """
         scores = np.empty((len(inputs), len(self.class_names)), np.float32)
         for position, (images, branch) in enumerate(zip(inputs, branches, strict=True)):
-            (scores[position : position + 1],) = self._session(branch).run(None, {"images": images})
+            scores[position] = self._run(self._session(branch), {"images": images})[0]
         return scores
 
     def look(self, prepared: NDArray[np.float32], resolution: int, weights: WeightSet) -> Seen:
@@ -121,9 +124,14 @@ class OnnxEngine:
         session = self._parts.get((part, weights))
         if session is None:
             session = self._parts[part, weights] = self._load(self._exports_of(weights).model(part))
-        after: NDArray[np.float32]
-        (after,) = session.run(None, {"before": before})
-        return after
+        return self._run(session, {"before": before})
+
+    def _run(self, session: onnxruntime.InferenceSession, given: dict[str, NDArray[np.float32]]) -> NDArray[np.float32]:
+        result: NDArray[np.float32]
+        # Woken by a camera's process, this thread may come to lie on a helper's processor, and take turns with it.
+        with keeping_to(self._processors[:1]):
+            (result,) = session.run(None, given)
+        return result
 
     def _exports_of(self, weights: WeightSet) -> ExportCache:
         return self._adapted_exports if weights == "adapted" else self._exports
@@ -157,10 +165,10 @@ class OnnxEngine:
         # Between two operators a thread waits awake, but not from frame to frame: beside others it would fight them.
         options.add_session_config_entry("session.intra_op.spin_duration_us", str(_SPIN_MICROSECONDS))
         options.add_session_config_entry("session.force_spinning_stop", "1")
-        if self.threads > 1 and len(processors := sorted(os.sched_getaffinity(0))) == self.threads:
+        if self._processors:
             # Woken after a pause, a helper is otherwise put beside the thread that waits for it, and no help
-            # (docs/performance.md). Counted from 1; the thread that calls goes where it likes.
-            helpers = ";".join(str(processor + 1) for processor in processors[1:])
+            # (docs/performance.md). Counted from 1.
+            helpers = ";".join(str(processor + 1) for processor in self._processors[1:])
             options.add_session_config_entry("session.intra_op_thread_affinities", helpers)
         # A session's own arena costs five megabytes a branch, and with glibc set up (adainf.allocator) saves no time.
         options.enable_cpu_mem_arena = False

@@ -3,15 +3,32 @@
 import hashlib
 import os
 import platform
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["processor_identity", "processor_name", "usable_processors"]
+__all__ = ["keeping_to", "processor_identity", "processor_name", "usable_processors"]
 
 
 def usable_processors() -> int:
     """Processors this process may run on."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@contextmanager
+def keeping_to(processors: Collection[int]) -> Iterator[None]:
+    """Meanwhile the calling thread runs on these alone; anywhere where there are none, or it may not run on them."""
+    before = os.sched_getaffinity(0) if processors else set()
+    try:
+        if processors:
+            os.sched_setaffinity(0, processors)
+    except OSError:  # they were taken from this process after it had begun
+        before = set()
+    try:
+        yield
+    finally:
+        if before:
+            os.sched_setaffinity(0, before)
 
 
 def processor_name() -> str:
