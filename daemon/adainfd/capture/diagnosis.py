@@ -22,7 +22,12 @@ _SCHEMES = (
 )
 _PICTURES = ("image/jpeg", "image/jpg", "image/pjpeg", "image/png", "image/bmp", "image/webp", "image/tiff")
 # The encodings of RFC 3551 and its successors that OpenCV's FFmpeg decodes.
-_DECODED = ("H261", "H263", "H263-1998", "H263-2000", "H264", "H265", "JPEG", "MP4V-ES", "MPV", "VP8", "VP9", "RAW")
+_DECODED = (
+    *("H261", "H263", "H263-1998", "H263-2000", "H264", "H265", "JPEG", "MP4V-ES", "MPV", "VP8", "VP9", "THEORA"),
+    *("RAW", "DV", "MP2T", "MP2P", "MP1S"),
+)
+_STATIC_TYPES = {"26": "JPEG", "31": "H261", "32": "MPV", "33": "MP2T", "34": "H263"}
+_OFTEN_MISSPELT = ("http", "https", "rtsp", "rtsps", "rtmp")
 _TO_ENCODE = (
     "; most likely its password holds a character that must be percent-encoded: "
     "@ as %40, / as %2F, # as %23, ? as %3F, : as %3A, % as %25"
@@ -44,6 +49,8 @@ def diagnose(source: Source, until: float) -> Diagnosis | None:
     found = _asked(source, until)
     if found is not None and found.fault in _SAID_BY_A_WRONG_PASSWORD and _must_be_encoded(source.address):
         return Diagnosis(found.fault, found.detail + _TO_ENCODE)
+    if found is not None and found.fault is Fault.ACCESS_DENIED and "@" not in source.address:
+        return Diagnosis(found.fault, f"{found.detail}; its address names none")
     return found
 
 
@@ -57,7 +64,7 @@ def _asked(source: Source, until: float) -> Diagnosis | None:
             case "rtsp" | "rtsps":
                 return _of_description(RtspCamera(source.address).describe(until))
             case scheme if scheme not in _SCHEMES:
-                nearest = difflib.get_close_matches(scheme or "", _SCHEMES, n=1)
+                nearest = difflib.get_close_matches(scheme or "", _OFTEN_MISSPELT, n=1)
                 meant = f"; did you mean {nearest[0]}://?" if nearest else ""
                 return Diagnosis(Fault.CANNOT_OPEN, f"{scheme}:// is no scheme that OpenCV reads{meant}")
     except ValueError:
@@ -128,10 +135,15 @@ def _of_description(answer: Answer) -> Diagnosis:
 def _video_codecs(description: str) -> list[str]:
     """The encodings of the video in a session description (SDP, RFC 8866)."""
     sections = re.split(r"^m=", description, flags=re.MULTILINE)[1:]
-    video = [section for section in sections if section.startswith("video ")]
-    named = [re.search(r"^a=rtpmap:\d+ ([A-Za-z0-9._-]{1,30})/", section, re.MULTILINE) for section in video]
-    # A static payload type (26, Motion JPEG) needs no map.
-    return [match[1].upper() if match else "JPEG" for match in named]
+    return [_codec(section) for section in sections if section.startswith("video ")]
+
+
+def _codec(section: str) -> str:
+    named = re.search(r"^a=rtpmap:\d+ ([A-Za-z0-9._-]{1,30})/", section, re.MULTILINE)
+    if named:
+        return named[1].upper()
+    payload = re.match(r"video \S+ \S+ (\d{1,3})\b", section)
+    return _STATIC_TYPES.get(payload[1], f"of payload type {payload[1]}") if payload else "of no name"
 
 
 def _must_be_encoded(address: str) -> bool:

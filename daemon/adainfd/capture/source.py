@@ -137,7 +137,7 @@ class Source:
             return _as_name(without_credentials(self.address).partition("://")[2]).strip("-") or "camera"
         if self._index is not None:
             return f"camera{self.address}"
-        path = Path(self.path)
+        path = Path(without_credentials(self.path))
         if self.kind is Kind.PICTURES and _mode(self.path) is None:
             path = path.parent
         return _as_name(path.stem) or "camera"
