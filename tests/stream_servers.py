@@ -3,6 +3,7 @@
 import contextlib
 import shutil
 import signal
+import ssl
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
@@ -95,8 +96,8 @@ class Reply:
 class WebPages:
     """A web server of pages that a test changes as it goes; `asked` are the requests with their headers."""
 
-    def __init__(self, **pages: Callable[[Message], Reply] | Reply) -> None:
-        """pages: by the name of their path; a function is given the request's headers."""
+    def __init__(self, context: ssl.SSLContext | None = None, **pages: Callable[[Message], Reply] | Reply) -> None:
+        """context: for https. pages: by the name of their path; a function is given the request's headers."""
         self.pages = pages
         self.asked: list[tuple[str, Message]] = []
         outer = self
@@ -117,6 +118,8 @@ class WebPages:
                 pass
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        if context is not None:
+            self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
         self._server.daemon_threads = True
         self.host = f"127.0.0.1:{self._server.server_address[1]}"
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05})

@@ -85,6 +85,8 @@ def of_error(error: OSError | http.client.HTTPException) -> Diagnosis:
             return Diagnosis(Fault.OPEN_TIMEOUT, "does not answer in time")
         case ConnectionResetError() | BrokenPipeError():
             return Diagnosis(Fault.CANNOT_OPEN, "hangs up without an answer")
+        case http.client.IncompleteRead():
+            return Diagnosis(Fault.CANNOT_OPEN, "breaks off amid its answer")
         case http.client.InvalidURL():
             return Diagnosis(Fault.CANNOT_OPEN, "is no valid address")
         case OSError():

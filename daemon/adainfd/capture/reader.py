@@ -76,6 +76,7 @@ class VideoReader:
     def __init__(self, settings: CameraSettings, address: str | None = None) -> None:
         """address: what FFmpeg opens instead of the source's own address."""
         self._source = source = settings.source
+        self._live = source.live  # also once its device or pipe is gone
         self._limits = settings.limits
         if source.kind is Kind.FILE:
             source.check_file()
@@ -100,9 +101,9 @@ class VideoReader:
         """Go on to the next picture; False at a file's end. Raises SourceError where a stream fails."""
         begun = time.monotonic()
         grabbed: bool = self._capture.grab()
-        if self._source.live and (waited := time.monotonic() - begun) >= self._limits.read_seconds:
+        if self._live and (waited := time.monotonic() - begun) >= self._limits.read_seconds:
             raise SourceError(Fault.READ_TIMEOUT, f"source {self._source}: sent nothing for {waited:.1f} s")
-        if self._source.live and not grabbed:
+        if self._live and not grabbed:
             if not self._frames_read:
                 raise codec.no_picture(self._source, self.codec)
             raise SourceError(Fault.STREAM_LOST, f"source {self._source}: broke off")

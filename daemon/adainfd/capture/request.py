@@ -66,10 +66,13 @@ class HttpCamera:
             if answer.status not in _REDIRECTS or not (location := answer.headers.get("Location")):
                 break
             url = _parsed(urljoin(url.geturl(), location))
+            if url.scheme not in ("http", "https"):
+                raise ValueError
         return answer
 
     def _get(self, url: SplitResult, headers: Mapping[str, str], until: float, whole: bool) -> Answer:
-        if url.hostname != self._url.hostname:  # whose password this is not
+        elsewhere = url.hostname != self._url.hostname or (self._url.scheme, url.scheme) == ("https", "http")
+        if elsewhere:  # where this password is not for, or would be read by others
             return _http_answer(url, headers, None, until, whole)
         answer = _http_answer(url, headers, self._authorization(url), until, whole)
         if answer.status == HTTPStatus.UNAUTHORIZED:
@@ -110,11 +113,13 @@ def _chunks(response: http.client.HTTPResponse, connected: socket.socket, until:
         connected.settimeout(_left(until))
         chunk = response.read1(_CHUNK)
         if not chunk:
-            return
+            break
         size += len(chunk)
         if size > _LARGEST_BODY:
             raise TooLargeError
         yield chunk
+    if response.length:
+        raise http.client.IncompleteRead(b"", response.length)
 
 
 class RtspCamera:

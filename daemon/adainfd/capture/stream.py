@@ -18,7 +18,7 @@ def open_stream(settings: CameraSettings) -> Reader:
     try:
         reader = VideoReader(settings)
     except SourceError as error:
-        found = _asked(settings, begun) if error.fault is Fault.CANNOT_OPEN else None
+        found = _asked(settings, begun, settings.limits.open_seconds) if error.fault is Fault.CANNOT_OPEN else None
         if found is None:
             raise
         if found.still:
@@ -27,10 +27,9 @@ def open_stream(settings: CameraSettings) -> Reader:
     return _WebReader(settings, reader) if settings.source.scheme in ("http", "https") else reader
 
 
-def _asked(settings: CameraSettings, begun: float) -> Diagnosis | None:
-    """What the server says; None where time is short: a name takes as long to resolve again, whatever the limit."""
-    limit, now = settings.limits.open_seconds, time.monotonic()
-    return diagnose(settings.source, begun + limit) if now - begun < limit / 2 else None
+def _asked(settings: CameraSettings, begun: float, limit: float) -> Diagnosis | None:
+    """What the server says, within `limit` seconds; None where time is short: no limit holds while a name resolves."""
+    return diagnose(settings.source, begun + limit) if time.monotonic() - begun < limit / 2 else None
 
 
 class _WebReader:
@@ -55,7 +54,7 @@ class _WebReader:
         except SourceError as error:
             if self._frames > 1 or error.fault is Fault.READ_TIMEOUT:
                 raise
-            found = _asked(self._settings, time.monotonic())
+            found = _asked(self._settings, time.monotonic(), self._settings.limits.read_seconds)
             if found is None or not found.still:
                 raise
             self._reader.close()
