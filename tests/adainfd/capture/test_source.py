@@ -243,7 +243,7 @@ addresses = st.one_of(
 
 @pytest.mark.generated
 @given(address=addresses)
-@generous(300)
+@generous(200)
 def test_any_text_is_a_source_or_is_refused(address: str) -> None:
     try:
         source = Source.parse(address)
