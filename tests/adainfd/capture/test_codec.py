@@ -89,7 +89,14 @@ def test_file_plays_whatever_its_name(tmp_path: Path, monkeypatch: pytest.Monkey
     folder.mkdir()
     shutil.copy(write_video(tmp_path / "v.avi", 5, moves=lambda _: True), folder / name)
     monkeypatch.chdir(folder)
-    for address in ("./" + name, str(folder / name), f"file://{folder}/{name}", f"FILE://localhost{folder}/{name}"):
+    bare = [name] if not name.isdigit() else []
+    for address in (
+        *bare,
+        f"./{name}",
+        str(folder / name),
+        f"file://{folder}/{name}",
+        f"FILE://localhost{folder}/{name}",
+    ):
         source = Source.parse(address)
         with closing(open_reader(CameraSettings("door", source))) as reader:
             assert [reader.grab() for _ in range(6)] == [True] * 5 + [False]

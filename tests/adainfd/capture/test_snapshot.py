@@ -97,9 +97,10 @@ def test_unchanged_picture_is_not_sent_again(pages: WebPages, validator: str) ->
 
 def test_picture_is_the_readers_own(pages: WebPages) -> None:
     """A mask is painted over it; the next frame may be the same one."""
-    pages.pages["snap"] = picture(50)
+    whole = picture(50, ETag='"1"')
+    pages.pages["snap"] = lambda headers: Reply(304) if headers["If-None-Match"] else whole
     with closing(opened(pages, fps=50)) as reader:
-        for _ in range(3):
+        for _ in range(5):
             assert reader.grab()
             shown = reader.retrieve()
             assert shown is not None
@@ -154,6 +155,13 @@ def test_what_cannot_be_decoded_is_one_frame_that_is_none(pages: WebPages) -> No
             pages.pages["snap"] = Reply(headers={"Content-Type": "image/jpeg"}, body=broken)
             assert reader.grab()
             reader.retrieve()
+        pages.pages["snap"] = picture(90)
+        assert abs(level_of(reader) - 90) < 3
+
+
+def test_camera_whose_first_picture_opencv_cannot_open(pages: WebPages) -> None:
+    pages.pages["snap"] = Reply(headers={"Content-Type": "image/jpeg"}, body=b"\xff\xd8 not yet")
+    with closing(opened(pages, fps=50)) as reader:
         pages.pages["snap"] = picture(90)
         assert abs(level_of(reader) - 90) < 3
 
