@@ -38,7 +38,7 @@ def not_opened(source: Source) -> SourceError:
     if Path(source.path).stat().st_size == 0:
         return SourceError(Fault.NOT_VIDEO, f"source {source}: is not a video, it is empty")
     # Without a decoder OpenCV tells the codec of what it cannot decode.
-    raw = cv2.VideoCapture(f"file:{source.path}", cv2.CAP_FFMPEG, [cv2.CAP_PROP_FORMAT, _UNDECODED])
+    raw = cv2.VideoCapture(source.url, cv2.CAP_FFMPEG, [cv2.CAP_PROP_FORMAT, _UNDECODED])
     try:
         if raw.isOpened():
             named = name_of(raw)

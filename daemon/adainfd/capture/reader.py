@@ -189,9 +189,7 @@ def _open(settings: CameraSettings, address: str | None) -> Any:
         # Time limits count when they are given here; later they cannot be set any more.
         parameters += [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, _milliseconds(settings.limits.open_seconds)]
         parameters += [cv2.CAP_PROP_READ_TIMEOUT_MSEC, _milliseconds(settings.limits.read_seconds)]
-    # A name such as a:b.mp4 is no protocol where it says what it is.
-    local = f"file:{source.path}" if source.kind is Kind.FILE else source.address
-    return cv2.VideoCapture(address or local, cv2.CAP_FFMPEG, parameters)
+    return cv2.VideoCapture(address or source.url, cv2.CAP_FFMPEG, parameters)
 
 
 def _milliseconds(seconds: float) -> int:

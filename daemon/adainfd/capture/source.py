@@ -84,6 +84,11 @@ class Source:
         return None if scheme == "file" else scheme
 
     @property
+    def url(self) -> str:
+        """As FFmpeg opens it: a file is named as one, since in a:b.mp4 it would see a protocol."""
+        return f"file:{self.path}" if self.scheme is None else _SCHEME.sub(_lower_case, self.address, count=1)
+
+    @property
     def path(self) -> str:
         """The local path that the address names; a `file:` URL's percent escapes are decoded."""
         url = _FILE_URL.match(self.address)
