@@ -1,13 +1,12 @@
 """What a run is told, by file and by command line, put together and checked."""
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
 from pydantic import ValidationError
 
-from adainf.errors import InvalidInputError
-from adainfd.capture.source import Source
+from adainf.errors import InvalidInputError, one_line
+from adainfd.capture.source import Source, without_credentials
 from adainfd.config import CameraSection, Configuration
 from adainfd.model import read_profile
 from adainfd.policies import Policies
@@ -47,13 +46,15 @@ def from_command_line(
 
 def _named(sources: Sequence[str]) -> list[CameraSection]:
     cameras: list[CameraSection] = []
-    for source in sources:
-        if not source:
-            raise InvalidInputError("--source '': must be a video file, a camera's index or a stream's address")
-        stem = re.sub(r"[^A-Za-z0-9_.-]", "-", Source(source).stem)
+    for told in sources:
+        try:
+            source = Source.parse(told)
+        except InvalidInputError as error:
+            raise InvalidInputError(f"--source {one_line(without_credentials(repr(told)), 80)}: {error}") from None
+        stem = source.stem
         taken = {camera.name for camera in cameras}
         number = next(n for n in range(1, len(sources) + 1) if (stem if n == 1 else f"{stem}-{n}") not in taken)
-        cameras.append(CameraSection(name=stem if number == 1 else f"{stem}-{number}", source=source))
+        cameras.append(CameraSection(name=stem if number == 1 else f"{stem}-{number}", source=source.address))
     return cameras
 
 
