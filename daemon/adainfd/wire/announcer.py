@@ -43,6 +43,7 @@ class Announcer:
         self._publisher = publisher
         self._host = host
         self._state: messages.DaemonState = "started"
+        self._detail: str | None = None
         self._model: messages.Model | None = None
 
     def daemon(
@@ -52,11 +53,12 @@ class Announcer:
         *,
         model: messages.Model | None = None,
         cameras: Sequence[Camera] | None = None,
+        present: Sequence[messages.Present] | None = None,
     ) -> None:
         """The daemon is in `state`; what is known of its model stays known."""
         self._model = model or self._model
         if state in ("ready", "degraded"):
-            self._state = state
+            self._state, self._detail = state, detail
         accounts = (
             {camera.name: _account(camera.account, camera.lifecycle.state.value) for camera in cameras}
             if cameras is not None
@@ -74,12 +76,13 @@ class Announcer:
                 subscriptions=self._publisher.subscriptions,
                 refused=self._publisher.refused,
                 cameras=accounts,
+                present=None if present is None else list(present),
             ),
         )
 
-    def beat(self, cameras: Sequence[Camera]) -> None:
-        """The daemon is still there, and still ready or degraded; so stand its cameras."""
-        self.daemon(self._state, cameras=cameras)
+    def beat(self, cameras: Sequence[Camera], present: Sequence[messages.Present]) -> None:
+        """The daemon is still there, in the state it was in; so stand its cameras, and these labels are present."""
+        self.daemon(self._state, self._detail, cameras=cameras, present=present)
 
     def camera(self, camera: Camera, change: Change, audits: Mapping[str, Audit]) -> None:
         """The camera has changed; its account, and what its audit found, go with that."""

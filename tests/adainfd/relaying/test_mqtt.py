@@ -119,7 +119,7 @@ def await_greeted(box: Publisher, relay: Program) -> None:
 def test_states_are_retained_and_home_assistant_is_told(launch: Any, broker: Broker, box: Publisher, ipc: str) -> None:
     relay = launch("relay", "--connect", ipc, "--mqtt", f"mqtt://127.0.0.1:{broker.port}")
     await_greeted(box, relay)
-    name = socket.gethostname()
+    name = relay.await_event("relaying")["name"]
     with reading(broker) as told:
         assert told("adainf/status/edge1/door")[0]["state"] == "online"
     with reading(broker) as told:  # whoever comes late
@@ -190,7 +190,7 @@ def test_relay_that_is_killed_is_offline(launch: Any, broker: Broker, box: Publi
     relay = launch("relay", "--connect", ipc, "--mqtt", f"mqtt://127.0.0.1:{broker.port}")
     relay.await_event("broker_connected", 20)
     with reading(broker) as told:
-        topic = f"adainf/relay/{socket.gethostname()}"
+        topic = f"adainf/relay/{relay.await_event('relaying')['name']}"
         await_true(lambda: told(topic)[0] == "online", 10, "the relay is there")
         relay.process.kill()
         await_true(lambda: told(topic)[0] == "offline", 10, "the broker says its last will")
