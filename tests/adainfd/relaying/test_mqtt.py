@@ -6,12 +6,14 @@ import shutil
 import signal
 import socket
 import subprocess
-from collections.abc import Callable, Iterator
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
-from adainfd.wire.messages import Event, Seen, Status
+from adainfd.wire.messages import Account, Dropped, Event, Label, Present, Seen, Status
 from adainfd.wire.publisher import Publisher
 from daemons import Program, await_true, free_port
 from paho.mqtt import client as paho
@@ -210,14 +212,6 @@ def test_broker_that_is_restarted_is_told_again(launch: Any, broker: Broker, box
     assert len(relay.named("broker_connected")) == 2
 
 
-def test_silent_box_is_offline(launch: Any, broker: Broker, box: Publisher, ipc: str) -> None:
-    relay = launch("relay", "--connect", ipc, "--mqtt", f"mqtt://127.0.0.1:{broker.port}")
-    await_greeted(box, relay)
-    with reading(broker) as told:
-        await_true(lambda: told("adainf/available/edge1")[0] == "offline", 15, "no heart beats")
-    assert relay.named("box_silent")[0]["host"] == "edge1"
-
-
 def test_password_is_wanted_and_said_nowhere(
     launch: Any, mosquitto: str, tmp_path: Path, box: Publisher, ipc: str
 ) -> None:
@@ -265,3 +259,205 @@ def test_broker_that_is_not_there_is_waited_for(
             told("adainf/status/edge1/door")
     finally:
         broker.kill()
+
+
+Views = Mapping[tuple[str, str | None], list[str]]
+
+
+class Beating:
+    """A box whose heart beats: each time it says that these views of its cameras show these labels."""
+
+    def __init__(self, endpoint: str, host: str, views: Views, state: str = "ready") -> None:
+        self.views, self.state, self.beats = views, state, 0
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._run, args=(endpoint, host))
+        self._thread.start()
+
+    def _run(self, endpoint: str, host: str) -> None:
+        publisher = Publisher([endpoint])
+        while not self._ended.wait(0.05):
+            publisher.greet()
+            self.beats += 1
+            publisher.send(f"status/{host}", lambda number: self._status(host, number))
+        publisher.close()
+
+    def _status(self, host: str, number: int) -> Status:
+        account = Account("online", number, number, 0, 0, Dropped(0, 0), 0)
+        return Status(
+            host=host,
+            sequence=number,
+            state=self.state,  # type: ignore[arg-type]
+            published_at=time.time(),
+            cameras={camera: account for camera, _ in self.views},
+            present=[
+                Present(camera, region, [Label(label, 0, 0.9) for label in labels])
+                for (camera, region), labels in self.views.items()
+            ],
+        )
+
+    def end(self) -> None:
+        self._ended.set()
+        self._thread.join()
+
+
+@pytest.fixture
+def boxes(tmp_path: Path) -> Iterator[Callable[..., Beating]]:
+    """Start a box: `boxes(NAME OF ITS SOCKET, host, views)`."""
+    started: list[Beating] = []
+
+    def start(name: str, host: str, views: Views, **more: str) -> Beating:
+        started.append(Beating(f"ipc://{tmp_path}/{name}", host, views, **more))
+        return started[-1]
+
+    yield start
+    for box in started:
+        box.end()
+
+
+@contextlib.contextmanager
+def keeping(broker: Broker) -> Iterator[tuple[paho.Client, dict[str, list[str]]]]:
+    """A client to publish with, and all payloads by topic, as they come."""
+    heard: dict[str, list[str]] = {}
+    client = paho.Client(CallbackAPIVersion.VERSION2)
+    client.on_message = lambda _, __, told: heard.setdefault(told.topic, []).append(told.payload.decode())
+    client.on_connect = lambda *_: client.subscribe("#", qos=1)
+    client.connect("127.0.0.1", broker.port)
+    client.loop_start()
+    try:
+        yield client, heard
+    finally:
+        client.disconnect()
+        client.loop_stop()
+
+
+def kept(heard: Mapping[str, list[str]]) -> dict[str, str]:
+    """The topics that the broker still keeps."""
+    return {topic: payloads[-1] for topic, payloads in heard.items() if payloads[-1]}
+
+
+def configured(file: Path, broker: Broker, *sockets: str) -> Path:
+    told = [f'[[box]]\nconnect = "ipc://{file.parent}/{name}"' for name in sockets]
+    file.write_text("\n".join([*told, f'[mqtt]\nurl = "mqtt://127.0.0.1:{broker.port}"\n']), encoding="utf-8")
+    return file
+
+
+def test_what_nobody_vouches_for_is_cleared(
+    launch: Any, broker: Broker, boxes: Callable[..., Beating], tmp_path: Path
+) -> None:
+    """Whoever is restarted: boxes, cameras, regions and labels that are gone leave nothing; what is others' stays."""
+    door, left, yard = ("door", None), ("door", "left"), ("yard", None)
+    first = boxes("a", "edge1", {door: ["cat", "dog"], left: ["cat"], yard: ["dog"]})
+    removed = boxes("b", "edge2", {door: ["cat"]})
+    file = configured(tmp_path / "relay.toml", broker, "a", "b")
+    sensor, state = "homeassistant/sensor/adainf_edge1_", "homeassistant/binary_sensor/adainf_edge1_"
+    foreign = {
+        "homeassistant/sensor/adainf_edge1_yard/other/config": json.dumps({"origin": {"name": "another program"}}),
+        "homeassistant/sensor/adainf_edge1_x/labels/config": json.dumps(
+            {"origin": {"name": "adainfd relay"}, "state_topic": "another-prefix/present/edge1/x"}
+        ),
+        "adainf/relay/another": "online",
+        "adainf/relay/another/hosts": json.dumps({"hosts": ["edge3"], "boxes": ""}),
+        "adainf/available/edge3": "online",
+        "adainf/present/edge3/door": json.dumps({"labels": ["cat"]}),
+    }
+    nobodys = {"adainf/available/edge4": "online", "adainf/present/edge4/door": json.dumps({"labels": ["cat"]})}
+    with keeping(broker) as (client, heard):
+        for topic, payload in {**foreign, **nobodys}.items():
+            client.publish(topic, payload, 1, retain=True)
+        relay = launch("relay", "--config", file)
+        expected = {f"adainf/present/edge1/{view}" for view in ("door", "door/left", "yard")}
+        expected |= {f"adainf/available/{host}" for host in ("edge1", "edge2")} | {"adainf/present/edge2/door"}
+        expected |= {f"{sensor}door/labels_left/config", f"{sensor}yard/labels/config", f"{state}yard/state/config"}
+        await_true(lambda: expected <= kept(heard).keys(), 20, f"{expected} among {sorted(heard)}")
+        relay.kill()
+        for box in (first, removed):
+            box.end()
+        boxes("a", "edge1", {door: ["dog"]})
+        launch("relay", "--config", configured(file, broker, "a"))
+        now = {
+            "adainf/present/edge1/door",
+            "adainf/available/edge1",
+            "adainf/status/edge1",
+            "homeassistant/binary_sensor/adainf_edge1/state/config",
+            f"{state}door/state/config",
+            f"{sensor}door/labels/config",
+        }
+        await_true(
+            lambda: (
+                {topic for topic in kept(heard) if "edge1" in topic or "edge2" in topic or "edge4" in topic}
+                == now | {topic for topic in foreign if "edge1" in topic}
+            ),
+            30,
+            f"{sorted(now)}, not {sorted(kept(heard))}",
+        )
+        told = kept(heard)
+    assert json.loads(told["adainf/present/edge1/door"]) == {"labels": ["dog"]}
+    assert told["adainf/available/edge1"] == "online"
+    assert foreign.items() <= told.items()
+
+
+def test_heartbeats_are_told_when_more_than_counters_changes(
+    launch: Any, broker: Broker, boxes: Callable[..., Beating], tmp_path: Path, ipc: str
+) -> None:
+    box = boxes("s", "edge1", {("door", None): []})
+    with keeping(broker) as (_, heard):
+        launch("relay", "--connect", ipc, "--mqtt", f"mqtt://127.0.0.1:{broker.port}")
+        await_true(lambda: heard.get("adainf/status/edge1"), 20, "the state")
+        beats = box.beats
+        await_true(lambda: box.beats > beats + 20, 10, "heartbeats")
+        box.views = {("door", None): ["cat"]}
+        topic = "adainf/present/edge1/door"
+        await_true(lambda: json.loads(heard.get(topic, ["{}"])[-1]) == {"labels": ["cat"]}, 10, "a label")
+        assert len(heard["adainf/status/edge1"]) == 1
+        box.state = "degraded"
+        await_true(lambda: len(heard["adainf/status/edge1"]) == 2, 10, "the new state")
+        assert heard["adainf/available/edge1"] == ["online"]
+
+
+def test_silent_box_keeps_what_it_said(
+    launch: Any, broker: Broker, boxes: Callable[..., Beating], tmp_path: Path
+) -> None:
+    """While the relay runs, all of it; one that starts meanwhile does not tell of labels that nobody vouches for."""
+    box = boxes("a", "edge1", {("door", None): ["cat"]})
+    file = configured(tmp_path / "relay.toml", broker, "a")
+    with keeping(broker) as (_, heard):
+        relay = launch("relay", "--config", file)
+        await_true(lambda: "adainf/present/edge1/door" in kept(heard), 20, "a label")
+        all_of_it = {topic for topic in kept(heard) if "/relay/" not in topic}
+        box.end()
+        await_true(lambda: kept(heard)["adainf/available/edge1"] == "offline", 15, "no heart beats")
+        assert {topic for topic in kept(heard) if "/relay/" not in topic} == all_of_it
+        assert relay.named("box_silent")[0]["host"] == "edge1"
+        relay.kill()
+        launch("relay", "--config", file)
+        await_true(lambda: "adainf/present/edge1/door" not in kept(heard), 20, "no label")
+        told = {topic for topic in kept(heard) if "/relay/" not in topic}
+    assert told == all_of_it - {"adainf/present/edge1/door"}
+
+
+def test_relays_of_one_host_leave_each_other_alone(
+    launch: Any, broker: Broker, boxes: Callable[..., Beating], tmp_path: Path
+) -> None:
+    for name in ("a", "b"):
+        boxes(name, f"edge-{name}", {("door", None): []})
+    relays = {name: launch("relay", "--config", configured(tmp_path / f"{name}.toml", broker, name)) for name in "ab"}
+    twin = launch("relay", "--config", tmp_path / "a.toml")
+    with keeping(broker) as (_, heard):
+        names = {name: relay.await_event("relaying", 20)["name"] for name, relay in relays.items()}
+        online = {f"adainf/{kind}" for kind in ("available/edge-a", "available/edge-b")}
+        online |= {f"adainf/relay/{name}" for name in names.values()}
+        await_true(lambda: all(kept(heard).get(topic) == "online" for topic in online), 20, "all are online")
+        assert len(set(names.values())) == 2
+        relays["b"].kill()
+        gone = f"adainf/relay/{names['b']}"
+        await_true(lambda: kept(heard)[gone] == "offline", 10, "the last will")
+        assert {topic for topic in online if kept(heard)[topic] != "online"} == {gone}
+        twin.await_event("broker_connected", 20)
+        relays["a"].process.send_signal(signal.SIGTERM)
+        assert relays["a"].ended(5) == 0
+        await_true(lambda: "offline" in heard[f"adainf/relay/{names['a']}"], 10, "one of two has gone")
+        for topic in ("adainf/available/edge-a", f"adainf/relay/{names['a']}"):
+            await_true(lambda topic=topic: kept(heard)[topic] == "online", 10, "the other one still speaks for it")
+    for relay in (*relays.values(), twin):
+        assert len(relay.named("broker_connected")) == 1
+        assert not relay.named("broker_gone")

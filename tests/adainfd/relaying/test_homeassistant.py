@@ -1,0 +1,71 @@
+"""What Home Assistant knows a thing by: different things differ, and what was known before keeps its identifier."""
+
+import itertools
+import json
+
+import pytest
+from adainfd.relaying.homeassistant import entities, entity_id, state_topic
+from adainfd.relaying.topics import Topics
+from generated import generous
+from hypothesis import given
+from hypothesis import strategies as st
+
+TOPICS = Topics("adainf", "relay")
+Named = tuple[str, str | None, bool, str | None]
+
+# Names that are alike once a character is replaced, or once they are joined, or that imitate an identifier.
+pieces = st.sampled_from(["a", "b", "_", ".", "-", "labels", "state", "_labels", "--0a1b2c3d", "front", "adainf", "A"])
+names = st.lists(pieces, min_size=1, max_size=4).map("".join)
+
+
+def known(host: str, camera: str, region: str | None) -> list[tuple[Named, str, dict[str, object]]]:
+    """The entities of a box with a camera and a view: which thing each is, its topic, and what it says."""
+    things: list[Named] = [(host, None, False, None), (host, camera, False, None), (host, camera, True, region)]
+    told = entities(TOPICS, "homeassistant", host, [camera], [(camera, region)])
+    return [(thing, topic, json.loads(payload)) for thing, (topic, payload) in zip(things, told, strict=True)]
+
+
+@generous(150)
+@given(st.lists(st.tuples(names, names, st.none() | names), min_size=2, max_size=6))
+def test_different_things_have_different_identifiers(places: list[tuple[str, str, str | None]]) -> None:
+    found = list(itertools.chain.from_iterable(known(*place) for place in places))
+    for what in ("topic", "unique_id", "device"):
+        things: dict[str, Named] = {}
+        for thing, topic, said in found:
+            device = said["device"]
+            assert isinstance(device, dict)
+            key = {"topic": topic, "unique_id": str(said["unique_id"]), "device": device["identifiers"][0]}[what]
+            shown = (*thing[:2], False, None) if what == "device" else thing
+            assert things.setdefault(key, shown) == shown
+
+
+@pytest.mark.parametrize(
+    ("thing", "identifier"),
+    [
+        (("edge1", None, False, None), "adainf_edge1_state"),
+        (("edge-1", "door", False, None), "adainf_edge-1_door_state"),
+        (("edge1", "front_door", False, None), "adainf_edge1_front_door_state"),
+        (("edge1", "front_door", True, None), "adainf_edge1_front_door_labels"),
+        (("edge1", "door", True, "left_half"), "adainf_edge1_door_labels_left_half"),
+    ],
+)
+def test_what_was_unambiguous_keeps_its_identifier(thing: Named, identifier: str) -> None:
+    host, camera, labels, region = thing
+    assert entity_id(host, camera, labels=labels, region=region) == identifier
+
+
+@pytest.mark.parametrize(
+    "thing", [("edge1", "front.door", False, None), ("a_b", "c", False, None), ("edge1", "door", True, "left.half")]
+)
+def test_what_was_ambiguous_has_one_of_its_own(thing: Named) -> None:
+    host, camera, labels, region = thing
+    assert "--" in entity_id(host, camera, labels=labels, region=region)
+
+
+def test_own_entities_are_told_from_others() -> None:
+    _, payload = next(entities(TOPICS, "homeassistant", "edge1", [], []))
+    assert state_topic(payload) == "adainf/status/edge1"
+    for other in (b"", b"offline", b"[1]", b'{"origin": "adainfd relay"}', b'{"state_topic": "adainf/status/edge1"}'):
+        assert state_topic(other) is None
+    other = payload.replace(b"adainfd relay", b"another program")
+    assert state_topic(other) is None
