@@ -43,7 +43,6 @@ class Announcer:
         self._publisher = publisher
         self._host = host
         self._state: messages.DaemonState = "started"
-        self._detail: str | None = None
         self._model: messages.Model | None = None
 
     def daemon(
@@ -58,7 +57,7 @@ class Announcer:
         """The daemon is in `state`; what is known of its model stays known."""
         self._model = model or self._model
         if state in ("ready", "degraded"):
-            self._state, self._detail = state, detail
+            self._state = state
         accounts = (
             {camera.name: _account(camera.account, camera.lifecycle.state.value) for camera in cameras}
             if cameras is not None
@@ -81,8 +80,8 @@ class Announcer:
         )
 
     def beat(self, cameras: Sequence[Camera], present: Sequence[messages.Present]) -> None:
-        """The daemon is still there, in the state it was in; so stand its cameras, and these labels are present."""
-        self.daemon(self._state, self._detail, cameras=cameras, present=present)
+        """The daemon is still there, and still ready or degraded; so stand its cameras, and these labels are there."""
+        self.daemon(self._state, cameras=cameras, present=present)
 
     def camera(self, camera: Camera, change: Change, audits: Mapping[str, Audit]) -> None:
         """The camera has changed; its account, and what its audit found, go with that."""
