@@ -306,10 +306,10 @@ def section(page: str, heading: str) -> tuple[list[str], list[str]]:
 
 
 def owner(folder: Path, *commands: str) -> str:
-    """An owner's shell, as root in a folder; what the last command says."""
+    """An owner's shell, as root in a folder; what the commands say."""
     said = ""
     for command in commands:
-        said = run("env", "-C", str(folder), "PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin", "sh", "-c", command)
+        said += run("env", "-C", str(folder), "PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin", "sh", "-c", command)
     return said
 
 

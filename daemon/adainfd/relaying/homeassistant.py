@@ -41,7 +41,7 @@ def state_topic(payload: bytes) -> str | None:
     """The topic that an entity reads, where a relay has made it; None for other programs' entities."""
     try:
         told = msgspec.json.decode(payload)
-    except msgspec.DecodeError:
+    except (ValueError, RecursionError):
         return None
     origin = told.get("origin") if isinstance(told, dict) else None
     if not isinstance(origin, dict) or origin.get("name") != _ORIGIN:

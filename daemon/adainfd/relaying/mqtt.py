@@ -120,7 +120,7 @@ class Bridge:
             self._bring_up_to_date(host)
         hosts, daemons = self._roster.living(now)
         self._relays.usual = max(self._relays.usual, hosts)
-        if not all_connected or daemons < len(self._boxes) or hosts < self._relays.usual:
+        if not all_connected or daemons < len({box.endpoint for box in self._boxes}) or hosts < self._relays.usual:
             self._complete_since = None
         elif self._complete_since is None:
             self._complete_since = now

@@ -72,5 +72,5 @@ class Relays:
 def _read(payload: bytes) -> _Record | None:
     try:
         return msgspec.json.decode(payload, type=_Record)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (ValueError, RecursionError):
         return None

@@ -5,6 +5,8 @@ import json
 
 import pytest
 from adainfd.relaying.homeassistant import entities, entity_id, state_topic
+from adainfd.relaying.relays import Relays
+from adainfd.relaying.retained import Retained
 from adainfd.relaying.topics import Topics
 from generated import generous
 from hypothesis import given
@@ -69,3 +71,24 @@ def test_own_entities_are_told_from_others() -> None:
         assert state_topic(other) is None
     other = payload.replace(b"adainfd relay", b"another program")
     assert state_topic(other) is None
+
+
+@generous(200)
+@given(
+    st.binary(max_size=20)
+    | st.text(max_size=20).map(str.encode)
+    | st.builds(
+        lambda more: b'{"origin": {"name": "adainfd relay"}, "state_topic": ' + more + b"}", st.binary(max_size=9)
+    )
+    | st.just(b"[" * 10000),
+    st.lists(st.text("ab/+#.", max_size=4) | st.sampled_from(["status", "present", "available", "relay", "hosts"])),
+)
+def test_whatever_others_keep_at_the_broker_is_left_alone(payload: bytes, levels: list[str]) -> None:
+    topic = "/".join(["adainf", *levels])
+    retained, relays = Retained(TOPICS), Relays(TOPICS, [])
+    retained.found(topic, payload)
+    relays.heard(topic, payload, retained=True)
+    for host in retained.hosts:
+        for kept, place in retained.of(host).items():
+            assert kept == topic
+            assert "/".join(filter(None, ("adainf", *place))) == topic
