@@ -88,8 +88,9 @@ class Bridge:
             self._broker.publish(self._topics.of(message), msgspec.json.encode(message))
         if isinstance(message, Status) and news:  # a broker is for what changes, not for each heartbeat
             self._retained.keep(self._topics.of(message), msgspec.json.encode(message))
-        self._relays.hosts.add(message.host)
-        self._bring_up_to_date(message.host)
+        if message.host in self._roster.hosts:
+            self._relays.hosts.add(message.host)
+            self._bring_up_to_date(message.host)
 
     def _bring_up_to_date(self, host: str) -> None:
         """Have the broker keep what is known of the host, and nothing else of it."""

@@ -69,6 +69,10 @@ class _Box:
     daemons: dict[float, _Daemon] = field(default_factory=dict)
     was_online: bool = False
 
+    @property
+    def has_spoken(self) -> bool:
+        return any(daemon.heard_at > -math.inf for daemon in self.daemons.values())
+
     def living(self, now: float) -> list[_Daemon]:
         return [daemon for daemon in self.daemons.values() if daemon.lives(now)]
 
@@ -113,8 +117,11 @@ class Roster:
 
     @property
     def hosts(self) -> tuple[str, ...]:
-        """All that were heard and are not forgotten."""
-        return tuple(self._boxes)
+        """All whose hearts have beaten and that are not forgotten.
+
+        What comes before the first heartbeat is a part of what was said last, again: it would look like a change.
+        """
+        return tuple(host for host, box in self._boxes.items() if box.has_spoken)
 
     def online(self, host: str, now: float) -> bool:
         """Whether a daemon on it has spoken of late."""

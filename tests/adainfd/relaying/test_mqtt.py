@@ -147,25 +147,26 @@ def test_states_are_retained_and_home_assistant_is_told(launch: Any, broker: Bro
     assert "Traceback" not in relay.said
 
 
-def happen(publisher: Publisher, event: Any, label: str, region: str | None = None) -> None:
+def event_of(host: str, camera: str, region: str | None, label: str, event: Any = "appeared") -> Callable[[int], Event]:
     seen = Seen(frame=1, captured_at=1.0)
-    publisher.send(
-        "event/edge1/door",
-        lambda number: Event(
-            host="edge1",
-            camera="door",
-            region=region,
-            sequence=number,
-            published_at=1.0,
-            event=event,
-            label=label,
-            index=0,
-            score=0.9 if label == "dog" else 0.8,
-            first=seen,
-            last=seen,
-            seconds=0.0,
-        ),
+    return lambda number: Event(
+        host=host,
+        camera=camera,
+        region=region,
+        sequence=number,
+        published_at=1.0,
+        event=event,
+        label=label,
+        index=0,
+        score=0.9 if label == "dog" else 0.8,
+        first=seen,
+        last=seen,
+        seconds=0.0,
     )
+
+
+def happen(publisher: Publisher, event: Any, label: str, region: str | None = None) -> None:
+    publisher.send("event/edge1/door", event_of("edge1", "door", region, label, event))
 
 
 def test_events_are_told_once_and_what_is_there_is_retained(
@@ -275,6 +276,9 @@ class Beating:
 
     def _run(self, endpoint: str, host: str) -> None:
         publisher = Publisher([endpoint])
+        for (camera, region), labels in self.views.items():  # said again before the heartbeat
+            for label in labels:
+                publisher.send(f"event/{host}/{camera}", event_of(host, camera, region, label))
         while not self._ended.wait(0.05):
             publisher.greet()
             self.beats += 1
@@ -399,19 +403,21 @@ def test_what_nobody_vouches_for_is_cleared(
 def test_heartbeats_are_told_when_more_than_counters_changes(
     launch: Any, broker: Broker, boxes: Callable[..., Beating], tmp_path: Path, ipc: str
 ) -> None:
-    box = boxes("s", "edge1", {("door", None): []})
+    yard = {("yard", None): ["cat", "dog"]}
+    box = boxes("s", "edge1", {("door", None): [], **yard})
     with keeping(broker) as (_, heard):
         launch("relay", "--connect", ipc, "--mqtt", f"mqtt://127.0.0.1:{broker.port}")
         await_true(lambda: heard.get("adainf/status/edge1"), 20, "the state")
         beats = box.beats
         await_true(lambda: box.beats > beats + 20, 10, "heartbeats")
-        box.views = {("door", None): ["cat"]}
+        box.views = {("door", None): ["cat"], **yard}
         topic = "adainf/present/edge1/door"
         await_true(lambda: json.loads(heard.get(topic, ["{}"])[-1]) == {"labels": ["cat"]}, 10, "a label")
         assert len(heard["adainf/status/edge1"]) == 1
         box.state = "degraded"
         await_true(lambda: len(heard["adainf/status/edge1"]) == 2, 10, "the new state")
         assert heard["adainf/available/edge1"] == ["online"]
+        assert [json.loads(told)["labels"] for told in heard["adainf/present/edge1/yard"]] == [["cat", "dog"]]
 
 
 def test_silent_box_keeps_what_it_said(
@@ -422,7 +428,8 @@ def test_silent_box_keeps_what_it_said(
     file = configured(tmp_path / "relay.toml", broker, "a")
     with keeping(broker) as (_, heard):
         relay = launch("relay", "--config", file)
-        await_true(lambda: "adainf/present/edge1/door" in kept(heard), 20, "a label")
+        last = "homeassistant/sensor/adainf_edge1_door/labels/config"
+        await_true(lambda: last in kept(heard), 20, "all of it")
         all_of_it = {topic for topic in kept(heard) if "/relay/" not in topic}
         box.end()
         await_true(lambda: kept(heard)["adainf/available/edge1"] == "offline", 15, "no heart beats")
