@@ -31,8 +31,7 @@ class Retained:
     def clear(self, topic: str) -> None:
         """Have the broker forget it."""
         self.keep(topic, _NOTHING)
-        for places in self._places.values():
-            places.pop(topic, None)
+        self._forget(topic)
 
     def found(self, topic: str, payload: bytes) -> None:
         """The broker keeps this, perhaps from an earlier run; what belongs to other programs is none of ours."""
@@ -81,4 +80,9 @@ class Retained:
             place = self._topics.place(read)
             place = None if place is None else place._replace(kind="discovery")
         if place is not None:
+            self._forget(topic)  # an earlier version may have had it speak of another host
             self._places[place.host][topic] = place
+
+    def _forget(self, topic: str) -> None:
+        for places in self._places.values():
+            places.pop(topic, None)

@@ -110,3 +110,13 @@ def test_whatever_others_keep_at_the_broker_is_left_alone(payload: bytes, levels
         for kept, place in retained.of(host).items():
             assert kept == topic
             assert "/".join(filter(None, ("adainf", *place))) == topic
+
+
+def test_entity_that_took_the_place_of_another_hosts_stays() -> None:
+    """Versions before this one gave camera c of host a_b and camera b_c of host a the same topic."""
+    retained = Retained(TOPICS)
+    (*_, (topic, payload)) = entities(TOPICS, "homeassistant", "a", ["b_c"], [])
+    retained.found(topic, payload.replace(b"adainf/status/a/b_c", b"adainf/status/a_b/c"))
+    assert list(retained.of("a_b")) == [topic]
+    retained.keep(topic, payload)
+    assert (retained.of("a_b"), list(retained.of("a"))) == ({}, [topic])
