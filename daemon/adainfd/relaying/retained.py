@@ -3,6 +3,8 @@
 from collections import defaultdict
 from collections.abc import Callable
 
+import msgspec
+
 from adainfd.relaying import homeassistant
 from adainfd.relaying.topics import Place, Topics
 
@@ -35,7 +37,8 @@ class Retained:
 
     def found(self, topic: str, payload: bytes) -> None:
         """The broker keeps this, perhaps from an earlier run; what belongs to other programs is none of ours."""
-        if topic not in self._told:
+        place = self._topics.place(topic)
+        if topic not in self._told and (place is None or _is_ours(place, payload)):
             self._note(topic, payload)
 
     def again(self, topic: str) -> None:
@@ -69,8 +72,12 @@ class Retained:
 
     @property
     def hosts(self) -> tuple[str, ...]:
-        """The hosts that it speaks of."""
-        return tuple(host for host, places in self._places.items() if places)
+        """The hosts that it speaks of; `available` alone, unless we have said it, may be another program's."""
+        return tuple(
+            host
+            for host, places in self._places.items()
+            if any(place.kind != "available" or topic in self._told for topic, place in places.items())
+        )
 
     def _note(self, topic: str, payload: bytes) -> None:
         if not payload:
@@ -86,3 +93,18 @@ class Retained:
     def _forget(self, topic: str) -> None:
         for places in self._places.values():
             places.pop(topic, None)
+
+
+def _is_ours(place: Place, payload: bytes) -> bool:
+    """Whether a relay has written it: with a prefix such as `home`, others may use the same topics."""
+    if place.kind == "available":
+        return payload in (homeassistant.ONLINE, homeassistant.OFFLINE)
+    try:
+        told = msgspec.json.decode(payload)
+    except (ValueError, RecursionError):
+        return False
+    if not isinstance(told, dict):
+        return False
+    if place.kind == "present":
+        return told.keys() == {"labels"}
+    return str(told.get("schema")).startswith("adainf.status/")
