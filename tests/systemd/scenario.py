@@ -297,6 +297,33 @@ def test_keys_let_others_in() -> None:
     (ETC / "clients").rmdir()
 
 
+def test_stop_is_quick_and_clean() -> None:
+    run("systemctl", "stop", UNIT, seconds=STOP_SECONDS)
+    assert (shown("ActiveState"), shown("Result")) == ("inactive", "success")
+    assert shown("ExecMainStatus") == "0"
+
+
+def test_wrong_configuration_fails_once() -> None:
+    configure("wrong", port=5601, more="polcy = 'x'")
+    run("systemctl", "start", "adainfd@wrong", status=1)
+    assert (shown("ActiveState", "adainfd@wrong"), shown("NRestarts", "adainfd@wrong")) == ("failed", "0")
+    assert shown("ExecMainStatus", "adainfd@wrong") == "78"
+    status = run("systemctl", "status", "adainfd@wrong", status=3)
+    assert "adainfd: configuration /etc/adainf/wrong.toml: model.polcy: unknown key; did you mean policy?" in status
+    assert "Traceback" not in journal("adainfd@wrong")
+
+
+def test_missing_camera_is_degraded_and_recovers() -> None:
+    configure("street", source="http://127.0.0.1:8089/clip.mp4", port=5602)
+    run("systemctl", "start", "adainfd@street")
+    assert shown("ActiveState", "adainfd@street") == "active"
+    assert "degraded: door is offline" in run("systemctl", "status", "adainfd@street")
+    with listening("tcp://127.0.0.1:5602", b"result/") as receive:
+        run("systemd-run", "--unit=camera", "/usr/bin/python3", "-m", "http.server", "8089", "--directory", str(ETC))
+        assert receive(START_SECONDS)[1]["camera"] == "door"
+    run("systemctl", "stop", "adainfd@street", "camera")
+
+
 def section(page: str, heading: str) -> tuple[list[str], list[str]]:
     """The files (TOML) and the commands that a page tells under a heading."""
     text = (REPOSITORY / "docs" / page).read_text(encoding="utf-8").partition(f"\n## {heading}\n")[2]
@@ -328,6 +355,7 @@ def box_with_keys() -> Iterator[Path]:
     (ETC / "edge.toml").write_text(told, encoding="utf-8")
     owner(folder, *section("publishing.md", "Keys")[1], f"systemctl restart {UNIT}")
     yield folder
+    run("systemctl", "stop", UNIT)
     (ETC / "edge.toml").write_text(plain, encoding="utf-8")
     hosts.write_text(known, encoding="utf-8")
     for path in [*ETC.glob("keys/*"), *(ETC / name for name in ("all.toml", "mqtt-password", "broker-ca.pem"))]:
@@ -395,33 +423,6 @@ def test_relay_as_its_page_tells(box_with_keys: Path) -> None:
         client.disconnect()
         client.loop_stop()
     owner(folder, f"systemctl stop {RELAY} broker")
-
-
-def test_stop_is_quick_and_clean() -> None:
-    run("systemctl", "stop", UNIT, seconds=STOP_SECONDS)
-    assert (shown("ActiveState"), shown("Result")) == ("inactive", "success")
-    assert shown("ExecMainStatus") == "0"
-
-
-def test_wrong_configuration_fails_once() -> None:
-    configure("wrong", port=5601, more="polcy = 'x'")
-    run("systemctl", "start", "adainfd@wrong", status=1)
-    assert (shown("ActiveState", "adainfd@wrong"), shown("NRestarts", "adainfd@wrong")) == ("failed", "0")
-    assert shown("ExecMainStatus", "adainfd@wrong") == "78"
-    status = run("systemctl", "status", "adainfd@wrong", status=3)
-    assert "adainfd: configuration /etc/adainf/wrong.toml: model.polcy: unknown key; did you mean policy?" in status
-    assert "Traceback" not in journal("adainfd@wrong")
-
-
-def test_missing_camera_is_degraded_and_recovers() -> None:
-    configure("street", source="http://127.0.0.1:8089/clip.mp4", port=5602)
-    run("systemctl", "start", "adainfd@street")
-    assert shown("ActiveState", "adainfd@street") == "active"
-    assert "degraded: door is offline" in run("systemctl", "status", "adainfd@street")
-    with listening("tcp://127.0.0.1:5602", b"result/") as receive:
-        run("systemd-run", "--unit=camera", "/usr/bin/python3", "-m", "http.server", "8089", "--directory", str(ETC))
-        assert receive(START_SECONDS)[1]["camera"] == "door"
-    run("systemctl", "stop", "adainfd@street", "camera")
 
 
 def test_upgrade_keeps_what_the_owner_changed() -> None:
