@@ -6,11 +6,12 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from adainf.errors import InvalidInputError, one_line
+from adainfd import relaying
 from adainfd.capture.source import Source, without_credentials
 from adainfd.config import CameraSection, Configuration
 from adainfd.model import read_profile
 from adainfd.policies import Policies
-from adainfd.tomlfile import explain
+from adainfd.tomlfile import explain, load
 from adainfd.wire.gate import Curve
 
 __all__ = ["check", "from_command_line"]
@@ -59,7 +60,9 @@ def _named(sources: Sequence[str]) -> list[CameraSection]:
 
 
 def check(file: Path) -> str:
-    """Check a configuration file with its policy, profile and keys; a summary. Raises InvalidInputError."""
+    """Check a configuration file, a relay's too, with all that it names; a summary. Raises InvalidInputError."""
+    if relaying.is_of_a_relay(load(file, "configuration")):
+        return relaying.check(file)
     configuration = Configuration.read(file)
     Policies.read(configuration)
     profile = read_profile(configuration.model)
