@@ -1,6 +1,7 @@
 """The configured model: its run, its profile, how it is opened, and which of its branches are kept ready."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DEFAULT_PROFILE",
+    "asked_for",
     "content_of",
     "fits",
     "needed_first",
@@ -49,21 +51,53 @@ def read_run(section: ModelSection) -> Run | None:
 def read_profile(section: ModelSection) -> Profile:
     """The configured profile; raises InvalidInputError where it is missing, corrupt, or another backbone's or run's."""
     run = read_run(section)
-    if section.profile is None and run is not None:
-        path = run.profile_path
-        if not path.is_file():
-            raise InvalidInputError(f"run {section.run}: has no profile; make it by `adainf calibrate --run`")
-    else:
-        path = shipped.find("profiles", section.profile or DEFAULT_PROFILE, ".json")
+    path = _profile_path(section, run)
     profile = Profile.read(path)
     backbone = section.backbone or (_BACKBONE if run is None else run.manifest.backbone)
     if profile.backbone != backbone:
         raise InvalidInputError(f"profile {path}: is of {profile.backbone}, the model is {backbone}")
     if run is None and profile.adapter is not None:
         raise InvalidInputError(f"profile {path}: has branches with adapted weights; name their run with --run")
-    if run is not None and profile.adapter not in (None, run.manifest.files.get("adapter.safetensors")):
-        raise InvalidInputError(f"profile {path}: was calibrated with another adapter than run {section.run} has")
+    if run is not None and not _knows(profile, path, run):
+        other = "without" if profile.adapter is None else "with another adapter than that of"
+        raise InvalidInputError(
+            f"profile {path}: was calibrated {other} run {section.run}, of which it would use nothing; leave `profile` "
+            "out for the run's own, or leave `run` out"
+        )
     return profile
+
+
+def _profile_path(section: ModelSection, run: Run | None) -> Path:
+    if section.profile is not None or run is None:
+        return shipped.find("profiles", section.profile or DEFAULT_PROFILE, ".json")
+    if not run.profile_path.is_file():
+        raise InvalidInputError(f"run {section.run}: has no profile; make it by `adainf calibrate --run`")
+    return run.profile_path
+
+
+def _knows(profile: Profile, path: Path, run: Run) -> bool:
+    """Whether the profile was calibrated with this run: with its adapter, or its scheduler where it has no adapter."""
+    if run.adapter_path is None:
+        own = path.resolve() == run.profile_path.resolve()
+        return profile.adapter is None and (own or bool(profile.scheduled))
+    return profile.adapter == run.manifest.files["adapter.safetensors"]
+
+
+def asked_for(section: ModelSection, *, run: str | None, profile: str | None) -> dict[str, str | None]:
+    """The keys of [model] to set, or with None to remove, so that the run or profile asked for is in force.
+
+    A run brings its own profile. A profile that was calibrated without a run takes the place of the configured run.
+    Raises InvalidInputError where the profile or the configured run cannot be read.
+    """
+    if run is not None:
+        return {"run": run, "profile": profile}
+    if profile is None:
+        return {}
+    before = read_run(section)
+    path = shipped.find("profiles", profile, ".json")
+    if before is None or (found := Profile.read(path)).adapter is not None or _knows(found, path, before):
+        return {"profile": profile}
+    return {"profile": profile, "run": None, "backbone": section.backbone or before.manifest.backbone}
 
 
 def fits(engine: Engine, profile: Profile, section: ModelSection) -> bool:
