@@ -5,6 +5,7 @@ import math
 import os
 import signal
 import sys
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -118,21 +119,22 @@ def watch(connect: str, key: Path | None, server: str | None, once: bool) -> Non
 
 
 @adainfd.command()
-@click.argument("file", required=False, type=click.Path(path_type=Path))
+@click.argument("file", required=False, type=click.Path(path_type=Path, readable=False))
 def doctor(file: Path | None) -> None:
     """Look at all that a daemon needs on this box and, with a configuration FILE, at all that it names.
 
     Root looks at a service's configuration with the eyes of the service. Exits with 1 where something fails.
     """
-    from adainfd.doctor import examine, eyes, line
+    from adainfd.doctor import examine, eyes, line, systemd
 
     service = None if file is None else eyes.service_of(file)
-    if file is not None and service is not None:
-        sys.exit(eyes.examine(file, service))
+    findings = chain(() if eyes.is_service() else systemd(), () if service else examine(file))
     failed = False
-    for finding in examine(file):
+    for finding in findings:
         click.echo(line(finding))
         failed = failed or finding.verdict == "fail"
+    if service is not None and file is not None:
+        failed = not eyes.examine(file, service)
     if failed:
         sys.exit(1)
 
@@ -181,7 +183,7 @@ def show_keys(path: Path) -> None:
 
 
 @adainfd.command("check-config")
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=click.Path(path_type=Path, readable=False))
 def check_config(file: Path) -> None:
     """Check a configuration file with its policies, profile, weights and keys, and start nothing.
 

@@ -279,8 +279,14 @@ print("PROBE", json.dumps({"written": written, "read": read, "devices": devices,
 """
 
 
+def looked(*arguments: str, status: int | None = 0) -> str:
+    """What `adainfd ARGUMENTS` of the owner, root, says."""
+    return run("/usr/local/bin/adainfd", *arguments, status=status)
+
+
 def test_keys_let_others_in() -> None:
-    keys = ("key", "/run/credentials/adainfd@edge.service/keys_edge.key_secret"), ("clients", "/etc/adainf/clients")
+    key, credential = "/etc/adainf/keys/edge.key_secret", "/run/credentials/adainfd@edge.service/keys_edge.key_secret"
+    keys = ("key", key), ("clients", "/etc/adainf/clients")
     plain = (ETC / "edge.toml").read_text(encoding="utf-8")
     with_keys = "".join(f'{name} = "{value}"\n' for name, value in keys)
     (ETC / "edge.toml").write_text(plain.replace("[publish]\n", f"[publish]\n{with_keys}"), encoding="utf-8")
@@ -288,10 +294,74 @@ def test_keys_let_others_in() -> None:
     assert "door" in told[list(told)[-1]]
     refused = run("env", "PATH=/usr/local/bin:/usr/bin", "adainfd", "watch", "--once", status=69)
     assert "nothing from" in refused
+    assert "keys            1 client may come in" in looked("doctor", str(ETC / "edge.toml"))
+    # As the document told before; for the service, and for root beside it.
+    old = (ETC / "edge.toml").read_text(encoding="utf-8").replace(key, credential)
+    for file, whose in ((ETC / "edge.toml", UNIT), (Path("/srv/edge.toml"), "user root")):
+        file.write_text(old, encoding="utf-8")
+        assert f"seen as {whose}" in looked("check-config", str(file))
+        assert "keys            1 client may come in" in looked("doctor", str(file))
+    Path("/srv/edge.toml").unlink()
     (ETC / "edge.toml").write_text(plain, encoding="utf-8")
     for file in (ETC / "keys" / "edge.key", ETC / "keys" / "edge.key_secret", ETC / "clients" / "dashboard.key"):
         file.unlink()
     (ETC / "clients").rmdir()
+
+
+def test_owner_looks_with_the_eyes_of_the_service() -> None:
+    """All that is found here is well in root's eyes."""
+    file = ETC / "edge.toml"
+    good = file.read_text(encoding="utf-8")
+    said = looked("doctor", str(file))
+    assert f"{UNIT} (user adainfd-edge)" in said
+    assert "in the profile" in said
+    assert "warn  state" not in said
+    assert "warn  cache" not in said
+    assert f"ok    service         {UNIT}.service is active" in said
+
+    Path("/tmp/clip.mp4").symlink_to(MATERIAL / "clip.mp4")  # noqa: S108
+    changed = good.replace("/etc/adainf/clip.mp4", "/tmp/clip.mp4")  # noqa: S108
+    timed = json.loads((MATERIAL / "resnet20.json").read_text(encoding="utf-8"))
+    untimed = ETC / "untimed.json"
+    untimed.write_text(json.dumps(timed | {"timings": []}), encoding="utf-8")
+    file.write_text(changed.replace("/etc/adainf/resnet20.json", str(untimed)), encoding="utf-8")
+    weights = ETC / "resnet20.safetensors"
+    for path, mode in ((POLICY, "600"), (weights, "640"), (ETC / "policies", "700")):
+        run("chown", "root:root", str(path))
+        run("chmod", mode, str(path))
+    said = looked("doctor", str(file), status=1)
+    assert f"fail  policy          {ETC}/policies cannot be read by the service" in said
+    assert f"fail  weights         {weights} cannot be read by the service" in said
+    assert "fail  camera door     /tmp/clip.mp4 is hidden from the service" in said
+    assert "policies cannot be read by the service; chgrp" in looked("check-config", str(file), status=78)
+    for _ in range(4):  # the policy itself comes to light when its folder may be entered
+        refused = looked("check-config", str(file), status=78)
+        if "hidden" in refused:
+            break
+        run("sh", "-c", refused.strip().rpartition("; ")[2])
+    assert "camera door: /tmp/clip.mp4 is hidden from the service; move it" in refused
+    file.write_text(changed.replace("/tmp/clip", "/home/clip"), encoding="utf-8")  # noqa: S108
+    assert "/home/clip.mp4 is hidden" in looked("check-config", str(file), status=78)
+    file.write_text(good.replace("/etc/adainf/resnet20.json", str(untimed)), encoding="utf-8")
+    assert "timings         none of this device" in looked("doctor", str(file))
+    run("systemctl", "restart", UNIT)
+    await_true(lambda: '"event": "measured"' in journal(UNIT), START_SECONDS, "timings")
+    assert "kept from an earlier start" in looked("doctor", str(file))
+
+    run("chmod", "600", str(file))
+    run("chown", "root:root", str(file))
+    assert f"fail  configuration   {file} cannot be read by the service" in looked("doctor", str(file), status=1)
+    refused = looked("check-config", str(file), status=78)
+    run("sh", "-c", refused.strip().rpartition("; ")[2])
+    assert f"seen as {UNIT} (user" in looked("check-config", str(file))
+    file.write_text(good, encoding="utf-8")
+    untimed.unlink()
+    Path("/tmp/clip.mp4").unlink()  # noqa: S108
+    run("systemctl", "stop", UNIT)
+    assert "127.0.0.1:5600 can be bound" in looked("doctor", str(file))
+    assert not Path("/run/adainf/edge").exists()
+    run("systemctl", "start", UNIT)
+    results_since(time.time())
 
 
 def test_stop_is_quick_and_clean() -> None:

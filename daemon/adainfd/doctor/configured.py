@@ -13,7 +13,7 @@ from adainf.profile import Profile
 from adainfd.capture.source import Kind, SourceError, without_credentials
 from adainfd.config import CameraSection, Configuration, WebSection
 from adainfd.doctor.box import readable_by_all
-from adainfd.doctor.eyes import hindrance, seen_as
+from adainfd.doctor.eyes import hindrance, running_service, seen_as
 from adainfd.doctor.files import unreadable, unreadable_source
 from adainfd.doctor.finding import Finding, fail, ok, warn
 from adainfd.model import read_profile, wanted_branches
@@ -54,6 +54,9 @@ def examine(file: Path) -> Iterator[Finding]:
         yield _camera(camera) if told is None else fail(f"camera {camera.name}", *told)
     if "keys" not in subjects:
         yield from _keys(configuration)
+    if (service := running_service()) is not None:
+        yield ok("addresses", f"not tried: {service} runs, and holds its own")
+        return
     yield from _publishing(configuration)
     if configuration.web is not None:
         yield _web(configuration.web)

@@ -16,9 +16,9 @@ from pathlib import Path
 
 from adainf.errors import InvalidInputError, UnavailableError, one_line
 
-__all__ = ["Service", "check", "examine", "hindrance", "seen_as", "service_of"]
+__all__ = ["Service", "check", "examine", "hindrance", "is_service", "running_service", "seen_as", "service_of"]
 
-_SEEN_AS = "ADAINF_SEEN_AS"
+_SEEN_AS, _RUNS = "ADAINF_SEEN_AS", "ADAINF_SERVICE_RUNS"
 _HIDDEN = tuple(map(Path, ("/home", "/root", "/run/user", "/tmp", "/var/tmp")))  # noqa: S108
 _NAME = re.compile(r"[a-z0-9_-]+")
 _SYSTEMCTL_SECONDS = 10.0
@@ -42,9 +42,9 @@ class Service:
 
     def command(self, *arguments: str | Path) -> list[str]:
         """The command line that runs `adainfd ARGUMENTS` as this service would run it."""
-        # Else the folder of a running service would be removed.
-        kept = [f"RuntimeDirectoryPreserve={'yes' if self.active else 'no'}"]
-        properties = [*self.settings, *kept, f"RuntimeMaxSec={_LONGEST_LOOK_SECONDS}"]
+        # The runtime directory of a running service would be removed with this unit.
+        settings = [text for text in self.settings if not (self.active and text.startswith("RuntimeDirectory"))]
+        properties = [*settings, f"RuntimeMaxSec={_LONGEST_LOOK_SECONDS}"]
         return [
             "systemd-run",
             "--quiet",
@@ -54,6 +54,7 @@ class Service:
             f"--description=Look with the eyes of {self.name}",
             *(f"--property={text}" for text in properties),
             f"--setenv={_SEEN_AS}={self.name}",
+            *([f"--setenv={_RUNS}=yes"] if self.active else []),
             "--",
             *self.program,
             *map(str, arguments),
@@ -110,13 +111,16 @@ def check(file: Path, service: Service | None) -> str:
     raise UnavailableError(f"{file}: cannot be looked at as {service.name} ({said})")
 
 
-def examine(file: Path, service: Service) -> int:
-    """Run the doctor with the eyes of a service; its exit status."""
+def examine(file: Path, service: Service) -> bool:
+    """Have the doctor look with the eyes of a service, and say what it finds; whether nothing fails.
+
+    Raises UnavailableError where systemd cannot run it so, for which the service would not start either.
+    """
     command = service.command("doctor", file.parent.resolve() / file.name)
     status = subprocess.run(command, stdin=subprocess.DEVNULL, check=False).returncode  # noqa: S603
     if status not in (0, 1):
         raise UnavailableError(f"{file}: cannot be looked at as {service.name} (status {status})")
-    return status
+    return status == 0
 
 
 def seen_as() -> str:
@@ -129,12 +133,22 @@ def seen_as() -> str:
     return f"user {user}" if service is None else f"{service} (user {user})"
 
 
+def is_service() -> bool:
+    """Whether these are the eyes of a service."""
+    return _SEEN_AS in os.environ
+
+
+def running_service() -> str | None:
+    """The service whose eyes these are where it runs at this moment, and so holds its addresses."""
+    return os.environ.get(_SEEN_AS) if _RUNS in os.environ else None
+
+
 def hindrance(path: Path) -> tuple[str, str] | None:
     """Why the service cannot read a file or a folder that is there, and what to do; None without such a reason.
 
     Where we do not look as a service, what cannot be read says so when it is read.
     """
-    if _SEEN_AS not in os.environ:
+    if not is_service():
         return None
     real = Path(os.path.realpath(path))
     if os.access(real, os.R_OK):
