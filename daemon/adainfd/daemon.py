@@ -31,6 +31,7 @@ from adainfd.sensors import Sensors
 from adainfd.service.observers import observers
 from adainfd.stopping import StopRequest
 from adainfd.stream import Stream, View
+from adainfd.unused import unused
 from adainfd.wire import messages
 from adainfd.wire.announcer import Announcer
 from adainfd.wire.gate import Curve
@@ -67,6 +68,8 @@ def run(
         configuration = configure()
         policies = Policies.read(configuration)
         profile = read_profile(configuration.model)
+        for text in unused(configuration):
+            log.warning("unused_option", detail=text)
         observer = parts.enter_context(observers(configuration, os.environ, log, log_results=log_results))
         publish = configuration.publish
         curve = Curve.read(publish.key, publish.clients, log)

@@ -58,12 +58,8 @@ def read_profile(section: ModelSection) -> Profile:
         raise InvalidInputError(f"profile {path}: is of {profile.backbone}, the model is {backbone}")
     if run is None and profile.adapter is not None:
         raise InvalidInputError(f"profile {path}: has branches with adapted weights; name their run with --run")
-    if run is not None and not _knows(profile, path, run):
-        other = "without" if profile.adapter is None else "with another adapter than that of"
-        raise InvalidInputError(
-            f"profile {path}: was calibrated {other} run {section.run}, of which it would use nothing; leave `profile` "
-            "out for the run's own, or leave `run` out"
-        )
+    if run is not None:
+        run.check_calibrated(profile, path)
     return profile
 
 
@@ -73,14 +69,6 @@ def _profile_path(section: ModelSection, run: Run | None) -> Path:
     if not run.profile_path.is_file():
         raise InvalidInputError(f"run {section.run}: has no profile; make it by `adainf calibrate --run`")
     return run.profile_path
-
-
-def _knows(profile: Profile, path: Path, run: Run) -> bool:
-    """Whether the profile was calibrated with this run: with its adapter, or its scheduler where it has no adapter."""
-    if run.adapter_path is None:
-        own = path.resolve() == run.profile_path.resolve()
-        return profile.adapter is None and (own or bool(profile.scheduled))
-    return profile.adapter == run.manifest.files["adapter.safetensors"]
 
 
 def asked_for(section: ModelSection, *, run: str | None, profile: str | None) -> dict[str, str | None]:
@@ -94,8 +82,8 @@ def asked_for(section: ModelSection, *, run: str | None, profile: str | None) ->
     if profile is None:
         return {}
     before = read_run(section)
-    path = shipped.find("profiles", profile, ".json")
-    if before is None or (found := Profile.read(path)).adapter is not None or _knows(found, path, before):
+    found = Profile.read(shipped.find("profiles", profile, ".json"))
+    if before is None or found.adapter is not None or found.scheduled:
         return {"profile": profile}
     return {"profile": profile, "run": None, "backbone": section.backbone or before.manifest.backbone}
 

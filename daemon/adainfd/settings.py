@@ -12,6 +12,7 @@ from adainfd.config import CameraSection, Configuration
 from adainfd.model import asked_for, read_profile
 from adainfd.policies import Policies
 from adainfd.tomlfile import explain
+from adainfd.unused import unused
 from adainfd.wire.gate import Curve
 
 __all__ = ["check", "from_command_line"]
@@ -59,7 +60,8 @@ def _named(sources: Sequence[str]) -> list[CameraSection]:
 
 
 def check(file: Path) -> str:
-    """Check a configuration file with its policies, profile, weights and keys; a summary.
+    """Check a configuration file with its policies, profile, weights and keys; a summary,
+    which names the options without effect.
 
     Raises InvalidInputError on what is wrong in one of them, or hidden from the service that we look as. Nothing is
     downloaded: weights that are not here are no mistake.
@@ -87,5 +89,5 @@ def check(file: Path) -> str:
     try:
         open_model(configuration, profile)
     except UnavailableError as error:
-        return f"{summary}; not here yet: {error}"
-    return summary
+        summary = f"{summary}; not here yet: {error}"
+    return "; ".join([summary, *unused(configuration)])

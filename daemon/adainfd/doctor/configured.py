@@ -20,6 +20,7 @@ from adainfd.model import read_profile, wanted_branches
 from adainfd.policies import Policies
 from adainfd.recogniser import open_model
 from adainfd.times import kept_times
+from adainfd.unused import unused
 from adainfd.wire import endpoint as endpoints
 from adainfd.wire.gate import Curve
 
@@ -40,6 +41,7 @@ def examine(file: Path) -> Iterator[Finding]:
         )
         return
     yield _file(file, configuration)
+    yield from (warn("options", text, f"remove it from {file}") for text in unused(configuration))
     hidden = [fail(*told) for told in unreadable(configuration)]
     yield from hidden
     subjects = {finding.subject for finding in hidden}
