@@ -83,7 +83,8 @@ def _absolute(name: str | None) -> str | None:
     """A path as the service finds it too, which does not run in this folder; a shipped name as it is."""
     if name is None or not os.path.exists(name):  # noqa: PTH110 -- False for what can be no path
         return name
-    return str(Path(name).absolute())
+    # An absolute path stays as it was written, a link too.
+    return name if os.path.isabs(name) else str(Path(name).parent.resolve() / Path(name).name)  # noqa: PTH117
 
 
 def _beside(file: Path, suffix: str) -> Path:

@@ -68,8 +68,6 @@ def run(
         configuration = configure()
         policies = Policies.read(configuration)
         profile = read_profile(configuration.model)
-        for text in unused(configuration):
-            log.warning("unused_option", detail=text)
         observer = parts.enter_context(observers(configuration, os.environ, log, log_results=log_results))
         publish = configuration.publish
         curve = Curve.read(publish.key, publish.clients, log)
@@ -107,6 +105,8 @@ def run(
         stop.defer()
         announcer.daemon("ready", model=_model(recogniser))
         log.info("ready", endpoints=publisher.endpoints, **msgspec.to_builtins(_model(recogniser)))
+        for text in unused(configuration):
+            log.warning("unused_option", detail=text)
         reloader = Reloader(reload, configure, configuration, streams, recorder, publisher, announcer, observer, log)
         preparation = Preparation(recogniser, configuration.model, exporter, log, time.monotonic())
         Loop(streams, pipeline, preparation, publisher, announcer, reloader, observer, stop, log).run(seconds)

@@ -165,19 +165,19 @@ def _keys(configuration: Configuration) -> Iterator[Finding]:
 
 def _publishing(configuration: Configuration) -> Iterator[Finding]:
     for endpoint in configuration.publish.endpoints:
-        context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        try:
-            bound = endpoints.bind(context.socket(zmq.XPUB), endpoint.address)
-        except InvalidInputError as error:
-            if "in use" in str(error):
-                yield warn("ZeroMQ", str(error), "no matter if the daemon runs already; else name another port")
-            else:
-                yield fail("ZeroMQ", str(error), "name another address under [publish]")
-        else:
-            endpoints.unlink([bound])
-            yield ok("ZeroMQ", f"{endpoint.address} can be bound")
-        finally:
-            context.destroy(linger=0)
+        with zmq.Context() as context, context.socket(zmq.XPUB) as publisher:
+            yield _endpoint(publisher, endpoint.address)
+
+
+def _endpoint(publisher: "zmq.Socket[bytes]", address: str) -> Finding:
+    try:
+        bound = endpoints.bind(publisher, address)
+    except InvalidInputError as error:
+        if "in use" in str(error):
+            return warn("ZeroMQ", str(error), "no matter if the daemon runs already; else name another port")
+        return fail("ZeroMQ", str(error), "name another address under [publish]")
+    endpoints.unlink([bound])
+    return ok("ZeroMQ", f"{address} can be bound")
 
 
 def _web(section: WebSection) -> Finding:
