@@ -12,6 +12,7 @@ import pytest
 import structlog
 from adainfd.adopting import adopt
 from adainfd.config import Configuration
+from adainfd.doctor.configured import examine
 from adainfd.model import read_profile
 from adainfd.recogniser import load_recogniser
 from adainfd.settings import check, from_command_line
@@ -176,6 +177,12 @@ def test_what_does_not_belong_together_is_refused(
     ):
         with pytest.raises(InvalidInputError, match=says):
             check(settings(file, network, ipc, **model))
+    assert_refused(run("run", "--config", file), 78, "with another adapter than that of run")
+    assert "fail" in {found.verdict for found in examine(file) if found.subject == "profile"}
+    settings(file, network, ipc)
+    asked = ("--run", trained, "--profile", network.profile)
+    assert_refused(run("run", "--config", file, "--source", "0", *asked), 78, "was calibrated without run")
+    assert_refused(run("adopt", file, *asked), 78, "was calibrated without run")
     bare = tmp_path / "bare"
     bare.mkdir()
     for name in ("manifest.json", "adapter.safetensors"):

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from adainf.errors import InvalidInputError, UnavailableError, one_line
+from adainfd.tomlfile import load
 
 __all__ = ["Service", "check", "examine", "hindrance", "is_service", "running_service", "seen_as", "service_of"]
 
@@ -67,9 +68,10 @@ def service_of(file: Path) -> Service | None:
         return None
     if None in (shutil.which("systemctl"), shutil.which("systemd-run")):
         return None
-    name = f"adainfd@{file.stem}"
+    name = f"{'adainfd-relay' if _is_of_relay(file) else 'adainfd'}@{file.stem}"
     unit = _systemctl("cat", f"{name}.service")
-    if not unit:
+    state = _systemctl("show", "--value", "--property=ActiveState", f"{name}.service").strip()
+    if not unit or not state:  # in a container the files may be there without a systemd that runs
         return None
     settings = [(key, _expanded(value, file.stem)) for key, value in _service_section(unit)]
     folder = next((value for key, value in reversed(settings) if key == "WorkingDirectory"), "")
@@ -81,9 +83,15 @@ def service_of(file: Path) -> Service | None:
         name,
         tuple(f"{key}={value}" for key, value in settings if _EYES.fullmatch(key)),
         (program,) if Path(program).name == "adainfd" else (sys.executable, "-m", "adainfd"),
-        _systemctl("show", "--value", "--property=ActiveState", f"{name}.service").strip()
-        not in ("inactive", "failed"),
+        state not in ("inactive", "failed"),
     )
+
+
+def _is_of_relay(file: Path) -> bool:
+    try:
+        return "box" in load(file, "configuration")
+    except InvalidInputError:
+        return False
 
 
 def check(file: Path, service: Service | None) -> str:
