@@ -1,5 +1,6 @@
 """What a camera reads from: a video file, pictures in a folder, a device of this box or a stream."""
 
+import os
 import re
 from dataclasses import dataclass
 from enum import StrEnum
@@ -49,7 +50,8 @@ class Source:
             return Kind.STREAM
         if self.address.isdigit() or self.address.startswith(("/dev/video", "/dev/v4l")):
             return Kind.DEVICE
-        pictures = "*" in self.address or _NUMBERED.search(self.address) or Path(self.address).is_dir()
+        # False, and no error, of a path that may not be looked at or can be none.
+        pictures = "*" in self.address or _NUMBERED.search(self.address) or os.path.isdir(self.address)  # noqa: PTH112
         return Kind.PICTURES if pictures else Kind.FILE
 
     @property
