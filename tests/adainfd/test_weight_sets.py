@@ -171,6 +171,7 @@ def test_what_does_not_belong_together_is_refused(
         ({"profile": str(trained / "profile.json"), "backbone": "cifar/resnet20"}, "name their run"),
         ({"run": str(trained), "backbone": "cifar/resnet32"}, "is of cifar/resnet20"),
         ({"run": "nosuch"}, "not a shipped name under runs"),
+        ({"run": str(trained), "weights": "random"}, "was trained on other weights"),
         ({"run": str(trained), "profile": str(network.profile)}, "was calibrated without run"),
         ({"run": "efficientnet-lite0", "profile": "efficientnet-lite0"}, "was calibrated without run"),
         ({"run": str(trained), "profile": str(stranger(trained, tmp_path))}, "with another adapter than that of run"),

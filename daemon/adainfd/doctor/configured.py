@@ -90,6 +90,10 @@ def _model(configuration: Configuration) -> Iterator[Finding]:
     try:
         engine, same_weights = open_model(configuration, profile)
     except UnavailableError as error:
+        if str(error).startswith("device"):
+            remedy = "install its driver, or leave `device` out: the best that is here is taken then"
+            yield fail("device", str(error), remedy)
+            return
         remedy = f"adainf fetch {profile.backbone}; else the first start downloads them"
         yield warn("weights", f"are not here yet ({error})", remedy)
         return
