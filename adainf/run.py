@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from adainf.errors import InvalidInputError, one_line
-from adainf.profile import write_atomically
+from adainf.profile import Profile, write_atomically
 
 __all__ = ["SCHEMA", "Adapter", "Manifest", "Run", "Training", "digest", "now"]
 
@@ -103,6 +103,21 @@ class Run:
     def scheduler_path(self) -> Path | None:
         """The content-aware scheduler's tensors; None where none was trained."""
         return self._listed("scheduler.safetensors")
+
+    def check_calibrated(self, profile: Profile, path: Path) -> None:
+        """Raise InvalidInputError where the profile in the file `path` was calibrated without this run.
+
+        Nothing of the run would be used. A run without an adapter is known by its scheduler.
+        """
+        adapter = self.manifest.files.get("adapter.safetensors")
+        own = path.resolve() == self.profile_path.resolve()
+        if profile.adapter == adapter and (adapter is not None or own or profile.scheduled):
+            return
+        without = "without" if profile.adapter is None else "with another adapter than that of"
+        raise InvalidInputError(
+            f"profile {path}: was calibrated {without} run {self.folder}, of which it would use nothing; leave the "
+            "profile out, to take the run's own, or leave the run out"
+        )
 
     def _listed(self, name: str) -> Path | None:
         return self.folder / name if name in self.manifest.files else None

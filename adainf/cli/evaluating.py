@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from adainf.cli.opening import open_profile, open_run, open_subject
+from adainf.cli.opening import open_profile_of, open_run, open_subject
 from adainf.cli.options import (
     PATH,
     image_options,
@@ -21,9 +21,6 @@ from adainf.cli.options import (
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from adainf.profile import Profile
-    from adainf.run import Run
 
 __all__ = ["evaluate"]
 
@@ -75,7 +72,7 @@ def evaluate(
     it goes on where it was when it is started again with the same settings.
     """
     of_run = None if run is None else open_run(run)
-    read = _profile(of_run, profile)
+    read = open_profile_of(of_run, profile)
     if resolutions is not None:
         read = read.at(resolutions)
     beside_out = {"--branches": branches, "--published": published, "--teach": teach}
@@ -101,16 +98,3 @@ def evaluate(
         click.echo(tables.points_as_json(points))
     else:
         tables.print_points(points, labelled=subject.labels is not None)
-
-
-def _profile(run: Run | None, profile: str | None) -> Profile:
-    from adainf.errors import InvalidInputError
-    from adainf.profile import Profile
-
-    if profile is not None:
-        return open_profile(profile)[1]
-    if run is None:
-        raise click.UsageError("Missing option '--run' or '--profile'")
-    if not run.profile_path.is_file():
-        raise InvalidInputError(f"run {run.folder}: has no profile; make it by `adainf calibrate --run`")
-    return Profile.read(run.profile_path)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from adainf.cli.opening import open_profile, open_run
+from adainf.cli.opening import open_profile_of, open_run
 from adainf.cli.options import PATH, labels_option, run_option, statistics_options, weights_option
 
 if TYPE_CHECKING:
@@ -39,9 +39,7 @@ def export(
     if (budget is None) == (branch is None):
         raise click.UsageError("give one of --budget and --branch")
     of_run = None if run is None else open_run(run)
-    if profile is None and of_run is None:
-        raise click.UsageError("Missing option --profile, or --run")
-    _, read = open_profile(profile or str(of_run.profile_path if of_run is not None else ""))
+    read = open_profile_of(of_run, profile)
     choice = _chosen(read, budget, branch)
     from adainf.evaluation.partial import check_writable
 

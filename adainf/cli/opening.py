@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import click
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -12,7 +14,7 @@ if TYPE_CHECKING:
     from adainf.run import Run
     from adainf.training.ranks import Ranks
 
-__all__ = ["open_profile", "open_run", "open_subject"]
+__all__ = ["open_profile", "open_profile_of", "open_run", "open_subject"]
 
 
 def open_profile(name: str) -> tuple[Path, Profile]:
@@ -22,6 +24,23 @@ def open_profile(name: str) -> tuple[Path, Profile]:
 
     path = shipped.find("profiles", name, ".json")
     return path, Profile.read(path)
+
+
+def open_profile_of(run: Run | None, profile: str | None) -> Profile:
+    """The profile that is named, else the run's own; raises InvalidInputError on one calibrated without the run."""
+    from adainf.errors import InvalidInputError
+    from adainf.profile import Profile
+
+    if profile is None:
+        if run is None:
+            raise click.UsageError("Missing option '--run' or '--profile'")
+        if not run.profile_path.is_file():
+            raise InvalidInputError(f"run {run.folder}: has no profile; make it by `adainf calibrate --run`")
+        return Profile.read(run.profile_path)
+    path, read = open_profile(profile)
+    if run is not None:
+        run.check_calibrated(read, path)
+    return read
 
 
 def open_run(name: str) -> Run:

@@ -5,6 +5,7 @@ import math
 import os
 import signal
 import sys
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -118,18 +119,22 @@ def watch(connect: str, key: Path | None, server: str | None, once: bool) -> Non
 
 
 @adainfd.command()
-@click.argument("file", required=False, type=click.Path(path_type=Path))
+@click.argument("file", required=False, type=click.Path(path_type=Path, readable=False))
 def doctor(file: Path | None) -> None:
     """Look at all that a daemon needs on this box and, with a configuration FILE, at all that it names.
 
-    Exits with 1 where something fails.
+    Root looks at a service's configuration with the eyes of the service. Exits with 1 where something fails.
     """
-    from adainfd.doctor import examine, line
+    from adainfd.doctor import examine, eyes, line, systemd
 
+    service = None if file is None else eyes.service_of(file)
+    findings = chain(() if eyes.is_service() else systemd(), () if service else examine(file))
     failed = False
-    for finding in examine(file):
+    for finding in findings:
         click.echo(line(finding))
         failed = failed or finding.verdict == "fail"
+    if service is not None and file is not None:
+        failed = not eyes.examine(file, service)
     if failed:
         sys.exit(1)
 
@@ -178,12 +183,15 @@ def show_keys(path: Path) -> None:
 
 
 @adainfd.command("check-config")
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=click.Path(path_type=Path, readable=False))
 def check_config(file: Path) -> None:
-    """Check a configuration file with its policy and profile, and start nothing."""
-    from adainfd.settings import check
+    """Check a configuration file with its policies, profile, weights and keys, and start nothing.
 
-    click.echo(f"{file}: good; {check(file)}")
+    Root looks at a service's configuration with the eyes of the service.
+    """
+    from adainfd.doctor import eyes
+
+    click.echo(f"{file}: good; {eyes.check(file, eyes.service_of(file))}")
 
 
 @adainfd.command()
@@ -194,10 +202,9 @@ def adopt(file: Path, trained: str | None, profile: str | None) -> None:
     """Take up another run or profile in the configuration FILE, checked first; `rollback` undoes it."""
     from adainfd.adopting import adopt as adopt_in
 
-    changes = {key: value for key, value in (("run", trained), ("profile", profile)) if value}
-    if not changes:
+    if trained is None and profile is None:
         raise click.UsageError("give --run, --profile or both")
-    click.echo(f"{file}: {adopt_in(file, changes)}; restart the daemon")
+    click.echo(f"{file}: {adopt_in(file, run=trained, profile=profile)}; restart the daemon")
 
 
 @adainfd.command()

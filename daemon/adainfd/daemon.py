@@ -31,6 +31,7 @@ from adainfd.sensors import Sensors
 from adainfd.service.observers import observers
 from adainfd.stopping import StopRequest
 from adainfd.stream import Stream, View
+from adainfd.unused import unused
 from adainfd.wire import messages
 from adainfd.wire.announcer import Announcer
 from adainfd.wire.gate import Curve
@@ -104,6 +105,8 @@ def run(
         stop.defer()
         announcer.daemon("ready", model=_model(recogniser))
         log.info("ready", endpoints=publisher.endpoints, **msgspec.to_builtins(_model(recogniser)))
+        for text in unused(configuration):
+            log.warning("unused_option", detail=text)
         reloader = Reloader(reload, configure, configuration, streams, recorder, publisher, announcer, observer, log)
         preparation = Preparation(recogniser, configuration.model, exporter, log, time.monotonic())
         Loop(streams, pipeline, preparation, publisher, announcer, reloader, observer, stop, log).run(seconds)

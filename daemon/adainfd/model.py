@@ -1,6 +1,7 @@
 """The configured model: its run, its profile, how it is opened, and which of its branches are kept ready."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DEFAULT_PROFILE",
+    "asked_for",
     "content_of",
     "fits",
     "needed_first",
@@ -49,21 +51,41 @@ def read_run(section: ModelSection) -> Run | None:
 def read_profile(section: ModelSection) -> Profile:
     """The configured profile; raises InvalidInputError where it is missing, corrupt, or another backbone's or run's."""
     run = read_run(section)
-    if section.profile is None and run is not None:
-        path = run.profile_path
-        if not path.is_file():
-            raise InvalidInputError(f"run {section.run}: has no profile; make it by `adainf calibrate --run`")
-    else:
-        path = shipped.find("profiles", section.profile or DEFAULT_PROFILE, ".json")
+    path = _profile_path(section, run)
     profile = Profile.read(path)
     backbone = section.backbone or (_BACKBONE if run is None else run.manifest.backbone)
     if profile.backbone != backbone:
         raise InvalidInputError(f"profile {path}: is of {profile.backbone}, the model is {backbone}")
     if run is None and profile.adapter is not None:
         raise InvalidInputError(f"profile {path}: has branches with adapted weights; name their run with --run")
-    if run is not None and profile.adapter not in (None, run.manifest.files.get("adapter.safetensors")):
-        raise InvalidInputError(f"profile {path}: was calibrated with another adapter than run {section.run} has")
+    if run is not None:
+        run.check_calibrated(profile, path)
     return profile
+
+
+def _profile_path(section: ModelSection, run: Run | None) -> Path:
+    if section.profile is not None or run is None:
+        return shipped.find("profiles", section.profile or DEFAULT_PROFILE, ".json")
+    if not run.profile_path.is_file():
+        raise InvalidInputError(f"run {section.run}: has no profile; make it by `adainf calibrate --run`")
+    return run.profile_path
+
+
+def asked_for(section: ModelSection, *, run: str | None, profile: str | None) -> dict[str, str | None]:
+    """The keys of [model] to set, or with None to remove, so that the run or profile asked for is in force.
+
+    A run brings its own profile. A profile that was calibrated without a run takes the place of the configured run.
+    Raises InvalidInputError where the profile or the configured run cannot be read.
+    """
+    if run is not None:
+        return {"run": run, "profile": profile}
+    if profile is None:
+        return {}
+    before = read_run(section)
+    found = Profile.read(shipped.find("profiles", profile, ".json"))
+    if before is None or found.adapter is not None or found.scheduled:
+        return {"profile": profile}
+    return {"profile": profile, "run": None, "backbone": section.backbone or before.manifest.backbone}
 
 
 def fits(engine: Engine, profile: Profile, section: ModelSection) -> bool:

@@ -1,5 +1,6 @@
 """From a configuration to what recognises: engine, profile and lookup table, checked against each other."""
 
+import os
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Self
@@ -29,7 +30,7 @@ from adainfd.model import (
 from adainfd.observing import NOBODY, Observer
 from adainfd.times import known_times
 
-__all__ = ["LabelColumns", "Recogniser", "load_recogniser"]
+__all__ = ["LabelColumns", "Recogniser", "load_recogniser", "open_model"]
 
 # What steps of the start may take on a slow box, longer than which something is broken.
 _LOAD_SECONDS = 900.0  # the weights may have to be downloaded
@@ -142,3 +143,23 @@ def load_recogniser(
     return Recogniser.of(
         engine, profile, branches, known_times(engine, profile, wanted_branches(profile), log), content
     )
+
+
+def open_model(configuration: Configuration, profile: Profile) -> tuple[Engine, bool]:
+    """The engine as the daemon would open it, and whether the profile was made for its weights; nothing is downloaded.
+
+    Raises InvalidInputError where model, profile and the cameras' labels do not fit each other, UnavailableError where
+    weights or a device are not here.
+    """
+    offline, before = "HF_HUB_OFFLINE", os.environ.get("HF_HUB_OFFLINE")
+    os.environ[offline] = "1"
+    try:
+        engine = opening(configuration, profile).open()
+    finally:
+        if before is None:
+            del os.environ[offline]
+        else:
+            os.environ[offline] = before
+    for camera in configuration.camera:
+        LabelColumns.of(camera.labels, engine.class_names, camera.name)
+    return engine, fits(engine, profile, configuration.model)

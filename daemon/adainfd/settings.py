@@ -5,13 +5,14 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from adainf.errors import InvalidInputError, one_line
+from adainf.errors import InvalidInputError, UnavailableError, one_line
 from adainfd import relaying
 from adainfd.capture.source import Source, without_credentials
 from adainfd.config import CameraSection, Configuration
-from adainfd.model import read_profile
+from adainfd.model import asked_for, read_profile
 from adainfd.policies import Policies
 from adainfd.tomlfile import explain, load
+from adainfd.unused import unused
 from adainfd.wire.gate import Curve
 
 __all__ = ["check", "from_command_line"]
@@ -32,9 +33,10 @@ def from_command_line(
     cameras = _named(sources) if sources else list(configuration.camera)
     if loop:
         cameras = [camera.model_copy(update={"loop": True}) for camera in cameras]
-    model = {"policy": policy, "profile": profile, "run": run}
+    model: dict[str, str | None] = {} if policy is None else {"policy": policy}
+    model |= asked_for(configuration.model, run=run, profile=profile)
     told = {
-        "model": configuration.model.model_copy(update={key: value for key, value in model.items() if value}),
+        "model": configuration.model.model_copy(update=model),
         "publish": {**configuration.publish.model_dump(), **({"bind": tuple(bind)} if bind else {})},
         "web": configuration.web,
         "camera": cameras,
@@ -60,15 +62,35 @@ def _named(sources: Sequence[str]) -> list[CameraSection]:
 
 
 def check(file: Path) -> str:
-    """Check a configuration file, a relay's too, with all that it names; a summary. Raises InvalidInputError."""
+    """Check a configuration file, a relay's too, with all that it names; a summary with the options without effect.
+
+    Raises InvalidInputError on what is wrong, or hidden from the service whose eyes this process has. Nothing is
+    downloaded: weights that are not here are no mistake.
+    """
+    from adainfd.doctor.eyes import hindrance
+    from adainfd.doctor.files import unreadable, unreadable_source
+    from adainfd.recogniser import open_model
+
+    if found := hindrance(file):
+        raise InvalidInputError(f"configuration {file}: {'; '.join(found)}")
     if relaying.is_of_a_relay(load(file, "configuration")):
         return relaying.check(file)
     configuration = Configuration.read(file)
+    for subject, why, remedy in unreadable(configuration):
+        raise InvalidInputError(f"{subject}: {why}; {remedy}")
     Policies.read(configuration)
     profile = read_profile(configuration.model)
     Curve.read(configuration.publish.key, configuration.publish.clients, None)
+    for camera in configuration.camera:
+        if found := unreadable_source(camera):
+            raise InvalidInputError(f"camera {camera.name}: {'; '.join(found)}")
     cameras = ", ".join(camera.name for camera in configuration.camera) or "none"
-    return (
+    summary = (
         f"{profile.backbone} with {len(profile.branches)} branches, policy {configuration.model.policy}, "
         f"cameras: {cameras}"
     )
+    try:
+        open_model(configuration, profile)
+    except UnavailableError as error:
+        summary = f"{summary}; not here yet: {error}"
+    return "; ".join([summary, *unused(configuration)])

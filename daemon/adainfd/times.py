@@ -15,7 +15,7 @@ from adainf.profile import Profile, Timings, write_atomically
 from adainfd import state
 from adainfd.logs import Logger
 
-__all__ = ["Measuring", "known_times"]
+__all__ = ["Measuring", "kept_times", "known_times"]
 
 _ROUNDS = 8
 
@@ -31,6 +31,11 @@ def known_times(engine: Engine, profile: Profile, branches: Collection[Branch], 
     if profile.timings:
         others = sorted({timings.device for timings in profile.timings})
         log.warning("timings_of_another_device", measured_on=others, this=engine.device, remedy="measured anew here")
+    return kept_times(engine, profile, branches)
+
+
+def kept_times(engine: Engine, profile: Profile, branches: Collection[Branch]) -> dict[str, float]:
+    """Median milliseconds along branches here, kept from an earlier start; empty where one of `branches` is missing."""
     try:
         kept = _medians(Timings.model_validate_json(_file(engine, profile).read_bytes()))
     except (OSError, ValueError):

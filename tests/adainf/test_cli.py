@@ -27,6 +27,10 @@ def test_help_imports_nothing_heavy():
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
 
 
+# The profile of the base weights and the run: nothing of the run would be used.
+SHIPPED = ("--profile", "efficientnet-lite0", "--run", "efficientnet-lite0")
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
@@ -37,6 +41,8 @@ def test_help_imports_nothing_heavy():
         (("measure", "nowhere.json"), "no such file"),
         (("measure", "p.json", "--engine", "abacus"), "abacus"),
         (("evaluate", "--profile", "p.json"), "--images"),
+        (("evaluate", *SHIPPED, "--images", "."), "was calibrated without run"),
+        (("export", *SHIPPED, "--budget", "0.5", "--out", "a.onnx"), "was calibrated without run"),
     ],
 )
 def test_wrong_usage_is_one_line_and_status_78(arguments, says):

@@ -1,5 +1,6 @@
 """What the doctor finds: each thing broken once, and said with what to do."""
 
+import getpass
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -40,8 +41,10 @@ def configured(network: Network, folder: Path, ipc: str, source: str, more: str 
 
 
 def test_all_is_well(examine: Any, network: Network, clip: Path, ipc: str, tmp_path: Path) -> None:
-    status, found = examine(configured(network, tmp_path, ipc, str(clip), "[web]\nbind = '127.0.0.1:0'\n"))
+    file = configured(network, tmp_path, ipc, str(clip), "[web]\nbind = '127.0.0.1:0'\n")
+    status, found = examine(file)
     assert status == 0
+    assert found["seen as"] == ("ok", f"user {getpass.getuser()}")
     assert {subject for subject, (verdict, _) in found.items() if verdict == "fail"} == set()
     for subject in ("OpenCV", "GPU", "configuration", "policy", "weights", "profile", "ZeroMQ", "web", "state folder"):
         assert found[subject][0] == "ok", found[subject]
@@ -92,6 +95,17 @@ def test_weights_of_another_network(examine: Any, network: Network, ipc: str, cl
     status, found = examine(file)
     assert (status, found["weights"][0]) == (1, "fail")
     assert "other.safetensors" in found["weights"][1]
+
+
+def test_missing_device_and_options_without_effect(examine: Any, network: Network, ipc: str, tmp_path: Path) -> None:
+    file = configured(network, tmp_path, ipc, "rtsp://127.0.0.1:9/x", "loop = true\nopen_seconds = 0.2\n")
+    text = file.read_text(encoding="utf-8").replace("[publish]", 'device = "cuda:99"\n[publish]')
+    file.write_text(text, encoding="utf-8")
+    status, found = examine(file)
+    assert (status, found["device"][0]) == (1, "fail")
+    assert "leave `device` out" in found["device"][1]
+    assert found["options"][0] == "warn"
+    assert "camera door: loop has no effect" in found["options"][1]
 
 
 def test_profile_of_another_model(examine: Any, network: Network, ipc: str, clip: Path, tmp_path: Path) -> None:

@@ -1,16 +1,21 @@
 """A daemon that is given a run uses its weights along the branches that are better with them, and no others."""
 
 import json
+import os
+import re
+import signal
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import structlog
+from adainfd.adopting import adopt
 from adainfd.config import Configuration
+from adainfd.doctor.configured import examine
 from adainfd.model import read_profile
 from adainfd.recogniser import load_recogniser
-from adainfd.settings import check
+from adainfd.settings import check, from_command_line
 from daemons import START_SECONDS, Network, assert_refused, listening, write_video
 
 from adainf.backbones import Options, load
@@ -66,6 +71,13 @@ def settings(file: Path, network: Network, bind: str, **model: str) -> Path:
     return file
 
 
+def stranger(trained: Path, folder: Path) -> Path:
+    """A profile that was calibrated with another run."""
+    profile = Profile.read(trained / "profile.json")
+    profile.model_copy(update={"adapter": "0" * 64}).write(folder / "stranger.json")
+    return folder / "stranger.json"
+
+
 @pytest.mark.parametrize("engine", ["onnx", "torch"])
 def test_scores_are_those_of_the_weights_that_the_profile_names(
     network: Network, trained: Path, ipc: str, tmp_path: Path, engine: str
@@ -87,27 +99,68 @@ def test_scores_are_those_of_the_weights_that_the_profile_names(
         assert np.abs(given - other).max() > 0.01
 
 
-def test_messages_name_the_weights(launch: Any, network: Network, trained: Path, ipc: str, tmp_path: Path) -> None:
+def test_the_run_that_is_asked_for_is_in_force_and_messages_name_its_weights(
+    launch: Any, run: Any, network: Network, trained: Path, ipc: str, tmp_path: Path
+) -> None:
+    """By an option and by `adopt`, whatever profile the file names."""
     video = write_video(tmp_path / "door.mp4", 25, moves=lambda _: True)
-    file = settings(tmp_path / "c.toml", network, ipc)
+    file = settings(tmp_path / "c.toml", network, ipc, backbone="cifar/resnet20", profile=str(network.profile))
+    before = file.read_text(encoding="utf-8")
     policy = tmp_path / "p.toml"
     policy.write_text("[budget]\nmaximum = 0.3\n", encoding="utf-8")
-    seen: dict[str, set[str]] = {}
+    common = ["run", "--config", file, "--source", video, "--loop", "--policy", policy]
     with listening(ipc, b"result/") as receive:
-        common = ["run", "--config", file, "--source", video, "--loop", "--run", trained]
-        daemon = launch(*common, "--policy", policy)
-        for _ in range(5):
+        daemon = launch(*common, "--run", trained)
+        for _ in range(3):
             _, message = receive(START_SECONDS)
-            seen.setdefault(message["plan"]["weights"], set()).add(message["plan"]["branch"])
+            assert (message["plan"]["weights"], message["plan"]["branch"][:3]) == ("adapted", "16:")
         daemon.kill()
-        assert set(seen) == {"adapted"}
-        assert all(branch.startswith("16:") for branch in seen["adapted"])
+        # A service runs in another folder than its owner.
+        adopted = run("adopt", file, "--run", os.path.relpath(trained, tmp_path))
+        assert (adopted.returncode, adopted.stderr) == (0, "")
+        assert f'removed: profile = "{network.profile}"' in adopted.stdout
+        assert Configuration.read(file).model.run == str(trained)
+        daemon = launch(*common)
+        seen = {receive(START_SECONDS)[1]["plan"]["weights"] for _ in range(3)}
+        assert "adapted" in seen
         policy.write_text("[budget]\nminimum = 0.9\n", encoding="utf-8")
-        launch(*common, "--policy", policy)
-        _, message = receive(START_SECONDS)
-        while message["budget"]["fraction"] < 0.9:
-            _, message = receive(START_SECONDS)
+        daemon.process.send_signal(signal.SIGHUP)
+        while (message := receive(START_SECONDS)[1])["budget"]["fraction"] < 0.9:
+            pass
         assert message["plan"]["weights"] == "base"
+    assert run("rollback", file).returncode == 0
+    assert file.read_text(encoding="utf-8") == before
+
+
+def test_a_profile_that_is_asked_for_takes_the_place_of_the_run(
+    network: Network, trained: Path, ipc: str, tmp_path: Path
+) -> None:
+    file = settings(tmp_path / "c.toml", network, ipc, run=str(trained))
+    told = from_command_line(file, [], loop=False, bind=[], policy=None, profile=str(network.profile)).model
+    assert (told.run, read_profile(told).adapted) == (None, frozenset())
+    summary = adopt(file, profile=str(network.profile))
+    assert f'removed: run = "{trained}"' in summary
+    assert Configuration.read(file).model == told
+    # The run's own profile, by its path, keeps the run.
+    assert "removed" not in adopt(settings(file, network, ipc, run=str(trained)), profile=str(trained / "profile.json"))
+    assert Configuration.read(file).model.run == str(trained)
+
+
+@pytest.mark.parametrize("inline", [True, False])
+def test_a_file_that_cannot_be_changed_line_by_line_is_left_alone(
+    network: Network, trained: Path, ipc: str, tmp_path: Path, inline: bool
+) -> None:
+    file = settings(tmp_path / "c.toml", network, ipc, profile=str(network.profile), backbone="cifar/resnet20")
+    text = file.read_text(encoding="utf-8")
+    head, _, rest = text.partition("[publish]")
+    lines = head.splitlines()[1:]
+    text = f"model = {{{', '.join(lines)}}}\n" if inline else "".join(f"model.{line}\n" for line in lines)
+    file.write_text(f"{text}[publish]{rest}", encoding="utf-8")
+    before = file.read_bytes()
+    with pytest.raises(InvalidInputError, match=re.escape(str(file))):
+        adopt(file, run=str(trained))
+    assert file.read_bytes() == before
+    assert not list(tmp_path.glob("c.toml.*"))
 
 
 def test_what_does_not_belong_together_is_refused(
@@ -118,9 +171,19 @@ def test_what_does_not_belong_together_is_refused(
         ({"profile": str(trained / "profile.json"), "backbone": "cifar/resnet20"}, "name their run"),
         ({"run": str(trained), "backbone": "cifar/resnet32"}, "is of cifar/resnet20"),
         ({"run": "nosuch"}, "not a shipped name under runs"),
+        ({"run": str(trained), "weights": "random"}, "was trained on other weights"),
+        ({"run": str(trained), "profile": str(network.profile)}, "was calibrated without run"),
+        ({"run": "efficientnet-lite0", "profile": "efficientnet-lite0"}, "was calibrated without run"),
+        ({"run": str(trained), "profile": str(stranger(trained, tmp_path))}, "with another adapter than that of run"),
     ):
         with pytest.raises(InvalidInputError, match=says):
             check(settings(file, network, ipc, **model))
+    assert_refused(run("run", "--config", file), 78, "with another adapter than that of run")
+    assert "fail" in {found.verdict for found in examine(file) if found.subject == "profile"}
+    settings(file, network, ipc)
+    asked = ("--run", trained, "--profile", network.profile)
+    assert_refused(run("run", "--config", file, "--source", "0", *asked), 78, "was calibrated without run")
+    assert_refused(run("adopt", file, *asked), 78, "was calibrated without run")
     bare = tmp_path / "bare"
     bare.mkdir()
     for name in ("manifest.json", "adapter.safetensors"):

@@ -282,8 +282,14 @@ print("PROBE", json.dumps({"written": written, "read": read, "devices": devices,
 """
 
 
+def looked(*arguments: str, status: int | None = 0) -> str:
+    """What `adainfd ARGUMENTS` of the owner, root, says."""
+    return run("/usr/local/bin/adainfd", *arguments, status=status)
+
+
 def test_keys_let_others_in() -> None:
-    keys = ("key", "/run/credentials/adainfd@edge.service/keys_edge.key_secret"), ("clients", "/etc/adainf/clients")
+    key, credential = "/etc/adainf/keys/edge.key_secret", "/run/credentials/adainfd@edge.service/keys_edge.key_secret"
+    keys = ("key", key), ("clients", "/etc/adainf/clients")
     plain = (ETC / "edge.toml").read_text(encoding="utf-8")
     with_keys = "".join(f'{name} = "{value}"\n' for name, value in keys)
     (ETC / "edge.toml").write_text(plain.replace("[publish]\n", f"[publish]\n{with_keys}"), encoding="utf-8")
@@ -291,10 +297,75 @@ def test_keys_let_others_in() -> None:
     assert "door" in told[list(told)[-1]]
     refused = run("env", "PATH=/usr/local/bin:/usr/bin", "adainfd", "watch", "--once", status=69)
     assert "nothing from" in refused
+    # As the document told before; for the service, and for root beside it.
+    file, beside = ETC / "edge.toml", Path("/srv/edge.toml")
+    for copy in (file, beside):
+        copy.write_text(file.read_text(encoding="utf-8").replace(key, credential), encoding="utf-8")
+    assert "keys            1 client may come in" in looked("doctor", str(file))
+    assert "seen as user root" in looked("check-config", str(beside))
+    beside.unlink()
+    hidden = Path("/root/resnet20.json")
+    hidden.write_bytes((ETC / "resnet20.json").read_bytes())
+    assert "is hidden from the service" in looked("adopt", str(file), "--profile", str(hidden), status=78)
+    hidden.unlink()
+    assert f"seen as {UNIT}" in looked("adopt", str(file), "--profile", str(ETC / "resnet20.json"))
+    (ETC / "edge.toml.before").unlink()
     (ETC / "edge.toml").write_text(plain, encoding="utf-8")
     for file in (ETC / "keys" / "edge.key", ETC / "keys" / "edge.key_secret", ETC / "clients" / "dashboard.key"):
         file.unlink()
     (ETC / "clients").rmdir()
+
+
+def test_owner_looks_with_the_eyes_of_the_service() -> None:
+    """All that is found here is well in root's eyes."""
+    file, weights, untimed = ETC / "edge.toml", ETC / "resnet20.safetensors", ETC / "untimed.json"
+    before = file.read_text(encoding="utf-8")
+    timed = json.loads((ETC / "resnet20.json").read_text(encoding="utf-8"))
+    untimed.write_text(json.dumps(timed | {"timings": []}), encoding="utf-8")
+    good = before.replace(str(ETC / "resnet20.json"), str(untimed))
+    file.write_text(good, encoding="utf-8")
+    run("systemctl", "restart", UNIT)
+    await_true(lambda: '"event": "measured"' in journal(UNIT), START_SECONDS, "timings")
+    said = looked("doctor", str(file))
+    assert f"{UNIT} (user adainfd-edge)" in said
+    assert f"ok    service         {UNIT}.service is active" in said
+    assert "kept from an earlier start" in said
+    assert "ok    state folder    /var/lib/adainf/edge\n" in said
+    assert "ok    cache folder    /var/cache/adainf/edge/onnx\n" in said
+
+    hidden = Path("/tmp/clip.mp4"), Path("/home/owner/clip.mp4")  # noqa: S108
+    hidden[1].parent.mkdir()
+    for clip in hidden:
+        clip.symlink_to(ETC / "clip.mp4")
+    yard = f'[[camera]]\nname = "yard"\nsource = "{hidden[1]}"\n'
+    file.write_text(good.replace(str(ETC / "clip.mp4"), str(hidden[0])) + yard, encoding="utf-8")
+    for path, mode in ((POLICY, "600"), (ETC / "policies", "700"), (weights, "640")):
+        run("chown", "root:root", str(path))
+        run("chmod", mode, str(path))
+    said = looked("doctor", str(file), status=1)
+    assert f"fail  policy          {ETC}/policies cannot be read by the service" in said
+    assert f"fail  weights         {weights} cannot be read by the service" in said
+    assert f"fail  camera door     {hidden[0]} is hidden from the service" in said
+    assert f"fail  camera yard     {hidden[1]} is hidden from the service" in said
+    for remedy in re.findall(r"→ (chgrp .*)", said):
+        run("sh", "-c", remedy)
+    refused = looked("check-config", str(file), status=78)  # to light came what stood in that folder
+    assert f"policy: {POLICY} cannot be read by the service; chgrp adainf" in refused
+    run("sh", "-c", refused.rpartition("; ")[2])
+    assert f"camera door: {hidden[0]} is hidden" in looked("check-config", str(file), status=78)
+
+    file.write_text(before, encoding="utf-8")
+    run("chown", "root:root", str(file))
+    file.chmod(0o600)
+    assert f"fail  configuration   {file} cannot be read by the service" in looked("doctor", str(file), status=1)
+    refused = looked("check-config", str(file), status=78)
+    run("sh", "-c", refused.rpartition("; ")[2])
+    run("systemctl", "stop", UNIT)
+    assert "127.0.0.1:5600 can be bound" in looked("doctor", str(file))
+    assert not Path("/run/adainf/edge").exists()
+    for path in (untimed, *hidden):
+        path.unlink()
+    run("systemctl", "start", UNIT)
 
 
 def test_stop_is_quick_and_clean() -> None:

@@ -6,13 +6,16 @@ from pathlib import Path
 
 from adainfd.doctor.finding import Finding
 
-__all__ = ["Finding", "examine", "line"]
+__all__ = ["Finding", "examine", "line", "systemd"]
 
 _WIDTH = 16
 
 
 def examine(file: Path | None) -> Iterator[Finding]:
-    """Look at this box and, where `file` is given, at all that this configuration names; each finding as it comes."""
+    """Look at this box and, where `file` is given, at all that this configuration names; each finding as it comes.
+
+    systemd is left to `systemd`: a service may not ask it.
+    """
     # Before OpenCV is imported: what it would say stands in a finding.
     os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
@@ -21,6 +24,13 @@ def examine(file: Path | None) -> Iterator[Finding]:
     yield from box.examine()
     if file is not None:
         yield from configured.examine(file)
+
+
+def systemd() -> Iterator[Finding]:
+    """Look at the unit and its instances."""
+    from adainfd.doctor import box
+
+    yield from box.systemd()
 
 
 def line(finding: Finding) -> str:

@@ -10,17 +10,16 @@ from adainf.errors import one_line
 from adainfd import state
 from adainfd.doctor.finding import Finding, fail, ok, warn
 
-__all__ = ["examine"]
+__all__ = ["examine", "readable_by_all", "systemd"]
 
 _SYSTEMCTL_SECONDS = 10.0
 
 
 def examine() -> Iterator[Finding]:
-    """Look at this box."""
+    """Look at this box, systemd apart."""
     yield _opencv()
     yield from _gpu()
     yield from _folders()
-    yield from _systemd()
 
 
 def _opencv() -> Finding:
@@ -74,7 +73,8 @@ def _folders() -> Iterator[Finding]:
             yield warn(subject, f"{folder}: cannot be written, so each start measures and exports anew", remedy)
 
 
-def _systemd() -> Iterator[Finding]:
+def systemd() -> Iterator[Finding]:
+    """Look at the unit and its instances."""
     if shutil.which("systemctl") is None:
         yield warn("systemd", "is not here", "start adainfd run by what starts programs here")
         return

@@ -7,23 +7,33 @@ from pathlib import Path
 
 import zmq
 
+from adainf.engines import Engine
 from adainf.errors import AdainfError, InvalidInputError, UnavailableError
 from adainf.profile import Profile
 from adainfd.capture.fault import Fault
 from adainfd.capture.source import Kind, SourceError, without_credentials
 from adainfd.config import CameraSection, Configuration, WebSection
-from adainfd.control import Policy
 from adainfd.doctor.box import readable_by_all
+from adainfd.doctor.eyes import hindrance, running_service, seen_as
+from adainfd.doctor.files import unreadable, unreadable_source
 from adainfd.doctor.finding import Finding, fail, ok, warn
-from adainfd.model import fits, opening, read_profile
+from adainfd.model import read_profile, wanted_branches
+from adainfd.policies import Policies
+from adainfd.recogniser import open_model
+from adainfd.times import kept_times
+from adainfd.unused import unused
 from adainfd.wire import endpoint as endpoints
-from adainfd.wire.keys import AllowList, KeyPair
+from adainfd.wire.gate import Curve
 
 __all__ = ["examine"]
 
 
 def examine(file: Path) -> Iterator[Finding]:
     """Look at all that the configuration `file` names."""
+    yield ok("seen as", seen_as())
+    if found := hindrance(file):
+        yield fail("configuration", *found)
+        return
     try:
         configuration = Configuration.read(file)
     except InvalidInputError as error:
@@ -32,12 +42,24 @@ def examine(file: Path) -> Iterator[Finding]:
         )
         return
     yield _file(file, configuration)
-    yield _policy(configuration)
-    yield from _model(configuration)
+    yield from (warn("options", text, f"remove it from {file}") for text in unused(configuration))
+    hidden = [fail(*told) for told in unreadable(configuration)]
+    yield from hidden
+    subjects = {finding.subject for finding in hidden}
+    if "policy" not in subjects:
+        yield _policy(configuration)
+    if not subjects & {"profile", "weights", "run"}:
+        yield from _model(configuration)
     if not configuration.camera:
         yield fail("cameras", "none are named", f"add a [[camera]] to {file}")
     for camera in configuration.camera:
-        yield _camera(camera)
+        told = unreadable_source(camera)
+        yield _camera(camera) if told is None else fail(f"camera {camera.name}", *told)
+    if "keys" not in subjects:
+        yield from _keys(configuration)
+    if (service := running_service()) is not None:
+        yield ok("addresses", f"not tried: {service} runs, and holds its own")
+        return
     yield from _publishing(configuration)
     if configuration.web is not None:
         yield _web(configuration.web)
@@ -52,12 +74,12 @@ def _file(file: Path, configuration: Configuration) -> Finding:
 
 
 def _policy(configuration: Configuration) -> Finding:
-    name = configuration.model.policy
     try:
-        Policy.read(name)
+        Policies.read(configuration)
     except InvalidInputError as error:
         return fail("policy", str(error), "correct the file; calibration/README.md explains policies")
-    return ok("policy", name)
+    own = [f"{camera.policy} for {camera.name}" for camera in configuration.camera if camera.policy is not None]
+    return ok("policy", ", ".join([configuration.model.policy, *own]))
 
 
 def _model(configuration: Configuration) -> Iterator[Finding]:
@@ -66,12 +88,13 @@ def _model(configuration: Configuration) -> Iterator[Finding]:
     except InvalidInputError as error:
         yield fail("profile", str(error), "name a profile made for this model, or make it: adainf calibrate")
         return
-    # Weights that are not here yet are not downloaded just to look at them.
-    os.environ["HF_HUB_OFFLINE"] = "1"
     try:
-        engine = opening(configuration, profile).open()
-        same_weights = fits(engine, profile, configuration.model)
+        engine, same_weights = open_model(configuration, profile)
     except UnavailableError as error:
+        if str(error).startswith("device"):
+            remedy = "install its driver, or leave `device` out: the best that is here is taken then"
+            yield fail("device", str(error), remedy)
+            return
         remedy = f"adainf fetch {profile.backbone}; else the first start downloads them"
         yield warn("weights", f"are not here yet ({error})", remedy)
         return
@@ -83,17 +106,16 @@ def _model(configuration: Configuration) -> Iterator[Finding]:
         yield warn("profile", "was made for other weights: its accuracies are not theirs", "adainf calibrate")
     else:
         yield ok("profile", f"{len(profile.branches)} branches, made for these weights")
-    yield _timings(profile)
+    yield _timings(engine, profile)
 
 
-def _timings(profile: Profile) -> Finding:
-    from adainf.engines.processor import processor_name
-
-    devices = sorted({timings.device for timings in profile.timings})
-    if processor_name() in devices:
-        return ok("timings", f"of this device ({processor_name()})")
+def _timings(engine: Engine, profile: Profile) -> Finding:
+    if profile.timings_on(engine.device, engine.name, engine.threads) is not None:
+        return ok("timings", f"of this device ({engine.device}), in the profile")
+    if kept_times(engine, profile, wanted_branches(profile)):
+        return ok("timings", f"of this device ({engine.device}), kept from an earlier start")
     return ok(
-        "timings", f"none of this device ({processor_name()}): the first start measures some seconds, and keeps them"
+        "timings", f"none of this device ({engine.device}): the first start measures some seconds, and keeps them"
     )
 
 
@@ -149,30 +171,33 @@ def _denied(device: int | str) -> str | None:
     return path if os.path.exists(path) and not os.access(path, os.R_OK | os.W_OK) else None  # noqa: PTH110
 
 
-def _publishing(configuration: Configuration) -> Iterator[Finding]:
+def _keys(configuration: Configuration) -> Iterator[Finding]:
     publish = configuration.publish
-    if publish.key is not None and publish.clients is not None:
-        try:
-            KeyPair.read(publish.key)
-            count = len(list(AllowList(publish.clients)))
-        except InvalidInputError as error:
-            yield fail("keys", str(error), "adainfd keys new, as docs/publishing.md tells")
-        else:
-            yield ok("keys", f"{count} client{'s' if count != 1 else ''} may come in")
-    for endpoint in publish.endpoints:
-        context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        try:
-            bound = endpoints.bind(context.socket(zmq.XPUB), endpoint.address)
-        except InvalidInputError as error:
-            if "in use" in str(error):
-                yield warn("ZeroMQ", str(error), "no matter if the daemon runs already; else name another port")
-            else:
-                yield fail("ZeroMQ", str(error), "name another address under [publish]")
-        else:
-            endpoints.unlink([bound])
-            yield ok("ZeroMQ", f"{endpoint.address} can be bound")
-        finally:
-            context.destroy(linger=0)
+    try:
+        curve = Curve.read(publish.key, publish.clients, None)
+    except InvalidInputError as error:
+        yield fail("keys", str(error), 'docs/publishing.md tells how they are made and named, under "Keys"')
+        return
+    if curve is not None:
+        count = len(list(curve.clients))
+        yield ok("keys", f"{count} client{'s' if count != 1 else ''} may come in")
+
+
+def _publishing(configuration: Configuration) -> Iterator[Finding]:
+    for endpoint in configuration.publish.endpoints:
+        with zmq.Context() as context, context.socket(zmq.XPUB) as publisher:
+            yield _endpoint(publisher, endpoint.address)
+
+
+def _endpoint(publisher: "zmq.Socket[bytes]", address: str) -> Finding:
+    try:
+        bound = endpoints.bind(publisher, address)
+    except InvalidInputError as error:
+        if "in use" in str(error):
+            return warn("ZeroMQ", str(error), "no matter if the daemon runs already; else name another port")
+        return fail("ZeroMQ", str(error), "name another address under [publish]")
+    endpoints.unlink([bound])
+    return ok("ZeroMQ", f"{address} can be bound")
 
 
 def _web(section: WebSection) -> Finding:

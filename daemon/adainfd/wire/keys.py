@@ -18,6 +18,10 @@ __all__ = ["AllowList", "KeyPair", "public_key"]
 _PUBLIC_SUFFIX, _SECRET_SUFFIX = ".key", ".key_secret"
 _KEY = re.compile(r"[0-9A-Za-z.\-:+=^!/*?&<>()\[\]{}@%$#]{40}")  # 32 bytes in Z85
 
+_KEYS_FOLDER = Path("/etc/adainf/keys")
+_CREDENTIALS_FOLDER = Path("/run/credentials")
+_CREDENTIAL_PREFIX = "keys_"
+
 _HEAD_TO_KEEP = """\
 # ZeroMQ CURVE secret certificate, made by `adainfd keys` on {day}.
 # Whoever reads this file can pass for its owner: give it to nobody.
@@ -66,11 +70,13 @@ class KeyPair:
 
     @classmethod
     def read(cls, path: Path) -> "KeyPair":
-        """The pair in the file `path`, or where systemd hands that over to the service.
+        """The pair in the file `path`; for a service, in the credential that systemd made of it.
 
-        Raises InvalidInputError where it holds none or everyone may read it.
+        A credential's path (`/run/credentials/UNIT/keys_NAME`) also works outside the service: it then means the key
+        in `/etc/adainf/keys` that it is made of. Raises InvalidInputError where the file holds no pair or everyone may
+        read it.
         """
-        path = _handed_over(path)
+        path = _at_hand(path)
         public, secret = _certificate(path)
         if secret is None:
             raise InvalidInputError(f"key {path}: holds no secret key; name the file that ends in {_SECRET_SUFFIX}")
@@ -88,9 +94,9 @@ class KeyPair:
 
 def public_key(told: str) -> str:
     """The public key that is told: 40 characters of Z85, or the path of a file that holds one."""
-    if _KEY.fullmatch(told) and not Path(told).is_file():
+    if _KEY.fullmatch(told) and not os.path.isfile(told):  # noqa: PTH113 -- any text may be told, and a path that cannot be is none
         return told
-    return _certificate(Path(told))[0]
+    return _certificate(_at_hand(Path(told)))[0]
 
 
 class AllowList:
@@ -139,10 +145,19 @@ class AllowList:
         return sorted(path for path in self._folder.iterdir() if path.suffix == _PUBLIC_SUFFIX)
 
 
-def _handed_over(path: Path) -> Path:
-    """Root's keys are not for the service's user; the unit loads them as credentials, `keys_` before their names."""
-    credential = Path(os.environ.get("CREDENTIALS_DIRECTORY", ""), f"keys_{path.name}")
-    return credential if "CREDENTIALS_DIRECTORY" in os.environ and credential.is_file() else path
+def _at_hand(path: Path) -> Path:
+    """Where the key that `path` names is for this process.
+
+    The keys in `/etc/adainf/keys` are for root alone; systemd gives a service copies, its credentials.
+    """
+    name = path.name.removeprefix(_CREDENTIAL_PREFIX)
+    if "CREDENTIALS_DIRECTORY" in os.environ:
+        credential = Path(os.environ["CREDENTIALS_DIRECTORY"], f"{_CREDENTIAL_PREFIX}{name}")
+        if os.path.isfile(credential):  # noqa: PTH113 -- False, and no error, where it may not be looked at
+            return credential
+    if path.is_relative_to(_CREDENTIALS_FOLDER) and not os.path.exists(path):  # noqa: PTH110 -- as above
+        return _KEYS_FOLDER / name
+    return path
 
 
 def _named(stem: Path, suffix: str) -> Path:
@@ -159,12 +174,22 @@ def _write(path: Path, mode: int, text: str) -> None:
 def _certificate(path: Path) -> tuple[str, str | None]:
     """The public key in a file, and the secret one where there is one; never says what else stands there."""
     try:
+        path.open("rb").close()  # pyzmq does not say why a file cannot be read
         public, secret = load_certificate(path)
         keys = public.decode(), None if secret is None else secret.decode()
     except ValueError:
         raise InvalidInputError(f"key {path}: holds no public key; make one with: adainfd keys new") from None
     except OSError as error:
-        raise InvalidInputError(f"key {path}: cannot be read ({error.strerror or 'no such file'})") from None
+        raise InvalidInputError(f"key {path}: cannot be read ({error.strerror}){_remedy(path)}") from None
     if not all(key is None or _KEY.fullmatch(key) for key in keys):
         raise InvalidInputError(f"key {path}: a key must have 40 characters of Z85")
     return keys
+
+
+def _remedy(path: Path) -> str:
+    """What to do about a key that cannot be read, where the owner may not see why."""
+    if path.parent != _KEYS_FOLDER:
+        return ""
+    if "CREDENTIALS_DIRECTORY" in os.environ:
+        return "; systemd hands a service the keys that are there when it starts: restart it"
+    return "" if os.geteuid() == 0 else "; it is for root alone: run this as root"

@@ -58,6 +58,20 @@ def test_key_that_systemd_hands_over(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert KeyPair.read(tmp_path / "other.key_secret") == other
 
 
+def test_credential_that_another_unit_is_handed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that names it means the key that it is made of: in a unit beside it, and for root outside."""
+    told = Path("/run/credentials/adainfd@nosuch.service/keys_nosuch.key_secret")
+    with pytest.raises(InvalidInputError, match=r"key /etc/adainf/keys/nosuch.key_secret: cannot be read"):
+        KeyPair.read(told)
+    with pytest.raises(InvalidInputError, match=r"key /etc/adainf/keys/nosuch.key: cannot be read"):
+        public_key(str(told.with_name("keys_nosuch.key")))
+    pair = KeyPair.new(tmp_path / "keys_nosuch")
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    assert KeyPair.read(told) == pair
+    with pytest.raises(InvalidInputError, match="restart it"):
+        KeyPair.read(Path("/etc/adainf/keys/made-later.key_secret"))
+
+
 def test_refused_files(tmp_path: Path) -> None:
     pair, other = KeyPair.new(tmp_path / "a"), KeyPair.new(tmp_path / "b")
     file = tmp_path / "a.key_secret"
@@ -72,7 +86,7 @@ def test_refused_files(tmp_path: Path) -> None:
         with pytest.raises(InvalidInputError, match=why) as refused:
             KeyPair.read(file)
         assert pair.secret[1:] not in str(refused.value)
-    for path, why in (("a.key", "holds no secret key"), ("nosuch", "no such file"), (".", "Is a directory")):
+    for path, why in (("a.key", "holds no secret key"), ("nosuch", "No such file"), (".", "Is a directory")):
         with pytest.raises(InvalidInputError, match=why):
             KeyPair.read(tmp_path / path)
     file.write_bytes(b"\xff\xfe public-key = \xff")

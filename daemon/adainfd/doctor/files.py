@@ -1,0 +1,52 @@
+"""The files and folders that a configuration names, and those among them that the service cannot read."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from adainfd.capture.source import Kind
+from adainfd.config import CameraSection, Configuration
+from adainfd.doctor.eyes import hindrance
+
+__all__ = ["unreadable", "unreadable_source"]
+
+
+def unreadable(configuration: Configuration) -> Iterator[tuple[str, str, str]]:
+    """What the service cannot read, sources apart: the subject as doctor names it, what is wrong, what to do."""
+    for subject, path in _named(configuration):
+        if found := hindrance(path):
+            yield subject, *found
+
+
+def unreadable_source(camera: CameraSection) -> tuple[str, str] | None:
+    """Why the service cannot read a video or pictures, and what to do."""
+    address = camera.source.removeprefix("file://")
+    if "://" in address or address.isdigit() or address.startswith("/dev/"):
+        return None
+    path = Path(address)
+    if (found := hindrance(path) or hindrance(path.parent)) is not None:
+        return found
+    source = camera.settings().source
+    return next(filter(None, map(hindrance, source.pictures())), None) if source.kind is Kind.PICTURES else None
+
+
+def _named(configuration: Configuration) -> Iterator[tuple[str, Path]]:
+    model = configuration.model
+    policies = (model.policy, *(camera.policy for camera in configuration.camera))
+    others = ("profile", model.profile), ("weights", model.weights), ("run", model.run)
+    for subject, name in (*(("policy", policy) for policy in dict.fromkeys(policies)), *others):
+        # A name without either is a shipped one, or a hub's.
+        if name is not None and ("/" in name or Path(name).suffix):
+            yield subject, Path(name)
+    if model.run is not None and "/" in model.run:
+        yield from (("run", file) for file in _files(Path(model.run)))
+    clients = configuration.publish.clients
+    if clients is not None:
+        yield "keys", clients
+        yield from (("keys", file) for file in _files(clients) if file.suffix == ".key")
+
+
+def _files(folder: Path) -> list[Path]:
+    try:
+        return sorted(file for file in folder.iterdir() if file.is_file())
+    except OSError:
+        return []

@@ -1,0 +1,37 @@
+"""Options that a configuration sets and that nothing uses: their owner believes in them, so they are named."""
+
+from collections.abc import Iterator
+
+from adainfd.capture.source import Kind
+from adainfd.config import CameraSection, Configuration, PublishSection
+from adainfd.wire import endpoint as endpoints
+
+__all__ = ["unused"]
+
+
+def unused(configuration: Configuration) -> Iterator[str]:
+    """Each option without an effect, and why it has none."""
+    for camera in configuration.camera:
+        yield from (f"camera {camera.name}: {text}" for text in _of_camera(camera))
+    yield from (f"publish: {text}" for text in _of_publishing(configuration.publish))
+
+
+def _of_camera(camera: CameraSection) -> Iterator[str]:
+    source = camera.settings().source
+    if source.live:
+        if camera.loop:
+            yield f"loop has no effect, {source} never ends"
+        if camera.fps is not None:
+            yield f"fps has no effect, {source} comes at its own pace; max_fps limits that"
+    is_rtsp = source.kind is Kind.STREAM and source.address.strip().lower().startswith(("rtsp:", "rtsps:"))
+    if "transport" in camera.model_fields_set and not is_rtsp:
+        yield "transport has no effect, only RTSP has one"
+
+
+def _of_publishing(publish: PublishSection) -> Iterator[str]:
+    if publish.key is None:
+        return
+    if publish.unprotected:
+        yield "unprotected has no effect, key and clients guard every port"
+    if not any(endpoints.is_tcp(endpoint.address) for endpoint in publish.bind):
+        yield "key and clients have no effect, only ports (tcp://) are guarded by them"
