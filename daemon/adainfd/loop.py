@@ -5,10 +5,12 @@ from collections.abc import Sequence
 from multiprocessing.connection import wait
 
 from adainfd.capture.lifecycle import Change, State
+from adainfd.hindrances import Hindered, Hindrances
 from adainfd.logs import Logger
 from adainfd.observing import Observer
 from adainfd.pipeline import Pipeline
 from adainfd.preparing import Preparation
+from adainfd.recording import Recording
 from adainfd.reloading import Reloader
 from adainfd.stopping import StopRequest
 from adainfd.stream import Stream
@@ -32,6 +34,8 @@ class Loop:
         publisher: Publisher,
         announcer: Announcer,
         reloader: Reloader,
+        recording: Recording,
+        hindrances: Hindrances,
         observer: Observer,
         stop: StopRequest,
         log: Logger,
@@ -44,6 +48,8 @@ class Loop:
         self._publisher = publisher
         self._announcer = announcer
         self._reloader = reloader
+        self._recording = recording
+        self._hindrances = hindrances
         self._observer = observer
         self._stop = stop
         self._log = log
@@ -51,6 +57,7 @@ class Loop:
         self._broken: set[str] = set()
         self._faults: dict[str, str | None] = {}
         self._parked = False
+        self._hindered: tuple[Hindered, ...] = ()
 
     def run(self, seconds: float | None) -> None:
         """Run, for at most so many `seconds`; at the end every frame is accounted for."""
@@ -67,6 +74,7 @@ class Loop:
             self._attend()
             self._answer()
             self._prepare()
+            self._tell_hindrances()
             now = time.monotonic()
             if now >= next_beat:
                 next_beat = now + _HEARTBEAT_SECONDS
@@ -76,7 +84,8 @@ class Loop:
         self._settle()
 
     def _beat(self) -> None:
-        self._announcer.beat(self._cameras)
+        self._hindrances.retry()
+        self._announcer.beat(self._cameras, self._hindrances, self._recording.state)
         for stream in self._running:
             if stream.camera.lifecycle.state is not State.ONLINE:
                 self._pipeline.blind(stream)
@@ -128,8 +137,13 @@ class Loop:
         if parked != self._parked:
             self._parked = parked
             self._log.warning("model_parked" if parked else "model_back")
-            why = "another program has taken the memory of the GPU; the model is tried again"
-            self._announcer.daemon("degraded" if parked else "ready", why if parked else None)
+
+    def _tell_hindrances(self) -> None:
+        """Say at once what begins and what ends; what is lost meanwhile stands in the heartbeat."""
+        hindered = self._hindrances.hindered
+        if hindered != self._hindered:
+            self._hindered = hindered
+            self._announcer.daemon("degraded" if hindered else "ready", self._hindrances.text)
 
     def _tell_changes(self, stream: Stream) -> None:
         camera = stream.camera

@@ -37,6 +37,7 @@ def from_command_line(
         "model": configuration.model.model_copy(update={key: value for key, value in model.items() if value}),
         "publish": {**configuration.publish.model_dump(), **({"bind": tuple(bind)} if bind else {})},
         "web": configuration.web,
+        "record": configuration.record,
         "camera": cameras,
     }
     try:

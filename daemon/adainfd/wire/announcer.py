@@ -7,6 +7,7 @@ from adainfd.capture.account import Account
 from adainfd.capture.camera import Camera
 from adainfd.capture.lifecycle import Change
 from adainfd.control.audit import Audit
+from adainfd.hindrances import Hindrances
 from adainfd.wire import messages
 from adainfd.wire.publisher import Publisher
 
@@ -52,8 +53,13 @@ class Announcer:
         *,
         model: messages.Model | None = None,
         cameras: Sequence[Camera] | None = None,
+        lost: Mapping[str, int] | None = None,
+        recording: str | None = None,
     ) -> None:
-        """The daemon is in `state`; what is known of its model stays known."""
+        """The daemon is in `state`; what is known of its model stays known.
+
+        lost: what could not be written since the start, by kind. recording: the trace that is kept.
+        """
         self._model = model or self._model
         if state in ("ready", "degraded"):
             self._state = state
@@ -74,12 +80,14 @@ class Announcer:
                 subscriptions=self._publisher.subscriptions,
                 refused=self._publisher.refused,
                 cameras=accounts,
+                lost=None if lost is None else dict(lost),
+                recording=recording,
             ),
         )
 
-    def beat(self, cameras: Sequence[Camera]) -> None:
-        """The daemon is still there, and still ready or degraded; so stand its cameras."""
-        self.daemon(self._state, cameras=cameras)
+    def beat(self, cameras: Sequence[Camera], hindrances: Hindrances, recording: str | None) -> None:
+        """The daemon is still there, and still ready or degraded; so stand its cameras and its recording."""
+        self.daemon(self._state, hindrances.text, cameras=cameras, lost=hindrances.lost, recording=recording)
 
     def camera(self, camera: Camera, change: Change, audits: Mapping[str, Audit]) -> None:
         """The camera has changed; its account, and what its audit found, go with that."""

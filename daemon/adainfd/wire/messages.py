@@ -174,7 +174,8 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     """Topics `status/HOST` (the daemon; a heartbeat every second) and `status/HOST/CAMERA` (on each change).
 
     detail, code: why, in words and in one word. cameras: of the daemon's heartbeat, the account of each camera.
-    account: of a camera's status, its own. retry_in: seconds until an offline camera is tried again.
+    account: of a camera's status, its own. retry_in: seconds until an offline camera is tried again. lost: of the
+    daemon's heartbeat, what could not be written since the start. recording: of the same, the trace that is kept.
     """
 
     schema: Literal["adainf.status/1"] = "adainf.status/1"
@@ -195,6 +196,8 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     retry_in: Annotated[float, Meta(ge=0, description="seconds")] | None = None
     failures: Annotated[int, Meta(ge=0, description="in a row, of an offline camera")] | None = None
     audit: dict[str, Audited] | None = None
+    lost: Annotated[dict[str, Count], Meta(description="what could not be written, by kind")] | None = None
+    recording: Annotated[str, Meta(description="the trace that is kept, and whether it is full")] | None = None
 
 
 class Seen(msgspec.Struct, frozen=True):
