@@ -41,7 +41,7 @@ class Recording(Hindered):
         writer = self._writer
         if writer is None or writer.problem is None:
             return None
-        return f"the trace {writer.path} cannot be written ({writer.problem}), {writer.lost} lines lost"
+        return f"the trace {writer.path} cannot be written ({writer.problem}), {writer.lost} lost"
 
     @property
     def lost(self) -> Mapping[str, int]:

@@ -171,7 +171,9 @@ class TraceWriter:
         self.close()
 
     def close(self) -> None:
-        """Write nothing more."""
+        """Say what is lost, where there is room for that, and write nothing more."""
+        self._retry_at = 0.0
+        self.retry()
         self._file.close()
 
 
