@@ -87,7 +87,7 @@ class LogLines(Hindered):
         """Write what waits and then, where lines were lost, one that says how many."""
         if self._waiting:
             self._flush()
-        if self._lost and self.log is not None:
+        if self._lost and not self._waiting and self.log is not None:
             self._reports = True
             try:
                 self.log.warning("log_lines_lost", lost=self._lost, why=self._why)
@@ -129,8 +129,7 @@ def _unblocked(descriptor: int) -> Callable[[bytes], int]:
     """Writes to a descriptor as much as fits there now; raises BlockingIOError where nothing does."""
     mode = os.fstat(descriptor).st_mode
     if stat.S_ISSOCK(mode):  # the journal's
-        speaker = socket.socket(fileno=os.dup(descriptor))
-        return lambda data: speaker.send(data, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+        return lambda data: _send(descriptor, data)
     if not stat.S_ISFIFO(mode) and not os.isatty(descriptor):
         return lambda data: os.write(descriptor, data)
     # To make the descriptor itself unblocking would do that to everyone who has it too, such as the shell.
@@ -139,6 +138,14 @@ def _unblocked(descriptor: int) -> Callable[[bytes], int]:
         own = os.open(f"/proc/self/fd/{descriptor}", flags)
         return lambda data: os.write(own, data)
     return lambda data: _where_it_fits(descriptor, data)
+
+
+def _send(descriptor: int, data: bytes) -> int:
+    speaker = socket.socket(fileno=descriptor)
+    try:
+        return speaker.send(data, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+    finally:
+        speaker.detach()
 
 
 def _where_it_fits(descriptor: int, data: bytes) -> int:

@@ -70,27 +70,21 @@ class Disk:
         patch.setattr(traces, "_RETRY_SECONDS", 0.0)
 
 
-# What may happen between frames: a reload, branches that have become ready, a disk that is full or not, and a
-# recording that ends or begins.
-happenings = st.one_of(
-    steps,
-    steps,
-    steps,
-    steps,
-    policies(),
-    st.integers(1, 8),
-    st.sampled_from(["full", "room", "end", "begin"]),
+# Frames, and what may happen between them: a reload, branches that have become ready, a disk that becomes full or has
+# room again, and a recording that ends or begins.
+happenings = st.sampled_from(["step"] * 12 + ["policy", "ready", "full", "room", "end", "begin"]).flatmap(
+    lambda kind: {"step": steps, "policy": policies(), "ready": st.integers(1, 8)}.get(kind, st.just(kind))
 )
 
 
 @given(
     known(),
     st.lists(st.tuples(policies(), st.sampled_from([1, 1, 2])), min_size=1, max_size=3),
-    st.lists(happenings, min_size=5, max_size=60),
+    st.lists(happenings, min_size=20, max_size=80),
     st.booleans(),
     st.booleans(),
 )
-@generous(60)
+@generous(40)
 def test_replay_makes_every_recorded_decision_again(
     publisher: Publisher,
     profile: Profile,
@@ -134,8 +128,8 @@ def test_replay_makes_every_recorded_decision_again(
             assert account.waiting == 0
 
 
-@given(known(), policies(), st.lists(steps, min_size=5, max_size=80), st.booleans())
-@generous(60)
+@given(known(), policies(), st.lists(steps, min_size=20, max_size=80), st.booleans())
+@generous(40)
 def test_no_frame_takes_more_than_the_maximum_its_second_look_included(
     publisher: Publisher, profile: Profile, policy: Policy, happens: list[Step], scheduled: bool
 ) -> None:
