@@ -119,7 +119,7 @@ def _daemon(view: DaemonView, *, ready: bool) -> Iterator[Metric]:
     yield info
     yield GaugeMetricFamily("adainf_ready", "Whether the daemon does its work (as /ready tells)", float(ready))
     yield GaugeMetricFamily(
-        "adainf_degraded", "Whether the model is parked, or a camera shows nothing", float(bool(view.hindrances))
+        "adainf_degraded", "Whether something hinders the daemon or a camera", float(bool(view.hindrances))
     )
     if model is not None:
         yield GaugeMetricFamily("adainf_full_macs", "Multiply-accumulates of the full branch", model.full_macs)
