@@ -32,7 +32,8 @@ def guarded() -> Iterator[None]:
         yield
     finally:
         # Not at the interpreter's exit, where nobody could handle what this raises.
-        sys.stdout.flush()
+        guard, sys.stdout = sys.stdout, before
+        guard.flush()
 
 
 def say(line: str) -> None:

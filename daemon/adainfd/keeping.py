@@ -31,7 +31,8 @@ class Keeper(Hindered):
         except InvalidInputError as error:
             self._log.warning(f"{what}_not_kept", reason=str(error), **about)
             self._unkept[path] = (what, text)
-            self._reasons[what] = f"{what} cannot be kept: {error}"
+            why = getattr(error.__context__, "strerror", None) or error
+            self._reasons[what] = f"{what} cannot be kept ({why})"
 
     def missing(self, what: str, why: str) -> None:
         """Something else cannot be kept until the next start."""

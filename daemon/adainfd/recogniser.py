@@ -126,8 +126,8 @@ def load_recogniser(
 
     def warn(text: str) -> None:
         log.warning("engine", detail=text)
-        if keeper is not None:
-            keeper.missing("exports", text)
+        if keeper is not None and not text.startswith("engine: "):  # which engine runs hinders nobody
+            keeper.missing("exports", "exports cannot be kept, and every start makes them anew")
 
     engine = opening(configuration, profile, warn).open()
     if not fits(engine, profile, section):

@@ -66,8 +66,9 @@ class Recording(Hindered):
             writer = TraceWriter(target.path, self._header, append=target.append, limit=limit)
         self.close()
         self._target, self._writer = target, writer
-        if target is not None:
-            self._log.info("recording", file=str(target.path), megabytes=target.megabytes)
+        if target is not None and writer is not None:
+            before = ("continued" if target.append else "replaced") if writer.found else None
+            self._log.info("recording", file=str(target.path), megabytes=target.megabytes, earlier_trace=before)
         self._attend()
 
     def frame(self, frame: Frame, before: Remembered) -> None:

@@ -82,6 +82,7 @@ def test_a_reload_starts_changes_and_ends_it(
     assert (tmp_path / "short.trace").stat().st_size <= 20_000
     assert (state / "day.trace").stat().st_size > size
     assert [event["lost"] for event in daemon.named("recording_ended")] == [0, 0]
+    assert [event["earlier_trace"] for event in daemon.named("recording")] == [None, None, "continued"]
 
     for trace in (state / "day.trace", tmp_path / "short.trace"):
         result = run("replay", trace, "--check", COLUMNS="120")

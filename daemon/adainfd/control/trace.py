@@ -70,7 +70,8 @@ class TraceWriter:
 
     Where lines cannot be written they are counted, and writing is tried again each second. When it succeeds, a new part
     begins that says how many are missing. problem: why they cannot be written, None where they can; lost: how many
-    since then; lost_in_all: since the start. full: `limit` bytes are reached, and nothing more is kept.
+    since then; lost_in_all: since the start. found: a trace was there already. full: `limit` bytes are reached, and
+    nothing more is kept.
     """
 
     def __init__(
@@ -98,6 +99,7 @@ class TraceWriter:
         self._known: set[str] = set()
         self._retry_at = 0.0
         self._file = _File(path, append=append)
+        self.found = self._file.held_a_trace
         self._write()
 
     def frame(self, frame: Frame, before: Remembered) -> None:
@@ -184,7 +186,7 @@ class _File:
         self._path = path
         self._descriptor: int | None = None
         self.size = 0
-        _check(path)
+        self.held_a_trace = _holds_a_trace(path)
         try:
             self._open(0 if append else os.O_TRUNC)
         except (OSError, ValueError) as error:
@@ -247,15 +249,20 @@ class _File:
                 os.close(descriptor)
 
 
-def _check(path: Path) -> None:
-    """Refuse a file that holds something else than a trace: one letter wrong, and a policy would be overwritten."""
+def _holds_a_trace(path: Path) -> bool:
+    """Whether there is a trace already.
+
+    Raises InvalidInputError on a file that holds something else: one letter wrong, and a policy would be overwritten.
+    """
     with contextlib.suppress(OSError, ValueError):  # opening it for writing says why
         if not stat.S_ISREG(path.stat().st_mode):
-            return
+            return False
         with path.open("rb") as file:
             begin = file.read(200)
         if begin and b'"kind":"header"' not in begin and SCHEMA.encode() not in begin:
             raise InvalidInputError(f"trace {path}: exists and is no trace; it is left as it is")
+        return bool(begin)
+    return False
 
 
 def _ends_a_line(path: Path) -> bool:
