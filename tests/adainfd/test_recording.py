@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import daemons
+from adainfd.replaying.decisions import replayed
+from adainfd.replaying.policies import named
 from daemons import Network, Program, assert_refused
 
 POLICY = """
@@ -88,19 +90,20 @@ def test_a_reload_starts_changes_and_ends_it(
         result = run("replay", trace, "--check", COLUMNS="120")
         assert result.returncode == 0, result.stdout
         assert " 0 of " in f" {result.stdout.splitlines()[-1]}"
-    # Another policy is in force for the camera that is named, else for those that have none of their own.
-    (tmp_path / "hard.toml").write_text("[budget]\nmaximum = 0.3\nminimum = 0.1\n")
-    trace = state / "day.trace"
-    most = {}
-    for argument in ("", "hard.toml", "yard=hard.toml", "yard/left=hard.toml"):
-        result = run("replay", trace, *(["--policy", argument] if argument else []), COLUMNS="160")
-        assert result.returncode == 0, result.stderr
-        (limited,) = [line for line in result.stdout.splitlines() if "limited by" in line]
-        (late,) = [line for line in result.stdout.splitlines() if "later than the deadline" in line]
-        assert "%" in late  # yard's own
-        most[argument] = limited.rpartition("maximum")[2]
-    assert len(set(most.values())) == 4
-    assert_refused(run("replay", trace, "--policy", "gate=hard.toml"), 78, "gate", "door, yard")
+    # Another policy is in force for the camera or region that is named, else for those that have none of their own.
+    hard = tmp_path / "hard.toml"
+    hard.write_text("[budget]\nmaximum = 0.3\nminimum = 0.1\n")
+    trace, views = state / "day.trace", {"door", "yard/left", "yard/right"}
+    for argument, cut in (
+        (f"{hard}", {"door"}),
+        (f"yard={hard}", {"yard/left", "yard/right"}),
+        (f"yard/left={hard}", {"yard/left"}),
+    ):
+        decisions = replayed(trace, named([argument])).decisions
+        most = {view: max(d.budget.fraction for d in decisions if d.camera == view) for view in views}
+        assert {view for view in views if most[view] <= 0.3} == cut
+        assert {d.camera for d in decisions if d.deadline_ms is not None} == {"yard/left", "yard/right"} - cut
+    assert_refused(run("replay", trace, "--policy", f"gate={hard}"), 78, "gate", "door, yard")
 
 
 def test_a_file_that_is_no_trace_is_not_overwritten(
