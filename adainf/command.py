@@ -5,6 +5,7 @@ from typing import NoReturn
 
 import click
 
+from adainf import output
 from adainf.errors import AdainfError, InvalidInputError, one_line
 
 __all__ = ["USAGE", "run"]
@@ -21,7 +22,10 @@ _LIBGL_REMEDY = (
 def run(command: click.Command, name: str) -> None:
     """Run `command` on the process's arguments and exit with its status (README, "Exit status")."""
     try:
-        status = command.main(prog_name=name, standalone_mode=False)
+        with output.guarded():
+            status = command.main(prog_name=name, standalone_mode=False)
+    except output.ReaderLeftError:
+        sys.exit(0)
     except click.exceptions.Abort:
         sys.exit(0)
     except click.ClickException as error:
@@ -36,5 +40,5 @@ def run(command: click.Command, name: str) -> None:
 
 
 def _fail(name: str, message: str, status: int) -> NoReturn:
-    print(f"{name}: {one_line(message, 600)}", file=sys.stderr)
+    output.say(f"{name}: {one_line(message, 600)}")
     sys.exit(status)

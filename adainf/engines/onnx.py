@@ -1,5 +1,6 @@
 """The engine for the CPU: each branch as a whole in a session of ONNX Runtime."""
 
+import errno
 import os
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable, Sequence
@@ -12,6 +13,7 @@ from adainf.branch import Branch
 from adainf.engines.base import Exportable, Part, Seen, parts_after_first
 from adainf.engines.cache import ExportCache, cache_folder
 from adainf.engines.processor import keeping_to, processor_name, usable_processors
+from adainf.errors import one_line
 from adainf.preprocessing import prepare
 from adainf.profile import WeightSet
 from adainf.schedulers.embedding import embedding
@@ -19,10 +21,13 @@ from adainf.schedulers.embedding import embedding
 # Read once at import: at least 1.32 otherwise writes a device id below ~/.cache and reports to its maker.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 import onnxruntime
+from onnxruntime.capi import onnxruntime_pybind11_state as failures
 
 __all__ = ["OnnxEngine"]
 
 _SPIN_MICROSECONDS = 100
+# What the runtime raises where it cannot write a file; it names no reason of the system's.
+_NOT_WRITTEN = (failures.Fail, failures.InvalidProtobuf, failures.NoSuchFile, failures.RuntimeException)
 
 
 class OnnxEngine:
@@ -157,7 +162,11 @@ class OnnxEngine:
     def _optimise(self, model: bytes, path: Path) -> None:
         options = self._options()
         options.optimized_model_filepath = os.fspath(path)
-        onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        try:
+            onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        except _NOT_WRITTEN as error:
+            # A model that is wrong itself fails again where it is loaded as it is.
+            raise OSError(errno.EIO, one_line(error, 120)) from None
 
     def _options(self) -> onnxruntime.SessionOptions:
         options = onnxruntime.SessionOptions()

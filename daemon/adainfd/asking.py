@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 from adainf.schedulers import Choice, LookupTable
 from adainfd.capture.motion import Sketch, changed_share
 from adainfd.capture.worker import Captured
-from adainfd.control import Budget, ControllerState, Costs, Signals, may_reuse, next_budget
+from adainfd.control import Budget, ControllerState, Costs, Signals
+from adainfd.control.deciding import Wish, stands, wish
 from adainfd.control.division import Claim, divided
 from adainfd.control.lateness import slowdown
 from adainfd.sensors import Readings
@@ -19,37 +20,38 @@ __all__ = ["Ask", "Waiting", "asked", "shared"]
 class Ask:
     """What a view's frame asks for: a budget and the branch within it, or that the last answer stands.
 
-    controller: to come in force with it. age, lead: of the last answer. granted: the budget that other cameras have
-    left it, None where that is all it asked for.
+    age, lead: of the last answer. granted: the budget that other cameras have left it, None where that is all it asked
+    for.
     """
 
     view: View
     captured: Captured
     signals: Signals
-    budget: Budget
-    controller: ControllerState
-    choice: Choice
+    wish: Wish
     age: float | None
     lead: float | None
     granted: float | None = None
 
     @property
+    def budget(self) -> Budget:
+        """The budget that is asked for."""
+        return self.wish.budget
+
+    @property
+    def controller(self) -> ControllerState:
+        """The controller's state, to come in force with the answer."""
+        return self.wish.controller
+
+    @property
+    def choice(self) -> Choice:
+        """The lookup table's branch within the budget."""
+        return self.wish.choice
+
+    @property
     def reuses(self) -> bool:
         """Whether the last answer stands for the frame."""
-        last = self.view.answer
-        return (
-            last is not None
-            and self.age is not None
-            and self.lead is not None
-            and may_reuse(
-                self.signals,
-                self.view.policy,
-                self.age,
-                self.lead,
-                last.choice.macs_fraction,
-                self.choice.macs_fraction,
-            )
-        )
+        last = None if self.view.answer is None else self.view.answer.choice
+        return stands(self.signals, self.view.policy, last, self.age, self.lead, self.choice)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,14 +68,11 @@ def asked(view: View, captured: Captured, readings: Readings, table: LookupTable
     """What a view's frame asks for as if it were alone. now: monotonic seconds."""
     last = view.answer
     signals = _signals(captured, view, readings)
-    budget, controller = next_budget(view.controller, signals, view.policy, costs, now)
     return Ask(
         view=view,
         captured=captured,
         signals=signals,
-        budget=budget,
-        controller=controller,
-        choice=table.choose(budget.fraction),
+        wish=wish(view.controller, signals, view.policy, costs, table, now),
         age=None if last is None else captured.at - last.captured.at,
         lead=None if last is None else last.evidence.lead,
     )
@@ -131,9 +130,8 @@ def _claim(frame: Waiting, ask: Ask, costs: Costs, left_ms: float) -> Claim:
 
 
 def _cut(ask: Ask, granted: float, table: LookupTable) -> Ask:
-    if granted >= ask.budget.fraction:
-        return ask
-    return replace(ask, budget=Budget(granted, "cameras"), choice=table.choose(granted), granted=granted)
+    cut = ask.wish.cut(granted, table)
+    return ask if cut is ask.wish else replace(ask, wish=cut, granted=granted)
 
 
 def _signals(captured: Captured, view: View, readings: Readings) -> Signals:

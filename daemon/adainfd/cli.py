@@ -79,13 +79,15 @@ def run(
     def configure() -> Configuration:
         return from_command_line(config, sources, loop=loop, bind=bind, policy=policy, profile=profile, run=trained)
 
+    lines = logs.LogLines()
     daemon.run(
         configure,
-        logs.configure(),
+        logs.configure(lines),
         seconds=seconds,
         record=record,
         wait_for_cameras=wait_for_cameras,
         log_results=log_results,
+        hindered=(lines,),
     )
     # All is closed. To take PyTorch apart would keep a stop waiting for one second more, or two.
     sys.stdout.flush()
@@ -218,14 +220,20 @@ def rollback(file: Path) -> None:
 
 @adainfd.command()
 @click.argument("trace", type=click.Path(path_type=Path))
-@click.option("--policy", metavar="NAME|FILE", help="Decide by this policy instead of the recorded one.")
-@click.option("--check", is_flag=True, help="Exit 1 where a recomputed budget differs from the recorded one.")
+@click.option(
+    "--policy",
+    "policies",
+    multiple=True,
+    metavar="[CAMERA=]NAME|FILE",
+    help="Decide by this policy instead of the general one, or instead of CAMERA's.",
+)
+@click.option("--check", is_flag=True, help="Exit 1 where a recomputed decision differs from the recorded one.")
 @click.option("--plot", type=click.Path(path_type=Path), help="Draw budget, latency and load over time (PNG).")
-def replay(trace: Path, policy: str | None, check: bool, plot: Path | None) -> None:
+def replay(trace: Path, policies: tuple[str, ...], check: bool, plot: Path | None) -> None:
     """Decide again on a recorded TRACE, and compare."""
     from adainfd.replaying import replay as replay_trace
 
-    if not replay_trace(trace, policy, check=check, plot=plot):
+    if not replay_trace(trace, policies, check=check, plot=plot):
         sys.exit(1)
 
 

@@ -17,7 +17,15 @@ from adainfd.control.presence import PresenceRule
 from adainfd.wire import endpoint as endpoints
 from adainfd.wire.endpoint import Endpoint
 
-__all__ = ["CameraSection", "Configuration", "EndpointSection", "ModelSection", "PublishSection", "WebSection"]
+__all__ = [
+    "CameraSection",
+    "Configuration",
+    "EndpointSection",
+    "ModelSection",
+    "PublishSection",
+    "RecordSection",
+    "WebSection",
+]
 
 _USUAL_ENDPOINT = "tcp://127.0.0.1:5600"
 Triple = tuple[float, float, float]
@@ -165,6 +173,17 @@ class EventsSection(tomlfile.Section):
         return PresenceRule(**self.model_dump())
 
 
+class RecordSection(tomlfile.Section):
+    """The signals and decisions of every frame, kept for `adainfd replay`; a reload starts, changes and ends it.
+
+    file: below the folder where the daemon keeps what it has learned, or absolute; a trace that is there is continued.
+    megabytes: at which recording ends.
+    """
+
+    file: Annotated[str, Field(min_length=1, max_length=4096)]
+    megabytes: Annotated[float, Field(gt=0, le=1_000_000, allow_inf_nan=False)] = 1000.0
+
+
 class CameraSection(tomlfile.Section):
     """A camera: a file's path, a folder of pictures, a device's index or path, a named pipe, or a stream's address.
 
@@ -245,6 +264,7 @@ class Configuration(tomlfile.Section):
     model: ModelSection = ModelSection()
     publish: PublishSection = Field(default_factory=PublishSection)
     web: WebSection | None = None
+    record: RecordSection | None = None
     events: EventsSection = EventsSection()
     camera: tuple[CameraSection, ...] = ()
 

@@ -16,9 +16,11 @@ from adainfd.capture.camera import Camera
 from adainfd.capture.motion import Region, counted_cells
 from adainfd.config import CameraSection, Configuration
 from adainfd.control.audit import Audit
+from adainfd.control.lines import Header
 from adainfd.control.presence import Presence
-from adainfd.control.trace import Header, NoTrace, Recorder, TraceWriter
 from adainfd.exporting import Exporter, exporter_of_missing
+from adainfd.hindrances import Hindered, Hindrances
+from adainfd.keeping import Keeper
 from adainfd.logs import Logger
 from adainfd.loop import Loop
 from adainfd.model import read_profile
@@ -26,6 +28,7 @@ from adainfd.pipeline import Pipeline
 from adainfd.policies import Policies
 from adainfd.preparing import Preparation
 from adainfd.recogniser import LabelColumns, Recogniser, load_recogniser
+from adainfd.recording import Recording, Target
 from adainfd.reloading import Reloader, ReloadRequest
 from adainfd.sensors import Sensors
 from adainfd.service.observers import observers
@@ -51,12 +54,13 @@ def run(
     record: Path | None = None,
     wait_for_cameras: bool = False,
     log_results: bool = False,
+    hindered: Sequence[Hindered] = (),
 ) -> None:
     """Run until every camera has ended, `seconds` have passed since the first frame could come, or a signal.
 
     configure: gives the configuration, now and again at each SIGHUP. record: where to keep a trace.
     wait_for_cameras: start even where no camera can be opened yet; it is tried again and again.
-    log_results: a line in the log for each result.
+    log_results: a line in the log for each result. hindered: what else may hinder the daemon, such as its log.
     Raises InvalidInputError or UnavailableError, with nothing left running, where it cannot start: a file is wrong, or
     no camera at all can be opened. A camera that fails later, or beside one that opens, is tried again and again.
     """
@@ -68,7 +72,10 @@ def run(
         configuration = configure()
         policies = Policies.read(configuration)
         profile = read_profile(configuration.model)
-        observer = parts.enter_context(observers(configuration, os.environ, log, log_results=log_results))
+        hindrances, keeper = Hindrances(), Keeper(log)
+        observer = parts.enter_context(
+            observers(configuration, os.environ, log, log_results=log_results, hindrances=hindrances)
+        )
         publish = configuration.publish
         curve = Curve.read(publish.key, publish.clients, log)
         with stop.held():  # what is bound, and the thread of its gate, must have somebody who ends them
@@ -82,34 +89,46 @@ def run(
         observer.beginning("opening cameras", _START_SECONDS)
         _await_open(cameras, all_may_miss=wait_for_cameras)
         publisher.greet()
-        recogniser = load_recogniser(configuration, profile, log, observer, exporter)
+        recogniser = load_recogniser(configuration, profile, log, observer, exporter, keeper)
         streams = [
-            parts.enter_context(_stream(camera, section, configuration, policies, recogniser, log))
+            parts.enter_context(_stream(camera, section, configuration, policies, recogniser, keeper))
             for camera, section in zip(cameras, configuration.camera, strict=True)
         ]
         sensors = Sensors(
             lambda: _own_processes(cameras, exporter), lambda name, why: log.info("unknown", signal=name, why=why)
         )
         parts.callback(sensors.stop)
-        recorder = parts.enter_context(_recorder(record, configuration, policies, streams, recogniser))
+        recording = parts.enter_context(_recording(configuration, policies, streams, recogniser, log))
+        recording.take_up(_target(configuration, record))
         pipeline = Pipeline(
             recogniser,
             publisher,
             lambda: sensors.latest,
-            recorder,
+            recording,
             host=configuration.publish.host,
             top=configuration.publish.top,
             observer=observer,
         )
+        for part in (*hindered, pipeline.parking, recording, keeper):
+            hindrances.watch(part)
         sensors.start()
         stop.defer()
         announcer.daemon("ready", model=_model(recogniser))
         log.info("ready", endpoints=publisher.endpoints, **msgspec.to_builtins(_model(recogniser)))
         for text in unused(configuration):
             log.warning("unused_option", detail=text)
-        reloader = Reloader(reload, configure, configuration, streams, recorder, publisher, announcer, observer, log)
-        preparation = Preparation(recogniser, configuration.model, exporter, log, time.monotonic())
-        Loop(streams, pipeline, preparation, publisher, announcer, reloader, observer, stop, log).run(seconds)
+
+        def target(configuration: Configuration) -> Target | None:
+            return _target(configuration, record)
+
+        reloader = Reloader(
+            reload, configure, configuration, streams, recording, target, publisher, announcer, observer, log
+        )
+        preparation = Preparation(recogniser, configuration.model, exporter, keeper, log, time.monotonic())
+        loop = Loop(
+            streams, pipeline, preparation, publisher, announcer, reloader, recording, hindrances, observer, stop, log
+        )
+        loop.run(seconds)
 
 
 def _cameras(configuration: Configuration) -> Iterator[Camera]:
@@ -171,7 +190,7 @@ def _stream(
     configuration: Configuration,
     policies: Policies,
     recogniser: Recogniser,
-    log: Logger,
+    keeper: Keeper,
 ) -> Iterator[Stream]:
     """The camera's stream; what its audit found is kept from one run to the next."""
     rule = (section.events or configuration.events).rule()
@@ -197,39 +216,44 @@ def _stream(
     finally:
         for view in views:
             if view.audit.frames:
-                _keep(view.audit, kept[view.part], camera.name, log)
-
-
-def _keep(audit: Audit, path: Path, camera: str, log: Logger) -> None:
-    try:
-        audit.save(path)
-    except InvalidInputError as error:
-        log.warning("audit_not_kept", camera=camera, reason=str(error))
+                keeper.keep("audit", kept[view.part], view.audit.text, camera=camera.name)
 
 
 @contextlib.contextmanager
-def _recorder(
-    path: Path | None,
+def _recording(
     configuration: Configuration,
     policies: Policies,
     streams: Sequence[Stream],
     recogniser: Recogniser,
-) -> Iterator[Recorder]:
-    if path is None:
-        yield NoTrace()
-        return
+    log: Logger,
+) -> Iterator[Recording]:
     header = Header(
         host=configuration.publish.host,
         recorded_at=time.time(),
-        policy=policies.general.model_dump(mode="json"),
-        policies=policies.of_views(streams),
         profile=recogniser.profile.model_dump(mode="json", by_alias=True, exclude={"set_aside"}),
         branches=recogniser.choosable,
         times=dict(recogniser.times),
         scheduler_macs=recogniser.scheduler_macs,
+        **msgspec.structs.asdict(policies.in_force(streams)),
     )
-    with TraceWriter(path, header) as writer:
-        yield writer
+    recording = Recording(header, log)
+    try:
+        yield recording
+    finally:
+        recording.close()
+
+
+def _target(configuration: Configuration, record: Path | None) -> Target | None:
+    """Where a trace is kept: what the command line says goes before the configuration."""
+    section = configuration.record
+    if record is not None:
+        return Target(record, append=False)
+    if section is None:
+        return None
+    folder = state.folder()
+    with contextlib.suppress(OSError):  # opening the file says why
+        folder.mkdir(parents=True, exist_ok=True)
+    return Target(folder / section.file, section.megabytes)
 
 
 def _own_processes(cameras: Sequence[Camera], exporter: Exporter | None) -> list[int]:

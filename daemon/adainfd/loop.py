@@ -5,10 +5,12 @@ from collections.abc import Sequence
 from multiprocessing.connection import wait
 
 from adainfd.capture.lifecycle import Change, State
+from adainfd.hindrances import Hindered, Hindrances
 from adainfd.logs import Logger
 from adainfd.observing import Observer
 from adainfd.pipeline import Pipeline
 from adainfd.preparing import Preparation
+from adainfd.recording import Recording
 from adainfd.reloading import Reloader
 from adainfd.stopping import StopRequest
 from adainfd.stream import Stream
@@ -33,6 +35,8 @@ class Loop:
         publisher: Publisher,
         announcer: Announcer,
         reloader: Reloader,
+        recording: Recording,
+        hindrances: Hindrances,
         observer: Observer,
         stop: StopRequest,
         log: Logger,
@@ -45,6 +49,8 @@ class Loop:
         self._publisher = publisher
         self._announcer = announcer
         self._reloader = reloader
+        self._recording = recording
+        self._hindrances = hindrances
         self._observer = observer
         self._stop = stop
         self._log = log
@@ -52,6 +58,7 @@ class Loop:
         self._broken: set[str] = set()
         self._faults: dict[str, str | None] = {}
         self._parked = False
+        self._hindered: tuple[Hindered, ...] = ()
 
     def run(self, seconds: float | None) -> None:
         """Run, for at most so many `seconds`; at the end every frame is accounted for."""
@@ -68,6 +75,7 @@ class Loop:
             self._attend()
             self._answer()
             self._prepare()
+            self._tell_hindrances()
             now = time.monotonic()
             if now >= next_beat:
                 next_beat = now + _HEARTBEAT_SECONDS
@@ -77,7 +85,8 @@ class Loop:
         self._settle()
 
     def _beat(self) -> None:
-        self._announcer.beat(self._cameras, present(self._streams))
+        self._hindrances.retry()
+        self._announcer.beat(self._cameras, present(self._streams), self._hindrances, self._recording.state)
         for stream in self._running:
             if stream.camera.lifecycle.state is not State.ONLINE:
                 self._pipeline.blind(stream)
@@ -129,8 +138,13 @@ class Loop:
         if parked != self._parked:
             self._parked = parked
             self._log.warning("model_parked" if parked else "model_back")
-            why = "another program has taken the memory of the GPU; the model is tried again"
-            self._announcer.daemon("degraded" if parked else "ready", why if parked else None)
+
+    def _tell_hindrances(self) -> None:
+        """Say at once what begins and what ends; what is lost meanwhile stands in the heartbeat."""
+        hindered = self._hindrances.hindered
+        if hindered != self._hindered:
+            self._hindered = hindered
+            self._announcer.daemon("degraded" if hindered else "ready", self._hindrances.text)
 
     def _tell_changes(self, stream: Stream) -> None:
         camera = stream.camera

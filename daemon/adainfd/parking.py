@@ -2,19 +2,26 @@
 
 from dataclasses import dataclass
 
+from adainfd.hindrances import Hindered
+
 __all__ = ["Parking"]
 
 _FIRST_WAIT_SECONDS = 1.0
 _LONGEST_WAIT_SECONDS = 30.0
 
 
-@dataclass(slots=True)
-class Parking:
+@dataclass
+class Parking(Hindered):
     """Whether the model is parked, and when it may be tried again. Times are monotonic seconds."""
 
     parked: bool = False
     retry_at: float = 0.0
     wait: float = _FIRST_WAIT_SECONDS
+
+    @property
+    def hindrance(self) -> str | None:
+        """Why the model is parked."""
+        return "another program has taken the memory of the GPU; the model is tried again" if self.parked else None
 
     def waits(self, now: float) -> bool:
         """Whether the model is parked and not to be tried yet."""

@@ -12,17 +12,11 @@ from adainf.schedulers import Choice
 from adainfd.answer import Answer, Moments
 from adainfd.asking import Ask, Waiting, asked, shared
 from adainfd.capture.worker import Captured
-from adainfd.control import (
-    ControllerState,
-    Costs,
-    Outcome,
-    observe,
-    second_look,
-    spend,
-    worth_a_second_look,
-)
+from adainfd.control import Budget, Costs
 from adainfd.control.audit import REUSE
-from adainfd.control.trace import Frame, Prepared, Recorder, SecondLook
+from adainfd.control.deciding import Ran, answered, better_look, looked_again
+from adainfd.control.lines import Frame, LastLook, Prepared, Remembered, SecondLook
+from adainfd.control.trace import Recorder
 from adainfd.looking import Look, Looker, Shown
 from adainfd.observing import NOBODY, Observer
 from adainfd.parking import Parking
@@ -55,6 +49,14 @@ class _Decided:
     def reused(self) -> bool:
         """Whether no branch ran."""
         return self.chosen_by == "reuse"
+
+
+@dataclass(frozen=True, slots=True)
+class _Record:
+    """What is to be recorded of a view of a frame; before: what was remembered when it was decided."""
+
+    frame: Frame
+    before: Remembered
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +150,7 @@ class Pipeline:
                 frame.stream.camera.account.model_parked += 1
             return
         decided_at = time.monotonic()
-        concluded: list[tuple[_Taken, list[_Decided], list[Frame], bool]] = []
+        concluded: list[tuple[_Taken, list[_Decided], list[_Record], bool]] = []
         for frame, views in zip(taken, decided, strict=True):
             account = frame.stream.camera.account
             too_old = decided_at - frame.shown.captured.at > frame.stream.camera.settings.max_age
@@ -247,10 +249,11 @@ class Pipeline:
 
     def _conclude(
         self, stream: Stream, one: _Decided, now: float, decided_at: float, others_ms: float, *, publish: bool
-    ) -> Frame:
+    ) -> _Record:
         """Say what was decided, unless it comes too late, and let it be in force; what is to be recorded of it."""
         begun = time.monotonic()
         ask, view, captured, last = one.ask, one.ask.view, one.shown.captured, one.ask.view.answer
+        before = _remembered(stream, view)
         timing = one.moments.timing(decided_at)
         if publish:
             self._teller.result(stream, view, captured, one.answer, one.chosen_by, ask.budget, ask.signals, timing)
@@ -271,33 +274,32 @@ class Pipeline:
             around_ms=timing.total - timing.forward,
             others_ms=others_ms,
         )
-        controller = ask.controller
+        ran = None
         if not one.reused:
-            controller = self._observed(controller, one.choice, timing.forward, frame.own_around_ms)
+            ran = Ran(one.choice, timing.forward, frame.own_around_ms)
             view.took_around(timing.preprocess + 1000 * (time.monotonic() - begun))
-        took = 0.0 if one.reused else one.choice.macs_fraction
-        view.controller = spend(controller, view.policy, ask.budget.fraction, took)
-        return frame
+        view.controller = answered(ask.controller, view.policy, self._costs, ask.budget, ran)
+        return _Record(frame, before)
 
-    def _look_further(self, stream: Stream, decided: list[_Decided], frames: list[Frame], *, hurried: bool) -> None:
+    def _look_further(self, stream: Stream, decided: list[_Decided], records: list[_Record], *, hurried: bool) -> None:
         """What may be done once the answers are out, where nothing waits; then the frames are recorded."""
-        looked_again = False
-        for one, frame in zip(decided, frames, strict=True):
-            looked = None
+        any_looked = False
+        for one, record in zip(decided, records, strict=True):
+            looked, prevented = None, hurried
             try:
-                looked = None if hurried else self._look_again(stream, one, frame)
-                if looked is None and not hurried:
+                if not hurried and (better := self._better_look(one, record.frame)) is not None:
+                    looked = self._look_again(stream, one, record.frame, *better)
+                    prevented = looked is None
+                elif not hurried:
                     self._audit(stream, one)
             except OutOfMemoryError:
                 # The frame is answered and counted; only the next ones wait.
                 self.parking.park(time.monotonic())
-            looked_again = looked_again or looked is not None
-            self._recorder.frame(msgspec.structs.replace(frame, hurried=hurried, second_look=looked))
-        stream.camera.account.second_looks += looked_again
-
-    def _observed(self, controller: ControllerState, choice: Choice, forward: float, around: float) -> ControllerState:
-        expected = self._costs.expected(choice.macs_fraction)
-        return controller if expected is None else observe(controller, Outcome(expected, forward, around))
+                prevented = True
+            any_looked = any_looked or looked is not None
+            frame = msgspec.structs.replace(record.frame, hurried=prevented, second_look=looked)
+            self._recorder.frame(frame, record.before)
+        stream.camera.account.second_looks += any_looked
 
     def blind(self, stream: Stream) -> None:
         """No pictures come from the camera: tell what cannot be said to be there any more."""
@@ -307,15 +309,19 @@ class Pipeline:
         """Nobody looks at the camera any more: what was there is not known to be."""
         self._teller.let_go(stream)
 
-    def _look_again(self, stream: Stream, one: _Decided, frame: Frame) -> SecondLook | None:
-        """Where a view was answered from a still picture: a better look at it, published as a message of its own."""
+    def _better_look(self, one: _Decided, frame: Frame) -> tuple[Budget, Choice] | None:
+        """The second look that a view deserves where it was answered from a still picture."""
         view, last = one.ask.view, one.ask.view.answer
-        budget = second_look(view.controller, view.policy, self._costs, frame.forward_ms + frame.around_ms)
-        if not one.reused or last is None or budget is None:
+        if not one.reused or last is None:
             return None
-        choice = self._recogniser.table.choose(budget.fraction)
-        if not worth_a_second_look(view.policy, choice, last.choice, last.looks_here):
-            return None
+        spent_ms, table = frame.forward_ms + frame.around_ms, self._recogniser.table
+        return better_look(view.controller, view.policy, self._costs, table, last.choice, last.looks_here, spent_ms)
+
+    def _look_again(
+        self, stream: Stream, one: _Decided, frame: Frame, budget: Budget, choice: Choice
+    ) -> SecondLook | None:
+        """Look at a still picture along a better branch, and publish that; None where the picture was overwritten."""
+        view, last = one.ask.view, one.answer
         look = self._looker.prepare(view, one.shown, self._looker.along(choice), one.ask.signals)
         if look is None:
             return None
@@ -326,8 +332,8 @@ class Pipeline:
         timing = moments.timing(time.monotonic())
         self._teller.result(stream, view, one.shown.captured, answer, "second_look", budget, one.ask.signals, timing)
         view.answer = answer
-        controller = self._observed(view.controller, choice, timing.forward, frame.own_around_ms)
-        view.controller = spend(controller, view.policy, 0.0, choice.macs_fraction)
+        ran = Ran(choice, timing.forward, frame.own_around_ms)
+        view.controller = looked_again(view.controller, view.policy, self._costs, ran)
         return SecondLook(budget=budget, branch=str(choice.branch), forward_ms=timing.forward)
 
     def _audit(self, stream: Stream, one: _Decided) -> None:
@@ -356,3 +362,11 @@ class Pipeline:
         audited = REUSE if one.reused else str(answer.choice.branch)
         view.audit.note(audited, given == full_answer)
         self._observer.audited(stream.camera.name, audited, agreed=given == full_answer)
+
+
+def _remembered(stream: Stream, view: View) -> Remembered:
+    answer = view.answer
+    last = None
+    if answer is not None:
+        last = LastLook.of(answer.captured.number, answer.captured.at, answer.choice, answer.looks_here)
+    return Remembered(camera=stream.key(view), controller=view.controller, last=last)

@@ -3,13 +3,13 @@
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from adainfd.config import Configuration
 from adainfd.control import Policy
+from adainfd.control.lines import PolicyChange
 from adainfd.stream import Stream
 
-__all__ = ["Policies"]
+__all__ = ["Policies", "part_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +41,7 @@ class Policies:
 
     def of(self, camera: str, views: int) -> Policy:
         """The policy of each of so many views of a camera."""
-        policy, part = self.own.get(camera, self.general), self.parts.get(camera, 1.0) / views
-        if policy.share is None or part == 1:
-            return policy
-        share = policy.share.model_copy(update={"busy": policy.share.busy * part})
-        return policy.model_copy(update={"share": share})
+        return part_of(self.own.get(camera, self.general), self.parts.get(camera, 1.0) / views)
 
     def put_in_force(self, streams: Sequence[Stream]) -> None:
         """From now on the cameras go by these."""
@@ -53,11 +49,22 @@ class Policies:
             for view in stream.views:
                 view.policy = self.of(stream.camera.name, len(stream.views))
 
-    def of_views(self, streams: Sequence[Stream]) -> dict[str, dict[str, Any]]:
-        """Of the views whose policy is not the general one, as a trace keeps them."""
-        return {
-            stream.key(view): view.policy.model_dump(mode="json")
-            for stream in streams
-            for view in stream.views
-            if view.policy != self.general
-        }
+    def in_force(self, streams: Sequence[Stream]) -> PolicyChange:
+        """The policies as a trace keeps them."""
+        views = [(stream, view, stream.key(view)) for stream in streams for view in stream.views]
+        return PolicyChange(
+            policy=self.general.model_dump(mode="json"),
+            policies={
+                key: view.policy.model_dump(mode="json") for _, view, key in views if view.policy != self.general
+            },
+            own=tuple(key for stream, _, key in views if stream.camera.name in self.own),
+            parts={key: self.parts.get(stream.camera.name, 1.0) / len(stream.views) for stream, _, key in views},
+        )
+
+
+def part_of(policy: Policy, part: float) -> Policy:
+    """The policy of one among the views that go by it together: so much of its `[share]`, and all else of it."""
+    if policy.share is None or part == 1:
+        return policy
+    share = policy.share.model_copy(update={"busy": policy.share.busy * part})
+    return policy.model_copy(update={"share": share})

@@ -9,6 +9,7 @@ from adainf.branch import Branch
 from adainf.engines import OutOfMemoryError
 from adainfd.config import ModelSection
 from adainfd.exporting import Exporter, Failed
+from adainfd.keeping import Keeper
 from adainfd.logs import Logger
 from adainfd.model import content_of, warm_up_content
 from adainfd.recogniser import Recogniser
@@ -26,12 +27,19 @@ class Preparation:
     """Makes a recogniser better in small steps between frames."""
 
     def __init__(
-        self, recogniser: Recogniser, section: ModelSection, exporter: Exporter | None, log: Logger, now: float
+        self,
+        recogniser: Recogniser,
+        section: ModelSection,
+        exporter: Exporter | None,
+        keeper: Keeper,
+        log: Logger,
+        now: float,
     ) -> None:
-        """exporter: what it exports is taken up as it comes. now: monotonic seconds."""
+        """exporter: what it exports is taken up as it comes. keeper: of what is measured. now: monotonic seconds."""
         self._recogniser = recogniser
         self._section = section
         self._exporter = exporter if exporter is not None and exporter.running else None
+        self._keeper = keeper
         self._log = log
         self._at_hand: deque[Branch | str | None] = deque()
         self._measuring = None if self._exporter is not None else _to_measure(recogniser)
@@ -70,6 +78,7 @@ class Preparation:
             said = self._exporter.receive()
             if isinstance(said, Failed):
                 self._log.warning("exporter_failed", why=said.why)
+                self._keeper.missing("exports", f"branches are not exported, and not used: {said.why}")
                 said = None
             self._at_hand.append(said)
             if said is None:
@@ -98,7 +107,7 @@ class Preparation:
         if not measuring.done:
             return None
         self._measuring = None
-        self._recogniser = replace(self._recogniser, times=measuring.keep(self._log))
+        self._recogniser = replace(self._recogniser, times=measuring.keep(self._keeper))
         self._log.info("measured", device=self._recogniser.engine.device, branches=len(self._recogniser.times))
         return self._recogniser
 

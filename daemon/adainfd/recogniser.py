@@ -17,6 +17,7 @@ from adainf.schedulers import LookupTable
 from adainf.schedulers.content_aware import ContentAware
 from adainfd.config import Configuration
 from adainfd.exporting import Exporter
+from adainfd.keeping import Keeper
 from adainfd.logs import Logger
 from adainfd.model import (
     DEFAULT_PROFILE,
@@ -113,16 +114,23 @@ def load_recogniser(
     log: Logger,
     observer: Observer = NOBODY,
     exporter: Exporter | None = None,
+    keeper: Keeper | None = None,
 ) -> Recogniser:
     """Load the network, see that the profile is its own, and prepare the branches that may be chosen.
 
-    exporter: makes them; then only those are prepared without which nothing can be answered. Raises UnavailableError
-    where weights cannot be fetched.
+    exporter: makes them; then only those are prepared without which nothing can be answered. keeper: is told where they
+    cannot be kept. Raises UnavailableError where weights cannot be fetched.
     """
     section = configuration.model
     observer.beginning(f"loading {profile.backbone}", _LOAD_SECONDS)
     exported = exporter is not None and exporter.have(needed_first(profile), log)
-    engine = opening(configuration, profile, lambda text: log.warning("engine", detail=text)).open()
+
+    def warn(text: str) -> None:
+        log.warning("engine", detail=text)
+        if keeper is not None and not text.startswith("engine: "):  # which engine runs hinders nobody
+            keeper.missing("exports", "exports cannot be kept, and every start makes them anew")
+
+    engine = opening(configuration, profile, warn).open()
     if not fits(engine, profile, section):
         log.warning(
             "profile_of_other_weights",

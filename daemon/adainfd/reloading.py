@@ -1,4 +1,4 @@
-"""SIGHUP: take up an edited policy, all or nothing, and hang up on clients whose key was removed."""
+"""SIGHUP: take up edited policies and another recording, all or nothing; hang up on clients whose key was removed."""
 
 import signal
 from collections.abc import Callable, Sequence
@@ -7,10 +7,10 @@ from typing import Self
 
 from adainf.errors import InvalidInputError
 from adainfd.config import Configuration
-from adainfd.control.trace import Recorder
 from adainfd.logs import Logger
 from adainfd.observing import Observer
 from adainfd.policies import Policies
+from adainfd.recording import Recording, Target
 from adainfd.stream import Stream
 from adainfd.wire.announcer import Announcer
 from adainfd.wire.publisher import Publisher
@@ -44,7 +44,7 @@ class ReloadRequest:
 
 
 class Reloader:
-    """Takes up the policy again when asked; what cannot change while running is refused, and the old policy stays."""
+    """Takes up policies and recording again when asked; other changes are refused, and then all stays as it was."""
 
     def __init__(
         self,
@@ -52,18 +52,23 @@ class Reloader:
         configure: Callable[[], Configuration],
         configuration: Configuration,
         streams: Sequence[Stream],
-        recorder: Recorder,
+        recording: Recording,
+        target: Callable[[Configuration], Target | None],
         publisher: Publisher,
         announcer: Announcer,
         observer: Observer,
         log: Logger,
     ) -> None:
-        """configure: gives the configuration as it stands now. configuration: as it stood when the daemon started."""
+        """configure: gives the configuration as it stands now. configuration: as it stood when the daemon started.
+
+        target: where a configuration wants a trace.
+        """
         self._request = request
         self._configure = configure
         self._configuration = configuration
         self._streams = streams
-        self._recorder = recorder
+        self._recording = recording
+        self._target = target
         self._publisher = publisher
         self._announcer = announcer
         self._observer = observer
@@ -79,6 +84,7 @@ class Reloader:
             _refuse_changes_beside_the_policy(self._configuration, configuration)
             policies = Policies.read(configuration)
             removed = self._publisher.removed()
+            self._recording.take_up(self._target(configuration))
         except InvalidInputError as error:
             self._log.error("reload_failed", why=str(error), policy="the one before stays")
             self._announcer.daemon("reload_failed", str(error))
@@ -87,9 +93,12 @@ class Reloader:
             self._publisher.reopen()
             self._log.info("clients_removed", clients=removed)
         policies.put_in_force(self._streams)
-        self._recorder.policy(policies.general.model_dump(mode="json"), policies.of_views(self._streams))
-        self._log.info("reloaded", policy=configuration.model.policy)
-        self._announcer.daemon("reloaded", f"policy {configuration.model.policy}")
+        self._recording.policy(policies.in_force(self._streams))
+        recording = self._recording.state
+        self._log.info("reloaded", policy=configuration.model.policy, recording=recording)
+        self._announcer.daemon(
+            "reloaded", f"policy {configuration.model.policy}{f'; recording {recording}' if recording else ''}"
+        )
 
 
 def _refuse_changes_beside_the_policy(before: Configuration, now: Configuration) -> None:

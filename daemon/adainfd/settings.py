@@ -39,6 +39,7 @@ def from_command_line(
         "model": configuration.model.model_copy(update=model),
         "publish": {**configuration.publish.model_dump(), **({"bind": tuple(bind)} if bind else {})},
         "web": configuration.web,
+        "record": configuration.record,
         "camera": cameras,
     }
     try:

@@ -1,11 +1,10 @@
 """`adainfd tail`: results as they come, a line each."""
 
-import os
-import sys
 from pathlib import Path
 
 import msgspec
 
+from adainf.output import say
 from adainfd.client import Gap, Link, Message, Notice, Result, Subscriber
 
 __all__ = ["line", "show"]
@@ -16,16 +15,12 @@ _SAY_WAITING_AFTER_SECONDS = 2.0
 def show(
     endpoint: str, *, as_json: bool, count: int | None, key: Path | None = None, server: str | None = None
 ) -> None:
-    """Print results from `endpoint` until `count` have come, the reader of our output has left, or for ever.
+    """Print results from `endpoint` until `count` have come, or for ever.
 
     key, server: as for a Subscriber.
     """
     with Subscriber(endpoint, key=key, server=server, notice=_tell) as messages:
-        try:
-            _print(messages, endpoint, as_json=as_json, count=count)
-        except BrokenPipeError:
-            # What is still buffered has nowhere to go, and Python would complain about it on its way out.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _print(messages, endpoint, as_json=as_json, count=count)
 
 
 def _print(messages: Subscriber, endpoint: str, *, as_json: bool, count: int | None) -> None:
@@ -60,7 +55,7 @@ def _tell(notice: Notice) -> None:
 
 
 def _say(text: str) -> None:
-    print(f"adainfd: {text}", file=sys.stderr, flush=True)
+    say(f"adainfd: {text}")
 
 
 def _json(message: Message) -> str:

@@ -10,9 +10,9 @@ import numpy as np
 
 from adainf.branch import Branch
 from adainf.engines import Engine
-from adainf.errors import AdainfError
-from adainf.profile import Profile, Timings, write_atomically
+from adainf.profile import Profile, Timings
 from adainfd import state
+from adainfd.keeping import Keeper
 from adainfd.logs import Logger
 
 __all__ = ["Measuring", "kept_times", "known_times"]
@@ -81,7 +81,7 @@ class Measuring:
         self._taken[branch].append(self._timer.seconds(branch))
         self._left.pop()
 
-    def keep(self, log: Logger) -> dict[str, float]:
+    def keep(self, keeper: Keeper) -> dict[str, float]:
         """Median milliseconds along each branch, which the next start knows too."""
         from adainf.evaluation.timer import summary
 
@@ -93,9 +93,6 @@ class Measuring:
             measured=datetime.now(UTC).isoformat(timespec="seconds"),
             times={str(branch): summary(times) for branch, times in self._taken.items()},
         )
-        try:
-            text = json.dumps(measured.model_dump(mode="json"), indent=1) + "\n"
-            write_atomically(_file(engine, self._profile), text)
-        except AdainfError as error:
-            log.warning("timings_not_kept", reason=str(error))
+        text = json.dumps(measured.model_dump(mode="json"), indent=1) + "\n"
+        keeper.keep("timings", _file(engine, self._profile), text)
         return _medians(measured)

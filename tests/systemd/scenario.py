@@ -218,6 +218,28 @@ def test_bad_policy_is_refused_and_seen() -> None:
     assert (shown("MainPID"), shown("ActiveState")) == (process, "active")
 
 
+def test_a_running_service_is_recorded() -> None:
+    """As docs/install.md tells under "The policy"."""
+    text = (REPOSITORY / "docs" / "install.md").read_text(encoding="utf-8").partition("**The policy.**")[2]
+    section, commands = re.search(r"```toml\n(.*?)```\n\n(.*?)\n\n", text, re.DOTALL).groups()  # type: ignore[union-attr]
+    reload, replay = (line.strip() for line in commands.splitlines())
+    plain, process = (ETC / "edge.toml").read_text(encoding="utf-8"), shown("MainPID")
+    (ETC / "edge.toml").write_text(f"{plain}\n{section}", encoding="utf-8")
+    run(*reload.split())
+    trace = Path("/var/lib/adainf/edge/day.trace")
+    await_true(lambda: f"recording {trace}" in shown("StatusText"), 10, "the recording in the status")
+    await_true(lambda: trace.stat().st_size > 30_000, START_SECONDS, "some frames")
+    (ETC / "edge.toml").write_text(plain, encoding="utf-8")
+    run(*reload.split())
+    await_true(lambda: "recording" not in shown("StatusText"), 10, "its end in the status")
+    assert '"event": "recording_ended"' in journal(UNIT)
+    assert shown("MainPID") == process
+    assert " 0 of " in f" {run('/usr/local/bin/adainfd', 'replay', str(trace), '--check').splitlines()[-1]}"
+    without_plot = replay.partition(" --plot")[0].split()
+    assert "replayed under" in run("env", "PATH=/usr/local/bin:/usr/bin", *without_plot)
+    trace.unlink()
+
+
 def test_confined_to_what_is_its_own() -> None:
     """A probe in the same unit: what it can write, and what of others it can read."""
     secret = Path("/home/somebody/secret")

@@ -40,9 +40,14 @@ class Audit:
         posterior = (agreement * _CALIBRATION_WEIGHS + agreed) / (_CALIBRATION_WEIGHS + frames)
         return min(1.0, expected_accuracy * posterior / agreement)
 
+    @property
+    def text(self) -> str:
+        """All of it, as `load` reads it."""
+        return json.dumps({"frames": self.frames, "agreed": self.agreed}, indent=1) + "\n"
+
     def save(self, path: Path) -> None:
         """Write to `path`; raises InvalidInputError where that is not possible."""
-        write_atomically(path, json.dumps({"frames": self.frames, "agreed": self.agreed}, indent=1) + "\n")
+        write_atomically(path, self.text)
 
     @classmethod
     def load(cls, path: Path) -> "Audit":

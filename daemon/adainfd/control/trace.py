@@ -1,125 +1,47 @@
-"""Traces: the signals, decisions and times of each frame, with all that made them, for `adainfd replay`.
+"""Traces of what was decided, for `adainfd replay`; frames are answered whether or not theirs can be written."""
 
-A trace is JSON lines. The first holds profile, times and policy; a line of kind `prepared` tells which branches became
-ready while frames were answered, one of kind `policy` follows a reload; the others are frames.
-"""
-
-from collections.abc import Iterator
+import contextlib
+import errno
+import os
+import stat
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Protocol, Self
+from typing import Protocol, Self
 
 import msgspec
 
-from adainf.errors import InvalidInputError, one_line
-from adainfd.control.controller import Budget
-from adainfd.control.signals import Signals
+from adainf.errors import InvalidInputError
+from adainfd.control.lines import SCHEMA, Frame, Gap, Header, PolicyChange, Prepared, Remembered, SecondLook, read
 
 __all__ = [
-    "SCHEMA",
     "Frame",
     "Header",
     "NoTrace",
     "PolicyChange",
     "Prepared",
     "Recorder",
+    "Remembered",
     "SecondLook",
     "TraceWriter",
     "read",
+    "with_change",
 ]
 
-SCHEMA = "adainf.trace/1"
-
-
-class Header(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="header"):
-    """What the decisions were made with.
-
-    branches: those of the profile that were ready, and so could be chosen. times: their median milliseconds on this
-    device, empty while unknown. scheduler_macs: of a decision of the run's content-aware scheduler, 0 without one.
-    policies: of views that have their own.
-    """
-
-    schema: str = SCHEMA
-    host: str
-    recorded_at: float
-    policy: dict[str, Any]
-    profile: dict[str, Any]
-    branches: tuple[str, ...]
-    times: dict[str, float]
-    scheduler_macs: int = 0
-    policies: dict[str, dict[str, Any]] = {}
-
-
-class Prepared(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="prepared"):
-    """From here on these branches were ready, with these times, as the header has them."""
-
-    branches: tuple[str, ...]
-    times: dict[str, float]
-    scheduler_macs: int = 0
-
-
-class PolicyChange(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="policy"):
-    """From here on another policy was in force, and others for the views that have their own."""
-
-    policy: dict[str, Any]
-    policies: dict[str, dict[str, Any]] = {}
-
-
-class SecondLook(msgspec.Struct, frozen=True, kw_only=True):
-    """A better look at a frame that was answered already."""
-
-    budget: Budget
-    branch: str
-    forward_ms: float
-
-
-class Frame(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="frame"):
-    """One frame: when the controller was asked (monotonic seconds), with what, what it said, and how long it took.
-
-    camera: its name, of a region followed by /REGION.
-
-    recognised: number of the last frame of this camera that a branch ran on before this one; answer_age: seconds since
-    that frame was captured; lead: of its best label over the next; None before the first. forward_ms is 0 where the
-    answer was reused. hurried: other frames waited when it was answered, and there was no time for a second look.
-
-    granted: the budget that other cameras had left it, None where that was all it asked for. others_ms: of around_ms,
-    how long it waited while others were answered.
-    """
-
-    camera: str
-    number: int
-    at: float
-    signals: Signals
-    recognised: int | None
-    answer_age: float | None
-    lead: float | None = None
-    granted: float | None = None
-    budget: Budget
-    chosen_by: Literal["lookup", "scheduler", "reuse"]
-    branch: str
-    forward_ms: float
-    around_ms: float
-    others_ms: float = 0.0
-    hurried: bool = False
-    second_look: SecondLook | None = None
-
-    @property
-    def own_around_ms(self) -> float:
-        """Milliseconds from capture to publishing beside the forward pass and what was done for others."""
-        return max(0.0, self.around_ms - self.others_ms)
-
-
-Line = Frame | PolicyChange | Prepared
+_RETRY_SECONDS = 1.0
+_CUT = "somebody else cut the file"
+_MAY_PASS = (errno.ENOSPC, errno.EDQUOT)
 
 
 class Recorder(Protocol):
-    """Is told each frame."""
+    """Is told each frame, and what the decisions are made with."""
 
-    def frame(self, frame: Frame) -> None:
-        """Keep a frame."""
+    def frame(self, frame: Frame, before: Remembered) -> None:
+        """Keep a frame; before: what was remembered of its view when it was decided."""
 
-    def policy(self, policy: dict[str, Any], policies: dict[str, dict[str, Any]]) -> None:
-        """Keep a change of policy; policies: of views that have their own."""
+    def policy(self, change: PolicyChange) -> None:
+        """Keep a change of policy."""
 
     def prepared(self, prepared: Prepared) -> None:
         """Keep what is ready from now on."""
@@ -128,42 +50,119 @@ class Recorder(Protocol):
 class NoTrace:
     """Keeps nothing."""
 
-    def frame(self, frame: Frame) -> None:
+    def frame(self, frame: Frame, before: Remembered) -> None:
         """Forget the frame."""
 
-    def policy(self, policy: dict[str, Any], policies: dict[str, dict[str, Any]]) -> None:
+    def policy(self, change: PolicyChange) -> None:
         """Forget the policy."""
 
     def prepared(self, prepared: Prepared) -> None:
         """Forget what is ready."""
 
 
+def with_change(header: Header, change: PolicyChange | Prepared) -> Header:
+    """The header of a part that begins after `change`."""
+    return msgspec.structs.replace(header, **msgspec.structs.asdict(change))
+
+
 class TraceWriter:
-    """Writes a trace as it comes; what a crash leaves can be read to where it ends."""
+    """Writes a trace as it comes; what a crash leaves can be read to where it ends.
 
-    def __init__(self, path: Path, header: Header) -> None:
-        """Open `path` and write the header; raises InvalidInputError where that is not possible."""
+    Where lines cannot be written they are counted, and writing is tried again each second. When it succeeds, a new part
+    begins that says how many are missing. problem: why they cannot be written, None where they can; lost: how many
+    since then; lost_in_all: since the start. found: a trace was there already. full: `limit` bytes are reached, and
+    nothing more is kept.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        header: Header,
+        *,
+        append: bool = False,
+        limit: float | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Open `path`; raises InvalidInputError where that is not possible, or it holds something else than a trace.
+
+        append: add to the trace that is there, instead of beginning anew.
+        """
+        self.path = path
+        self.problem: str | None = None
+        self.lost = self.lost_in_all = 0
+        self.full = False
+        self._header = header
+        self._limit = limit
+        self._clock = clock
         self._encode = msgspec.json.Encoder().encode
-        try:
-            self._file = path.open("wb")
-        except OSError as error:
-            raise InvalidInputError(f"trace {path}: cannot be written ({error.strerror})") from None
-        self._write(header)
+        self._begun = False
+        self._known: set[str] = set()
+        self._retry_at = 0.0
+        self._file = _File(path, append=append)
+        self.found = self._file.held_a_trace
+        self._write()
 
-    def _write(self, line: Header | Line) -> None:
-        self._file.write(self._encode(line) + b"\n")
+    def frame(self, frame: Frame, before: Remembered) -> None:
+        """Keep a frame; a view's first one in a part comes after what was remembered of the view."""
+        known = before.camera in self._known or before.fresh
+        if self._write(frame) if known else self._write(before, frame):
+            self._known.add(before.camera)
 
-    def frame(self, frame: Frame) -> None:
-        """Keep a frame."""
-        self._write(frame)
-
-    def policy(self, policy: dict[str, Any], policies: dict[str, dict[str, Any]]) -> None:
+    def policy(self, change: PolicyChange) -> None:
         """Keep a change of policy."""
-        self._write(PolicyChange(policy=policy, policies=policies))
+        self._header = with_change(self._header, change)
+        self._write(change)
 
     def prepared(self, prepared: Prepared) -> None:
         """Keep what is ready from now on."""
+        self._header = with_change(self._header, prepared)
         self._write(prepared)
+
+    def _write(self, *lines: Frame | PolicyChange | Prepared | Remembered) -> bool:
+        """Write all these lines or none; whether they are written."""
+        if self.full:
+            return False
+        if self.problem is not None and self._clock() < self._retry_at:
+            self._lose(lines)
+            return False
+        try:
+            if self._file.cut():
+                self._interrupt(_CUT)
+            new = self._opening()
+            data = b"".join(self._encode(line) + b"\n" for line in (*new, *lines))
+            if self._limit is not None and self._file.size + len(data) > self._limit:
+                self.full = True
+                return False
+            self._file.append(data)
+        except OSError as error:
+            self._interrupt(error.strerror or str(error))
+            self._lose(lines)
+            self._retry_at = self._clock() + _RETRY_SECONDS
+            return False
+        self._begun, self.problem, self.lost = True, None, 0
+        return True
+
+    def retry(self) -> None:
+        """Try to write again what could not be written, where it is time."""
+        if self.problem is not None:
+            self._write()
+
+    def _lose(self, lines: Sequence[object]) -> None:
+        lost = len(lines[-1:])  # what is remembered of a view goes with its frame
+        self.lost += lost
+        self.lost_in_all += lost
+
+    def _interrupt(self, why: str) -> None:
+        self.problem = why
+        self._begun = False
+        self._known.clear()
+
+    def _opening(self) -> list[Header | Gap]:
+        """What begins a part, where the next line does."""
+        if self._begun:
+            return []
+        header = msgspec.structs.replace(self._header, recorded_at=time.time())
+        return [header] if self.problem is None else [header, Gap(lost=self.lost, why=self.problem)]
 
     def __enter__(self) -> Self:
         return self
@@ -171,34 +170,105 @@ class TraceWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Say what is lost, where there is room for that, and write nothing more."""
+        self._retry_at = 0.0
+        self.retry()
         self._file.close()
 
 
-def read(path: Path) -> tuple[Header, Iterator[Line | str]]:
-    """The header of a trace and its lines; a last item that is text says where and why the trace breaks off.
+class _File:
+    """A file to which whole lines are added."""
 
-    Raises InvalidInputError on a file that is missing, no trace, or of another version.
-    """
-    try:
-        lines = path.read_bytes().split(b"\n")
-    except OSError as error:
-        raise InvalidInputError(f"trace {path}: cannot be read ({error.strerror})") from None
-    try:
-        header = msgspec.json.decode(lines[0], type=Header)
-    except msgspec.DecodeError as error:
-        raise InvalidInputError(f"trace {path}: is not a trace of `adainfd run --record` ({one_line(error)})") from None
-    if header.schema != SCHEMA:
-        raise InvalidInputError(f"trace {path}: schema is {header.schema!r}; this program reads {SCHEMA!r}")
-    return header, _lines(lines)
-
-
-def _lines(lines: list[bytes]) -> Iterator[Line | str]:
-    decode = msgspec.json.Decoder(Line).decode
-    for number, line in enumerate(lines[1:], start=2):
-        if not line:
-            continue
+    def __init__(self, path: Path, *, append: bool) -> None:
+        self._path = path
+        self._descriptor: int | None = None
+        self.size = 0
+        self.held_a_trace = _holds_a_trace(path)
         try:
-            yield decode(line)
-        except msgspec.DecodeError as error:
-            yield f"breaks off at line {number}: {one_line(error, 120)}"
-            return
+            self._open(0 if append else os.O_TRUNC)
+        except (OSError, ValueError) as error:
+            if getattr(error, "errno", None) not in _MAY_PASS:
+                why = getattr(error, "strerror", None) or error
+                raise InvalidInputError(f"trace {path}: cannot be written ({why})") from None
+
+    def _open(self, flags: int = 0) -> int:
+        # Not to wait for the reader of a pipe; a file knows no waiting.
+        flags |= os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
+        self._descriptor = os.open(self._path, flags, 0o666)
+        found = os.fstat(self._descriptor)
+        self._regular = stat.S_ISREG(found.st_mode)
+        self.size = found.st_size if self._regular else 0
+        self._inside_line = self.size > 0 and not _ends_a_line(self._path)
+        return self._descriptor
+
+    def cut(self) -> bool:
+        """Whether somebody else has shortened or deleted the file; a deleted one is made anew."""
+        if self._descriptor is None:
+            self._open()
+            return False
+        found = os.fstat(self._descriptor)
+        if not self._regular or (found.st_size >= self.size and found.st_nlink):
+            return False
+        if found.st_nlink:
+            self.size, self._inside_line = found.st_size, found.st_size > 0
+        else:
+            self.close()
+            self._open()
+        return True
+
+    def append(self, data: bytes) -> None:
+        """Add lines; raises OSError where there is no room for all of them, and then leaves none."""
+        if self._inside_line:
+            data = b"\n" + data
+        descriptor = self._open() if self._descriptor is None else self._descriptor
+        written = 0
+        try:
+            while written < len(data):
+                written += os.write(descriptor, data[written:])
+        except OSError:
+            if written:
+                self._take_back(descriptor, written)
+            raise
+        self._inside_line = False
+        self.size += len(data)
+
+    def _take_back(self, descriptor: int, written: int) -> None:
+        try:
+            os.ftruncate(descriptor, self.size)
+        except OSError:  # a pipe or a device
+            self.size += written
+            self._inside_line = True
+
+    def close(self) -> None:
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is not None:
+            with contextlib.suppress(OSError):  # of a network's file system: nothing more can be done
+                os.close(descriptor)
+
+
+def _holds_a_trace(path: Path) -> bool:
+    """Whether there is a trace already.
+
+    Raises InvalidInputError on a file that holds something else: one letter wrong, and a policy would be overwritten.
+    """
+    with contextlib.suppress(OSError, ValueError):  # opening it for writing says why
+        if not stat.S_ISREG(path.stat().st_mode):
+            return False
+        with path.open("rb") as file:
+            begin = file.read(200)
+        if begin and b'"kind":"header"' not in begin and SCHEMA.encode() not in begin:
+            raise InvalidInputError(f"trace {path}: exists and is no trace; it is left as it is")
+        return bool(begin)
+    return False
+
+
+def _ends_a_line(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            file.seek(-1, os.SEEK_END)
+            return file.read(1) == b"\n"
+    except OSError:
+        return False  # an empty line is passed over

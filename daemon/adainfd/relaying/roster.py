@@ -1,6 +1,7 @@
 """What the boxes say of themselves now: whether they are there, their cameras, and the labels that these show. Pure."""
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -161,4 +162,5 @@ class Roster:
 
 def _without_counters(status: Status) -> object:
     cameras = {name: account.state for name, account in (status.cameras or {}).items()}
-    return status.state, status.detail, status.code, status.model, cameras
+    detail = re.sub(r"\d+", "", status.detail or "")  # it counts what is lost meanwhile
+    return status.state, detail, status.code, status.model, status.recording, cameras

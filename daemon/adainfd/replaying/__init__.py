@@ -1,39 +1,54 @@
-"""Replay: decide again on recorded signals, under the recorded policy or another, and compare."""
+"""Replay: decide again on recorded signals, under the recorded policies or others, and compare."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from adainfd.replaying.decisions import recorded, replayed
-from adainfd.replaying.report import differences, table
+from adainfd.replaying.policies import named
+from adainfd.replaying.report import differences, other_answers, table
 
 __all__ = ["replay"]
 
 
-def replay(trace: Path, policy: str | None, *, check: bool, plot: Path | None) -> bool:
-    """Decide again on `trace` and print the comparison; False where `check` finds a budget that differs.
+def replay(trace: Path, policies: Sequence[str], *, check: bool, plot: Path | None) -> bool:
+    """Decide again on `trace` and print the comparison; False where `check` finds a decision that differs.
 
-    Raises InvalidInputError where the trace or policy cannot be read, or `check` is asked for with another policy.
+    policies: NAME or FILE in place of the general policy, CAMERA=NAME or CAMERA=FILE of a camera's. Raises
+    InvalidInputError where the trace or a policy cannot be read, or `check` is asked for with another policy.
     """
     from rich.console import Console
 
     from adainf.errors import InvalidInputError
 
-    if check and policy is not None:
-        raise InvalidInputError("--check: compares with the recorded policy; leave out --policy")
-    before = recorded(trace)
-    after = replayed(trace, policy)
+    if check and policies:
+        raise InvalidInputError("--check: compares with the recorded policies; leave out --policy")
+    others, shown = named(policies), ", ".join(policies) or "the same policy"
+    before, after = recorded(trace), replayed(trace, others)
+    if unknown := {name for name in others if name is not None} - before.cameras:
+        raise InvalidInputError(
+            f"--policy {min(unknown)}=…: the trace has no such camera; it has {', '.join(sorted(before.cameras))}"
+        )
     console = Console()
-    if before.broken is not None:
-        console.print(f"trace {trace}: {before.broken}; replayed to there", highlight=False, soft_wrap=True)
-    console.print(table(before, after, policy))
+
+    def say(text: str) -> None:
+        console.print(text, highlight=False, soft_wrap=True)
+
+    for broken in before.broken:
+        say(f"trace {trace}: {broken}; replayed to there, and from the next part on")
+    if before.lost:
+        say(f"trace {trace}: {before.lost} lines could not be written, and are not compared")
+    console.print(table(before, after, shown))
     if plot is not None:
         from adainfd.replaying.plot import draw
 
-        draw(before, after, policy, plot)
-        console.print(f"drawn: {plot}", highlight=False, soft_wrap=True)
+        draw(before, after, shown, plot)
+        say(f"drawn: {plot}")
     if not check:
         return True
-    differing = differences(before, after)
-    for line in differing[:10]:
-        console.print(line, highlight=False, soft_wrap=True)
-    console.print(f"{len(differing)} of {len(before.decisions)} budgets differ", highlight=False)
-    return not differing
+    budgets, answers = differences(before, after), other_answers(before, after)
+    for line in (budgets + answers)[:10]:
+        say(line)
+    say(f"{len(budgets)} of {len(before.decisions)} budgets differ")
+    if answers:
+        say(f"{len(answers)} of {len(before.decisions)} frames are answered otherwise within the same budget")
+    return not budgets and not answers

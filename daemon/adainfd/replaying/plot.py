@@ -24,7 +24,7 @@ _COLOURS = {
 }
 
 
-def draw(before: Decisions, after: Decisions, policy: str | None, path: Path) -> None:
+def draw(before: Decisions, after: Decisions, policies: str, path: Path) -> None:
     """Write a PNG to `path`; raises InvalidInputError where matplotlib is missing or `path` cannot be written."""
     try:
         from matplotlib.figure import Figure
@@ -32,12 +32,12 @@ def draw(before: Decisions, after: Decisions, policy: str | None, path: Path) ->
         raise InvalidInputError("--plot: needs matplotlib; pip install 'adainf[plot]'") from None
     figure = Figure(figsize=(11, 8), layout="constrained")
     budget, latency, load = figure.subplots(3, 1, sharex=True, height_ratios=(3, 2, 1))
-    _budgets(budget, before.decisions, after.decisions, policy)
+    _budgets(budget, before.decisions, after.decisions, policies)
     for decisions, label, colour in ((before, "recorded", "#999999"), (after, "replayed", "#2a7fb8")):
         times = [d.at for d in decisions.decisions]
         latency.plot(times, [d.latency_ms for d in decisions.decisions], color=colour, linewidth=0.8, label=label)
-    if after.deadline_ms is not None:
-        latency.axhline(after.deadline_ms, color="#c8352b", linestyle="--", linewidth=1, label="deadline")
+    for deadline in sorted({d.deadline_ms for d in after.decisions if d.deadline_ms is not None}):
+        latency.axhline(deadline, color="#c8352b", linestyle="--", linewidth=1, label=f"deadline {deadline:g} ms")
     latency.set(ylabel="latency (ms)", ylim=(0, None))
     latency.legend(loc="upper right", fontsize="small")
     known = [(d.at, d.load) for d in after.decisions if d.load is not None]
@@ -49,12 +49,12 @@ def draw(before: Decisions, after: Decisions, policy: str | None, path: Path) ->
         raise InvalidInputError(f"plot {path}: cannot be written ({error.strerror})") from None
 
 
-def _budgets(axes: Any, before: Sequence[Decision], after: Sequence[Decision], policy: str | None) -> None:
+def _budgets(axes: Any, before: Sequence[Decision], after: Sequence[Decision], policies: str) -> None:
     axes.plot([d.at for d in before], [d.budget.fraction for d in before], color="#999999", linewidth=0.8, zorder=1)
     for rule, colour in _COLOURS.items():
         points = [(d.at, d.budget.fraction) for d in after if d.budget.limited_by == rule]
         if points:
             axes.scatter(*zip(*points, strict=True), s=5, color=colour, label=rule, zorder=2)
     axes.set(ylabel="budget (share of the full model)", ylim=(0, 1.05))
-    axes.set_title(f"grey: recorded; dots: replayed under {policy or 'the same policy'}, by what limited the budget")
+    axes.set_title(f"grey: recorded; dots: replayed under {policies}, by what limited the budget")
     axes.legend(loc="lower right", ncols=3, fontsize="small", markerscale=3)

@@ -1,43 +1,47 @@
-"""The comparison of two sets of decisions, as a table and as a list of differences."""
+"""The comparison of two sets of decisions, as a table and as lists of differences."""
 
 import statistics
 from collections import Counter
+from collections.abc import Sequence
 
 from rich.table import Table
 
-from adainfd.replaying.decisions import Decisions
+from adainfd.replaying.decisions import Decision, Decisions
 
-__all__ = ["differences", "table"]
+__all__ = ["differences", "other_answers", "table"]
 
 
-def table(before: Decisions, after: Decisions, policy: str | None) -> Table:
-    """Recorded beside replayed."""
+def table(before: Decisions, after: Decisions, policies: str) -> Table:
+    """Recorded beside replayed under `policies`."""
     comparison = Table(title=f"{len(before.decisions)} frames")
     comparison.add_column("")
     comparison.add_column("recorded", justify="right")
-    comparison.add_column(f"replayed under {policy or 'the same policy'}", justify="right")
-    deadline = after.deadline_ms or before.deadline_ms
-    for (name, recorded), (_, replayed) in zip(_rows(before, deadline), _rows(after, deadline), strict=True):
+    comparison.add_column(f"replayed under {policies}", justify="right")
+    # Both are held against the deadline that each view has now, or had where it has none any more.
+    pairs = zip(before.decisions, after.decisions, strict=True)
+    deadlines = [new.deadline_ms or old.deadline_ms for old, new in pairs]
+    columns = (_rows(before.decisions, deadlines), _rows(after.decisions, deadlines))
+    for (name, recorded), (_, replayed) in zip(*columns, strict=True):
         comparison.add_row(name, recorded, replayed)
     return comparison
 
 
-def _rows(decisions: Decisions, deadline: float | None) -> list[tuple[str, str]]:
-    every = decisions.decisions
+def _rows(every: Sequence[Decision], deadlines: Sequence[float | None]) -> list[tuple[str, str]]:
     if not every:
         return [("frames", "none")]
     latencies = [decision.latency_ms for decision in every]
     p95 = statistics.quantiles(latencies, n=20)[-1] if len(latencies) > 1 else latencies[0]
-    missed = "no deadline" if deadline is None else f"{sum(ms > deadline for ms in latencies) / len(every):.1%}"
+    late = [ms > deadline for ms, deadline in zip(latencies, deadlines, strict=True) if deadline is not None]
     limits = Counter(decision.budget.limited_by for decision in every)
     return [
         ("mean budget", f"{statistics.mean(d.budget.fraction for d in every):.3f}"),
         ("mean MACs, of the full model's", f"{statistics.mean(d.macs_fraction for d in every):.3f}"),
+        ("most MACs of one frame", f"{max(d.macs_fraction for d in every):.3f}"),
         ("answers reused", f"{sum(d.reused for d in every) / len(every):.1%}"),
-        ("looked at again", f"{sum(d.looked_again for d in every) / len(every):.1%}"),
+        ("looked at again", f"{sum(d.second_look is not None for d in every) / len(every):.1%}"),
         ("mean expected accuracy", f"{statistics.mean(d.expected_accuracy for d in every):.3f}"),
         ("latency p50 / p95", f"{statistics.median(latencies):.1f} / {p95:.1f} ms"),
-        ("later than the deadline", missed),
+        ("later than the deadline", f"{statistics.mean(late):.1%}" if late else "no deadline"),
         ("limited by", ", ".join(f"{rule} {count / len(every):.0%}" for rule, count in limits.most_common())),
     ]
 
@@ -50,3 +54,20 @@ def differences(before: Decisions, after: Decisions) -> list[str]:
         for old, new in zip(before.decisions, after.decisions, strict=True)
         if old.budget != new.budget
     ]
+
+
+def other_answers(before: Decisions, after: Decisions) -> list[str]:
+    """A line for each frame that has the same budget and is answered otherwise within it."""
+    return [
+        f"{old.camera} frame {old.number}: recorded {_answer(old)}, replayed {_answer(new)}"
+        for old, new in zip(before.decisions, after.decisions, strict=True)
+        if old.budget == new.budget and (old.branch, old.second_look) != (new.branch, new.second_look)
+    ]
+
+
+def _answer(decision: Decision) -> str:
+    first = decision.branch or "the last answer"
+    if decision.second_look is None:
+        return first
+    budget, branch = decision.second_look
+    return f"{first}, then {branch} within {budget.fraction} by {budget.limited_by}"

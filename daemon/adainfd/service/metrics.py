@@ -52,6 +52,8 @@ class Metrics(Observer):
         self._reloads = Counter("adainf_reloads", "Reloads by outcome", ("outcome",), registry=self._registry)
         for outcome in ("reloaded", "reload_failed"):
             self._reloads.labels(outcome)
+        self._lost = Counter("adainf_lost", "What could not be written, by kind", ("what",), registry=self._registry)
+        self._lost_until_now: dict[str, int] = {}
         self._registry.register(_Known(overview))
         ProcessCollector(registry=self._registry)
 
@@ -69,6 +71,10 @@ class Metrics(Observer):
                 self._failures.labels(message.camera, message.code or "").inc()
         elif isinstance(message, Status) and message.state in ("reloaded", "reload_failed"):
             self._reloads.labels(message.state).inc()
+        elif isinstance(message, Status) and message.lost is not None:
+            for what, lost in message.lost.items():
+                self._lost.labels(what).inc(lost - self._lost_until_now.get(what, 0))
+            self._lost_until_now = message.lost
 
     def _count_result(self, result: Result) -> None:
         camera, plan, timing = result.camera, result.plan, result.timing_ms
@@ -113,7 +119,7 @@ def _daemon(view: DaemonView, *, ready: bool) -> Iterator[Metric]:
     yield info
     yield GaugeMetricFamily("adainf_ready", "Whether the daemon does its work (as /ready tells)", float(ready))
     yield GaugeMetricFamily(
-        "adainf_degraded", "Whether the model is parked, or a camera shows nothing", float(bool(view.hindrances))
+        "adainf_degraded", "Whether something hinders the daemon or a camera", float(bool(view.hindrances))
     )
     if model is not None:
         yield GaugeMetricFamily("adainf_full_macs", "Multiply-accumulates of the full branch", model.full_macs)

@@ -7,12 +7,12 @@
 - EXTEND_TIMEOUT_USEC before each step of the start that takes long.
 """
 
-import contextlib
 import socket
 import time
 from collections.abc import Callable, Mapping
 
 from adainf.errors import one_line
+from adainfd.hindrances import Hindered
 from adainfd.observing import NOBODY, Observer
 from adainfd.service.overview import Overview
 from adainfd.wire.messages import Message, Result, Status
@@ -33,7 +33,7 @@ def for_systemd(environment: Mapping[str, str], overview: Overview) -> Observer:
     return Notifier(address, overview, int(watchdog) / 1e6 if watchdog.isdecimal() else None)
 
 
-class Notifier(Observer):
+class Notifier(Observer, Hindered):
     """Tells systemd, at `address`, what it is told."""
 
     def __init__(
@@ -49,6 +49,18 @@ class Notifier(Observer):
         self._running = False
         self._reloading = False
         self._alive_at = self._status_at = 0.0
+        self._why: str | None = None
+        self._unheard = self._unheard_in_all = 0
+
+    @property
+    def hindrance(self) -> str | None:
+        """Why systemd does not hear us."""
+        return f"systemd cannot be told ({self._why}), {self._unheard} lost" if self._why else None
+
+    @property
+    def lost(self) -> Mapping[str, int]:
+        """How many notifications it has not heard."""
+        return {"notifications": self._unheard_in_all} if self._unheard_in_all else {}
 
     def beginning(self, step: str, seconds: float) -> None:
         """Ask for time for a step of the start, and say in the status which it is."""
@@ -99,7 +111,13 @@ class Notifier(Observer):
         return f"STATUS={one_line(self._overview.view().line(), _LONGEST_STATUS)}"
 
     def _send(self, *assignments: str) -> None:
-        # Where systemd does not listen there is nobody to tell that to.
-        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as speaker:
-            speaker.setblocking(False)
-            speaker.sendto("\n".join(assignments).encode(), self._address)
+        try:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as speaker:
+                speaker.setblocking(False)
+                speaker.sendto("\n".join(assignments).encode(), self._address)
+        except OSError as error:
+            self._why = error.strerror or str(error)
+            self._unheard += 1
+            self._unheard_in_all += 1
+        else:
+            self._why, self._unheard = None, 0

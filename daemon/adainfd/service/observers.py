@@ -4,10 +4,11 @@ import contextlib
 from collections.abc import Iterator, Mapping
 
 from adainfd.config import Configuration, WebSection
+from adainfd.hindrances import Hindrances
 from adainfd.logs import Logger
 from adainfd.observing import Observer, Observers
 from adainfd.service.journal import Journal
-from adainfd.service.notify import for_systemd
+from adainfd.service.notify import Notifier, for_systemd
 from adainfd.service.overview import Overview
 
 __all__ = ["observers"]
@@ -15,18 +16,26 @@ __all__ = ["observers"]
 
 @contextlib.contextmanager
 def observers(
-    configuration: Configuration, environment: Mapping[str, str], log: Logger, *, log_results: bool
+    configuration: Configuration,
+    environment: Mapping[str, str],
+    log: Logger,
+    *,
+    log_results: bool,
+    hindrances: Hindrances,
 ) -> Iterator[Observer]:
     """The log, systemd if it started us, and the web server, if there is a section [web]; it ends with this context.
 
-    log_results: a line for each of them.
+    log_results: a line for each of them. hindrances: also of those who watch.
     Raises InvalidInputError where the web server's address cannot be bound.
     """
     overview = Overview()  # first: the others look at it
+    systemd = for_systemd(environment, overview)
+    if isinstance(systemd, Notifier):
+        hindrances.watch(systemd)
     with contextlib.ExitStack() as parts:
         told: list[Observer] = [
             overview,
-            for_systemd(environment, overview),
+            systemd,
             Journal(overview, log, results=log_results),
         ]
         if configuration.web is not None:

@@ -46,7 +46,7 @@ class DaemonView:
 
     state: the last of started, ready, degraded, stopped. budget: the smallest of the cameras' last ones.
     reload_failure: why the last reload failed, None where it did not. subscriptions: topics, over all clients.
-    refused: clients that were not let in.
+    refused: clients that were not let in. recording: the trace that is kept, None where there is none.
     """
 
     host: str | None
@@ -60,6 +60,7 @@ class DaemonView:
     p95_ms: float | None
     subscriptions: int | None = None
     refused: int | None = None
+    recording: str | None = None
 
     @property
     def hindrances(self) -> tuple[str, ...]:
@@ -76,6 +77,8 @@ class DaemonView:
         if self.p95_ms is not None:
             figures.append(f"p95 {self.p95_ms:.0f} ms")
         parts = [", ".join(figures)]
+        if self.recording is not None:
+            parts.append(f"recording {self.recording}")
         if self.hindrances:
             parts.insert(0, f"degraded: {', '.join(self.hindrances)}")
         if self.reload_failure:
@@ -148,6 +151,7 @@ class Overview(Observer):
         self._cameras: dict[str, _Known] = {}
         self._subscriptions: int | None = None
         self._refused: int | None = None
+        self._recording: str | None = None
         self._runs = False
         self._answers = False
 
@@ -193,6 +197,7 @@ class Overview(Observer):
                 p95_ms=_high(latencies),
                 subscriptions=self._subscriptions,
                 refused=self._refused,
+                recording=self._recording,
             )
 
     def _camera(self, name: str) -> _Known:
@@ -211,6 +216,8 @@ class Overview(Observer):
         self._model = status.model or self._model
         self._subscriptions = status.subscriptions
         self._refused = status.refused
+        if status.lost is not None:  # of a heartbeat
+            self._recording = status.recording
         for name, account in (status.cameras or {}).items():
             camera = self._camera(name)
             camera.account = account

@@ -7,6 +7,7 @@ from adainfd.capture.account import Account
 from adainfd.capture.camera import Camera
 from adainfd.capture.lifecycle import Change
 from adainfd.control.audit import Audit
+from adainfd.hindrances import Hindrances
 from adainfd.wire import messages
 from adainfd.wire.publisher import Publisher
 
@@ -53,8 +54,13 @@ class Announcer:
         model: messages.Model | None = None,
         cameras: Sequence[Camera] | None = None,
         present: Sequence[messages.Present] | None = None,
+        lost: Mapping[str, int] | None = None,
+        recording: str | None = None,
     ) -> None:
-        """The daemon is in `state`; what is known of its model stays known."""
+        """The daemon is in `state`; what is known of its model stays known.
+
+        lost: what could not be written since the start, by kind. recording: the trace that is kept.
+        """
         self._model = model or self._model
         if state in ("ready", "degraded"):
             self._state = state
@@ -76,12 +82,28 @@ class Announcer:
                 refused=self._publisher.refused,
                 cameras=accounts,
                 present=None if present is None else list(present),
+                lost=None if lost is None else dict(lost),
+                recording=recording,
             ),
         )
 
-    def beat(self, cameras: Sequence[Camera], present: Sequence[messages.Present]) -> None:
-        """The daemon is still there, and still ready or degraded; so stand its cameras, and these labels are there."""
-        self.daemon(self._state, cameras=cameras, present=present)
+    def beat(
+        self,
+        cameras: Sequence[Camera],
+        present: Sequence[messages.Present],
+        hindrances: Hindrances,
+        recording: str | None,
+    ) -> None:
+        """Say that the daemon is still ready or degraded, how its cameras and its recording stand, and which labels
+        are there."""
+        self.daemon(
+            self._state,
+            hindrances.text,
+            cameras=cameras,
+            present=present,
+            lost=hindrances.lost,
+            recording=recording,
+        )
 
     def camera(self, camera: Camera, change: Change, audits: Mapping[str, Audit]) -> None:
         """The camera has changed; its account, and what its audit found, go with that."""

@@ -183,8 +183,9 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     """Topics `status/HOST` (the daemon; a heartbeat every second) and `status/HOST/CAMERA` (on each change).
 
     detail, code: why, in words and in one word. cameras: of the daemon's heartbeat, the account of each camera.
-    present: of the daemon's heartbeat, what each view of each camera shows; a view that is not named does not exist.
-    account: of a camera's status, its own. retry_in: seconds until an offline camera is tried again.
+    present: of the daemon's heartbeat, the labels in each view of each camera; a view that is not named does not exist.
+    lost: of the heartbeat, what could not be written since the start. recording: of the heartbeat, the trace that is
+    kept. account: of a camera's status, its own. retry_in: seconds until an offline camera is tried again.
     """
 
     schema: Literal["adainf.status/1"] = "adainf.status/1"
@@ -206,6 +207,8 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     retry_in: Annotated[float, Meta(ge=0, description="seconds")] | None = None
     failures: Annotated[int, Meta(ge=0, description="in a row, of an offline camera")] | None = None
     audit: dict[str, Audited] | None = None
+    lost: Annotated[dict[str, Count], Meta(description="what could not be written, by kind")] | None = None
+    recording: Annotated[str, Meta(description="the trace that is kept, and whether it is full")] | None = None
 
 
 class Seen(msgspec.Struct, frozen=True):

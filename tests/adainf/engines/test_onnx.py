@@ -1,6 +1,7 @@
 """The ONNX engine: what it exports, keeps on disk and holds in memory."""
 
 import os
+import resource
 import subprocess
 import sys
 from collections.abc import Callable
@@ -145,6 +146,24 @@ def test_least_recently_used_session_goes(network: Backbone, tmp_path: Path, mon
     assert len(loaded) == 3
     engine.warm_up([second])
     assert len(loaded) == 4
+
+
+@pytest.mark.parametrize("room", [0, 10_000, 300_000])
+def test_on_a_full_disk_it_runs_from_memory(network: Backbone, tmp_path: Path, room: int) -> None:
+    """Wherever writing stops: at once, in the model as the runtime writes it, or in what is set apart of it."""
+    warned: list[str] = []
+    engine = OnnxEngine(Loaded(network), cache=tmp_path, warn=warned.append)
+    picture = np.zeros((40, 40, 3), np.uint8)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, before[1]))
+    try:
+        scores = engine.run([engine.prepare(picture, 16)], [_SKIPPING])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert np.isfinite(scores).all()
+    assert len(warned) == 1
+    assert warned[0].startswith(f"{tmp_path}: exports cannot be kept here")
+    assert not [file for file in tmp_path.rglob("*") if file.is_file()]
 
 
 def test_cache_folder_is_the_services_else_the_users(monkeypatch: pytest.MonkeyPatch) -> None:

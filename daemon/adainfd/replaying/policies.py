@@ -1,0 +1,66 @@
+"""The policies that the frames of a trace are decided by: the recorded ones, or others in their place."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from adainf.errors import InvalidInputError, one_line
+from adainfd.control.lines import Header, PolicyChange
+from adainfd.control.policy import Policy
+from adainfd.policies import part_of
+
+__all__ = ["InForce", "named"]
+
+
+def named(arguments: Sequence[str]) -> dict[str | None, Policy]:
+    """Policies told as NAME, FILE or CAMERA=NAME, CAMERA=FILE, by camera; raises InvalidInputError on a wrong one."""
+    told: dict[str | None, Policy] = {}
+    for argument in arguments:
+        camera, equals, name = argument.partition("=")
+        whole = not equals or Path(argument).exists()  # a file's name may hold one
+        if (key := None if whole else camera) in told:
+            raise InvalidInputError(f"--policy {argument}: a second one for {key or 'all cameras'}; give one")
+        told[key] = Policy.read(argument if whole else name)
+    return told
+
+
+@dataclass(frozen=True, slots=True)
+class InForce:
+    """The policies in force: one for all, and those of the views that go by others."""
+
+    general: Policy
+    views: dict[str, Policy]
+
+    @classmethod
+    def read(cls, path: Path, line: Header | PolicyChange, others: Mapping[str | None, Policy]) -> "InForce":
+        """The policies after a line, with `others` in place of some; raises InvalidInputError where one is damaged."""
+        general = _policy(path, line.policy)
+        views = {view: _policy(path, policy) for view, policy in line.policies.items()}
+        if (other := others.get(None)) is not None:
+            own = line.policies if line.own is None else line.own
+            general = other
+            views = {view: policy for view, policy in views.items() if view in own}
+            views |= {view: part_of(other, part) for view, part in line.parts.items() if view not in own}
+        for name, policy in others.items():
+            if name is not None:
+                views |= {view: part_of(policy, part) for view, part in _views_of(name, line).items()}
+        return cls(general, views)
+
+    def of(self, view: str) -> Policy:
+        """The policy of a view."""
+        return self.views.get(view, self.general)
+
+
+def _views_of(camera: str, line: Header | PolicyChange) -> dict[str, float]:
+    """The views that a name stands for, a camera's or one of its regions', with their parts."""
+    found = {view: part for view, part in line.parts.items() if view == camera or view.startswith(f"{camera}/")}
+    return found or {camera: 1.0}
+
+
+def _policy(path: Path, recorded: dict[str, object]) -> Policy:
+    try:
+        return Policy.model_validate(recorded)
+    except ValidationError as error:
+        raise InvalidInputError(f"trace {path}: its policy is damaged ({one_line(error, 120)})") from None
