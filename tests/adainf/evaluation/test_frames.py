@@ -24,7 +24,7 @@ def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_its_frames_are_the_pictures(done, settings, clip, temporary, tmp_path):
     out = tmp_path / "profile.json"
-    few = ("--zoom", "0", "--branches", "2", "--part", "1/2")
+    few = ("--zoom", "0", "--branches", "4", "--part", "1/2")
     done("calibrate", *settings, "--images", clip, "--unlabelled", "--out", out, *few)
     first = Profile.read(out)
     assert (first.calibration.images, first.calibration.labelled) == (20, False)
