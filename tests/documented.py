@@ -27,6 +27,7 @@ PAGES = (
 _SHELL = ("sh", "bash", "shell", "console")
 _OURS = ("adainf", "adainfd", "torchrun")
 _TOLD_INLINE = (*_OURS, "make", "systemctl", "journalctl", "kill", "pip", "apt-get", "dnf", "gcc", "npm", "python")
+_BUILT_IN = ("cd", "export", "for", "source")
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +117,7 @@ def _joined(lines: list[str]) -> list[str]:
 
 def _is_command(line: str) -> bool:
     word = line.split()[0]
-    return word.rpartition("/")[2] in _TOLD_INLINE or (word.isascii() and shutil.which(word) is not None)
+    return word.rpartition("/")[2] in (*_TOLD_INLINE, *_BUILT_IN) or (word.isascii() and shutil.which(word) is not None)
 
 
 def _within(page: str, heading: str, text: str) -> Iterator[Command]:
@@ -245,7 +246,10 @@ class Follower:
             return
         if not _READS.match(text):
             self._stop()
-        if _ENDLESS.search(text):
+        if text.startswith("export "):
+            self.said[text] = ""
+            self.environment = {**self.environment, **_exported(text, self.environment)}
+        elif _ENDLESS.search(text):
             self.said[text] = self._started(command, text)
         else:
             self.said[text] = self._done(command, text)
@@ -296,6 +300,9 @@ class Follower:
             if _WORKS.search(line):
                 break
         timer.cancel()
+        if not _WORKS.search(said):
+            process.kill()
+            process.communicate()
         assert _WORKS.search(said), f"{command}\n{text}: did not come to do its work\n{said}"
         if _READS.match(text):
             _interrupt(process)
@@ -320,6 +327,13 @@ class Follower:
 _ENDLESS = re.compile(r"adainfd (run|relay)\b(?!.* --seconds)|adainfd tail\b(?!.*--count)|adainfd watch\b(?!.*--once)")
 _READS = re.compile(r"adainfd (tail|watch)\b|curl ")
 _WORKS = re.compile(r'"event": "(ready|relaying)"|MMACs')
+
+
+def _exported(text: str, environment: Mapping[str, str]) -> dict[str, str]:
+    """The variables as they are after an `export`."""
+    command = ["sh", "-c", f"{text}\nenv -0"]
+    told = subprocess.run(command, env=dict(environment), stdout=subprocess.PIPE, text=True, check=True).stdout
+    return dict(line.split("=", 1) for line in told.split("\0") if "=" in line)
 
 
 def _interrupt(process: "subprocess.Popen[str]") -> None:

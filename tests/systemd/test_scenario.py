@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cv2
 import daemons
 import pytest
 
@@ -26,9 +27,11 @@ def test_scenario(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # Installed again, torch would take minutes and gigabytes: the service sees the packages of this environment.
     binds = [("/opt/packages", packages)]
     material = tmp_path / "material"
-    material.mkdir()
+    (material / "doorway").mkdir(parents=True)
     daemons.small_network(material)
     daemons.write_video(material / "clip.mp4", 50, moves=lambda number: number >= 25)
+    for number in range(16):
+        cv2.imwrite(str(material / "doorway" / f"{number}.png"), daemons.scene(number, moves=True))
     binds.append(("/srv/material", material))
     if REPOSITORY.stat().st_dev != Path("/").stat().st_dev:
         binds.append((str(REPOSITORY), REPOSITORY))
