@@ -13,7 +13,7 @@ import pytest
 HERE = Path(__file__).parent
 REPOSITORY = HERE.parents[1]
 PYTHON = Path("/usr/bin/python3")
-SECONDS = 240
+SECONDS = 600
 
 
 def test_scenario(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -36,7 +36,17 @@ def test_scenario(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if REPOSITORY.stat().st_dev != Path("/").stat().st_dev:
         binds.append((str(REPOSITORY), REPOSITORY))
     arguments = [argument for path, folder in binds for argument in ("--bind", f"{folder}:{path}")]
-    pytest_command = [sys.executable, "-m", "pytest", "-x", "-v", "-p", "no:cacheprovider", str(HERE / "scenario.py")]
+    pytest_command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-x",
+        "-v",
+        "-p",
+        "no:cacheprovider",
+        "--durations=12",
+        str(HERE / "scenario.py"),
+    ]
     result = subprocess.run(
         [str(HERE / "boot.sh"), *arguments, "--", *pytest_command],
         cwd=REPOSITORY,
@@ -48,4 +58,5 @@ def test_scenario(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     )
     if result.returncode == 69:
         pytest.skip(f"cannot boot a systemd here: {result.stderr.strip().splitlines()[-1]}")
+    print(result.stdout)
     assert result.returncode == 0, f"{result.stdout}\n{result.stderr}"
