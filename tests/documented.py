@@ -4,6 +4,7 @@
 that speak of an installed box.
 """
 
+import json
 import os
 import re
 import shlex
@@ -15,7 +16,18 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-__all__ = ["EXCUSED", "ON_A_BOX", "PAGES", "SUBSTITUTED", "Command", "Follower", "commands", "excuse", "to_run"]
+__all__ = [
+    "EXCUSED",
+    "ON_A_BOX",
+    "PAGES",
+    "SUBSTITUTED",
+    "Command",
+    "Follower",
+    "Program",
+    "commands",
+    "excuse",
+    "to_run",
+]
 
 REPOSITORY = Path(__file__).parents[1]
 PAGES = (
@@ -212,6 +224,54 @@ def to_run(page: str, heading: str | None = None) -> list[Command]:
     return [told for told in commands(page) if heading in (None, told.heading) and excuse(told) is None]
 
 
+_PROGRAM = """
+import contextlib, io, json, os, sys
+
+answers = os.fdopen(os.dup(1), "w")
+os.dup2(2, 1)
+from adainf.cli import main
+
+for line in sys.stdin:
+    sys.argv, said, status = ["adainf", *json.loads(line)], io.StringIO(), 0
+    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+        try:
+            main()
+        except SystemExit as ended:
+            status = ended.code or 0
+    print(json.dumps([status, said.getvalue()]), file=answers, flush=True)
+"""
+
+
+class Program:
+    """`adainf`, one command after the other in one process: importing torch anew takes longer than all of them."""
+
+    def __init__(self, python: Path, folder: Path, environment: Mapping[str, str]) -> None:
+        self._process = subprocess.Popen(
+            [str(python), "-c", _PROGRAM],
+            cwd=folder,
+            # The allocator is set up as the command does it, which would start the process again.
+            env={**environment, "MALLOC_TOP_PAD_": str(1 << 26)},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def __call__(self, arguments: list[str]) -> str:
+        """What `adainf ARGUMENTS` says; it must succeed."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        print(json.dumps(arguments), file=self._process.stdin, flush=True)
+        answer = self._process.stdout.readline()
+        assert answer, f"adainf {arguments}: the process ended"
+        status, said = json.loads(answer)
+        assert status == 0, f"adainf {arguments}: {status}\n{said}"
+        return str(said)
+
+    def close(self) -> None:
+        """End it."""
+        self._process.communicate(timeout=20)
+
+
 @dataclass(slots=True)
 class Follower:
     """Does as a page says: each command in a shell, in `folder`; what has been run once is not run again.
@@ -263,7 +323,7 @@ class Follower:
 
     def _done(self, command: Command, text: str) -> str:
         words = shlex.split(text, comments=True)
-        if self.here is not None and words[0] == "adainf" and not {"&&", "||", "|", ";"} & {*words}:
+        if self.here is not None and Path(words[0]).name == "adainf" and not {"&&", "||", "|", ";"} & {*words}:
             return self.here(words[1:])
         told = subprocess.run(
             ["sh", "-c", text],

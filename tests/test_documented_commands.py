@@ -10,7 +10,7 @@ import re
 import shlex
 import shutil
 import sys
-from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import click
@@ -19,9 +19,8 @@ import daemons
 import numpy as np
 import pytest
 from adainfd.cli import adainfd
-from documented import EXCUSED, ON_A_BOX, PAGES, Command, Follower, commands, to_run
+from documented import EXCUSED, ON_A_BOX, PAGES, Command, Follower, Program, commands, to_run
 
-from adainf import cli
 from adainf.cli import cli as adainf
 from adainf.profile import Profile
 
@@ -113,33 +112,14 @@ def workshop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-@pytest.fixture
-def here(
-    workshop: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> Callable[[list[str]], str]:
-    """Runs `adainf ARGUMENTS` in this process: to import torch anew for each command takes longer than all of them."""
-    monkeypatch.setenv("MALLOC_TOP_PAD_", str(1 << 26))
-
-    def run(arguments: list[str]) -> str:
-        monkeypatch.chdir(workshop)
-        monkeypatch.setattr(sys, "argv", ["adainf", *arguments])
-        capfd.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        printed, said = capfd.readouterr()
-        assert not ended.value.code, f"{arguments}: {said}"
-        return printed
-
-    return run
-
-
-def test_every_other_page_does_as_it_says(workshop: Path, here: Callable[[list[str]], str]) -> None:
+def test_every_other_page_does_as_it_says(workshop: Path) -> None:
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     environment = {**os.environ, "PATH": path}
-    follower = Follower(workshop, workshop, workshop / "clip.mp4", environment, here)
     said: dict[str, str] = {}
-    for page in dict.fromkeys(ORDER):
-        said |= follower.follow(told for told in to_run(page) if not ON_A_BOX.match(f"{page}, {told.heading}"))
+    with closing(Program(Path(sys.executable), workshop, environment)) as program:
+        follower = Follower(workshop, workshop, workshop / "clip.mp4", environment, program)
+        for page in dict.fromkeys(ORDER):
+            said |= follower.follow(told for told in to_run(page) if not ON_A_BOX.match(f"{page}, {told.heading}"))
     for told in follower.followed:
         assert_as_shown(told, said[told.text])
     assert_claims(workshop, said)

@@ -9,11 +9,12 @@ import shutil
 import signal
 import subprocess
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from daemons import await_true, listening
-from documented import ON_A_BOX, PAGES, Follower, to_run
+from documented import ON_A_BOX, PAGES, Follower, Program, to_run
 
 REPOSITORY = Path(__file__).parents[2]
 MATERIAL = Path("/srv/material")
@@ -383,7 +384,9 @@ def test_missing_camera_is_degraded_and_recovers() -> None:
 def test_owner_makes_it_theirs() -> None:
     configure("edge")
     run("systemctl", "restart", UNIT)
-    said = follow("Make it yours")
+    with closing(Program(Path("/opt/adainf/bin/python"), WORK, FOLLOWER.environment)) as FOLLOWER.here:
+        said = follow("Make it yours")
+    FOLLOWER.here = None
     assert json.loads((ETC / "doorway.json").read_text(encoding="utf-8"))["timings"]
     assert (Path("/var/lib/adainf-runs/doorway") / "profile.json").is_file()
     assert [text for command, text in said.items() if command.startswith("adainfd adopt")] != [""]
