@@ -157,6 +157,7 @@ EXCUSED = (
     Rule(
         r"imagenet_500 .*calibration/profiles|--profile efficientnet-lite0 --images", "of photographs not shipped here"
     ),
+    Rule(r"^scp ", "copies to another box; the scenario copies on this one"),
     Rule(r"^torchrun ", "tests/adainf/training/test_ranks.py runs both, and compares with what one process finds"),
     Rule(r"day\.trace", "a day of the running service: its recording has a test of its own in the scenario"),
 )

@@ -3,12 +3,15 @@
 import contextlib
 import shutil
 import signal
+import ssl
 import subprocess
 import threading
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Self
 
 import cv2
 import pytest
@@ -39,6 +42,8 @@ class RtspServer:
     file: Path
     port: int
     fps: int = 25
+    login: tuple[str, ...] = ()
+    """`basic` or `digest`, user and password; without, everybody may look."""
     process: subprocess.Popen[str] | None = None
 
     @property
@@ -48,7 +53,7 @@ class RtspServer:
 
     def start(self) -> None:
         """Start it; it listens when this returns."""
-        command = [_PYTHON, _SERVER, self.file, str(self.port), str(self.fps)]
+        command = [_PYTHON, _SERVER, self.file, str(self.port), str(self.fps), *self.login]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         assert self.process.stdout is not None
         assert self.process.stdout.readline() == "listening\n"
@@ -69,14 +74,64 @@ class RtspServer:
 
 
 @contextlib.contextmanager
-def rtsp_server(file: Path, fps: int = 25) -> Iterator[RtspServer]:
+def rtsp_server(file: Path, fps: int = 25, login: tuple[str, ...] = ()) -> Iterator[RtspServer]:
     """A running RTSP server."""
-    server = RtspServer(file, free_port(), fps)
+    server = RtspServer(file, free_port(), fps, login)
     server.start()
     try:
         yield server
     finally:
         server.kill()
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What a page of `WebPages` answers."""
+
+    status: int = 200
+    headers: dict[str, str] = field(default_factory=dict)
+    body: bytes = b""
+
+
+class WebPages:
+    """A web server of pages that a test changes as it goes; `asked` are the requests with their headers."""
+
+    def __init__(self, context: ssl.SSLContext | None = None, **pages: Callable[[Message], Reply] | Reply) -> None:
+        """context: for https. pages: by the name of their path; a function is given the request's headers."""
+        self.pages = pages
+        self.asked: list[tuple[str, Message]] = []
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                outer.asked.append((self.path, self.headers))
+                page = outer.pages.get(self.path.partition("?")[0].strip("/"), Reply(404))
+                reply = page if isinstance(page, Reply) else page(self.headers)
+                self.send_response(reply.status)
+                for name, value in {"Content-Length": str(len(reply.body)), **reply.headers}.items():
+                    self.send_header(name, value)
+                self.end_headers()
+                with contextlib.suppress(OSError):
+                    self.wfile.write(reply.body)
+
+            def log_message(self, *args: object) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        if context is not None:
+            self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
+        self._server.daemon_threads = True
+        self.host = f"127.0.0.1:{self._server.server_address[1]}"
+        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05})
+        self._thread.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
 
 
 class MjpegServer:

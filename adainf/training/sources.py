@@ -118,7 +118,8 @@ def _frames(path: Path, side: int) -> list[NDArray[np.uint8]]:
 
 
 def _capture(path: Path) -> cv2.VideoCapture:
-    return cv2.VideoCapture(str(path), cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1])
+    # A name such as a:b.mp4 is no protocol where it says what it is.
+    return cv2.VideoCapture(f"file:{path}", cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1])
 
 
 def _counted(path: Path) -> int:

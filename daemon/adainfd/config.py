@@ -166,9 +166,10 @@ class EventsSection(tomlfile.Section):
 
 
 class CameraSection(tomlfile.Section):
-    """A camera: a file's path, a folder of pictures, a device's index or path, or a stream's address.
+    """A camera: a file's path, a folder of pictures, a device's index or path, a named pipe, or a stream's address.
 
-    fps: at which a file or the pictures of a folder are played; without it a file plays at its own rate.
+    fps: at which a file or the pictures of a folder are played; without it a file plays at its own rate. A single
+    picture behind http is fetched so many times a second; without it once.
     max_fps: at most so many frames a second are looked at. max_age: seconds; an older frame is not answered any more.
     regions: parts of the picture by name, each recognised for itself; without them, all of it.
     ignore: regions in which nothing counts as motion, such as a clock in the picture or a tree in the wind.
@@ -202,6 +203,12 @@ class CameraSection(tomlfile.Section):
     @classmethod
     def _index_as_text(cls, source: object) -> object:
         return str(source) if isinstance(source, int) and not isinstance(source, bool) else source
+
+    @field_validator("source")
+    @classmethod
+    def _a_source(cls, source: str) -> str:
+        with tomlfile.refusing():
+            return Source.parse(source).address
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:

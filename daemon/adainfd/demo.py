@@ -53,9 +53,8 @@ def show(video: str | None, seconds: float) -> int:
     source = video if video is not None else str(demo_clip())
     console = Console()
     endpoint = f"tcp://127.0.0.1:{_free_port()}"
-    console.print(
-        f"adainfd run --source {Source(source)} --loop --bind {endpoint} --seconds {seconds:g}", highlight=False
-    )
+    command = f"adainfd run --source {Source(source)} --loop --bind {endpoint} --seconds {seconds:g}"
+    console.print(command, highlight=False, markup=False)
     console.print(f"[dim]Meanwhile, in another terminal: adainfd tail --connect {endpoint}[/]", highlight=False)
     with ExitStack() as parts:
         said = parts.enter_context(tempfile.TemporaryFile("w+"))

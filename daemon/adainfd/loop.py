@@ -12,6 +12,7 @@ from adainfd.preparing import Preparation
 from adainfd.reloading import Reloader
 from adainfd.stopping import StopRequest
 from adainfd.stream import Stream
+from adainfd.telling import present
 from adainfd.turns import in_turn
 from adainfd.wire.announcer import Announcer
 from adainfd.wire.publisher import Publisher
@@ -76,7 +77,7 @@ class Loop:
         self._settle()
 
     def _beat(self) -> None:
-        self._announcer.beat(self._cameras)
+        self._announcer.beat(self._cameras, present(self._streams))
         for stream in self._running:
             if stream.camera.lifecycle.state is not State.ONLINE:
                 self._pipeline.blind(stream)

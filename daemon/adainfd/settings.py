@@ -1,17 +1,17 @@
 """What a run is told, by file and by command line, put together and checked."""
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
 from pydantic import ValidationError
 
-from adainf.errors import InvalidInputError
-from adainfd.capture.source import Source
+from adainf.errors import InvalidInputError, one_line
+from adainfd import relaying
+from adainfd.capture.source import Source, without_credentials
 from adainfd.config import CameraSection, Configuration
 from adainfd.model import read_profile
 from adainfd.policies import Policies
-from adainfd.tomlfile import explain
+from adainfd.tomlfile import explain, load
 from adainfd.wire.gate import Curve
 
 __all__ = ["check", "from_command_line"]
@@ -47,18 +47,22 @@ def from_command_line(
 
 def _named(sources: Sequence[str]) -> list[CameraSection]:
     cameras: list[CameraSection] = []
-    for source in sources:
-        if not source:
-            raise InvalidInputError("--source '': must be a video file, a camera's index or a stream's address")
-        stem = re.sub(r"[^A-Za-z0-9_.-]", "-", Source(source).stem)
+    for told in sources:
+        try:
+            source = Source.parse(told)
+        except InvalidInputError as error:
+            raise InvalidInputError(f"--source {one_line(without_credentials(repr(told)), 80)}: {error}") from None
+        stem = source.stem
         taken = {camera.name for camera in cameras}
         number = next(n for n in range(1, len(sources) + 1) if (stem if n == 1 else f"{stem}-{n}") not in taken)
-        cameras.append(CameraSection(name=stem if number == 1 else f"{stem}-{number}", source=source))
+        cameras.append(CameraSection(name=stem if number == 1 else f"{stem}-{number}", source=source.address))
     return cameras
 
 
 def check(file: Path) -> str:
-    """Check a configuration file with its policy, profile and keys; a summary. Raises InvalidInputError."""
+    """Check a configuration file, a relay's too, with all that it names; a summary. Raises InvalidInputError."""
+    if relaying.is_of_a_relay(load(file, "configuration")):
+        return relaying.check(file)
     configuration = Configuration.read(file)
     Policies.read(configuration)
     profile = read_profile(configuration.model)

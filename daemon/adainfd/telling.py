@@ -12,7 +12,23 @@ from adainfd.stream import Stream, View
 from adainfd.wire import messages
 from adainfd.wire.publisher import Publisher
 
-__all__ = ["Teller"]
+__all__ = ["Teller", "present"]
+
+
+def present(streams: Sequence[Stream]) -> list[messages.Present]:
+    """What each view of each camera shows now."""
+    return [
+        messages.Present(
+            stream.camera.name,
+            view.region,
+            [
+                messages.Label(view.labels.names[label], view.labels.index(label), round(score, 4))
+                for label, score in view.presence.shown.items()
+            ],
+        )
+        for stream in streams
+        for view in stream.views
+    ]
 
 
 class Teller:

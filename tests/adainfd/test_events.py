@@ -23,6 +23,8 @@ def test_events_say_what_the_results_say(launch: Any, network: Network, ipc: str
     }
     results: list[dict[str, Any]] = []
     events: list[dict[str, Any]] = []
+    there: set[str] = set()
+    beats: list[set[str]] = []
     with listening(ipc) as receive:
         file = network.configuration(tmp_path / "c.toml", bind=ipc, cameras=[camera])
         program = launch("run", "--config", file)
@@ -33,9 +35,16 @@ def test_events_say_what_the_results_say(launch: Any, network: Network, ipc: str
             if topic == "event/here/door":
                 SCHEMA.validate(message)
                 events.append(message)
+                (there.discard if message["event"] == "gone" else there.add)(message["label"])
+            if topic == "status/here" and message["present"] is not None:
+                (present,) = message["present"]
+                assert (present["camera"], present["region"]) == ("door", None)
+                assert {label["label"] for label in present["labels"]} == there  # for those who missed the events
+                beats.append(set(there))
             if topic == "status/here" and message["state"] == "stopped":
                 break
     assert program.ended(START_SECONDS) == 0
+    assert any(beats)
     assert [event["sequence"] for event in events] == list(range(1, len(events) + 1))
     assert {"appeared", "gone"} <= {event["event"] for event in events}
     scores = {(result["frame"], label["label"]): label["score"] for result in results for label in result["labels"]}

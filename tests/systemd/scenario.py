@@ -5,16 +5,19 @@ Run by `test_scenario.py` as root in a system that is thrown away afterwards: no
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
 import time
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 from daemons import await_true, listening
 from documented import ON_A_BOX, PAGES, Follower, Program, to_run
+from paho.mqtt import client as paho
 
 REPOSITORY = Path(__file__).parents[2]
 MATERIAL = Path("/srv/material")
@@ -393,12 +396,114 @@ def test_owner_makes_it_theirs() -> None:
     assert shown("ActiveState") == "active"
 
 
+def section(page: str, heading: str) -> tuple[list[str], list[str]]:
+    """The files (TOML) and the commands that a page tells under a heading."""
+    text = (REPOSITORY / "docs" / page).read_text(encoding="utf-8").partition(f"\n## {heading}\n")[2]
+    blocks = re.findall(r"```(toml|sh)\n(.*?)```", text.partition("\n## ")[0], re.DOTALL)
+    files = [block for kind, block in blocks if kind == "toml"]
+    return files, [line for kind, block in blocks if kind == "sh" for line in block.splitlines()]
+
+
+def owner(folder: Path, *commands: str) -> str:
+    """An owner's shell, as root in a folder; what the commands say."""
+    said = ""
+    for command in commands:
+        said += run("env", "-C", str(folder), "PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin", "sh", "-c", command)
+    return said
+
+
+@pytest.fixture
+def box_with_keys() -> Iterator[Path]:
+    """The service as docs/publishing.md has it: keys for the network, sockets for this box. A folder to work in."""
+    plain, hosts = (ETC / "edge.toml").read_text(encoding="utf-8"), Path("/etc/hosts")
+    known = hosts.read_text(encoding="utf-8")
+    hosts.write_text(f"{known}\n127.0.0.1 edge1.local broker.local\n192.0.2.1 edge2.local\n", encoding="utf-8")
+    (ETC / "clients").mkdir(exist_ok=True)
+    folder = Path("/root/owner")
+    folder.mkdir()
+    text = (REPOSITORY / "docs" / "publishing.md").read_text(encoding="utf-8")
+    publish = re.findall(r"```toml\n(\[publish\]\n.*?)```", text, re.DOTALL)[0]
+    told = re.sub(r"\[publish\]\nbind = .*\n", publish, plain)
+    (ETC / "edge.toml").write_text(told, encoding="utf-8")
+    owner(folder, *section("publishing.md", "Keys")[1], f"systemctl restart {UNIT}")
+    yield folder
+    run("systemctl", "stop", UNIT)
+    (ETC / "edge.toml").write_text(plain, encoding="utf-8")
+    hosts.write_text(known, encoding="utf-8")
+    for path in [*ETC.glob("keys/*"), *(ETC / name for name in ("all.toml", "mqtt-password", "broker-ca.pem"))]:
+        path.unlink(missing_ok=True)
+    for path in (ETC / "clients", ETC / "boxes", ETC / "readers", folder):
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def test_relay_as_its_page_tells(box_with_keys: Path) -> None:
+    """With keys, between services and for programs of other users; then to a broker that wants TLS and a password."""
+    folder, file = box_with_keys, ETC / "all.toml"
+    (configuration,), commands = section("relay.md", "Many boxes at one address")
+    file.write_text(configuration, encoding="utf-8")
+    owner(folder, "cp /etc/adainf/keys/edge1.key .", "adainfd keys new edge2")
+    here = [re.sub(r"^scp (\S+) edge1.local:", r"cp \1 ", command) for command in commands]
+    assert "good" in owner(folder, *(command for command in here if not command.startswith("scp")))
+    (of_broker,) = section("relay.md", "At an MQTT broker")[0]
+    service = section("relay.md", "As a service")[1]
+    assert service[1:2] == [f"systemctl enable --now {RELAY}"]
+    owner(folder, *service)
+    tail = "adainfd tail --count 1 --connect"
+    try:
+        assert "door" in owner(
+            folder, f"{tail} tcp://127.0.0.1:5610 --key dashboard.key_secret --server {ETC}/keys/all.key"
+        )
+        for socket in ("relay-all/stream", "edge/stream", "edge/packed"):
+            assert "door" in owner(Path("/"), f"runuser -u nobody -- {tail} ipc:///run/adainf/{socket}")
+    except AssertionError:
+        raise AssertionError(f"nothing passed on: {journal(RELAY)}") from None
+    owner(folder, f"systemctl stop {RELAY}")
+    assert shown("Result", RELAY) == "success"
+    if shutil.which("mosquitto", path="/usr/sbin:/usr/bin") is None or shutil.which("openssl") is None:
+        return
+    file.write_text(
+        of_broker.replace("tcp://127.0.0.1:5600", "ipc:///run/adainf/edge/stream"),
+        encoding="utf-8",
+    )
+    owner(
+        folder,
+        "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=broker.local"
+        " -addext subjectAltName=DNS:broker.local -keyout broker.key -out broker.pem 2>&1",
+        f"install -m 644 broker.pem {ETC}/broker-ca.pem",
+        "echo agreed >password",
+        "echo adainf:agreed >passwords && mosquitto_passwd -U passwords",
+        f"printf '%s\n' 'user root' 'listener 8883' 'certfile {folder}/broker.pem' 'keyfile {folder}/broker.key'"
+        f" 'password_file {folder}/passwords' >broker.conf",
+        f"systemd-run --quiet --unit=broker mosquitto -c {folder}/broker.conf",
+        "install -m 640 -g adainf password /etc/adainf/mqtt-password",
+    )
+    assert "`install -m 640 -g adainf password /etc/adainf/mqtt-password`" in (
+        REPOSITORY / "docs" / "relay.md"
+    ).read_text(encoding="utf-8")
+    assert "relay of ipc:///run/adainf/edge/stream, broker mqtts://broker.local:8883" in owner(folder, *service)
+    heard: dict[str, str] = {}
+    client = paho.Client(paho.CallbackAPIVersion.VERSION2)
+    client.username_pw_set("adainf", "agreed")
+    client.tls_set(ca_certs=f"{ETC}/broker-ca.pem")
+    client.on_connect = lambda *_: client.subscribe("adainf/available/+", qos=1)
+    client.on_message = lambda _, __, told: heard.update({told.topic: told.payload.decode()})
+    client.connect("broker.local", 8883)
+    client.loop_start()
+    try:
+        await_true(lambda: heard == {"adainf/available/here": "online"}, 30, f"the broker is told: {journal(RELAY)}")
+    finally:
+        client.disconnect()
+        client.loop_stop()
+    owner(folder, f"systemctl stop {RELAY} broker")
+    told = *to_run("docs/publishing.md", "Keys"), *to_run("docs/relay.md")
+    FOLLOWER.followed |= {command for command in told if not command.text.startswith("adainfd relay ")}
+
+
 def test_rest_of_the_pages_that_speak_of_a_box() -> None:
     """So that none of their commands is left out, whoever writes one."""
     for page in PAGES:
         rest = [told for told in to_run(page) if ON_A_BOX.match(f"{page}, {told.heading}")]
         FOLLOWER.follow(told for told in rest if told not in FOLLOWER.followed and told.heading != LAST)
-    assert run("stat", "-c", "%a", "/etc/adainf/keys/edge1.key_secret").strip() == "600"
     run("systemctl", "restart", UNIT)
 
 

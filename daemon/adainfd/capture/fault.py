@@ -9,6 +9,12 @@ class Fault(StrEnum):
     """The `code` of a camera's status and of its log lines."""
 
     NO_SUCH_FILE = "no_such_file"
+    NO_SUCH_HOST = "no_such_host"
+    NO_SUCH_PATH = "no_such_path"
+    ACCESS_DENIED = "access_denied"
+    TLS_FAILED = "tls_failed"
+    NOT_VIDEO = "not_video"
+    UNKNOWN_CODEC = "unknown_codec"
     CANNOT_OPEN = "cannot_open"
     OPEN_TIMEOUT = "open_timeout"
     NO_PICTURE = "no_picture"

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from adainfd.capture import codec
 from adainfd.capture.fault import Fault
 from adainfd.capture.settings import CameraSettings
 from adainfd.capture.source import Kind, SourceError
@@ -28,6 +29,8 @@ class Reader(Protocol):
     """What every kind of source offers once it is open."""
 
     frames_per_second: float
+    codec: str | None
+    """Its video's codec by FOURCC, where it is known."""
 
     def grab(self) -> bool:
         """Go on to the next picture, without decoding it; False at the end. Raises SourceError where a stream fails."""
@@ -48,7 +51,19 @@ class Reader(Protocol):
 
 def open_reader(settings: CameraSettings) -> Reader:
     """The reader of a camera's source; raises SourceError where it cannot be opened within the camera's limits."""
-    return PictureReader(settings) if settings.source.kind is Kind.PICTURES else VideoReader(settings)
+    # They are made of a `VideoReader`.
+    from adainfd.capture.pipe import PipeReader
+    from adainfd.capture.stream import open_stream
+
+    match settings.source.kind:
+        case Kind.PICTURES:
+            return PictureReader(settings)
+        case Kind.PIPE:
+            return PipeReader(settings)
+        case Kind.STREAM:
+            return open_stream(settings)
+        case _:
+            return VideoReader(settings)
 
 
 class VideoReader:
@@ -58,20 +73,25 @@ class VideoReader:
     frames come back as good ones and no new ones follow: such a read is an error, whatever it returned.
     """
 
-    def __init__(self, settings: CameraSettings) -> None:
+    def __init__(self, settings: CameraSettings, address: str | None = None) -> None:
+        """address: what FFmpeg opens instead of the source's own address."""
         self._source = source = settings.source
+        self._live = source.live  # also once its device or pipe is gone
         self._limits = settings.limits
-        if source.kind is Kind.FILE and not Path(source.address).is_file():
-            raise SourceError(Fault.NO_SUCH_FILE, f"source {source}: no such file")
+        if source.kind is Kind.FILE:
+            source.check_file()
         begun = time.monotonic()
-        self._capture = _open(settings)
+        self._capture = _open(settings, address)
         if not self._capture.isOpened():
             self._capture.release()
             late = source.live and time.monotonic() - begun >= self._limits.open_seconds
+            if source.kind is Kind.FILE:
+                raise codec.not_opened(source)
             fault = Fault.OPEN_TIMEOUT if late else Fault.CANNOT_OPEN
             raise SourceError(fault, f"source {source}: {_CANNOT_OPEN[source.kind]}")
         import cv2
 
+        self.codec = codec.name_of(self._capture)
         fps = self._capture.get(cv2.CAP_PROP_FPS)
         self.frames_per_second: float = settings.fps or (fps if 0 < fps <= _HIGHEST_FPS else _USUAL_FPS)
         self._frames_expected = self._capture.get(cv2.CAP_PROP_FRAME_COUNT) if source.kind is Kind.FILE else 0.0
@@ -81,9 +101,11 @@ class VideoReader:
         """Go on to the next picture; False at a file's end. Raises SourceError where a stream fails."""
         begun = time.monotonic()
         grabbed: bool = self._capture.grab()
-        if self._source.live and (waited := time.monotonic() - begun) >= self._limits.read_seconds:
+        if self._live and (waited := time.monotonic() - begun) >= self._limits.read_seconds:
             raise SourceError(Fault.READ_TIMEOUT, f"source {self._source}: sent nothing for {waited:.1f} s")
-        if self._source.live and not grabbed:
+        if self._live and not grabbed:
+            if not self._frames_read:
+                raise codec.no_picture(self._source, self.codec)
             raise SourceError(Fault.STREAM_LOST, f"source {self._source}: broke off")
         self._frames_read += grabbed
         return grabbed
@@ -118,6 +140,7 @@ class PictureReader:
         if not files:
             raise SourceError(Fault.NO_SUCH_FILE, f"source {settings.source}: no such pictures")
         self.frames_per_second = settings.fps or _USUAL_FPS
+        self.codec: str | None = None
         self.broke_off: str | None = None
         self._files: Iterator[Path] = iter(files)
         self._file: Path | None = None
@@ -144,13 +167,13 @@ class PictureReader:
 
 
 _CANNOT_OPEN = {
-    Kind.FILE: "is not a video that OpenCV can read",
     Kind.DEVICE: "no such camera, or it is in use",
+    Kind.PIPE: "what is written to it is not a video stream that OpenCV can read",
     Kind.STREAM: "does not answer, or is not a video stream",
 }
 
 
-def _open(settings: CameraSettings) -> Any:
+def _open(settings: CameraSettings, address: str | None) -> Any:
     # Read by OpenCV when a capture is made; V4L2 knows whole seconds only.
     os.environ["OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT"] = str(math.ceil(settings.limits.read_seconds))
     os.environ.setdefault("OPENCV_FFMPEG_CAPTURE_OPTIONS", f"rtsp_transport;{settings.transport}")
@@ -159,15 +182,14 @@ def _open(settings: CameraSettings) -> Any:
     cv2.setNumThreads(1)
     source = settings.source
     if source.kind is Kind.DEVICE:
-        index = source.address.removeprefix("/dev/video")
-        return cv2.VideoCapture(int(index) if index.isdigit() else source.address, cv2.CAP_V4L2)
+        return cv2.VideoCapture(source.device, cv2.CAP_V4L2)
     # With more threads a read takes up to three times its limit.
     parameters = [cv2.CAP_PROP_N_THREADS, 1]
-    if source.kind is Kind.STREAM:
+    if source.live:
         # Time limits count when they are given here; later they cannot be set any more.
         parameters += [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, _milliseconds(settings.limits.open_seconds)]
         parameters += [cv2.CAP_PROP_READ_TIMEOUT_MSEC, _milliseconds(settings.limits.read_seconds)]
-    return cv2.VideoCapture(source.address, cv2.CAP_FFMPEG, parameters)
+    return cv2.VideoCapture(address or source.url, cv2.CAP_FFMPEG, parameters)
 
 
 def _milliseconds(seconds: float) -> int:

@@ -1,18 +1,33 @@
-"""What a camera reads from: a video file, pictures in a folder, a device of this box or a stream."""
+"""What a camera reads from: a video file, pictures, a device of this box, a named pipe or a stream."""
 
+import os
 import re
+import stat
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Literal
+from urllib.parse import unquote
 
+from adainf.errors import InvalidInputError
 from adainfd.capture.fault import Fault
 
 __all__ = ["Kind", "Source", "SourceError", "Transport", "without_credentials"]
 
 Transport = Literal["tcp", "udp"]
 
+_SCHEME = re.compile(r"([a-z][a-z0-9+.-]*)://", re.IGNORECASE)
+_FILE_URL = re.compile(r"file:(?://(?:localhost)?(?=/))?", re.IGNORECASE)
+_FILE_OF_ANOTHER_HOST = re.compile(r"file://(?!/|localhost/)", re.IGNORECASE)
+_DEVICE = re.compile(r"/dev/(?:video|v4l).*|/dev/[^/.]+")
+_MISSPELT = re.compile(r"\b((?:https?|mqtts?|rtmps?|rtsps?|srt|tcp|udp):/?).*@", re.IGNORECASE | re.DOTALL)
 _NUMBERED = re.compile(r"%0?\d*d")
+# FFmpeg takes `%d` in a name that ends like this for a number, whatever exists.
+_STILL_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+_DEVICES = 256  # that V4L2 can number
+_LONGEST_NAME = 255
+_LONGEST_PATH = 4095
+_LONGEST_SHOWN = 200
 
 
 class SourceError(Exception):
@@ -24,11 +39,12 @@ class SourceError(Exception):
 
 
 class Kind(StrEnum):
-    """How a source behaves: files and pictures wait for their reader, a device or stream does not."""
+    """How a source behaves: files and pictures wait for their reader, a device, pipe or stream does not."""
 
     FILE = "file"
     PICTURES = "pictures"
     DEVICE = "device"
+    PIPE = "pipe"
     STREAM = "stream"
 
 
@@ -36,54 +52,195 @@ class Kind(StrEnum):
 class Source:
     """The address of a camera.
 
-    A video file's path; a folder of pictures, or their names with `*` or `%04d` in them; a device's index or path; a
-    stream's URL.
+    A video file's path or `file:` URL; a picture, a folder of pictures, or their names with `*` or `%04d` in them; a
+    device's index or path; a named pipe; a stream's URL. A path that exists is never taken for a pattern or an escape.
     """
 
     address: str
 
+    @classmethod
+    def parse(cls, text: str) -> "Source":
+        """The source that a user names; raises InvalidInputError, without the text, where it can name none."""
+        stripped = text.strip()
+        if not stripped:
+            raise InvalidInputError("must be a video file, a camera's index or a stream's address")
+        if "\0" in text or not _is_unicode(text):
+            raise InvalidInputError("must be UTF-8 text without NUL bytes; rename the file")
+        source = cls(text if _mode(text) is not None else _SCHEME.sub(_lower_case, stripped, count=1))
+        if source.kind is Kind.STREAM:
+            return source
+        if _FILE_OF_ANOTHER_HOST.match(source.address) and _mode(source.address) is None:
+            raise InvalidInputError("names a file of another host; a local file is file:///PATH or just its path")
+        path = os.fsencode(source.path)
+        if len(path) > _LONGEST_PATH or max(map(len, path.split(b"/"))) > _LONGEST_NAME:
+            raise InvalidInputError(f"must not be longer than {_LONGEST_PATH} bytes, each name {_LONGEST_NAME}")
+        return source
+
+    @property
+    def scheme(self) -> str | None:
+        """The scheme of a stream's URL, in lower case; None for what is local."""
+        matched = _SCHEME.match(self.address)
+        scheme = matched[1].lower() if matched else "file"
+        return None if scheme == "file" else scheme
+
+    @property
+    def url(self) -> str:
+        """As FFmpeg opens it: a file is named as one, since in a:b.mp4 it would see a protocol."""
+        return f"file:{self.path}" if self.scheme is None else _SCHEME.sub(_lower_case, self.address, count=1)
+
+    @property
+    def path(self) -> str:
+        """The local path that the address names; a `file:` URL's percent escapes are decoded."""
+        url = _FILE_URL.match(self.address)
+        if url is None or _mode(self.address) is not None:
+            return self.address
+        escaped = self.address[url.end() :]
+        return escaped if _mode(escaped) is not None else unquote(escaped)
+
     @property
     def kind(self) -> Kind:
         """What the address names."""
-        if "://" in self.address:
+        if self.scheme is not None:
             return Kind.STREAM
-        if self.address.isdigit() or self.address.startswith(("/dev/video", "/dev/v4l")):
+        if self._index is not None:
             return Kind.DEVICE
-        pictures = "*" in self.address or _NUMBERED.search(self.address) or Path(self.address).is_dir()
-        return Kind.PICTURES if pictures else Kind.FILE
+        path = self.path
+        mode = _mode(path)
+        if mode is None:
+            if _DEVICE.fullmatch(_real(path)) and not _real(path).startswith("/dev/shm"):  # noqa: S108
+                return Kind.DEVICE
+            name = Path(path).name
+            return Kind.PICTURES if "*" in name or _NUMBERED.search(name) else Kind.FILE
+        if stat.S_ISREG(mode):
+            return Kind.PICTURES if path.lower().endswith(_STILL_SUFFIXES) else Kind.FILE
+        return _KINDS.get(stat.S_IFMT(mode), Kind.FILE)
 
     @property
     def live(self) -> bool:
         """Whether it goes on without its reader, and never ends of itself."""
-        return self.kind in (Kind.DEVICE, Kind.STREAM)
+        return self.kind in (Kind.DEVICE, Kind.PIPE, Kind.STREAM)
+
+    @property
+    def _index(self) -> int | None:
+        """A bare device number; `./0` names a file."""
+        if not (self.address.isascii() and self.address.isdecimal() and len(self.address) < len("1000000000")):
+            return None
+        return int(self.address) if int(self.address) < _DEVICES or _mode(self.address) is None else None
+
+    @property
+    def device(self) -> int | str:
+        """The index of a V4L2 device where its name tells it, else its path."""
+        if self._index is not None:
+            return self._index
+        number = re.fullmatch(r"/dev/video(\d{1,9})", _real(self.path), re.ASCII)
+        return int(number[1]) if number else self.path
 
     @property
     def stem(self) -> str:
         """A camera's name where the owner gives none."""
         if self.kind is Kind.STREAM:
-            return re.sub(r"[^A-Za-z0-9_.-]+", "-", without_credentials(self.address).partition("://")[2]).strip("-")
-        path = Path(self.address)
-        if self.kind is Kind.PICTURES and not path.is_dir():
+            return _as_name(without_credentials(self.address).partition("://")[2]).strip("-") or "camera"
+        if self._index is not None:
+            return f"camera{self.address}"
+        path = Path(without_credentials(self.path))
+        if self.kind is Kind.PICTURES and _mode(self.path) is None:
             path = path.parent
-        stem = f"camera{self.address}" if self.address.isdigit() else path.stem
-        return re.sub(r"[^A-Za-z0-9_.-]+", "-", stem) or "camera"
+        return _as_name(path.stem) or "camera"
 
     def pictures(self) -> list[Path]:
-        """The files of a source of pictures, in the order of the numbers in their names."""
-        path = Path(self.address)
-        if path.is_dir():
-            from adainf.images import SUFFIXES
+        """The files of a source of pictures, in the order of the numbers in their names.
 
-            files = [file for file in path.iterdir() if file.suffix.lower() in SUFFIXES]
-        else:
-            files = list(path.parent.glob(_NUMBERED.sub("[0-9]*", path.name)))
-        return sorted((file for file in files if file.is_file()), key=_by_numbers)
+        Raises SourceError where their folder cannot be read.
+        """
+        path = Path(self.path)
+        mode = _mode(self.path)
+        if mode is not None and stat.S_ISREG(mode):
+            return [path]
+        try:
+            if mode is not None:
+                from adainf.images import SUFFIXES
+
+                files = [file for file in path.iterdir() if file.suffix.lower() in SUFFIXES]
+            else:
+                wanted = _as_pattern(path.name)
+                files = [file for file in path.parent.iterdir() if wanted.fullmatch(file.name)]
+            return sorted((file for file in files if file.is_file()), key=_by_numbers)
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise self._unreadable(error) from None
+
+    def check_file(self) -> None:
+        """Raises SourceError unless the path is a file that this user may read."""
+        try:
+            mode = os.stat(self.path).st_mode  # noqa: PTH116
+            if stat.S_ISREG(mode):
+                os.close(os.open(self.path, os.O_RDONLY))
+                return
+        except (FileNotFoundError, ValueError):
+            raise SourceError(Fault.NO_SUCH_FILE, f"source {self}: no such file") from None
+        except OSError as error:
+            raise self._unreadable(error) from None
+        found = _OTHER_KINDS.get(stat.S_IFMT(mode), "no file")
+        raise SourceError(Fault.CANNOT_OPEN, f"source {self}: is {found}, not a video")
+
+    def _unreadable(self, error: OSError) -> SourceError:
+        return SourceError(Fault.CANNOT_OPEN, f"source {self}: cannot be read ({error.strerror})")
 
     def __str__(self) -> str:
-        return without_credentials(self.address)
+        shown = self.address if _FILE_URL.match(self.address) else without_credentials(self.address)
+        shown = "".join(character if character.isprintable() else repr(character)[1:-1] for character in shown)
+        half = _LONGEST_SHOWN // 2
+        return shown if len(shown) <= _LONGEST_SHOWN else f"{shown[:half]}…{shown[-half:]}"
 
     def __repr__(self) -> str:
         return f"Source({str(self)!r})"
+
+
+_KINDS = {stat.S_IFDIR: Kind.PICTURES, stat.S_IFCHR: Kind.DEVICE, stat.S_IFIFO: Kind.PIPE}
+_OTHER_KINDS = {stat.S_IFSOCK: "a socket", stat.S_IFBLK: "a block device", stat.S_IFDIR: "a folder"}
+
+
+def _mode(path: str) -> int | None:
+    """Of what exists there, links followed; None where nothing does, or this user may not look."""
+    try:
+        return os.stat(path).st_mode  # noqa: PTH116
+    except (OSError, ValueError):
+        return None
+
+
+def _real(path: str) -> str:
+    """Where links lead, also one to a device that is unplugged."""
+    try:
+        return os.path.realpath(path)
+    except (OSError, ValueError):
+        return path
+
+
+def _is_unicode(text: str) -> bool:
+    """Whether it can be encoded; bytes of a command line that are not UTF-8 cannot, and OpenCV crashes on them."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _lower_case(scheme: re.Match[str]) -> str:
+    return scheme[0].lower()
+
+
+def _as_name(text: str) -> str:
+    return re.sub(r"[^A-Za-z0-9_.-]+", "-", text)
+
+
+def _as_pattern(name: str) -> re.Pattern[str]:
+    """Only `*` and `%04d` stand for something else than themselves."""
+    parts = re.split(rf"(\*|{_NUMBERED.pattern})", name)
+    return re.compile(
+        "".join(".*" if part == "*" else r"[0-9]+" if i % 2 else re.escape(part) for i, part in enumerate(parts)),
+        re.DOTALL,
+    )
 
 
 def _by_numbers(file: Path) -> list[tuple[int, str]]:
@@ -98,5 +255,6 @@ def without_credentials(address: str) -> str:
     Passwords hold @ and / too, and every maker of cameras names the parameter otherwise: rather too much is hidden.
     """
     if "://" not in address:
-        return address
-    return re.sub(r"=[^&]*", "=***", re.sub(r"(?<=://).*@", "***@", address))
+        # A misspelt URL holds a password all the same.
+        return _MISSPELT.sub(r"\1***@", address)
+    return re.sub(r"=[^&]*", "=***", re.sub(r"(?<=://).*@", "***@", address, flags=re.DOTALL))

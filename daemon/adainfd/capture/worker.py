@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.reduction import send_handle
 
+from adainfd.capture.codec import no_picture
 from adainfd.capture.fault import Fault
 from adainfd.capture.motion import Sketch, changed_share, counted_cells, sketch
 from adainfd.capture.reader import Picture, Reader, open_reader
@@ -173,8 +174,7 @@ class _Camera:
         if picture is None:
             if self._number and not self._settings.loop:
                 return False
-            reason = f"source {self._settings.source}: opens, but holds no picture that OpenCV can decode"
-            raise SourceError(Fault.NO_PICTURE, reason)
+            raise no_picture(self._settings.source, reader.codec)
         self._slots_for(picture, reader)
         while not self._told_to_go:
             if self._daemon.poll(0 if self._live else None):

@@ -90,6 +90,12 @@ class Presence:
                 happenings.append(track.happening("stays", label))
         return happenings
 
+    @property
+    def shown(self) -> dict[int, float]:
+        """The labels that have appeared and are not gone, with their scores, the highest first."""
+        there = {label: track.score for label, track in self._tracks.items() if track.told_at is not None}
+        return dict(sorted(there.items(), key=lambda item: -item[1]))
+
     def blind(self, now: float) -> list[Happening]:
         """No pictures come: what has not been seen for so long is gone."""
         unseen = [label for label, t in self._tracks.items() if now - t.last.at >= self.rule.gone_seconds]

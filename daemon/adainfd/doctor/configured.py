@@ -9,6 +9,7 @@ import zmq
 
 from adainf.errors import AdainfError, InvalidInputError, UnavailableError
 from adainf.profile import Profile
+from adainfd.capture.fault import Fault
 from adainfd.capture.source import Kind, SourceError, without_credentials
 from adainfd.config import CameraSection, Configuration, WebSection
 from adainfd.control import Policy
@@ -100,7 +101,7 @@ def _camera(section: CameraSection) -> Finding:
     from adainfd.capture.reader import open_reader
 
     subject, settings = f"camera {section.name}", section.settings()
-    if settings.source.kind is Kind.DEVICE and (denied := _denied(settings.source.address)):
+    if settings.source.kind is Kind.DEVICE and (denied := _denied(settings.source.device)):
         return fail(
             subject, f"{denied}: this user may not open it", "usermod -aG video USER; the service is in that group"
         )
@@ -112,25 +113,40 @@ def _camera(section: CameraSection) -> Finding:
         finally:
             reader.close()
     except SourceError as error:
-        return fail(subject, str(error), _CAMERA_REMEDIES[settings.source.kind])
+        remedy = _FAULT_REMEDIES.get(error.fault, _CAMERA_REMEDIES[settings.source.kind])
+        return fail(subject, str(error), remedy)
     if picture is None:
         return fail(
             subject, f"source {settings.source}: opens, but gives no picture", "look at it with another program"
         )
-    return ok(subject, f"{picture.shape[1]}×{picture.shape[0]} pixels, {rate:g} a second")
+    # What a live source claims to send a second is often wrong.
+    paced = "" if settings.source.live else f", {rate:g} a second"
+    return ok(subject, f"{picture.shape[1]}×{picture.shape[0]} pixels{paced}")
 
 
 _CAMERA_REMEDIES = {
     Kind.FILE: "give the path of a video that is there; the service cannot see /home, /root and /tmp",
     Kind.PICTURES: "give a folder with pictures; the service cannot see /home, /root and /tmp",
     Kind.DEVICE: "v4l2-ctl --list-devices shows what is there; close what else uses it",
+    Kind.PIPE: "start the program that writes to it; this shows a video: ffmpeg -re -i VIDEO -f mpegts -y PIPE",
     Kind.STREAM: "is it switched on, are address, user and password right? Try it: ffprobe ADDRESS",
 }
 
+_CONVERT = "set the camera to H.264; convert a file: ffmpeg -i FILE -c:v libx264 NEW.mp4"
+_FAULT_REMEDIES = {
+    Fault.NO_SUCH_HOST: "is the host spelt right, and does this box know it? Try it: getent hosts HOST",
+    Fault.NO_SUCH_PATH: "the camera's manual names the paths of its streams",
+    Fault.ACCESS_DENIED: "correct user and password, and percent-encode @ / # ? : % in them (docs/cameras.md)",
+    Fault.TLS_FAILED: "does the camera encrypt at this port? Else use http:// or rtsp://",
+    Fault.NOT_VIDEO: "name a video, or the address of a stream instead of a page's",
+    Fault.UNKNOWN_CODEC: _CONVERT,
+    Fault.NO_PICTURE: _CONVERT,
+}
 
-def _denied(address: str) -> str | None:
-    path = Path(f"/dev/video{address}" if address.isdigit() else address)
-    return str(path) if path.exists() and not os.access(path, os.R_OK | os.W_OK) else None
+
+def _denied(device: int | str) -> str | None:
+    path = f"/dev/video{device}" if isinstance(device, int) else device
+    return path if os.path.exists(path) and not os.access(path, os.R_OK | os.W_OK) else None  # noqa: PTH110
 
 
 def _publishing(configuration: Configuration) -> Iterator[Finding]:

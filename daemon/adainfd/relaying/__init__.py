@@ -1,7 +1,11 @@
 """`adainfd relay`: the streams of many boxes at one address, or their events and states at an MQTT broker."""
 
-from collections.abc import Sequence
+import hashlib
+import re
+import socket
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -14,7 +18,12 @@ from adainfd.wire.gate import Curve
 from adainfd.wire.keys import KeyPair, public_key
 from adainfd.wire.link import Box
 
-__all__ = ["from_command_line", "run"]
+__all__ = ["check", "from_command_line", "is_of_a_relay", "run"]
+
+
+def is_of_a_relay(told: Mapping[str, Any]) -> bool:
+    """Whether what stands in a configuration file is meant for a relay, not for a daemon."""
+    return bool({"box", "mqtt"} & told.keys()) and not {"camera", "model"} & told.keys()
 
 
 def from_command_line(
@@ -28,23 +37,34 @@ def from_command_line(
     if connect:
         told["box"] = [{"connect": endpoint} for endpoint in connect]
     if bind:
-        told["publish"] = {**told.get("publish", {}), "bind": list(bind)}
+        told["publish"] = {**_table(told, "publish"), "bind": list(bind)}
     if mqtt is not None:
-        told["mqtt"] = {**told.get("mqtt", {}), "url": mqtt}
+        told["mqtt"] = {**_table(told, "mqtt"), "url": mqtt}
     try:
-        return RelayConfiguration.model_validate(told)
+        configuration = RelayConfiguration.model_validate(told)
     except ValidationError as error:
         where = "" if file is None else f"configuration {file}: "
         raise InvalidInputError(where + explain(error, RelayConfiguration)) from None
+    return _named(configuration, file)
+
+
+def check(file: Path) -> str:
+    """Check a relay's configuration file with the files that it names; a summary. Raises InvalidInputError."""
+    configuration = from_command_line(file, [], [], None)
+    boxes = _boxes(configuration)
+    if configuration.mqtt is not None:
+        from adainfd.relaying.broker import check as check_broker
+
+        to = f"broker {check_broker(configuration.mqtt)}"
+    else:
+        Curve.read(configuration.key, configuration.publish.clients, None)
+        to = f"published at {', '.join(configuration.publish.bind)}"
+    return f"relay of {', '.join(box.endpoint for box in boxes)}, {to}"
 
 
 def run(configuration: RelayConfiguration, log: Logger) -> None:
     """Relay until a signal; raises InvalidInputError where that cannot begin."""
-    keys = None if configuration.key is None else KeyPair.read(configuration.key)
-    boxes = [
-        Box(box.connect, None if box.server is None else keys, None if box.server is None else public_key(box.server))
-        for box in configuration.box
-    ]
+    boxes = _boxes(configuration)
     with StopRequest() as stop:
         stop.defer()
         if configuration.mqtt is not None:
@@ -62,3 +82,28 @@ def run(configuration: RelayConfiguration, log: Logger) -> None:
             proxy.run(stop)
         finally:
             proxy.close()
+
+
+def _boxes(configuration: RelayConfiguration) -> list[Box]:
+    keys = None if configuration.key is None else KeyPair.read(configuration.key)
+    return [
+        Box(box.connect, None if box.server is None else keys, None if box.server is None else public_key(box.server))
+        for box in configuration.box
+    ]
+
+
+def _table(told: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """A table of the file; what is none is left to the check of the whole."""
+    table = told.get(name, {})
+    return table if isinstance(table, Mapping) else {}
+
+
+def _named(configuration: RelayConfiguration, file: Path | None) -> RelayConfiguration:
+    """Two relays of one host have different names, the same from one start to the next."""
+    mqtt = configuration.mqtt
+    if mqtt is None or mqtt.name is not None:
+        return configuration
+    told = [str(file.absolute())] if file is not None else sorted(box.connect for box in configuration.box)
+    digest = hashlib.sha256("\n".join([*told, mqtt.url, mqtt.prefix]).encode()).hexdigest()[:8]
+    host = re.sub(r"[^A-Za-z0-9_.-]", "-", socket.gethostname())[:100] or "localhost"
+    return configuration.model_copy(update={"mqtt": mqtt.model_copy(update={"name": f"{host}-{digest}"})})

@@ -32,14 +32,22 @@ class MqttSection(tomlfile.Section):
 
     url: mqtt://HOST[:PORT] or mqtts://HOST[:PORT]. password_file: holds the password of `user` alone. prefix: stands
     before each topic. discovery: the prefix under which Home Assistant looks for devices; empty for none.
+    name: of this relay at the broker, no other's; by default the host's name and a digest of the file's path.
     """
 
     url: Annotated[str, tomlfile.checked(BrokerAddress.parse)]
     user: str | None = None
     password_file: Path | None = None
     ca_file: Path | None = None
-    prefix: Annotated[str, Field(pattern=r"^[^#+\s/][^#+\s]*$")] = "adainf"
-    discovery: Annotated[str, Field(pattern=r"^[^#+\s]*$")] = "homeassistant"
+    prefix: Annotated[str, Field(pattern=r"^[^#+\s\x00-\x1f/][^#+\s\x00-\x1f]*$", max_length=200)] = "adainf"
+    discovery: Annotated[str, Field(pattern=r"^[^#+\s\x00-\x1f]*$", max_length=200)] = "homeassistant"
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+$", max_length=200)] | None = None
+
+    @model_validator(mode="after")
+    def _password_of_somebody(self) -> Self:
+        if self.password_file is not None and (self.user or BrokerAddress.parse(self.url).user) is None:
+            raise ValueError("password_file: goes together with user")
+        return self
 
 
 class RelayConfiguration(tomlfile.Section):

@@ -1,113 +1,76 @@
 """Events and states of many boxes at an MQTT broker, where home and factory automation looks for them."""
 
-import select
-import socket
+import secrets
 import time
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import msgspec
-from paho.mqtt import client as paho
-from paho.mqtt.enums import CallbackAPIVersion
 
-from adainf.errors import InvalidInputError, one_line
+from adainf.errors import one_line
 from adainfd.client import Event, Gap, Link, Message, Notice, Status, Subscriber, Unreadable
 from adainfd.logs import Logger
 from adainfd.relaying import homeassistant
-from adainfd.relaying.address import BrokerAddress
+from adainfd.relaying.broker import Broker
 from adainfd.relaying.config import MqttSection
-from adainfd.relaying.presence import Presence
-from adainfd.relaying.topics import Topics
+from adainfd.relaying.homeassistant import OFFLINE, ONLINE
+from adainfd.relaying.relays import Relays
+from adainfd.relaying.retained import Retained
+from adainfd.relaying.roster import SILENT_AFTER_SECONDS, Roster
+from adainfd.relaying.topics import Topics, fit
 from adainfd.stopping import StopRequest
 from adainfd.wire.link import Box
 
 __all__ = ["Bridge"]
 
-_CONNECT_WITHIN_SECONDS = 5.0
-_KEEP_ALIVE_SECONDS = 15
-_LONGEST_WAIT_SECONDS = 30.0
-_MESSAGES_QUEUED = 1000
 _MESSAGES_AT_ONCE = 100
-# Five heartbeats.
-_SILENT_AFTER_SECONDS = 5.0
 _LAST_WORDS_SECONDS = 1.0
-_AT_LEAST_ONCE = 1
 
 
 class Bridge:
     """Tells a broker what the boxes tell us, and goes on when one of them has been away.
 
-    States are retained, so that the broker says them to whoever comes late; events are not. A box that is silent, and
-    all of them when this relay is gone, are `offline` under a topic of their own.
+    States are retained, so that the broker says them to whoever comes late; events are not. What the broker retains
+    follows what the boxes say now: what none of them vouches for any more is cleared there, whoever was restarted.
+    A box that is silent is `offline`, and what it said last stays.
     """
 
     def __init__(self, boxes: Sequence[Box], settings: MqttSection, log: Logger) -> None:
-        """Raises InvalidInputError where the password or the authority's certificate cannot be read."""
+        """settings: with a name. Raises InvalidInputError where the password or the certificate cannot be read."""
+        name = settings.name or "relay"
         self._boxes = boxes
-        self._settings = settings
+        self._discovery = settings.discovery
         self._log = log
-        self._address = BrokerAddress.parse(settings.url)
-        self._topics = Topics(settings.prefix, socket.gethostname() or "localhost")
-        self._client = self._prepared()
-        self._retained: dict[str, bytes] = {}
-        self._presence = Presence()
-        self._heard_at: dict[str, float] = {}
-        self._connect_at, self._wait = 0.0, 1.0
+        self._topics = Topics(settings.prefix, name)
+        # A client that comes with the identifier of another one ends that one's connection.
+        self._broker = Broker(
+            settings,
+            f"adainf-relay-{name}-{secrets.token_hex(4)}",
+            (self._topics.relay, OFFLINE),
+            log,
+            connected=self._connected,
+            received=self._received,
+        )
+        self._retained = Retained(self._topics)
+        self._roster = Roster()
+        self._relays = Relays(self._topics, [box.endpoint for box in boxes])
+        self._connected_at: float | None = None
+        self._complete_since: float | None = None
+        self._leaving = False
 
     def run(self, stop: StopRequest) -> None:
         """Relay until a stop is requested."""
-        self._log.info("relaying", broker=str(self._address))
+        self._log.info("relaying", broker=str(self._broker.address), name=self._topics.name)
         with Subscriber(*self._boxes, topics=("status/", "event/"), notice=self._tell) as messages:
-            more = False
+            more, due = False, 0.0
             while not stop.requested:
-                self._attend()
-                self._await((*messages.descriptors, stop.fileno()), 0 if more else 1.0)
+                self._broker.attend()
+                self._retained.send(self._broker.keep)
+                self._broker.wait((*messages.descriptors, stop.fileno()), 0 if more else 1.0)
                 more = self._forward(messages)
-                self._tell_silent()
+                if not more and time.monotonic() >= due:  # nobody is silent whose messages wait to be read
+                    due = time.monotonic() + 1.0
+                    self._review(all(link.state == "connected" for link in messages.links))
         self._leave()
-
-    def _prepared(self) -> paho.Client:
-        address, settings = self._address, self._settings
-        client = paho.Client(CallbackAPIVersion.VERSION2, client_id=f"adainf-relay-{socket.gethostname()}")
-        client.connect_timeout = _CONNECT_WITHIN_SECONDS
-        client.max_queued_messages_set(_MESSAGES_QUEUED)
-        client.will_set(self._topics.relay, homeassistant.OFFLINE, _AT_LEAST_ONCE, retain=True)
-        client.on_connect = self._connected
-        client.on_disconnect = self._disconnected
-        user = settings.user or address.user
-        try:
-            password = address.password
-            if settings.password_file is not None:
-                password = settings.password_file.read_text(encoding="utf-8").rstrip("\r\n")
-            if address.encrypted:
-                client.tls_set(ca_certs=None if settings.ca_file is None else str(settings.ca_file))
-        except (OSError, UnicodeDecodeError) as error:
-            names = " or ".join(str(path) for path in (settings.password_file, settings.ca_file) if path)
-            why = getattr(error, "strerror", None) or "is not text"
-            raise InvalidInputError(f"mqtt: {names} cannot be read ({one_line(why)})") from None
-        if user is not None:
-            client.username_pw_set(user, password)
-        return client
-
-    def _attend(self) -> None:
-        """Whatever the connection to the broker needs; connect where there is none and it is time."""
-        if self._client.socket() is not None:
-            self._client.loop_read()
-            self._client.loop_write()
-            self._client.loop_misc()
-        elif time.monotonic() >= self._connect_at:
-            self._connect_at = time.monotonic() + self._wait
-            self._wait = min(2 * self._wait, _LONGEST_WAIT_SECONDS)
-            try:
-                self._client.connect(self._address.host, self._address.port, _KEEP_ALIVE_SECONDS)
-            except OSError as error:  # refused, unknown, too slow, or a certificate that is not right
-                self._log.warning("broker_absent", broker=str(self._address), why=one_line(error))
-
-    def _await(self, descriptors: Sequence[int], seconds: float) -> None:
-        broker = self._client.socket()
-        reads: list[Any] = [*descriptors, *([broker] if broker is not None else [])]
-        writes: list[Any] = [broker] if broker is not None and self._client.want_write() else []
-        select.select(reads, writes, [], seconds)
 
     def _forward(self, messages: Subscriber) -> bool:
         """Pass on what has come; whether there may be more."""
@@ -115,70 +78,109 @@ class Bridge:
             message = messages.receive(0)
             if message is None:
                 return False
-            if self._topics.may_carry(message):
+            if all(map(fit, (message.host, message.camera, getattr(message, "region", None)))):
                 self._pass_on(message)
         return True
 
     def _pass_on(self, message: Message) -> None:
-        for topic, payload in homeassistant.devices(message, self._topics, self._settings.discovery):
-            self._retain(topic, payload)
-        payload = msgspec.json.encode(message)
-        if isinstance(message, Event):
-            self._retain(self._topics.present(message), self._presence.after(message))
-            if not message.repeated:  # what an automation acts on happens once
-                self._client.publish(self._topics.of(message), payload, _AT_LEAST_ONCE)
-        if not isinstance(message, Status):
-            return
-        self._retain(self._topics.of(message), payload)
-        if message.camera is None:
-            alive = message.state != "stopped"
-            self._retain(self._topics.box(message.host), homeassistant.ONLINE if alive else homeassistant.OFFLINE)
-            if alive:
-                self._heard_at[message.host] = time.monotonic()
-            else:
-                self._heard_at.pop(message.host, None)
+        news = self._roster.take(message, time.monotonic())
+        if isinstance(message, Event) and not message.repeated:  # what an automation acts on happens once
+            self._broker.publish(self._topics.of(message), msgspec.json.encode(message))
+        if isinstance(message, Status) and news:  # a broker is for what changes, not for each heartbeat
+            self._retained.keep(self._topics.of(message), msgspec.json.encode(message))
+        if message.host in self._roster.hosts:
+            self._relays.hosts.add(message.host)
+            self._bring_up_to_date(message.host)
 
-    def _retain(self, topic: str, payload: bytes) -> None:
-        """Have the broker keep it; while it is away, have it told when it is back."""
-        if self._retained.get(topic) == payload:
+    def _bring_up_to_date(self, host: str) -> None:
+        """Have the broker keep what is known of the host, and nothing else of it."""
+        now, topics = time.monotonic(), self._topics
+        online, cameras, views = self._roster.online(host, now), self._roster.cameras(host), self._roster.views(host)
+        wanted = {topics.available(host): ONLINE if online else OFFLINE}
+        wanted |= {topics.present(host, *view): _labels(labels) for view, labels in views.items()}
+        wanted |= homeassistant.entities(topics, self._discovery, host, sorted(cameras), views)
+        for topic, payload in wanted.items():
+            self._retained.keep(topic, payload)
+        if not online:
             return
-        self._retained[topic] = payload
-        if self._client.is_connected():
-            self._client.publish(topic, payload, _AT_LEAST_ONCE, retain=True)
+        vouched_for = {*wanted, topics.status(host), *(topics.status(host, camera) for camera in cameras)}
+        for topic, place in self._retained.of(host).items():
+            if topic in vouched_for:
+                continue
+            if self._roster.settled(host, now):
+                self._retained.clear(topic)
+            elif place.kind == "present":
+                self._retained.keep(topic, _labels({}))
 
-    def _tell_silent(self) -> None:
+    def _review(self, all_connected: bool) -> None:
+        """What follows from silence. all_connected: somebody answers at each of the boxes' addresses."""
         now = time.monotonic()
-        for host in [host for host, at in self._heard_at.items() if now - at > _SILENT_AFTER_SECONDS]:
-            del self._heard_at[host]
-            self._retain(self._topics.box(host), homeassistant.OFFLINE)
+        for host in self._roster.fallen_silent(now):
             self._log.warning("box_silent", host=host)
+        for host in self._roster.hosts:
+            self._bring_up_to_date(host)
+        hosts, daemons = self._roster.living(now)
+        self._relays.usual = max(self._relays.usual, hosts)
+        if not all_connected or daemons < len({box.endpoint for box in self._boxes}) or hosts < self._relays.usual:
+            self._complete_since = None
+        elif self._complete_since is None:
+            self._complete_since = now
+        if self._connected_at is not None and now - self._connected_at > SILENT_AFTER_SECONDS:
+            self._review_absent(now)
+        self._retained.keep(self._topics.record, self._relays.record)
 
-    def _connected(self, client: paho.Client, userdata: Any, flags: Any, reason: Any, properties: Any) -> None:
-        del userdata, flags, properties
-        if reason.is_failure:
-            self._log.warning("broker_refused", broker=str(self._address), why=str(reason))
-            return
-        self._wait = 1.0
-        self._log.info("broker_connected", broker=str(self._address))
-        client.publish(self._topics.relay, homeassistant.ONLINE, _AT_LEAST_ONCE, retain=True)
-        for topic, payload in self._retained.items():
-            client.publish(topic, payload, _AT_LEAST_ONCE, retain=True)
+    def _review_absent(self, now: float) -> None:
+        """What the broker keeps of hosts that nobody speaks for: their labels go, and all of those that are gone."""
+        complete = self._complete_since is not None and now - self._complete_since > SILENT_AFTER_SECONDS
+        for host in self._retained.hosts:
+            heard = host in self._roster.hosts
+            if self._roster.online(host, now):
+                continue
+            if self._relays.another_speaks_for(host):
+                if not heard:
+                    self._relays.hosts.discard(host)
+                    self._retained.leave_alone(host)
+                continue
+            if self._relays.another_may_speak_for(host):
+                continue
+            self._retained.keep(self._topics.available(host), OFFLINE)
+            gone = complete and not self._relays.another_knows(host)
+            for topic, place in self._retained.of(host).items():
+                if gone or (place.kind == "present" and not heard):
+                    self._retained.clear(topic)
+            if gone:
+                self._log.info("box_gone", host=host)
+                self._roster.forget(host)
+                self._relays.hosts.discard(host)
 
-    def _disconnected(self, client: paho.Client, userdata: Any, flags: Any, reason: Any, properties: Any) -> None:
-        del client, userdata, flags, properties
-        if reason.is_failure:
-            self._log.warning("broker_gone", broker=str(self._address), why=str(reason))
+    def _connected(self) -> None:
+        discovery = [f"{self._discovery}/+/+/+/config"] if self._discovery else []
+        self._broker.subscribe([*self._topics.kept, *discovery])
+        self._connected_at = time.monotonic()
+        self._retained.keep(self._topics.relay, ONLINE)
+        self._retained.keep(self._topics.record, self._relays.record)
+        self._retained.all_again()
+
+    def _received(self, topic: str, payload: bytes, kept: bool) -> None:
+        """The broker has this from an earlier run, or it was told so just now, by us or by another relay."""
+        if kept and payload:
+            self._retained.found(topic, payload)
+        self._relays.heard(topic, payload, retained=kept)
+        place = self._topics.place(topic)
+        alive = place is not None and place.kind == "available" and self._roster.online(place.host, time.monotonic())
+        # A will that comes late, or a relay that does not hear the box.
+        if not self._leaving and payload == OFFLINE and (alive or topic == self._topics.relay):
+            self._retained.again(topic)
 
     def _leave(self) -> None:
-        """Say that this relay is gone, and hang up; for a second at most."""
-        if not self._client.is_connected():
-            return
-        said = self._client.publish(self._topics.relay, homeassistant.OFFLINE, _AT_LEAST_ONCE, retain=True)
-        end = time.monotonic() + _LAST_WORDS_SECONDS
-        while not said.is_published() and self._client.is_connected() and time.monotonic() < end:
-            self._attend()
-            self._await((), 0.05)
-        self._client.disconnect()
+        """Say that this relay is gone, and that nobody knows of its boxes now; hang up, after a second at most."""
+        self._leaving = True
+        for host in self._roster.hosts:
+            if not self._relays.another_speaks_for(host):
+                self._retained.keep(self._topics.available(host), OFFLINE)
+        self._retained.keep(self._topics.relay, OFFLINE)
+        self._retained.send(self._broker.keep)
+        self._broker.leave(_LAST_WORDS_SECONDS)
 
     def _tell(self, notice: Notice) -> None:
         match notice:
@@ -190,3 +192,8 @@ class Bridge:
                 self._log.info("box_connected", endpoint=notice.endpoint)
             case Link():
                 self._log.warning(f"box_{notice.state}", endpoint=notice.endpoint, why=notice.why)
+
+
+def _labels(scores: Mapping[str, float]) -> bytes:
+    """The payload that says which labels are there, the best first."""
+    return msgspec.json.encode({"labels": sorted(scores, key=lambda label: -scores[label])})

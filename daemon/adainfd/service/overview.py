@@ -22,7 +22,7 @@ _NO_PICTURES = ("stalled", "offline", "ended")
 class CameraView:
     """What is known of one camera. account: of its frames. p95_ms: over the last seconds. age: of the result, seconds.
 
-    frames_per_second: answered ones, over the last seconds.
+    frames_per_second: answered ones, over the last seconds or as long as answers have come.
     """
 
     name: str
@@ -85,14 +85,20 @@ class DaemonView:
 
 @dataclass(slots=True)
 class _Known:
-    """Of one camera. at: of the last result, monotonic seconds. recent: when frames were answered, in how many ms."""
+    """Of one camera. at: of the last result, monotonic seconds.
+
+    recent: when which frame was answered, in how many ms; several times where it has regions or had a second look.
+    observed_from: when the first of them came from this run of the daemon.
+    """
 
     state: str | None = None
     detail: str | None = None
     result: Result | None = None
     account: messages.Account | None = None
     at: float | None = None
-    recent: deque[tuple[float, float]] = field(default_factory=deque)
+    started_at: float | None = None
+    observed_from: float = 0.0
+    recent: deque[tuple[float, int, float]] = field(default_factory=deque)
 
     def view(self, name: str, now: float) -> CameraView:
         latencies = self.latencies(now)
@@ -103,12 +109,29 @@ class _Known:
             result=self.result,
             account=self.account,
             age=None if self.at is None else now - self.at,
-            frames_per_second=len(latencies) / _WINDOW_SECONDS,
+            frames_per_second=self.frames_per_second(now),
             p95_ms=_high(latencies),
         )
 
+    def take(self, result: Result, now: float) -> None:
+        if result.started_at != self.started_at:
+            self.started_at, self.observed_from = result.started_at, now
+            self.recent.clear()
+        self.result, self.at = result, now
+        self.recent.append((now, result.frame, result.timing_ms.total))
+        while self.recent[0][0] <= now - _WINDOW_SECONDS:
+            self.recent.popleft()
+
+    def frames_per_second(self, now: float) -> float:
+        observed = now - self.observed_from
+        frames = len({frame for at, frame, _ in self.recent if at > now - _WINDOW_SECONDS})
+        if observed >= _WINDOW_SECONDS:
+            return frames / _WINDOW_SECONDS
+        # The time is counted from the first frame, so that one does not count.
+        return (frames - 1) / observed if frames > 1 and observed > 0 else 0.0
+
     def latencies(self, now: float) -> list[float]:
-        return [ms for at, ms in self.recent if at > now - _WINDOW_SECONDS]
+        return [ms for at, _, ms in self.recent if at > now - _WINDOW_SECONDS]
 
 
 class Overview(Observer):
@@ -165,7 +188,7 @@ class Overview(Observer):
                 reload_failure=self._reload_failure,
                 model=self._model,
                 cameras=cameras,
-                frames_per_second=len(latencies) / _WINDOW_SECONDS,
+                frames_per_second=sum(camera.frames_per_second for camera in cameras),
                 budget=min(fresh, key=lambda budget: budget.fraction, default=None),
                 p95_ms=_high(latencies),
                 subscriptions=self._subscriptions,
@@ -177,11 +200,7 @@ class Overview(Observer):
 
     def _take_result(self, result: Result) -> None:
         self._answers = True
-        camera, now = self._camera(result.camera), self._clock()
-        camera.result, camera.at = result, now
-        camera.recent.append((now, result.timing_ms.total))
-        while camera.recent[0][0] <= now - _WINDOW_SECONDS:
-            camera.recent.popleft()
+        self._camera(result.camera).take(result, self._clock())
 
     def _take_camera(self, name: str, status: Status) -> None:
         camera = self._camera(name)

@@ -1,5 +1,6 @@
 """The last picture of each camera whose owner lets the page show it: small, rarely, and only while somebody looks."""
 
+import math
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -13,6 +14,9 @@ __all__ = ["Pictures"]
 
 _EVERY_SECONDS = 1.0
 _LOOKED_AT_SECONDS = 10.0
+_PATIENCE_SECONDS = 3.0
+# Fewer than the web server answers at once: a page full of cameras that are away keeps nobody else waiting.
+_MOST_WAITING = 16
 _WIDTH = 480
 _QUALITY = 80
 
@@ -20,38 +24,64 @@ _QUALITY = 80
 class Pictures(Observer):
     """Keeps a small copy of one frame a second, of cameras that were asked for in the last seconds."""
 
-    def __init__(self, cameras: Iterable[str], clock: Callable[[], float] = time.monotonic) -> None:
-        """cameras: whose pictures may be seen."""
+    def __init__(
+        self,
+        cameras: Iterable[str],
+        clock: Callable[[], float] = time.monotonic,
+        patience_seconds: float = _PATIENCE_SECONDS,
+    ) -> None:
+        """cameras: whose pictures may be seen. patience_seconds: for so long the first who asks waits for one."""
         self.cameras = frozenset(cameras)
         self._clock = clock
+        self._patience = patience_seconds
         self._lock = threading.Lock()
-        self._asked = dict.fromkeys(self.cameras, -_LOOKED_AT_SECONDS)
+        self._arrived = threading.Condition(self._lock)
+        self._waiting = 0
+        self._asked = dict.fromkeys(self.cameras, -math.inf)
+        self._wait_until = dict.fromkeys(self.cameras, -math.inf)
         self._kept: dict[str, tuple[float, NDArray[np.uint8]]] = {}
+
+    def wanted(self, camera: str) -> bool:
+        """Whether the camera's next picture is kept: somebody looks, and the last one is a second old."""
+        if camera not in self.cameras:
+            return False
+        now = self._clock()
+        with self._lock:
+            kept_at = self._kept[camera][0] if camera in self._kept else -math.inf
+            return now - self._asked[camera] <= _LOOKED_AT_SECONDS and now - kept_at >= _EVERY_SECONDS
 
     def answered(self, camera: str, picture: NDArray[np.uint8]) -> None:
         """Keep the picture, where somebody wants to see it."""
-        if camera not in self.cameras:
+        if not self.wanted(camera):
             return
-        now = self._clock()
-        with self._lock:
-            kept_at = self._kept[camera][0] if camera in self._kept else -_EVERY_SECONDS
-            if now - self._asked[camera] > _LOOKED_AT_SECONDS or now - kept_at < _EVERY_SECONDS:
-                return
         import cv2
 
         height, width = picture.shape[:2]
         size = (min(_WIDTH, width), max(1, round(height * min(_WIDTH, width) / width)))
         # INTER_AREA would read every pixel of a large picture: 0.3 ms instead of 3 at 1080p.
         small = np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_NEAREST), np.uint8)
-        with self._lock:
-            self._kept[camera] = (now, small.copy())
+        with self._arrived:
+            self._kept[camera] = (self._clock(), small.copy())
+            self._arrived.notify_all()
 
     def jpeg(self, camera: str) -> bytes | None:
-        """The last picture, None until there is one; asking for it has the next ones kept."""
+        """The last picture; asking for it has the next ones kept. None where none has come since, nor comes at once.
+
+        Whoever asks first waits, in the thread that asks, for the next picture: one from when somebody looked before
+        may be old.
+        """
         if camera not in self.cameras:
             return None
-        with self._lock:
-            self._asked[camera] = self._clock()
+        with self._arrived:
+            now = self._clock()
+            if now - self._asked[camera] > _LOOKED_AT_SECONDS:
+                self._kept.pop(camera, None)
+                self._wait_until[camera] = now + self._patience
+            self._asked[camera] = now
+            if camera not in self._kept and self._waiting < _MOST_WAITING:
+                self._waiting += 1
+                self._arrived.wait_for(lambda: camera in self._kept, max(0.0, self._wait_until[camera] - now))
+                self._waiting -= 1
             kept = self._kept.get(camera)
         if kept is None:
             return None

@@ -45,7 +45,8 @@ def _yes_or_no(yes: bool, why_not: str) -> Answer:
 def _picture(pictures: Pictures, camera: str) -> Answer:
     jpeg = pictures.jpeg(camera)
     if jpeg is None:
-        return Answer(b"no picture yet\n", status=HTTPStatus.NOT_FOUND)
+        said = f"{camera} brings no picture now\n".encode()
+        return Answer(said, status=HTTPStatus.SERVICE_UNAVAILABLE, headers={"Retry-After": "1"})
     return Answer(jpeg, "image/jpeg")
 
 

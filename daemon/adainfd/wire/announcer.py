@@ -52,6 +52,7 @@ class Announcer:
         *,
         model: messages.Model | None = None,
         cameras: Sequence[Camera] | None = None,
+        present: Sequence[messages.Present] | None = None,
     ) -> None:
         """The daemon is in `state`; what is known of its model stays known."""
         self._model = model or self._model
@@ -74,12 +75,13 @@ class Announcer:
                 subscriptions=self._publisher.subscriptions,
                 refused=self._publisher.refused,
                 cameras=accounts,
+                present=None if present is None else list(present),
             ),
         )
 
-    def beat(self, cameras: Sequence[Camera]) -> None:
-        """The daemon is still there, and still ready or degraded; so stand its cameras."""
-        self.daemon(self._state, cameras=cameras)
+    def beat(self, cameras: Sequence[Camera], present: Sequence[messages.Present]) -> None:
+        """The daemon is still there, and still ready or degraded; so stand its cameras, and these labels are there."""
+        self.daemon(self._state, cameras=cameras, present=present)
 
     def camera(self, camera: Camera, change: Change, audits: Mapping[str, Audit]) -> None:
         """The camera has changed; its account, and what its audit found, go with that."""

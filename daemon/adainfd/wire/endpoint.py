@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import ipaddress
+import os
 import re
 import socket
 import stat
@@ -68,8 +69,13 @@ def bind(zmq_socket: zmq.Socket[bytes], endpoint: str) -> str:
         zmq_socket.bind(endpoint)
     except zmq.ZMQError as error:
         reason = _REASONS.get(error.errno or 0, f"cannot be bound ({error})")
-        raise InvalidInputError(f"endpoint {endpoint!r}: {reason}") from None
-    return zmq_socket.getsockopt_string(zmq.LAST_ENDPOINT)
+        own = f"; this service's own folder is {folder}" if (folder := _service_folder()) is not None else ""
+        raise InvalidInputError(
+            f"endpoint {endpoint!r}: {reason}{own if error.errno == errno.EACCES else ''}"
+        ) from None
+    bound = zmq_socket.getsockopt_string(zmq.LAST_ENDPOINT)
+    _let_in(Path(bound.removeprefix("ipc://")))
+    return bound
 
 
 def connect(zmq_socket: zmq.Socket[bytes], endpoint: str) -> None:
@@ -113,6 +119,22 @@ def unlink(bound: Iterable[str]) -> None:
         if endpoint.startswith("ipc://") and not endpoint.startswith("ipc://@"):
             with contextlib.suppress(OSError):
                 Path(endpoint.removeprefix("ipc://")).unlink()
+
+
+def _service_folder() -> Path | None:
+    """The folder below /run that systemd made for this service, if it runs as one."""
+    folders = os.environ.get("RUNTIME_DIRECTORY", "").split(":")
+    return Path(folders[0]) if folders[0] else None
+
+
+def _let_in(bound: Path) -> None:
+    """A socket in the service's own folder is for everyone whom the folder's mode lets in.
+
+    The service's umask would leave it to root, and other services have users of their own.
+    """
+    folder = _service_folder()
+    if folder is not None and bound.parent.is_relative_to(folder) and bound.is_socket():
+        bound.chmod(0o777)
 
 
 def _check_ipc_path(endpoint: str, path: Path) -> None:

@@ -23,6 +23,7 @@ __all__ = [
     "Message",
     "Model",
     "Plan",
+    "Present",
     "Result",
     "Seen",
     "Signals",
@@ -170,10 +171,19 @@ class Audited(msgspec.Struct, frozen=True):
     agreed: Count
 
 
+class Present(msgspec.Struct, frozen=True):
+    """The labels that a camera's picture, or one of its regions, shows now: those that appeared and are not gone."""
+
+    camera: str
+    region: Annotated[str | None, Meta(description="null: all of the picture")] = None
+    labels: Annotated[list[Label], Meta(description="best first; empty where nothing is there")] = []
+
+
 class Status(msgspec.Struct, frozen=True, kw_only=True):
     """Topics `status/HOST` (the daemon; a heartbeat every second) and `status/HOST/CAMERA` (on each change).
 
     detail, code: why, in words and in one word. cameras: of the daemon's heartbeat, the account of each camera.
+    present: of the daemon's heartbeat, what each view of each camera shows; a view that is not named does not exist.
     account: of a camera's status, its own. retry_in: seconds until an offline camera is tried again.
     """
 
@@ -191,6 +201,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     code: str | None = None
     model: Model | None = None
     cameras: dict[str, Account] | None = None
+    present: list[Present] | None = None
     account: Account | None = None
     retry_in: Annotated[float, Meta(ge=0, description="seconds")] | None = None
     failures: Annotated[int, Meta(ge=0, description="in a row, of an offline camera")] | None = None

@@ -1,4 +1,5 @@
 import math
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -91,3 +92,11 @@ def test_a_videos_frames_are_spread_over_it_and_their_number_is_limited(clip, tm
     (source,) = open_sources([clip(tmp_path / "clip.mp4", 50)], None, 16)
     assert source.count == 20
     assert source.read(19).shape == (32, 43, 3)  # twice the native side is enough
+
+
+@pytest.mark.parametrize("name", ["a:b.mp4", "file:x.mp4", "clip_%d.mp4", "my%20door.mp4", "a*b.mp4", "[x].mp4"])
+def test_a_video_is_read_whatever_its_name(clip, tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    clip(tmp_path / "v.mp4", 20).rename(name)
+    (source,) = open_sources([Path(name)], None, 16)
+    assert source.count == 20

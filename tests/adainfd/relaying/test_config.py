@@ -4,8 +4,12 @@ import json
 from pathlib import Path
 
 import pytest
+from adainfd import settings
 from adainfd.relaying import from_command_line
 from adainfd.relaying.address import BrokerAddress
+from adainfd.relaying.broker import Broker
+from adainfd.relaying.config import MqttSection
+from adainfd.wire.keys import KeyPair
 from daemons import PASSWORD
 from generated import generous
 from hypothesis import given
@@ -61,7 +65,7 @@ values = st.recursive(
 tables = {
     "box": ("connect", "server", "conect"),
     "publish": ("bind", "clients", "unprotected"),
-    "mqtt": ("url", "user", "password_file", "ca_file", "prefix", "discovery"),
+    "mqtt": ("url", "user", "password_file", "ca_file", "prefix", "discovery", "name"),
 }
 
 
@@ -93,3 +97,85 @@ def test_any_configuration_is_taken_or_refused_with_a_cause(tmp_path: Path, told
         refusal = str(error)
     assert refusal.startswith(f"configuration {file}: ")
     assert "\n" not in refusal
+
+
+BOX = '[[box]]\nconnect = "tcp://127.0.0.1:5600"\n'
+MQTT = f'{BOX}[mqtt]\nurl = "mqtts://me@broker.local"\n'
+
+
+@pytest.fixture
+def keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder with the keys of a relay and of a box."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("own", "box"):
+        KeyPair.new(tmp_path / name)
+    (tmp_path / "clients").mkdir()
+    (tmp_path / "password").write_text("agreed\n", encoding="utf-8")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            f'key = "own.key_secret"\n{BOX}server = "box.key"\n[publish]\nbind = ["tcp://*:1"]\nclients = "clients"\n',
+            "relay of tcp://127.0.0.1:5600, published at tcp://*:1",
+        ),
+        (f'{MQTT}password_file = "password"\n', "relay of tcp://127.0.0.1:5600, broker mqtts://broker.local:8883"),
+    ],
+)
+def test_a_relays_file_is_checked_as_one(keys: Path, text: str, said: str) -> None:
+    (keys / "relay.toml").write_text(text, encoding="utf-8")
+    assert settings.check(keys / "relay.toml") == said
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        (BOX, "give either publish.bind"),
+        ('[mqtt]\nurl = "mqtt://h"', "box: none given"),
+        (f"{BOX}serve = 1", "box.0.serve: unknown key; did you mean server?"),
+        (f'key = "nosuch.key_secret"\n{BOX}[publish]\nbind = ["ipc://s"]', "key nosuch.key_secret: cannot be read"),
+        (f'key = "own.key"\n{BOX}[publish]\nbind = ["ipc://s"]', "key own.key: holds no secret key"),
+        (f'key = "own.key_secret"\n{BOX}server = "nosuch.key"\n[publish]\nbind = ["ipc://s"]', "nosuch.key"),
+        (f'key = "own.key_secret"\n{BOX}[publish]\nbind = ["ipc://s"]\nclients = "nosuch"', "clients nosuch"),
+        (f'{MQTT}password_file = "nosuch"', "mqtt.password_file nosuch: cannot be read (No such file or directory)"),
+        (f'{MQTT}password_file = "."', "mqtt.password_file .: cannot be read (Is a directory)"),
+        (f'{MQTT}ca_file = "nosuch"', "mqtt.ca_file nosuch: cannot be read (No such file or directory)"),
+        (f'{MQTT}ca_file = "password"', "mqtt.ca_file password: cannot be read"),
+        (f'{BOX}[mqtt]\nurl = "mqtt://h"\npassword_file = "password"', "password_file: goes together with user"),
+        (f'{MQTT}name = "a/b"', "mqtt.name: 'a/b'"),
+        (f'{MQTT}prefix = "a\\u0000"', "mqtt.prefix"),
+    ],
+)
+def test_all_that_is_wrong_with_a_relays_file_is_found(keys: Path, text: str, named: str) -> None:
+    (keys / "relay.toml").write_text(text, encoding="utf-8")
+    with pytest.raises(InvalidInputError) as refused:
+        settings.check(keys / "relay.toml")
+    assert named in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_names_differ_by_relay_and_stay(keys: Path) -> None:
+    def name(file: str | None, *more: str) -> str | None:
+        path = None if file is None else keys / file
+        mqtt = from_command_line(path, more, [], None if file else "mqtt://h").mqtt
+        return None if mqtt is None else mqtt.name
+
+    (keys / "a.toml").write_text(MQTT, encoding="utf-8")
+    (keys / "b.toml").write_text(MQTT, encoding="utf-8")
+    (keys / "c.toml").write_text(f'{MQTT}name = "c"\n', encoding="utf-8")
+    names = [name("a.toml"), name("b.toml"), name("c.toml"), name(None, "ipc://a"), name(None, "ipc://b")]
+    assert len(set(names)) == len(names)
+    assert names[2] == "c"
+    (keys / "a.toml").write_text(f"{BOX}{MQTT}", encoding="utf-8")  # a box more is no other relay
+    assert names == [name("a.toml"), name("b.toml"), name("c.toml"), name(None, "ipc://a"), name(None, "ipc://b")]
+
+
+@pytest.mark.parametrize("content", [b"agreed", b"agreed\n", b"\xef\xbb\xbfagreed\r\n"])
+def test_password_is_what_an_editor_shows(tmp_path: Path, content: bytes) -> None:
+    file = tmp_path / "password"
+    file.write_bytes(content)
+    section = MqttSection(url="mqtt://h", user="me", password_file=file)
+    broker = Broker(section, "x", ("t", b""), None, connected=lambda: None, received=lambda *_: None)
+    assert broker._client.password == "agreed"  # noqa: S105

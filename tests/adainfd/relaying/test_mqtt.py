@@ -6,12 +6,14 @@ import shutil
 import signal
 import socket
 import subprocess
-from collections.abc import Callable, Iterator
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
-from adainfd.wire.messages import Event, Seen, Status
+from adainfd.wire.messages import Account, Dropped, Event, Label, Present, Seen, Status
 from adainfd.wire.publisher import Publisher
 from daemons import Program, await_true, free_port
 from paho.mqtt import client as paho
@@ -119,7 +121,7 @@ def await_greeted(box: Publisher, relay: Program) -> None:
 def test_states_are_retained_and_home_assistant_is_told(launch: Any, broker: Broker, box: Publisher, ipc: str) -> None:
     relay = launch("relay", "--connect", ipc, "--mqtt", f"mqtt://127.0.0.1:{broker.port}")
     await_greeted(box, relay)
-    name = socket.gethostname()
+    name = relay.await_event("relaying")["name"]
     with reading(broker) as told:
         assert told("adainf/status/edge1/door")[0]["state"] == "online"
     with reading(broker) as told:  # whoever comes late
@@ -145,25 +147,26 @@ def test_states_are_retained_and_home_assistant_is_told(launch: Any, broker: Bro
     assert "Traceback" not in relay.said
 
 
-def happen(publisher: Publisher, event: Any, label: str, region: str | None = None) -> None:
+def event_of(host: str, camera: str, region: str | None, label: str, event: Any = "appeared") -> Callable[[int], Event]:
     seen = Seen(frame=1, captured_at=1.0)
-    publisher.send(
-        "event/edge1/door",
-        lambda number: Event(
-            host="edge1",
-            camera="door",
-            region=region,
-            sequence=number,
-            published_at=1.0,
-            event=event,
-            label=label,
-            index=0,
-            score=0.9 if label == "dog" else 0.8,
-            first=seen,
-            last=seen,
-            seconds=0.0,
-        ),
+    return lambda number: Event(
+        host=host,
+        camera=camera,
+        region=region,
+        sequence=number,
+        published_at=1.0,
+        event=event,
+        label=label,
+        index=0,
+        score=0.9 if label == "dog" else 0.8,
+        first=seen,
+        last=seen,
+        seconds=0.0,
     )
+
+
+def happen(publisher: Publisher, event: Any, label: str, region: str | None = None) -> None:
+    publisher.send("event/edge1/door", event_of("edge1", "door", region, label, event))
 
 
 def test_events_are_told_once_and_what_is_there_is_retained(
@@ -190,7 +193,7 @@ def test_relay_that_is_killed_is_offline(launch: Any, broker: Broker, box: Publi
     relay = launch("relay", "--connect", ipc, "--mqtt", f"mqtt://127.0.0.1:{broker.port}")
     relay.await_event("broker_connected", 20)
     with reading(broker) as told:
-        topic = f"adainf/relay/{socket.gethostname()}"
+        topic = f"adainf/relay/{relay.await_event('relaying')['name']}"
         await_true(lambda: told(topic)[0] == "online", 10, "the relay is there")
         relay.process.kill()
         await_true(lambda: told(topic)[0] == "offline", 10, "the broker says its last will")
@@ -208,14 +211,6 @@ def test_broker_that_is_restarted_is_told_again(launch: Any, broker: Broker, box
     with reading(broker) as told:
         await_true(lambda: told("adainf/status/edge1/door")[0]["state"] == "stalled", 10, "the state of meanwhile")
     assert len(relay.named("broker_connected")) == 2
-
-
-def test_silent_box_is_offline(launch: Any, broker: Broker, box: Publisher, ipc: str) -> None:
-    relay = launch("relay", "--connect", ipc, "--mqtt", f"mqtt://127.0.0.1:{broker.port}")
-    await_greeted(box, relay)
-    with reading(broker) as told:
-        await_true(lambda: told("adainf/available/edge1")[0] == "offline", 15, "no heart beats")
-    assert relay.named("box_silent")[0]["host"] == "edge1"
 
 
 def test_password_is_wanted_and_said_nowhere(
@@ -265,3 +260,215 @@ def test_broker_that_is_not_there_is_waited_for(
             told("adainf/status/edge1/door")
     finally:
         broker.kill()
+
+
+Views = Mapping[tuple[str, str | None], list[str]]
+
+
+class Beating:
+    """A box whose heart beats: each time it says that these views of its cameras show these labels."""
+
+    def __init__(self, endpoint: str, host: str, views: Views, state: str = "ready") -> None:
+        self.views, self.state, self.beats = views, state, 0
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._run, args=(endpoint, host))
+        self._thread.start()
+
+    def _run(self, endpoint: str, host: str) -> None:
+        publisher = Publisher([endpoint])
+        for (camera, region), labels in self.views.items():  # said again before the heartbeat
+            for label in labels:
+                publisher.send(f"event/{host}/{camera}", event_of(host, camera, region, label))
+        while not self._ended.wait(0.05):
+            publisher.greet()
+            self.beats += 1
+            publisher.send(f"status/{host}", lambda number: self._status(host, number))
+        publisher.close()
+
+    def _status(self, host: str, number: int) -> Status:
+        account = Account("online", number, number, 0, 0, Dropped(0, 0), 0)
+        return Status(
+            host=host,
+            sequence=number,
+            state=self.state,  # type: ignore[arg-type]
+            published_at=time.time(),
+            cameras={camera: account for camera, _ in self.views},
+            present=[
+                Present(camera, region, [Label(label, 0, 0.9) for label in labels])
+                for (camera, region), labels in self.views.items()
+            ],
+        )
+
+    def end(self) -> None:
+        self._ended.set()
+        self._thread.join()
+
+
+@pytest.fixture
+def boxes(tmp_path: Path) -> Iterator[Callable[..., Beating]]:
+    """Start a box: `boxes(NAME OF ITS SOCKET, host, views)`."""
+    started: list[Beating] = []
+
+    def start(name: str, host: str, views: Views, **more: str) -> Beating:
+        started.append(Beating(f"ipc://{tmp_path}/{name}", host, views, **more))
+        return started[-1]
+
+    yield start
+    for box in started:
+        box.end()
+
+
+@contextlib.contextmanager
+def keeping(broker: Broker) -> Iterator[tuple[paho.Client, dict[str, list[str]]]]:
+    """A client to publish with, and all payloads by topic, as they come."""
+    heard: dict[str, list[str]] = {}
+    client = paho.Client(CallbackAPIVersion.VERSION2)
+    client.on_message = lambda _, __, told: heard.setdefault(told.topic, []).append(told.payload.decode())
+    client.on_connect = lambda *_: client.subscribe("#", qos=1)
+    client.connect("127.0.0.1", broker.port)
+    client.loop_start()
+    try:
+        yield client, heard
+    finally:
+        client.disconnect()
+        client.loop_stop()
+
+
+def kept(heard: Mapping[str, list[str]]) -> dict[str, str]:
+    """The topics that the broker still keeps."""
+    return {topic: payloads[-1] for topic, payloads in heard.items() if payloads[-1]}
+
+
+def configured(file: Path, broker: Broker, *sockets: str) -> Path:
+    told = [f'[[box]]\nconnect = "ipc://{file.parent}/{name}"' for name in sockets]
+    file.write_text("\n".join([*told, f'[mqtt]\nurl = "mqtt://127.0.0.1:{broker.port}"\n']), encoding="utf-8")
+    return file
+
+
+def test_what_nobody_vouches_for_is_cleared(
+    launch: Any, broker: Broker, boxes: Callable[..., Beating], tmp_path: Path
+) -> None:
+    """Whoever is restarted: boxes, cameras, regions and labels that are gone leave nothing; what is others' stays."""
+    door, left, yard = ("door", None), ("door", "left"), ("yard", None)
+    first = boxes("a", "edge1", {door: ["cat", "dog"], left: ["cat"], yard: ["dog"]})
+    removed = boxes("b", "edge2", {door: ["cat"]})
+    file = configured(tmp_path / "relay.toml", broker, "a", "b")
+    sensor, state = "homeassistant/sensor/adainf_edge1_", "homeassistant/binary_sensor/adainf_edge1_"
+    foreign = {
+        "homeassistant/sensor/adainf_edge1_yard/other/config": json.dumps({"origin": {"name": "another program"}}),
+        "homeassistant/sensor/adainf_edge1_x/labels/config": json.dumps(
+            {"origin": {"name": "adainfd relay"}, "state_topic": "another-prefix/present/edge1/x"}
+        ),
+        "adainf/status/lamp": "on",
+        "adainf/status/edge1/lamp": json.dumps({"state": "on"}),
+        "adainf/available/lamp": "online",
+        "adainf/present/lamp/kitchen": "yes",
+        "adainf/relay/another": "online",
+        "adainf/relay/another/hosts": json.dumps({"hosts": ["edge3"], "boxes": ""}),
+        "adainf/available/edge3": "online",
+        "adainf/present/edge3/door": json.dumps({"labels": ["cat"]}),
+    }
+    nobodys = {"adainf/available/edge4": "online", "adainf/present/edge4/door": json.dumps({"labels": ["cat"]})}
+    with keeping(broker) as (client, heard):
+        for topic, payload in {**foreign, **nobodys}.items():
+            client.publish(topic, payload, 1, retain=True)
+        relay = launch("relay", "--config", file)
+        expected = {f"adainf/present/edge1/{view}" for view in ("door", "door/left", "yard")}
+        expected |= {f"adainf/available/{host}" for host in ("edge1", "edge2")} | {"adainf/present/edge2/door"}
+        expected |= {f"{sensor}door/labels_left/config", f"{sensor}yard/labels/config", f"{state}yard/state/config"}
+        await_true(lambda: expected <= kept(heard).keys(), 20, f"{expected} among {sorted(heard)}")
+        relay.kill()
+        for box in (first, removed):
+            box.end()
+        boxes("a", "edge1", {door: ["dog"]})
+        launch("relay", "--config", configured(file, broker, "a"))
+        now = {
+            "adainf/present/edge1/door",
+            "adainf/available/edge1",
+            "adainf/status/edge1",
+            "homeassistant/binary_sensor/adainf_edge1/state/config",
+            f"{state}door/state/config",
+            f"{sensor}door/labels/config",
+        }
+        now |= {topic for topic in foreign if "edge1" in topic}
+
+        def differing() -> set[str]:
+            return {topic for topic in kept(heard) if any(f"edge{number}" in topic for number in (1, 2, 4))} ^ now
+
+        with contextlib.suppress(AssertionError):
+            await_true(lambda: not differing(), 30, "nothing but what is there now")
+        assert not differing()
+        told = kept(heard)
+    assert json.loads(told["adainf/present/edge1/door"]) == {"labels": ["dog"]}
+    assert told["adainf/available/edge1"] == "online"
+    assert foreign.items() <= told.items()
+
+
+def test_heartbeats_are_told_when_more_than_counters_changes(
+    launch: Any, broker: Broker, boxes: Callable[..., Beating], tmp_path: Path, ipc: str
+) -> None:
+    yard = {("yard", None): ["cat", "dog"]}
+    box = boxes("s", "edge1", {("door", None): [], **yard})
+    with keeping(broker) as (_, heard):
+        launch("relay", "--connect", ipc, "--mqtt", f"mqtt://127.0.0.1:{broker.port}")
+        await_true(lambda: heard.get("adainf/status/edge1"), 20, "the state")
+        beats = box.beats
+        await_true(lambda: box.beats > beats + 20, 10, "heartbeats")
+        box.views = {("door", None): ["cat"], **yard}
+        topic = "adainf/present/edge1/door"
+        await_true(lambda: json.loads(heard.get(topic, ["{}"])[-1]) == {"labels": ["cat"]}, 10, "a label")
+        assert len(heard["adainf/status/edge1"]) == 1
+        box.state = "degraded"
+        await_true(lambda: len(heard["adainf/status/edge1"]) == 2, 10, "the new state")
+        assert heard["adainf/available/edge1"] == ["online"]
+        assert [json.loads(told)["labels"] for told in heard["adainf/present/edge1/yard"]] == [["cat", "dog"]]
+
+
+def test_silent_box_keeps_what_it_said(
+    launch: Any, broker: Broker, boxes: Callable[..., Beating], tmp_path: Path
+) -> None:
+    """While the relay runs, all of it; one that starts meanwhile does not tell of labels that nobody vouches for."""
+    box = boxes("a", "edge1", {("door", None): ["cat"]})
+    file = configured(tmp_path / "relay.toml", broker, "a")
+    with keeping(broker) as (_, heard):
+        relay = launch("relay", "--config", file)
+        last = "homeassistant/sensor/adainf_edge1_door/labels/config"
+        await_true(lambda: last in kept(heard), 20, "all of it")
+        all_of_it = {topic for topic in kept(heard) if "/relay/" not in topic}
+        box.end()
+        await_true(lambda: kept(heard)["adainf/available/edge1"] == "offline", 15, "no heart beats")
+        assert {topic for topic in kept(heard) if "/relay/" not in topic} == all_of_it
+        assert relay.named("box_silent")[0]["host"] == "edge1"
+        relay.kill()
+        launch("relay", "--config", file)
+        await_true(lambda: "adainf/present/edge1/door" not in kept(heard), 20, "no label")
+        told = {topic for topic in kept(heard) if "/relay/" not in topic}
+    assert told == all_of_it - {"adainf/present/edge1/door"}
+
+
+def test_relays_of_one_host_leave_each_other_alone(
+    launch: Any, broker: Broker, boxes: Callable[..., Beating], tmp_path: Path
+) -> None:
+    for name in ("a", "b"):
+        boxes(name, f"edge-{name}", {("door", None): []})
+    relays = {name: launch("relay", "--config", configured(tmp_path / f"{name}.toml", broker, name)) for name in "ab"}
+    twin = launch("relay", "--config", tmp_path / "a.toml")
+    with keeping(broker) as (_, heard):
+        names = {name: relay.await_event("relaying", 20)["name"] for name, relay in relays.items()}
+        online = {f"adainf/{kind}" for kind in ("available/edge-a", "available/edge-b")}
+        online |= {f"adainf/relay/{name}" for name in names.values()}
+        await_true(lambda: all(kept(heard).get(topic) == "online" for topic in online), 20, "all are online")
+        assert len(set(names.values())) == 2
+        relays["b"].kill()
+        gone = f"adainf/relay/{names['b']}"
+        await_true(lambda: kept(heard)[gone] == "offline", 10, "the last will")
+        assert {topic for topic in online if kept(heard)[topic] != "online"} == {gone}
+        twin.await_event("broker_connected", 20)
+        relays["a"].process.send_signal(signal.SIGTERM)
+        assert relays["a"].ended(5) == 0
+        await_true(lambda: "offline" in heard[f"adainf/relay/{names['a']}"], 10, "one of two has gone")
+        for topic in ("adainf/available/edge-a", f"adainf/relay/{names['a']}"):
+            await_true(lambda topic=topic: kept(heard)[topic] == "online", 10, "the other one still speaks for it")
+    for relay in (*relays.values(), twin):
+        assert len(relay.named("broker_connected")) == 1
+        assert not relay.named("broker_gone")

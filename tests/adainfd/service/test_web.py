@@ -5,6 +5,7 @@ import re
 import shutil
 import socket
 import subprocess
+import threading
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -50,7 +51,8 @@ def samples(text: bytes) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]
 def server() -> Iterator[str]:
     """An empty daemon's server."""
     overview = Overview()
-    served = WebServer("127.0.0.1", 0, site(overview, Metrics(overview), Pictures(["door"]), Health()))
+    pictures = Pictures(["door"], patience_seconds=0.1)
+    served = WebServer("127.0.0.1", 0, site(overview, Metrics(overview), pictures, Health()))
     served.start()
     yield "http://{}:{}".format(*served.address)
     served.close()
@@ -111,8 +113,8 @@ def test_of_a_running_daemon(launch: Any, configuration: Path, ipc: str, address
     assert state["line"].startswith("2 cameras, ")
     assert {camera["name"] for camera in state["cameras"]} == {"door", "yard"}
 
-    picture = await_true(lambda: (got := get(f"{url}/picture/door"))[0] == 200 and got[1], 10, "a picture")
-    assert picture.startswith(b"\xff\xd8")
+    status, picture = get(f"{url}/picture/door")  # the first that asks waits for the next picture
+    assert (status, picture[:2]) == (200, b"\xff\xd8")
     assert get(f"{url}/picture/yard")[0] == 404
     daemon.process.terminate()
     assert daemon.ended(5) == 0
@@ -135,7 +137,11 @@ def test_documented_metrics_are_those_that_are_served() -> None:
 def test_not_ready_before_anything_was_recognised(server: str) -> None:
     assert get(f"{server}/ready")[0] == 503
     assert get(f"{server}/live")[0] == 200
-    assert get(f"{server}/picture/door")[0] == 404
+    with pytest.raises(urllib.error.HTTPError) as none:
+        urllib.request.urlopen(f"{server}/picture/door", timeout=10)  # noqa: S310
+    assert (none.value.code, none.value.headers["Retry-After"]) == (503, "1")
+    assert none.value.read() == b"door brings no picture now\n"
+    assert get(f"{server}/picture/cellar")[0] == 404
 
 
 PATHS = ("/", "/page.js", "/page.css", "/state", "/metrics", "/live", "/ready", "/picture/door")
@@ -284,7 +290,9 @@ def test_page_updates_live_in_a_browser(tmp_path: Path) -> None:
 
     overview = Overview()
     pictures = Pictures(["<b>door"])
-    pictures.jpeg("<b>door")
+    asking = threading.Thread(target=pictures.jpeg, args=("<b>door",))
+    asking.start()
+    await_true(lambda: pictures.wanted("<b>door"), 5, "somebody who asks")
     pictures.answered("<b>door", np.zeros((48, 64, 3), np.uint8))
     routes = {**site(overview, Metrics(overview), pictures, Health()), "/state": state}
     routes["/picture/%3Cb%3Edoor"] = routes["/picture/<b>door"]

@@ -1,4 +1,6 @@
+import os
 import socket
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -92,6 +94,22 @@ def test_file_in_the_way_of_a_socket_survives(here: Path) -> None:
     with pytest.raises(InvalidInputError, match="no socket"):
         Publisher(["ipc://s"])
     assert (here / "s").read_text(encoding="utf-8") == "precious"
+
+
+def test_socket_of_a_service_is_for_those_whom_its_folder_lets_in(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other services have users of their own, and the umask of ours keeps everyone out."""
+    own, elsewhere = here / "run", here / "elsewhere"
+    for folder in (own, elsewhere):
+        folder.mkdir()
+    monkeypatch.setenv("RUNTIME_DIRECTORY", str(own))
+    before = os.umask(0o077)
+    try:
+        publisher = Publisher([f"ipc://{own}/s", f"ipc://{elsewhere}/s", "ipc://relative"])
+    finally:
+        os.umask(before)
+    modes = [stat.S_IMODE(path.stat().st_mode) for path in (own / "s", elsewhere / "s", here / "relative")]
+    publisher.close()
+    assert modes == [0o777, 0o700, 0o700]
 
 
 @pytest.mark.parametrize("endpoint", ["tcp://*:5600", "tcp://127.0.0.1:*", "nowhere"])

@@ -1,0 +1,61 @@
+"""A named pipe (FIFO): a live stream that comes as long as somebody writes to it."""
+
+import os
+import select
+import time
+
+from adainfd.capture.fault import Fault
+from adainfd.capture.reader import Picture, VideoReader
+from adainfd.capture.settings import CameraSettings
+from adainfd.capture.source import SourceError
+
+__all__ = ["PipeReader"]
+
+
+class PipeReader:
+    """Opens as soon as something is written. FFmpeg reads it without blocking, so that time limits hold."""
+
+    broke_off: str | None = None
+
+    def __init__(self, settings: CameraSettings) -> None:
+        begun = time.monotonic()
+        self._pipe = _opened(settings, begun + settings.limits.open_seconds)
+        try:
+            self._reader = VideoReader(settings, f"pipe:{self._pipe}")
+        except SourceError:
+            os.close(self._pipe)
+            raise
+        self.codec = self._reader.codec
+        self.frames_per_second = self._reader.frames_per_second
+
+    def grab(self) -> bool:
+        """See `Reader`; raises SourceError where nobody writes any more."""
+        return self._reader.grab()
+
+    def retrieve(self, into: Picture | None = None) -> Picture | None:
+        """See `Reader`."""
+        return self._reader.retrieve(into)
+
+    def close(self) -> None:
+        """Let go of the pipe: what writes to it ends, or waits for the next reader."""
+        self._reader.close()
+        os.close(self._pipe)
+
+
+def _opened(settings: CameraSettings, until: float) -> int:
+    """A descriptor with something to read, by `until` (monotonic seconds) at the latest."""
+    source = settings.source
+    while True:
+        try:
+            pipe = os.open(source.path, os.O_RDONLY | os.O_NONBLOCK)
+        except OSError as error:
+            raise SourceError(Fault.CANNOT_OPEN, f"source {source}: cannot be read ({error.strerror})") from None
+        events = select.poll()
+        events.register(pipe, select.POLLIN)
+        for _, event in events.poll(max(0.0, 1000 * (until - time.monotonic()))):
+            if event & select.POLLIN:
+                return pipe
+        # Nothing came, or its writer went before it wrote anything: then wait for the next one.
+        os.close(pipe)
+        if time.monotonic() >= until:
+            raise SourceError(Fault.OPEN_TIMEOUT, f"source {source}: nothing is written to this pipe")

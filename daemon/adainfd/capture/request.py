@@ -1,0 +1,190 @@
+"""One question to a camera: a GET over HTTP, a DESCRIBE over RTSP, logged in where the camera asks for it.
+
+OpenCV does not say why a stream does not open; the camera does.
+"""
+
+import contextlib
+import http.client
+import socket
+import ssl
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from email.message import Message
+from http import HTTPStatus
+from typing import BinaryIO
+from urllib.parse import SplitResult, quote, urljoin, urlsplit
+
+from adainfd.capture.login import Login
+
+__all__ = ["Answer", "HttpCamera", "RtspCamera", "TooLargeError"]
+
+_AGENT = "adainf"
+_REDIRECTS = (301, 302, 303, 307, 308)
+_MOST_REDIRECTS = 5
+_LARGEST_BODY = 64 << 20
+_LARGEST_DESCRIPTION = 1 << 20
+_CHUNK = 1 << 16
+_SAFE = "%/:=&?~#+!$,;'@()*[]"
+
+
+class TooLargeError(Exception):
+    """The camera sends more than any picture has."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a camera answered."""
+
+    status: int
+    headers: Message
+    body: bytes
+
+    @property
+    def content_type(self) -> str:
+        """Such as image/jpeg, in lower case."""
+        return self.headers.get_content_type() if "Content-Type" in self.headers else ""
+
+
+class HttpCamera:
+    """A camera behind http or https. Certificates are not checked, as OpenCV does not check them either."""
+
+    def __init__(self, address: str) -> None:
+        """Raises ValueError where that is no address."""
+        self._url = _parsed(address)
+        self._login = Login(self._url)
+        self._challenges: list[str] = []
+
+    def get(self, until: float, headers: Mapping[str, str] | None = None, *, whole: bool = True) -> Answer:
+        """Ask, by `until` (monotonic seconds) at the latest; `whole`: with the body.
+
+        Raises OSError or HTTPException where no answer comes, ValueError where it redirects to no address.
+        """
+        url = self._url
+        for _ in range(_MOST_REDIRECTS):
+            answer = self._get(url, headers or {}, until, whole)
+            if answer.status not in _REDIRECTS or not (location := answer.headers.get("Location")):
+                break
+            url = _parsed(urljoin(url.geturl(), location))
+            if url.scheme not in ("http", "https"):
+                raise ValueError
+        return answer
+
+    def _get(self, url: SplitResult, headers: Mapping[str, str], until: float, whole: bool) -> Answer:
+        elsewhere = url.hostname != self._url.hostname or (self._url.scheme, url.scheme) == ("https", "http")
+        if elsewhere:  # where this password is not for, or would be read by others
+            return _http_answer(url, headers, None, until, whole)
+        answer = _http_answer(url, headers, self._authorization(url), until, whole)
+        if answer.status == HTTPStatus.UNAUTHORIZED:
+            # Not asked before, or its challenge is out of date. No more tries: cameras lock out who fails often.
+            self._challenges = answer.headers.get_all("WWW-Authenticate", [])
+            if authorization := self._authorization(url):
+                answer = _http_answer(url, headers, authorization, until, whole)
+        return answer
+
+    def _authorization(self, url: SplitResult) -> str | None:
+        return self._login.answer(self._challenges, "GET", _target(url)) if self._challenges else None
+
+
+def _http_answer(
+    url: SplitResult, headers: Mapping[str, str], authorization: str | None, until: float, whole: bool
+) -> Answer:
+    connection = (
+        http.client.HTTPSConnection(url.hostname or "", url.port, timeout=_left(until), context=_trusting())
+        if url.scheme == "https"
+        else http.client.HTTPConnection(url.hostname or "", url.port, timeout=_left(until))
+    )
+    told = {"User-Agent": _AGENT, "Connection": "close", **headers}
+    if authorization is not None:
+        told["Authorization"] = authorization
+    with contextlib.closing(connection):
+        connection.connect()
+        connected = connection.sock
+        connection.request("GET", _target(url), headers=told)
+        with contextlib.closing(connection.getresponse()) as response:
+            read = whole and response.status == HTTPStatus.OK
+            body = b"".join(_chunks(response, connected, until)) if read else b""
+            return Answer(response.status, response.headers, body)
+
+
+def _chunks(response: http.client.HTTPResponse, connected: socket.socket, until: float) -> Iterator[bytes]:
+    size = 0
+    while True:
+        connected.settimeout(_left(until))
+        chunk = response.read1(_CHUNK)
+        if not chunk:
+            break
+        size += len(chunk)
+        if size > _LARGEST_BODY:
+            raise TooLargeError
+        yield chunk
+    if response.length:
+        raise http.client.IncompleteRead(b"", response.length)
+
+
+class RtspCamera:
+    """A camera behind rtsp or rtsps."""
+
+    def __init__(self, address: str) -> None:
+        """Raises ValueError where that is no address."""
+        self._url = _parsed(address)
+        self._port = self._url.port or (322 if self._url.scheme == "rtsps" else 554)
+        self._login = Login(self._url)
+        host = f"[{self._url.hostname}]" if ":" in (self._url.hostname or "") else self._url.hostname
+        port = "" if self._url.port is None else f":{self._url.port}"
+        self._target = quote(self._url._replace(netloc=f"{host}{port}").geturl(), safe=_SAFE)
+
+    def describe(self, until: float) -> Answer:
+        """Ask what the stream holds, by `until` (monotonic seconds) at the latest; raises as `HttpCamera.get`."""
+        with socket.create_connection((self._url.hostname or "", self._port), _left(until)) as plain:
+            connected = plain
+            if self._url.scheme == "rtsps":
+                connected = _trusting().wrap_socket(plain, server_hostname=self._url.hostname)
+            with connected, connected.makefile("rb") as answers:
+                answer = self._ask(connected, answers, until, None)
+                if answer.status == HTTPStatus.UNAUTHORIZED:
+                    challenges = answer.headers.get_all("WWW-Authenticate", [])
+                    authorization = self._login.answer(challenges, "DESCRIBE", self._target)
+                    if authorization:
+                        answer = self._ask(connected, answers, until, authorization)
+                return answer
+
+    def _ask(self, connected: socket.socket, answers: BinaryIO, until: float, authorization: str | None) -> Answer:
+        lines = [f"DESCRIBE {self._target} RTSP/1.0", f"CSeq: {2 if authorization else 1}", f"User-Agent: {_AGENT}"]
+        lines += ["Accept: application/sdp", *([f"Authorization: {authorization}"] if authorization else [])]
+        connected.settimeout(_left(until))
+        connected.sendall("\r\n".join([*lines, "", ""]).encode())
+        line = answers.readline(_CHUNK).split(None, 2)
+        if len(line) < 2 or not line[0].startswith(b"RTSP/") or not line[1].isdigit():
+            raise http.client.BadStatusLine("")
+        headers = http.client.parse_headers(answers)
+        length = headers.get("Content-Length", "0")
+        size = int(length) if length.isascii() and length.isdecimal() else 0
+        return Answer(int(line[1]), headers, answers.read(min(size, _LARGEST_DESCRIPTION)))
+
+
+def _parsed(address: str) -> SplitResult:
+    url = urlsplit(address)
+    if not url.hostname or url.port == 0:  # asked for a port that is no number, it raises by itself
+        raise ValueError
+    return url
+
+
+def _target(url: SplitResult) -> str:
+    return quote((url.path or "/") + (f"?{url.query}" if url.query else ""), safe=_SAFE)
+
+
+def _left(until: float) -> float:
+    if (left := until - time.monotonic()) <= 0:
+        raise TimeoutError
+    return left
+
+
+def _trusting() -> ssl.SSLContext:
+    """Cameras sign their own certificates, and many know old ciphers only."""
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    context.set_ciphers("DEFAULT:@SECLEVEL=0")
+    context.minimum_version = ssl.TLSVersion.MINIMUM_SUPPORTED
+    return context

@@ -1,0 +1,92 @@
+"""A single picture behind http, as simple cameras offer it: fetched again and again."""
+
+import contextlib
+import http.client
+import time
+
+import numpy as np
+
+from adainfd.capture.diagnosis import of_error, of_status
+from adainfd.capture.fault import Fault
+from adainfd.capture.reader import Picture
+from adainfd.capture.request import Answer, HttpCamera, TooLargeError
+from adainfd.capture.settings import CameraSettings
+from adainfd.capture.source import SourceError
+
+__all__ = ["SnapshotReader"]
+
+_USUAL_FPS = 1.0
+_NOT_MODIFIED = 304
+
+
+class SnapshotReader:
+    """Each fetch is a frame. One that the camera says is unchanged is neither sent nor decoded again.
+
+    It is fetched `fps` times a second, by default once, and at least twice within `stall_seconds`.
+    """
+
+    broke_off: str | None = None
+    codec: str | None = None
+
+    def __init__(self, settings: CameraSettings) -> None:
+        self._source = settings.source
+        self._limits = settings.limits
+        self._camera = HttpCamera(settings.source.address)
+        self._interval = min(1 / (settings.fps or _USUAL_FPS), settings.limits.stall_seconds / 2)
+        self.frames_per_second = 1 / self._interval
+        self._due = time.monotonic()
+        self._known: dict[str, str] = {}
+        self._encoded = b""
+        self._picture: Picture | None = None
+
+    def grab(self) -> bool:
+        """Wait until it is due and fetch it; raises SourceError where that fails."""
+        now = time.monotonic()
+        if now < self._due:
+            time.sleep(self._due - now)
+        self._due = max(now, self._due) + self._interval
+        answer = self._fetched()
+        if answer.status != _NOT_MODIFIED:
+            self._encoded, self._picture = answer.body, None
+            self._known = _validators(answer)
+        return True
+
+    def _fetched(self) -> Answer:
+        try:
+            answer = self._camera.get(time.monotonic() + self._limits.read_seconds, self._known)
+        except TimeoutError:
+            waited = f"{self._limits.read_seconds:.1f} s"
+            raise self._error(Fault.READ_TIMEOUT, f"its picture did not come within {waited}") from None
+        except TooLargeError:
+            raise self._error(Fault.NO_PICTURE, "sends more than a picture has") from None
+        except ValueError:
+            raise self._error(Fault.CANNOT_OPEN, "redirects to no valid address") from None
+        except (OSError, http.client.HTTPException) as error:
+            found = of_error(error)
+            raise self._error(found.fault, found.detail) from None
+        if answer.status != _NOT_MODIFIED and (refusal := of_status(answer)):
+            raise self._error(refusal.fault, refusal.detail)
+        return answer
+
+    def _error(self, fault: Fault, detail: str) -> SourceError:
+        return SourceError(fault, f"source {self._source}: {detail}")
+
+    def retrieve(self, into: Picture | None = None) -> Picture | None:
+        """See `Reader`; the picture has memory of its own."""
+        del into
+        import cv2
+
+        if self._picture is None and self._encoded:
+            with contextlib.suppress(cv2.error):
+                decoded = cv2.imdecode(np.frombuffer(self._encoded, np.uint8), cv2.IMREAD_COLOR)
+                self._picture = None if decoded is None else decoded.astype(np.uint8, copy=False)
+        return None if self._picture is None else self._picture.copy()  # a mask may be painted over it
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+
+def _validators(answer: Answer) -> dict[str, str]:
+    """What to ask with, so that an unchanged picture is not sent again."""
+    found = {"If-None-Match": answer.headers.get("ETag"), "If-Modified-Since": answer.headers.get("Last-Modified")}
+    return {name: value for name, value in found.items() if value and value.isprintable() and value.isascii()}

@@ -1,0 +1,164 @@
+"""What the boxes say of themselves now: whether they are there, their cameras, and the labels that these show. Pure."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from adainfd.relaying.topics import fit
+from adainfd.wire.messages import Event, Message, Status
+
+__all__ = ["SILENT_AFTER_SECONDS", "Roster", "View"]
+
+SILENT_AFTER_SECONDS = 5.0
+"""Five heartbeats."""
+
+View = tuple[str, str | None]
+"""Camera and region; no region: all of the picture."""
+
+
+@dataclass(slots=True)
+class _Daemon:
+    """One run of a daemon. heard_at: its last heartbeat. listed: whether it has said which cameras it has.
+
+    state: what it said of itself last, without counters.
+    """
+
+    since: float
+    heard_at: float = -math.inf
+    stopped: bool = False
+    listed: bool = False
+    state: object = None
+    cameras: set[str] = field(default_factory=set)
+    views: dict[View, dict[str, float]] = field(default_factory=dict)
+
+    def lives(self, now: float) -> bool:
+        return not self.stopped and now - self.heard_at <= SILENT_AFTER_SECONDS
+
+    def is_over(self, now: float) -> bool:
+        return self.stopped or now - max(self.heard_at, self.since) > SILENT_AFTER_SECONDS
+
+    def take_heartbeat(self, status: Status, now: float) -> bool:
+        before, self.state = self.state, _without_counters(status)
+        self.heard_at, self.stopped = now, status.state == "stopped"
+        if status.cameras is not None:
+            self.listed, self.cameras = True, {name for name in status.cameras if fit(name)}
+            self.views = {view: labels for view, labels in self.views.items() if view[0] in self.cameras}
+        if status.present is not None:
+            self.views = {
+                (there.camera, there.region): {label.label: label.score for label in there.labels}
+                for there in status.present
+                if fit(there.camera) and fit(there.region)
+            }
+        if self.stopped:
+            self.views = {view: {} for view in self.views}
+        return self.state != before
+
+    def take_event(self, event: Event) -> None:
+        self.cameras.add(event.camera)
+        labels = self.views.setdefault((event.camera, event.region), {})
+        labels.pop(event.label, None)
+        if event.event != "gone":
+            labels[event.label] = event.score
+
+
+@dataclass(slots=True)
+class _Box:
+    """A host, by the daemons that speak in its name: one and its successors, or several side by side."""
+
+    since: float
+    daemons: dict[float, _Daemon] = field(default_factory=dict)
+    was_online: bool = False
+
+    @property
+    def has_spoken(self) -> bool:
+        return any(daemon.heard_at > -math.inf for daemon in self.daemons.values())
+
+    def living(self, now: float) -> list[_Daemon]:
+        return [daemon for daemon in self.daemons.values() if daemon.lives(now)]
+
+
+class Roster:
+    """Takes the messages of many boxes. Times are monotonic seconds."""
+
+    def __init__(self) -> None:
+        self._boxes: dict[str, _Box] = {}
+
+    def take(self, message: Message, now: float) -> bool:
+        """Take in a message; a heartbeat says all that there is, an event what has changed since.
+
+        False where nothing but counters has changed since the heartbeat before.
+        """
+        box = self._boxes.setdefault(message.host, _Box(now))
+        daemon = box.daemons.setdefault(message.started_at, _Daemon(now))
+        news = True
+        if isinstance(message, Status) and message.camera is None:
+            news = daemon.take_heartbeat(message, now)
+        elif isinstance(message, Status) and not daemon.listed and message.camera is not None:
+            daemon.cameras.add(message.camera)
+        elif isinstance(message, Event):
+            daemon.take_event(message)
+        self._drop_predecessors(box, now)
+        return news
+
+    def fallen_silent(self, now: float) -> list[str]:
+        """The hosts that have been silent for too long since this was asked last."""
+        silent: list[str] = []
+        for host, box in self._boxes.items():
+            online = bool(box.living(now))
+            if box.was_online and not online and not all(daemon.stopped for daemon in box.daemons.values()):
+                silent.append(host)
+            box.was_online = online
+            self._drop_predecessors(box, now)
+        return silent
+
+    def forget(self, host: str) -> None:
+        """The host is gone for good."""
+        self._boxes.pop(host, None)
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """All whose hearts have beaten and that are not forgotten.
+
+        What comes before the first heartbeat is a part of what was said last, again: it would look like a change.
+        """
+        return tuple(host for host, box in self._boxes.items() if box.has_spoken)
+
+    def online(self, host: str, now: float) -> bool:
+        """Whether a daemon on it has spoken of late."""
+        return host in self._boxes and bool(self._boxes[host].living(now))
+
+    def settled(self, host: str, now: float) -> bool:
+        """Whether all that there is on the host has been said: what was not does not exist.
+
+        That takes a while after the host was first heard, since several daemons may speak in its name.
+        """
+        box = self._boxes[host]
+        living = box.living(now)
+        return bool(living) and all(d.listed for d in living) and now - box.since > SILENT_AFTER_SECONDS
+
+    def cameras(self, host: str) -> set[str]:
+        """The cameras of a host."""
+        return {camera for daemon in self._boxes[host].daemons.values() for camera in daemon.cameras}
+
+    def views(self, host: str) -> Mapping[View, Mapping[str, float]]:
+        """The labels that each view of a host's cameras shows, with their scores."""
+        views: dict[View, dict[str, float]] = {}
+        for daemon in self._boxes[host].daemons.values():
+            for view, labels in daemon.views.items():
+                views.setdefault(view, {}).update(labels)
+        return views
+
+    def living(self, now: float) -> tuple[int, int]:
+        """How many hosts are online, and how many daemons on them."""
+        counts = [len(living) for box in self._boxes.values() if (living := box.living(now))]
+        return len(counts), sum(counts)
+
+    def _drop_predecessors(self, box: _Box, now: float) -> None:
+        """A daemon that is over vouches for nothing once another one speaks for the host."""
+        if box.living(now):
+            box.daemons = {at: daemon for at, daemon in box.daemons.items() if not daemon.is_over(now)}
+
+
+def _without_counters(status: Status) -> object:
+    cameras = {name: account.state for name, account in (status.cameras or {}).items()}
+    return status.state, status.detail, status.code, status.model, cameras

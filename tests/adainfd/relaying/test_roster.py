@@ -1,0 +1,137 @@
+"""What follows from what boxes say, and from their silence: without a clock and without a broker."""
+
+from typing import Any
+
+import pytest
+from adainfd.relaying.homeassistant import ONLINE
+from adainfd.relaying.relays import Relays
+from adainfd.relaying.roster import Roster
+from adainfd.relaying.topics import Topics
+from adainfd.wire.messages import Account, Dropped, Event, Label, Present, Seen, Status
+from generated import generous
+from hypothesis import given
+from hypothesis import strategies as st
+
+ACCOUNT = Account("online", 0, 0, 0, 0, Dropped(0, 0), 0)
+Shown = dict[tuple[str, str | None], list[str]]
+
+
+def beat(state: Any = "ready", started_at: float = 1.0, shown: Shown | None = None, **more: Any) -> Status:
+    listed: dict[str, Any] = {}
+    if shown is not None:
+        present = [Present(*view, [Label(label, 0, 0.9) for label in labels]) for view, labels in shown.items()]
+        listed = {"cameras": dict.fromkeys((camera for camera, _ in shown), ACCOUNT), "present": present}
+    return Status(host="edge1", sequence=1, started_at=started_at, state=state, published_at=1.0, **{**listed, **more})
+
+
+def happened(event: Any, label: str, region: str | None = None, started_at: float = 1.0, score: float = 0.9) -> Event:
+    return Event(
+        host="edge1",
+        camera="door",
+        region=region,
+        sequence=1,
+        started_at=started_at,
+        published_at=1.0,
+        event=event,
+        label=label,
+        index=0,
+        score=score,
+        first=Seen(1, 1.0),
+        last=Seen(1, 1.0),
+        seconds=0.0,
+    )
+
+
+def labels(roster: Roster) -> Shown:
+    return {view: sorted(scores) for view, scores in roster.views("edge1").items()}
+
+
+def test_a_heartbeat_sets_right_what_events_said() -> None:
+    roster = Roster()
+    roster.take(happened("appeared", "cat"), 0.0)
+    roster.take(happened("appeared", "cat", "left"), 0.0)
+    roster.take(beat(shown={("door", None): ["dog"]}), 1.0)  # a `gone` and an `appeared` were lost
+    assert labels(roster) == {("door", None): ["dog"]}
+    roster.take(happened("appeared", "cat"), 1.1)
+    assert labels(roster) == {("door", None): ["cat", "dog"]}
+
+
+@generous(100)
+@given(st.lists(st.tuples(st.sampled_from(["appeared", "stays", "gone"]), st.sampled_from("abc"))))
+def test_any_events_give_what_is_there(events: list[tuple[str, str]]) -> None:
+    roster, there = Roster(), set()
+    roster.take(beat(shown={("door", None): []}), 0.0)
+    for kind, label in events:
+        roster.take(happened(kind, label), 0.0)
+        (there.discard if kind == "gone" else there.add)(label)
+    assert labels(roster) == {("door", None): sorted(there)}
+
+
+def test_after_a_restart_nothing_of_before_is_there() -> None:
+    roster = Roster()
+    roster.take(beat(shown={("door", None): ["cat"], ("yard", None): ["cat"]}), 0.0)
+    roster.take(beat("started", started_at=2.0), 3.0)
+    assert not roster.settled("edge1", 9.0)  # it has not said which cameras it has
+    roster.take(beat("ready", started_at=2.0, shown={("door", None): []}), 9.0)
+    assert labels(roster) == {("door", None): []}
+    assert roster.cameras("edge1") == {"door"}
+    assert roster.settled("edge1", 9.0)
+
+
+def test_daemons_of_one_host_stand_side_by_side() -> None:
+    roster = Roster()
+    for second in range(4):
+        roster.take(beat(started_at=1.0, shown={("door", None): ["cat"]}), second)
+        roster.take(beat(started_at=2.0, shown={("yard", None): []}), second)
+    assert roster.cameras("edge1") == {"door", "yard"}
+    assert roster.living(3.0) == (1, 2)
+    roster.take(beat("stopped", started_at=1.0), 4.0)
+    assert roster.cameras("edge1") == {"yard"}
+    assert roster.online("edge1", 4.0)
+
+
+def test_stopped_daemon_shows_nothing_and_a_silent_one_what_it_showed() -> None:
+    for last in (beat("stopped"), None):
+        roster = Roster()
+        roster.take(beat(shown={("door", None): ["cat"]}), 0.0)
+        if last is not None:
+            roster.take(last, 1.0)
+        assert roster.online("edge1", 4.0) is (last is None)
+        roster.fallen_silent(1.0)
+        assert roster.fallen_silent(7.0) == ([] if last is not None else ["edge1"])
+        assert labels(roster) == {("door", None): [] if last is not None else ["cat"]}
+
+
+@pytest.mark.parametrize(
+    ("second", "news"),
+    [
+        (beat(subscriptions=7, refused=3, shown={("door", None): ["cat"]}), False),
+        (beat("degraded", shown={("door", None): []}), True),
+        (beat(detail="the disk is full", shown={("door", None): []}), True),
+        (beat(shown={("door", None): [], ("yard", None): []}), True),
+    ],
+)
+def test_counters_are_no_news(second: Status, news: bool) -> None:
+    roster = Roster()
+    assert roster.take(beat(shown={("door", None): []}), 0.0)
+    assert roster.take(second, 1.0) is news
+
+
+def test_relays_know_for_which_hosts_others_speak() -> None:
+    topics = Topics("adainf", "one")
+    here, there = Relays(topics, ["tcp://a:1", "tcp://b:1"]), Relays(Topics("adainf", "two"), ["tcp://c:1"])
+    here.hosts |= {"a", "b"}
+    there.hosts.add("c")
+    again = Relays(topics, ["tcp://b:1", "tcp://a:1"])
+    again.heard("adainf/relay/one/hosts", here.record, retained=True)
+    assert (again.hosts, again.usual) == ({"a", "b"}, 2)
+    again.heard("adainf/relay/two", ONLINE, retained=True)
+    assert again.another_may_speak_for("c")  # a relay that does not say for which
+    assert not again.another_may_speak_for("a")
+    again.heard("adainf/relay/two/hosts", there.record, retained=True)
+    assert again.another_speaks_for("c")
+    assert not again.another_may_speak_for("d")
+    again.heard("adainf/relay/two", b"offline", retained=False)
+    assert (again.another_speaks_for("c"), again.another_knows("c")) == (False, True)
+    again.heard("adainf/relay/two/hosts", b"nonsense", retained=False)
+    assert not again.another_knows("c")

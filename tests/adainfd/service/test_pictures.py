@@ -1,0 +1,65 @@
+"""Pictures for whoever looks: waited for, never from when somebody looked before, and the main loop never waits."""
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
+
+import cv2
+import numpy as np
+from adainfd.service.pictures import Pictures
+from daemons import await_true
+from numpy.typing import NDArray
+
+
+def picture(grey: int) -> NDArray[np.uint8]:
+    return np.full((48, 64, 3), grey, np.uint8)
+
+
+def shade(jpeg: bytes | None) -> int | None:
+    if jpeg is None:
+        return None
+    decoded = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
+    assert decoded is not None
+    return round(float(decoded.mean()))
+
+
+class Clock:
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_the_first_who_ask_wait_for_the_next_picture() -> None:
+    clock = Clock()
+    pictures = Pictures(["door"], clock, patience_seconds=20)
+    with ThreadPoolExecutor(4) as pool:
+        for grey in (200, 40):  # nobody looked in between: what was kept is old
+            pictures.answered("door", picture(250))
+            asked = [pool.submit(pictures.jpeg, "door") for _ in range(3)]
+            await_true(lambda: pictures.wanted("door"), 5, "they ask")
+            pictures.answered("door", picture(grey))
+            assert [shade(answer.result(10)) for answer in asked] == [grey] * 3
+            clock.now += 60
+
+
+def test_nobody_waits_for_long_nor_again_and_again() -> None:
+    pictures = Pictures(["door", *map(str, range(40))], patience_seconds=0.3)
+    begun = time.monotonic()
+    with ThreadPoolExecutor(40) as pool:
+        assert list(pool.map(pictures.jpeg, map(str, range(40)))) == [None] * 40
+        assert pictures.jpeg("door") is None
+        moments = [time.monotonic()]
+        for _ in range(5):
+            assert pictures.jpeg("door") is None
+            moments.append(time.monotonic())
+    assert max(after - before for before, after in pairwise(moments)) < 0.25
+    assert time.monotonic() - begun < 5
+    pictures.answered("door", picture(7))  # and it is there as soon as the camera is
+    assert shade(pictures.jpeg("door")) == 7
+
+
+def test_others_are_not_shown() -> None:
+    pictures = Pictures(["door"])
+    pictures.answered("yard", picture(1))
+    assert pictures.jpeg("yard") is None
