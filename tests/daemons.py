@@ -135,8 +135,14 @@ def camera_processes(daemon: int) -> list[int]:
 
 
 def shared_memory() -> set[str]:
-    """Names of the shared memory of this machine."""
-    return {file.name for file in Path("/dev/shm").iterdir()}  # noqa: S108
+    """Names of the shared memory that no process uses: left behind. Other tests may run beside this one."""
+    folder = Path("/dev/shm")  # noqa: S108
+    named = {file.name for file in folder.iterdir()}
+    used = ""
+    for process in Path("/proc").glob("[0-9]*") if named else ():
+        with contextlib.suppress(OSError):
+            used += (process / "maps").read_text(errors="replace") + "\n".join(descriptors(int(process.name)))
+    return {name for name in named if f"{folder}/{name}" not in used and (folder / name).exists()}
 
 
 def free_port() -> int:

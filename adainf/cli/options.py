@@ -86,7 +86,12 @@ statistics_options = together(
     click.option("--std", callback=numbers(float, 3), help="R,G,B, in place of those that belong to the weights."),
 )
 image_options = together(
-    click.option("--images", type=PATH, required=True, help="A folder of pictures, one folder a class."),
+    click.option(
+        "--images",
+        type=PATH,
+        required=True,
+        help="A folder of pictures, one folder a class; or, --unlabelled, a video.",
+    ),
     click.option("--unlabelled", is_flag=True, help="Take every picture below the folder, without labels."),
     click.option("--part", default="1/1", show_default=True, help="K/N: every N-th row of the sorted listing from K."),
     click.option("--limit", type=click.IntRange(min=1), help="At most so many pictures, evenly spread."),

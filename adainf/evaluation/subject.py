@@ -21,6 +21,7 @@ from adainf.backbones.weights import fingerprint
 from adainf.branch import Branch
 from adainf.engines.torch import TorchEngine
 from adainf.errors import InvalidInputError
+from adainf.evaluation.frames import Frames
 from adainf.profile import Measured, Profile, WeightSet
 from adainf.run import Run
 from adainf.schedulers.decision import Point
@@ -30,6 +31,8 @@ __all__ = ["BATCH", "Candidate", "Subject", "check_describes", "load_for_timing"
 
 # Measured on two cores: larger batches of 224 px pictures leave the caches, smaller ones the threads idle.
 BATCH = 16
+# A video's frames are kept large enough for a network of this resolution, unless another is asked for.
+_VIDEO_SIDE = 384
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -51,7 +54,7 @@ class Subject:
 
     labels: each picture's class index, or None without labels. weights: the network's fingerprint.
     adapted: the network with a run's adapter in its weights, by some strength; None without a run.
-    ranks: the processes that share the pictures.
+    ranks: the processes that share the pictures. frames: holds the pictures of a video.
     """
 
     engine: TorchEngine
@@ -60,6 +63,7 @@ class Subject:
     labels: NDArray[np.int64] | None
     adapted: Backbone | None = None
     ranks: Ranks = field(default_factory=Ranks)
+    frames: Frames | None = None
 
     @property
     def full(self) -> Candidate:
@@ -165,7 +169,7 @@ def pooled(hidden: Tensor) -> NDArray[np.float32]:
 def open_subject(
     backbone: str,
     options: Options,
-    folder: Path,
+    source: Path,
     *,
     labelled: bool,
     part: images.Part,
@@ -176,17 +180,20 @@ def open_subject(
     strength: float = 1.0,
     ranks: Ranks | None = None,
 ) -> Subject:
-    """Load `backbone`, with the run's adapter at its strength where one is given, and list the pictures of `folder`.
+    """Load `backbone`, with the run's adapter at its strength where one is given, and list the pictures of `source`.
+
+    source: a folder, or without labels a video.
 
     ranks: the processes that share the pictures; None: this one alone.
     Weights default to an installed package's; labels of an open vocabulary to the class folders' names.
     Raises InvalidInputError on whatever of it cannot be used.
     """
-    pictures = images.listing(folder, labelled=labelled)
+    frames = Frames(source, options.size or _VIDEO_SIDE, labelled=labelled) if source.is_file() else None
+    pictures = images.listing(frames.folder if frames else source, labelled=labelled)
     folders = [picture.folder for picture in pictures if picture.folder is not None]
     chosen = images.spread(part.rows(pictures), limit, seed)
     if not chosen:
-        raise InvalidInputError(f"part {part}: {folder} has only {len(pictures)} pictures")
+        raise InvalidInputError(f"part {part}: {source} has only {len(pictures)} pictures")
     texts = images.label_texts(folders) if _is_zero_shot(backbone) else ()
     network = load(
         backbone,
@@ -209,7 +216,7 @@ def open_subject(
         engine = TorchEngine(network, str(ranks.device), threads or ranks.threads)
     if other is not None:
         other = other.to(next(engine.backbone.parameters())).to(memory_format=torch.channels_last)
-    return Subject(engine, weights, tuple(picture.path for picture in chosen), labels, other, ranks or Ranks())
+    return Subject(engine, weights, tuple(picture.path for picture in chosen), labels, other, ranks or Ranks(), frames)
 
 
 def load_for_timing(profile: Profile, weights: str | None, labels: tuple[str, ...]) -> Backbone:

@@ -34,6 +34,13 @@ become_init() {
     mount -t cgroup2 -o nosuid,nodev,noexec cgroup2 "$new/sys/fs/cgroup"
     mount -t tmpfs -o nosuid,nodev,mode=755 tmpfs "$new/run"
 
+    # Nothing of an installation on this machine, which `mount` over its folders would not hide: an overlay looks below.
+    cd "$new"
+    rm -rf opt/adainf etc/adainf usr/local/bin/adainf usr/local/bin/adainfd usr/local/lib/systemd/system/adainfd* \
+        etc/systemd/system/adainfd* var/{lib,cache}/{,private/}adainf var/lib/adainf-runs var/opt/adainf \
+        root/.{cache,local/state,local/share}/adainf
+    sed -i '/^adainf:/d' etc/group etc/gshadow
+
     # A short boot: none of the machine's own units, and /tmp as it is.
     cd "$new/etc"
     rm -rf systemd/system/*.wants systemd/system/*.requires systemd/system/default.target rc?.d/S*

@@ -11,10 +11,12 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from daemons import await_true, listening
+from documented import ON_A_BOX, PAGES, Follower, Program, to_run
 from paho.mqtt import client as paho
 
 REPOSITORY = Path(__file__).parents[2]
@@ -26,6 +28,8 @@ ENDPOINT = "tcp://127.0.0.1:5600"
 START_SECONDS = 60.0
 STOP_SECONDS = 2.0
 LOOKED_AT = ("/etc", "/opt", "/usr/local", "/var")
+DONE = "install: done; edit /etc/adainf/edge.toml, then: systemctl enable --now adainfd@edge"
+LAST = "Upgrade and uninstall"
 POLICY = ETC / "policies" / "mine.toml"
 
 pytestmark = pytest.mark.skipif("ADAINF_BOOTED" not in os.environ, reason="only in a system booted for it (boot.sh)")
@@ -40,24 +44,42 @@ def run(*command: str, status: int | None = 0, seconds: float = START_SECONDS) -
     return result.stdout
 
 
-def documented(heading: str) -> list[str]:
-    """The commands that docs/install.md tells an owner under a heading."""
-    text = (REPOSITORY / "docs" / "install.md").read_text(encoding="utf-8")
-    section = text.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
-    commands = [line for block in re.findall(r"```sh\n(.*?)```", section, re.DOTALL) for line in block.splitlines()]
-    assert commands, heading
-    return commands
+WORK = Path("/root/work")
+OPTIONS = "--no-deps --no-build-isolation --no-index"
+PATH = "/usr/local/bin:/usr/bin:/bin:/usr/sbin"
+SETTINGS = {"PIP_OPTIONS": "--no-deps --no-build-isolation --no-index", "EXTRAS": ""}
 
 
-def follow(heading: str) -> dict[str, str]:
-    """Do as the document says; the output of each command. Links stand before what the test's own PATH has."""
-    path = "/usr/local/bin:/usr/bin:/bin:/usr/sbin"
-    return {command: run("env", f"PATH={path}", "sh", "-c", command) for command in documented(heading)}
+def follower() -> Follower:
+    """Root, in a folder of their own; links to the commands stand before what the test's own PATH has."""
+    return Follower(WORK, REPOSITORY, MATERIAL / "clip.mp4", {**os.environ, **SETTINGS, "PATH": PATH})
+
+
+FOLLOWER = follower()
+
+
+def documented(heading: str, page: str = "docs/install.md") -> list[str]:
+    """The commands that a page tells an owner under a heading."""
+    found = [command.text for command in to_run(page, heading)]
+    assert found, heading
+    return found
+
+
+def follow(heading: str, page: str = "docs/install.md") -> dict[str, str]:
+    """Do as the document says; the output of each command."""
+    return FOLLOWER.follow(to_run(page, heading))
 
 
 def make(target: str) -> str:
-    options = "--no-deps --no-build-isolation --no-index"
-    return run("make", "-C", str(REPOSITORY), target, f"PIP_OPTIONS={options}", "EXTRAS=", seconds=120)
+    settings = [f"{name}={value}" for name, value in SETTINGS.items()]
+    return run("make", "--silent", "-C", str(REPOSITORY), target, *settings, seconds=120)
+
+
+def save(file: Path, text: str) -> None:
+    """As an editor of root's with a strict umask does: nobody else may read it."""
+    draft = WORK / "draft"
+    draft.write_text(text, encoding="utf-8")
+    run("install", "-m", "600", "-o", "root", "-g", "root", str(draft), str(file))
 
 
 def journal(unit: str = "adainfd@*") -> str:
@@ -87,7 +109,8 @@ def results_since(moment: float) -> None:
 
 def configure(name: str, *, source: str = "/etc/adainf/clip.mp4", port: int = 5600, more: str = "") -> None:
     web = "[web]" if name == "edge" else ""
-    (ETC / f"{name}.toml").write_text(
+    save(
+        ETC / f"{name}.toml",
         f"""
 [model]
 backbone = "cifar/resnet20"
@@ -104,7 +127,6 @@ name = "door"
 source = "{source}"
 loop = true
 """,
-        encoding="utf-8",
     )
 
 
@@ -114,21 +136,58 @@ def before() -> set[str]:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def installed(before: set[str]) -> None:
-    """Into an environment that sees the packages of another one: README tells the same way for torch on Jetson."""
-    run("/usr/bin/python3", "-m", "venv", "/opt/adainf")
+def installed(before: set[str]) -> dict[str, str]:
+    """First as README tells, then as docs/install.md does; what was said.
+
+    The environment sees the packages of another one: torch would take minutes. README tells the same way for Jetson.
+    """
+    WORK.mkdir(parents=True)
+    for name in ("resnet20.safetensors", "resnet20.json", "clip.mp4"):
+        shutil.copy(MATERIAL / name, WORK)
+    shutil.copy(MATERIAL / "clip.mp4", WORK / "footage.mp4")
+    shutil.copytree(MATERIAL / "doorway", WORK / "doorway")
+    text = f'[model]\nbackbone = "cifar/resnet20"\nweights = "{WORK}/resnet20.safetensors"\n'
+    (WORK / "small.toml").write_text(f'{text}profile = "{WORK}/resnet20.json"\n', encoding="utf-8")
+    make_environment, *then = to_run("README.md", "Install it")
+    by_readme = follower()
+    said = by_readme.follow([make_environment])
     (packages,) = Path("/opt/adainf/lib").glob("python3.*/site-packages")
     (packages / "shared.pth").write_text("/opt/packages\n", encoding="utf-8")
-    make("install")
+    said |= by_readme.follow(then)
+    FOLLOWER.followed |= by_readme.followed
+    said |= follow("Install")
     drop_in = Path(f"/etc/systemd/system/{UNIT}.service.d")
     drop_in.mkdir(parents=True)
     (drop_in / "test.conf").write_text("[Service]\nWatchdogSec=3\n", encoding="utf-8")
     run("systemctl", "daemon-reload")
+    return said
+
+
+def test_readme_leads_to_results(installed: dict[str, str]) -> None:
+    assert (
+        "door"
+        not in installed[
+            "adainfd tail                                        # in another terminal: results as they come"
+        ]
+    )
 
 
 def test_shipped_configuration_is_good_and_for_its_group_alone() -> None:
     assert "good" in run("/usr/local/bin/adainfd", "check-config", "/etc/adainf/edge.toml")
     assert run("stat", "-c", "%U %G %a", "/etc/adainf/edge.toml").split() == ["root", "adainf", "640"]
+    for folder in (ETC, ETC / "policies"):
+        assert run("stat", "-c", "%U %G %a", str(folder)).split() == ["root", "adainf", "2755"]
+    assert run("stat", "-c", "%U %G %a", str(ETC / "keys")).split() == ["root", "root", "700"]
+
+
+def test_nothing_changed_nothing_said() -> None:
+    """Neither when it is installed again, nor when the owner has changed a file that is the same in the new version."""
+    mine = ETC / "policies" / "balanced.toml"
+    shipped = mine.read_text(encoding="utf-8")
+    mine.write_text("# mine\n", encoding="utf-8")
+    assert make("install").splitlines() == [DONE]
+    assert not list(ETC.rglob("*.new"))
+    mine.write_text(shipped, encoding="utf-8")
 
 
 @pytest.mark.parametrize("unit", [UNIT, RELAY])
@@ -138,15 +197,14 @@ def test_installed_unit_is_verified_silently(unit: str) -> None:
 
 def test_active_only_after_a_result() -> None:
     for file in ("resnet20.safetensors", "resnet20.json", "clip.mp4"):
-        run("install", "-m", "644", str(MATERIAL / file), str(ETC))
-    POLICY.write_text("[budget]\nmaximum = 0.9\n", encoding="utf-8")
+        run("install", "-m", "600", str(MATERIAL / file), str(ETC))
+    save(POLICY, "[budget]\nmaximum = 0.9\n")
     configure("edge")
-    for file in (POLICY, ETC / "edge.toml"):
-        file.chmod(0o644)
     *looks, start = documented("The first camera")
     assert start == f"systemctl enable --now {UNIT}"
-    for command in looks:
-        run("env", "PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin", "sh", "-c", command)
+    said = FOLLOWER.follow(to_run("docs/install.md", "The first camera")[:-1])
+    assert list(said) == looks
+    assert "good" in said[looks[0]]
     with listening(ENDPOINT, b"result/") as receive:
         starting = subprocess.Popen(start.split())
         first = receive(START_SECONDS)[1]
@@ -172,14 +230,14 @@ def test_owner_looks_into_it() -> None:
 def test_relay_passes_it_on() -> None:
     file = ETC / "all.toml"
     outlet = "tcp://127.0.0.1:5610"
-    file.write_text(f'[publish]\nbind = ["{outlet}"]\n[[box]]\nconnect = "{ENDPOINT}"\n', encoding="utf-8")
-    run("systemctl", "start", RELAY)
+    save(file, f'[publish]\nbind = ["{outlet}"]\n[[box]]\nconnect = "{ENDPOINT}"\n')
+    follow("As a service", "docs/relay.md")
     try:
         with listening(outlet, b"result/") as receive:
             assert receive(START_SECONDS)[1]["camera"] == "door"
     except AssertionError:
         raise AssertionError(f"nothing passed on: {journal(RELAY)}") from None
-    run("systemctl", "stop", RELAY, seconds=STOP_SECONDS)
+    run("systemctl", "disable", "--now", RELAY, seconds=STOP_SECONDS)
     assert (shown("Result", RELAY), shown("ExecMainStatus", RELAY)) == ("success", "0")
     file.write_text("[publsh]\n", encoding="utf-8")
     run("systemctl", "start", RELAY, status=None)
@@ -206,13 +264,13 @@ def test_killed_process_is_back() -> None:
 
 def test_bad_policy_is_refused_and_seen() -> None:
     process = shown("MainPID")
-    POLICY.write_text("[budget]\nmaximum = 9\n", encoding="utf-8")
+    save(POLICY, "[budget]\nmaximum = 9\n")
     run("systemctl", "reload", UNIT)
     await_true(lambda: "reload failed" in run("systemctl", "status", UNIT), 10, "the failure in the status")
     status = run("systemctl", "status", UNIT)
     assert "policies/mine.toml: budget.maximum: 9" in status
     results_since(time.time())
-    POLICY.write_text("[budget]\nmaximum = 0.8\n", encoding="utf-8")
+    save(POLICY, "[budget]\nmaximum = 0.8\n")
     follow("Change it")
     await_true(lambda: "reload failed" not in shown("StatusText"), 10, "a good reload")
     assert (shown("MainPID"), shown("ActiveState")) == (process, "active")
@@ -247,6 +305,7 @@ def test_confined_to_what_is_its_own() -> None:
     secret.write_text("for all of this home's friends\n", encoding="utf-8")
     (ETC / "keys" / "own.key").write_text("key\n", encoding="utf-8")
     (ETC / "keys" / "own.key").chmod(0o600)
+    save(ETC / "mine.key_secret", "secret\n")
     probe = Path("/usr/local/lib/probe.py")
     probe.write_text(PROBE, encoding="utf-8")
     drop_in = Path("/etc/systemd/system/adainfd@probe.service.d")
@@ -267,7 +326,7 @@ def test_confined_to_what_is_its_own() -> None:
     assert said["read"] == ["/etc/adainf/edge.toml", "credentials/keys_own.key"]
     assert said["devices"] == []
     assert said["uid"] not in (0, 65534)
-    for path in (probe, drop_in / "probe.conf", ETC / "keys" / "own.key", secret):
+    for path in (probe, drop_in / "probe.conf", ETC / "keys" / "own.key", ETC / "mine.key_secret", secret):
         path.unlink()
 
 
@@ -287,7 +346,8 @@ for folder in folders:
     except OSError:
         pass
 credentials = pathlib.Path(os.environ["CREDENTIALS_DIRECTORY"])
-for file in ("/etc/adainf/edge.toml", "/etc/shadow", "/etc/adainf/keys/own.key", "/home/somebody/secret",
+for file in ("/etc/adainf/edge.toml", "/etc/shadow", "/etc/adainf/keys/own.key",
+    "/etc/adainf/mine.key_secret", "/home/somebody/secret",
     "/root/.profile", credentials / "keys_own.key"):
     try:
         pathlib.Path(file).read_bytes()
@@ -417,6 +477,18 @@ def test_missing_camera_is_degraded_and_recovers() -> None:
     run("systemctl", "stop", "adainfd@street", "camera")
 
 
+def test_owner_makes_it_theirs() -> None:
+    configure("edge")
+    run("systemctl", "restart", UNIT)
+    with closing(Program(Path("/opt/adainf/bin/python"), WORK, FOLLOWER.environment)) as FOLLOWER.here:
+        said = follow("Make it yours")
+    FOLLOWER.here = None
+    assert json.loads((ETC / "doorway.json").read_text(encoding="utf-8"))["timings"]
+    assert (Path("/var/lib/adainf-runs/doorway") / "profile.json").is_file()
+    assert [text for command, text in said.items() if command.startswith("adainfd adopt")] != [""]
+    assert shown("ActiveState") == "active"
+
+
 def section(page: str, heading: str) -> tuple[list[str], list[str]]:
     """The files (TOML) and the commands that a page tells under a heading."""
     text = (REPOSITORY / "docs" / page).read_text(encoding="utf-8").partition(f"\n## {heading}\n")[2]
@@ -516,31 +588,48 @@ def test_relay_as_its_page_tells(box_with_keys: Path) -> None:
         client.disconnect()
         client.loop_stop()
     owner(folder, f"systemctl stop {RELAY} broker")
+    told = *to_run("docs/publishing.md", "Keys"), *to_run("docs/relay.md")
+    FOLLOWER.followed |= {command for command in told if not command.text.startswith("adainfd relay ")}
 
 
-def test_upgrade_keeps_what_the_owner_changed() -> None:
-    assert documented("Upgrade and uninstall") == ["make install", f"systemctl restart {UNIT}", "make uninstall"]
+def test_rest_of_the_pages_that_speak_of_a_box() -> None:
+    """So that none of their commands is left out, whoever writes one."""
+    for page in PAGES:
+        rest = [told for told in to_run(page) if ON_A_BOX.match(f"{page}, {told.heading}")]
+        FOLLOWER.follow(told for told in rest if told not in FOLLOWER.followed and told.heading != LAST)
+    run("systemctl", "restart", UNIT)
+
+
+def test_upgrade_keeps_what_the_owner_changed(tmp_path: Path) -> None:
+    upgrade, restart, uninstall = documented(LAST)
+    assert (upgrade, restart, uninstall) == ("make install", f"systemctl restart {UNIT}", "make uninstall")
+    shipped = Path("/opt/adainf/share/adainf/etc/edge.toml")
+    shipped.write_text("# of the version before\n", encoding="utf-8")
     changed = (ETC / "edge.toml").read_text(encoding="utf-8")
     assert "edge.toml was changed and stays" in make("install")
     assert (ETC / "edge.toml").read_text(encoding="utf-8") == changed
     assert (ETC / "edge.toml.new").is_file()
+    run(*restart.split())
 
 
 def test_uninstall_leaves_what_the_owner_wrote(before: set[str]) -> None:
-    run("systemctl", "start", UNIT)
+    video = Path("/var/lib/adainf/yard.mp4")
     mine = {
-        "edge.toml",
-        "wrong.toml",
-        "street.toml",
-        "resnet20.safetensors",
-        "resnet20.json",
-        "clip.mp4",
-        "policies/mine.toml",
+        *(ETC / name for name in ("edge.toml", "resnet20.safetensors", "policies/mine.toml", "doorway.json")),
+        video,
+        Path("/var/lib/adainf-runs/doorway/adapter.safetensors"),
+        Path(f"/etc/systemd/system/{UNIT}.service.d/test.conf"),
     }
-    make("uninstall")
+    video.touch()
+    said = make("uninstall").splitlines()
     assert run("systemctl", "is-active", UNIT, status=None).strip() in ("inactive", "unknown")
-    left = {path for path in files() - before if not path.startswith(("/etc/systemd/system", "/opt/packages"))}
-    folders = {"/etc/adainf", "/etc/adainf/policies"}
-    assert left == {str(ETC / file) for file in mine} | folders
+    assert all(file.is_file() for file in mine)
+    stays = [line.strip() for line in said[1:-2]]
+    left = {path for path in files() - before if not path.startswith(tuple(stays))}
+    assert left <= {"/opt/packages", "/var/lib/private"}
+    assert {str(ETC), "/var/lib/adainf", "/var/lib/adainf-runs", f"/etc/systemd/system/{UNIT}.service.d"} <= set(stays)
     assert run("getent", "group", "adainf", status=2) == ""
+    assert run("find", str(ETC), "-nogroup") == ""
     assert run("systemctl", "list-units", "--all", "--plain", "--no-legend", "adainfd@*") == ""
+    run("sh", "-c", said[-1])
+    assert {path for path in files() - before if "adainf" in path} == set()

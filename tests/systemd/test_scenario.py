@@ -6,13 +6,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cv2
 import daemons
 import pytest
 
 HERE = Path(__file__).parent
 REPOSITORY = HERE.parents[1]
 PYTHON = Path("/usr/bin/python3")
-SECONDS = 240
+SECONDS = 600
 
 
 def test_scenario(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -26,14 +27,26 @@ def test_scenario(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # Installed again, torch would take minutes and gigabytes: the service sees the packages of this environment.
     binds = [("/opt/packages", packages)]
     material = tmp_path / "material"
-    material.mkdir()
+    (material / "doorway").mkdir(parents=True)
     daemons.small_network(material)
     daemons.write_video(material / "clip.mp4", 50, moves=lambda number: number >= 25)
+    for number in range(16):
+        cv2.imwrite(str(material / "doorway" / f"{number}.png"), daemons.scene(number, moves=True))
     binds.append(("/srv/material", material))
     if REPOSITORY.stat().st_dev != Path("/").stat().st_dev:
         binds.append((str(REPOSITORY), REPOSITORY))
     arguments = [argument for path, folder in binds for argument in ("--bind", f"{folder}:{path}")]
-    pytest_command = [sys.executable, "-m", "pytest", "-x", "-v", "-p", "no:cacheprovider", str(HERE / "scenario.py")]
+    pytest_command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-x",
+        "-v",
+        "-p",
+        "no:cacheprovider",
+        "--durations=12",
+        str(HERE / "scenario.py"),
+    ]
     result = subprocess.run(
         [str(HERE / "boot.sh"), *arguments, "--", *pytest_command],
         cwd=REPOSITORY,
@@ -45,4 +58,5 @@ def test_scenario(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     )
     if result.returncode == 69:
         pytest.skip(f"cannot boot a systemd here: {result.stderr.strip().splitlines()[-1]}")
+    print(result.stdout)
     assert result.returncode == 0, f"{result.stdout}\n{result.stderr}"
