@@ -1,0 +1,146 @@
+"""One picture: from a file's bytes to pixels, as it is meant to be shown."""
+
+import io
+import stat
+import warnings
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from adainf.errors import InvalidInputError
+from adainf.upright import AS_STORED, Showing, aspect_of
+
+__all__ = ["MOST_PIXELS", "SUFFIXES", "Header", "decode", "decoded", "header", "printable"]
+
+SUFFIXES = (".avif", ".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+
+MOST_PIXELS = 178_956_970
+"""What Pillow too takes for an attack above: half a gigabyte as it is decoded."""
+
+_MOST_BYTES = 2**30
+_ORIENTATION_TAG = 0x0112
+_ORIENTATIONS = range(1, 9)
+_TRANSPOSED = 5
+# What OpenCV makes of an orientation is right for JPEG, PNG and WebP, and missing for AVIF; a TIFF it always turns.
+_AS_STORED = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+_SHOWN_NAME = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """A picture's head. width, height: as stored."""
+
+    width: int
+    height: int
+    showing: Showing
+    turned_by_opencv: bool
+
+
+def printable(name: str) -> str:
+    """A file's name as it may stand in a line or message, whatever bytes it is made of."""
+    text = "".join(
+        character if character.isprintable() else character.encode("unicode_escape", "surrogatepass").decode()
+        for character in name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    )
+    return text if len(text) <= _SHOWN_NAME else f"{text[: _SHOWN_NAME - 21]}…{text[-20:]}"
+
+
+def decode(path: Path) -> NDArray[np.uint8]:
+    """The picture (height, width, 3), BGR, upright and with square pixels; of an animated one the first.
+
+    Raises InvalidInputError naming a file that cannot be read or is none.
+    """
+    try:
+        told = path.stat()
+        if not stat.S_ISREG(told.st_mode):
+            raise InvalidInputError(f"image {printable(str(path))}: is no file")
+        if told.st_size > _MOST_BYTES:
+            raise InvalidInputError(f"image {printable(str(path))}: is larger than 1 GiB")
+        content = path.read_bytes()
+    except OSError as error:
+        raise InvalidInputError(f"image {printable(str(path))}: cannot be read ({error.strerror})") from None
+    except MemoryError:
+        raise InvalidInputError(f"image {printable(str(path))}: is larger than the memory") from None
+    return decoded(content, path)
+
+
+def decoded(content: bytes, origin: object, aspect: float | None = None) -> NDArray[np.uint8]:
+    """The same of a file's bytes; origin: named in errors. aspect: of the pixels, None where the picture tells it."""
+    head = header(content, origin)
+    showing = AS_STORED if head is None else head.showing
+    showing = showing if aspect is None else replace(showing, aspect=aspect)
+    try:
+        found = cv2.imdecode(np.frombuffer(content, np.uint8), _AS_STORED) if content else None
+        if found is None:
+            raise InvalidInputError(f"image {printable(str(origin))}: cannot be decoded")
+        picture = found.astype(np.uint8, copy=False)
+        if head is None or not head.turned_by_opencv:
+            return showing.apply(picture)
+        if showing.turns_aside:
+            return replace(showing, orientation=_TRANSPOSED).apply(Showing(_TRANSPOSED).apply(picture))
+        return replace(showing, orientation=1).apply(picture)
+    except (cv2.error, MemoryError) as error:
+        raise InvalidInputError(f"image {printable(str(origin))}: cannot be decoded ({_why(error)})") from None
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, MemoryError) or getattr(error, "code", 0) == cv2.Error.StsNoMem:
+        return "there is not enough memory"
+    return "OpenCV refuses it"
+
+
+def header(content: bytes, origin: object) -> Header | None:
+    """What a picture says of itself before it is decoded; None where only OpenCV may know the format.
+
+    Raises InvalidInputError on one of more than MOST_PIXELS.
+    """
+    from PIL import Image
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of what is large, and of metadata that is broken
+        try:
+            with Image.open(io.BytesIO(content)) as opened:
+                width, height = opened.size
+                _refuse_giant(origin, f"of {width} × {height} pixels", width * height)
+                return Header(
+                    width,
+                    height,
+                    Showing(_orientation(opened), _aspect(opened)),
+                    turned_by_opencv=opened.format == "TIFF",
+                )
+        except Image.DecompressionBombError:
+            _refuse_giant(origin, "too large", MOST_PIXELS + 1)
+        except (OSError, SyntaxError, ValueError, TypeError, KeyError, IndexError, OverflowError, EOFError, RuntimeError):
+            pass  # what Pillow raises on broken heads; OpenCV has the last word
+    return None
+
+
+def _refuse_giant(origin: object, how_large: str, pixels: int) -> None:
+    if pixels > MOST_PIXELS:
+        raise InvalidInputError(f"image {printable(str(origin))}: is {how_large}; at most {MOST_PIXELS:,} are read")
+
+
+def _orientation(opened: Any) -> int:
+    # A TIFF's tag is no part of its EXIF data as long as it is not loaded.
+    tag = opened.tag_v2.get(_ORIENTATION_TAG, 1) if opened.format == "TIFF" else opened.getexif().get(_ORIENTATION_TAG)
+    return tag if tag in _ORIENTATIONS else 1
+
+
+def _aspect(opened: Any) -> float:
+    """Of the pixels: densities are pixels a length, but JPEG's without a unit are taken as width and height."""
+    across, down = _density(opened)
+    return aspect_of(float(down), float(across))
+
+
+def _density(opened: Any) -> tuple[Any, Any]:
+    told = opened.info
+    if opened.format == "JPEG":
+        across, down = told.get("jfif_density", (1, 1))
+        return (down, across) if told.get("jfif_unit") == 0 else (across, down)
+    if opened.format == "PNG" and "aspect" in told:
+        return tuple(told["aspect"])[:2]
+    return tuple(told.get("dpi", (1, 1)))[:2]
