@@ -4,13 +4,15 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
-from adainf.backbones import Classes
 from adainf.errors import InvalidInputError
 from adainf.pictures import SUFFIXES, decode, decoded
+
+if TYPE_CHECKING:  # it imports torch, which takes a camera's process longer than all else
+    from adainf.backbones import Classes
 
 __all__ = ["SUFFIXES", "Part", "Picture", "class_indices", "decode", "decoded", "label_texts", "listing", "spread"]
 
@@ -84,7 +86,7 @@ def spread(rows: Sequence[Item], limit: int | None, seed: int) -> list[Item]:
     return [rows[int((number + shift) * len(rows) / limit)] for number in range(limit)]
 
 
-def class_indices(folders: Iterable[str], classes: Classes) -> dict[str, int]:
+def class_indices(folders: Iterable[str], classes: "Classes") -> dict[str, int]:
     """The class that each folder's name means: a WordNet id, a class name (in any case, `_` as a space), an index.
 
     Raises InvalidInputError on a folder that means none of the classes, or several.

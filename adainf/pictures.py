@@ -11,10 +11,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from adainf.errors import InvalidInputError
+from adainf.undecodable import UndecodableError
 from adainf.upright import AS_STORED, Showing, aspect_of
 
-__all__ = ["MOST_PIXELS", "SUFFIXES", "Header", "decode", "decoded", "header", "printable"]
+__all__ = ["MOST_PIXELS", "SUFFIXES", "Header", "decode", "decoded", "header"]
 
 SUFFIXES = (".avif", ".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 
@@ -27,7 +27,6 @@ _ORIENTATIONS = range(1, 9)
 _TRANSPOSED = 5
 # What OpenCV makes of an orientation is right for JPEG, PNG and WebP, and missing for AVIF; a TIFF it always turns.
 _AS_STORED = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
-_SHOWN_NAME = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,31 +39,22 @@ class Header:
     turned_by_opencv: bool
 
 
-def printable(name: str) -> str:
-    """A file's name as it may stand in a line or message, whatever bytes it is made of."""
-    text = "".join(
-        character if character.isprintable() else character.encode("unicode_escape", "surrogatepass").decode()
-        for character in name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-    )
-    return text if len(text) <= _SHOWN_NAME else f"{text[: _SHOWN_NAME - 21]}…{text[-20:]}"
-
-
 def decode(path: Path) -> NDArray[np.uint8]:
     """The picture (height, width, 3), BGR, upright and with square pixels; of an animated one the first.
 
-    Raises InvalidInputError naming a file that cannot be read or is none.
+    Raises UndecodableError naming a file that cannot be read or is none.
     """
     try:
         told = path.stat()
         if not stat.S_ISREG(told.st_mode):
-            raise InvalidInputError(f"image {printable(str(path))}: is no file")
+            raise UndecodableError(path, "is no file")
         if told.st_size > _MOST_BYTES:
-            raise InvalidInputError(f"image {printable(str(path))}: is larger than 1 GiB")
+            raise UndecodableError(path, "is larger than 1 GiB")
         content = path.read_bytes()
     except OSError as error:
-        raise InvalidInputError(f"image {printable(str(path))}: cannot be read ({error.strerror})") from None
+        raise UndecodableError(path, f"cannot be read ({error.strerror})") from None
     except MemoryError:
-        raise InvalidInputError(f"image {printable(str(path))}: is larger than the memory") from None
+        raise UndecodableError(path, "cannot be read (there is not enough memory)") from None
     return decoded(content, path)
 
 
@@ -76,7 +66,7 @@ def decoded(content: bytes, origin: object, aspect: float | None = None) -> NDAr
     try:
         found = cv2.imdecode(np.frombuffer(content, np.uint8), _AS_STORED) if content else None
         if found is None:
-            raise InvalidInputError(f"image {printable(str(origin))}: cannot be decoded")
+            raise UndecodableError(origin, "cannot be decoded")
         picture = found.astype(np.uint8, copy=False)
         if head is None or not head.turned_by_opencv:
             return showing.apply(picture)
@@ -84,7 +74,7 @@ def decoded(content: bytes, origin: object, aspect: float | None = None) -> NDAr
             return replace(showing, orientation=_TRANSPOSED).apply(Showing(_TRANSPOSED).apply(picture))
         return replace(showing, orientation=1).apply(picture)
     except (cv2.error, MemoryError) as error:
-        raise InvalidInputError(f"image {printable(str(origin))}: cannot be decoded ({_why(error)})") from None
+        raise UndecodableError(origin, f"cannot be decoded ({_why(error)})") from None
 
 
 def _why(error: Exception) -> str:
@@ -96,7 +86,7 @@ def _why(error: Exception) -> str:
 def header(content: bytes, origin: object) -> Header | None:
     """What a picture says of itself before it is decoded; None where only OpenCV may know the format.
 
-    Raises InvalidInputError on one of more than MOST_PIXELS.
+    Raises UndecodableError on one of more than MOST_PIXELS.
     """
     from PIL import Image
 
@@ -114,14 +104,24 @@ def header(content: bytes, origin: object) -> Header | None:
                 )
         except Image.DecompressionBombError:
             _refuse_giant(origin, "too large", MOST_PIXELS + 1)
-        except (OSError, SyntaxError, ValueError, TypeError, KeyError, IndexError, OverflowError, EOFError, RuntimeError):
+        except (
+            OSError,
+            SyntaxError,
+            ValueError,
+            TypeError,
+            KeyError,
+            IndexError,
+            OverflowError,
+            EOFError,
+            RuntimeError,
+        ):
             pass  # what Pillow raises on broken heads; OpenCV has the last word
     return None
 
 
 def _refuse_giant(origin: object, how_large: str, pixels: int) -> None:
     if pixels > MOST_PIXELS:
-        raise InvalidInputError(f"image {printable(str(origin))}: is {how_large}; at most {MOST_PIXELS:,} are read")
+        raise UndecodableError(origin, f"is {how_large}; at most {MOST_PIXELS:,} pixels are read")
 
 
 def _orientation(opened: Any) -> int:

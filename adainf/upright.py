@@ -18,7 +18,7 @@ def aspect_of(width: float, height: float) -> float:
     if width <= 0 or height <= 0:
         return 1.0
     aspect = width / height
-    return aspect if _NOTICEABLE < abs(aspect - 1) and 1 / _WIDEST <= aspect <= _WIDEST else 1.0
+    return aspect if abs(aspect - 1) > _NOTICEABLE and 1 / _WIDEST <= aspect <= _WIDEST else 1.0
 
 
 @dataclass(frozen=True, slots=True)

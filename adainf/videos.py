@@ -1,9 +1,8 @@
-"""Videos and streams: frame after frame, upright and with square pixels. A frame that cannot be decoded ends nothing."""
+"""Videos and streams: frame after frame, upright and with square pixels."""
 
 import contextlib
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -11,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adainf import containers, pictures
-from adainf.errors import InvalidInputError
+from adainf.undecodable import Undecodable, UndecodableError
 from adainf.upright import AS_STORED, Showing, aspect_of
 
-__all__ = ["Undecodable", "Video", "VideoFile"]
+__all__ = ["Video", "VideoFile"]
 
 _HIGHEST_FPS = 1000.0
 _MOTION_JPEG = (int.from_bytes(b"MJPG", "little"), int.from_bytes(b"mjpg", "little"))
@@ -23,23 +22,16 @@ _TURNS = {90: 6, 180: 3, 270: 8}
 _TRIES, _MOST_TRIES = 1000, 100_000
 _COUNTED_BYTES = 2**28
 _FRAMES_THAT_MAY_MISS = 3
-_FIRST_JUMP = 32
 
 
-@dataclass(frozen=True, slots=True)
-class Undecodable:
-    """So many frames or pictures, which `what` names, were passed over; why, in a few words."""
-
-    what: str
-    why: str
-    frames: int = 1
+_CANNOT = "cannot be decoded"
 
 
 class Video:
     """Frames of a capture that OpenCV opened, in their order.
 
-    Motion JPEG is taken as it was sent and decoded here: its pictures say themselves which way up they are, which FFmpeg
-    passes over, and one that nobody asks for is not decoded at all.
+    Motion JPEG is taken as it was sent and decoded here: each picture says which way up it is, which FFmpeg ignores,
+    and a picture that nobody asks for is not decoded at all.
     """
 
     def __init__(self, opening: Callable[[], cv2.VideoCapture]) -> None:
@@ -76,6 +68,11 @@ class Video:
         return Showing(turn, aspect_of(across, down))
 
     @property
+    def decodes_late(self) -> bool:
+        """Whether frames are decoded as they are retrieved, and one can be left out; otherwise as they are reached."""
+        return self._encoded
+
+    @property
     def position(self) -> float | None:
         """When the frame that was grabbed is shown, seconds from the beginning; None where that is unknown."""
         seconds = self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
@@ -91,7 +88,7 @@ class Video:
         """The frame (height, width, 3), BGR, upright and with square pixels.
 
         into: memory for it, and itself the answer where the frame is of that shape and as it was stored. Raises
-        InvalidInputError where it cannot be decoded.
+        UndecodableError where it cannot be decoded.
         """
         what = f"frame {self.index}"
         try:
@@ -99,10 +96,10 @@ class Video:
                 return own
             decoded, picture = self._capture.retrieve(into if self.showing.as_stored else None)
             if not decoded or picture is None or picture.ndim != 3 or not picture.size:
-                raise InvalidInputError(f"{what}: cannot be decoded")
+                raise UndecodableError(what, _CANNOT)
             return self.showing.apply(picture.astype(np.uint8, copy=False))
         except (cv2.error, MemoryError):
-            raise InvalidInputError(f"{what}: cannot be decoded") from None
+            raise UndecodableError(what, _CANNOT) from None
 
     def _decoded(self, what: str) -> NDArray[np.uint8] | None:
         """The frame from its JPEG; None where that is only half of it, and FFmpeg must put it together."""
@@ -146,6 +143,7 @@ class VideoFile(Video):
         super().__init__(opening)
         self._path = path
         self._last_position = 0.0
+        self._lost = 0  # since the last frame that could be decoded
         self.undecodable: list[Undecodable] = []
         count = self._capture.get(cv2.CAP_PROP_FRAME_COUNT) if self.opened else 0.0
         self.expected = int(count) if 0 < count < 2**53 else 0
@@ -165,17 +163,20 @@ class VideoFile(Video):
             self.index -= 1
             self._pass_over(failed)
             self.index += 1
+        self._lost = self._lost if self._encoded else 0
         self._last_position = max(self._last_position, self.position or 0.0)
         return True
 
     def try_retrieve(self, into: NDArray[np.uint8] | None = None) -> NDArray[np.uint8] | None:
         """What `retrieve` gives; a frame that cannot be decoded is passed over."""
         try:
-            return self.retrieve(into)
-        except InvalidInputError as error:
-            why = str(error).partition(": ")[2]
-            self.undecodable.append(Undecodable(f"frame {self.index}", why.removeprefix(f"frame {self.index}: ")))
+            picture = self.retrieve(into)
+        except UndecodableError as error:
+            self._lost += 1
+            self.undecodable.append(Undecodable(f"frame {self.index}", error.why))
             return None
+        self._lost = 0
+        return picture
 
     def jump(self, why: str, frames: int) -> None:
         """Pass over so many frames without decoding the first of them, as far as FFmpeg can do that."""
@@ -189,17 +190,13 @@ class VideoFile(Video):
         self._pass_over(frames, why)
         self._capture.set(cv2.CAP_PROP_POS_FRAMES, target)
 
-    @property
-    def jumps_exactly(self) -> bool:
-        """Whether one frame can be left out; otherwise FFmpeg goes on from the key frame before."""
-        return self._encoded
-
-    def _pass_over(self, frames: int, why: str = "cannot be decoded") -> None:
+    def _pass_over(self, frames: int, why: str = _CANNOT) -> None:
         if frames:
             first, last = self.index + 1, self.index + frames
             named = f"frame {first}" if frames == 1 else f"frames {first} to {last}"
             self.undecodable.append(Undecodable(named, why, frames))
             self.index = last
+            self._lost += frames
 
     def _reopen(self) -> None:
         super()._reopen()
@@ -232,5 +229,5 @@ class VideoFile(Video):
         missing = self.expected - self.index
         with contextlib.suppress(OSError):  # it may be gone meanwhile
             if missing > _FRAMES_THAT_MAY_MISS and containers.is_cut_short(self._path):
-                return f"breaks off after {self.index} of {self.expected} frames"
+                return f"breaks off after {self.index - self._lost} of {self.expected} frames"
         return None

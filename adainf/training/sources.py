@@ -94,7 +94,7 @@ def _video(path: Path, classes: Classes | None, side: int) -> Source:
         )
 
     def read(row: int) -> NDArray[np.uint8]:
-        return images.decoded(frames[row], path)
+        return images.decoded(frames[row].tobytes(), path)
 
     return Source(str(path), len(frames), read, None, (path.name, str(path.stat().st_size)))
 

@@ -1,0 +1,97 @@
+"""Pictures in a folder as a source."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adainf.undecodable import Undecodable, UndecodableError, printable
+from adainfd.capture.attempts import Attempts
+from adainfd.capture.fault import Fault
+from adainfd.capture.settings import CameraSettings
+from adainfd.capture.source import Kind, SourceError
+
+__all__ = ["DEADLY", "Picture", "PictureReader", "fitted"]
+
+_USUAL_FPS = 25.0
+# An 8K picture. Four lie in shared memory, and no network sees the difference to a larger one.
+_MOST_PIXELS = 7680 * 4320
+
+DEADLY = "the camera's process ended on it"
+"""Why a picture is left alone that was decoded as its process ended."""
+
+Picture = NDArray[np.uint8]
+
+
+def fitted(picture: Picture) -> Picture:
+    """The picture, shrunk where it is a giant."""
+    height, width = picture.shape[:2]
+    if height * width <= _MOST_PIXELS:
+        return picture
+    import cv2
+
+    factor = math.sqrt(_MOST_PIXELS / (height * width))
+    size = (max(1, int(width * factor)), max(1, int(height * factor)))
+    return cv2.resize(picture, size, interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
+
+
+class PictureReader:
+    """Pictures in a folder, one after the other, or a single one. What cannot be decoded is passed over."""
+
+    broke_off = None
+    position = None
+
+    def __init__(self, settings: CameraSettings, attempts: Attempts) -> None:
+        source = settings.source
+        files = source.pictures() if source.kind is Kind.PICTURES else [Path(source.address)]
+        if not files:
+            raise SourceError(Fault.NO_SUCH_FILE, f"source {source}: no such pictures")
+        self.frames_per_second = settings.fps or _USUAL_FPS
+        self._attempts = attempts
+        self._files = iter(files)
+        self._file: Path | None = None
+        self._undecodable: list[Undecodable] = []
+
+    def grab(self) -> bool:
+        """Go on to the next picture; False after the last."""
+        self._file = next(self._files, None)
+        return self._file is not None
+
+    def retrieve(self, into: Picture | None = None) -> Picture | None:
+        """See `Reader`; a file's picture has memory of its own."""
+        del into
+        from adainf import pictures
+
+        if self._file is None:
+            return None
+        identity = _identity(self._file)
+        if identity in self._attempts.deadly:
+            self._pass_over(DEADLY)
+            return None
+        try:
+            self._attempts.begin(identity)
+            return fitted(pictures.decode(self._file))
+        except UndecodableError as error:
+            self._pass_over(error.why)
+            return None
+
+    def _pass_over(self, why: str) -> None:
+        if self._file is not None:
+            self._undecodable.append(Undecodable(printable(self._file.name), why))
+
+    def take_undecodable(self) -> list[Undecodable]:
+        """See `Reader`."""
+        taken, self._undecodable = self._undecodable, []
+        return taken
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+
+def _identity(file: Path) -> str:
+    """Of a picture as it is now: one of the same name that is written later is another."""
+    try:
+        return f"{file} {file.stat().st_mtime_ns}"
+    except OSError:
+        return str(file)
