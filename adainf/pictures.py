@@ -1,11 +1,13 @@
 """One picture: from a file's bytes to pixels, as it is meant to be shown."""
 
+import contextlib
 import io
 import stat
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import cv2
 import numpy as np
@@ -14,7 +16,7 @@ from numpy.typing import NDArray
 from adainf.undecodable import UndecodableError
 from adainf.upright import AS_STORED, Showing, aspect_of
 
-__all__ = ["MOST_PIXELS", "SUFFIXES", "Header", "decode", "decoded", "header"]
+__all__ = ["MOST_PIXELS", "SUFFIXES", "Header", "check_header", "decode", "decoded", "header"]
 
 SUFFIXES = (".avif", ".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 
@@ -44,23 +46,46 @@ def decode(path: Path) -> NDArray[np.uint8]:
 
     Raises UndecodableError naming a file that cannot be read or is none.
     """
+    with _reading(path) as file:
+        content = file.read()
+    return decoded(content, path)
+
+
+def check_header(path: Path) -> None:
+    """Raise UndecodableError on a file that cannot be read, has no picture's head, or one of a giant."""
+    with _reading(path) as file:
+        head = header(file, path)
+    # OpenCV takes the name of a file alone, and no name that is not UTF-8.
+    if head is None and not (path.name.isprintable() and _has_reader(path)):
+        raise UndecodableError(path, "is no picture")
+
+
+def _has_reader(path: Path) -> bool:
+    try:
+        return cv2.haveImageReader(str(path))
+    except cv2.error:  # an empty file
+        return False
+
+
+@contextlib.contextmanager
+def _reading(path: Path) -> Iterator[BinaryIO]:
     try:
         told = path.stat()
         if not stat.S_ISREG(told.st_mode):
             raise UndecodableError(path, "is no file")
         if told.st_size > _MOST_BYTES:
             raise UndecodableError(path, "is larger than 1 GiB")
-        content = path.read_bytes()
+        with path.open("rb") as file:
+            yield file
     except OSError as error:
         raise UndecodableError(path, f"cannot be read ({error.strerror})") from None
     except MemoryError:
         raise UndecodableError(path, "cannot be read (there is not enough memory)") from None
-    return decoded(content, path)
 
 
 def decoded(content: bytes, origin: object, aspect: float | None = None) -> NDArray[np.uint8]:
     """The same of a file's bytes; origin: named in errors. aspect: of the pixels, None where the picture tells it."""
-    head = header(content, origin)
+    head = header(io.BytesIO(content), origin)
     showing = AS_STORED if head is None else head.showing
     showing = showing if aspect is None else replace(showing, aspect=aspect)
     try:
@@ -83,7 +108,7 @@ def _why(error: Exception) -> str:
     return "OpenCV refuses it"
 
 
-def header(content: bytes, origin: object) -> Header | None:
+def header(content: BinaryIO, origin: object) -> Header | None:
     """What a picture says of itself before it is decoded; None where only OpenCV may know the format.
 
     Raises UndecodableError on one of more than MOST_PIXELS.
@@ -93,7 +118,7 @@ def header(content: bytes, origin: object) -> Header | None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of what is large, and of metadata that is broken
         try:
-            with Image.open(io.BytesIO(content)) as opened:
+            with Image.open(content) as opened:
                 width, height = opened.size
                 _refuse_giant(origin, f"of {width} × {height} pixels", width * height)
                 return Header(

@@ -1,6 +1,7 @@
 """Videos and streams: frame after frame, upright and with square pixels."""
 
 import contextlib
+import io
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -105,7 +106,7 @@ class Video:
         """The frame from its JPEG; None where that is only half of it, and FFmpeg must put it together."""
         found, sent = self._capture.retrieve()
         content = sent.tobytes() if found else b""
-        if not self._size_checked and (head := pictures.header(content, what)) is not None:
+        if not self._size_checked and (head := pictures.header(io.BytesIO(content), what)) is not None:
             self._size_checked = True
             if (head.width, head.height) != self._claimed_size:
                 self._leave_to_ffmpeg()

@@ -115,7 +115,8 @@ def calibrate(
             known=None if known is None else open_profile(known)[1],
         )
     if all_of_us.is_first:
-        click.echo(f"{out}: {len(profile.branches)} branches of {backbone}, {profile.calibration.images} images")
+        count = f"{profile.calibration.images} images{subject.passed_over}"
+        click.echo(f"{out}: {len(profile.branches)} branches of {backbone}, {count}")
 
 
 @cli.command()

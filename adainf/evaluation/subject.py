@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from adainf import images
+from adainf import checking, images
 from adainf.backbones import RANDOM, Backbone, Options, defaults, load
 from adainf.backbones.adapters import adapted, weakened
 from adainf.backbones.macs import branch_space
@@ -25,6 +25,7 @@ from adainf.profile import Measured, Profile, WeightSet
 from adainf.run import Run
 from adainf.schedulers.decision import Point
 from adainf.training.ranks import Ranks
+from adainf.undecodable import PassedOver, UndecodableError, none_left
 
 __all__ = ["BATCH", "Candidate", "Subject", "check_describes", "load_for_timing", "open_subject", "pooled"]
 
@@ -51,7 +52,7 @@ class Subject:
 
     labels: each picture's class index, or None without labels. weights: the network's fingerprint.
     adapted: the network with a run's adapter in its weights, by some strength; None without a run.
-    ranks: the processes that share the pictures.
+    ranks: the processes that share the pictures. passed_over: pictures that cannot be decoded, and are not in `paths`.
     """
 
     engine: TorchEngine
@@ -60,6 +61,7 @@ class Subject:
     labels: NDArray[np.int64] | None
     adapted: Backbone | None = None
     ranks: Ranks = field(default_factory=Ranks)
+    passed_over: PassedOver = field(default_factory=PassedOver)
 
     @property
     def full(self) -> Candidate:
@@ -187,6 +189,7 @@ def open_subject(
     chosen = images.spread(part.rows(pictures), limit, seed)
     if not chosen:
         raise InvalidInputError(f"part {part}: {folder} has only {len(pictures)} pictures")
+    chosen, passed_over = _decodable(folder, chosen)
     texts = images.label_texts(folders) if _is_zero_shot(backbone) else ()
     network = load(
         backbone,
@@ -209,7 +212,19 @@ def open_subject(
         engine = TorchEngine(network, str(ranks.device), threads or ranks.threads)
     if other is not None:
         other = other.to(next(engine.backbone.parameters())).to(memory_format=torch.channels_last)
-    return Subject(engine, weights, tuple(picture.path for picture in chosen), labels, other, ranks or Ranks())
+    return Subject(
+        engine, weights, tuple(picture.path for picture in chosen), labels, other, ranks or Ranks(), passed_over
+    )
+
+
+def _decodable(folder: Path, chosen: Sequence[images.Picture]) -> tuple[list[images.Picture], PassedOver]:
+    unusable = checking.undecodable([picture.path for picture in chosen])
+    failed = [UndecodableError(chosen[row].path, why) for row, why in unusable.items()]
+    if len(failed) == len(chosen):
+        raise none_left(folder, failed)
+    passed_over = PassedOver()
+    passed_over.note(*failed)
+    return [picture for row, picture in enumerate(chosen) if row not in unusable], passed_over
 
 
 def load_for_timing(profile: Profile, weights: str | None, labels: tuple[str, ...]) -> Backbone:
