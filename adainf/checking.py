@@ -35,9 +35,11 @@ def _reasons(paths: Sequence[Path]) -> list[str]:
             [sys.executable, "-m", "adainf.checking"],
             input=b"\0".join(os.fsencode(path) for path in paths[len(reasons) :]),
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
             check=False,
         )
+        if checked.returncode > 0:  # no picture's doing, which would end it by a signal
+            raise RuntimeError(f"the process that checks pictures failed: {checked.stderr.decode(errors='replace')}")
         reasons += [line.decode() for line in checked.stdout.splitlines()]
         if len(reasons) < len(paths):
             reasons.append(_DEADLY)
