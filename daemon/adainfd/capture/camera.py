@@ -57,6 +57,7 @@ class Camera:
     def start(self) -> None:
         """Start the process, which opens the source at once and delivers nothing before `play`."""
         self._attempts = Attempts(self._deadly)
+        self._deadly = self._attempts.deadly
         self._process, self._connection = started(
             work, self.settings, self.account.captured, self._attempts, name=f"camera {self.name}"
         )
@@ -140,10 +141,9 @@ class Camera:
         if self._attempts is None:
             return
         self._count_passed(*self._attempts.take_counts())
-        if (deadly := self._attempts.begun) is not None:
-            self._count_passed(0, 0, 1)
-            if not self.source.live:
-                self._deadly.add(deadly)
+        if (deadly := self._attempts.note_deadly()) is not None:
+            self._count_passed(0, 0, deadly.frames)
+            self._name(deadly)
         self._attempts.close()
         self._attempts = None
 
@@ -152,6 +152,11 @@ class Camera:
         self.account.over_rate += over_rate
         self.account.newer_frame += newer_frame
         self.account.undecodable += undecodable
+
+    def _name(self, passed: Undecodable) -> None:
+        if passed.what not in self._named and len(self._named) < _MOST_NAMED:
+            self._named.add(passed.what)
+            self._undecodable.append(passed)
 
     def _take_in(self, message: object, connection: Connection) -> None:
         now = time.monotonic()
@@ -165,12 +170,10 @@ class Camera:
             case Passed(over_rate, newer_frame, undecodable):
                 self._count_passed(over_rate, newer_frame, undecodable)
                 self.pace.passed(newer_frame + undecodable)
-                if over_rate or newer_frame or not self.source.live:
+                if over_rate or newer_frame or (self.opened and not self.source.live):
                     self.lifecycle.came(now, self._interval)
             case Undecodable():
-                if message.what not in self._named and len(self._named) < _MOST_NAMED:
-                    self._named.add(message.what)
-                    self._undecodable.append(message)
+                self._name(message)
             case Opened(shape, interval):
                 self._attach(FrameSlots(shape, recv_handle(connection)))
                 self._interval = interval

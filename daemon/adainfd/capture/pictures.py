@@ -7,19 +7,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adainf.undecodable import Undecodable, UndecodableError, printable
-from adainfd.capture.attempts import Attempts
+from adainfd.capture.attempts import DEADLY, Attempts
 from adainfd.capture.fault import Fault
 from adainfd.capture.settings import CameraSettings
 from adainfd.capture.source import Kind, SourceError
 
-__all__ = ["DEADLY", "Picture", "PictureReader", "fitted"]
+__all__ = ["Picture", "PictureReader", "fitted"]
 
 _USUAL_FPS = 25.0
 # An 8K picture. Four lie in shared memory, and no network sees the difference to a larger one.
 _MOST_PIXELS = 7680 * 4320
-
-DEADLY = "the camera's process ended on it"
-"""Why a picture is left alone that was decoded as its process ended."""
 
 Picture = NDArray[np.uint8]
 
@@ -65,12 +62,12 @@ class PictureReader:
 
         if self._file is None:
             return None
-        identity = _identity(self._file)
-        if identity in self._attempts.deadly:
+        what, identity = printable(self._file.name), _identity(self._file)
+        if self._attempts.is_deadly(what, identity):
             self._pass_over(DEADLY)
             return None
         try:
-            self._attempts.begin(identity)
+            self._attempts.begin(what, identity)
             return fitted(pictures.decode(self._file))
         except UndecodableError as error:
             self._pass_over(error.why)
@@ -90,8 +87,8 @@ class PictureReader:
 
 
 def _identity(file: Path) -> str:
-    """Of a picture as it is now: one of the same name that is written later is another."""
+    """When it was written: one of the same name that is written later is another."""
     try:
-        return f"{file} {file.stat().st_mtime_ns}"
+        return str(file.stat().st_mtime_ns)
     except OSError:
-        return str(file)
+        return ""

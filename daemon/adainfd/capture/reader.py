@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from adainf.undecodable import Undecodable, UndecodableError
-from adainfd.capture.attempts import Attempts
+from adainfd.capture.attempts import DEADLY, Attempts
 from adainfd.capture.fault import Fault
-from adainfd.capture.pictures import DEADLY, Picture, PictureReader, fitted
+from adainfd.capture.pictures import Picture, PictureReader, fitted
 from adainfd.capture.settings import CameraSettings
 from adainfd.capture.source import Kind, Source, SourceError
 
@@ -110,7 +110,7 @@ class FileReader:
             return self._video.grab()
         self._attempts.begin(self._name_of_next(0))
         try:
-            if self._name_of_next(0) in self._attempts.deadly:
+            if self._attempts.is_deadly(self._name_of_next(0)):
                 self._leap()
             return self._video.grab()
         finally:
@@ -121,7 +121,7 @@ class FileReader:
 
     def _leap(self) -> None:
         frames = _LEAP_FRAMES
-        while self._name_of_next(frames) in self._attempts.deadly:
+        while self._attempts.is_deadly(self._name_of_next(frames)):
             frames *= 2
         self._attempts.begin(self._name_of_next(frames))
         self._video.jump(DEADLY, frames)
@@ -129,7 +129,7 @@ class FileReader:
     def retrieve(self, into: Picture | None = None) -> Picture | None:
         """See `Reader`."""
         what = f"frame {self._video.index}"
-        if what in self._attempts.deadly:
+        if self._attempts.is_deadly(what):
             self._video.undecodable.append(Undecodable(what, DEADLY))
             return None
         self._attempts.begin(what)

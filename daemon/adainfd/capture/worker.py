@@ -133,6 +133,7 @@ class _Camera:
         self._said_broken = False
         self._named: set[str] = set()
         self._number = before
+        self._shown = before > 0
         # A file that is played once goes on behind the frame that its process died of.
         self._to_skip = 0 if self._live or settings.loop else before
         self._say_passed_at = self._next_due = 0.0
@@ -232,12 +233,14 @@ class _Camera:
             picture = reader.retrieve()
             self._attempts.done()
             self._pass_over_undecodable(reader)
+            if picture is not None and self._slots_for(picture, reader) is None:
+                picture = None
         if picture is None:
-            if self._number and not self._settings.loop:
+            if self._shown and not self._settings.loop:
                 return False
             reason = f"source {self._settings.source}: opens, but holds no picture that OpenCV can decode"
             raise SourceError(Fault.NO_PICTURE, reason)
-        self._slots_for(picture, reader)
+        self._shown = True
         while not self._told_to_go:
             if self._daemon.poll(0 if self._live else None):
                 self._daemon.recv()
@@ -277,11 +280,8 @@ class _Camera:
         if picture is None:
             return
         _paint_over(picture, to_paint)
-        try:
-            slots = self._slots_for(picture, reader)
-        except (OSError, MemoryError):
-            self._count_undecodable(1)
-            self._name(Undecodable(f"a frame of {picture.shape[1]} × {picture.shape[0]} pixels", _NO_MEMORY))
+        slots = self._slots_for(picture, reader)
+        if slots is None:
             return
         self._number = number
         if picture is slot:
@@ -314,13 +314,19 @@ class _Camera:
         if alive or passed != _NOTHING_PASSED:
             self._daemon.send(passed)
 
-    def _slots_for(self, picture: Picture, reader: Reader) -> FrameSlots:
+    def _slots_for(self, picture: Picture, reader: Reader) -> FrameSlots | None:
+        """Shared memory for pictures of this shape; where there is not enough of it the picture is passed over."""
         height, width, channels = picture.shape
         if self._slots is None or self._slots.shape != picture.shape:
             if self._slots is not None:
                 self._slots.close()
                 self._slots = None
-            self._slots = FrameSlots((height, width, channels))
+            try:
+                self._slots = FrameSlots((height, width, channels))
+            except (OSError, MemoryError):
+                self._count_undecodable(1)
+                self._name(Undecodable(f"a frame of {width} × {height} pixels", _NO_MEMORY))
+                return None
             # Frames of a file that are not due are as good as sent.
             interval = 0.0 if self._live else 1 / reader.frames_per_second
             self._daemon.send(Opened(self._slots.shape, interval))

@@ -77,3 +77,10 @@ def test_reader_keeps_what_a_writer_that_is_gone_has_written(two_sides: tuple[Fr
     gone = FrameSlots(SHAPE, os.dup(writer.descriptor))
     gone.close()
     assert reader.view(1).max() == 9
+
+
+def test_slots_that_do_not_fit_leave_nothing_open() -> None:
+    before = os.listdir("/proc/self/fd")
+    with pytest.raises(OSError, match="memory|large"):
+        FrameSlots((2**30, 2**30, 3))
+    assert os.listdir("/proc/self/fd") == before
