@@ -6,7 +6,6 @@ import select
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.reduction import send_handle
 
@@ -17,6 +16,7 @@ from adainfd.capture.motion import Sketch, changed_share, counted_cells, sketch
 from adainfd.capture.pictures import Picture
 from adainfd.capture.playing import Playing
 from adainfd.capture.reader import Reader, open_reader
+from adainfd.capture.reports import BrokeOff, Captured, Ended, Go, Lost, Opened, Passed
 from adainfd.capture.settings import CameraSettings, Polygon
 from adainfd.capture.slots import FrameSlots
 from adainfd.capture.source import SourceError
@@ -30,69 +30,6 @@ _ALIVE_EVERY_SECONDS = 1.0
 _MOST_NAMED = 100
 _NO_MEMORY = "there is not enough memory for it"
 _MASKED = (114, 114, 114)
-
-
-@dataclass(frozen=True, slots=True)
-class Opened:
-    """Pictures of `shape` will come through slots whose descriptor follows; `interval` seconds apart if they are paced.
-
-    A live source tells no such thing: what it claims to send a second is often wrong.
-    """
-
-    shape: tuple[int, int, int]
-    interval: float
-
-
-@dataclass(frozen=True, slots=True)
-class Captured:
-    """Frame `number` (from 1) is in its slot.
-
-    at: monotonic seconds; wall: Unix time. motions: of each part that is recognised, the share (0..1) that differs
-    from the frame before, None for the first.
-    """
-
-    number: int
-    at: float
-    wall: float
-    motions: tuple[float | None, ...]
-    sketch: Sketch
-
-
-@dataclass(frozen=True, slots=True)
-class Passed:
-    """So many frames were captured, numbered and passed over: too many for the camera's rate, unheard, undecodable.
-
-    `Undecodable`s name the last.
-    """
-
-    over_rate: int
-    newer_frame: int
-    undecodable: int
-
-
-@dataclass(frozen=True, slots=True)
-class BrokeOff:
-    """A file ended before the length it claims; said once, a looping camera goes on with what there is."""
-
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """Nothing more will come."""
-
-
-@dataclass(frozen=True, slots=True)
-class Lost:
-    """The source cannot be opened or shows nothing any more; the process waits for `Go`."""
-
-    fault: Fault
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Go:
-    """From the daemon: open the source where it is not open, and deliver."""
 
 
 _NOTHING_PASSED = Passed(0, 0, 0)
