@@ -14,6 +14,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 WIDTH, HEIGHT = 160, 96
+H264 = ("-c:v", "libx264", "-pix_fmt", "yuv420p", "-g", "10", "-bf", "0")
+MPEG4 = ("-c:v", "mpeg4", "-q:v", "3")
+MJPEG = ("-c:v", "mjpeg", "-q:v", "2", "-pix_fmt", "yuvj420p")
 _ORIENTATION = 0x0112
 _TRANSPOSES = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,9 @@ __all__ = ["cli", "main"]
 
 def main() -> None:
     """The program `adainf`."""
+    # Read as OpenCV is imported: what it says of a broken picture would stand beside our one line.
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     run_command(cli, "adainf")
 
 

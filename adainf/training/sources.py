@@ -67,11 +67,10 @@ def open_sources(paths: Sequence[Path], classes: Classes | None, side: int) -> t
 def _folder(folder: Path, classes: Classes | None) -> Source:
     listed = images.listing(folder, labelled=classes is not None)
     failed = {picture: error for picture in listed if (error := _unreadable(picture.path))}
-    if len(failed) == len(listed):
-        raise none_left(folder, list(failed.values()))
+    pictures = [picture for picture in listed if picture not in failed]
+    _require_one(folder, [picture.path for picture in pictures], list(failed.values()))
     passed_over = PassedOver()
     passed_over.note(*failed.values())
-    pictures = [picture for picture in listed if picture not in failed]
     labels = None
     if classes is not None:
         folders = [picture.folder for picture in pictures if picture.folder is not None]
@@ -90,6 +89,18 @@ def _folder(folder: Path, classes: Classes | None) -> Source:
         tuple(path.relative_to(folder).as_posix() for path in paths),
         passed_over,
     )
+
+
+def _require_one(folder: Path, paths: Sequence[Path], failed: list[UndecodableError]) -> None:
+    """Raise InvalidInputError, which tells of those that failed too, unless one of these can be decoded."""
+    for path in paths:
+        try:
+            images.decode(path)
+        except UndecodableError as error:
+            failed.append(error)
+        else:
+            return
+    raise none_left(folder, failed)
 
 
 def _unreadable(path: Path) -> UndecodableError | None:

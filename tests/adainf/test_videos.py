@@ -4,13 +4,9 @@ from pathlib import Path
 import cv2
 import pytest
 from daemons import write_video
-from footage import alike, ffmpeg, footage, meant, still, turned, with_noise, with_zeros
+from footage import H264, MJPEG, MPEG4, alike, ffmpeg, footage, meant, still, turned, with_noise, with_zeros
 
 from adainf.videos import VideoFile
-
-H264 = ("-c:v", "libx264", "-pix_fmt", "yuv420p", "-g", "10", "-bf", "0")
-MPEG4 = ("-c:v", "mpeg4", "-q:v", "3")
-MJPEG = ("-c:v", "mjpeg", "-q:v", "2", "-pix_fmt", "yuvj420p")
 
 
 def opened(path: Path) -> VideoFile:

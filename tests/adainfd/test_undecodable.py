@@ -7,10 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 from daemons import START_SECONDS, Network, await_true, listening, write_video
-from footage import footage, giant_png, still, with_noise, with_zeros
+from footage import MPEG4, footage, giant_png, still, with_noise, with_zeros
 from stream_servers import MjpegServer
 
-MPEG4 = ("-c:v", "mpeg4", "-q:v", "3")
 SELECT = ("-vf", "select='lt(n,10)+not(mod(n,10))'", "-fps_mode", "vfr")
 
 
