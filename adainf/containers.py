@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-__all__ = ["counts_frames", "is_cut_short", "orientation"]
+__all__ = ["combined", "counts_frames", "is_cut_short", "orientation"]
 
 _EBML, _SEGMENT = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"
 _MOVIE_KINDS = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot")
@@ -63,7 +63,7 @@ def orientation(path: Path) -> int | None:
             elif kind == b"trak":
                 parts = {part: (at, to) for part, at, to in _boxes(file, start, end)}
                 if b"tkhd" in parts and _is_video(file, parts.get(b"mdia")):
-                    return _turned(_matrix(file, parts[b"tkhd"][0], 40, 52), movie)
+                    return combined(_matrix(file, parts[b"tkhd"][0], 40, 52), movie)
     return None
 
 
@@ -115,9 +115,10 @@ def _matrix(file: BinaryIO, start: int, offset: int, offset_of_64_bits: int) -> 
     return a, b, c, d
 
 
-def _turned(track: _Matrix, movie: _Matrix) -> int:
-    a, b, c, d = track
-    e, f, g, h = movie
+def combined(first: _Matrix, then: _Matrix) -> int:
+    """The orientation, as EXIF numbers it, that two changes of places come to; upright where that is no such thing."""
+    a, b, c, d = first
+    e, f, g, h = then
     both = (a * e + b * g, a * f + b * h, c * e + d * g, c * f + d * h)
     largest = max(map(abs, both))
     return _ORIENTATIONS.get(

@@ -3,14 +3,14 @@
 import contextlib
 import io
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from adainf import containers, pictures
+from adainf import containers, pictures, sei
 from adainf.undecodable import Undecodable, UndecodableError
 from adainf.upright import AS_STORED, Showing, aspect_of
 
@@ -149,7 +149,10 @@ class VideoFile(Video):
         count = self._capture.get(cv2.CAP_PROP_FRAME_COUNT) if self.opened else 0.0
         self.expected = int(count) if 0 < count < 2**53 else 0
         """How many frames the container claims to have; it may be an estimate."""
-        if self.opened and (turned := containers.orientation(path)) is not None:
+        with contextlib.suppress(OSError):  # it may be gone meanwhile
+            if self.opened and (turned := containers.orientation(path)) is not None:
+                self.showing = Showing(turned, self.showing.aspect)
+        if self.opened and self.showing.orientation == 1 and (turned := self._told_by_encoder()) is not None:
             self.showing = Showing(turned, self.showing.aspect)
 
     def grab(self) -> bool:
@@ -167,6 +170,25 @@ class VideoFile(Video):
         self._lost = self._lost if self._encoded else 0
         self._last_position = max(self._last_position, self.position or 0.0)
         return True
+
+    def _told_by_encoder(self) -> int | None:
+        """What the first packet says of orientation; OpenCV hands packets out undecoded alone."""
+        code = int(self._capture.get(cv2.CAP_PROP_FOURCC)).to_bytes(4, "little", signed=True)
+        if code not in sei.CODECS:
+            return None
+        with self._packets() as packets:
+            found, packet = packets.retrieve() if packets.grab() else (False, None)
+            return sei.orientation(packet.tobytes(), h265=sei.CODECS[code]) if found and packet is not None else None
+
+    @contextlib.contextmanager
+    def _packets(self) -> Iterator[cv2.VideoCapture]:
+        """The file once more, whose frames are packets."""
+        packets = self._opening()
+        packets.set(cv2.CAP_PROP_FORMAT, -1)
+        try:
+            yield packets
+        finally:
+            packets.release()
 
     def try_retrieve(self, into: NDArray[np.uint8] | None = None) -> NDArray[np.uint8] | None:
         """What `retrieve` gives; a frame that cannot be decoded is passed over."""
@@ -209,20 +231,18 @@ class VideoFile(Video):
 
         A read that fails looks the same at the end of a file and where the last frames are damaged.
         """
-        complete = self.index >= self.expected and containers.counts_frames(self._path)
-        if self._encoded or complete or not self._last_position or self._path.stat().st_size > _COUNTED_BYTES:
-            return 0
-        sent = self._opening()
-        try:
-            if not sent.isOpened() or not sent.set(cv2.CAP_PROP_FORMAT, -1):
+        with contextlib.suppress(OSError):  # it may be gone meanwhile
+            complete = self.index >= self.expected and containers.counts_frames(self._path)
+            too_large = self._path.stat().st_size > _COUNTED_BYTES
+            if self._encoded or complete or too_large or not self._last_position:
                 return 0
-            frames = 0
             latest = 1000 * self._last_position + 1
-            while sent.grab():
-                frames += sent.get(cv2.CAP_PROP_POS_MSEC) > latest
-            return frames
-        finally:
-            sent.release()
+            with self._packets() as packets:
+                frames = 0
+                while packets.grab():
+                    frames += packets.get(cv2.CAP_PROP_POS_MSEC) > latest
+                return frames
+        return 0
 
     @property
     def broke_off(self) -> str | None:

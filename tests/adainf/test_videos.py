@@ -169,6 +169,17 @@ def test_pixels_of_a_film_are_made_square(suffix, codec, tmp_path):
             assert alike(first(turned(film, 6)), meant(6, aspect)), "turned"
 
 
+@pytest.mark.parametrize("suffix", ["mp4", "mkv", "ts"])
+def test_a_film_is_turned_as_its_encoder_says(suffix, tmp_path):
+    """FFmpeg's own program is the judge."""
+    film = footage(tmp_path / "v.mp4", *H264, frames=10)
+    for said in ("rotate=90", "rotate=270", "flip=horizontal", "flip=vertical:rotate=90"):
+        told = tmp_path / f"told.{suffix}"
+        ffmpeg("-i", film, "-c", "copy", "-bsf:v", f"h264_metadata=display_orientation=insert:{said}", told)
+        ffmpeg("-i", told, "-frames:v", "1", tmp_path / "judge.png")
+        assert alike(first(told), cv2.imread(str(tmp_path / "judge.png"))), said
+
+
 def test_a_matroska_film_is_turned_as_it_says(tmp_path):
     film = footage(tmp_path / "v.mkv", *H264, frames=3)
     roll = b"\x76\x75\x84" + struct.pack(">f", 90.0)
