@@ -48,7 +48,9 @@ def none_left(images: object, failed: Sequence[UndecodableError]) -> InvalidInpu
 class PassedOver:
     """What was passed over while a command went on with the rest: each is told once, on stderr, and all are counted."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, silent: bool = False) -> None:
+        """silent: another process of the same command tells."""
+        self._silent = silent
         self._names: set[str] = set()
 
     def note(self, *failed: UndecodableError) -> None:
@@ -58,7 +60,7 @@ class PassedOver:
             if name in self._names:
                 continue
             self._names.add(name)
-            if len(self._names) <= _MOST_TOLD:
+            if not self._silent and len(self._names) <= _MOST_TOLD:
                 more = "; further ones are only counted" if len(self._names) == _MOST_TOLD else ""
                 print(f"adainf: {error}; passed over{more}", file=sys.stderr)
 

@@ -189,7 +189,7 @@ def open_subject(
     chosen = images.spread(part.rows(pictures), limit, seed)
     if not chosen:
         raise InvalidInputError(f"part {part}: {folder} has only {len(pictures)} pictures")
-    chosen, passed_over = _decodable(folder, chosen)
+    chosen, passed_over = _decodable(folder, chosen, silent=ranks is not None and not ranks.is_first)
     texts = images.label_texts(folders) if _is_zero_shot(backbone) else ()
     network = load(
         backbone,
@@ -217,12 +217,14 @@ def open_subject(
     )
 
 
-def _decodable(folder: Path, chosen: Sequence[images.Picture]) -> tuple[list[images.Picture], PassedOver]:
+def _decodable(
+    folder: Path, chosen: Sequence[images.Picture], *, silent: bool
+) -> tuple[list[images.Picture], PassedOver]:
     unusable = checking.undecodable([picture.path for picture in chosen])
     failed = [UndecodableError(chosen[row].path, why) for row, why in unusable.items()]
     if len(failed) == len(chosen):
         raise none_left(folder, failed)
-    passed_over = PassedOver()
+    passed_over = PassedOver(silent=silent)
     passed_over.note(*failed)
     return [picture for row, picture in enumerate(chosen) if row not in unusable], passed_over
 
