@@ -3,6 +3,7 @@
 import contextlib
 import io
 import stat
+import struct
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -29,6 +30,13 @@ _ORIENTATIONS = range(1, 9)
 _TRANSPOSED = 5
 # What OpenCV makes of an orientation is right for JPEG, PNG and WebP, and missing for AVIF; a TIFF it always turns.
 _AS_STORED = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+
+
+# On heads that are broken.
+_PILLOW_RAISES = (
+    *(OSError, EOFError, SyntaxError, struct.error, ValueError, OverflowError),
+    *(TypeError, KeyError, IndexError, RuntimeError, MemoryError),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,18 +137,8 @@ def header(content: BinaryIO, origin: object) -> Header | None:
                 )
         except Image.DecompressionBombError:
             _refuse_giant(origin, "too large", MOST_PIXELS + 1)
-        except (
-            OSError,
-            SyntaxError,
-            ValueError,
-            TypeError,
-            KeyError,
-            IndexError,
-            OverflowError,
-            EOFError,
-            RuntimeError,
-        ):
-            pass  # what Pillow raises on broken heads; OpenCV has the last word
+        except _PILLOW_RAISES:
+            pass  # OpenCV has the last word
     return None
 
 
@@ -150,9 +148,30 @@ def _refuse_giant(origin: object, how_large: str, pixels: int) -> None:
 
 
 def _orientation(opened: Any) -> int:
-    # A TIFF's tag is no part of its EXIF data as long as it is not loaded.
-    tag = opened.tag_v2.get(_ORIENTATION_TAG, 1) if opened.format == "TIFF" else opened.getexif().get(_ORIENTATION_TAG)
+    if opened.format == "TIFF":  # the tag is no part of its EXIF data as long as it is not loaded
+        tag = opened.tag_v2.get(_ORIENTATION_TAG)
+    elif opened.format == "PNG":
+        tag = _png_orientation(opened.fp)
+    else:
+        tag = opened.getexif().get(_ORIENTATION_TAG)
     return tag if tag in _ORIENTATIONS else 1
+
+
+def _png_orientation(file: BinaryIO) -> int | None:
+    """Where the data may come behind the pixels, Pillow decodes those first; this only looks for it."""
+    from PIL import Image
+
+    start = 8
+    while True:
+        file.seek(start)
+        length, kind = struct.unpack(">I4s", file.read(8))
+        if kind == b"eXIf":
+            exif = Image.Exif()
+            exif.load(file.read(length))
+            return exif.get(_ORIENTATION_TAG)
+        if kind == b"IEND":
+            return None
+        start += 12 + length
 
 
 def _aspect(opened: Any) -> float:

@@ -1,5 +1,7 @@
 import contextlib
+import io
 import os
+import time
 
 import cv2
 import numpy as np
@@ -10,7 +12,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from adainf import checking, images
-from adainf.pictures import decode, decoded
+from adainf.pictures import decode, decoded, header
 from adainf.undecodable import UndecodableError, printable
 
 KINDS = ("jpeg", "png", "webp", "tiff", "avif", "gif", "bmp")
@@ -20,6 +22,28 @@ KINDS = ("jpeg", "png", "webp", "tiff", "avif", "gif", "bmp")
 def test_a_picture_is_upright_whatever_its_kind(kind):
     for orientation in range(1, 9):
         assert alike(decoded(still(kind, orientation), "it"), meant(orientation)), orientation
+
+
+def test_a_png_may_say_behind_its_pixels_which_way_up_it_is():
+    content = still("png", 6)
+    start = content.index(b"eXIf") - 4
+    end = start + 12 + int.from_bytes(content[start : start + 4], "big")
+    last = content.index(b"IEND") - 4
+    moved = content[:start] + content[end:last] + content[start:end] + content[last:]
+    assert moved.index(b"eXIf") > moved.index(b"IDAT")
+    assert alike(decoded(moved, "it"), meant(6))
+
+
+def test_a_head_is_read_without_the_pixels():
+    content = cv2.imencode(".png", np.zeros((8000, 8000, 3), np.uint8))[1].tobytes()
+    began = time.process_time()
+    head = header(io.BytesIO(content), "it")
+    assert head is not None
+    assert (head.width, head.height) == (8000, 8000)
+    took = time.process_time() - began
+    began = time.process_time()
+    assert decoded(content, "it").shape == (8000, 8000, 3)
+    assert took < (time.process_time() - began) / 5
 
 
 @pytest.mark.parametrize("kind", ["jpeg", "png", "tiff", "bmp"])

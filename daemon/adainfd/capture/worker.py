@@ -26,7 +26,7 @@ __all__ = ["BrokeOff", "Captured", "Ended", "Go", "Lost", "Opened", "Passed", "w
 
 _SAY_PASSED_EVERY_SECONDS = 0.5
 # A file that waits long for its next frame says so: it does not hang.
-_ALIVE_EVERY_SECONDS = 1.0
+_LONGEST_SILENCE_SECONDS = 1.0
 _MOST_NAMED = 100
 _NO_MEMORY = "there is not enough memory for it"
 _MASKED = (114, 114, 114)
@@ -153,11 +153,12 @@ class _Camera:
         """Wait until a file's picture is due; the pace of a live source is its own."""
         if self._live:
             return
+        silence = min(_LONGEST_SILENCE_SECONDS, self._settings.limits.stall_seconds / 2)
         # The daemon says nothing more: this waits, and ends at once where the daemon is gone.
         while (ahead := until - time.monotonic()) > 0:
-            if self._daemon.poll(min(ahead, _ALIVE_EVERY_SECONDS)):
+            if self._daemon.poll(min(ahead, silence)):
                 self._daemon.recv()
-            elif ahead > _ALIVE_EVERY_SECONDS:
+            elif ahead > silence:
                 self._say_passed(alive=True)
 
     def _show_first(self, reader: Reader) -> bool:
@@ -173,6 +174,7 @@ class _Camera:
             if picture is not None and self._slots_for(picture, reader) is None:
                 picture = None
         if picture is None:
+            self._pass_over_undecodable(reader)
             if self._shown and not self._settings.loop:
                 return False
             reason = f"source {self._settings.source}: opens, but holds no picture that OpenCV can decode"

@@ -16,7 +16,7 @@ from adainfd.capture.settings import CameraSettings
 from adainfd.capture.source import Source
 from adainfd.capture.worker import Captured
 from daemons import await_true, shared_memory, write_video
-from footage import giant_png
+from footage import MPEG4, footage, giant_png
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -244,6 +244,26 @@ def test_film_goes_on_behind_the_frame_that_its_process_ended_on(tmp_path: Path,
         assert account.published + account.newer_frame > 20
         if not loop:
             assert account.captured == 60
+    finally:
+        camera.close()
+
+
+def test_film_with_a_long_gap_waits_for_it_and_is_not_taken_for_lost(tmp_path: Path) -> None:
+    """Frames at 0, 0.04 … 0.2 s, and then one at 2 s."""
+    source = write_video(tmp_path / "v.avi", 51, moves=lambda _: True)
+    film = footage(tmp_path / "v.mkv", "-vf", "select='lt(n,6)+eq(n,50)'", "-fps_mode", "vfr", *MPEG4, source=source)
+    camera = door(film, limits=Limits(stall_seconds=0.3))
+    camera.start()
+    try:
+        while not camera.opened:
+            listen(camera)
+        camera.play()
+        run_until(camera, lambda: camera.account.captured == 6, "the frames before the gap")
+        begun = time.monotonic()
+        run_until(camera, lambda: camera.account.captured == 7, "the frame behind the gap")
+        assert 1.5 < time.monotonic() - begun < 3
+        run_until(camera, lambda: camera.finished, "the end")
+        assert [change.state for change in camera.lifecycle.take_changes()] == ["connecting", "online", "ended"]
     finally:
         camera.close()
 
