@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-__all__ = ["combined", "counts_frames", "is_cut_short", "orientation"]
+__all__ = ["combined", "counts_frames", "is_cut_short", "orientation", "presented_seconds"]
 
 _EBML, _SEGMENT = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"
 _MOVIE_KINDS = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot")
@@ -53,18 +53,47 @@ def orientation(path: Path) -> int | None:
     OpenCV knows of turns alone, and takes a mirrored picture for a turned one.
     """
     with path.open("rb") as file:
-        size = file.seek(0, 2)
-        if not _is_movie(file):
+        heads = _heads(file)
+        if heads is None:
             return None
-        movie = _UPRIGHT
-        for kind, start, end in _within(file, 0, size, b"moov"):
-            if kind == b"mvhd":
-                movie = _matrix(file, start, 36, 48)
-            elif kind == b"trak":
-                parts = {part: (at, to) for part, at, to in _boxes(file, start, end)}
-                if b"tkhd" in parts and _is_video(file, parts.get(b"mdia")):
-                    return combined(_matrix(file, parts[b"tkhd"][0], 40, 52), movie)
+        movie, track = heads
+        return combined(_matrix(file, track, 40, 52), _matrix(file, movie, 36, 48))
+
+
+def presented_seconds(path: Path) -> float | None:
+    """How long an MP4 or QuickTime file is shown, without what its edit list leaves out; None where it does not say."""
+    with path.open("rb") as file:
+        heads = _heads(file)
+        if heads is None:
+            return None
+        movie, track = heads
+        scale = _number(file, movie, (12, 4), (20, 4))
+        duration = _number(file, track, (20, 4), (28, 8))
+        return duration / scale if scale and 0 < duration < 2**32 - 1 else None
+
+
+def _heads(file: BinaryIO) -> tuple[int, int] | None:
+    """Where the heads of the movie and of its first video track begin."""
+    size = file.seek(0, 2)
+    if not _is_movie(file):
+        return None
+    movie = None
+    for kind, start, end in _within(file, 0, size, b"moov"):
+        if kind == b"mvhd":
+            movie = start
+        elif kind == b"trak" and movie is not None:
+            parts = {part: (at, to) for part, at, to in _boxes(file, start, end)}
+            if b"tkhd" in parts and _is_video(file, parts.get(b"mdia")):
+                return movie, parts[b"tkhd"][0]
     return None
+
+
+def _number(file: BinaryIO, start: int, place: tuple[int, int], place_of_64_bits: tuple[int, int]) -> int:
+    """A number at a place (offset, bytes) of a box whose times have 32 or 64 bits, as its first byte tells."""
+    file.seek(start)
+    offset, width = place_of_64_bits if file.read(1) == b"\1" else place
+    file.seek(start + offset)
+    return int.from_bytes(file.read(width), "big")
 
 
 def _is_movie(file: BinaryIO) -> bool:

@@ -236,10 +236,13 @@ class VideoFile(Video):
             too_large = self._path.stat().st_size > _COUNTED_BYTES
             if self._encoded or complete or too_large or not self._last_position:
                 return 0
+            rate = self.frames_per_second or 0.0
+            seconds = containers.presented_seconds(self._path) or (self.expected / rate if rate else 0.0)
+            missing = round((seconds - self._last_position) * rate) - 1  # an edit list may leave frames out
             latest = 1000 * self._last_position + 1
             with self._packets() as packets:
                 frames = 0
-                while packets.grab():
+                while frames < missing and packets.grab():
                     frames += packets.get(cv2.CAP_PROP_POS_MSEC) > latest
                 return frames
         return 0

@@ -102,6 +102,15 @@ def _end_of(path):
     return index if index > 0 else len(content)
 
 
+def test_a_film_that_was_trimmed_is_whole(sound, tmp_path):
+    """Its container holds frames before the first that is shown, and its edit list leaves them out."""
+    whole = footage(tmp_path / "v.mp4", "-c:v", "libx264", "-pix_fmt", "yuv420p", "-g", "20", source=sound)
+    ffmpeg("-ss", "1", "-i", whole, "-c", "copy", tmp_path / "trimmed.mp4")
+    decoded, video, _ = played(tmp_path / "trimmed.mp4")
+    assert decoded < video.expected
+    assert (video.undecodable, video.broke_off) == ([], None)
+
+
 def test_a_file_that_is_cut_short_is_said_to_break_off(sound, tmp_path):
     for suffix, codec in (("avi", MJPEG), ("mkv", H264), ("avi", MPEG4)):
         whole = footage(tmp_path / f"{codec[1]}.{suffix}", *codec, source=sound)
