@@ -4,18 +4,17 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-from adainf.backbones import Classes
 from adainf.errors import InvalidInputError
+from adainf.pictures import SUFFIXES, decode, decoded
+
+if TYPE_CHECKING:  # it imports torch, which takes a camera's process longer than all else
+    from adainf.backbones import Classes
 
 __all__ = ["SUFFIXES", "Part", "Picture", "class_indices", "decode", "decoded", "label_texts", "listing", "spread"]
-
-SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 
 _WORDNET_ID = re.compile(r"n\d{8}")
 _SHOWN = 5
@@ -87,7 +86,7 @@ def spread(rows: Sequence[Item], limit: int | None, seed: int) -> list[Item]:
     return [rows[int((number + shift) * len(rows) / limit)] for number in range(limit)]
 
 
-def class_indices(folders: Iterable[str], classes: Classes) -> dict[str, int]:
+def class_indices(folders: Iterable[str], classes: "Classes") -> dict[str, int]:
     """The class that each folder's name means: a WordNet id, a class name (in any case, `_` as a space), an index.
 
     Raises InvalidInputError on a folder that means none of the classes, or several.
@@ -136,20 +135,3 @@ def _readable(folder: str) -> str:
 
 def _plain(name: str) -> str:
     return " ".join(name.replace("_", " ").split()).casefold()
-
-
-def decode(path: Path) -> NDArray[np.uint8]:
-    """The picture (height, width, 3), BGR; raises InvalidInputError naming a file that is none."""
-    try:
-        content = np.frombuffer(path.read_bytes(), np.uint8)
-    except OSError as error:
-        raise InvalidInputError(f"image {path}: cannot be read ({error.strerror})") from None
-    return decoded(content, path)
-
-
-def decoded(content: NDArray[np.uint8], origin: Path) -> NDArray[np.uint8]:
-    """The picture (height, width, 3), BGR, of a file's bytes; raises InvalidInputError naming a file that is none."""
-    picture = cv2.imdecode(content, cv2.IMREAD_COLOR) if content.size else None
-    if picture is None:
-        raise InvalidInputError(f"image {origin}: cannot be decoded")
-    return picture.astype(np.uint8, copy=False)

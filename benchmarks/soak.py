@@ -82,7 +82,7 @@ class Watch:
             for account in accounts:
                 dropped = account.dropped
                 fates = account.published + account.reused + account.waiting + dropped.newer_frame + dropped.too_old
-                fates += dropped.model_parked + dropped.over_rate + dropped.stopped
+                fates += dropped.model_parked + dropped.over_rate + dropped.stopped + dropped.undecodable
                 self.accounts_agree = self.accounts_agree and fates == account.captured
 
     def descriptors(self) -> int:

@@ -22,7 +22,7 @@ _SERVER = Path(__file__).with_name("rtsp_server.py")
 _PACKAGES = "python3-gi gir1.2-gst-rtsp-server-1.0 gstreamer1.0-plugins-good ffmpeg"
 
 
-def h264_file(folder: Path, frames: int = 50, size: tuple[int, int] = (160, 120)) -> Path:
+def h264_file(folder: Path, frames: int = 50, size: tuple[int, int] = (160, 120), options: str = "") -> Path:
     """Moving pictures as the RTSP server wants them; skips the test where its Debian packages are missing."""
     probe = "import gi; gi.require_version('GstRtspServer', '1.0')"
     there = Path(_PYTHON).exists() and subprocess.run([_PYTHON, "-c", probe], capture_output=True, check=False)
@@ -30,7 +30,8 @@ def h264_file(folder: Path, frames: int = 50, size: tuple[int, int] = (160, 120)
         pytest.skip(f"needs a real RTSP server: apt-get install {_PACKAGES}")
     video = write_video(folder / "moving.avi", frames, size=size, moves=lambda _: True)
     made = folder / "moving.h264"
-    encoding = "-an -c:v libx264 -preset ultrafast -bf 0 -g 25 -pix_fmt yuv420p -bsf:v h264_metadata=aud=insert -f h264"
+    encoding = f"-an {options} -c:v libx264 -preset ultrafast -bf 0 -g 25 -pix_fmt yuv420p"
+    encoding += " -bsf:v h264_metadata=aud=insert -f h264"
     subprocess.run(["ffmpeg", "-loglevel", "error", "-y", "-i", video, *encoding.split(), made], check=True)
     return made
 
@@ -137,7 +138,9 @@ class WebPages:
 class MjpegServer:
     """Motion JPEG over HTTP, as simple cameras offer it. `close` hangs up on everybody."""
 
-    def __init__(self, port: int = 0) -> None:
+    def __init__(self, port: int = 0, part: Callable[[int], bytes] | None = None) -> None:
+        """part: what is sent as the picture of this number, from 1; None, a JPEG of a moving scene."""
+        sent = part or (lambda number: cv2.imencode(".jpg", scene(number, moves=True))[1].tobytes())
         self._closing = closing = threading.Event()
 
         class Handler(BaseHTTPRequestHandler):
@@ -149,7 +152,7 @@ class MjpegServer:
                 with contextlib.suppress(OSError):
                     while not closing.wait(1 / 25):
                         number += 1
-                        jpeg = cv2.imencode(".jpg", scene(number, moves=True))[1].tobytes()
+                        jpeg = sent(number)
                         head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(jpeg)}\r\n\r\n"
                         self.wfile.write(head.encode() + jpeg + b"\r\n")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,9 @@ __all__ = ["cli", "main"]
 
 def main() -> None:
     """The program `adainf`."""
+    # Read as OpenCV is imported: what it says of a broken picture would stand beside our one line.
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     run_command(cli, "adainf")
 
 
@@ -115,7 +119,8 @@ def calibrate(
             known=None if known is None else open_profile(known)[1],
         )
     if all_of_us.is_first:
-        click.echo(f"{out}: {len(profile.branches)} branches of {backbone}, {profile.calibration.images} images")
+        count = f"{profile.calibration.images} images{subject.passed_over}"
+        click.echo(f"{out}: {len(profile.branches)} branches of {backbone}, {count}")
 
 
 @cli.command()

@@ -16,6 +16,7 @@ from adainf.cli.options import (
     statistics_options,
     threads_option,
     use_all_of_the_processor,
+    warn,
     weights_option,
 )
 
@@ -86,6 +87,8 @@ def evaluate(
 
         study.check(out)
     subject = open_subject(read.backbone, read.native_resolution, options, of_run, read.zoom, read.strength)
+    if subject.passed_over.count:
+        warn(f"evaluating {len(subject.paths)} images{subject.passed_over}")
     if out is not None:
         settings = {key: options[key] for key in ("part", "limit", "seed")}
         result = study.study(

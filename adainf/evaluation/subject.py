@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from adainf import images
+from adainf import checking, images
 from adainf.backbones import RANDOM, Backbone, Options, defaults, load
 from adainf.backbones.adapters import adapted, weakened
 from adainf.backbones.macs import branch_space
@@ -26,6 +26,7 @@ from adainf.profile import Measured, Profile, WeightSet
 from adainf.run import Run
 from adainf.schedulers.decision import Point
 from adainf.training.ranks import Ranks
+from adainf.undecodable import PassedOver, UndecodableError, none_left
 
 __all__ = ["BATCH", "Candidate", "Subject", "check_describes", "load_for_timing", "open_subject", "pooled"]
 
@@ -54,7 +55,8 @@ class Subject:
 
     labels: each picture's class index, or None without labels. weights: the network's fingerprint.
     adapted: the network with a run's adapter in its weights, by some strength; None without a run.
-    ranks: the processes that share the pictures. frames: holds the pictures of a video.
+    ranks: the processes that share the pictures. frames: holds the pictures of a video. passed_over: pictures that
+    cannot be decoded, and are not in `paths`.
     """
 
     engine: TorchEngine
@@ -64,6 +66,7 @@ class Subject:
     adapted: Backbone | None = None
     ranks: Ranks = field(default_factory=Ranks)
     frames: Frames | None = None
+    passed_over: PassedOver = field(default_factory=PassedOver)
 
     @property
     def full(self) -> Candidate:
@@ -194,6 +197,7 @@ def open_subject(
     chosen = images.spread(part.rows(pictures), limit, seed)
     if not chosen:
         raise InvalidInputError(f"part {part}: {source} has only {len(pictures)} pictures")
+    chosen, passed_over = _decodable(source, chosen, silent=ranks is not None and not ranks.is_first)
     texts = images.label_texts(folders) if _is_zero_shot(backbone) else ()
     network = load(
         backbone,
@@ -216,7 +220,28 @@ def open_subject(
         engine = TorchEngine(network, str(ranks.device), threads or ranks.threads)
     if other is not None:
         other = other.to(next(engine.backbone.parameters())).to(memory_format=torch.channels_last)
-    return Subject(engine, weights, tuple(picture.path for picture in chosen), labels, other, ranks or Ranks(), frames)
+    return Subject(
+        engine,
+        weights,
+        tuple(picture.path for picture in chosen),
+        labels,
+        other,
+        ranks or Ranks(),
+        frames,
+        passed_over,
+    )
+
+
+def _decodable(
+    source: Path, chosen: Sequence[images.Picture], *, silent: bool
+) -> tuple[list[images.Picture], PassedOver]:
+    unusable = checking.undecodable([picture.path for picture in chosen])
+    failed = [UndecodableError(chosen[row].path, why) for row, why in unusable.items()]
+    if len(failed) == len(chosen):
+        raise none_left(source, failed)
+    passed_over = PassedOver(silent=silent)
+    passed_over.note(*failed)
+    return [picture for row, picture in enumerate(chosen) if row not in unusable], passed_over
 
 
 def load_for_timing(profile: Profile, weights: str | None, labels: tuple[str, ...]) -> Backbone:

@@ -20,6 +20,7 @@ from adainf.preprocessing import Preprocessing, prepare
 from adainf.training.checkpoint import Checkpoint, Progress
 from adainf.training.progress import progress_shown
 from adainf.training.sources import Source, open_sources
+from adainf.undecodable import UndecodableError
 
 __all__ = ["Pretrained", "Pretraining", "checkpoint_of", "pretrain"]
 
@@ -108,7 +109,7 @@ def pretrain(wanted: Pretraining) -> Pretrained:
     accuracy = _accuracy(network, held_out)
     weights.write(wanted.out, network, names)
     path.unlink(missing_ok=True)
-    return Pretrained(progress, source.count - held_out.count, held_out.count, accuracy)
+    return Pretrained(progress, data.count - held_out.count, held_out.count, accuracy)
 
 
 def _check(wanted: Pretraining, path: Path) -> None:
@@ -161,9 +162,21 @@ def _read(source: Source, side: int) -> _Data:
     # All pictures are kept: a byte a value, they are small, and are seen many times.
     pictures = np.empty((source.count, 3, side, side), np.uint8)
     plain = Preprocessing(side, mean=(0, 0, 0), std=(1, 1, 1))
+    rows: list[int] = []
+    failed: list[UndecodableError] = []
     for row in range(source.count):
-        np.rint(prepare(source.read(row), side, plain) * 255, out=pictures[row], casting="unsafe")
-    return _Data(torch.from_numpy(pictures), torch.tensor(source.labels))
+        try:
+            np.rint(prepare(source.read(row), side, plain) * 255, out=pictures[len(rows)], casting="unsafe")
+        except UndecodableError as error:
+            failed.append(error)
+        else:
+            rows.append(row)
+    if len(rows) < _HELD_OUT:
+        decodable = f"{len(rows)} of {source.count} pictures can be decoded"
+        raise InvalidInputError(f"images {source.name}: {decodable}; {_HELD_OUT} or more are needed")
+    source.passed_over.note(*failed)
+    source.passed_over.tell()
+    return _Data(torch.from_numpy(pictures[: len(rows)]), torch.tensor(source.labels)[rows])
 
 
 def _train(

@@ -1,7 +1,7 @@
 """What training learns from: folders of pictures and video files."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import cv2
@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 from adainf import images
 from adainf.backbones import Classes
 from adainf.errors import InvalidInputError
+from adainf.pictures import check_header
+from adainf.undecodable import PassedOver, UndecodableError, none_left
+from adainf.videos import VideoFile
 
 __all__ = ["MOST_FRAMES", "Source", "open_sources"]
 
@@ -18,7 +21,6 @@ MOST_FRAMES = 1000
 """Frames taken of a video, evenly spread: more of the same scene teach little."""
 
 _LEAST_FRAMES = 16
-_SHOWN = 3
 _JPEG_QUALITY = 95
 
 
@@ -26,7 +28,7 @@ _JPEG_QUALITY = 95
 class Source:
     """Pictures that are alike. read: the picture (height, width, 3), BGR, of a row. labels: class indices, or None.
 
-    identity: tells this source's pictures from others'.
+    identity: tells this source's pictures from others'. passed_over: its pictures and frames that cannot be decoded.
     """
 
     name: str
@@ -34,6 +36,23 @@ class Source:
     read: Callable[[int], NDArray[np.uint8]]
     labels: tuple[int, ...] | None
     identity: tuple[str, ...]
+    passed_over: PassedOver = field(default_factory=PassedOver)
+
+    def read_from(self, row: int) -> tuple[int, NDArray[np.uint8]]:
+        """The first row from this one on, in a circle, whose picture can be decoded, and the picture.
+
+        Raises InvalidInputError where there is none.
+        """
+        failed: list[UndecodableError] = []
+        for ahead in range(self.count):
+            try:
+                found = self.read((row + ahead) % self.count)
+            except UndecodableError as error:
+                failed.append(error)
+            else:
+                self.passed_over.note(*failed)
+                return (row + ahead) % self.count, found
+        raise none_left(self.name, failed)
 
 
 def open_sources(paths: Sequence[Path], classes: Classes | None, side: int) -> tuple[Source, ...]:
@@ -46,12 +65,12 @@ def open_sources(paths: Sequence[Path], classes: Classes | None, side: int) -> t
 
 
 def _folder(folder: Path, classes: Classes | None) -> Source:
-    pictures = images.listing(folder, labelled=classes is not None)
-    unreadable = [picture.path for picture in pictures if not _readable(picture.path)]
-    if unreadable:
-        named = ", ".join(str(path.relative_to(folder)) for path in unreadable[:_SHOWN])
-        more = f" and {len(unreadable) - _SHOWN} more" if len(unreadable) > _SHOWN else ""
-        raise InvalidInputError(f"images {folder}: cannot be read: {named}{more}")
+    listed = images.listing(folder, labelled=classes is not None)
+    failed = {picture: error for picture in listed if (error := _unreadable(picture.path))}
+    pictures = [picture for picture in listed if picture not in failed]
+    _require_one(folder, [picture.path for picture in pictures], list(failed.values()))
+    passed_over = PassedOver()
+    passed_over.note(*failed.values())
     labels = None
     if classes is not None:
         folders = [picture.folder for picture in pictures if picture.folder is not None]
@@ -68,14 +87,29 @@ def _folder(folder: Path, classes: Classes | None) -> Source:
         lambda row: images.decode(paths[row]),
         labels,
         tuple(path.relative_to(folder).as_posix() for path in paths),
+        passed_over,
     )
 
 
-def _readable(path: Path) -> bool:
+def _require_one(folder: Path, paths: Sequence[Path], failed: list[UndecodableError]) -> None:
+    """Raise InvalidInputError, which tells of those that failed too, unless one of these can be decoded."""
+    for path in paths:
+        try:
+            images.decode(path)
+        except UndecodableError as error:
+            failed.append(error)
+        else:
+            return
+    raise none_left(folder, failed)
+
+
+def _unreadable(path: Path) -> UndecodableError | None:
+    """Why it has not even the head of a picture; the rest of it is seen when its turn comes."""
     try:
-        return path.is_file() and cv2.haveImageReader(str(path))
-    except cv2.error:  # an empty file
-        return False
+        check_header(path)
+    except UndecodableError as error:
+        return error
+    return None
 
 
 def _video(path: Path, classes: Classes | None, side: int) -> Source:
@@ -85,7 +119,7 @@ def _video(path: Path, classes: Classes | None, side: int) -> Source:
         raise InvalidInputError(f"images {path}: is one picture; give the folder that it lies in")
     if classes is not None:
         raise InvalidInputError(f"images {path}: a video has no labels; give --unlabelled")
-    frames = _frames(path, side)
+    frames, failed = _frames(path, side)
     if len(frames) < _LEAST_FRAMES:
         raise InvalidInputError(
             f"images {path}: is a video of {len(frames)} frames; at least {_LEAST_FRAMES} are needed"
@@ -93,40 +127,41 @@ def _video(path: Path, classes: Classes | None, side: int) -> Source:
             else f"images {path}: is not a video that OpenCV can read"
         )
 
+    passed_over = PassedOver()
+    passed_over.note(*failed)
+
     def read(row: int) -> NDArray[np.uint8]:
-        return images.decoded(frames[row], path)
+        return images.decoded(frames[row].tobytes(), path)
 
-    return Source(str(path), len(frames), read, None, (path.name, str(path.stat().st_size)))
+    return Source(str(path), len(frames), read, None, (path.name, str(path.stat().st_size)), passed_over)
 
 
-def _frames(path: Path, side: int) -> list[NDArray[np.uint8]]:
+def _frames(path: Path, side: int) -> tuple[list[NDArray[np.uint8]], list[UndecodableError]]:
     """Frames evenly spread over a video, as JPEG: any of them can then be had at once, and they stay small."""
-    claimed = _capture(path).get(cv2.CAP_PROP_FRAME_COUNT)
-    count = int(claimed) if claimed > 0 else _counted(path)
+    video = _opened(path)
+    count = video.expected or _counted(path)
     wanted = set(images.spread(range(count), MOST_FRAMES, seed=0))
-    capture = _capture(path)
     frames = []
-    for number in range(count):
-        if not capture.grab():
-            break
-        if number in wanted:
-            arrived, picture = capture.retrieve()
-            if arrived:
-                shrunk = _shrunk(picture.astype(np.uint8, copy=False), 2 * side)
-                frames.append(cv2.imencode(".jpg", shrunk, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])[1])
-    return [frame.astype(np.uint8, copy=False) for frame in frames]
+    while video.opened and video.grab():
+        if video.index - 1 in wanted and (picture := video.try_retrieve()) is not None:
+            shrunk = _shrunk(picture, 2 * side)
+            frames.append(cv2.imencode(".jpg", shrunk, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])[1])
+    video.close()
+    failed = [UndecodableError(f"{path}, {frame.what}", frame.why) for frame in video.undecodable]
+    return [frame.astype(np.uint8, copy=False) for frame in frames], failed
 
 
-def _capture(path: Path) -> cv2.VideoCapture:
+def _opened(path: Path) -> VideoFile:
     # A name such as a:b.mp4 is no protocol where it says what it is.
-    return cv2.VideoCapture(f"file:{path}", cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1])
+    return VideoFile(lambda: cv2.VideoCapture(f"file:{path}", cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1]), path)
 
 
 def _counted(path: Path) -> int:
-    capture, count = _capture(path), 0
-    while capture.grab():
-        count += 1
-    return count
+    video = _opened(path)
+    while video.opened and video.grab():
+        pass
+    video.close()
+    return video.index
 
 
 def _shrunk(picture: NDArray[np.uint8], shorter: int) -> NDArray[np.uint8]:

@@ -28,6 +28,7 @@ from adainf.training.ranks import Ranks
 from adainf.training.recipe import Recipe
 from adainf.training.sources import Source, open_sources
 from adainf.training.views import Views
+from adainf.undecodable import PassedOver
 
 __all__ = ["Request", "adapt", "default_resolutions"]
 
@@ -101,6 +102,10 @@ def adapt(request: Request, ranks: Ranks) -> Run:
         request.least_area,
     )
     progress = train(recipe, views, request.plan, request.out, settings, ranks)
+    passed_over = PassedOver()
+    for source in sources:
+        passed_over += source.passed_over
+    passed_over.tell()
     manifest = Manifest(
         schema="adainf.run/1",
         backbone=backbone.name,

@@ -74,8 +74,8 @@ class Views:
     def _view(self, step: int, position: int, sides: Iterable[int]) -> "_View":
         draw = np.random.default_rng((self.seed, step, position))
         source = self.sources[draw.choice(len(self.sources), p=np.asarray(self.shares) / sum(self.shares))]
-        row = int(draw.integers(source.count))
-        picture = view(source.read(row), draw, self.least_area)
+        row, whole_picture = source.read_from(int(draw.integers(source.count)))
+        picture = view(whole_picture, draw, self.least_area)
         # Of a view the full model sees all, and a smaller input as much less as of a camera's picture.
         whole = replace(self.preprocessing, crop_fraction=1.0)
         return _View(

@@ -151,6 +151,9 @@ class Loop:
         if camera.broke_off is not None and camera.name not in self._broken:
             self._broken.add(camera.name)
             self._log.warning("camera_broke_off", camera=camera.name, source=str(camera.source), why=camera.broke_off)
+        for passed in camera.take_undecodable():
+            told = {"camera": camera.name, "source": str(camera.source)}
+            self._log.warning("camera_undecodable", **told, what=passed.what, why=passed.why)
         if camera.lifecycle.state is State.ENDED and not camera.finished:
             return  # its last frame comes first
         for change in camera.lifecycle.take_changes():
@@ -193,6 +196,7 @@ class Loop:
                 dropped_newer_frame=account.newer_frame,
                 dropped_too_old=account.too_old,
                 dropped_over_rate=account.over_rate,
+                dropped_undecodable=account.undecodable,
                 dropped_model_parked=account.model_parked,
                 dropped_stopped=account.stopped,
             )

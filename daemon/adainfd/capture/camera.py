@@ -11,7 +11,9 @@ from multiprocessing.reduction import recv_handle
 import numpy as np
 from numpy.typing import NDArray
 
+from adainf.undecodable import Undecodable
 from adainfd.capture.account import Account
+from adainfd.capture.attempts import Attempts
 from adainfd.capture.fault import Fault
 from adainfd.capture.lifecycle import Deed, Lifecycle, State
 from adainfd.capture.pace import Pace
@@ -23,6 +25,7 @@ from adainfd.processes import started
 __all__ = ["Camera"]
 
 _END_WITHIN_SECONDS = 1.0
+_MOST_NAMED = 100
 
 
 class Camera:
@@ -46,11 +49,17 @@ class Camera:
         self._slots: FrameSlots | None = None
         self._process: BaseProcess | None = None
         self._connection: Connection | None = None
+        self._attempts: Attempts | None = None
+        self._deadly: set[str] = set()
+        self._undecodable: list[Undecodable] = []
+        self._named: set[str] = set()
 
     def start(self) -> None:
         """Start the process, which opens the source at once and delivers nothing before `play`."""
+        self._attempts = Attempts(self._deadly)
+        self._deadly = self._attempts.deadly
         self._process, self._connection = started(
-            work, self.settings, self.account.captured, name=f"camera {self.name}"
+            work, self.settings, self.account.captured, self._attempts, name=f"camera {self.name}"
         )
 
     @property
@@ -104,12 +113,14 @@ class Camera:
                 self._restart(now)
             case Deed.END:
                 self._end_process()
+                self._settle_account()
 
     def _restart(self, now: float) -> None:
         try:
             self.start()
         except OSError as error:
             self._end_process()
+            self._settle_account()
             self.lifecycle.died(now, Fault.PROCESS_DIED, f"its process cannot be started ({error.strerror})")
         else:
             self._tell_to_go()
@@ -123,6 +134,29 @@ class Camera:
             if self.lifecycle.state is not State.ENDED:
                 self.lifecycle.died(time.monotonic(), Fault.PROCESS_DIED, f"its process ended{self._exit_text()}")
             self._end_process()
+            self._settle_account()
+
+    def _settle_account(self) -> None:
+        """The process is gone: what it counted and could not tell any more counts too, and what it was decoding."""
+        if self._attempts is None:
+            return
+        self._count_passed(*self._attempts.take_counts())
+        if (deadly := self._attempts.note_deadly()) is not None:
+            self._count_passed(0, 0, deadly.frames)
+            self._name(deadly)
+        self._attempts.close()
+        self._attempts = None
+
+    def _count_passed(self, over_rate: int, newer_frame: int, undecodable: int) -> None:
+        self.account.captured += over_rate + newer_frame + undecodable
+        self.account.over_rate += over_rate
+        self.account.newer_frame += newer_frame
+        self.account.undecodable += undecodable
+
+    def _name(self, passed: Undecodable) -> None:
+        if passed.what not in self._named and len(self._named) < _MOST_NAMED:
+            self._named.add(passed.what)
+            self._undecodable.append(passed)
 
     def _take_in(self, message: object, connection: Connection) -> None:
         now = time.monotonic()
@@ -133,12 +167,13 @@ class Camera:
                 self._newest = message
                 self.pace.came(message.at)
                 self.lifecycle.came(now, self._interval)
-            case Passed(over_rate, newer_frame):
-                self.account.captured += over_rate + newer_frame
-                self.account.over_rate += over_rate
-                self.account.newer_frame += newer_frame
-                self.pace.passed(newer_frame)
-                self.lifecycle.came(now, self._interval)
+            case Passed(over_rate, newer_frame, undecodable):
+                self._count_passed(over_rate, newer_frame, undecodable)
+                self.pace.passed(newer_frame + undecodable)
+                if over_rate or newer_frame or (self.opened and not self.source.live):
+                    self.lifecycle.came(now, self._interval)
+            case Undecodable():
+                self._name(message)
             case Opened(shape, interval):
                 self._attach(FrameSlots(shape, recv_handle(connection)))
                 self._interval = interval
@@ -148,6 +183,11 @@ class Camera:
                 self.lifecycle.ended()
             case Lost(fault, reason):
                 self.lifecycle.lost(now, fault, reason)
+
+    def take_undecodable(self) -> list[Undecodable]:
+        """What could not be decoded since this was asked last, each named once."""
+        taken, self._undecodable = self._undecodable, []
+        return taken
 
     def _attach(self, slots: FrameSlots) -> None:
         if self._newest is not None:
@@ -201,6 +241,9 @@ class Camera:
     def close(self) -> None:
         """End the process and free the frames."""
         self._end_process()
+        if self._attempts is not None:
+            self._attempts.close()
+            self._attempts = None
         if self._slots is not None:
             self._slots.close()
             self._slots = None

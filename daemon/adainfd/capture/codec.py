@@ -1,7 +1,6 @@
 """The codec of a video that shows nothing: named, so that its owner can choose another."""
 
 from pathlib import Path
-from typing import Any
 
 from adainfd.capture.fault import Fault
 from adainfd.capture.source import Source, SourceError
@@ -14,13 +13,10 @@ _LOOKED_AT = 1 << 18
 _SOUND = (b"ID3", b"\xff\xfb", b"\xff\xf3", b"\xff\xf1", b"fLaC", b"#!AMR")
 
 
-def name_of(capture: Any) -> str | None:
-    """The FOURCC of an open `cv2.VideoCapture`; None where it has none."""
-    import cv2
-
-    code = int(capture.get(cv2.CAP_PROP_FOURCC))
-    name = (code & 0xFFFFFFFF).to_bytes(4, "little").decode("latin-1").rstrip("\0 ")
-    return name if code > 0 and name and name.isascii() and name.isprintable() else None
+def name_of(fourcc: int) -> str | None:
+    """The codec that a FOURCC names; None where it names none."""
+    name = (fourcc & 0xFFFFFFFF).to_bytes(4, "little").decode("latin-1").rstrip("\0 ")
+    return name if fourcc > 0 and name and name.isascii() and name.isprintable() else None
 
 
 def no_picture(source: Source, codec: str | None) -> SourceError:
@@ -41,7 +37,7 @@ def not_opened(source: Source) -> SourceError:
     raw = cv2.VideoCapture(source.url, cv2.CAP_FFMPEG, [cv2.CAP_PROP_FORMAT, _UNDECODED])
     try:
         if raw.isOpened():
-            named = name_of(raw)
+            named = name_of(int(raw.get(cv2.CAP_PROP_FOURCC)))
             of_codec = "" if named is None else f" {named}"
             return SourceError(Fault.UNKNOWN_CODEC, f"source {source}: OpenCV cannot decode its codec{of_codec}")
     finally:

@@ -4,8 +4,10 @@ import os
 import select
 import time
 
+from adainf.undecodable import Undecodable
+from adainfd.capture.attempts import Attempts
 from adainfd.capture.fault import Fault
-from adainfd.capture.reader import Picture, VideoReader
+from adainfd.capture.reader import Picture, StreamReader
 from adainfd.capture.settings import CameraSettings
 from adainfd.capture.source import SourceError
 
@@ -15,13 +17,14 @@ __all__ = ["PipeReader"]
 class PipeReader:
     """Opens as soon as something is written. FFmpeg reads it without blocking, so that time limits hold."""
 
-    broke_off: str | None = None
+    broke_off = None
+    position = None
 
-    def __init__(self, settings: CameraSettings) -> None:
+    def __init__(self, settings: CameraSettings, attempts: Attempts) -> None:
         begun = time.monotonic()
         self._pipe = _opened(settings, begun + settings.limits.open_seconds)
         try:
-            self._reader = VideoReader(settings, f"pipe:{self._pipe}")
+            self._reader = StreamReader(settings, attempts, f"pipe:{self._pipe}")
         except SourceError:
             os.close(self._pipe)
             raise
@@ -35,6 +38,10 @@ class PipeReader:
     def retrieve(self, into: Picture | None = None) -> Picture | None:
         """See `Reader`."""
         return self._reader.retrieve(into)
+
+    def take_undecodable(self) -> list[Undecodable]:
+        """See `Reader`."""
+        return self._reader.take_undecodable()
 
     def close(self) -> None:
         """Let go of the pipe: what writes to it ends, or waits for the next reader."""

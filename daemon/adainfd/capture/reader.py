@@ -3,43 +3,50 @@
 import math
 import os
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
+from adainf.undecodable import Undecodable, UndecodableError
 from adainfd.capture import codec
+from adainfd.capture.attempts import DEADLY, Attempts
 from adainfd.capture.fault import Fault
+from adainfd.capture.pictures import Picture, PictureReader, fitted
 from adainfd.capture.settings import CameraSettings
 from adainfd.capture.source import Kind, SourceError
 
-__all__ = ["Picture", "Reader", "open_reader"]
+__all__ = ["FileReader", "Picture", "Reader", "StreamReader", "open_reader"]
 
 _USUAL_FPS = 25.0
-_HIGHEST_FPS = 1000.0
-# Containers estimate their length; a last frame or two that do not come are no sign of damage.
-_FRAMES_THAT_MAY_MISS = 3
-
-Picture = NDArray[np.uint8]
+# How often in a row a stream may fail at once; one that is lost does for ever.
+_TRIES = 1000
+# FFmpeg cannot leave out one frame; it goes on behind the next key frame.
+_LEAP_FRAMES = 32
 
 
 class Reader(Protocol):
     """What every kind of source offers once it is open."""
 
     frames_per_second: float
-    codec: str | None
-    """Its video's codec by FOURCC, where it is known."""
 
     def grab(self) -> bool:
-        """Go on to the next picture, without decoding it; False at the end. Raises SourceError where a stream fails."""
+        """Go on to the next picture; False at the end. Raises SourceError where a stream fails."""
 
     def retrieve(self, into: Picture | None = None) -> Picture | None:
-        """The picture that was grabbed (height, width, 3), BGR; None where it cannot be decoded.
+        """The picture that was grabbed (height, width, 3), BGR, upright; None where it cannot be decoded.
 
         into: memory for it, and itself the answer where the picture is of that shape and the source can fill it.
         """
+
+    def take_undecodable(self) -> list[Undecodable]:
+        """What could not be decoded since this was asked last: passed over by `grab`, or None from `retrieve`."""
+
+    @property
+    def codec(self) -> str | None:
+        """The FOURCC of its video's codec, where it is known."""
+
+    @property
+    def position(self) -> float | None:
+        """When the picture that was grabbed is shown, seconds from the beginning; None where nothing tells."""
 
     @property
     def broke_off(self) -> str | None:
@@ -49,121 +56,172 @@ class Reader(Protocol):
         """Let go of the source."""
 
 
-def open_reader(settings: CameraSettings) -> Reader:
-    """The reader of a camera's source; raises SourceError where it cannot be opened within the camera's limits."""
-    # They are made of a `VideoReader`.
+def open_reader(settings: CameraSettings, attempts: Attempts | None = None) -> Reader:
+    """The reader of a camera's source; raises SourceError where it cannot be opened within the camera's limits.
+
+    attempts: learns what is being decoded, and knows what is better left alone.
+    """
+    # They are made of a `StreamReader`.
     from adainfd.capture.pipe import PipeReader
     from adainfd.capture.stream import open_stream
 
+    attempts = attempts or Attempts()
     match settings.source.kind:
         case Kind.PICTURES:
-            return PictureReader(settings)
+            return PictureReader(settings, attempts)
+        case Kind.FILE:
+            return FileReader(settings, attempts)
         case Kind.PIPE:
-            return PipeReader(settings)
+            return PipeReader(settings, attempts)
         case Kind.STREAM:
-            return open_stream(settings)
-        case _:
-            return VideoReader(settings)
+            return open_stream(settings, attempts)
+        case Kind.DEVICE:
+            return StreamReader(settings, attempts)
 
 
-class VideoReader:
-    """A video file, a device or a stream, by OpenCV.
+class FileReader:
+    """A video file. Frames that cannot be decoded are passed over, and so is one that a process ended on."""
 
-    `isOpened` stays true whatever happens to a stream, and after a read that was blocked for the whole time limit old
-    frames come back as good ones and no new ones follow: such a read is an error, whatever it returned.
-    """
+    def __init__(self, settings: CameraSettings, attempts: Attempts) -> None:
+        from adainf.videos import VideoFile
 
-    def __init__(self, settings: CameraSettings, address: str | None = None) -> None:
-        """address: what FFmpeg opens instead of the source's own address."""
-        self._source = source = settings.source
-        self._live = source.live  # also once its device or pipe is gone
-        self._limits = settings.limits
-        if source.kind is Kind.FILE:
-            source.check_file()
-        begun = time.monotonic()
-        self._capture = _open(settings, address)
-        if not self._capture.isOpened():
-            self._capture.release()
-            late = source.live and time.monotonic() - begun >= self._limits.open_seconds
-            if source.kind is Kind.FILE:
-                raise codec.not_opened(source)
-            fault = Fault.OPEN_TIMEOUT if late else Fault.CANNOT_OPEN
-            raise SourceError(fault, f"source {source}: {_CANNOT_OPEN[source.kind]}")
-        import cv2
-
-        self.codec = codec.name_of(self._capture)
-        fps = self._capture.get(cv2.CAP_PROP_FPS)
-        self.frames_per_second: float = settings.fps or (fps if 0 < fps <= _HIGHEST_FPS else _USUAL_FPS)
-        self._frames_expected = self._capture.get(cv2.CAP_PROP_FRAME_COUNT) if source.kind is Kind.FILE else 0.0
-        self._frames_read = 0
+        self._attempts = attempts
+        source = settings.source
+        source.check_file()
+        self._video = VideoFile(lambda: _open(settings), Path(source.path))
+        if not self._video.opened:
+            self._video.close()
+            raise codec.not_opened(source)
+        self.codec = codec.name_of(self._video.fourcc)
+        self._by_timestamps = settings.fps is None
+        self.frames_per_second: float = settings.fps or self._video.frames_per_second or _USUAL_FPS
 
     def grab(self) -> bool:
-        """Go on to the next picture; False at a file's end. Raises SourceError where a stream fails."""
-        begun = time.monotonic()
-        grabbed: bool = self._capture.grab()
-        if self._live and (waited := time.monotonic() - begun) >= self._limits.read_seconds:
-            raise SourceError(Fault.READ_TIMEOUT, f"source {self._source}: sent nothing for {waited:.1f} s")
-        if self._live and not grabbed:
-            if not self._frames_read:
-                raise codec.no_picture(self._source, self.codec)
-            raise SourceError(Fault.STREAM_LOST, f"source {self._source}: broke off")
-        self._frames_read += grabbed
-        return grabbed
+        """Go on to the next frame that can be decoded; False at the end."""
+        if self._video.decodes_late:
+            return self._video.grab()
+        self._attempts.begin(self._name_of_next(0))
+        try:
+            if self._attempts.is_deadly(self._name_of_next(0)):
+                self._leap()
+            return self._video.grab()
+        finally:
+            self._attempts.done()
+
+    def _name_of_next(self, ahead: int) -> str:
+        return f"frame {self._video.index + 1 + ahead}"
+
+    def _leap(self) -> None:
+        frames = _LEAP_FRAMES
+        while self._attempts.is_deadly(self._name_of_next(frames)):
+            frames *= 2
+        self._attempts.begin(self._name_of_next(frames))
+        self._video.jump(DEADLY, frames)
 
     def retrieve(self, into: Picture | None = None) -> Picture | None:
         """See `Reader`."""
-        import cv2
-
-        try:
-            decoded, picture = self._capture.retrieve(into)
-        except cv2.error:
+        what = f"frame {self._video.index}"
+        if self._attempts.is_deadly(what):
+            self._video.undecodable.append(Undecodable(what, DEADLY))
             return None
-        return picture.astype(np.uint8, copy=False) if decoded else None
+        self._attempts.begin(what)
+        picture = self._video.try_retrieve(into)
+        return None if picture is None else fitted(picture)
+
+    def take_undecodable(self) -> list[Undecodable]:
+        """See `Reader`."""
+        taken, self._video.undecodable = self._video.undecodable, []
+        return taken
+
+    @property
+    def position(self) -> float | None:
+        """See `Reader`; none where the configuration sets the rate."""
+        return self._video.position if self._by_timestamps else None
 
     @property
     def broke_off(self) -> str | None:
-        """What is missing, where a file ended before the length it claims."""
-        if self._frames_expected - self._frames_read <= _FRAMES_THAT_MAY_MISS:
+        """What is missing, where the file is shorter than its container says."""
+        return self._video.broke_off
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._video.close()
+
+
+class StreamReader:
+    """A device or a stream, by OpenCV.
+
+    `isOpened` stays true whatever happens to a stream, and after a read that was blocked for the whole time limit old
+    frames come back as good ones and no new ones follow: such a read is an error, whatever it returned. One that fails
+    at once is a frame that could not be decoded where others follow, and the end of the stream where none does.
+    """
+
+    broke_off = None
+    position = None
+
+    def __init__(self, settings: CameraSettings, attempts: Attempts, address: str | None = None) -> None:
+        """address: what FFmpeg opens instead of the source's own address."""
+        from adainf.videos import Video
+
+        self._source = source = settings.source
+        self._limits = settings.limits
+        self._attempts = attempts
+        begun = time.monotonic()
+        self._video = Video(lambda: _open(settings, address))
+        if not self._video.opened:
+            self._video.close()
+            late = time.monotonic() - begun >= settings.limits.open_seconds
+            fault = Fault.OPEN_TIMEOUT if late else Fault.CANNOT_OPEN
+            raise SourceError(fault, f"source {source}: {_CANNOT_OPEN[source.kind]}")
+        self.codec = codec.name_of(self._video.fourcc)
+        self.frames_per_second: float = settings.fps or self._video.frames_per_second or _USUAL_FPS
+        self._undecodable = 0
+        self._failing_since: float | None = None
+
+    def grab(self) -> bool:
+        """Go on to the next frame that comes. Raises SourceError where the stream fails or shows nothing any more."""
+        for _ in range(_TRIES):
+            begun = time.monotonic()
+            grabbed = self._video.advance()
+            if (waited := time.monotonic() - begun) >= self._limits.read_seconds:
+                raise SourceError(Fault.READ_TIMEOUT, f"source {self._source}: sent nothing for {waited:.1f} s")
+            if grabbed:
+                if not self._video.decodes_late:
+                    self._failing_since = None
+                return True
+            self._failed()
+        self._undecodable -= _TRIES
+        if not self._video.index:
+            raise codec.no_picture(self._source, self.codec)
+        raise SourceError(Fault.STREAM_LOST, f"source {self._source}: broke off")
+
+    def _failed(self) -> None:
+        now = time.monotonic()
+        self._undecodable += 1
+        self._failing_since = now if self._failing_since is None else self._failing_since
+        if (failing := now - self._failing_since) >= self._limits.stall_seconds:
+            reason = f"source {self._source}: has sent nothing that can be decoded for {failing:.1f} s"
+            raise SourceError(Fault.NO_PICTURE, reason)
+
+    def retrieve(self, into: Picture | None = None) -> Picture | None:
+        """See `Reader`."""
+        self._attempts.begin("a frame")
+        try:
+            picture = self._video.retrieve(into)
+        except UndecodableError:
+            self._failed()
             return None
-        return f"breaks off after {self._frames_read} of {self._frames_expected:.0f} frames"
+        self._failing_since = None
+        return fitted(picture)
+
+    def take_undecodable(self) -> list[Undecodable]:
+        """See `Reader`; the frames of a stream have no names."""
+        failed, self._undecodable = self._undecodable, 0
+        return [Undecodable("frames of the stream", "cannot be decoded", failed)] if failed > 0 else []
 
     def close(self) -> None:
         """Let go of the source."""
-        self._capture.release()
-
-
-class PictureReader:
-    """Pictures in a folder, one after the other. One that cannot be decoded is passed over, and `broke_off` says so."""
-
-    def __init__(self, settings: CameraSettings) -> None:
-        files = settings.source.pictures()
-        if not files:
-            raise SourceError(Fault.NO_SUCH_FILE, f"source {settings.source}: no such pictures")
-        self.frames_per_second = settings.fps or _USUAL_FPS
-        self.codec: str | None = None
-        self.broke_off: str | None = None
-        self._files: Iterator[Path] = iter(files)
-        self._file: Path | None = None
-
-    def grab(self) -> bool:
-        """Go on to the next picture; False after the last."""
-        self._file = next(self._files, None)
-        return self._file is not None
-
-    def retrieve(self, into: Picture | None = None) -> Picture | None:
-        """See `Reader`; a file's picture has memory of its own."""
-        del into
-        import cv2
-
-        picture = None if self._file is None else cv2.imread(str(self._file), cv2.IMREAD_COLOR)
-        if picture is not None:
-            return picture.astype(np.uint8, copy=False)
-        if self._file is not None and self.broke_off is None:
-            self.broke_off = f"{self._file.name} cannot be decoded"
-        return None
-
-    def close(self) -> None:
-        """Nothing is held open."""
+        self._video.close()
 
 
 _CANNOT_OPEN = {
@@ -173,7 +231,7 @@ _CANNOT_OPEN = {
 }
 
 
-def _open(settings: CameraSettings, address: str | None) -> Any:
+def _open(settings: CameraSettings, address: str | None = None) -> Any:
     # Read by OpenCV when a capture is made; V4L2 knows whole seconds only.
     os.environ["OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT"] = str(math.ceil(settings.limits.read_seconds))
     os.environ.setdefault("OPENCV_FFMPEG_CAPTURE_OPTIONS", f"rtsp_transport;{settings.transport}")

@@ -22,13 +22,20 @@ class FrameSlots:
     """
 
     def __init__(self, shape: tuple[int, int, int], descriptor: int | None = None) -> None:
-        """shape: height, width, channels. descriptor: of existing slots, which belong to this then; None makes new."""
+        """shape: height, width, channels. descriptor: of existing slots, which belong to this then; None makes new.
+
+        Raises OSError where there is not enough memory.
+        """
         self.shape = shape
         size = _SLOTS * (_STAMP_BYTES + int(np.prod(shape)))
         self.descriptor = os.memfd_create("adainf-frames") if descriptor is None else descriptor
-        if descriptor is None:
-            os.ftruncate(self.descriptor, size)
-        self._memory = mmap.mmap(self.descriptor, size)
+        try:
+            if descriptor is None:
+                os.ftruncate(self.descriptor, size)
+            self._memory = mmap.mmap(self.descriptor, size)
+        except OSError:
+            os.close(self.descriptor)
+            raise
         self._stamps: NDArray[np.uint64] = np.ndarray(_SLOTS, np.uint64, self._memory)
         self._pictures: NDArray[np.uint8] = np.ndarray(
             (_SLOTS, *shape), np.uint8, self._memory, offset=_SLOTS * _STAMP_BYTES

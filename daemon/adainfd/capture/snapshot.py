@@ -1,14 +1,13 @@
 """A single picture behind http, as simple cameras offer it: fetched again and again."""
 
-import contextlib
 import http.client
 import time
 
-import numpy as np
-
+from adainf.undecodable import Undecodable, UndecodableError
+from adainfd.capture.attempts import Attempts
 from adainfd.capture.diagnosis import of_error, of_status
 from adainfd.capture.fault import Fault
-from adainfd.capture.reader import Picture
+from adainfd.capture.pictures import Picture, fitted
 from adainfd.capture.request import Answer, HttpCamera, TooLargeError
 from adainfd.capture.settings import CameraSettings
 from adainfd.capture.source import SourceError
@@ -25,11 +24,13 @@ class SnapshotReader:
     It is fetched `fps` times a second, by default once, and at least twice within `stall_seconds`.
     """
 
-    broke_off: str | None = None
-    codec: str | None = None
+    broke_off = None
+    codec = None
+    position = None
 
-    def __init__(self, settings: CameraSettings) -> None:
+    def __init__(self, settings: CameraSettings, attempts: Attempts) -> None:
         self._source = settings.source
+        self._attempts = attempts
         self._limits = settings.limits
         self._camera = HttpCamera(settings.source.address)
         self._interval = min(1 / (settings.fps or _USUAL_FPS), settings.limits.stall_seconds / 2)
@@ -38,6 +39,7 @@ class SnapshotReader:
         self._known: dict[str, str] = {}
         self._encoded = b""
         self._picture: Picture | None = None
+        self._undecodable: list[Undecodable] = []
 
     def grab(self) -> bool:
         """Wait until it is due and fetch it; raises SourceError where that fails."""
@@ -74,13 +76,21 @@ class SnapshotReader:
     def retrieve(self, into: Picture | None = None) -> Picture | None:
         """See `Reader`; the picture has memory of its own."""
         del into
-        import cv2
+        from adainf import pictures
 
-        if self._picture is None and self._encoded:
-            with contextlib.suppress(cv2.error):
-                decoded = cv2.imdecode(np.frombuffer(self._encoded, np.uint8), cv2.IMREAD_COLOR)
-                self._picture = None if decoded is None else decoded.astype(np.uint8, copy=False)
-        return None if self._picture is None else self._picture.copy()  # a mask may be painted over it
+        if self._picture is None:
+            try:
+                self._attempts.begin("the picture")
+                self._picture = fitted(pictures.decoded(self._encoded, "the picture"))
+            except UndecodableError as error:
+                self._undecodable.append(Undecodable("the picture", error.why))
+                return None
+        return self._picture.copy()  # a mask may be painted over it
+
+    def take_undecodable(self) -> list[Undecodable]:
+        """See `Reader`."""
+        taken, self._undecodable = self._undecodable, []
+        return taken
 
     def close(self) -> None:
         """Nothing is held open."""

@@ -23,7 +23,7 @@ _DEVICE = re.compile(r"/dev/(?:video|v4l).*|/dev/[^/.]+")
 _MISSPELT = re.compile(r"\b((?:https?|mqtts?|rtmps?|rtsps?|srt|tcp|udp):/?).*@", re.IGNORECASE | re.DOTALL)
 _NUMBERED = re.compile(r"%0?\d*d")
 # FFmpeg takes `%d` in a name that ends like this for a number, whatever exists.
-_STILL_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+_STILL_SUFFIXES = (".avif", ".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 _DEVICES = 256  # that V4L2 can number
 _LONGEST_NAME = 255
 _LONGEST_PATH = 4095

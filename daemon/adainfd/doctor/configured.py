@@ -130,7 +130,9 @@ def _camera(section: CameraSection) -> Finding:
     try:
         reader = open_reader(settings)
         try:
-            picture = reader.retrieve() if reader.grab() else None
+            picture = None
+            while picture is None and reader.grab():
+                picture = reader.retrieve()
             rate = reader.frames_per_second
         finally:
             reader.close()

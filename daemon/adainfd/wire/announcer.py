@@ -22,6 +22,7 @@ def dropped(account: Account) -> messages.Dropped:
         model_parked=account.model_parked,
         over_rate=account.over_rate,
         stopped=account.stopped,
+        undecodable=account.undecodable,
     )
 
 

@@ -113,6 +113,7 @@ class Dropped(msgspec.Struct, frozen=True):
     model_parked: Annotated[int, Meta(ge=0, description="the model had given its memory to another program")] = 0
     over_rate: Annotated[int, Meta(ge=0, description="more than the camera's max_fps")] = 0
     stopped: Annotated[int, Meta(ge=0, description="waited when the daemon stopped")] = 0
+    undecodable: Annotated[int, Meta(ge=0, description="could not be decoded")] = 0
 
 
 class Account(msgspec.Struct, frozen=True):

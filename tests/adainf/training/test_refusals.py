@@ -10,7 +10,7 @@ def here(tmp_path, monkeypatch, draw, clip):
     (tmp_path / "empty").mkdir()
     draw(tmp_path / "one", ["3"], each=2)
     draw(tmp_path / "strange", ["unicorn", "3"], each=1)
-    draw(tmp_path / "unreadable", ["3", "4"], each=2)
+    (tmp_path / "unreadable/4").mkdir(parents=True)
     (tmp_path / "unreadable/4/0.png").write_bytes(b"")
     (tmp_path / "unreadable/4/1.png").write_bytes(b"no picture")
     cv2.imwrite("picture.png", np.zeros((8, 8, 3), np.uint8))
@@ -28,7 +28,7 @@ def here(tmp_path, monkeypatch, draw, clip):
         (["--images", "empty"], "empty: holds no picture"),
         (["--images", "one"], "holds the one class '3'"),
         (["--images", "strange"], "class folder 'unicorn'"),
-        (["--images", "unreadable", "--unlabelled"], "cannot be read: 4/0.png, 4/1.png"),
+        (["--images", "unreadable", "--unlabelled"], "unreadable: none of 2 pictures can be decoded"),
         (["--images", "picture.png"], "is one picture; give the folder"),
         (["--images", "long.mp4"], "a video has no labels; give --unlabelled"),
         (["--images", "short.mp4", "--unlabelled"], "is a video of 5 frames; at least 16"),

@@ -1,3 +1,6 @@
+import os
+import signal
+import time
 from collections.abc import Iterator
 from multiprocessing.connection import wait
 from pathlib import Path
@@ -6,11 +9,16 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from adainfd.capture.attempts import Attempts
 from adainfd.capture.camera import Camera
+from adainfd.capture.lifecycle import Limits
 from adainfd.capture.settings import CameraSettings
 from adainfd.capture.source import Source
 from adainfd.capture.worker import Captured
-from daemons import write_video
+from daemons import await_true, write_video
+from footage import MPEG4, footage, giant_png
+from hypothesis import given
+from hypothesis import strategies as st
 
 FRAMES = 120
 FAST = 300.0
@@ -134,3 +142,146 @@ def test_source_that_is_no_video(tmp_path: Path) -> None:
     finally:
         camera.close()
     assert "noise.mp4" in camera.failure
+
+
+def run_until(camera: Camera, condition: Any, what: str) -> None:
+    """Let it play, and be supervised, until that is true."""
+
+    def met() -> bool:
+        if camera.connection is not None:
+            wait([camera.connection], 0.05)
+            camera.receive()
+        camera.supervise(time.monotonic())
+        if camera.take() is not None:
+            camera.account.published += 1
+        assert camera.account.waiting in (0, 1)
+        return bool(condition())
+
+    await_true(met, 30, what)
+
+
+@pytest.mark.parametrize("loop", [False, True])
+def test_picture_that_its_process_ended_on_is_not_tried_again(tmp_path: Path, loop: bool) -> None:
+    """The process is killed while it decodes the third picture, as the kernel kills one that takes all memory."""
+    folder = tmp_path / "shots"
+    folder.mkdir()
+    for number in range(1, 6):
+        size = 3000 if number == 3 else 40
+        cv2.imwrite(str(folder / f"{number}.png"), np.random.default_rng(0).integers(0, 9, (size, size, 3), np.uint8))
+    (folder / "6.png").write_bytes(giant_png())
+    camera = door(folder, loop=loop, fps=50, limits=Limits(retry_seconds=0.1))
+    camera.start()
+    try:
+        while not camera.opened:
+            listen(camera)
+        camera.play()
+        attempts = camera._attempts
+        assert attempts is not None
+
+        def dies() -> bool:
+            if "3.png" in str(attempts.begun):
+                os.kill(camera.process_id or 0, signal.SIGKILL)
+                return True
+            return False
+
+        run_until(camera, dies, "the third picture")
+        first = camera.process_id
+        run_until(camera, lambda: camera.process_id not in (None, first), "another process")
+        named: list[str] = []
+
+        def through() -> bool:
+            named.extend(passed.what for passed in camera.take_undecodable())
+            return camera.finished or (loop and camera.account.captured > 30)
+
+        run_until(camera, through, "the end")
+        account = camera.account
+        assert sorted(named) == ["3.png", "6.png"]
+        if not loop:
+            assert (account.captured, account.published + account.newer_frame, account.undecodable) == (6, 4, 2)
+        else:
+            assert account.undecodable == pytest.approx(account.captured / 3, abs=3)
+            assert camera.process_id is not None
+        assert account.captured == account.published + account.dropped + account.waiting
+    finally:
+        camera.close()
+
+
+@pytest.mark.parametrize("loop", [False, True])
+def test_film_goes_on_behind_the_frame_that_its_process_ended_on(tmp_path: Path, loop: bool) -> None:
+    film = write_video(tmp_path / "v.mp4", 60, fps=300, size=(1280, 720), moves=lambda _: True)
+    camera = door(film, loop=loop, limits=Limits(retry_seconds=0.1))
+    camera.start()
+    try:
+        while not camera.opened:
+            listen(camera)
+        camera.play()
+        attempts = camera._attempts
+        assert attempts is not None
+
+        def dies() -> bool:
+            if camera.account.captured > 5 and attempts.begun is not None:
+                os.kill(camera.process_id or 0, signal.SIGSTOP)
+                if attempts.begun is not None:
+                    os.kill(camera.process_id or 0, signal.SIGKILL)
+                    return True
+                os.kill(camera.process_id or 0, signal.SIGCONT)
+            return False
+
+        run_until(camera, dies, "a frame that is being decoded")
+        named: list[str] = []
+
+        def through() -> bool:
+            named.extend(passed.what for passed in camera.take_undecodable())
+            return camera.finished or (loop and camera.account.captured > 180)
+
+        run_until(camera, through, "the end")
+        account = camera.account
+        died_of, left_out = named
+        assert left_out.startswith(f"{died_of.replace('frame', 'frames')} to ")
+        assert account.captured == account.published + account.dropped + account.waiting
+        assert account.undecodable >= 32
+        assert account.published + account.newer_frame > 20
+        if not loop:
+            assert account.captured == 60
+    finally:
+        camera.close()
+
+
+def test_film_with_a_long_gap_waits_for_it_and_is_not_taken_for_lost(tmp_path: Path) -> None:
+    """Frames at 0, 0.04 … 0.2 s, and then one at 2 s."""
+    source = write_video(tmp_path / "v.avi", 51, moves=lambda _: True)
+    film = footage(tmp_path / "v.mkv", "-vf", "select='lt(n,6)+eq(n,50)'", "-fps_mode", "vfr", *MPEG4, source=source)
+    camera = door(film, limits=Limits(stall_seconds=0.3))
+    camera.start()
+    try:
+        while not camera.opened:
+            listen(camera)
+        camera.play()
+        run_until(camera, lambda: camera.account.captured == 6, "the frames before the gap")
+        begun = time.monotonic()
+        run_until(camera, lambda: camera.account.captured == 7, "the frame behind the gap")
+        assert 1.5 < time.monotonic() - begun < 3
+        run_until(camera, lambda: camera.finished, "the end")
+        assert [change.state for change in camera.lifecycle.take_changes()] == ["connecting", "online", "ended"]
+    finally:
+        camera.close()
+
+
+@given(st.lists(st.tuples(st.text(max_size=20), st.booleans()), max_size=5), st.tuples(*[st.integers(0, 9)] * 3))
+def test_what_is_being_decoded_is_known_to_whoever_holds_the_memory(
+    names: list[tuple[str, bool]], counts: tuple[int, int, int]
+) -> None:
+    attempts = Attempts()
+    try:
+        for name, through in [*names, ("x" * 9000, True)]:
+            attempts.begin(name)
+            assert attempts.begun is not None
+            assert f"{name}\0".startswith(attempts.begun)
+            if through:
+                attempts.done()
+                assert attempts.begun is None
+        attempts.count(over_rate=counts[0], newer_frame=counts[1], undecodable=counts[2])
+        assert attempts.take_counts() == counts
+        assert attempts.take_counts() == (0, 0, 0)
+    finally:
+        attempts.close()

@@ -1,6 +1,7 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -77,3 +78,13 @@ def test_reader_keeps_what_a_writer_that_is_gone_has_written(two_sides: tuple[Fr
     gone = FrameSlots(SHAPE, os.dup(writer.descriptor))
     gone.close()
     assert reader.view(1).max() == 9
+
+
+def test_slots_that_do_not_fit_leave_nothing_open() -> None:
+    def opened() -> list[str]:
+        return sorted(file.name for file in Path("/proc/self/fd").iterdir())
+
+    before = opened()
+    with pytest.raises(OSError, match=r"memory|large"):
+        FrameSlots((2**24, 2**24, 3))
+    assert opened() == before
