@@ -32,15 +32,23 @@ class Attempts:
     """
 
     def __init__(self, deadly: Iterable[str] = (), descriptor: int | None = None) -> None:
-        """deadly: what earlier processes died of. descriptor: of existing memory, which belongs to this then."""
+        """deadly: what earlier processes died of. descriptor: of the memory, which belongs to this object from now on;
+        without one, only this process sees it."""
         self.deadly = set(deadly)
-        self._descriptor = os.memfd_create("adainf-attempts") if descriptor is None else descriptor
-        if descriptor is None:
-            os.ftruncate(self._descriptor, _SIZE)
-        self._memory = mmap.mmap(self._descriptor, _SIZE)
+        self._descriptor = descriptor
+        self._memory = mmap.mmap(-1 if descriptor is None else descriptor, _SIZE)
         self._counts: NDArray[np.int64] = np.ndarray(_COUNTS, np.int64, self._memory)
 
+    @classmethod
+    def shared(cls, deadly: Iterable[str]) -> "Attempts":
+        """With memory that travels to the process it is given to."""
+        descriptor = os.memfd_create("adainf-attempts")
+        os.ftruncate(descriptor, _SIZE)
+        return cls(deadly, descriptor)
+
     def __reduce__(self) -> tuple[Callable[..., "Attempts"], tuple[Any, ...]]:
+        if self._descriptor is None:
+            raise TypeError("only shared memory travels")
         return _rebuilt, (tuple(self.deadly), DupFd(self._descriptor))
 
     def begin(self, what: str, identity: str = "") -> None:
@@ -88,7 +96,8 @@ class Attempts:
 
     def close(self) -> None:
         """Let go of the memory."""
-        os.close(self._descriptor)
+        if self._descriptor is not None:
+            os.close(self._descriptor)
         del self._counts, self._memory
 
 

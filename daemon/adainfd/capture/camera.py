@@ -56,7 +56,7 @@ class Camera:
 
     def start(self) -> None:
         """Start the process, which opens the source at once and delivers nothing before `play`."""
-        self._attempts = Attempts(self._deadly)
+        self._attempts = Attempts.shared(self._deadly)
         self._deadly = self._attempts.deadly
         self._process, self._connection = started(
             work, self.settings, self.account.captured, self._attempts, name=f"camera {self.name}"
