@@ -9,7 +9,7 @@ from adainfd.capture.attempts import Attempts
 from adainfd.capture.fault import Fault
 from adainfd.capture.reader import Picture, StreamReader
 from adainfd.capture.settings import CameraSettings
-from adainfd.capture.source import SourceError
+from adainfd.capture.source import Source, SourceError
 
 __all__ = ["PipeReader"]
 
@@ -52,17 +52,24 @@ class PipeReader:
 def _opened(settings: CameraSettings, until: float) -> int:
     """A descriptor with something to read, by `until` (monotonic seconds) at the latest."""
     source = settings.source
+    pipe = _open(source)
     while True:
-        try:
-            pipe = os.open(source.path, os.O_RDONLY | os.O_NONBLOCK)
-        except OSError as error:
-            raise SourceError(Fault.CANNOT_OPEN, f"source {source}: cannot be read ({error.strerror})") from None
         events = select.poll()
         events.register(pipe, select.POLLIN)
         for _, event in events.poll(max(0.0, 1000 * (until - time.monotonic()))):
             if event & select.POLLIN:
                 return pipe
-        # Nothing came, or its writer went before it wrote anything: then wait for the next one.
-        os.close(pipe)
         if time.monotonic() >= until:
+            os.close(pipe)
             raise SourceError(Fault.OPEN_TIMEOUT, f"source {source}: nothing is written to this pipe")
+        # A writer left before it wrote anything. The pipe is opened anew before it is closed: the next writer, who may
+        # be writing already, must find a reader at every moment.
+        left, pipe = pipe, _open(source)
+        os.close(left)
+
+
+def _open(source: Source) -> int:
+    try:
+        return os.open(source.path, os.O_RDONLY | os.O_NONBLOCK)
+    except OSError as error:
+        raise SourceError(Fault.CANNOT_OPEN, f"source {source}: cannot be read ({error.strerror})") from None
