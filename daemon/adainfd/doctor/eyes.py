@@ -24,9 +24,9 @@ _HIDDEN = tuple(map(Path, ("/home", "/root", "/run/user", "/tmp", "/var/tmp"))) 
 _NAME = re.compile(r"[a-z0-9_-]+")
 _SYSTEMCTL_SECONDS = 10.0
 _LONGEST_LOOK_SECONDS = 600
-# Of the unit's settings those that decide what its processes see and may do.
+# The settings of the unit that decide what its processes see and may do.
 _EYES = re.compile(
-    r"User|Group|DynamicUser|SupplementaryGroups|UMask|NoNewPrivileges|ProcSubset|TemporaryFileSystem"
+    r"ExecStartPre|User|Group|DynamicUser|SupplementaryGroups|UMask|NoNewPrivileges|ProcSubset|TemporaryFileSystem"
     r"|\w+Directory|\w+DirectoryMode|\w*Environment|EnvironmentFile|\w+Credential(Encrypted)?|\w+Paths|Device(Policy|Allow)"
     r"|(Private|Protect)\w+|(Capability|Ambient)\w+|RestrictAddressFamilies|IPAddress\w+"
 )
