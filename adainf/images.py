@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from adainf import files
 from adainf.backbones import Classes
 from adainf.errors import InvalidInputError
 
@@ -61,7 +62,7 @@ def listing(folder: Path, *, labelled: bool) -> list[Picture]:
     labelled: there is one folder a class, named as `class_indices` tells; otherwise every picture at any depth
     counts. Raises InvalidInputError where there are none, and on a labelled picture outside a class folder.
     """
-    if not folder.is_dir():
+    if not files.is_folder(folder, "images"):
         raise InvalidInputError(f"images {folder}: no such folder")
     names = sorted(
         path.relative_to(folder).as_posix()

@@ -104,6 +104,7 @@ def evaluate(
 
 
 def _profile(run: Run | None, profile: str | None) -> Profile:
+    from adainf import files
     from adainf.errors import InvalidInputError
     from adainf.profile import Profile
 
@@ -111,6 +112,6 @@ def _profile(run: Run | None, profile: str | None) -> Profile:
         return open_profile(profile)[1]
     if run is None:
         raise click.UsageError("Missing option '--run' or '--profile'")
-    if not run.profile_path.is_file():
+    if not files.is_file(run.profile_path, "run"):
         raise InvalidInputError(f"run {run.folder}: has no profile; make it by `adainf calibrate --run`")
     return Profile.read(run.profile_path)

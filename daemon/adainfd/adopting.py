@@ -6,6 +6,7 @@ import re
 import shutil
 from pathlib import Path
 
+from adainf import files
 from adainf.errors import InvalidInputError
 from adainfd.settings import check
 
@@ -21,10 +22,7 @@ def adopt(file: Path, changes: dict[str, str]) -> str:
     The new file is checked as a whole first: raises InvalidInputError, with nothing changed, on what is wrong in it.
     Returns a summary of the new configuration.
     """
-    try:
-        lines = file.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidInputError(f"configuration {file}: cannot be read ({error})") from None
+    lines = files.read_text(file, "configuration").splitlines()
     candidate = _beside(file, ".new")
     try:
         shutil.copyfile(file, candidate)
@@ -48,7 +46,7 @@ def rollback(file: Path) -> str:
     Raises InvalidInputError, with nothing changed, where there is none, or something is wrong in it by now.
     """
     before = _beside(file, _BEFORE)
-    if not before.is_file():
+    if not files.is_file(before, "configuration"):
         raise InvalidInputError(f"configuration {file}: nothing to go back to; {before.name} is kept by adainfd adopt")
     summary = check(before)
     spare = _beside(file, ".spare")

@@ -1,5 +1,6 @@
 """The configuration file of a daemon (TOML), `/etc/adainf/NAME.toml`."""
 
+import re
 import socket
 from ipaddress import ip_address
 from pathlib import Path
@@ -17,7 +18,15 @@ from adainfd.control.presence import PresenceRule
 from adainfd.wire import endpoint as endpoints
 from adainfd.wire.endpoint import Endpoint
 
-__all__ = ["CameraSection", "Configuration", "EndpointSection", "ModelSection", "PublishSection", "WebSection"]
+__all__ = [
+    "CameraSection",
+    "Configuration",
+    "EndpointSection",
+    "ModelSection",
+    "PublishSection",
+    "WebSection",
+    "host_name",
+]
 
 _USUAL_ENDPOINT = "tcp://127.0.0.1:5600"
 Triple = tuple[float, float, float]
@@ -36,6 +45,11 @@ Region = Annotated[tuple[Edge, Edge, Edge, Edge], AfterValidator(_has_area)]
 Polygon = Annotated[tuple[tuple[Edge, Edge], ...], Field(min_length=3)]
 Rate = Annotated[float, Field(ge=0.001, le=1000, allow_inf_nan=False)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+$")]
+
+
+def host_name() -> str:
+    """The system's name of this box, made fit for topics: any other character of it becomes `-`."""
+    return re.sub(r"[^A-Za-z0-9_.-]+", "-", socket.gethostname()).strip("-") or "localhost"
 
 
 class ModelSection(tomlfile.Section):
@@ -87,7 +101,7 @@ class PublishSection(tomlfile.Section):
     key: Path | None = None
     clients: Path | None = None
     unprotected: bool = False
-    host: Name = Field(default_factory=lambda: socket.gethostname() or "localhost")
+    host: Name = Field(default_factory=host_name)
     top: Annotated[int, Field(ge=1, le=100)] = 3
 
     @property

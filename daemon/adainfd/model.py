@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from adainf import shipped
+from adainf import files, shipped
 from adainf.branch import Branch
 from adainf.engines import Engine
 from adainf.errors import InvalidInputError
@@ -51,7 +51,7 @@ def read_profile(section: ModelSection) -> Profile:
     run = read_run(section)
     if section.profile is None and run is not None:
         path = run.profile_path
-        if not path.is_file():
+        if not files.is_file(path, "run"):
             raise InvalidInputError(f"run {section.run}: has no profile; make it by `adainf calibrate --run`")
     else:
         path = shipped.find("profiles", section.profile or DEFAULT_PROFILE, ".json")

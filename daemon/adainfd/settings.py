@@ -29,16 +29,14 @@ def from_command_line(
 ) -> Configuration:
     """The configuration of `adainfd run`; raises InvalidInputError on what is wrong in the file or the arguments."""
     configuration = Configuration.read(file) if file is not None else Configuration()
-    cameras = _named(sources) if sources else list(configuration.camera)
-    if loop:
-        cameras = [camera.model_copy(update={"loop": True}) for camera in cameras]
     model = {"policy": policy, "profile": profile, "run": run}
-    told = {
-        "model": configuration.model.model_copy(update={key: value for key, value in model.items() if value}),
-        "publish": {**configuration.publish.model_dump(), **({"bind": tuple(bind)} if bind else {})},
-        "web": configuration.web,
-        "camera": cameras,
-    }
+    # All that the file says, and only what an option names replaced: nothing can get lost on the way.
+    told: dict[str, object] = dict(configuration)
+    told["model"] = {**dict(configuration.model), **{key: value for key, value in model.items() if value is not None}}
+    if bind:
+        told["publish"] = {**dict(configuration.publish), "bind": tuple(bind)}
+    cameras = _named(sources) if sources else configuration.camera
+    told["camera"] = [camera.model_copy(update={"loop": True}) for camera in cameras] if loop else cameras
     try:
         return Configuration.model_validate(told)
     except ValidationError as error:
@@ -53,7 +51,10 @@ def _named(sources: Sequence[str]) -> list[CameraSection]:
         stem = re.sub(r"[^A-Za-z0-9_.-]", "-", Source(source).stem)
         taken = {camera.name for camera in cameras}
         number = next(n for n in range(1, len(sources) + 1) if (stem if n == 1 else f"{stem}-{n}") not in taken)
-        cameras.append(CameraSection(name=stem if number == 1 else f"{stem}-{number}", source=source))
+        try:
+            cameras.append(CameraSection(name=stem if number == 1 else f"{stem}-{number}", source=source))
+        except ValidationError as error:
+            raise InvalidInputError(f"--{explain(error, CameraSection)}") from None
     return cameras
 
 

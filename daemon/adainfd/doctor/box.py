@@ -66,7 +66,7 @@ def _folders() -> Iterator[Finding]:
     from adainf.engines.cache import cache_folder
 
     for subject, folder in (("state folder", state.file("doctor", "").parent.parent), ("cache folder", cache_folder())):
-        existing = next(path for path in (folder, *folder.parents) if path.exists())
+        existing = next(path for path in (folder, *folder.parents) if os.path.exists(path))  # noqa: PTH110 - that raises
         if os.access(existing, os.W_OK | os.X_OK):
             yield ok(subject, str(folder))
         else:

@@ -12,6 +12,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from adainf.errors import InvalidInputError, one_line
 from adainfd.client import Event, Gap, Link, Message, Notice, Status, Subscriber, Unreadable
+from adainfd.config import host_name
 from adainfd.logs import Logger
 from adainfd.relaying import homeassistant
 from adainfd.relaying.address import BrokerAddress
@@ -47,7 +48,7 @@ class Bridge:
         self._settings = settings
         self._log = log
         self._address = BrokerAddress.parse(settings.url)
-        self._topics = Topics(settings.prefix, socket.gethostname() or "localhost")
+        self._topics = Topics(settings.prefix, host_name())
         self._client = self._prepared()
         self._retained: dict[str, bytes] = {}
         self._presence = Presence()

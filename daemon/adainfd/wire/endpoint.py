@@ -13,6 +13,7 @@ from typing import Literal
 
 import zmq
 
+from adainf import files
 from adainf.errors import InvalidInputError
 
 __all__ = ["Endpoint", "Format", "bind", "check", "check_local", "check_reachable", "connect", "is_tcp", "unlink"]
@@ -118,7 +119,7 @@ def unlink(bound: Iterable[str]) -> None:
 def _check_ipc_path(endpoint: str, path: Path) -> None:
     if path.name.startswith("@"):
         return
-    if not path.parent.is_dir():
+    if not files.is_folder(path.parent, f"endpoint {endpoint!r}:"):
         raise InvalidInputError(f"endpoint {endpoint!r}: the folder {path.parent} does not exist")
     try:
         mode = path.lstat().st_mode

@@ -11,6 +11,7 @@ from pathlib import Path
 import zmq
 from zmq.auth import load_certificate
 
+from adainf import files
 from adainf.errors import InvalidInputError
 
 __all__ = ["AllowList", "KeyPair", "public_key"]
@@ -88,7 +89,7 @@ class KeyPair:
 
 def public_key(told: str) -> str:
     """The public key that is told: 40 characters of Z85, or the path of a file that holds one."""
-    if _KEY.fullmatch(told) and not Path(told).is_file():
+    if _KEY.fullmatch(told) and not files.is_there(Path(told)):
         return told
     return _certificate(Path(told))[0]
 
@@ -142,7 +143,7 @@ class AllowList:
 def _handed_over(path: Path) -> Path:
     """Root's keys are not for the service's user; the unit loads them as credentials, `keys_` before their names."""
     credential = Path(os.environ.get("CREDENTIALS_DIRECTORY", ""), f"keys_{path.name}")
-    return credential if "CREDENTIALS_DIRECTORY" in os.environ and credential.is_file() else path
+    return credential if "CREDENTIALS_DIRECTORY" in os.environ and files.is_there(credential) else path
 
 
 def _named(stem: Path, suffix: str) -> Path:
@@ -158,6 +159,8 @@ def _write(path: Path, mode: int, text: str) -> None:
 
 def _certificate(path: Path) -> tuple[str, str | None]:
     """The public key in a file, and the secret one where there is one; never says what else stands there."""
+    if not files.is_file(path, "key"):
+        raise InvalidInputError(f"key {path}: cannot be read (no such file)")
     try:
         public, secret = load_certificate(path)
         keys = public.decode(), None if secret is None else secret.decode()
