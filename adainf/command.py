@@ -2,13 +2,14 @@
 
 import errno
 import os
+import re
 import sys
 import traceback
 from typing import NoReturn
 
 import click
 
-from adainf import descriptors, home
+from adainf import home, limits
 from adainf.errors import AdainfError, InvalidInputError, UnavailableError, printable
 
 __all__ = ["USAGE", "Group", "run"]
@@ -19,6 +20,10 @@ USAGE = InvalidInputError.exit_status
 _LATER = UnavailableError.exit_status
 _DEFECT = AdainfError.exit_status
 _LONGEST = 600
+# What the smallest of our programs has open at once, and some more.
+_FILES = 48
+_COMPUTES = "adainf"
+"""The program whose commands keep what they make; the daemon tells of its home in its log."""
 
 _LIBGL_REMEDY = (
     "OpenCV cannot be imported: libGL.so.1 is missing; install it (Debian, Ubuntu: apt-get install libgl1), "
@@ -33,6 +38,7 @@ _SCARCE = {
     errno.ENOMEM: "there is not enough memory (ulimit -v, MemoryMax=)",
     errno.ENOSPC: "the disk is full",
 }
+_ONNX_RUNTIME = re.compile(r"SystemError : (\d+)\b")
 _NOT_LOADED = ("cannot allocate memory", "failed to map", "cannot create shared object descriptor")
 
 
@@ -53,6 +59,8 @@ def run(command: click.Command, name: str) -> None:
         _prepare()
         status = command.main(prog_name=name, standalone_mode=False)
         sys.stdout.flush()
+        if (told := home.notice()) is not None and name == _COMPUTES:
+            print(f"{name}: {told}", file=sys.stderr)
     except click.exceptions.Abort:
         sys.exit(0)
     except click.ClickException as error:
@@ -78,7 +86,8 @@ def _prepare() -> None:
         names_folders = variable.startswith(("XDG_", "ADAINF_")) or variable.endswith("_DIRECTORY")
         if names_folders and not _is_utf8(value):
             raise InvalidInputError(f"{variable} {value}: is not UTF-8")
-    descriptors.have(descriptors.A_PROGRAM, "adainf")
+    limits.have_files(_FILES, "any command")
+    limits.have_threads()
     home.settle()
 
 
@@ -93,6 +102,8 @@ def _is_utf8(text: str) -> bool:
 def _told(error: Exception) -> tuple[str, int]:
     """What is said of an error that nobody below has expected, and the status; a defect has its traceback."""
     number = getattr(error, "errno", None)  # of OSError and of ZMQError
+    if runtime := _ONNX_RUNTIME.search(str(error)):
+        number = int(runtime[1])
     if number in _SCARCE:
         return f"{_SCARCE[number]}: {error}", _LATER
     if isinstance(error, MemoryError) or "can't start new thread" in str(error):

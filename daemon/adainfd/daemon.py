@@ -9,6 +9,7 @@ from pathlib import Path
 
 import msgspec
 
+from adainf import home, limits
 from adainf.errors import InvalidInputError, UnavailableError
 from adainf.profile import Profile
 from adainfd import state
@@ -40,6 +41,9 @@ __all__ = ["run"]
 
 _OPEN_WITHIN_SECONDS = 15.0
 _START_SECONDS = 60.0
+# What may be open at once: for sockets, signals and some dozens of readers; a camera's process, its pictures and
+# what the kernel tells of it; and the weights of a block, all of which ONNX Runtime opens before it maps them.
+_FILES, _FILES_A_CAMERA, _FILES_A_BLOCK = 64, 6, 12
 
 
 def run(
@@ -67,6 +71,7 @@ def run(
         configuration = configure()
         policies = Policies.read(configuration)
         profile = read_profile(configuration.model)
+        _have_descriptors(configuration, profile)
         observer = parts.enter_context(observers(configuration, os.environ, log, log_results=log_results))
         publish = configuration.publish
         curve = Curve.read(publish.key, publish.clients, log)
@@ -103,10 +108,19 @@ def run(
         sensors.start()
         stop.defer()
         announcer.daemon("ready", model=_model(recogniser))
+        if (told := home.notice()) is not None:
+            log.warning("no_home", detail=told)
         log.info("ready", endpoints=publisher.endpoints, **msgspec.to_builtins(_model(recogniser)))
         reloader = Reloader(reload, configure, configuration, streams, recorder, publisher, announcer, observer, log)
         preparation = Preparation(recogniser, configuration.model, exporter, log, time.monotonic())
         Loop(streams, pipeline, preparation, publisher, announcer, reloader, observer, stop, log).run(seconds)
+
+
+def _have_descriptors(configuration: Configuration, profile: Profile) -> None:
+    """Raise InvalidInputError where this process may not have as many files open as all this takes."""
+    cameras, blocks = len(configuration.camera), len(profile.droppable)
+    what = f"{cameras} camera{'s' if cameras != 1 else ''} with {profile.backbone}"
+    limits.have_files(_FILES + cameras * _FILES_A_CAMERA + blocks * _FILES_A_BLOCK, what)
 
 
 def _cameras(configuration: Configuration) -> Iterator[Camera]:
