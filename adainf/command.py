@@ -21,7 +21,7 @@ _LATER = UnavailableError.exit_status
 _DEFECT = AdainfError.exit_status
 _LONGEST = 600
 # What the smallest of our programs has open at once, and some more.
-_FILES = 48
+_FILES, _THREADS = 48, 8
 _COMPUTES = "adainf"
 """The program whose commands keep what they make; the daemon tells of its home in its log."""
 
@@ -39,6 +39,7 @@ _SCARCE = {
     errno.ENOSPC: "the disk is full",
 }
 _ONNX_RUNTIME = re.compile(r"SystemError : (\d+)\b")
+_NO_THREAD = ("can't start new thread", "PosixThread")
 _NOT_LOADED = ("cannot allocate memory", "failed to map", "cannot create shared object descriptor")
 
 
@@ -59,7 +60,7 @@ def run(command: click.Command, name: str) -> None:
         _prepare()
         status = command.main(prog_name=name, standalone_mode=False)
         sys.stdout.flush()
-        if (told := home.notice()) is not None and name == _COMPUTES:
+        if status is None and name == _COMPUTES and (told := home.notice()) is not None:
             print(f"{name}: {told}", file=sys.stderr)
     except click.exceptions.Abort:
         sys.exit(0)
@@ -87,7 +88,7 @@ def _prepare() -> None:
         if names_folders and not _is_utf8(value):
             raise InvalidInputError(f"{variable} {value}: is not UTF-8")
     limits.have_files(_FILES, "any command")
-    limits.have_threads()
+    limits.have_threads(_THREADS + 2 * (os.cpu_count() or 1))
     home.settle()
 
 
@@ -106,8 +107,10 @@ def _told(error: Exception) -> tuple[str, int]:
         number = int(runtime[1])
     if number in _SCARCE:
         return f"{_SCARCE[number]}: {error}", _LATER
-    if isinstance(error, MemoryError) or "can't start new thread" in str(error):
-        return f"{_SCARCE[errno.ENOMEM if isinstance(error, MemoryError) else errno.EAGAIN]}", _LATER
+    if isinstance(error, MemoryError):
+        return _SCARCE[errno.ENOMEM], _LATER
+    if isinstance(error, RuntimeError) and any(text in str(error) for text in _NO_THREAD):
+        return _SCARCE[errno.EAGAIN], _LATER
     if isinstance(error, ImportError) and "libGL" in str(error):
         return _LIBGL_REMEDY, _LATER
     if isinstance(error, ImportError) and any(text in str(error) for text in _NOT_LOADED):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from adainf.errors import InvalidInputError
 
-__all__ = ["check_new_file", "check_new_folder", "is_file", "is_folder", "is_there", "read", "read_text"]
+__all__ = ["check_file", "check_new_file", "check_new_folder", "is_file", "is_folder", "is_there", "read", "read_text"]
 
 _MOST_BYTES = 64 << 20
 """More than any file that an owner edits, or that is read whole, has."""
@@ -26,6 +26,14 @@ def is_file(path: Path, kind: str) -> bool:
 def is_folder(path: Path, kind: str) -> bool:
     """Whether there is a folder at `path`; raises as `is_file` does."""
     return stat.S_ISDIR(_mode(path, kind))
+
+
+def check_file(path: Path, kind: str) -> None:
+    """Raise InvalidInputError, naming its `kind`, unless there is a file at `path`."""
+    mode = _mode(path, kind)
+    if not stat.S_ISREG(mode):
+        why = "no such file" if not mode else "is a folder" if stat.S_ISDIR(mode) else "is no file"
+        raise InvalidInputError(f"{kind} {path}: cannot be read ({why})")
 
 
 def check_new_folder(path: Path) -> None:

@@ -1,14 +1,11 @@
 """What the system allows this process: open files and threads. Some libraries end it where these are missing."""
 
-import os
 import resource
 import threading
 
 from adainf.errors import InvalidInputError, UnavailableError
 
 __all__ = ["have_files", "have_threads"]
-
-_FOR_OURSELVES = 8
 
 
 def have_files(count: int, what: str) -> None:
@@ -27,16 +24,16 @@ def have_files(count: int, what: str) -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-def have_threads() -> None:
-    """See that this process may start as many threads as its libraries do; raises UnavailableError where it may not."""
+def have_threads(count: int) -> None:
+    """See that this process and its children may start so many threads; raises UnavailableError where they may not."""
     end = threading.Event()
-    threads = [threading.Thread(target=end.wait) for _ in range(_FOR_OURSELVES + 2 * (os.cpu_count() or 1))]
+    threads = [threading.Thread(target=end.wait) for _ in range(count)]
     try:
         for thread in threads:
             thread.start()
     except RuntimeError:
         raise UnavailableError(
-            f"{len(threads)} threads are needed, and cannot be started; raise the limit (ulimit -u or -v, TasksMax= of a "
+            f"{count} threads are needed, and cannot be started; raise the limit (ulimit -u or -v, TasksMax= of a "
             "unit), or end other programs of this user"
         ) from None
     finally:

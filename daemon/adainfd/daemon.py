@@ -44,6 +44,7 @@ _START_SECONDS = 60.0
 # What may be open at once: for sockets, signals and some dozens of readers; a camera's process, its pictures and
 # what the kernel tells of it; and the weights of a block, all of which ONNX Runtime opens before it maps them.
 _FILES, _FILES_A_CAMERA, _FILES_A_BLOCK = 64, 6, 12
+_THREADS, _THREADS_A_CAMERA = 16, 4
 
 
 def run(
@@ -71,7 +72,7 @@ def run(
         configuration = configure()
         policies = Policies.read(configuration)
         profile = read_profile(configuration.model)
-        _have_descriptors(configuration, profile)
+        _check_limits(configuration, profile)
         observer = parts.enter_context(observers(configuration, os.environ, log, log_results=log_results))
         publish = configuration.publish
         curve = Curve.read(publish.key, publish.clients, log)
@@ -116,11 +117,15 @@ def run(
         Loop(streams, pipeline, preparation, publisher, announcer, reloader, observer, stop, log).run(seconds)
 
 
-def _have_descriptors(configuration: Configuration, profile: Profile) -> None:
-    """Raise InvalidInputError where this process may not have as many files open as all this takes."""
+def _check_limits(configuration: Configuration, profile: Profile) -> None:
+    """Raise InvalidInputError where this process may not have as many files open as all this takes.
+
+    Raises UnavailableError where the cameras' processes cannot be started.
+    """
     cameras, blocks = len(configuration.camera), len(profile.droppable)
     what = f"{cameras} camera{'s' if cameras != 1 else ''} with {profile.backbone}"
     limits.have_files(_FILES + cameras * _FILES_A_CAMERA + blocks * _FILES_A_BLOCK, what)
+    limits.have_threads(_THREADS + cameras * _THREADS_A_CAMERA)
 
 
 def _cameras(configuration: Configuration) -> Iterator[Camera]:

@@ -73,7 +73,7 @@ def show(video: str | None, seconds: float) -> int:
             return status
         console.print(_summary(view))
         if (told := home.notice()) is not None:
-            console.print(told, highlight=False)
+            console.print(told, highlight=False, soft_wrap=True)
         return 0
 
 

@@ -10,6 +10,7 @@ import msgspec
 from paho.mqtt import client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 
+from adainf import files
 from adainf.errors import InvalidInputError, one_line
 from adainfd.client import Event, Gap, Link, Message, Notice, Status, Subscriber, Unreadable
 from adainfd.config import host_name
@@ -79,13 +80,14 @@ class Bridge:
         try:
             password = address.password
             if settings.password_file is not None:
-                password = settings.password_file.read_text(encoding="utf-8").rstrip("\r\n")
+                password = files.read_text(settings.password_file, "mqtt password").rstrip("\r\n")
+            if settings.ca_file is not None:
+                files.check_file(settings.ca_file, "mqtt")
             if address.encrypted:
                 client.tls_set(ca_certs=None if settings.ca_file is None else str(settings.ca_file))
-        except (OSError, UnicodeDecodeError) as error:
-            names = " or ".join(str(path) for path in (settings.password_file, settings.ca_file) if path)
-            why = getattr(error, "strerror", None) or "is not text"
-            raise InvalidInputError(f"mqtt: {names} cannot be read ({one_line(why)})") from None
+        except OSError as error:
+            why = error.strerror or "holds no certificate"
+            raise InvalidInputError(f"mqtt: {settings.ca_file} cannot be read ({one_line(why)})") from None
         if user is not None:
             client.username_pw_set(user, password)
         return client

@@ -159,8 +159,7 @@ def _write(path: Path, mode: int, text: str) -> None:
 
 def _certificate(path: Path) -> tuple[str, str | None]:
     """The public key in a file, and the secret one where there is one; never says what else stands there."""
-    if not files.is_file(path, "key"):
-        raise InvalidInputError(f"key {path}: cannot be read (no such file)")
+    files.check_file(path, "key")  # a device would be read for ever
     try:
         public, secret = load_certificate(path)
         keys = public.decode(), None if secret is None else secret.decode()
