@@ -15,6 +15,8 @@ __all__ = ["check_file", "check_new_file", "check_new_folder", "is_file", "is_fo
 _MOST_BYTES = 64 << 20
 """More than any file that an owner edits, or that is read whole, has."""
 
+_BYTES_AT_ONCE = 1 << 16
+
 _UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
@@ -74,14 +76,16 @@ def read(path: Path, kind: str, most: int = _MOST_BYTES) -> bytes:
             if not (stat.S_ISREG(mode) or stat.S_ISFIFO(mode)):
                 raise InvalidInputError(f"{kind} {path}: cannot be read (Is no file)")
             os.set_blocking(file.fileno(), True)
-            content = file.read(most + 1)
+            content = bytearray()
+            while (more := file.read(_BYTES_AT_ONCE)) and len(content) <= most:
+                content += more
     except OSError as error:
         raise InvalidInputError(f"{kind} {path}: cannot be read ({error.strerror})") from None
     except ValueError as error:  # a NUL
         raise InvalidInputError(f"{kind} {str(path)!r}: cannot be read ({error})") from None
     if len(content) > most:
         raise InvalidInputError(f"{kind} {path}: cannot be read (Is larger than {most >> 20} MiB)")
-    return content
+    return bytes(content)
 
 
 def _opened(path: str, flags: int) -> int:

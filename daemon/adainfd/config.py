@@ -44,6 +44,7 @@ def _has_area(region: tuple[float, float, float, float]) -> tuple[float, float, 
 Region = Annotated[tuple[Edge, Edge, Edge, Edge], AfterValidator(_has_area)]
 Polygon = Annotated[tuple[tuple[Edge, Edge], ...], Field(min_length=3)]
 Rate = Annotated[float, Field(ge=0.001, le=1000, allow_inf_nan=False)]
+Named = Annotated[str, Field(min_length=1)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+$")]
 
 
@@ -59,17 +60,17 @@ class ModelSection(tomlfile.Section):
     run to timm/tf_efficientnet_lite0 and the shipped profile efficientnet-lite0.
     """
 
-    backbone: str | None = None
-    run: str | None = None
-    weights: str | None = None
+    backbone: Named | None = None
+    run: Named | None = None
+    weights: Named | None = None
     labels: tuple[str, ...] = ()
     size: Annotated[int, Field(ge=8, le=4096)] | None = None
     mean: Triple | None = None
     std: Triple | None = None
-    profile: str | None = None
-    policy: str = "balanced"
-    engine: str | None = None
-    device: str | None = None
+    profile: Named | None = None
+    policy: Named = "balanced"
+    engine: Named | None = None
+    device: Named | None = None
     threads: Annotated[int, Field(ge=1, le=1024)] | None = None
 
 
@@ -203,7 +204,7 @@ class CameraSection(tomlfile.Section):
     regions: dict[Name, Region] = Field(default_factory=dict, max_length=32)
     ignore: tuple[Region, ...] = ()
     mask: tuple[Polygon, ...] = ()
-    policy: str | None = None
+    policy: Named | None = None
     priority: Annotated[float, Field(ge=0.01, le=100, allow_inf_nan=False)] = 1.0
     events: EventsSection | None = None
     transport: Transport = "tcp"

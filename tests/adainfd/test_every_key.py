@@ -22,6 +22,7 @@ from adainfd.wire.publisher import Publisher
 from pydantic import BaseModel
 
 from adainf.errors import InvalidInputError
+from adainf.profile import Profile
 from adainf.run import Adapter, Manifest, Run, Training
 
 REGION = [0.1, 0.2, 0.6, 0.9]
@@ -50,8 +51,12 @@ class Running:
     warning = error = info
 
     @property
+    def recogniser(self) -> Any:
+        return self.pipeline._recogniser  # type: ignore[union-attr]
+
+    @property
     def engine(self) -> Any:
-        return self.pipeline._recogniser.engine  # type: ignore[union-attr]
+        return self.recogniser.engine
 
     @property
     def door(self) -> Stream:
@@ -91,21 +96,21 @@ def tuples(value: Any) -> Any:
 REACHES: dict[str, Callable[[Running], Any]] = {
     "model.backbone": lambda running: running.engine.outline.name,
     "model.run": lambda running: str(running.runs[0] and running.runs[0].folder),
-    "model.weights": lambda running: running.told["model"]["weights"],  # see the fingerprint below
+    "model.weights": lambda running: running.told["model"]["weights"] if are_the_profiles(running) else None,
     "model.labels": lambda running: list(running.engine.class_names),
     "model.size": lambda running: running.engine.outline.preprocessing.size,
     "model.mean": lambda running: list(running.engine.outline.preprocessing.mean),
     "model.std": lambda running: list(running.engine.outline.preprocessing.std),
-    "model.profile": lambda running: running.told["model"]["profile"],
+    "model.profile": lambda running: running.told["model"]["profile"] if are_the_profiles(running) else None,
     "model.policy": lambda running: "low-latency" if same_rules(running.streams[1], "low-latency") else None,
     "model.engine": lambda running: running.engine.name,
     "model.device": lambda running: "cpu" if running.engine.device else None,
     "model.threads": lambda running: running.engine.threads,
     "publish.bind.address": lambda running: running.endpoints[0],
     "publish.bind.format": lambda running: running.publisher._wanted[0].format,  # type: ignore[union-attr]
-    "publish.key": lambda running: KeyPair.read(Path(running.told["publish"]["key"])) and key_of(running),
+    "publish.key": lambda running: key_of(running),
     "publish.clients": lambda running: str(running.publisher._curve.clients._folder),  # type: ignore[union-attr]
-    "publish.unprotected": lambda running: running.told["publish"]["unprotected"],  # see the test below
+    "publish.unprotected": lambda running: running.told["publish"]["unprotected"],  # see below
     "publish.host": lambda running: running.pipeline._teller._host,  # type: ignore[union-attr]
     "publish.top": lambda running: running.pipeline._top,  # type: ignore[union-attr]
     "web.bind": lambda running: "0.0.0.0:0" if running.logged["web"]["address"].startswith("0.0.0.0:") else None,
@@ -143,6 +148,12 @@ def same_rules(stream: Stream, policy: str) -> bool:
     """But for the share, of which each camera has a part."""
     wanted = Policy.read(policy)
     return stream.views[0].policy.model_copy(update={"share": wanted.share}) == wanted
+
+
+def are_the_profiles(running: Running) -> bool:
+    """Whether it runs by the profile that is named, with the weights that this was made for."""
+    profile = Profile.read(Path(running.told["model"]["profile"]))
+    return running.recogniser.profile == profile and running.engine.outline.weights == profile.weights
 
 
 def key_of(running: Running) -> str:

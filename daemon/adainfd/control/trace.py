@@ -11,6 +11,7 @@ from typing import Any, Literal, Protocol, Self
 
 import msgspec
 
+from adainf import files
 from adainf.errors import InvalidInputError, one_line
 from adainfd.control.controller import Budget
 from adainfd.control.signals import Signals
@@ -29,6 +30,7 @@ __all__ = [
 ]
 
 SCHEMA = "adainf.trace/1"
+_MOST_BYTES = 1 << 36
 
 
 class Header(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="header"):
@@ -179,10 +181,7 @@ def read(path: Path) -> tuple[Header, Iterator[Line | str]]:
 
     Raises InvalidInputError on a file that is missing, no trace, or of another version.
     """
-    try:
-        lines = path.read_bytes().split(b"\n")
-    except OSError as error:
-        raise InvalidInputError(f"trace {path}: cannot be read ({error.strerror})") from None
+    lines = files.read(path, "trace", _MOST_BYTES).split(b"\n")
     try:
         header = msgspec.json.decode(lines[0], type=Header)
     except msgspec.DecodeError as error:
