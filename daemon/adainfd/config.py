@@ -99,8 +99,8 @@ class PublishSection(tomlfile.Section):
     """
 
     bind: Annotated[tuple[EndpointSection, ...], Field(min_length=1)] = (EndpointSection(address=_USUAL_ENDPOINT),)
-    key: Path | None = None
-    clients: Path | None = None
+    key: tomlfile.NamedPath | None = None
+    clients: tomlfile.NamedPath | None = None
     unprotected: bool = False
     host: Name = Field(default_factory=host_name)
     top: Annotated[int, Field(ge=1, le=100)] = 3

@@ -5,15 +5,15 @@ import difflib
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, field_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationError, field_validator
 
 from adainf import files
 from adainf.errors import InvalidInputError, one_line
 from adainfd.capture.source import without_credentials
 
-__all__ = ["Section", "checked", "explain", "load", "read", "refusing"]
+__all__ = ["NamedPath", "Section", "checked", "explain", "load", "read", "refusing"]
 
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -52,6 +52,16 @@ def checked(check: Callable[[str], object]) -> AfterValidator:
         return text
 
     return AfterValidator(validate)
+
+
+def _not_empty(told: object) -> object:
+    if told == "":
+        raise ValueError("must not be empty")  # it would be the folder that the program was started in
+    return told
+
+
+NamedPath = Annotated[Path, BeforeValidator(_not_empty)]
+"""For a field that names a file or folder."""
 
 
 def load(path: Path, kind: str) -> dict[str, Any]:
