@@ -56,6 +56,7 @@ class Group(click.Group):
 
 def run(command: click.Command, name: str) -> None:
     """Run `command` on the process's arguments and exit with its status (README, "Exit status")."""
+    output = sys.stdout
     try:
         _prepare()
         status = command.main(prog_name=name, standalone_mode=False)
@@ -71,6 +72,10 @@ def run(command: click.Command, name: str) -> None:
     except BrokenPipeError:  # whoever read our output has seen enough
         _forget_output()
         sys.exit(0)
+    except SystemExit:
+        if sys.stdout is not output:  # click has met that pipe and put another output in place, to end with 1
+            sys.exit(0)
+        raise
     except Exception as error:
         _fail(name, *_told(error))
     sys.exit(status if isinstance(status, int) else 0)

@@ -4,6 +4,7 @@ PyTorch, the hub's client, Matplotlib and Python itself ask for `$HOME` and the 
 write into a folder called `~` where there is neither: both are set for this process and all that it starts.
 """
 
+import contextlib
 import os
 import pwd
 import stat
@@ -64,7 +65,8 @@ def _temporary() -> Path:
     """A private folder of this user's among the temporary ones: the same at the next start, if it is still ours."""
     try:
         folder = Path(tempfile.gettempdir()) / _name()
-        folder.mkdir(mode=0o700, exist_ok=True)
+        with contextlib.suppress(FileExistsError):
+            folder.mkdir(mode=0o700)
         status = folder.lstat()
         ours = stat.S_ISDIR(status.st_mode) and status.st_uid == os.getuid() and not status.st_mode & 0o077
         return folder if ours else Path(tempfile.mkdtemp(prefix=f"{_name()}-"))

@@ -197,5 +197,5 @@ def test_files_that_begin_with_a_byte_order_mark(network: Network, tmp_path: Pat
     adopt(file, {"policy": "power-saver"})
     assert "policy power-saver" in check(file)
     file.write_bytes(text.encode("utf-16"))
-    with pytest.raises(InvalidInputError, match="is UTF-16, .* save it as UTF-8"):
+    with pytest.raises(InvalidInputError, match=r"is UTF-16, .* save it as UTF-8"):
         check(file)
