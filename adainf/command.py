@@ -87,7 +87,8 @@ def _prepare() -> None:
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     for argument in sys.argv[1:]:
         if not _is_utf8(argument):
-            raise InvalidInputError(f"argument {argument}: is not UTF-8")
+            scheme, is_address, _ = argument.partition("://")  # of which a password may be a part
+            raise InvalidInputError(f"argument {f'{scheme}://…' if is_address else argument}: is not UTF-8")
     for variable, value in os.environ.items():
         names_folders = variable.startswith(("XDG_", "ADAINF_")) or variable.endswith("_DIRECTORY")
         if names_folders and not _is_utf8(value):

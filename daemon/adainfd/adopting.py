@@ -60,7 +60,7 @@ def rollback(file: Path) -> str:
 
 
 def _beside(file: Path, suffix: str) -> Path:
-    return file.with_name(file.name + suffix)
+    return file.parent / f"{file.name}{suffix}"  # of a folder's path too, which has no name
 
 
 def _same_access(file: Path, other: Path) -> None:
