@@ -5,7 +5,7 @@ AdainfError            something the user can put right; one line, no traceback
 └── UnavailableError   a needed device, service or hub is missing   exit status 69
 """
 
-__all__ = ["AdainfError", "InvalidInputError", "UnavailableError", "one_line"]
+__all__ = ["AdainfError", "InvalidInputError", "UnavailableError", "one_line", "printable"]
 
 
 class AdainfError(Exception):
@@ -24,6 +24,13 @@ class UnavailableError(AdainfError):
     """A needed device, service or hub is missing; it may come back (EX_UNAVAILABLE)."""
 
     exit_status = 69
+
+
+def printable(message: str, limit: int) -> str:
+    """A message as a line for a terminal: what cannot be shown is escaped, and too much is cut from its middle."""
+    text = "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in " ".join(message.split()))
+    half = limit // 2
+    return text if len(text) <= limit else f"{text[: limit - half - 1]}…{text[-half:]}"
 
 
 def one_line(error: object, limit: int = 300) -> str:

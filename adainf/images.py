@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
+from adainf import files
 from adainf.errors import InvalidInputError
 from adainf.pictures import SUFFIXES, decode, decoded
 
@@ -60,7 +61,7 @@ def listing(folder: Path, *, labelled: bool) -> list[Picture]:
     labelled: there is one folder a class, named as `class_indices` tells; otherwise every picture at any depth
     counts. Raises InvalidInputError where there are none, and on a labelled picture outside a class folder.
     """
-    if not folder.is_dir():
+    if not files.is_folder(folder, "images"):
         raise InvalidInputError(f"images {folder}: no such folder")
     names = sorted(
         path.relative_to(folder).as_posix()

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 
+from adainf import files
 from adainf.errors import InvalidInputError, one_line
 
 __all__ = ["Manifest", "bundle", "folders", "install", "manifests", "unbundle", "verify", "writable_folder"]
@@ -77,14 +78,14 @@ def writable_folder() -> Path:
 
 def manifests(folder: Path) -> list[Manifest]:
     """The models in a folder."""
-    return [Manifest.parse(file.read_text(encoding="utf-8"), file) for file in sorted(folder.glob("*.json"))]
+    return [Manifest.parse(files.read_text(file, "model"), file) for file in sorted(folder.glob("*.json"))]
 
 
 def verify(folder: Path, manifest: Manifest) -> None:
     """Raise InvalidInputError on the first file that is missing or not what it was."""
     for name, digest in manifest.files.items():
         file = folder / name
-        if not file.is_file():
+        if not files.is_file(file, "model"):
             raise InvalidInputError(f"model {manifest.backbone}: {file} is missing; fetch it again")
         if _digest(file) != digest:
             raise InvalidInputError(f"model {manifest.backbone}: {file} is damaged; fetch it again")
@@ -111,6 +112,7 @@ def _cached(staged: Path) -> Iterator[tuple[str, Path]]:
 def bundle(folder: Path, manifest: Manifest, out: Path) -> None:
     """Write a model as one file, whole or not at all."""
     verify(folder, manifest)
+    files.check_new_file(out)
     try:
         with tempfile.NamedTemporaryFile(dir=out.parent, prefix=".", delete=False) as file:
             temporary = Path(file.name)

@@ -10,6 +10,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
 
+from adainf import files
 from adainf.branch import Branch, BranchSpace, PartMacs
 from adainf.errors import InvalidInputError, one_line
 
@@ -251,9 +252,7 @@ class Profile(_Model):
     def read(cls, path: Path) -> "Profile":
         """Read a profile file; raises InvalidInputError naming the file, the key, the value and what is allowed."""
         try:
-            loaded = json.loads(path.read_bytes())
-        except OSError as error:
-            raise InvalidInputError(f"profile {path}: cannot be read ({error.strerror})") from None
+            loaded = json.loads(files.read(path, "profile"))
         except (ValueError, RecursionError) as error:
             raise InvalidInputError(f"profile {path}: is not JSON ({one_line(error, 120)})") from None
         if not isinstance(loaded, Mapping) or loaded.get("schema") != SCHEMA:
@@ -303,6 +302,7 @@ def _dump(value: JsonValue, depth: int = 0, before: int = 0) -> str:
 
 def write_atomically(path: Path, content: str | bytes) -> None:
     """Write a file under a temporary name beside `path`, then rename it; raises InvalidInputError where it cannot."""
+    files.check_new_file(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)

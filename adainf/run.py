@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from adainf import files
 from adainf.errors import InvalidInputError, one_line
 from adainf.profile import Profile, write_atomically
 
@@ -125,11 +126,9 @@ class Run:
     @classmethod
     def read(cls, folder: Path) -> "Run":
         """Open a run; raises InvalidInputError where it is none, or a file of it is missing or altered."""
-        path = folder / _MANIFEST
+        content = files.read(folder / _MANIFEST, "run")
         try:
-            loaded = json.loads(path.read_bytes())
-        except OSError as error:
-            raise InvalidInputError(f"run {folder}: {_MANIFEST} cannot be read ({error.strerror})") from None
+            loaded = json.loads(content)
         except (ValueError, RecursionError) as error:
             raise InvalidInputError(f"run {folder}: {_MANIFEST} is not JSON ({one_line(error, 120)})") from None
         if not isinstance(loaded, Mapping) or loaded.get("schema") != SCHEMA:

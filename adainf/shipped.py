@@ -2,9 +2,13 @@
 
 from pathlib import Path
 
+from adainf import files
 from adainf.errors import InvalidInputError
 
 __all__ = ["calibration_folder", "find", "find_run"]
+
+
+_ONE_OF = {"policies": "policy", "profiles": "profile"}
 
 
 def calibration_folder() -> Path:
@@ -21,27 +25,25 @@ def find(kind: str, name: str, suffix: str) -> Path:
     """
     if "/" in name or Path(name).suffix:
         path = Path(name)
-        if not path.is_file():
+        if not files.is_file(path, _ONE_OF[kind]):
             raise InvalidInputError(f"{name}: no such file")
         return path
-    folder = calibration_folder() / kind
-    path = folder / f"{name}{suffix}"
-    if not path.is_file():
-        shipped = ", ".join(sorted(file.stem for file in folder.glob(f"*{suffix}")))
+    shipped = {file.stem: file for file in sorted((calibration_folder() / kind).glob(f"*{suffix}"))}
+    if name not in shipped:
         raise InvalidInputError(
-            f"{name!r}: not a shipped name under {kind} ({shipped}), and not the path of a {suffix} file"
+            f"{name!r}: not a shipped name under {kind} ({', '.join(shipped)}), and not the path of a {suffix} file"
         )
-    return path
+    return shipped[name]
 
 
 def find_run(name: str) -> Path:
     """The folder that `name` means: a path, or the name of a shipped run; raises InvalidInputError as `find` does."""
-    if "/" in name or Path(name).is_dir():
-        if not Path(name).is_dir():
-            raise InvalidInputError(f"run {name}: no such folder")
+    if name and files.is_folder(Path(name), "run"):
         return Path(name)
-    folder = calibration_folder() / "runs"
-    if not (folder / name).is_dir():
-        shipped = ", ".join(sorted(path.name for path in folder.glob("*/"))) or "none"
-        raise InvalidInputError(f"{name!r}: not a shipped name under runs ({shipped}), and not the path of a folder")
-    return folder / name
+    if "/" in name:
+        raise InvalidInputError(f"run {name}: no such folder")
+    shipped = {folder.name: folder for folder in sorted((calibration_folder() / "runs").glob("*/"))}
+    if name not in shipped:
+        names = ", ".join(shipped) or "none"
+        raise InvalidInputError(f"{name!r}: not a shipped name under runs ({names}), and not the path of a folder")
+    return shipped[name]

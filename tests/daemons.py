@@ -196,9 +196,12 @@ def write_video(
     return path
 
 
-def _toml(value: object) -> str:
+def toml(value: object) -> str:
+    """A value as TOML writes it."""
     if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{key} = {_toml(inner)}" for key, inner in value.items()) + "}"
+        return "{" + ", ".join(f"{key} = {toml(inner)}" for key, inner in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(toml, value)) + "]"
     return json.dumps(value)
 
 
@@ -216,7 +219,7 @@ class Network:
         lines += [f"weights = {json.dumps(str(self.weights))}", f"profile = {json.dumps(str(self.profile))}"]
         lines += ["[publish]", f"bind = [{json.dumps(bind)}]", 'host = "here"']
         for camera in cameras:
-            lines += ["[[camera]]", *(f"{key} = {_toml(value)}" for key, value in camera.items())]
+            lines += ["[[camera]]", *(f"{key} = {toml(value)}" for key, value in camera.items())]
         file.write_text("\n".join(lines) + "\n", encoding="utf-8")
         return file
 

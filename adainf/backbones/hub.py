@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -28,7 +29,7 @@ def from_hub(what: str, load: Callable[[], Loaded]) -> Loaded:
     """
     with quiet():
         for fetched in () if _fetching.get() else folders():
-            if (fetched / "hub").is_dir():
+            if os.path.isdir(fetched / "hub"):  # noqa: PTH112 - Path.is_dir raises
                 with contextlib.suppress(OSError, RuntimeError), using(cache=fetched / "hub", offline=True):
                     return load()
         try:

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from adainf import files
 from adainf.errors import InvalidInputError
 from adainf.preprocessing import Preprocessing
 
@@ -48,7 +49,7 @@ class Options:
             ".ckpt",
             ".tar",
         }
-        return path if looks_like_file or path.is_file() else None
+        return path if looks_like_file or files.is_file(path, "weights") else None
 
     def preprocessing(self, size: int, mean: Triple, std: Triple, crop_fraction: float) -> Preprocessing:
         """The given defaults of the weights, with the user's overrides."""

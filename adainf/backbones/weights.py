@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from adainf import files
 from adainf.backbones.base import Backbone
 from adainf.errors import InvalidInputError, one_line
 from adainf.outline import Outline
@@ -22,7 +23,7 @@ _CLASSES = "adainf.classes"
 
 def read(path: Path) -> dict[str, Tensor]:
     """The tensors of a safetensors file or a PyTorch state dict; raises InvalidInputError where it is neither."""
-    if not path.is_file():
+    if not files.is_file(path, "weights"):
         raise InvalidInputError(f"weights {path}: no such file")
     try:
         if path.suffix == ".safetensors":

@@ -26,6 +26,7 @@ from adainf.cli.options import (
     weights_option,
 )
 from adainf.cli.training import pretrain, train
+from adainf.command import Group
 from adainf.command import run as run_command
 
 __all__ = ["cli", "main"]
@@ -39,13 +40,10 @@ def main() -> None:
     run_command(cli, "adainf")
 
 
-@click.group(invoke_without_command=True)
+@click.group(cls=Group)
 @click.version_option(package_name="adainf")
-@click.pass_context
-def cli(context: click.Context) -> None:
+def cli() -> None:
     """Pretrained vision models whose compute follows a budget."""
-    if context.invoked_subcommand is None:
-        click.echo(context.get_help())
 
 
 cli.add_command(train)

@@ -28,11 +28,11 @@ def fetch(backbone: str | None, weights: str | None, bundle: Path | None, source
         raise click.UsageError("give one of BACKBONE, --from FILE and --check")
     if backbone is None and (weights or bundle):
         raise click.UsageError("--weights and --bundle go with BACKBONE")
-    from adainf import models
+    from adainf import files, models
 
     if check:
         for folder in models.folders():
-            for manifest in models.manifests(folder) if folder.is_dir() else ():
+            for manifest in models.manifests(folder) if files.is_folder(folder, "models") else ():
                 models.verify(folder, manifest)
                 click.echo(f"{folder / manifest.file_name}: {manifest.backbone} is whole")
         return

@@ -28,13 +28,14 @@ def open_profile(name: str) -> tuple[Path, Profile]:
 
 def open_profile_of(run: Run | None, profile: str | None) -> Profile:
     """The profile that is named, else the run's own; raises InvalidInputError on one calibrated without the run."""
+    from adainf import files
     from adainf.errors import InvalidInputError
     from adainf.profile import Profile
 
     if profile is None:
         if run is None:
             raise click.UsageError("Missing option '--run' or '--profile'")
-        if not run.profile_path.is_file():
+        if not files.is_file(run.profile_path, "run"):
             raise InvalidInputError(f"run {run.folder}: has no profile; make it by `adainf calibrate --run`")
         return Profile.read(run.profile_path)
     path, read = open_profile(profile)

@@ -8,6 +8,8 @@ from typing import Any
 
 import click
 
+from adainf import files
+
 __all__ = [
     "PATH",
     "image_options",
@@ -50,11 +52,8 @@ def read_labels(_context: click.Context, _parameter: click.Parameter, text: str 
     if text is None:
         return ()
     path = Path(text)
-    if "/" in text or path.suffix == ".txt" or path.is_file():
-        try:
-            texts = path.read_text(encoding="utf-8").splitlines()
-        except (OSError, UnicodeDecodeError) as error:
-            raise click.BadParameter(f"{path}: cannot be read ({error})") from None
+    if "/" in text or path.suffix == ".txt" or files.is_there(path):
+        texts = files.read_text(path, "labels").splitlines()
     else:
         texts = text.split(",")
     labels = tuple(label.strip() for label in texts if label.strip())

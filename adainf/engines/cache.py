@@ -7,6 +7,7 @@ from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 
+from adainf import files
 from adainf.branch import Branch
 from adainf.engines.base import Exportable, Part
 from adainf.engines.processor import processor_identity
@@ -58,7 +59,7 @@ class ExportCache:
     def has(self, what: Branch | Part) -> bool:
         """Whether the file of `what` is there; whether it is whole is seen when it is read."""
         path = self.path(what)
-        return path.is_file() and _digests_path(path).is_file()
+        return files.is_there(path) and files.is_there(_digests_path(path))
 
     def model(self, what: Branch | Part) -> Path | bytes:
         """The file of `what`, made where it is not there whole; where none can be kept, the model as exported."""
@@ -88,7 +89,7 @@ class ExportCache:
     def _holds(self, name: str, digest: str) -> bool:
         """Whether a file of this content is there; it is read once, for all exports that share it."""
         path = self._folder / name
-        if not path.is_file():
+        if not files.is_there(path):
             return False
         if (name, digest) not in self._held and _digest(path) == digest:
             self._held.add((name, digest))

@@ -8,6 +8,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from adainf import files
 from adainf.backbones.options import RANDOM, Options
 from adainf.engines.cache import cache_folder
 from adainf.errors import InvalidInputError
@@ -94,7 +95,7 @@ def _identity(options: Options) -> object:
     path = options.weights_file
     if path is None:
         return options.weights == RANDOM
-    status = path.stat() if path.is_file() else None
+    status = path.stat() if files.is_there(path) else None
     return str(Path(path).resolve()), status and (status.st_size, status.st_mtime_ns)
 
 

@@ -7,6 +7,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
+from adainf import files
 from adainf.errors import InvalidInputError
 from adainf.profile import BranchText, WeightSet, write_atomically
 
@@ -70,10 +71,9 @@ def partial_path(profile: Path) -> Path:
 
 def check_writable(path: Path) -> None:
     """Raise InvalidInputError unless a file can be written at `path`."""
-    folder = next(parent for parent in path.absolute().parents if parent.exists())
     try:
-        if path.is_dir():
-            raise IsADirectoryError(None, "is a folder")
+        files.check_new_file(path)
+        folder = next(parent for parent in path.absolute().parents if parent.exists())
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from pydantic import JsonValue
 
-from adainf import __version__
+from adainf import __version__, files
 from adainf.errors import InvalidInputError
 from adainf.evaluation import figures
 from adainf.evaluation.answers import Answers, answers_of
@@ -50,8 +50,7 @@ def _lesson(folder: Path, reported: Answers) -> Answers:
 
 def check(out: Path) -> None:
     """Raise InvalidInputError unless an evaluation can be written to the folder `out`."""
-    if out.exists() and not out.is_dir():
-        raise InvalidInputError(f"{out}: is no folder")
+    files.check_new_folder(out)
     check_writable(out / "curve.csv")
     figures.figure()
 

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from adainf import checking, images
+from adainf import checking, files, images
 from adainf.backbones import RANDOM, Backbone, Options, defaults, load
 from adainf.backbones.adapters import adapted, weakened
 from adainf.backbones.macs import branch_space
@@ -191,7 +191,7 @@ def open_subject(
     Weights default to an installed package's; labels of an open vocabulary to the class folders' names.
     Raises InvalidInputError on whatever of it cannot be used.
     """
-    frames = Frames(source, options.size or _VIDEO_SIDE, labelled=labelled) if source.is_file() else None
+    frames = Frames(source, options.size or _VIDEO_SIDE, labelled=labelled) if files.is_file(source, "images") else None
     pictures = images.listing(frames.folder if frames else source, labelled=labelled)
     folders = [picture.folder for picture in pictures if picture.folder is not None]
     chosen = images.spread(part.rows(pictures), limit, seed)

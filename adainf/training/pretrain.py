@@ -13,7 +13,7 @@ from pydantic import JsonValue
 from torch import Tensor
 from torch.nn import functional
 
-from adainf import __version__, images
+from adainf import __version__, files, images
 from adainf.backbones import Classes, cifar, weights
 from adainf.errors import InvalidInputError
 from adainf.preprocessing import Preprocessing, prepare
@@ -115,6 +115,7 @@ def pretrain(wanted: Pretraining) -> Pretrained:
 def _check(wanted: Pretraining, path: Path) -> None:
     if wanted.out.suffix != ".safetensors":
         raise InvalidInputError(f"{wanted.out}: must end in .safetensors")
+    files.check_new_file(wanted.out)
     if wanted.out.exists():
         raise InvalidInputError(f"{wanted.out}: exists; give another name, or delete it")
     if path.exists() and not wanted.resume:

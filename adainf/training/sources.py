@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from adainf import images
+from adainf import files, images
 from adainf.backbones import Classes
 from adainf.errors import InvalidInputError
 from adainf.pictures import check_header
@@ -61,7 +61,9 @@ def open_sources(paths: Sequence[Path], classes: Classes | None, side: int) -> t
     side: the native resolution, for which a video's frames are kept large enough. Raises InvalidInputError on what
     cannot be used, naming the files.
     """
-    return tuple(_folder(path, classes) if path.is_dir() else _video(path, classes, side) for path in paths)
+    return tuple(
+        _folder(path, classes) if files.is_folder(path, "images") else _video(path, classes, side) for path in paths
+    )
 
 
 def _folder(folder: Path, classes: Classes | None) -> Source:
@@ -113,7 +115,7 @@ def _unreadable(path: Path) -> UndecodableError | None:
 
 
 def _video(path: Path, classes: Classes | None, side: int) -> Source:
-    if not path.is_file():
+    if not files.is_file(path, "images"):
         raise InvalidInputError(f"images {path}: no such folder or video")
     if path.suffix.lower() in images.SUFFIXES:
         raise InvalidInputError(f"images {path}: is one picture; give the folder that it lies in")

@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 from pydantic import JsonValue
 
-from adainf import __version__, images
+from adainf import __version__, files, images
 from adainf.backbones import Backbone, Options, defaults, load
 from adainf.backbones.adapters import Kind, attach
 from adainf.backbones.macs import branch_space
@@ -146,12 +146,11 @@ def adapt(request: Request, ranks: Ranks) -> Run:
 
 
 def _check_folder(request: Request) -> None:
+    files.check_new_folder(request.out)
     if (request.out / "manifest.json").exists():
         raise InvalidInputError(f"{request.out}: holds a finished run; give another folder")
     if checkpoint_path(request.out).exists() and not request.resume:
         raise InvalidInputError(f"{request.out}: holds an unfinished training; give --resume or another folder")
-    if request.out.exists() and not request.out.is_dir():
-        raise InvalidInputError(f"{request.out}: is no folder")
 
 
 def _load(request: Request) -> Backbone:
@@ -160,7 +159,7 @@ def _load(request: Request) -> Backbone:
         folders = [
             picture.folder
             for folder in request.images
-            if folder.is_dir()
+            if files.is_folder(folder, "images")
             for picture in images.listing(folder, labelled=True)
             if picture.folder is not None
         ]

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
+from adainf import files
 from adainf.errors import AdainfError, InvalidInputError
 from adainfd.config import Configuration
 from adainfd.doctor import eyes
@@ -27,9 +28,9 @@ def adopt(file: Path, *, run: str | None = None, profile: str | None = None) -> 
     """
     model = Configuration.read(file).model
     changes = asked_for(model, run=_absolute(run), profile=_absolute(profile))
+    lines = files.read_text(file, "configuration").splitlines()
     candidate = _beside(file, ".new")
     try:
-        lines = file.read_text(encoding="utf-8-sig").splitlines()
         shutil.copyfile(file, candidate)
         _same_access(file, candidate)
         candidate.write_text("\n".join(_changed(lines, changes)) + "\n", encoding="utf-8")
@@ -53,7 +54,7 @@ def rollback(file: Path) -> str:
     Raises InvalidInputError, with nothing changed, where there is none, or something is wrong in it by now.
     """
     before = _beside(file, _BEFORE)
-    if not before.is_file():
+    if not files.is_file(before, "configuration"):
         raise InvalidInputError(f"configuration {file}: nothing to go back to; {before.name} is kept by adainfd adopt")
     summary = eyes.check(before, eyes.service_of(file))
     spare = _beside(file, ".spare")
@@ -88,7 +89,7 @@ def _absolute(name: str | None) -> str | None:
 
 
 def _beside(file: Path, suffix: str) -> Path:
-    return file.with_name(file.name + suffix)
+    return file.parent / f"{file.name}{suffix}"  # of a folder's path too, which has no name
 
 
 def _same_access(file: Path, other: Path) -> None:

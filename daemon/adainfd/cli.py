@@ -28,7 +28,7 @@ class _Seconds(click.FloatRange):
         return seconds
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=command.Group, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="adainf")
 def adainfd() -> None:
     """Recognise what cameras see, within a compute budget that follows the box and the scene."""
@@ -153,7 +153,7 @@ def relay(config: Path | None, connect: tuple[str, ...], bind: tuple[str, ...], 
     relaying.run(relaying.from_command_line(config, connect, bind, mqtt), logs.configure())
 
 
-@adainfd.group()
+@adainfd.group(cls=command.Group)
 def keys() -> None:
     """Make and show the keys (CURVE) that say who may read the stream."""
 
@@ -171,13 +171,10 @@ def new(file: Path) -> None:
 @click.argument("path", metavar="FILE|FOLDER", type=click.Path(path_type=Path))
 def show_keys(path: Path) -> None:
     """Show the public key in a file, or those in a folder with their names."""
+    from adainf import files
     from adainfd.wire.keys import AllowList, public_key
 
-    try:
-        is_folder = path.is_dir()
-    except OSError:  # no path that there could be
-        is_folder = False
-    if not is_folder:
+    if not files.is_folder(path, "key"):
         click.echo(public_key(str(path)))
         return
     for name, key in AllowList(path):

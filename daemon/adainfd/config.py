@@ -1,5 +1,6 @@
 """The configuration file of a daemon (TOML), `/etc/adainf/NAME.toml`."""
 
+import re
 import socket
 from ipaddress import ip_address
 from pathlib import Path
@@ -25,6 +26,7 @@ __all__ = [
     "PublishSection",
     "RecordSection",
     "WebSection",
+    "host_name",
 ]
 
 _USUAL_ENDPOINT = "tcp://127.0.0.1:5600"
@@ -43,7 +45,13 @@ def _has_area(region: tuple[float, float, float, float]) -> tuple[float, float, 
 Region = Annotated[tuple[Edge, Edge, Edge, Edge], AfterValidator(_has_area)]
 Polygon = Annotated[tuple[tuple[Edge, Edge], ...], Field(min_length=3)]
 Rate = Annotated[float, Field(ge=0.001, le=1000, allow_inf_nan=False)]
+Named = Annotated[str, Field(min_length=1)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+$")]
+
+
+def host_name() -> str:
+    """The system's name of this box, made fit for topics: any other character of it becomes `-`."""
+    return re.sub(r"[^A-Za-z0-9_.-]+", "-", socket.gethostname()).strip("-") or "localhost"
 
 
 class ModelSection(tomlfile.Section):
@@ -53,17 +61,17 @@ class ModelSection(tomlfile.Section):
     run to timm/tf_efficientnet_lite0 and the shipped profile efficientnet-lite0.
     """
 
-    backbone: str | None = None
-    run: str | None = None
-    weights: str | None = None
+    backbone: Named | None = None
+    run: Named | None = None
+    weights: Named | None = None
     labels: tuple[str, ...] = ()
     size: Annotated[int, Field(ge=8, le=4096)] | None = None
     mean: Triple | None = None
     std: Triple | None = None
-    profile: str | None = None
-    policy: str = "balanced"
-    engine: str | None = None
-    device: str | None = None
+    profile: Named | None = None
+    policy: Named = "balanced"
+    engine: Named | None = None
+    device: Named | None = None
     threads: Annotated[int, Field(ge=1, le=1024)] | None = None
 
 
@@ -92,10 +100,10 @@ class PublishSection(tomlfile.Section):
     """
 
     bind: Annotated[tuple[EndpointSection, ...], Field(min_length=1)] = (EndpointSection(address=_USUAL_ENDPOINT),)
-    key: Path | None = None
-    clients: Path | None = None
+    key: tomlfile.NamedPath | None = None
+    clients: tomlfile.NamedPath | None = None
     unprotected: bool = False
-    host: Name = Field(default_factory=lambda: socket.gethostname() or "localhost")
+    host: Name = Field(default_factory=host_name)
     top: Annotated[int, Field(ge=1, le=100)] = 3
 
     @property
@@ -209,7 +217,7 @@ class CameraSection(tomlfile.Section):
     regions: dict[Name, Region] = Field(default_factory=dict, max_length=32)
     ignore: tuple[Region, ...] = ()
     mask: tuple[Polygon, ...] = ()
-    policy: str | None = None
+    policy: Named | None = None
     priority: Annotated[float, Field(ge=0.01, le=100, allow_inf_nan=False)] = 1.0
     events: EventsSection | None = None
     transport: Transport = "tcp"

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import msgspec
 
+from adainf import home, limits
 from adainf.errors import InvalidInputError, UnavailableError
 from adainf.profile import Profile
 from adainfd import state
@@ -44,6 +45,10 @@ __all__ = ["run"]
 
 _OPEN_WITHIN_SECONDS = 15.0
 _START_SECONDS = 60.0
+# What may be open at once: for sockets, signals and some dozens of readers; a camera's process, its pictures and
+# what the kernel tells of it; and the weights of a block, all of which ONNX Runtime opens before it maps them.
+_FILES, _FILES_A_CAMERA, _FILES_A_BLOCK = 64, 6, 12
+_THREADS, _THREADS_A_CAMERA = 16, 4
 
 
 def run(
@@ -72,6 +77,7 @@ def run(
         configuration = configure()
         policies = Policies.read(configuration)
         profile = read_profile(configuration.model)
+        _check_limits(configuration, profile)
         hindrances, keeper = Hindrances(), Keeper(log)
         observer = parts.enter_context(
             observers(configuration, os.environ, log, log_results=log_results, hindrances=hindrances)
@@ -114,6 +120,8 @@ def run(
         sensors.start()
         stop.defer()
         announcer.daemon("ready", model=_model(recogniser))
+        if (told := home.notice()) is not None:
+            log.warning("no_home", detail=told)
         log.info("ready", endpoints=publisher.endpoints, **msgspec.to_builtins(_model(recogniser)))
         for text in unused(configuration):
             log.warning("unused_option", detail=text)
@@ -129,6 +137,17 @@ def run(
             streams, pipeline, preparation, publisher, announcer, reloader, recording, hindrances, observer, stop, log
         )
         loop.run(seconds)
+
+
+def _check_limits(configuration: Configuration, profile: Profile) -> None:
+    """Raise InvalidInputError where this process may not have as many files open as all this takes.
+
+    Raises UnavailableError where the cameras' processes cannot be started.
+    """
+    cameras, blocks = len(configuration.camera), len(profile.droppable)
+    what = f"{cameras} camera{'s' if cameras != 1 else ''} with {profile.backbone}"
+    limits.have_files(_FILES + cameras * _FILES_A_CAMERA + blocks * _FILES_A_BLOCK, what)
+    limits.have_threads(_THREADS + cameras * _THREADS_A_CAMERA)
 
 
 def _cameras(configuration: Configuration) -> Iterator[Camera]:

@@ -20,6 +20,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from adainf import home
 from adainf.errors import InvalidInputError
 from adainfd.capture.source import Source
 from adainfd.client import Message, Result, Status, Subscriber
@@ -70,6 +71,8 @@ def show(video: str | None, seconds: float) -> int:
             sys.stderr.write(said.read())
             return status
         console.print(_summary(view))
+        if (told := home.notice()) is not None:
+            console.print(told, highlight=False, soft_wrap=True)
         return 0
 
 

@@ -107,7 +107,7 @@ def _work(configuration: Configuration, profile: Profile, daemon: Connection) ->
     signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGTERM,))
     with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # the daemon is gone
         daemon.send(_outcome(configuration, profile, daemon))
-    signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM,))  # it ends anyway
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it ends anyway, and libraries tidy up
 
 
 def _outcome(configuration: Configuration, profile: Profile, daemon: Connection) -> Failed | None:
@@ -122,6 +122,7 @@ def _outcome(configuration: Configuration, profile: Profile, daemon: Connection)
 
 def _stop(number: int, frame: FrameType | None) -> None:
     del number, frame
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     sys.exit()
 
 

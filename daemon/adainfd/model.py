@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from adainf import shipped
+from adainf import files, shipped
 from adainf.branch import Branch
 from adainf.engines import Engine
 from adainf.errors import InvalidInputError
@@ -66,7 +66,7 @@ def read_profile(section: ModelSection) -> Profile:
 def _profile_path(section: ModelSection, run: Run | None) -> Path:
     if section.profile is not None or run is None:
         return shipped.find("profiles", section.profile or DEFAULT_PROFILE, ".json")
-    if not run.profile_path.is_file():
+    if not files.is_file(run.profile_path, "run"):
         raise InvalidInputError(f"run {section.run}: has no profile; make it by `adainf calibrate --run`")
     return run.profile_path
 

@@ -30,18 +30,15 @@ def from_command_line(
 ) -> Configuration:
     """The configuration of `adainfd run`; raises InvalidInputError on what is wrong in the file or the arguments."""
     configuration = Configuration.read(file) if file is not None else Configuration()
-    cameras = _named(sources) if sources else list(configuration.camera)
-    if loop:
-        cameras = [camera.model_copy(update={"loop": True}) for camera in cameras]
     model: dict[str, str | None] = {} if policy is None else {"policy": policy}
     model |= asked_for(configuration.model, run=run, profile=profile)
-    told = {
-        "model": configuration.model.model_copy(update=model),
-        "publish": {**configuration.publish.model_dump(), **({"bind": tuple(bind)} if bind else {})},
-        "web": configuration.web,
-        "record": configuration.record,
-        "camera": cameras,
-    }
+    # All that the file says, with only what an option names replaced: nothing can get lost on the way.
+    told: dict[str, object] = dict(configuration)
+    told["model"] = {**dict(configuration.model), **model}
+    if bind:
+        told["publish"] = {**dict(configuration.publish), "bind": tuple(bind)}
+    cameras = _named(sources) if sources else configuration.camera
+    told["camera"] = [camera.model_copy(update={"loop": True}) for camera in cameras] if loop else cameras
     try:
         return Configuration.model_validate(told)
     except ValidationError as error:
@@ -58,7 +55,11 @@ def _named(sources: Sequence[str]) -> list[CameraSection]:
         stem = source.stem
         taken = {camera.name for camera in cameras}
         number = next(n for n in range(1, len(sources) + 1) if (stem if n == 1 else f"{stem}-{n}") not in taken)
-        cameras.append(CameraSection(name=stem if number == 1 else f"{stem}-{number}", source=source.address))
+        name = stem if number == 1 else f"{stem}-{number}"
+        try:
+            cameras.append(CameraSection(name=name, source=source.address))
+        except ValidationError as error:
+            raise InvalidInputError(f"--{explain(error, CameraSection)}") from None
     return cameras
 
 

@@ -5,14 +5,15 @@ import difflib
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationError, field_validator
 
+from adainf import files
 from adainf.errors import InvalidInputError, one_line
 from adainfd.capture.source import without_credentials
 
-__all__ = ["Section", "checked", "explain", "load", "read", "refusing"]
+__all__ = ["NamedPath", "Section", "checked", "explain", "load", "read", "refusing"]
 
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -22,6 +23,15 @@ class Section(BaseModel):
     """A table of such a file: unknown keys are refused, and nothing changes after it was read."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _without_nul(cls, told: object) -> object:
+        # TOML can write it, and no path, address or name can have it: the system's calls end at it or refuse it.
+        texts = told if isinstance(told, list | tuple) else [told]
+        if any(isinstance(text, str) and "\0" in text for text in texts):
+            raise ValueError("must not have the character U+0000 in it")
+        return told
 
 
 @contextlib.contextmanager
@@ -44,13 +54,22 @@ def checked(check: Callable[[str], object]) -> AfterValidator:
     return AfterValidator(validate)
 
 
+def _not_empty(told: object) -> object:
+    if told == "":
+        raise ValueError("must not be empty")  # it would be the folder that the program was started in
+    return told
+
+
+NamedPath = Annotated[Path, BeforeValidator(_not_empty)]
+"""For a field that names a file or folder."""
+
+
 def load(path: Path, kind: str) -> dict[str, Any]:
     """What stands in the file; raises InvalidInputError where that cannot be read or is not TOML."""
+    text = files.read_text(path, kind)
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InvalidInputError(f"{kind} {path}: cannot be read ({error.strerror})") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        return tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise InvalidInputError(f"{kind} {path}: is not TOML: {one_line(error, 120)}") from None
 
 

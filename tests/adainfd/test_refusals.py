@@ -69,7 +69,7 @@ def test_configurations(run: Any, tmp_path: Path, text: str, named: str) -> None
 
 @pytest.mark.parametrize(
     ("content", "named"),
-    [(None, "c.toml: cannot be read (No such file"), (b"\xff\xfe\x00", "c.toml: is not TOML"), ("", "camera: none")],
+    [(None, "c.toml: cannot be read (No such file"), (b"\xff\xfe\x00", "c.toml: is UTF-16"), ("", "camera: none")],
 )
 def test_configuration_files(run: Any, tmp_path: Path, content: bytes | str | None, named: str) -> None:
     file = tmp_path / "c.toml"
@@ -111,6 +111,7 @@ def test_port_in_use(run: Any, clip: Path, ipc: str, tmp_path: Path) -> None:
         (["run", "--source", "x", "--seconds", "nan"], "--seconds"),
         (["run", "--source", "x", "--seconds", "soon"], "soon"),
         (["nosuch"], "nosuch"),
+        (["run", "--policy", "", "--source", "x"], "not a shipped name"),
         (["check-config"], "FILE"),
         (["tail", "--count", "0"], "--count"),
         (["tail", "--connect", "tcp://127.0.0.1:70000"], "70000"),

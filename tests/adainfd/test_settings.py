@@ -3,6 +3,8 @@
 from pathlib import Path
 
 import pytest
+from adainfd.adopting import adopt
+from adainfd.config import Configuration
 from adainfd.settings import check, from_command_line
 from adainfd.wire.keys import KeyPair
 from daemons import Network
@@ -22,6 +24,9 @@ from adainf.errors import InvalidInputError
         ("[model]\nsize = 4", ["model.size", "4"]),
         ("[model]\nmean = [1.0, 2.0]", ["model.mean"]),
         ("[publish]\ntop = 0", ["publish.top", "0"]),
+        ("[publish]\nhost = ''", ["publish.host", "''"]),
+        ("[publish]\nkey = ''\nclients = ''", ["publish.key", "must not be empty"]),
+        ("[model]\npolicy = 'a\\u0000b'".replace("'", '"'), ["model.policy", "U+0000"]),
         ("[publish]\nhost = 'a b'", ["publish.host", "'a b'"]),
         ("[publish]\nbind = []", ["publish.bind"]),
         ("[publish]\nbind = ['tcp://127.0.0.1:65536']", ["publish.bind", "65536"]),
@@ -161,3 +166,36 @@ def test_without_options_the_file_stands(network: Network, tmp_path: Path) -> No
     assert [(camera.name, camera.source, camera.loop) for camera in told.camera] == [("door", "0", True)]
     assert [endpoint.address for endpoint in told.publish.bind] == ["ipc://file"]
     assert told.model.policy == "balanced"
+
+
+@pytest.mark.parametrize(
+    ("system", "host"),
+    [
+        ("box-7.example_net", "box-7.example_net"),
+        ("front door #1", "front-door-1"),
+        ("küche/+", "k-che"),
+        ("ÄÖ", "localhost"),
+        ("", "localhost"),
+        ("x" * 64, "x" * 64),
+    ],
+)
+def test_the_systems_host_name_is_made_fit(monkeypatch: pytest.MonkeyPatch, system: str, host: str) -> None:
+    monkeypatch.setattr("socket.gethostname", lambda: system)
+    told = from_command_line(None, ["a.mp4"], loop=False, bind=["ipc://s"], policy=None, profile=None)
+    assert (told.publish.host, Configuration().publish.host) == (host, host)
+
+
+def test_files_that_begin_with_a_byte_order_mark(network: Network, tmp_path: Path) -> None:
+    mark = b"\xef\xbb\xbf"
+    policy, profile, file = tmp_path / "p.toml", tmp_path / "p.json", tmp_path / "c.toml"
+    policy.write_bytes(mark + b"[budget]\r\nmaximum = 0.5\r\n")
+    profile.write_bytes(mark + network.profile.read_bytes())
+    text = network.configuration(file, bind="ipc://s").read_text(encoding="utf-8")
+    text = text.replace(str(network.profile), str(profile)).replace("[publish]", f"policy = '{policy}'\n[publish]")
+    file.write_bytes(mark + text.encode())
+    assert str(policy) in check(file)
+    adopt(file, {"policy": "power-saver"})
+    assert "policy power-saver" in check(file)
+    file.write_bytes(text.encode("utf-16"))
+    with pytest.raises(InvalidInputError, match=r"is UTF-16, .* save it as UTF-8"):
+        check(file)

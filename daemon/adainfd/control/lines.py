@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from adainf import files
 from adainf.branch import Branch
 from adainf.errors import InvalidInputError, one_line
 from adainf.profile import WeightSet
@@ -190,6 +191,7 @@ def read(path: Path) -> tuple[Header, Iterator[Line | str]]:
     It goes on with the next part, where there is one. Raises InvalidInputError on a file that is missing, no trace, or
     of another version.
     """
+    files.check_file(path, "trace")
     lines = _read(path)
     try:
         header = msgspec.json.decode(next(lines, b""), type=Header)

@@ -6,6 +6,7 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+from adainf import home
 from adainf.errors import one_line
 from adainfd import state
 from adainfd.doctor.finding import Finding, fail, ok, warn
@@ -65,8 +66,10 @@ def _folders() -> Iterator[Finding]:
     from adainf.engines.cache import cache_folder
 
     for subject, folder in (("state folder", state.file("doctor", "").parent.parent), ("cache folder", cache_folder())):
-        existing = next(path for path in (folder, *folder.parents) if path.exists())
-        if os.access(existing, os.W_OK | os.X_OK):
+        existing = next(path for path in (folder, *folder.parents) if os.path.exists(path))  # noqa: PTH110 - that raises
+        if (told := home.notice()) is not None and folder.is_relative_to(os.environ["HOME"]):
+            yield warn(subject, f"{folder}: is temporary", told)
+        elif os.access(existing, os.W_OK | os.X_OK):
             yield ok(subject, str(folder))
         else:
             remedy = f"make it writable for user {os.getuid()}, or set XDG_STATE_HOME and XDG_CACHE_HOME"

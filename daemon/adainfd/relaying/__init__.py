@@ -1,8 +1,6 @@
 """`adainfd relay`: the streams of many boxes at one address, or their events and states at an MQTT broker."""
 
 import hashlib
-import re
-import socket
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +8,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from adainf.errors import InvalidInputError
+from adainfd.config import host_name
 from adainfd.logs import Logger
 from adainfd.relaying.config import RelayConfiguration
 from adainfd.stopping import StopRequest
@@ -19,6 +18,8 @@ from adainfd.wire.keys import KeyPair, public_key
 from adainfd.wire.link import Box
 
 __all__ = ["check", "from_command_line", "is_of_a_relay", "run"]
+
+_LONGEST_HOST = 100
 
 
 def is_of_a_relay(told: Mapping[str, Any]) -> bool:
@@ -105,5 +106,5 @@ def _named(configuration: RelayConfiguration, file: Path | None) -> RelayConfigu
         return configuration
     told = [str(file.absolute())] if file is not None else sorted(box.connect for box in configuration.box)
     digest = hashlib.sha256("\n".join([*told, mqtt.url, mqtt.prefix]).encode()).hexdigest()[:8]
-    host = re.sub(r"[^A-Za-z0-9_.-]", "-", socket.gethostname())[:100] or "localhost"
-    return configuration.model_copy(update={"mqtt": mqtt.model_copy(update={"name": f"{host}-{digest}"})})
+    name = f"{host_name()[:_LONGEST_HOST]}-{digest}"
+    return configuration.model_copy(update={"mqtt": mqtt.model_copy(update={"name": name})})

@@ -8,6 +8,7 @@ from typing import Any
 from paho.mqtt import client as paho
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
 
+from adainf import files
 from adainf.errors import InvalidInputError, one_line
 from adainfd.logs import Logger
 from adainfd.relaying.address import BrokerAddress
@@ -132,16 +133,16 @@ class Broker:
 def _identify(client: paho.Client, settings: MqttSection, address: BrokerAddress) -> None:
     user = settings.user or address.user
     password = address.password
-    reading, what = settings.password_file, "password_file"
+    if settings.password_file is not None:
+        password = files.read_text(settings.password_file, "mqtt.password_file").rstrip("\r\n")
+    if settings.ca_file is not None:
+        files.check_file(settings.ca_file, "mqtt.ca_file")
     try:
-        if settings.password_file is not None:
-            password = settings.password_file.read_text(encoding="utf-8-sig").rstrip("\r\n")
-        reading, what = settings.ca_file, "ca_file"
         if address.encrypted:
             client.tls_set(ca_certs=None if settings.ca_file is None else str(settings.ca_file))
     except (OSError, ValueError) as error:
-        why = one_line(getattr(error, "strerror", None) or ("is not text" if what == "password_file" else error))
-        raise InvalidInputError(f"mqtt.{what} {reading}: cannot be read ({why})") from None
+        why = one_line(getattr(error, "strerror", None) or error)
+        raise InvalidInputError(f"mqtt.ca_file {settings.ca_file}: cannot be read ({why})") from None
     if user is not None:
         client.username_pw_set(user, password)
 

@@ -1,6 +1,5 @@
 """The configuration file of a relay (TOML)."""
 
-from pathlib import Path
 from typing import Annotated, Self
 
 from pydantic import Field, model_validator
@@ -23,7 +22,7 @@ class OutletSection(tomlfile.Section):
     """Where the streams go out as one; clients and unprotected as in a daemon's configuration."""
 
     bind: tuple[Annotated[str, tomlfile.checked(endpoints.check)], ...] = ()
-    clients: Path | None = None
+    clients: tomlfile.NamedPath | None = None
     unprotected: bool = False
 
 
@@ -37,8 +36,8 @@ class MqttSection(tomlfile.Section):
 
     url: Annotated[str, tomlfile.checked(BrokerAddress.parse)]
     user: str | None = None
-    password_file: Path | None = None
-    ca_file: Path | None = None
+    password_file: tomlfile.NamedPath | None = None
+    ca_file: tomlfile.NamedPath | None = None
     prefix: Annotated[str, Field(pattern=r"^[^#+\s\x00-\x1f/][^#+\s\x00-\x1f]*$", max_length=200)] = "adainf"
     discovery: Annotated[str, Field(pattern=r"^[^#+\s\x00-\x1f]*$", max_length=200)] = "homeassistant"
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+$", max_length=200)] | None = None
@@ -53,7 +52,7 @@ class MqttSection(tomlfile.Section):
 class RelayConfiguration(tomlfile.Section):
     """All that a relay is told. key: the file with its keys, which it shows to the boxes and to those who read it."""
 
-    key: Path | None = None
+    key: tomlfile.NamedPath | None = None
     box: tuple[BoxSection, ...] = ()
     publish: OutletSection = OutletSection()
     mqtt: MqttSection | None = None

@@ -14,7 +14,9 @@ from typing import Literal
 
 import zmq
 
+from adainf import files
 from adainf.errors import InvalidInputError
+from adainfd.capture.source import without_credentials
 
 __all__ = ["Endpoint", "Format", "bind", "check", "check_local", "check_reachable", "connect", "is_tcp", "unlink"]
 
@@ -51,7 +53,8 @@ def check(endpoint: str, *, to_bind: bool = True) -> None:
         return
     match = re.fullmatch(r"tcp://(?P<host>\*|[A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.%a-z]+\]):(?P<port>\*|[0-9]{1,9})", endpoint)
     if match is None:
-        raise InvalidInputError(f"endpoint {endpoint!r}: is malformed; {_ALLOWED}")
+        shown = without_credentials(endpoint)  # it may be a camera's address in the wrong place
+        raise InvalidInputError(f"endpoint {shown!r}: is malformed; {_ALLOWED}")
     port = match["port"]
     if "*" in (match["host"], port) and not to_bind:
         raise InvalidInputError(f"endpoint {endpoint!r}: to connect, name an address and a port")
@@ -140,7 +143,7 @@ def _let_in(bound: Path) -> None:
 def _check_ipc_path(endpoint: str, path: Path) -> None:
     if path.name.startswith("@"):
         return
-    if not path.parent.is_dir():
+    if not files.is_folder(path.parent, f"endpoint {endpoint!r}:"):
         raise InvalidInputError(f"endpoint {endpoint!r}: the folder {path.parent} does not exist")
     try:
         mode = path.lstat().st_mode

@@ -11,6 +11,7 @@ from pathlib import Path
 import zmq
 from zmq.auth import load_certificate
 
+from adainf import files
 from adainf.errors import InvalidInputError
 
 __all__ = ["AllowList", "KeyPair", "public_key"]
@@ -94,7 +95,7 @@ class KeyPair:
 
 def public_key(told: str) -> str:
     """The public key that is told: 40 characters of Z85, or the path of a file that holds one."""
-    if _KEY.fullmatch(told) and not os.path.isfile(told):  # noqa: PTH113 -- any text may be told, and a path that cannot be is none
+    if _KEY.fullmatch(told) and not files.is_there(Path(told)):
         return told
     return _certificate(_at_hand(Path(told)))[0]
 
@@ -153,7 +154,7 @@ def _at_hand(path: Path) -> Path:
     name = path.name.removeprefix(_CREDENTIAL_PREFIX)
     if "CREDENTIALS_DIRECTORY" in os.environ:
         credential = Path(os.environ["CREDENTIALS_DIRECTORY"], f"{_CREDENTIAL_PREFIX}{name}")
-        if os.path.isfile(credential):  # noqa: PTH113 -- False, and no error, where it may not be looked at
+        if files.is_there(credential):
             return credential
     if path.is_relative_to(_CREDENTIALS_FOLDER) and not os.path.exists(path):  # noqa: PTH110 -- as above
         return _KEYS_FOLDER / name
@@ -173,6 +174,7 @@ def _write(path: Path, mode: int, text: str) -> None:
 
 def _certificate(path: Path) -> tuple[str, str | None]:
     """The public key in a file, and the secret one where there is one; never says what else stands there."""
+    files.check_file(path, "key")  # a device would be read for ever
     try:
         path.open("rb").close()  # pyzmq does not say why a file cannot be read
         public, secret = load_certificate(path)

@@ -86,7 +86,7 @@ def test_refused_files(tmp_path: Path) -> None:
         with pytest.raises(InvalidInputError, match=why) as refused:
             KeyPair.read(file)
         assert pair.secret[1:] not in str(refused.value)
-    for path, why in (("a.key", "holds no secret key"), ("nosuch", "No such file"), (".", "Is a directory")):
+    for path, why in (("a.key", "holds no secret key"), ("nosuch", "no such file"), (".", "is a folder")):
         with pytest.raises(InvalidInputError, match=why):
             KeyPair.read(tmp_path / path)
     file.write_bytes(b"\xff\xfe public-key = \xff")

@@ -1,0 +1,103 @@
+"""Files that a user names: looked at and read with each error of the system told in one line.
+
+`Path.is_file` and its like raise where a folder may not be entered or a name is too long.
+"""
+
+import codecs
+import os
+import stat
+from pathlib import Path
+
+from adainf.errors import InvalidInputError
+
+__all__ = ["check_file", "check_new_file", "check_new_folder", "is_file", "is_folder", "is_there", "read", "read_text"]
+
+_MOST_BYTES = 64 << 20
+"""More than any file that an owner edits, or that is read whole, has."""
+
+_BYTES_AT_ONCE = 1 << 16
+
+_UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+
+
+def is_file(path: Path, kind: str) -> bool:
+    """Whether there is a file at `path`; raises InvalidInputError, naming its `kind`, where the system cannot tell."""
+    return stat.S_ISREG(_mode(path, kind))
+
+
+def is_folder(path: Path, kind: str) -> bool:
+    """Whether there is a folder at `path`; raises as `is_file` does."""
+    return stat.S_ISDIR(_mode(path, kind))
+
+
+def check_file(path: Path, kind: str) -> None:
+    """Raise InvalidInputError, naming its `kind`, unless there is a file at `path`."""
+    mode = _mode(path, kind)
+    if not stat.S_ISREG(mode):
+        why = "no such file" if not mode else "is a folder" if stat.S_ISDIR(mode) else "is no file"
+        raise InvalidInputError(f"{kind} {path}: cannot be read ({why})")
+
+
+def check_new_folder(path: Path) -> None:
+    """Raise InvalidInputError where there is something at `path` that is no folder."""
+    mode = _mode(path, "folder")
+    if mode and not stat.S_ISDIR(mode):
+        raise InvalidInputError(f"{path}: is no folder")
+
+
+def check_new_file(path: Path) -> None:
+    """Raise InvalidInputError where there is something at `path` that is no file, and not to be replaced by one."""
+    mode = _mode(path, "file")
+    if mode and not stat.S_ISREG(mode):
+        raise InvalidInputError(f"{path}: cannot be written ({'is a folder' if stat.S_ISDIR(mode) else 'is no file'})")
+
+
+def is_there(path: Path) -> bool:
+    """Whether there is a file at `path` that can be reached; where the system does not say, there is none."""
+    return os.path.isfile(path)  # noqa: PTH113 - Path.is_file raises
+
+
+def _mode(path: Path, kind: str) -> int:
+    try:
+        return path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return 0
+    except OSError as error:
+        raise InvalidInputError(f"{kind} {path}: cannot be read ({error.strerror})") from None
+    except ValueError as error:  # a NUL
+        raise InvalidInputError(f"{kind} {str(path)!r}: cannot be read ({error})") from None
+
+
+def read(path: Path, kind: str, most: int = _MOST_BYTES) -> bytes:
+    """The bytes of a file or a pipe; raises InvalidInputError, naming its `kind`, where they cannot be read."""
+    try:
+        with open(path, "rb", opener=_opened) as file:
+            mode = os.fstat(file.fileno()).st_mode
+            if not (stat.S_ISREG(mode) or stat.S_ISFIFO(mode)):
+                raise InvalidInputError(f"{kind} {path}: cannot be read (Is no file)")
+            os.set_blocking(file.fileno(), True)
+            content = bytearray()
+            while (more := file.read(_BYTES_AT_ONCE)) and len(content) <= most:
+                content += more
+    except OSError as error:
+        raise InvalidInputError(f"{kind} {path}: cannot be read ({error.strerror})") from None
+    except ValueError as error:  # a NUL
+        raise InvalidInputError(f"{kind} {str(path)!r}: cannot be read ({error})") from None
+    if len(content) > most:
+        raise InvalidInputError(f"{kind} {path}: cannot be read (Is larger than {most >> 20} MiB)")
+    return bytes(content)
+
+
+def _opened(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)  # a pipe that nobody writes to would hold us
+
+
+def read_text(path: Path, kind: str) -> str:
+    """The text of a file in UTF-8, with or without a byte-order mark; raises InvalidInputError as `read` does."""
+    content = read(path, kind)
+    if content.startswith(_UTF_16):
+        raise InvalidInputError(f"{kind} {path}: is UTF-16, as some editors call Unicode; save it as UTF-8")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InvalidInputError(f"{kind} {path}: is not UTF-8 (at byte {error.start})") from None

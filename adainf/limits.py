@@ -1,0 +1,40 @@
+"""What the system allows this process: open files and threads. Some libraries end it where these are missing."""
+
+import resource
+import threading
+
+from adainf.errors import InvalidInputError, UnavailableError
+
+__all__ = ["have_files", "have_threads"]
+
+
+def have_files(count: int, what: str) -> None:
+    """See that this process may open `count` files at once, raising its soft limit where it must.
+
+    what: needs them. Raises InvalidInputError where the hard limit is below that.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= count:
+        return
+    if hard != resource.RLIM_INFINITY and hard < count:
+        raise InvalidInputError(
+            f"{what}: up to {count} files are open at once, and only {hard} may be; raise the limit "
+            "(ulimit -n, LimitNOFILE= of a unit)"
+        )
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def have_threads(count: int) -> None:
+    """See that this process and its children may start so many threads; raises UnavailableError where they may not."""
+    end = threading.Event()
+    threads = [threading.Thread(target=end.wait) for _ in range(count)]
+    try:
+        for thread in threads:
+            thread.start()
+    except RuntimeError:
+        raise UnavailableError(
+            f"{count} threads are needed, and cannot be started; raise the limit (ulimit -u or -v, TasksMax= of a "
+            "unit), or end other programs of this user"
+        ) from None
+    finally:
+        end.set()

@@ -1,0 +1,69 @@
+import os
+from pathlib import Path
+
+import pytest
+
+from adainf import files
+from adainf.errors import InvalidInputError
+
+
+@pytest.mark.parametrize(
+    ("path", "why"),
+    [
+        ("absent", "No such file or directory"),
+        ("here", "Is a directory"),
+        ("text/below", "Not a directory"),
+        ("x" * 300, "File name too long"),
+        ("here/" * 1000, "File name too long"),
+        ("loop", "Too many levels of symbolic links"),
+        ("a\0b", "embedded null byte"),
+        ("/dev/full", "Is no file"),
+        ("/dev/zero", "Is no file"),
+        ("large", "Is larger than 0 MiB"),
+    ],
+)
+def test_what_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str, why: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "here").mkdir()
+    (tmp_path / "text").touch()
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "large").write_bytes(bytes(200_000))
+    with pytest.raises(InvalidInputError, match=r"^thing ") as refused:
+        files.read(Path(path), "thing", 100_000)
+    assert f"cannot be read ({why}" in str(refused.value)
+    with pytest.raises(InvalidInputError):
+        files.check_file(Path(path if path != "large" else "here"), "thing")
+
+
+def test_what_is_there_or_not(tmp_path: Path) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "file").touch()
+    assert files.is_file(tmp_path / "file", "thing")
+    assert files.is_folder(tmp_path, "thing")
+    for absent in (tmp_path / "absent", tmp_path / "file" / "below", tmp_path / "absent" / "below"):
+        assert not files.is_file(absent, "thing")
+    for strange in ("x" * 300, "loop", "a\0b"):
+        assert not files.is_there(tmp_path / strange)
+        for asked in (files.is_file, files.is_folder):
+            with pytest.raises(InvalidInputError):
+                asked(tmp_path / strange, "thing")
+
+
+def test_a_device_is_not_replaced_by_a_file(tmp_path: Path) -> None:
+    from adainf.profile import write_atomically
+
+    for path in (Path("/dev/null"), tmp_path):
+        with pytest.raises(InvalidInputError, match="cannot be written"):
+            write_atomically(path, "")
+    assert Path("/dev/null").is_char_device()
+
+
+def test_pipes(tmp_path: Path) -> None:
+    """As a shell's `<(…)` gives them, and those that nobody writes to."""
+    read, write = os.pipe()
+    os.write(write, b"\xef\xbb\xbfa = 1")
+    os.close(write)
+    assert files.read_text(Path(f"/dev/fd/{read}"), "thing") == "a = 1"
+    os.close(read)
+    os.mkfifo(tmp_path / "fifo")
+    assert files.read(tmp_path / "fifo", "thing") == b""

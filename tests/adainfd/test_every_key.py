@@ -1,0 +1,296 @@
+"""Every key that a configuration may have reaches the running daemon, whether or not there are options beside it."""
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import daemons
+import pytest
+from adainfd import daemon
+from adainfd.config import Configuration
+from adainfd.control import Policy
+from adainfd.loop import Loop
+from adainfd.model import read_run
+from adainfd.pipeline import Pipeline
+from adainfd.service.pictures import Pictures
+from adainfd.settings import from_command_line
+from adainfd.stream import Stream
+from adainfd.wire.keys import KeyPair
+from adainfd.wire.publisher import Publisher
+from pydantic import BaseModel
+
+from adainf.errors import InvalidInputError
+from adainf.profile import Profile
+from adainf.run import Adapter, Manifest, Run, Training
+
+REGION = [0.1, 0.2, 0.6, 0.9]
+CLOCK = [0.0, 0.0, 0.5, 0.5]
+TRIANGLE = [[0.0, 0.0], [0.2, 0.0], [0.0, 0.2]]
+EVENTS = {"minimum_score": 0.11, "appear_seconds": 1.5, "gone_seconds": 3.5, "stay_seconds": 7.5}
+OWN_EVENTS = {"minimum_score": 0.22, "appear_seconds": 2.5, "gone_seconds": 4.5, "stay_seconds": 8.5}
+
+
+@dataclass
+class Running:
+    """A daemon's parts as it runs with them, and what it logged."""
+
+    file: Path
+    streams: list[Stream] = field(default_factory=list)
+    pipeline: Pipeline | None = None
+    publisher: Publisher | None = None
+    endpoints: tuple[str, ...] = ()
+    logged: dict[str, dict[str, Any]] = field(default_factory=dict)
+    pictures: tuple[str, ...] = ()
+    runs: list[Run | None] = field(default_factory=list)
+
+    def info(self, event: str, **values: Any) -> None:
+        self.logged[event] = values
+
+    warning = error = info
+
+    @property
+    def recogniser(self) -> Any:
+        return self.pipeline._recogniser  # type: ignore[union-attr]
+
+    @property
+    def engine(self) -> Any:
+        return self.recogniser.engine
+
+    @property
+    def door(self) -> Stream:
+        """The camera that has a section of everything."""
+        return self.streams[0]
+
+    @property
+    def settings(self) -> Any:
+        return self.door.camera.settings
+
+    @property
+    def told(self) -> dict[str, Any]:
+        return json.loads(self.file.with_suffix(".json").read_text(encoding="utf-8"))
+
+
+def rule(key: str) -> Callable[[Running], Any]:
+    return lambda running: getattr(running.streams[1].views[0].presence.rule, key)
+
+
+def own_rule(key: str) -> Callable[[Running], Any]:
+    return lambda running: getattr(running.door.views[0].presence.rule, key)
+
+
+def setting(key: str) -> Callable[[Running], Any]:
+    return lambda running: getattr(running.settings, key)
+
+
+def limit(key: str) -> Callable[[Running], Any]:
+    return lambda running: getattr(running.settings.limits, key)
+
+
+def tuples(value: Any) -> Any:
+    return tuple(map(tuples, value)) if isinstance(value, list) else value
+
+
+# Where the running daemon has what each key says. A key that is added is to be added here.
+REACHES: dict[str, Callable[[Running], Any]] = {
+    "model.backbone": lambda running: running.engine.outline.name,
+    "model.run": lambda running: str(running.runs[0] and running.runs[0].folder),
+    "model.weights": lambda running: running.told["model"]["weights"] if are_the_profiles(running) else None,
+    "model.labels": lambda running: list(running.engine.class_names),
+    "model.size": lambda running: running.engine.outline.preprocessing.size,
+    "model.mean": lambda running: list(running.engine.outline.preprocessing.mean),
+    "model.std": lambda running: list(running.engine.outline.preprocessing.std),
+    "model.profile": lambda running: running.told["model"]["profile"] if are_the_profiles(running) else None,
+    "model.policy": lambda running: "low-latency" if same_rules(running.streams[1], "low-latency") else None,
+    "model.engine": lambda running: running.engine.name,
+    "model.device": lambda running: "cpu" if running.engine.device else None,
+    "model.threads": lambda running: running.engine.threads,
+    "publish.bind.address": lambda running: running.endpoints[0],
+    "publish.bind.format": lambda running: running.publisher._wanted[0].format,  # type: ignore[union-attr]
+    "publish.key": lambda running: key_of(running),
+    "publish.clients": lambda running: str(running.publisher._curve.clients._folder),  # type: ignore[union-attr]
+    "publish.unprotected": lambda running: running.told["publish"]["unprotected"],  # see below
+    "publish.host": lambda running: running.pipeline._teller._host,  # type: ignore[union-attr]
+    "publish.top": lambda running: running.pipeline._top,  # type: ignore[union-attr]
+    "web.bind": lambda running: "0.0.0.0:0" if running.logged["web"]["address"].startswith("0.0.0.0:") else None,
+    "web.pictures": lambda running: list(running.pictures),
+    "web.unprotected": lambda running: running.logged["web"]["address"].startswith("0.0.0.0:"),
+    "events.minimum_score": rule("minimum_score"),
+    "events.appear_seconds": rule("appear_seconds"),
+    "events.gone_seconds": rule("gone_seconds"),
+    "events.stay_seconds": rule("stay_seconds"),
+    "camera.name": lambda running: running.door.camera.name,
+    "camera.source": lambda running: str(running.door.camera.source),
+    "camera.loop": setting("loop"),
+    "camera.labels": lambda running: list(running.door.views[0].labels.names),
+    "camera.fps": setting("fps"),
+    "camera.max_fps": setting("max_fps"),
+    "camera.max_age": setting("max_age"),
+    "camera.regions": lambda running: {view.region: list(view.box or ()) for view in running.door.views},
+    "camera.ignore": lambda running: [list(box) for box in running.settings.ignored],
+    "camera.mask": lambda running: [[list(point) for point in polygon] for polygon in running.settings.mask],
+    "camera.policy": lambda running: "power-saver" if same_rules(running.door, "power-saver") else None,
+    "camera.priority": lambda running: running.door.priority,
+    "camera.events.minimum_score": own_rule("minimum_score"),
+    "camera.events.appear_seconds": own_rule("appear_seconds"),
+    "camera.events.gone_seconds": own_rule("gone_seconds"),
+    "camera.events.stay_seconds": own_rule("stay_seconds"),
+    "camera.transport": setting("transport"),
+    "camera.open_seconds": limit("open_seconds"),
+    "camera.stall_seconds": limit("stall_seconds"),
+    "camera.retry_seconds": limit("retry_seconds"),
+    "camera.longest_retry_seconds": limit("longest_retry_seconds"),
+}
+
+
+def same_rules(stream: Stream, policy: str) -> bool:
+    """But for the share, of which each camera has a part."""
+    wanted = Policy.read(policy)
+    return stream.views[0].policy.model_copy(update={"share": wanted.share}) == wanted
+
+
+def are_the_profiles(running: Running) -> bool:
+    """Whether it runs by the profile that is named, with the weights that this was made for."""
+    profile = Profile.read(Path(running.told["model"]["profile"]))
+    return running.recogniser.profile == profile and running.engine.outline.weights == profile.weights
+
+
+def key_of(running: Running) -> str:
+    curve = running.publisher._curve  # type: ignore[union-attr]
+    file = Path(running.told["publish"]["key"])
+    return str(file) if curve is not None and KeyPair.read(file) == curve.keys else ""
+
+
+def keys(model: type[BaseModel], before: str = "") -> Iterator[tuple[str, Any]]:
+    """Every key that may stand in a file, with its default."""
+    for name, of in model.model_fields.items():
+        inner = section(of.annotation)
+        if inner is None:
+            yield before + name, of.get_default(call_default_factory=True)
+        else:
+            yield from keys(inner, f"{before}{name}.")
+
+
+def section(annotation: Any) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next((found for part in getattr(annotation, "__args__", ()) if (found := section(part))), None)
+
+
+def said(told: Any, key: str) -> Any:
+    """What a configuration says under a key; of several cameras or endpoints, the first one."""
+    for part in key.split("."):
+        told = told[0][part] if isinstance(told, list) else told[part]
+    return told
+
+
+def a_run(folder: Path) -> Path:
+    """A run that changed nothing."""
+    folder.mkdir()
+    training = Training(
+        recipe="distil", sources=(), images=0, labelled=False, resolutions=(32,), steps=0, batch=1, learning_rate=1e-4,
+        seed=0, seconds=0, loss=0, created="", version="",
+    )  # fmt: skip
+    manifest = Manifest(
+        backbone="cifar/resnet20", weights="", native_resolution=32, adapter=Adapter(kind="none"), scheduler="none",
+        training=training, files={},
+    )  # fmt: skip
+    return Run.write(folder, manifest).folder
+
+
+@pytest.fixture(scope="module")
+def full(tmp_path_factory: pytest.TempPathFactory, network: daemons.Network, clip: Path) -> Path:
+    """A configuration in which every key says something else than it does by default."""
+    folder = tmp_path_factory.mktemp("full")
+    KeyPair.new(folder / "box")
+    (folder / "clients").mkdir()
+    labels = [f"thing {number}" for number in range(10)]
+    told = {
+        "model": {
+            "backbone": "cifar/resnet20", "run": str(a_run(folder / "run")), "weights": str(network.weights),
+            "labels": labels, "size": 32, "mean": [0.4, 0.5, 0.6], "std": [0.2, 0.3, 0.4],
+            "profile": str(network.profile), "policy": "low-latency", "engine": "onnx", "device": "cpu", "threads": 1,
+        },
+        "publish": {
+            "bind": [{"address": f"ipc://{folder}/s", "format": "msgpack"}], "key": str(folder / "box.key_secret"),
+            "clients": str(folder / "clients"), "unprotected": True, "host": "elsewhere", "top": 7,
+        },
+        "web": {"bind": "0.0.0.0:0", "pictures": ["door"], "unprotected": True},
+        "events": EVENTS,
+        "camera": [
+            {
+                "name": "door", "source": str(clip), "loop": True, "labels": labels[2:5], "fps": 12.5, "max_fps": 9.5,
+                "max_age": 3.25, "regions": {"gate": REGION}, "ignore": [CLOCK], "mask": [TRIANGLE],
+                "policy": "power-saver", "priority": 2.5, "events": OWN_EVENTS, "transport": "udp",
+                "open_seconds": 11.5, "stall_seconds": 6.5, "retry_seconds": 0.75, "longest_retry_seconds": 44.0,
+            },
+            {"name": "yard", "source": str(clip)},
+        ],
+    }  # fmt: skip
+    file = folder / "full.toml"
+    file.with_suffix(".json").write_text(json.dumps(told), encoding="utf-8")
+    text = [f"{key} = {daemons.toml(value)}\n" for key, value in told.items()]
+    file.write_text("".join(text), encoding="utf-8")
+    return file
+
+
+def run(monkeypatch: pytest.MonkeyPatch, file: Path, **options: Any) -> Running:
+    """Start a real daemon, up to where its loop would begin."""
+    running = Running(file)
+
+    def begun(loop: Loop, seconds: float | None) -> None:
+        running.streams = list(loop._streams)
+        running.pipeline, running.publisher = loop._pipeline, loop._publisher
+        running.endpoints = loop._publisher.endpoints
+
+    def asked(section: Any) -> Run | None:
+        running.runs.append(read_run(section))
+        return running.runs[-1]
+
+    class Shown(Pictures):
+        def __init__(self, cameras: tuple[str, ...]) -> None:
+            running.pictures = cameras
+            super().__init__(cameras)
+
+    monkeypatch.setattr(Loop, "run", begun)
+    monkeypatch.setattr("adainfd.model.read_run", asked)
+    monkeypatch.setattr("adainfd.service.pictures.Pictures", Shown)
+    told: dict[str, Any] = {"loop": False, "bind": [], "policy": None, "profile": None, **options}
+    daemon.run(lambda: from_command_line(file, [], **told), running)
+    return running
+
+
+def test_the_configuration_under_test_leaves_nothing_out(full: Path) -> None:
+    every = dict(keys(Configuration))
+    assert REACHES.keys() == every.keys()
+    told = json.loads(full.with_suffix(".json").read_text(encoding="utf-8"))
+    assert not [key for key, default in every.items() if tuples(said(told, key)) == default]
+
+
+@pytest.mark.parametrize("with_options", [False, True])
+def test_every_key_reaches_the_running_daemon(
+    monkeypatch: pytest.MonkeyPatch, full: Path, tmp_path: Path, with_options: bool
+) -> None:
+    options = {"bind": [f"ipc://{tmp_path}/o"], "policy": "power-saver", "loop": True} if with_options else {}
+    running = run(monkeypatch, full, **options)
+    instead = {"publish.bind.address": f"ipc://{tmp_path}/o", "publish.bind.format": "json"} if with_options else {}
+    lost = {
+        key: (wanted, found)
+        for key, reaches in REACHES.items()
+        if not (with_options and key == "model.policy")
+        and (found := reaches(running)) != (wanted := instead.get(key, said(running.told, key)))
+    }
+    assert not lost
+    assert same_rules(running.streams[1], "power-saver" if with_options else "low-latency")
+    assert [stream.camera.settings.loop for stream in running.streams] == [True, with_options]
+
+
+@pytest.mark.parametrize("bind", [[], ["tcp://0.0.0.0:*"]])
+def test_what_may_be_open_to_the_network_stays_so(tmp_path: Path, bind: list[str]) -> None:
+    file = tmp_path / "c.toml"
+    file.write_text('publish = {bind = ["tcp://0.0.0.0:*"], unprotected = true}', encoding="utf-8")
+    told = from_command_line(file, ["a.mp4"], loop=False, bind=bind, policy=None, profile=None)
+    assert told.publish.unprotected
+    with pytest.raises(InvalidInputError, match="open to the network"):
+        from_command_line(None, ["a.mp4"], loop=False, bind=["tcp://0.0.0.0:*"], policy=None, profile=None)
