@@ -142,20 +142,20 @@ def assert_done_or_refused(*arguments: str) -> None:
 OPTIONS = ("--config", "--policy", "--profile", "--run")
 
 
-@generous(200)
+@generous(60)
 @given(option=st.sampled_from(OPTIONS), path=paths)
 def test_paths_as_options(folder: Path, network: Network, option: str, path: str) -> None:
     assert_done_or_refused("run", "--source", "0", "--bind", "ipc://s", "--profile", str(network.profile), option, path)
 
 
-@generous(200)
+@generous(60)
 @given(arguments=st.lists(paths, min_size=1, max_size=2), name=st.sampled_from(["check-config", "rollback", "show"]))
 def test_paths_as_arguments(folder: Path, arguments: Sequence[str], name: str) -> None:
     before = ["keys", name] if name == "show" else [name]
     assert_done_or_refused(*before, *arguments)
 
 
-@generous(200)
+@generous(60)
 @given(sources=st.lists(addresses, min_size=1, max_size=3), bind=st.lists(addresses, max_size=2))
 def test_addresses(folder: Path, network: Network, sources: Sequence[str], bind: Sequence[str]) -> None:
     told = [word for address in sources for word in ("--source", address)]
@@ -168,7 +168,7 @@ KEYS = (
 )  # fmt: skip
 
 
-@generous(200)
+@generous(60)
 @given(told=st.dictionaries(st.sampled_from(KEYS), paths | addresses | st.just("a\0b"), min_size=1, max_size=3))
 def test_paths_and_addresses_in_configurations(folder: Path, network: Network, told: dict[str, str]) -> None:
     tables: dict[str, dict[str, str]] = {"model": {"backbone": "cifar/resnet20", "profile": str(network.profile)}}
@@ -191,6 +191,6 @@ def test_paths_and_addresses_in_configurations(folder: Path, network: Network, t
 
 
 @given(address=addresses)
-@generous(200)
+@generous(60)
 def test_no_password_is_shown(address: str) -> None:
     assert PASSWORD not in without_credentials(address)

@@ -81,7 +81,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, clip: Path) -> Path:
 
 def some(kinds: Sequence[str], number: int) -> Sequence[str]:
     """All of them where so many examples are wanted, else a few: others for each command."""
-    few = [kinds[(number * 4 + step) % len(kinds)] for step in range(4)]
+    few = [kinds[(number * 2 + step) % len(kinds)] for step in range(2)]
     return kinds if "ADAINF_EXAMPLES" in os.environ else few
 
 
