@@ -111,7 +111,7 @@ def test_port_in_use(run: Any, clip: Path, ipc: str, tmp_path: Path) -> None:
         (["run", "--source", "x", "--seconds", "nan"], "--seconds"),
         (["run", "--source", "x", "--seconds", "soon"], "soon"),
         (["nosuch"], "nosuch"),
-        (["run", "--policy", "", "--source", "x"], "not a shipped name"),
+        (["run", "--policy", "", "--source", "x"], "model.policy"),
         (["check-config"], "FILE"),
         (["tail", "--count", "0"], "--count"),
         (["tail", "--connect", "tcp://127.0.0.1:70000"], "70000"),
