@@ -39,6 +39,7 @@ _SCARCE = {
     errno.ENOMEM: "there is not enough memory (ulimit -v, MemoryMax=)",
     errno.ENOSPC: "the disk is full",
 }
+_PASSWORD = re.compile(r":/{1,2}\S*@")  # a path has lost one of its slashes
 _ONNX_RUNTIME = re.compile(r"SystemError : (\d+)\b")
 _NO_THREAD = ("can't start new thread", "PosixThread")
 _NOT_LOADED = ("cannot allocate memory", "failed to map", "cannot create shared object descriptor")
@@ -126,5 +127,6 @@ def _name(path: object) -> str:
 
 
 def _fail(name: str, message: str, status: int) -> NoReturn:
-    output.say(f"{name}: {printable(message, _LONGEST)}")
+    # Whatever a user puts where it does not belong may be a camera's address.
+    output.say(f"{name}: {printable(_PASSWORD.sub('://***@', message), _LONGEST)}")
     sys.exit(status)
