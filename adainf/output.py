@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-from adainf.errors import InvalidInputError
+from adainf.errors import UnavailableError
 
 __all__ = ["ReaderLeftError", "guarded", "say"]
 
@@ -18,7 +18,7 @@ class ReaderLeftError(BaseException):
 
 @contextlib.contextmanager
 def guarded() -> Iterator[None]:
-    """Inside, output that cannot be written raises ReaderLeftError or InvalidInputError, at the latest at the end."""
+    """Inside, output that cannot be written raises ReaderLeftError or UnavailableError, at the latest at the end."""
     before = sys.stdout
     if not isinstance(before, io.TextIOWrapper):  # closed, or somebody else's
         yield
@@ -63,4 +63,4 @@ class _Output(io.FileIO):
             raise ReaderLeftError from None
         except OSError as error:
             self._failed = True
-            raise InvalidInputError(f"output: cannot be written ({error.strerror})") from None
+            raise UnavailableError(f"output: cannot be written ({error.strerror})") from None

@@ -112,4 +112,4 @@ def test_output_to_a_full_disk() -> None:
             [sys.executable, "-c", PRINTS.format(10)], stdout=full, stderr=subprocess.PIPE, text=True, check=False
         )
     assert (result.returncode, result.stderr.count("\n")) == (69, 1)
-    assert "the disk is full" in result.stderr
+    assert "output: cannot be written (No space left on device)" in result.stderr

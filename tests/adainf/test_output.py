@@ -49,11 +49,11 @@ def test_a_reader_that_leaves_and_a_full_disk(command: str, files: dict[str, Pat
     os.close(full)
     for program, status, said in (
         (left, 0, ""),
-        (no_room, 78, f"{command.split()[0]}: output: cannot be written (No space left on device)\n"),
+        (no_room, 69, f"{command.split()[0]}: output: cannot be written (No space left on device)\n"),
     ):
         assert program.communicate(timeout=60)[1] == said
         assert program.returncode == status
-    assert silent.wait(60) == 78
+    assert silent.wait(60) == 69
 
 
 def test_a_refusal_that_cannot_be_said_has_its_status(files: dict[str, Path]) -> None:
