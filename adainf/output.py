@@ -20,11 +20,12 @@ class ReaderLeftError(BaseException):
 def guarded() -> Iterator[None]:
     """Inside, output that cannot be written raises ReaderLeftError or UnavailableError, at the latest at the end."""
     before = sys.stdout
-    if not isinstance(before, io.TextIOWrapper):  # closed, or somebody else's
+    descriptor = _descriptor(before)
+    if descriptor is None or not isinstance(before, io.TextIOWrapper):  # closed, or somebody else's
         yield
         return
     before.flush()
-    binary = io.BufferedWriter(_Output(before.fileno(), "wb", closefd=False))
+    binary = io.BufferedWriter(_Output(descriptor, "wb", closefd=False))
     sys.stdout = io.TextIOWrapper(
         binary, encoding=before.encoding, errors=before.errors, line_buffering=before.line_buffering
     )
@@ -34,6 +35,14 @@ def guarded() -> Iterator[None]:
         # Not at the interpreter's exit, where nobody could handle what this raises.
         guard, sys.stdout = sys.stdout, before
         guard.flush()
+
+
+def _descriptor(stream: Any) -> int | None:
+    """The file that a stream writes to; None where it is kept in memory."""
+    try:
+        return int(stream.fileno())
+    except (AttributeError, OSError):
+        return None
 
 
 def say(line: str) -> None:
