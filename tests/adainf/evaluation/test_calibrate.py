@@ -107,7 +107,7 @@ def test_labels_are_names_for_the_folders(done, draw, settings, tmp_path):
         (["--backbone", "resnet20"], "must be FAMILY/NAME"),
         (["--weights", "nowhere.pth"], "no such file"),
         (["--weights", "broken.pth"], "must be a safetensors file or a PyTorch state dict"),
-        (["--images", "empty"], "empty: holds no picture; taken are .avif .bmp .jpeg"),
+        (["--images", "empty"], "empty: holds no picture; taken are .avif .bmp .gif .jpeg"),
         (["--images", "nowhere"], "nowhere: no such folder"),
         (["--images", "unreadable", "--unlabelled"], "bad.png: cannot be decoded"),
         (["--images", "strange"], "class folder 'unicorn'"),
