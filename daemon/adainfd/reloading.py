@@ -102,7 +102,7 @@ class Reloader:
 
 
 def _refuse_changes_beside_the_policy(before: Configuration, now: Configuration) -> None:
-    for section in Configuration.model_fields:
+    for section in Configuration.model_fields.keys() - {"record"}:  # which a reload takes up
         old, new = getattr(before, section), getattr(now, section)
         if section == "model":
             old = old.model_copy(update={"policy": new.policy})

@@ -1,6 +1,7 @@
 """Every key that a configuration may have reaches the running daemon, whether or not there are options beside it."""
 
 import json
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +15,7 @@ from adainfd.control import Policy
 from adainfd.loop import Loop
 from adainfd.model import read_run
 from adainfd.pipeline import Pipeline
+from adainfd.recording import Target
 from adainfd.service.pictures import Pictures
 from adainfd.settings import from_command_line
 from adainfd.stream import Stream
@@ -43,6 +45,7 @@ class Running:
     endpoints: tuple[str, ...] = ()
     logged: dict[str, dict[str, Any]] = field(default_factory=dict)
     pictures: tuple[str, ...] = ()
+    record: Target | None = None
     runs: list[Run | None] = field(default_factory=list)
 
     def info(self, event: str, **values: Any) -> None:
@@ -116,6 +119,8 @@ REACHES: dict[str, Callable[[Running], Any]] = {
     "web.bind": lambda running: "0.0.0.0:0" if running.logged["web"]["address"].startswith("0.0.0.0:") else None,
     "web.pictures": lambda running: list(running.pictures),
     "web.unprotected": lambda running: running.logged["web"]["address"].startswith("0.0.0.0:"),
+    "record.file": lambda running: str(running.record and running.record.path),
+    "record.megabytes": lambda running: getattr(running.record, "megabytes", None),
     "events.minimum_score": rule("minimum_score"),
     "events.appear_seconds": rule("appear_seconds"),
     "events.gone_seconds": rule("gone_seconds"),
@@ -205,18 +210,22 @@ def full(tmp_path_factory: pytest.TempPathFactory, network: daemons.Network, cli
     folder = tmp_path_factory.mktemp("full")
     KeyPair.new(folder / "box")
     (folder / "clients").mkdir()
+    run = a_run(folder / "run")
+    profile = run / "profile.json"
+    shutil.copy(network.profile, profile)  # as the run's own, it has branches with the base weights alone
     labels = [f"thing {number}" for number in range(10)]
     told = {
         "model": {
-            "backbone": "cifar/resnet20", "run": str(a_run(folder / "run")), "weights": str(network.weights),
+            "backbone": "cifar/resnet20", "run": str(run), "weights": str(network.weights),
             "labels": labels, "size": 32, "mean": [0.4, 0.5, 0.6], "std": [0.2, 0.3, 0.4],
-            "profile": str(network.profile), "policy": "low-latency", "engine": "onnx", "device": "cpu", "threads": 1,
+            "profile": str(profile), "policy": "low-latency", "engine": "onnx", "device": "cpu", "threads": 1,
         },
         "publish": {
             "bind": [{"address": f"ipc://{folder}/s", "format": "msgpack"}], "key": str(folder / "box.key_secret"),
             "clients": str(folder / "clients"), "unprotected": True, "host": "elsewhere", "top": 7,
         },
         "web": {"bind": "0.0.0.0:0", "pictures": ["door"], "unprotected": True},
+        "record": {"file": str(folder / "day.trace"), "megabytes": 3.5},
         "events": EVENTS,
         "camera": [
             {
@@ -243,6 +252,7 @@ def run(monkeypatch: pytest.MonkeyPatch, file: Path, **options: Any) -> Running:
         running.streams = list(loop._streams)
         running.pipeline, running.publisher = loop._pipeline, loop._publisher
         running.endpoints = loop._publisher.endpoints
+        running.record = loop._recording._target
 
     def asked(section: Any) -> Run | None:
         running.runs.append(read_run(section))

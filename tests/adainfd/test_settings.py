@@ -194,8 +194,8 @@ def test_files_that_begin_with_a_byte_order_mark(network: Network, tmp_path: Pat
     text = text.replace(str(network.profile), str(profile)).replace("[publish]", f"policy = '{policy}'\n[publish]")
     file.write_bytes(mark + text.encode())
     assert str(policy) in check(file)
-    adopt(file, {"policy": "power-saver"})
-    assert "policy power-saver" in check(file)
+    adopt(file, profile=str(network.profile))
+    assert str(network.profile) in file.read_text(encoding="utf-8")
     file.write_bytes(text.encode("utf-16"))
     with pytest.raises(InvalidInputError, match=r"is UTF-16, .* save it as UTF-8"):
         check(file)

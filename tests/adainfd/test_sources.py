@@ -95,7 +95,7 @@ def test_kinds_of_sources_beside_each_other(
 
 
 @pytest.mark.parametrize(
-    ("source", "named"), [("²", "source ²: no such file"), ("caf\udce9.mp4", "must be UTF-8"), ("s", "is a socket")]
+    ("source", "named"), [("²", "source ²: no such file"), ("caf\udce9.mp4", "is not UTF-8"), ("s", "is a socket")]
 )
 def test_refused_by_run(run: Any, tmp_path: Path, source: str, named: str) -> None:
     with closing(socket.socket(socket.AF_UNIX)) as other:

@@ -106,8 +106,8 @@ def check_local(endpoint: str) -> None:
         if ipaddress.ip_address(host).is_loopback:
             return
     raise InvalidInputError(
-        f"endpoint {endpoint!r} is open to the network: give key and clients (adainfd keys new), or say "
-        "unprotected = true in the configuration"
+        f"endpoint {without_credentials(endpoint)!r} is open to the network: give key and clients (adainfd keys new), "
+        "or say unprotected = true in the configuration"
     )
 
 

@@ -174,7 +174,10 @@ def _write(path: Path, mode: int, text: str) -> None:
 
 def _certificate(path: Path) -> tuple[str, str | None]:
     """The public key in a file, and the secret one where there is one; never says what else stands there."""
-    files.check_file(path, "key")  # a device would be read for ever
+    try:
+        files.check_file(path, "key")  # a device would be read for ever
+    except InvalidInputError as error:
+        raise InvalidInputError(f"{error}{_remedy(path)}") from None
     try:
         path.open("rb").close()  # pyzmq does not say why a file cannot be read
         public, secret = load_certificate(path)

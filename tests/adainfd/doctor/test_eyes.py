@@ -93,7 +93,11 @@ def test_the_unit_with_its_drop_ins_decides(
         assert wanted in told
     assert told.index("DeviceAllow=char-nvidia* rw") < told.index("DeviceAllow=")
     assert " ".join(told[told.index("DeviceAllow=") + 1].split()) == "DeviceAllow=char-nvhost* rw"
-    assert not [word for word in told if word.startswith(("User=nobody", "Exec", "Type", "Restart=", "Watchdog"))]
+    assert not [
+        word
+        for word in told
+        if word.startswith(("User=nobody", "ExecStart=", "ExecReload", "Type", "Restart=", "Watchdog"))
+    ]
 
     # The folder of a running service would go with this unit.
     found = run("doctor", file, **systemd("activating"))

@@ -141,7 +141,7 @@ def test_a_relays_file_is_checked_as_one(keys: Path, text: str, said: str) -> No
         (f'key = "own.key_secret"\n{BOX}[publish]\nbind = ["ipc://s"]\nclients = "nosuch"', "clients nosuch"),
         (f'{MQTT}password_file = "nosuch"', "mqtt.password_file nosuch: cannot be read (No such file or directory)"),
         (f'{MQTT}password_file = "."', "mqtt.password_file .: cannot be read (Is a directory)"),
-        (f'{MQTT}ca_file = "nosuch"', "mqtt.ca_file nosuch: cannot be read (No such file or directory)"),
+        (f'{MQTT}ca_file = "nosuch"', "mqtt.ca_file nosuch: cannot be read (no such file)"),
         (f'{MQTT}ca_file = "password"', "mqtt.ca_file password: cannot be read"),
         (f'{BOX}[mqtt]\nurl = "mqtt://h"\npassword_file = "password"', "password_file: goes together with user"),
         (f'{MQTT}name = "a/b"', "mqtt.name: 'a/b'"),

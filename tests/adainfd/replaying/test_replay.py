@@ -113,7 +113,7 @@ def test_refused_traces(
 
 
 def test_refused_arguments(trace: Path, tmp_path: Path, run: Callable[..., Any]) -> None:
-    assert_refused(run("replay", tmp_path / "none"), 78, "none", "No such file")
+    assert_refused(run("replay", tmp_path / "none"), 78, "none", "no such file")
     assert_refused(run("replay", trace, "--check", "--policy", "balanced"), 78, "--check")
     assert_refused(run("replay", trace, "--policy", "nope"), 78, "nope", "balanced")
 
