@@ -25,6 +25,7 @@ __all__ = [
     "Remembered",
     "SecondLook",
     "TraceWriter",
+    "check_place",
     "read",
     "with_change",
 ]
@@ -247,6 +248,23 @@ class _File:
         if descriptor is not None:
             with contextlib.suppress(OSError):  # of a network's file system: nothing more can be done
                 os.close(descriptor)
+
+
+def check_place(path: Path) -> None:
+    """Raise InvalidInputError where no trace could be begun or continued at `path`; nothing is made or changed."""
+    _holds_a_trace(path)
+    try:
+        folder = stat.S_ISDIR(path.stat().st_mode)
+        why = os.strerror(errno.EISDIR) if folder else None if os.access(path, os.W_OK) else "not by this user"
+    except FileNotFoundError:
+        known = path.parent.is_dir()
+        why = (
+            "no such folder" if not known else None if os.access(path.parent, os.W_OK | os.X_OK) else "not by this user"
+        )
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or str(error)
+    if why is not None:
+        raise InvalidInputError(f"trace {path}: cannot be written ({why})")
 
 
 def _holds_a_trace(path: Path) -> bool:

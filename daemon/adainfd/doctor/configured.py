@@ -10,6 +10,7 @@ import zmq
 from adainf.engines import Engine
 from adainf.errors import AdainfError, InvalidInputError, UnavailableError
 from adainf.profile import Profile
+from adainfd import recording
 from adainfd.capture.fault import Fault
 from adainfd.capture.source import Kind, SourceError, without_credentials
 from adainfd.config import CameraSection, Configuration, WebSection
@@ -57,6 +58,7 @@ def examine(file: Path) -> Iterator[Finding]:
         yield _camera(camera) if told is None else fail(f"camera {camera.name}", *told)
     if "keys" not in subjects:
         yield from _keys(configuration)
+    yield from _recording(configuration)
     if (service := running_service()) is not None:
         yield ok("addresses", f"not tried: {service} runs, and holds its own")
         return
@@ -80,6 +82,17 @@ def _policy(configuration: Configuration) -> Finding:
         return fail("policy", str(error), "correct the file; calibration/README.md explains policies")
     own = [f"{camera.policy} for {camera.name}" for camera in configuration.camera if camera.policy is not None]
     return ok("policy", ", ".join([configuration.model.policy, *own]))
+
+
+def _recording(configuration: Configuration) -> Iterator[Finding]:
+    target = recording.target_of(configuration)
+    try:
+        recording.check(configuration)
+    except InvalidInputError as error:
+        yield fail("recording", str(error), "name another file in [record]; calibration/README.md tells which")
+        return
+    if target is not None:
+        yield ok("recording", str(target.path))
 
 
 def _model(configuration: Configuration) -> Iterator[Finding]:
