@@ -8,7 +8,8 @@ from pathlib import Path
 from adainfd import state
 from adainfd.config import Configuration
 from adainfd.control.lines import Frame, Header, PolicyChange, Prepared, Remembered
-from adainfd.control.trace import TraceWriter, check_place, with_change
+from adainfd.control.trace import TraceWriter, with_change
+from adainfd.control.tracefile import check_place
 from adainfd.hindrances import Hindered
 from adainfd.logs import Logger
 
@@ -83,6 +84,10 @@ class Recording(Hindered):
             with contextlib.suppress(OSError):  # opening the file says why
                 state.folder().mkdir(parents=True, exist_ok=True)
             limit = None if target.megabytes is None else target.megabytes * _MEGABYTE
+            if self._target is not None and self._writer is not None and self._target.path == target.path:
+                self._writer.limit_to(limit)
+                self._target = target
+                return
             writer = TraceWriter(target.path, self._header, append=target.append, limit=limit)
         self.close()
         self._target, self._writer = target, writer
