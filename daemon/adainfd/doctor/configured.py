@@ -15,7 +15,7 @@ from adainfd.capture.fault import Fault
 from adainfd.capture.source import Kind, SourceError, without_credentials
 from adainfd.config import CameraSection, Configuration, WebSection
 from adainfd.doctor.box import readable_by_all
-from adainfd.doctor.eyes import hindrance, running_service, seen_as
+from adainfd.doctor.eyes import hindrance, running_service, seen_as, unfit_name
 from adainfd.doctor.files import unreadable, unreadable_source
 from adainfd.doctor.finding import Finding, fail, ok, warn
 from adainfd.model import read_profile, wanted_branches
@@ -43,6 +43,7 @@ def examine(file: Path) -> Iterator[Finding]:
         )
         return
     yield _file(file, configuration)
+    yield from (warn("service", why, "rename the file") for why in filter(None, [unfit_name(file)]))
     yield from (warn("options", text, f"remove it from {file}") for text in unused(configuration))
     hidden = [fail(*told) for told in unreadable(configuration)]
     yield from hidden
