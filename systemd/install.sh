@@ -207,7 +207,8 @@ remove_empty_states() {
 stays() {
     for path in "$config" "$prefix" "$DESTDIR/var/lib/adainf" "$DESTDIR/var/lib/private/adainf" \
         "$DESTDIR/var/lib/adainf-runs" "$DESTDIR$MODELS" "$DESTDIR"/etc/systemd/system/adainfd@*.d \
-        "$DESTDIR"/etc/systemd/system/adainfd-relay@*.d; do
+        "$DESTDIR"/etc/systemd/system/adainfd-relay@*.d "$DESTDIR$UNITDIR"/adainfd@*.d \
+        "$DESTDIR$UNITDIR"/adainfd-relay@*.d; do
         if [ -d "$path" ]; then echo "$path"; fi
     done
 }

@@ -12,11 +12,13 @@ from adainf.errors import AdainfError, InvalidInputError
 from adainfd.config import Configuration
 from adainfd.doctor import eyes
 from adainfd.model import asked_for
+from adainfd.tomlfile import load
 
 __all__ = ["adopt", "rollback"]
 
 _BEFORE = ".before"
-_SECTION = re.compile(r"^\s*\[")
+_SECTION = re.compile(r"\s*\[")
+_MODEL = re.compile(r"""\s*\[\s*(["']?)model\1\s*\]""")
 
 
 def adopt(file: Path, *, run: str | None = None, profile: str | None = None) -> str:
@@ -28,12 +30,12 @@ def adopt(file: Path, *, run: str | None = None, profile: str | None = None) -> 
     """
     model = Configuration.read(file).model
     changes = asked_for(model, run=_absolute(run), profile=_absolute(profile))
-    lines = files.read_text(file, "configuration").splitlines()
+    text = files.read_text(file, "configuration")
     candidate = _beside(file, ".new")
     try:
         shutil.copyfile(file, candidate)
         _same_access(file, candidate)
-        candidate.write_text("\n".join(_changed(lines, changes)) + "\n", encoding="utf-8")
+        candidate.write_bytes(_changed(text, changes).encode())
         summary = _checked(candidate, file, changes)
         before = _beside(file, _BEFORE)
         shutil.copyfile(file, before)
@@ -68,16 +70,23 @@ def rollback(file: Path) -> str:
 
 
 def _checked(candidate: Path, file: Path, changes: Mapping[str, str | None]) -> str:
-    """The summary of the file that is to replace `file`, in which the changes are in force."""
+    """The summary of the file that is to replace `file`, from which it may differ by the changes alone."""
+    if not _differs_by(candidate, file, changes):
+        raise InvalidInputError(f"configuration {file}: write [model] as a table with a line a key, then adopt")
     try:
-        model = Configuration.read(candidate).model
-        if any(getattr(model, key) != value for key, value in changes.items()):
-            raise InvalidInputError(
-                f"configuration {candidate}: write [model] as a table with a line a key, then adopt"
-            )
         return eyes.check(candidate, eyes.service_of(file))
     except AdainfError as error:
         raise type(error)(str(error).replace(str(candidate), str(file))) from None
+
+
+def _differs_by(candidate: Path, file: Path, changes: Mapping[str, str | None]) -> bool:
+    before = load(file, "configuration")
+    model = {**before.get("model", {}), **changes}
+    try:
+        now = load(candidate, "configuration")
+    except InvalidInputError:  # a key that stands there twice
+        return False
+    return now == {**before, "model": {key: value for key, value in model.items() if value is not None}}
 
 
 def _absolute(name: str | None) -> str | None:
@@ -99,13 +108,18 @@ def _same_access(file: Path, other: Path) -> None:
     other.chmod(status.st_mode & 0o777)
 
 
-def _changed(lines: list[str], changes: Mapping[str, str | None]) -> list[str]:
-    """The lines with these keys of [model] set, or removed where their value is None: comments and all else stay."""
-    start = next((number for number, line in enumerate(lines) if re.match(r"\s*\[model\]", line)), None)
-    if start is None:
-        lines, start = ["[model]", "", *lines], 0
-    end = next((n for n in range(start + 1, len(lines)) if _SECTION.match(lines[n])), len(lines))
-    kept = [line for line in lines[start + 1 : end] if not any(re.match(rf"\s*{key}\s*=", line) for key in changes)]
+def _changed(text: str, changes: Mapping[str, str | None]) -> str:
+    """The text with these keys of [model] set, or removed where their value is None: comments and all else stay."""
+    end_of_line = "\r\n" if "\r\n" in text else "\n"
+    # Other ends of line than TOML's, such as U+2028, may stand in a comment or a name.
+    lines = text.replace("\r\n", "\n").removesuffix("\n").split("\n")
     # JSON's strings are TOML's.
     told = [f"{key} = {json.dumps(value)}" for key, value in changes.items() if value is not None]
-    return [*lines[: start + 1], *told, *kept, *lines[end:]]
+    start = next((number for number, line in enumerate(lines) if _MODEL.match(line)), None)
+    if start is None:  # at the end, since the first keys of a file may belong to no section
+        lines += ["", "[model]", *told]
+    else:
+        end = next((n for n in range(start + 1, len(lines)) if _SECTION.match(lines[n])), len(lines))
+        ours = re.compile(rf"""\s*(["']?)({"|".join(changes)})\1\s*=""")
+        lines[start + 1 : end] = [*told, *(line for line in lines[start + 1 : end] if not ours.match(line))]
+    return "".join(line + end_of_line for line in lines)

@@ -29,7 +29,7 @@ from adainfd.pipeline import Pipeline
 from adainfd.policies import Policies
 from adainfd.preparing import Preparation
 from adainfd.recogniser import LabelColumns, Recogniser, load_recogniser
-from adainfd.recording import Recording, Target
+from adainfd.recording import Recording, Target, target_of
 from adainfd.reloading import Reloader, ReloadRequest
 from adainfd.sensors import Sensors
 from adainfd.service.observers import observers
@@ -105,7 +105,7 @@ def run(
         )
         parts.callback(sensors.stop)
         recording = parts.enter_context(_recording(configuration, policies, streams, recogniser, log))
-        recording.take_up(_target(configuration, record))
+        recording.take_up(target_of(configuration, record))
         pipeline = Pipeline(
             recogniser,
             publisher,
@@ -127,7 +127,7 @@ def run(
             log.warning("unused_option", detail=text)
 
         def target(configuration: Configuration) -> Target | None:
-            return _target(configuration, record)
+            return target_of(configuration, record)
 
         reloader = Reloader(
             reload, configure, configuration, streams, recording, target, publisher, announcer, observer, log
@@ -260,19 +260,6 @@ def _recording(
         yield recording
     finally:
         recording.close()
-
-
-def _target(configuration: Configuration, record: Path | None) -> Target | None:
-    """Where a trace is kept: what the command line says goes before the configuration."""
-    section = configuration.record
-    if record is not None:
-        return Target(record, append=False)
-    if section is None:
-        return None
-    folder = state.folder()
-    with contextlib.suppress(OSError):  # opening the file says why
-        folder.mkdir(parents=True, exist_ok=True)
-    return Target(folder / section.file, section.megabytes)
 
 
 def _own_processes(cameras: Sequence[Camera], exporter: Exporter | None) -> list[int]:

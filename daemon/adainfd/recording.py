@@ -1,15 +1,19 @@
 """The trace that a running daemon keeps: a reload starts, changes and ends it."""
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from adainfd import state
+from adainfd.config import Configuration
 from adainfd.control.lines import Frame, Header, PolicyChange, Prepared, Remembered
 from adainfd.control.trace import TraceWriter, with_change
+from adainfd.control.tracefile import check_place
 from adainfd.hindrances import Hindered
 from adainfd.logs import Logger
 
-__all__ = ["Recording", "Target"]
+__all__ = ["Recording", "Target", "check", "target_of"]
 
 _MEGABYTE = 1_000_000
 
@@ -21,6 +25,21 @@ class Target:
     path: Path
     megabytes: float | None = None
     append: bool = True
+
+
+def target_of(configuration: Configuration, record: Path | None = None) -> Target | None:
+    """Where a trace is kept: what the command line says (`record`) goes before the configuration."""
+    section = configuration.record
+    if record is not None:
+        return Target(record, append=False)
+    return None if section is None else Target(state.folder() / section.file, section.megabytes)
+
+
+def check(configuration: Configuration) -> None:
+    """Raise InvalidInputError where the trace that the configuration wants could not be begun or continued."""
+    target = target_of(configuration)
+    if target is not None and (target.path.parent != state.folder() or state.folder().exists()):  # else made at a start
+        check_place(target.path)
 
 
 class Recording(Hindered):
@@ -62,7 +81,13 @@ class Recording(Hindered):
             return
         writer = None
         if target is not None:
+            with contextlib.suppress(OSError):  # opening the file says why
+                state.folder().mkdir(parents=True, exist_ok=True)
             limit = None if target.megabytes is None else target.megabytes * _MEGABYTE
+            if self._target is not None and self._writer is not None and self._target.path == target.path:
+                self._writer.limit_to(limit)
+                self._target = target
+                return
             writer = TraceWriter(target.path, self._header, append=target.append, limit=limit)
         self.close()
         self._target, self._writer = target, writer

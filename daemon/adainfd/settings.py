@@ -6,7 +6,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from adainf.errors import InvalidInputError, UnavailableError, one_line
-from adainfd import relaying
+from adainfd import recording, relaying
 from adainfd.capture.source import Source, without_credentials
 from adainfd.config import CameraSection, Configuration
 from adainfd.model import asked_for, read_profile
@@ -83,6 +83,7 @@ def check(file: Path) -> str:
     Policies.read(configuration)
     profile = read_profile(configuration.model)
     Curve.read(configuration.publish.key, configuration.publish.clients, None)
+    recording.check(configuration)
     for camera in configuration.camera:
         if found := unreadable_source(camera):
             raise InvalidInputError(f"camera {camera.name}: {'; '.join(found)}")

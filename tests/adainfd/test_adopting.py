@@ -4,8 +4,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from adainfd import adopting
+from adainfd.config import ModelSection
+from adainfd.tomlfile import load
 from daemons import Network, assert_refused
 
+from adainf.errors import InvalidInputError
 from adainf.profile import Profile
 
 
@@ -64,3 +68,58 @@ def test_what_does_not_fit_changes_nothing(
 
 def test_nothing_to_go_back_to(run: Any, configuration: Path) -> None:
     assert_refused(run("rollback", configuration), 78, "nothing to go back to")
+
+
+class Unchecked:
+    """A configuration of which only the section [model] is looked at."""
+
+    def __init__(self, model: ModelSection) -> None:
+        self.model = model
+
+    @classmethod
+    def read(cls, file: Path) -> "Unchecked":
+        return cls(ModelSection.model_validate(load(file, "configuration").get("model", {})))
+
+
+ORDINARY = (
+    '# mine\n[model] # of the yard\nbackbone = "timm/x"\n  profile = "old"   # of spring\n[publish]\nhost = "h"\n'
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "cannot"),
+    [
+        (ORDINARY, False),
+        (ORDINARY.replace("\n", "\r\n"), False),
+        (f"\ufeff{ORDINARY}", False),
+        (ORDINARY.replace("[model]", '[ "model" ]'), False),
+        (ORDINARY.replace("  profile", "'profile'"), False),
+        (ORDINARY.replace("spring", "\u2028spring\u0085"), False),
+        ("publish.host = 'h'\n[[camera]]\nname = 'a'\nsource = '0'", False),
+        ("", False),
+        ('[model]\nlabels = [\n  "a", # [model]\n]\nprofile = "old"\n', False),
+        ('model = { profile = "old" } # mine\n', True),
+        ('model.profile = "old"\n[publish]\n', True),
+        ('[model]\nprofile = """\nold"""\n[publish]\n', True),
+        ('[[camera]]\nlabels = ["""\n[model]\n"""]\n[model]\nprofile = "old"\n', True),
+    ],
+)
+def test_adopting_changes_what_was_asked_for_and_nothing_else(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, text: str, cannot: bool
+) -> None:
+    monkeypatch.setattr(adopting, "Configuration", Unchecked)
+    monkeypatch.setattr(adopting.eyes, "check", lambda *_: "good")
+    file = tmp_path / "edge.toml"
+    file.write_bytes(text.encode())
+    before = load(file, "configuration")
+    if cannot:
+        with pytest.raises(InvalidInputError, match="a line a key"):
+            adopting.adopt(file, run="efficientnet-lite0")
+        assert file.read_bytes() == text.encode()
+        return
+    adopting.adopt(file, run="efficientnet-lite0")
+    model = {key: value for key, value in before.get("model", {}).items() if key != "profile"}
+    assert load(file, "configuration") == {**before, "model": {**model, "run": "efficientnet-lite0"}}
+    after = file.read_bytes()
+    for line in text.removeprefix("\ufeff").encode().split(b"\n"):
+        assert line in after or b"profile" in line

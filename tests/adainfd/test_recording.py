@@ -6,10 +6,18 @@ from pathlib import Path
 from typing import Any
 
 import daemons
+import pytest
+from adainfd.config import Configuration, RecordSection
+from adainfd.control.lines import Header
+from adainfd.logs import configure
+from adainfd.recording import Recording, check, target_of
 from adainfd.replaying.decisions import replayed
 from adainfd.replaying.policies import named
 from daemons import Network, Program, assert_refused
 
+from adainf.errors import InvalidInputError
+
+HEADER = Header(host="here", recorded_at=0.0, policy={}, profile={}, branches=(), times={})
 POLICY = """
 [budget]
 minimum = 0.1
@@ -114,3 +122,49 @@ def test_a_file_that_is_no_trace_is_not_overwritten(
     assert result.returncode == 78
     assert "is no trace" in result.stderr.splitlines()[-1]
     assert "[model]" in config.read_text()
+
+
+def test_checks_refuse_a_place_that_the_daemon_would_refuse(
+    tmp_path: Path, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path / "state"))
+    check(Configuration(record=RecordSection(file="day.trace")))  # a start makes the state folder
+    for folder in ("state", "folder"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "policy.toml").write_text("[budget]\n")
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    log = configure()
+    for file in (
+        *("day.trace", "../folder/day.trace", "/dev/null", "../empty.trace"),
+        *(
+            "../folder",
+            ".",
+            "/",
+            "a/day.trace",
+            "../policy.toml",
+            "../loop",
+            "../policy.toml/x",
+            "x" * 300,
+            "../folder/",
+        ),
+    ):
+        configuration = Configuration(record=RecordSection(file=file))
+        told = []
+        for tried in (check, lambda asked: Recording(HEADER, log).take_up(target_of(asked))):
+            try:
+                tried(configuration)
+                told.append("good")
+            except InvalidInputError:
+                told.append("refused")
+        assert told in (["good"] * 2, ["refused"] * 2), (file, told)
+
+
+def test_check_and_doctor_look_at_the_place_of_a_recording(
+    tmp_path: Path, run: Callable[..., Any], network: Network, clip: Path, ipc: str
+) -> None:
+    file = network.configuration(tmp_path / "c.toml", bind=ipc, cameras=[{"name": "door", "source": str(clip)}])
+    file.write_text(f'{file.read_text()}[record]\nfile = "{tmp_path}"\n')
+    assert_refused(run("check-config", file), 78, str(tmp_path), "Is a directory")
+    looked = run("doctor", file)
+    assert looked.returncode != 0
+    assert "fail  recording" in looked.stdout

@@ -130,14 +130,16 @@ def test_a_package_is_made_below_destdir(tmp_path: Path, checkout: Path) -> None
     assert make(checkout, "install", package) == done
 
     runs = root / "var/lib/adainf-runs/doorway/adapter.safetensors"
-    kept = [edited, runs, root / "var/lib/adainf/yard.mp4", root / "opt/adainf/notes.txt"]
+    drop_in = root / "usr/local/lib/systemd/system/adainfd@edge.service.d/mine.conf"
+    kept = [edited, runs, root / "var/lib/adainf/yard.mp4", root / "opt/adainf/notes.txt", drop_in]
     for file in kept[1:]:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text("mine\n", encoding="utf-8")
     said = make(checkout, "uninstall", package)
     assert {path for path in root.rglob("*") if not path.is_dir()} == set(kept)
     stays = [f"{root}/{path}" for path in ("etc/adainf", "opt/adainf", "var/lib/adainf", "var/lib/adainf-runs")]
-    assert [line.strip() for line in said.splitlines()[1:5]] == stays
+    stays.append(str(drop_in.parent))
+    assert [line.strip() for line in said.splitlines()[1:6]] == stays
     subprocess.run(["sh", "-c", said.splitlines()[-1]], check=True)
     assert not any(Path(path).exists() for path in stays)
     assert make(checkout, "uninstall", package) == "uninstall: done\n"

@@ -1,9 +1,5 @@
 """Traces of what was decided, for `adainfd replay`; frames are answered whether or not theirs can be written."""
 
-import contextlib
-import errno
-import os
-import stat
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,8 +8,8 @@ from typing import Protocol, Self
 
 import msgspec
 
-from adainf.errors import InvalidInputError
-from adainfd.control.lines import SCHEMA, Frame, Gap, Header, PolicyChange, Prepared, Remembered, SecondLook, read
+from adainfd.control.lines import Frame, Gap, Header, PolicyChange, Prepared, Remembered, SecondLook, read
+from adainfd.control.tracefile import TraceFile
 
 __all__ = [
     "Frame",
@@ -31,7 +27,6 @@ __all__ = [
 
 _RETRY_SECONDS = 1.0
 _CUT = "somebody else cut the file"
-_MAY_PASS = (errno.ENOSPC, errno.EDQUOT)
 
 
 class Recorder(Protocol):
@@ -98,7 +93,7 @@ class TraceWriter:
         self._begun = False
         self._known: set[str] = set()
         self._retry_at = 0.0
-        self._file = _File(path, append=append)
+        self._file = TraceFile(path, append=append)
         self.found = self._file.held_a_trace
         self._write()
 
@@ -107,6 +102,10 @@ class TraceWriter:
         known = before.camera in self._known or before.fresh
         if self._write(frame) if known else self._write(before, frame):
             self._known.add(before.camera)
+
+    def limit_to(self, limit: float | None) -> None:
+        """End at another size."""
+        self._limit = limit
 
     def policy(self, change: PolicyChange) -> None:
         """Keep a change of policy."""
@@ -177,98 +176,3 @@ class TraceWriter:
         self._retry_at = 0.0
         self.retry()
         self._file.close()
-
-
-class _File:
-    """A file to which whole lines are added."""
-
-    def __init__(self, path: Path, *, append: bool) -> None:
-        self._path = path
-        self._descriptor: int | None = None
-        self.size = 0
-        self.held_a_trace = _holds_a_trace(path)
-        try:
-            self._open(0 if append else os.O_TRUNC)
-        except (OSError, ValueError) as error:
-            if getattr(error, "errno", None) not in _MAY_PASS:
-                why = getattr(error, "strerror", None) or error
-                raise InvalidInputError(f"trace {path}: cannot be written ({why})") from None
-
-    def _open(self, flags: int = 0) -> int:
-        # Not to wait for the reader of a pipe; a file knows no waiting.
-        flags |= os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
-        self._descriptor = os.open(self._path, flags, 0o666)
-        found = os.fstat(self._descriptor)
-        self._regular = stat.S_ISREG(found.st_mode)
-        self.size = found.st_size if self._regular else 0
-        self._inside_line = self.size > 0 and not _ends_a_line(self._path)
-        return self._descriptor
-
-    def cut(self) -> bool:
-        """Whether somebody else has shortened or deleted the file; a deleted one is made anew."""
-        if self._descriptor is None:
-            self._open()
-            return False
-        found = os.fstat(self._descriptor)
-        if not self._regular or (found.st_size >= self.size and found.st_nlink):
-            return False
-        if found.st_nlink:
-            self.size, self._inside_line = found.st_size, found.st_size > 0
-        else:
-            self.close()
-            self._open()
-        return True
-
-    def append(self, data: bytes) -> None:
-        """Add lines; raises OSError where there is no room for all of them, and then leaves none."""
-        if self._inside_line:
-            data = b"\n" + data
-        descriptor = self._open() if self._descriptor is None else self._descriptor
-        written = 0
-        try:
-            while written < len(data):
-                written += os.write(descriptor, data[written:])
-        except OSError:
-            if written:
-                self._take_back(descriptor, written)
-            raise
-        self._inside_line = False
-        self.size += len(data)
-
-    def _take_back(self, descriptor: int, written: int) -> None:
-        try:
-            os.ftruncate(descriptor, self.size)
-        except OSError:  # a pipe or a device
-            self.size += written
-            self._inside_line = True
-
-    def close(self) -> None:
-        descriptor, self._descriptor = self._descriptor, None
-        if descriptor is not None:
-            with contextlib.suppress(OSError):  # of a network's file system: nothing more can be done
-                os.close(descriptor)
-
-
-def _holds_a_trace(path: Path) -> bool:
-    """Whether there is a trace already.
-
-    Raises InvalidInputError on a file that holds something else: one letter wrong, and a policy would be overwritten.
-    """
-    with contextlib.suppress(OSError, ValueError):  # opening it for writing says why
-        if not stat.S_ISREG(path.stat().st_mode):
-            return False
-        with path.open("rb") as file:
-            begin = file.read(200)
-        if begin and b'"kind":"header"' not in begin and SCHEMA.encode() not in begin:
-            raise InvalidInputError(f"trace {path}: exists and is no trace; it is left as it is")
-        return bool(begin)
-    return False
-
-
-def _ends_a_line(path: Path) -> bool:
-    try:
-        with path.open("rb") as file:
-            file.seek(-1, os.SEEK_END)
-            return file.read(1) == b"\n"
-    except OSError:
-        return False  # an empty line is passed over

@@ -10,11 +10,12 @@ import zmq
 from adainf.engines import Engine
 from adainf.errors import AdainfError, InvalidInputError, UnavailableError
 from adainf.profile import Profile
+from adainfd import recording
 from adainfd.capture.fault import Fault
 from adainfd.capture.source import Kind, SourceError, without_credentials
 from adainfd.config import CameraSection, Configuration, WebSection
 from adainfd.doctor.box import readable_by_all
-from adainfd.doctor.eyes import hindrance, running_service, seen_as
+from adainfd.doctor.eyes import hindrance, running_service, seen_as, unfit_name
 from adainfd.doctor.files import unreadable, unreadable_source
 from adainfd.doctor.finding import Finding, fail, ok, warn
 from adainfd.model import read_profile, wanted_branches
@@ -42,6 +43,7 @@ def examine(file: Path) -> Iterator[Finding]:
         )
         return
     yield _file(file, configuration)
+    yield from (warn("service", why, "rename the file") for why in filter(None, [unfit_name(file)]))
     yield from (warn("options", text, f"remove it from {file}") for text in unused(configuration))
     hidden = [fail(*told) for told in unreadable(configuration)]
     yield from hidden
@@ -57,6 +59,7 @@ def examine(file: Path) -> Iterator[Finding]:
         yield _camera(camera) if told is None else fail(f"camera {camera.name}", *told)
     if "keys" not in subjects:
         yield from _keys(configuration)
+    yield from _recording(configuration)
     if (service := running_service()) is not None:
         yield ok("addresses", f"not tried: {service} runs, and holds its own")
         return
@@ -80,6 +83,17 @@ def _policy(configuration: Configuration) -> Finding:
         return fail("policy", str(error), "correct the file; calibration/README.md explains policies")
     own = [f"{camera.policy} for {camera.name}" for camera in configuration.camera if camera.policy is not None]
     return ok("policy", ", ".join([configuration.model.policy, *own]))
+
+
+def _recording(configuration: Configuration) -> Iterator[Finding]:
+    target = recording.target_of(configuration)
+    try:
+        recording.check(configuration)
+    except InvalidInputError as error:
+        yield fail("recording", str(error), "name another file in [record]; calibration/README.md tells which")
+        return
+    if target is not None:
+        yield ok("recording", str(target.path))
 
 
 def _model(configuration: Configuration) -> Iterator[Finding]:

@@ -17,11 +17,22 @@ from pathlib import Path
 from adainf.errors import InvalidInputError, UnavailableError, one_line
 from adainfd.tomlfile import load
 
-__all__ = ["Service", "check", "examine", "hindrance", "is_service", "running_service", "seen_as", "service_of"]
+__all__ = [
+    "Service",
+    "check",
+    "examine",
+    "hindrance",
+    "is_service",
+    "running_service",
+    "seen_as",
+    "service_of",
+    "unfit_name",
+]
 
 _SEEN_AS, _RUNS = "ADAINF_SEEN_AS", "ADAINF_SERVICE_RUNS"
 _HIDDEN = tuple(map(Path, ("/home", "/root", "/run/user", "/tmp", "/var/tmp")))  # noqa: S108
-_NAME = re.compile(r"[a-z0-9_-]+")
+# The user of an instance is named after it, and systemd takes 31 characters for that.
+_NAMES = {"adainfd": re.compile(r"[a-z0-9_-]{1,23}"), "adainfd-relay": re.compile(r"[a-z0-9_-]{1,17}")}
 _SYSTEMCTL_SECONDS = 10.0
 _LONGEST_LOOK_SECONDS = 600
 # The settings of the unit that decide what its processes see and may do.
@@ -64,11 +75,11 @@ class Service:
 
 def service_of(file: Path) -> Service | None:
     """The installed service that runs the configuration `file`; None where there is none, or we are not root."""
-    if os.geteuid() != 0 or _SEEN_AS in os.environ or not _NAME.fullmatch(file.stem) or file.suffix != ".toml":
+    if os.geteuid() != 0 or _SEEN_AS in os.environ or not _is_fit(file):
         return None
     if None in (shutil.which("systemctl"), shutil.which("systemd-run")):
         return None
-    name = f"{'adainfd-relay' if _is_of_relay(file) else 'adainfd'}@{file.stem}"
+    name = f"{_template(file)}@{file.stem}"
     unit = _systemctl("cat", f"{name}.service")
     state = _systemctl("show", "--value", "--property=ActiveState", f"{name}.service").strip()
     if not unit or not state:  # in a container the files may be there without a systemd that runs
@@ -87,6 +98,25 @@ def service_of(file: Path) -> Service | None:
     )
 
 
+def unfit_name(file: Path) -> str | None:
+    """Why no service can run a configuration that lies where the services have theirs; None where one can."""
+    if os.geteuid() != 0 or _SEEN_AS in os.environ or _is_fit(file) or shutil.which("systemctl") is None:
+        return None
+    settings = reversed(list(_service_section(_systemctl("cat", f"{_template(file)}@any.service"))))
+    if Path(next((value for key, value in settings if key == "WorkingDirectory"), "")) != file.parent.resolve():
+        return None
+    most = 17 if _template(file) == "adainfd-relay" else 23
+    return f"no service can run it: {_template(file)}@NAME reads NAME.toml, NAME of at most {most} of a-z 0-9 _ -"
+
+
+def _is_fit(file: Path) -> bool:
+    return file.suffix == ".toml" and _NAMES[_template(file)].fullmatch(file.stem) is not None
+
+
+def _template(file: Path) -> str:
+    return "adainfd-relay" if _is_of_relay(file) else "adainfd"
+
+
 def _is_of_relay(file: Path) -> bool:
     try:
         return "box" in load(file, "configuration")
@@ -103,7 +133,7 @@ def check(file: Path, service: Service | None) -> str:
     if service is None:
         from adainfd.settings import check as check_here
 
-        return f"{check_here(file)}; seen as {seen_as()}"
+        return "; ".join(filter(None, (check_here(file), f"seen as {seen_as()}", unfit_name(file))))
     told = subprocess.run(  # noqa: S603
         service.command("check-config", file.parent.resolve() / file.name),
         stdin=subprocess.DEVNULL,

@@ -83,10 +83,10 @@ class Bridge:
         return True
 
     def _pass_on(self, message: Message) -> None:
-        news = self._roster.take(message, time.monotonic())
+        self._roster.take(message, time.monotonic())
         if isinstance(message, Event) and not message.repeated:  # what an automation acts on happens once
             self._broker.publish(self._topics.of(message), msgspec.json.encode(message))
-        if isinstance(message, Status) and news:  # a broker is for what changes, not for each heartbeat
+        if isinstance(message, Status) and message.camera is not None:
             self._retained.keep(self._topics.of(message), msgspec.json.encode(message))
         if message.host in self._roster.hosts:
             self._relays.hosts.add(message.host)
@@ -97,6 +97,8 @@ class Bridge:
         now, topics = time.monotonic(), self._topics
         online, cameras, views = self._roster.online(host, now), self._roster.cameras(host), self._roster.views(host)
         wanted = {topics.available(host): ONLINE if online else OFFLINE}
+        if (status := self._roster.status(host, now)) is not None:  # the same until more than counters has changed
+            wanted[topics.status(host)] = msgspec.json.encode(status)
         wanted |= {topics.present(host, *view): _labels(labels) for view, labels in views.items()}
         wanted |= homeassistant.entities(topics, self._discovery, host, sorted(cameras), views)
         for topic, payload in wanted.items():

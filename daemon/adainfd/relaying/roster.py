@@ -21,7 +21,7 @@ View = tuple[str, str | None]
 class _Daemon:
     """One run of a daemon. heard_at: its last heartbeat. listed: whether it has said which cameras it has.
 
-    state: what it said of itself last, without counters.
+    state: what it said of itself last, without counters. told: the message in which it first said that, at told_at.
     """
 
     since: float
@@ -29,6 +29,8 @@ class _Daemon:
     stopped: bool = False
     listed: bool = False
     state: object = None
+    told: Status | None = None
+    told_at: float = -math.inf
     cameras: set[str] = field(default_factory=set)
     views: dict[View, dict[str, float]] = field(default_factory=dict)
 
@@ -38,8 +40,10 @@ class _Daemon:
     def is_over(self, now: float) -> bool:
         return self.stopped or now - max(self.heard_at, self.since) > SILENT_AFTER_SECONDS
 
-    def take_heartbeat(self, status: Status, now: float) -> bool:
-        before, self.state = self.state, _without_counters(status)
+    def take_heartbeat(self, status: Status, now: float) -> None:
+        state = _without_counters(status)
+        if state != self.state:
+            self.state, self.told, self.told_at = state, status, now
         self.heard_at, self.stopped = now, status.state == "stopped"
         if status.cameras is not None:
             self.listed, self.cameras = True, {name for name in status.cameras if fit(name)}
@@ -52,7 +56,6 @@ class _Daemon:
             }
         if self.stopped:
             self.views = {view: {} for view in self.views}
-        return self.state != before
 
     def take_event(self, event: Event) -> None:
         self.cameras.add(event.camera)
@@ -84,22 +87,17 @@ class Roster:
     def __init__(self) -> None:
         self._boxes: dict[str, _Box] = {}
 
-    def take(self, message: Message, now: float) -> bool:
-        """Take in a message; a heartbeat says all that there is, an event what has changed since.
-
-        False where nothing but counters has changed since the heartbeat before.
-        """
+    def take(self, message: Message, now: float) -> None:
+        """Take in a message; a heartbeat says all that there is, an event what has changed since."""
         box = self._boxes.setdefault(message.host, _Box(now))
         daemon = box.daemons.setdefault(message.started_at, _Daemon(now))
-        news = True
         if isinstance(message, Status) and message.camera is None:
-            news = daemon.take_heartbeat(message, now)
+            daemon.take_heartbeat(message, now)
         elif isinstance(message, Status) and not daemon.listed and message.camera is not None:
             daemon.cameras.add(message.camera)
         elif isinstance(message, Event):
             daemon.take_event(message)
         self._drop_predecessors(box, now)
-        return news
 
     def fallen_silent(self, now: float) -> list[str]:
         """The hosts that have been silent for too long since this was asked last."""
@@ -127,6 +125,12 @@ class Roster:
     def online(self, host: str, now: float) -> bool:
         """Whether a daemon on it has spoken of late."""
         return host in self._boxes and bool(self._boxes[host].living(now))
+
+    def status(self, host: str, now: float) -> Status | None:
+        """What was last said of the host, counters apart; one that stops does not speak for another that runs on."""
+        box = self._boxes[host]
+        daemons = box.living(now) or list(box.daemons.values())
+        return max(daemons, key=lambda daemon: daemon.told_at).told
 
     def settled(self, host: str, now: float) -> bool:
         """Whether all that there is on the host has been said: what was not does not exist.

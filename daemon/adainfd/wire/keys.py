@@ -196,5 +196,5 @@ def _remedy(path: Path) -> str:
     if path.parent != _KEYS_FOLDER:
         return ""
     if "CREDENTIALS_DIRECTORY" in os.environ:
-        return "; systemd hands a service the keys that are there when it starts: restart it"
+        return "; systemd hands a service the keys that lie there when it starts: see that it does, then restart it"
     return "" if os.geteuid() == 0 else "; it is for root alone: run this as root"

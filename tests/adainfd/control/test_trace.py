@@ -164,3 +164,17 @@ def test_a_trace_that_a_crash_cut_short_is_continued(tmp_path: Path) -> None:
     broken: list[Any] = [line for line in lines if isinstance(line, str)]
     assert len(broken) == 1
     assert "breaks off at line 4" in broken[0]
+
+
+def test_a_trace_has_one_writer(tmp_path: Path) -> None:
+    path = tmp_path / "t.trace"
+    with TraceWriter(path, HEADER):
+        before = path.read_bytes()
+        for append in (True, False):
+            with pytest.raises(InvalidInputError, match="another daemon records there"):
+                TraceWriter(path, HEADER, append=append)
+            assert path.read_bytes() == before != b""
+    with TraceWriter(path, HEADER, append=True) as again:
+        assert again.found
+    with TraceWriter(path, HEADER):
+        assert path.read_bytes().count(b"header") == 1

@@ -49,7 +49,7 @@ def systemd(tmp_path: Path) -> Callable[[str], dict[str, str]]:
         (tmp_path / "unit").write_text(unit + DROP_IN.format(folder=tmp_path), encoding="utf-8")
         systemctl = f"""#!/bin/sh
 case "$*" in
-    *"cat adainfd@edge.service") cat {tmp_path}/unit ;;
+    *"cat adainfd@edge.service" | *"cat adainfd@any.service") cat {tmp_path}/unit ;;
     *"show --value --property=ActiveState adainfd@edge.service") echo {state} ;;
     *) exit 1 ;;
 esac
@@ -132,7 +132,9 @@ def test_another_file_is_looked_at_with_our_own_eyes(
     run: Any, systemd: Any, network: Network, clip: Path, ipc: str, tmp_path: Path
 ) -> None:
     (tmp_path / "elsewhere").mkdir()
-    for file in (tmp_path / "elsewhere" / "edge.toml", tmp_path / "Edge.toml", tmp_path / "edge.conf"):
+    for file in (tmp_path / "elsewhere" / "edge.toml", tmp_path / "Edge.toml", tmp_path / f"{'e' * 24}.toml"):
         network.configuration(file, bind=ipc, cameras=[{"name": "door", "source": str(clip)}])
-        assert "; seen as user root" in run("check-config", file, **systemd("active")).stdout
+        told = run("check-config", file, **systemd("active")).stdout
+        assert "; seen as user root" in told
+        assert ("no service can run it" in told) is (file.parent == tmp_path)
     assert not (tmp_path / "calls").exists()

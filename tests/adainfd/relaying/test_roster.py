@@ -90,6 +90,17 @@ def test_daemons_of_one_host_stand_side_by_side() -> None:
     assert roster.online("edge1", 4.0)
 
 
+def test_a_daemon_that_stops_does_not_speak_for_another_one_of_its_host() -> None:
+    roster = Roster()
+    for started_at in (1.0, 2.0):
+        roster.take(beat(started_at=started_at), 0.0)
+    roster.take(beat("degraded", started_at=2.0), 1.0)
+    roster.take(beat("stopped", started_at=1.0), 2.0)
+    assert [status.state for status in [roster.status("edge1", 2.0)] if status] == ["degraded"]
+    roster.take(beat("stopped", started_at=2.0), 3.0)
+    assert [status.state for status in [roster.status("edge1", 3.0)] if status] == ["stopped"]
+
+
 def test_stopped_daemon_shows_nothing_and_a_silent_one_what_it_showed() -> None:
     for last in (beat("stopped"), None):
         roster = Roster()
@@ -113,8 +124,10 @@ def test_stopped_daemon_shows_nothing_and_a_silent_one_what_it_showed() -> None:
 )
 def test_counters_are_no_news(second: Status, news: bool) -> None:
     roster = Roster()
-    assert roster.take(beat(shown={("door", None): []}), 0.0)
-    assert roster.take(second, 1.0) is news
+    first = beat(shown={("door", None): []})
+    for status, second_of in (first, 0.0), (second, 1.0):
+        roster.take(status, second_of)
+    assert roster.status("edge1", 1.0) is (second if news else first)
 
 
 def test_relays_know_for_which_hosts_others_speak() -> None:

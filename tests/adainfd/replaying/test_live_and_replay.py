@@ -59,14 +59,14 @@ class Disk:
 
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
         self.full = False
-        append = traces._File.append
+        append = traces.TraceFile.append
 
         def only_where_there_is_room(file: Any, data: bytes) -> None:
             if self.full:
                 raise OSError(28, "No space left on device")
             append(file, data)
 
-        patch.setattr(traces._File, "append", only_where_there_is_room)
+        patch.setattr(traces.TraceFile, "append", only_where_there_is_room)
         patch.setattr(traces, "_RETRY_SECONDS", 0.0)
 
 
