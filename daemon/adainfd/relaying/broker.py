@@ -111,7 +111,9 @@ class Broker:
         while self.connected and last is not None and not last.is_published() and time.monotonic() < end:
             self.attend()
             self.wait((), 0.05)
-        self._client.disconnect()
+        if last is None or last.is_published():
+            self._client.disconnect()
+        # Otherwise the connection breaks off as this process ends, and the broker makes our will known.
 
     def _connected(self, client: paho.Client, userdata: Any, flags: Any, reason: Any, properties: Any) -> None:
         del client, userdata, flags, properties
