@@ -13,7 +13,7 @@ from typing import NoReturn
 
 __all__ = ["Zygote", "forked"]
 
-_SECONDS = 20
+_SECONDS = 60
 
 
 def forked(
