@@ -20,8 +20,10 @@ VIDEO  ?=
 run: $(VENV)/.installed
 	$(BIN)/adainfd demo $(VIDEO)
 
+# Two workers suit two processors, and one: many tests wait. More of them would disturb the tests of time limits.
+# Each worker keeps to its half of the tests, so that little is prepared twice, until it takes over some of the other's.
 test: check
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist worksteal
 
 check: $(VENV)/.installed
 	$(BIN)/ruff format --check .

@@ -1,15 +1,33 @@
 """What the tests share: data and weights that are not part of the project, each skipped with a reason where missing."""
 
+import os
 import signal
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
+# Tests of half a minute and more, the longest first.
+LONG = (
+    "tests/systemd/test_scenario.py",
+    "tests/adainf/evaluation/test_shipped_run.py",
+    "tests/test_documented_commands.py",
+)
+
 
 def pytest_configure() -> None:
     """Let SIGINT interrupt: a job in a shell's background is born ignoring it, and so is all that it starts."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    # As the commands set it up for themselves, before torch loads: threads that spin while they wait for each other
+    # take the processors from the other worker's tests.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Long tests come first: at the end one worker would wait for the other to finish them."""
+    items.sort(key=lambda item: next((place for place, file in enumerate(LONG) if file in item.nodeid), len(LONG)))
 
 
 @pytest.fixture(scope="session")

@@ -1,16 +1,19 @@
 """Many commands of ours one after the other, each in a fork of one process: the imports are made once."""
 
 import faulthandler
+import importlib
 import json
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
+from typing import NoReturn
 
-__all__ = ["forked"]
+__all__ = ["Zygote", "forked"]
 
-_SECONDS = 20
+_SECONDS = 60
 
 
 def forked(
@@ -33,28 +36,79 @@ def forked(
     return [(status, text) for status, text in json.loads(said.stdout)]
 
 
+class Zygote:
+    """A process of `adainfd` that has made its imports; each command runs in a fork of it, as a process would."""
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, __file__, "zygote"],
+            env={**environment, "MALLOC_TOP_PAD_": "0"},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def run(self, command: Sequence[str], folder: Path) -> "subprocess.CompletedProcess[str]":
+        """Run `adainfd` and arguments in `folder`, to its end."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        print(json.dumps([list(command), str(folder)]), file=self._process.stdin, flush=True)
+        answer = self._process.stdout.readline()
+        assert answer, f"the zygote ended with {self._process.wait(5)}"
+        return subprocess.CompletedProcess(list(command), *json.loads(answer))
+
+    def close(self) -> None:
+        """End it."""
+        self._process.communicate(timeout=_SECONDS)
+
+
+def _serve() -> None:
+    """Answer each line, a command and its folder, by its status, output and errors."""
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    # All that a start imports, sooner or later.
+    for name in ("adainfd.daemon", "adainfd.exporting", "adainf.backbones", "onnxruntime", "torch"):
+        importlib.import_module(name)
+    for line in sys.stdin:
+        command, folder = json.loads(line)
+        with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+            child = os.fork()
+            if not child:
+                os.chdir(folder)
+                os.dup2(out.fileno(), 1)
+                os.dup2(err.fileno(), 2)
+                _exit_by(command)
+            status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+            texts = [os.pread(file.fileno(), 1 << 20, 0).decode(errors="replace") for file in (out, err)]
+        print(json.dumps([status, *texts]), file=answers, flush=True)
+
+
 def _ended(command: Sequence[str]) -> tuple[int, str]:
     read, write = os.pipe()
     child = os.fork()
     if not child:
         os.dup2(write, 1)
         os.dup2(write, 2)
-        faulthandler.dump_traceback_later(_SECONDS, exit=True)
-        os.close(0)
-        os.open(os.devnull, os.O_RDONLY)
-        sys.argv = list(command)
-        status = 1
-        try:
-            _main(command[0])
-        except SystemExit as end:
-            status = end.code if isinstance(end.code, int) else 0
-        finally:
-            sys.stdout.flush()
-            os._exit(status)
+        _exit_by(command)
     os.close(write)
     with os.fdopen(read, "rb") as output:
         text = output.read().decode(errors="replace")
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), text
+
+
+def _exit_by(command: Sequence[str]) -> NoReturn:
+    faulthandler.dump_traceback_later(_SECONDS, exit=True)
+    os.close(0)
+    os.open(os.devnull, os.O_RDONLY)
+    sys.argv = list(command)
+    status = 1
+    try:
+        _main(command[0])
+    except SystemExit as end:
+        status = end.code if isinstance(end.code, int) else 0
+    finally:
+        sys.stdout.flush()
+        os._exit(status)
 
 
 def _main(program: str) -> None:
@@ -65,5 +119,7 @@ def _main(program: str) -> None:
     main()
 
 
-if __name__ == "__main__":
+if __name__ == "__main__" and sys.argv[1:] == ["zygote"]:
+    _serve()
+elif __name__ == "__main__":
     print(json.dumps([_ended(command) for command in json.load(sys.stdin)]))

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import daemons
 import pytest
+from forking import Zygote
 
 from adainf.profile import Profile
 from adainf.schedulers import LookupTable
@@ -85,6 +86,26 @@ def run(tmp_path: Path, environment: dict[str, str]) -> Run:
             timeout=seconds,
             check=False,
         )
+        daemons.assert_no_secret(result.stdout + result.stderr, tmp_path)
+        return result
+
+    return to_its_end
+
+
+@pytest.fixture(scope="session")
+def zygote(environment: dict[str, str]) -> Iterator[Zygote]:
+    """Of all commands that `run_forked` runs."""
+    zygote = Zygote(environment)
+    yield zygote
+    zygote.close()
+
+
+@pytest.fixture
+def run_forked(tmp_path: Path, zygote: Zygote) -> Run:
+    """Run `adainfd ARGUMENTS` to its end without importing all anew, which takes longer than to refuse them."""
+
+    def to_its_end(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+        result = zygote.run(["adainfd", *map(str, arguments)], tmp_path)
         daemons.assert_no_secret(result.stdout + result.stderr, tmp_path)
         return result
 

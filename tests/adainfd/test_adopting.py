@@ -58,10 +58,10 @@ def test_adopted_rolled_back_and_forward_again(run: Any, configuration: Path, an
     ],
 )
 def test_what_does_not_fit_changes_nothing(
-    run: Any, configuration: Path, arguments: tuple[str, ...], named: str
+    run_forked: Any, configuration: Path, arguments: tuple[str, ...], named: str
 ) -> None:
     before = configuration.read_text(encoding="utf-8")
-    assert_refused(run("adopt", configuration, *arguments), 78, named)
+    assert_refused(run_forked("adopt", configuration, *arguments), 78, named)
     assert configuration.read_text(encoding="utf-8") == before
     assert not list(configuration.parent.glob("edge.toml.*"))
 

@@ -37,8 +37,8 @@ def wrong_things(tmp_path: Path) -> Path:
         ("nosuch://127.0.0.1/cam", MISSING, "nosuch://127.0.0.1/cam"),
     ],
 )
-def test_sources(run: Any, wrong_things: Path, ipc: str, source: str, status: int, named: str) -> None:
-    assert_refused(run("run", "--source", source, "--bind", ipc), status, named)
+def test_sources(run_forked: Any, wrong_things: Path, ipc: str, source: str, status: int, named: str) -> None:
+    assert_refused(run_forked("run", "--source", source, "--bind", ipc), status, named)
     assert not (wrong_things / "s").exists()
 
 
@@ -57,11 +57,11 @@ def test_one_wrong_file_beside_a_good_one(run: Any, clip: Path, ipc: str) -> Non
         ("[model]\nprofile = 'nosuch'", "'nosuch'"),
     ],
 )
-def test_configurations(run: Any, tmp_path: Path, text: str, named: str) -> None:
+def test_configurations(run_forked: Any, tmp_path: Path, text: str, named: str) -> None:
     """More of them in test_settings.py; the same line by both ways."""
     file = tmp_path / "c.toml"
     file.write_text(text, encoding="utf-8")
-    by_run, by_check = run("run", "--config", file, "--source", "x.mp4"), run("check-config", file)
+    by_run, by_check = run_forked("run", "--config", file, "--source", "x.mp4"), run_forked("check-config", file)
     assert_refused(by_run, WRONG, named)
     assert_refused(by_check, WRONG, named)
     assert by_run.stderr == by_check.stderr
@@ -71,32 +71,34 @@ def test_configurations(run: Any, tmp_path: Path, text: str, named: str) -> None
     ("content", "named"),
     [(None, "c.toml: cannot be read (No such file"), (b"\xff\xfe\x00", "c.toml: is UTF-16"), ("", "camera: none")],
 )
-def test_configuration_files(run: Any, tmp_path: Path, content: bytes | str | None, named: str) -> None:
+def test_configuration_files(run_forked: Any, tmp_path: Path, content: bytes | str | None, named: str) -> None:
     file = tmp_path / "c.toml"
     if content is not None:
         file.write_bytes(content if isinstance(content, bytes) else b'[publish]\nbind = ["ipc://s"]\n')
-    assert_refused(run("run", "--config", file), WRONG, named)
+    assert_refused(run_forked("run", "--config", file), WRONG, named)
 
 
 @pytest.mark.parametrize(
     ("endpoint", "named"),
     [("tcp://127.0.0.1:70000", "port 70000 must be from 1 to 65535"), ("ipc://folder.mp4", "a file that is no socket")],
 )
-def test_endpoints(run: Any, wrong_things: Path, clip: Path, endpoint: str, named: str) -> None:
+def test_endpoints(run_forked: Any, wrong_things: Path, clip: Path, endpoint: str, named: str) -> None:
     """More of them in wire/test_endpoint.py."""
-    assert_refused(run("run", "--source", clip, "--bind", endpoint), WRONG, repr(endpoint), named)
+    assert_refused(run_forked("run", "--source", clip, "--bind", endpoint), WRONG, repr(endpoint), named)
 
 
-def test_what_is_open_to_the_network_without_keys(run: Any, clip: Path) -> None:
-    assert_refused(run("run", "--source", clip, "--bind", "tcp://0.0.0.0:5600"), WRONG, "publish", "unprotected = true")
+def test_what_is_open_to_the_network_without_keys(run_forked: Any, clip: Path) -> None:
+    assert_refused(
+        run_forked("run", "--source", clip, "--bind", "tcp://0.0.0.0:5600"), WRONG, "publish", "unprotected = true"
+    )
 
 
-def test_port_in_use(run: Any, clip: Path, ipc: str, tmp_path: Path) -> None:
+def test_port_in_use(run_forked: Any, clip: Path, ipc: str, tmp_path: Path) -> None:
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
         taken = f"tcp://127.0.0.1:{other.getsockname()[1]}"
-        result = run("run", "--source", clip, "--bind", ipc, "--bind", taken)
+        result = run_forked("run", "--source", clip, "--bind", ipc, "--bind", taken)
     assert_refused(result, WRONG, taken, "is in use by another program")
     assert not (tmp_path / "s").exists()
 
@@ -118,9 +120,9 @@ def test_port_in_use(run: Any, clip: Path, ipc: str, tmp_path: Path) -> None:
         (["demo", "--seconds", "1"], "--seconds"),
     ],
 )
-def test_arguments(run: Any, ipc: str, arguments: list[str], named: str) -> None:
+def test_arguments(run_forked: Any, ipc: str, arguments: list[str], named: str) -> None:
     bind = ["--bind", ipc] if arguments[0] == "run" else []
-    assert_refused(run(*arguments, *bind), WRONG, named)
+    assert_refused(run_forked(*arguments, *bind), WRONG, named)
 
 
 def replaced(file: Path, before: str, after: str) -> None:
@@ -141,7 +143,7 @@ def replaced(file: Path, before: str, after: str) -> None:
     ],
 )
 def test_models(
-    run: Any, network: Network, tmp_path: Path, clip: Path, ipc: str, before: str, after: str, named: list[str]
+    run_forked: Any, network: Network, tmp_path: Path, clip: Path, ipc: str, before: str, after: str, named: list[str]
 ) -> None:
     from safetensors.numpy import save_file
 
@@ -149,18 +151,20 @@ def test_models(
     save_file({"conv9.weight": np.zeros(3, np.float32)}, tmp_path / "other.safetensors")
     file = network.configuration(tmp_path / "c.toml", bind=ipc, cameras=[{"name": "door", "source": str(clip)}])
     replaced(file, before.format(weights=network.weights), after.format(folder=tmp_path))
-    assert_refused(run("run", "--config", file), WRONG, *named)
+    assert_refused(run_forked("run", "--config", file), WRONG, *named)
 
 
 @pytest.mark.parametrize("backbone", ["nosuch/resnet20", "cifar/resnet21"])
-def test_unknown_backbones(run: Any, network: Network, tmp_path: Path, clip: Path, ipc: str, backbone: str) -> None:
+def test_unknown_backbones(
+    run_forked: Any, network: Network, tmp_path: Path, clip: Path, ipc: str, backbone: str
+) -> None:
     file = network.configuration(tmp_path / "c.toml", bind=ipc, cameras=[{"name": "door", "source": str(clip)}])
     profile = tmp_path / "p.json"
     profile.write_text(network.profile.read_text(encoding="utf-8"), encoding="utf-8")
     for changed in (file, profile):
         replaced(changed, "cifar/resnet20", backbone)
     replaced(file, str(network.profile), str(profile))
-    assert_refused(run("run", "--config", file), WRONG, f"backbone '{backbone}'")
+    assert_refused(run_forked("run", "--config", file), WRONG, f"backbone '{backbone}'")
 
 
 def test_good_configuration(run: Any, network: Network, tmp_path: Path, ipc: str) -> None:
@@ -176,10 +180,10 @@ def test_any_free_port_may_be_asked_for(run: Any) -> None:
     assert_refused(result, WRONG, "no-such.mp4")
 
 
-def test_socket_file_left_behind_is_replaced(run: Any, tmp_path: Path, ipc: str) -> None:
+def test_socket_file_left_behind_is_replaced(run_forked: Any, tmp_path: Path, ipc: str) -> None:
     with socket.socket(socket.AF_UNIX) as other:
         other.bind(str(tmp_path / "s"))
-    assert_refused(run("run", "--source", "no-such.mp4", "--bind", ipc), WRONG, "no-such.mp4")
+    assert_refused(run_forked("run", "--source", "no-such.mp4", "--bind", ipc), WRONG, "no-such.mp4")
 
 
 def test_opencv_without_libgl(run: Any, tmp_path: Path, clip: Path, ipc: str) -> None:

@@ -164,7 +164,7 @@ def test_a_file_that_cannot_be_changed_line_by_line_is_left_alone(
 
 
 def test_what_does_not_belong_together_is_refused(
-    run: Any, network: Network, trained: Path, ipc: str, tmp_path: Path
+    run_forked: Any, network: Network, trained: Path, ipc: str, tmp_path: Path
 ) -> None:
     file = tmp_path / "c.toml"
     for model, says in (
@@ -178,16 +178,18 @@ def test_what_does_not_belong_together_is_refused(
     ):
         with pytest.raises(InvalidInputError, match=says):
             check(settings(file, network, ipc, **model))
-    assert_refused(run("run", "--config", file), 78, "with another adapter than that of run")
+    assert_refused(run_forked("run", "--config", file), 78, "with another adapter than that of run")
     assert "fail" in {found.verdict for found in examine(file) if found.subject == "profile"}
     settings(file, network, ipc)
     asked = ("--run", trained, "--profile", network.profile)
-    assert_refused(run("run", "--config", file, "--source", "0", *asked), 78, "was calibrated without run")
-    assert_refused(run("adopt", file, *asked), 78, "was calibrated without run")
+    assert_refused(run_forked("run", "--config", file, "--source", "0", *asked), 78, "was calibrated without run")
+    assert_refused(run_forked("adopt", file, *asked), 78, "was calibrated without run")
     bare = tmp_path / "bare"
     bare.mkdir()
     for name in ("manifest.json", "adapter.safetensors"):
         (bare / name).write_bytes((trained / name).read_bytes())
-    assert_refused(run("check-config", settings(file, network, ipc, run=str(bare))), 78, "has no profile", "calibrate")
+    assert_refused(
+        run_forked("check-config", settings(file, network, ipc, run=str(bare))), 78, "has no profile", "calibrate"
+    )
     (bare / "adapter.safetensors").write_bytes(b"other")
-    assert_refused(run("check-config", file), 78, "adapter.safetensors", "manifest.json")
+    assert_refused(run_forked("check-config", file), 78, "adapter.safetensors", "manifest.json")
