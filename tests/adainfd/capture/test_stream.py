@@ -92,7 +92,7 @@ def pages() -> Iterator[WebPages]:
         ("busy", Fault.CANNOT_OPEN, "the camera answers 503 Service Unavailable"),
         ("odd", Fault.CANNOT_OPEN, "the camera answers 499"),
         ("moved", Fault.CANNOT_OPEN, "the camera answers 503"),
-        ("astray", Fault.CANNOT_OPEN, "is no valid address"),
+        ("astray", Fault.CANNOT_OPEN, "redirects to what is no valid address"),
         ("page", Fault.NOT_VIDEO, "sends text/html, which is no video"),
         ("sound", Fault.CANNOT_OPEN, "sends audio/mpeg, but no video"),
         ("untyped", Fault.NOT_VIDEO, "no video"),
