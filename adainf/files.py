@@ -5,6 +5,7 @@
 
 import codecs
 import os
+import select
 import stat
 from pathlib import Path
 
@@ -14,6 +15,8 @@ __all__ = ["check_file", "check_new_file", "check_new_folder", "is_file", "is_fo
 
 _MOST_BYTES = 64 << 20
 """More than any file that an owner edits, or that is read whole, has."""
+
+_WRITER_WITHIN_SECONDS = 2.0
 
 _BYTES_AT_ONCE = 1 << 16
 
@@ -75,6 +78,8 @@ def read(path: Path, kind: str, most: int = _MOST_BYTES) -> bytes:
             mode = os.fstat(file.fileno()).st_mode
             if not (stat.S_ISREG(mode) or stat.S_ISFIFO(mode)):
                 raise InvalidInputError(f"{kind} {path}: cannot be read (Is no file)")
+            if stat.S_ISFIFO(mode):
+                _await_writer(file.fileno(), path, kind)
             os.set_blocking(file.fileno(), True)
             content = bytearray()
             while (more := file.read(_BYTES_AT_ONCE)) and len(content) <= most:
@@ -86,6 +91,14 @@ def read(path: Path, kind: str, most: int = _MOST_BYTES) -> bytes:
     if len(content) > most:
         raise InvalidInputError(f"{kind} {path}: cannot be read (Is larger than {most >> 20} MiB)")
     return bytes(content)
+
+
+def _await_writer(pipe: int, path: Path, kind: str) -> None:
+    """A pipe that nobody has opened for writing yet reads as if it were empty."""
+    events = select.poll()
+    events.register(pipe, select.POLLIN)
+    if not events.poll(1000 * _WRITER_WITHIN_SECONDS):
+        raise InvalidInputError(f"{kind} {path}: cannot be read (Nothing is written to this pipe)")
 
 
 def _opened(path: str, flags: int) -> int:

@@ -1,5 +1,6 @@
 """Videos and streams: frame after frame, upright and with square pixels."""
 
+import bisect
 import contextlib
 import io
 import math
@@ -147,6 +148,7 @@ class VideoFile(Video):
         super().__init__(opening)
         self._path = path
         self._last_position = 0.0
+        self._times: list[float] | None = None
         self._lost = 0  # since the last frame that could be decoded
         self.undecodable: list[Undecodable] = []
         count = self._capture.get(cv2.CAP_PROP_FRAME_COUNT) if self.opened else 0.0
@@ -168,11 +170,39 @@ class VideoFile(Video):
                 return False
         if failed:
             self.index -= 1
-            self._pass_over(failed)
+            self._pass_over(max(failed, self._left_out()))
             self.index += 1
         self._lost = self._lost if self._encoded else 0
         self._last_position = max(self._last_position, self.position or 0.0)
         return True
+
+    def _left_out(self) -> int:
+        """How many packets lie between the frame that was grabbed and the one before, by their times.
+
+        Where frames need one that is damaged, FFmpeg fails once and goes on behind the last of them.
+        """
+        now = self.position
+        with contextlib.suppress(OSError):  # it may be gone meanwhile
+            if now is None or self._encoded or self._path.stat().st_size > _COUNTED_BYTES:
+                return 0
+            if self._times is None:
+                self._times = sorted(self._times_of_packets())
+            first = bisect.bisect_right(self._times, 1000 * self._last_position + 1) if self.index else 0
+            return bisect.bisect_left(self._times, 1000 * now - 1) - first
+        return 0
+
+    def _times_of_packets(self) -> Iterator[float]:
+        """In milliseconds; of a packet that is too damaged to be told apart, shortly before the next."""
+        failed = 0
+        with self._packets() as packets:
+            while failed <= _TRIES:
+                if not packets.grab():
+                    failed += 1
+                    continue
+                time = packets.get(cv2.CAP_PROP_POS_MSEC)
+                yield from [time - 2] * failed
+                yield time
+                failed = 0
 
     def _told_by_encoder(self) -> int | None:
         """What the first packet says of orientation; OpenCV hands packets out undecoded alone."""

@@ -11,7 +11,7 @@ from adainfd.capture.source import Source, without_credentials
 from adainfd.config import CameraSection, Configuration
 from adainfd.model import asked_for, read_profile
 from adainfd.policies import Policies
-from adainfd.tomlfile import explain, load
+from adainfd.tomlfile import explain, load, validated
 from adainfd.unused import unused
 from adainfd.wire.gate import Curve
 
@@ -75,9 +75,10 @@ def check(file: Path) -> str:
 
     if found := hindrance(file):
         raise InvalidInputError(f"configuration {file}: {'; '.join(found)}")
-    if relaying.is_of_a_relay(load(file, "configuration")):
+    loaded = load(file, "configuration")
+    if relaying.is_of_a_relay(loaded):
         return relaying.check(file)
-    configuration = Configuration.read(file)
+    configuration = validated(loaded, file, "configuration", Configuration)
     for subject, why, remedy in unreadable(configuration):
         raise InvalidInputError(f"{subject}: {why}; {remedy}")
     Policies.read(configuration)

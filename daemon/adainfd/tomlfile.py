@@ -13,7 +13,7 @@ from adainf import files
 from adainf.errors import InvalidInputError, one_line
 from adainfd.capture.source import without_credentials
 
-__all__ = ["NamedPath", "Section", "checked", "explain", "load", "read", "refusing"]
+__all__ = ["NamedPath", "Section", "checked", "explain", "load", "read", "refusing", "validated"]
 
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -75,7 +75,11 @@ def load(path: Path, kind: str) -> dict[str, Any]:
 
 def read(path: Path, kind: str, model: type[Model]) -> Model:
     """The file at `path` as `model`; raises InvalidInputError naming file, key, value and what is allowed."""
-    loaded = load(path, kind)
+    return validated(load(path, kind), path, kind, model)
+
+
+def validated(loaded: Mapping[str, Any], path: Path, kind: str, model: type[Model]) -> Model:
+    """What `load` found at `path` as `model`, for a file that can be read once only, as a pipe; raises as `read`."""
     try:
         return model.model_validate(loaded)
     except ValidationError as error:

@@ -1,4 +1,5 @@
 import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -58,7 +59,7 @@ def test_a_device_is_not_replaced_by_a_file(tmp_path: Path) -> None:
     assert Path("/dev/null").is_char_device()
 
 
-def test_pipes(tmp_path: Path) -> None:
+def test_pipes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As a shell's `<(…)` gives them, and those that nobody writes to."""
     read, write = os.pipe()
     os.write(write, b"\xef\xbb\xbfa = 1")
@@ -66,4 +67,10 @@ def test_pipes(tmp_path: Path) -> None:
     assert files.read_text(Path(f"/dev/fd/{read}"), "thing") == "a = 1"
     os.close(read)
     os.mkfifo(tmp_path / "fifo")
-    assert files.read(tmp_path / "fifo", "thing") == b""
+    writer = threading.Timer(0.1, (tmp_path / "fifo").write_bytes, [b"late"])
+    writer.start()
+    assert files.read(tmp_path / "fifo", "thing") == b"late"
+    writer.join()
+    monkeypatch.setattr(files, "_WRITER_WITHIN_SECONDS", 0.05)
+    with pytest.raises(InvalidInputError, match="Nothing is written to this pipe"):
+        files.read(tmp_path / "fifo", "thing")

@@ -80,6 +80,18 @@ def test_frames_that_are_damaged_at_the_end_are_counted(sound, tmp_path):
         assert [passed.what for passed in video.undecodable] == ["frame 60"]
 
 
+@pytest.mark.parametrize("suffix", ["mp4", "mkv"])
+def test_frames_that_need_a_damaged_one_are_counted(sound, tmp_path, suffix):
+    whole = footage(tmp_path / f"v.{suffix}", "-c:v", "libx264", "-pix_fmt", "yuv420p", "-g", "10", source=sound)
+    content = bytearray(whole.read_bytes())
+    start = content.index(b"mdat") + 4 if suffix == "mp4" else content.index(b"\x1f\x43\xb6\x75") + 24
+    content[start : start + 1000] = b"\xff" * 1000
+    whole.write_bytes(content)
+    decoded, video, _ = played(whole)
+    assert (decoded, video.index) == (50, 60)
+    assert [passed.what for passed in video.undecodable] == ["frames 1 to 10"]
+
+
 def _probed(path, what):
     import subprocess
 

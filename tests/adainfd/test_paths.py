@@ -147,3 +147,15 @@ def test_weights(folder: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> No
     monkeypatch.chdir(folder)
     with pytest.raises(InvalidInputError, match=r"^weights "):
         weights.read(Options(f"./{BAD[kind]}").weights_file or Path())
+
+
+def test_a_configuration_that_can_be_read_once_only_is_checked_itself(network: Network) -> None:
+    """As `check-config <(…)` gives it; what was read twice was found empty, and so good."""
+    from adainfd import settings
+
+    told = network.configuration(network.profile.with_name("once.toml"), bind="tcp://127.0.0.1:5600").read_bytes()
+    read, write = os.pipe()
+    os.write(write, told)
+    os.close(write)
+    assert "cifar/resnet20" in settings.check(Path(f"/dev/fd/{read}"))
+    os.close(read)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 
 from adainfd.capture.fault import Fault
-from adainfd.capture.request import Answer, HttpCamera, RtspCamera
+from adainfd.capture.request import Answer, HttpCamera, RedirectError, RtspCamera
 from adainfd.capture.source import Source
 
 __all__ = ["Diagnosis", "diagnose", "of_error", "of_status"]
@@ -20,7 +20,15 @@ _SCHEMES = (
     *("http", "https", "rtsp", "rtsps", "rtmp", "rtmpe", "rtmps", "rtmpt", "rtmpte", "rtmpts", "rtp", "srtp", "srt"),
     *("udp", "udplite", "tcp", "tls", "mmsh", "mmst", "ftp", "gopher", "gophers", "icecast", "unix", "sctp", "rist"),
 )
-_PICTURES = ("image/jpeg", "image/jpg", "image/pjpeg", "image/png", "image/bmp", "image/webp", "image/tiff")
+_PICTURES = (
+    *("image/jpeg", "image/jpg", "image/pjpeg", "image/png", "image/bmp", "image/webp", "image/tiff"),
+    *("image/gif", "image/avif"),
+)
+# Many a camera names no type, or a wrong one.
+_PICTURE_BEGINS = re.compile(
+    rb"\xff\xd8\xff|\x89PNG\r\n|GIF8[79]a|BM.{12}[\x0c\x28\x34\x38\x40\x6c\x7c]\0{3}|RIFF....WEBP|....ftypavi[fs]|II\*\0|MM\0\*",
+    re.DOTALL,
+)
 # The encodings of RFC 3551 and its successors that OpenCV's FFmpeg decodes.
 _DECODED = (
     *("H261", "H263", "H263-1998", "H263-2000", "H264", "H265", "JPEG", "MP4V-ES", "MPV", "VP8", "VP9", "THEORA"),
@@ -67,6 +75,8 @@ def _asked(source: Source, until: float) -> Diagnosis | None:
                 nearest = difflib.get_close_matches(scheme or "", _OFTEN_MISSPELT, n=1)
                 meant = f"; did you mean {nearest[0]}://?" if nearest else ""
                 return Diagnosis(Fault.CANNOT_OPEN, f"{scheme}:// is no scheme that OpenCV reads{meant}")
+    except RedirectError:
+        return Diagnosis(Fault.CANNOT_OPEN, "redirects to what is no valid address of a web page")
     except ValueError:
         return Diagnosis(Fault.CANNOT_OPEN, "is no valid address")
     except (OSError, http.client.HTTPException) as error:
@@ -115,7 +125,7 @@ def _of_page(answer: Answer) -> Diagnosis:
     if refusal := of_status(answer):
         return refusal
     shown = re.sub(r"[^a-z0-9/.+-]", "", answer.content_type)[:60] or "something without a type"
-    if shown in _PICTURES:
+    if shown in _PICTURES or _PICTURE_BEGINS.match(answer.body):
         return Diagnosis(Fault.NOT_VIDEO, f"is a single picture ({shown})", still=True)
     if shown.startswith(("video/", "multipart/", "audio/", "application/octet-stream")):
         return Diagnosis(Fault.CANNOT_OPEN, f"sends {shown}, but no video that OpenCV can read")

@@ -17,7 +17,7 @@ from urllib.parse import SplitResult, quote, urljoin, urlsplit
 
 from adainfd.capture.login import Login
 
-__all__ = ["Answer", "HttpCamera", "RtspCamera", "TooLargeError"]
+__all__ = ["Answer", "HttpCamera", "RedirectError", "RtspCamera", "TooLargeError"]
 
 _AGENT = "adainf"
 _REDIRECTS = (301, 302, 303, 307, 308)
@@ -25,7 +25,12 @@ _MOST_REDIRECTS = 5
 _LARGEST_BODY = 64 << 20
 _LARGEST_DESCRIPTION = 1 << 20
 _CHUNK = 1 << 16
+_BEGINNING = 32
 _SAFE = "%/:=&?~#+!$,;'@()*[]"
+
+
+class RedirectError(ValueError):
+    """The camera redirects to an address that is none, or to another scheme."""
 
 
 class TooLargeError(Exception):
@@ -56,18 +61,22 @@ class HttpCamera:
         self._challenges: list[str] = []
 
     def get(self, until: float, headers: Mapping[str, str] | None = None, *, whole: bool = True) -> Answer:
-        """Ask, by `until` (monotonic seconds) at the latest; `whole`: with the body.
+        """Ask, by `until` (monotonic seconds) at the latest; `whole`: with the
+        body, otherwise only its first bytes.
 
-        Raises OSError or HTTPException where no answer comes, ValueError where it redirects to no address.
+        Raises OSError or HTTPException where no answer comes, RedirectError where it redirects to no address of a page.
         """
         url = self._url
         for _ in range(_MOST_REDIRECTS):
             answer = self._get(url, headers or {}, until, whole)
             if answer.status not in _REDIRECTS or not (location := answer.headers.get("Location")):
                 break
-            url = _parsed(urljoin(url.geturl(), location))
+            try:
+                url = _parsed(urljoin(url.geturl(), location))
+            except ValueError:
+                raise RedirectError from None
             if url.scheme not in ("http", "https"):
-                raise ValueError
+                raise RedirectError
         return answer
 
     def _get(self, url: SplitResult, headers: Mapping[str, str], until: float, whole: bool) -> Answer:
@@ -102,8 +111,14 @@ def _http_answer(
         connected = connection.sock
         connection.request("GET", _target(url), headers=told)
         with contextlib.closing(connection.getresponse()) as response:
-            read = whole and response.status == HTTPStatus.OK
-            body = b"".join(_chunks(response, connected, until)) if read else b""
+            if response.status != HTTPStatus.OK:
+                return Answer(response.status, response.headers, b"")
+            chunks = _chunks(response, connected, until)
+            if whole:
+                return Answer(response.status, response.headers, b"".join(chunks))
+            body = b""
+            with contextlib.suppress(OSError, http.client.HTTPException):  # what came before tells enough
+                body = next(chunks, b"")[:_BEGINNING]
             return Answer(response.status, response.headers, body)
 
 

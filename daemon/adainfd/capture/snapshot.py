@@ -8,7 +8,7 @@ from adainfd.capture.attempts import Attempts
 from adainfd.capture.diagnosis import of_error, of_status
 from adainfd.capture.fault import Fault
 from adainfd.capture.pictures import Picture, fitted
-from adainfd.capture.request import Answer, HttpCamera, TooLargeError
+from adainfd.capture.request import Answer, HttpCamera, RedirectError, TooLargeError
 from adainfd.capture.settings import CameraSettings
 from adainfd.capture.source import SourceError
 
@@ -40,6 +40,7 @@ class SnapshotReader:
         self._encoded = b""
         self._picture: Picture | None = None
         self._undecodable: list[Undecodable] = []
+        self._failing_since: float | None = None
 
     def grab(self) -> bool:
         """Wait until it is due and fetch it; raises SourceError where that fails."""
@@ -61,8 +62,8 @@ class SnapshotReader:
             raise self._error(Fault.READ_TIMEOUT, f"its picture did not come within {waited}") from None
         except TooLargeError:
             raise self._error(Fault.NO_PICTURE, "sends more than a picture has") from None
-        except ValueError:
-            raise self._error(Fault.CANNOT_OPEN, "redirects to no valid address") from None
+        except RedirectError:
+            raise self._error(Fault.CANNOT_OPEN, "redirects to what is no valid address of a web page") from None
         except (OSError, http.client.HTTPException) as error:
             found = of_error(error)
             raise self._error(found.fault, found.detail) from None
@@ -84,8 +85,17 @@ class SnapshotReader:
                 self._picture = fitted(pictures.decoded(self._encoded, "the picture"))
             except UndecodableError as error:
                 self._undecodable.append(Undecodable("the picture", error.why))
+                self._failed(error.why)
                 return None
+            self._failing_since = None
         return self._picture.copy()  # a mask may be painted over it
+
+    def _failed(self, why: str) -> None:
+        now = time.monotonic()
+        self._failing_since = now if self._failing_since is None else self._failing_since
+        if (failing := now - self._failing_since) + self._interval > self._limits.stall_seconds:
+            why = "it is empty" if not self._encoded else why
+            raise self._error(Fault.NO_PICTURE, f"has sent no picture that can be decoded for {failing:.1f} s ({why})")
 
     def take_undecodable(self) -> list[Undecodable]:
         """See `Reader`."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Literal
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 
 from adainf.errors import InvalidInputError
 from adainfd.capture.fault import Fault
@@ -24,6 +24,7 @@ _MISSPELT = re.compile(r"\b((?:https?|mqtts?|rtmps?|rtsps?|srt|tcp|udp):/?).*@",
 _NUMBERED = re.compile(r"%0?\d*d")
 # FFmpeg takes `%d` in a name that ends like this for a number, whatever exists.
 _STILL_SUFFIXES = (".avif", ".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+_OF_HOSTS = ("http", "https", "rtsp", "rtsps")
 _DEVICES = 256  # that V4L2 can number
 _LONGEST_NAME = 255
 _LONGEST_PATH = 4095
@@ -68,6 +69,8 @@ class Source:
             raise InvalidInputError("must be UTF-8 text without NUL bytes; rename the file")
         source = cls(text if _mode(text) is not None else _SCHEME.sub(_lower_case, stripped, count=1))
         if source.kind is Kind.STREAM:
+            if source.scheme in _OF_HOSTS and "@" not in source.address and not _names_a_host(source.address):
+                raise InvalidInputError(f"is no valid address; allowed is {source.scheme}://HOST:PORT/PATH")
             return source
         if _FILE_OF_ANOTHER_HOST.match(source.address) and _mode(source.address) is None:
             raise InvalidInputError("names a file of another host; a local file is file:///PATH or just its path")
@@ -224,6 +227,15 @@ def _is_unicode(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def _names_a_host(url: str) -> bool:
+    """Whether it names a host, and a port if any. With a password in it only the camera can tell: FFmpeg takes more."""
+    try:
+        parts = urlsplit(url)
+        return bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
 
 
 def _lower_case(scheme: re.Match[str]) -> str:

@@ -38,10 +38,36 @@ def level_of(reader: Reader) -> float:
     return float(shown.mean())
 
 
+def _watch(reader: Reader) -> None:
+    while reader.grab():
+        assert reader.retrieve() is None
+
+
 @pytest.fixture
 def pages() -> Iterator[WebPages]:
     with WebPages() as server:
         yield server
+
+
+@pytest.mark.parametrize("kind", ["application/octet-stream", "text/plain", "", "image/gif"])
+@pytest.mark.parametrize("suffix", [".jpg", ".gif", ".avif"])
+def test_a_single_picture_is_known_by_its_first_bytes_where_the_camera_names_no_type_or_a_wrong_one(
+    pages: WebPages, kind: str, suffix: str
+) -> None:
+    pages.pages["snap"] = Reply(headers={"Content-Type": kind} if kind else {}, body=grey(50, suffix))
+    with closing(opened(pages, fps=50)) as reader:
+        levels = [level_of(reader) for _ in range(4)]
+    assert all(abs(level - 50) < 4 for level in levels)
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>"])
+def test_pictures_none_of_which_can_be_decoded_are_a_failure_that_says_so(pages: WebPages, body: bytes) -> None:
+    pages.pages["snap"] = Reply(headers={"Content-Type": "image/jpeg"}, body=body)
+    with closing(opened(pages, fps=50, limits=Limits(stall_seconds=0.3))) as reader:
+        with pytest.raises(SourceError, match="no picture that can be decoded") as error:
+            _watch(reader)
+        assert error.value.fault is Fault.NO_PICTURE
+        assert sum(passed.frames for passed in reader.take_undecodable()) > 1
 
 
 @pytest.mark.parametrize(

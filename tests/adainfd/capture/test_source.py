@@ -177,6 +177,16 @@ def test_kinds_of_files(tmp_path: Path) -> None:
     assert "Not a directory" in said["pipe/x"]
 
 
+_NO_ADDRESSES = (
+    "rtsp://",
+    "HTTP:///x",
+    "http://[::1/x",
+    "rtsp://door:abc/x",
+    "https://door:99999/",
+    "rtsps://door:0/x",
+)
+
+
 @pytest.mark.parametrize(
     ("text", "named"),
     [
@@ -191,6 +201,7 @@ def test_kinds_of_files(tmp_path: Path) -> None:
         ("é" * 200, "longer"),
         ("file://nas/clip.mp4", "another host"),
         ("FILE://clip.mp4", "another host"),
+        *((text, "no valid address") for text in _NO_ADDRESSES),
     ],
 )
 def test_what_can_be_no_source(text: str, named: str) -> None:
