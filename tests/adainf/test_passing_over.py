@@ -60,7 +60,7 @@ def test_training_goes_on_with_the_rest(adainf, spoilt, tmp_path):
     assert status == 0, said
     for name in NAMES[:3]:
         assert said.count(name) == 1
-    assert ".mp4, frame" in said  # its path may be shortened
+    assert ", frame" in said  # the path before it may be shortened
     assert "that cannot be decoded passed over" in said
     assert "Traceback" not in said
 
