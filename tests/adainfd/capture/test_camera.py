@@ -21,6 +21,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 FRAMES = 120
+# So many that more follow than are left out, however late its process ends on a busy box.
+_FILM = 240
 FAST = 300.0
 
 
@@ -208,7 +210,7 @@ def test_picture_that_its_process_ended_on_is_not_tried_again(tmp_path: Path, lo
 
 @pytest.mark.parametrize("loop", [False, True])
 def test_film_goes_on_behind_the_frame_that_its_process_ended_on(tmp_path: Path, loop: bool) -> None:
-    film = write_video(tmp_path / "v.mp4", 60, fps=300, size=(1280, 720), moves=lambda _: True)
+    film = write_video(tmp_path / "v.mp4", _FILM, fps=300, size=(1280, 720), moves=lambda _: True)
     camera = door(film, loop=loop, limits=Limits(retry_seconds=0.1))
     camera.start()
     try:
@@ -232,7 +234,7 @@ def test_film_goes_on_behind_the_frame_that_its_process_ended_on(tmp_path: Path,
 
         def through() -> bool:
             named.extend(passed.what for passed in camera.take_undecodable())
-            return camera.finished or (loop and camera.account.captured > 180)
+            return camera.finished or (loop and camera.account.captured > 3 * _FILM)
 
         run_until(camera, through, "the end")
         account = camera.account
@@ -242,7 +244,7 @@ def test_film_goes_on_behind_the_frame_that_its_process_ended_on(tmp_path: Path,
         assert account.undecodable >= 32
         assert account.published + account.newer_frame > 20
         if not loop:
-            assert account.captured == 60
+            assert account.captured == _FILM
     finally:
         camera.close()
 
