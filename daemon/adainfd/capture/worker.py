@@ -121,11 +121,13 @@ class _Camera:
             self._wait(playing.due)
 
     def _skip_played(self, reader: Reader) -> None:
-        while self._to_skip > 0 and reader.grab():
+        more = True
+        while more and self._to_skip > 0:
+            more = reader.grab()  # False too where all that follows is left out
             undecodable = reader.take_undecodable()
             for passed in undecodable:
                 self._name(passed)
-            self._to_skip -= 1 + sum(passed.frames for passed in undecodable)
+            self._to_skip -= more + sum(passed.frames for passed in undecodable)
         if self._to_skip < 0:  # more was left out than the frame that the process died of
             self._count_undecodable(-self._to_skip)
         self._to_skip = 0
