@@ -150,6 +150,7 @@ class VideoFile(Video):
         self._last_position = 0.0
         self._times: list[float] | None = None
         self._lost = 0  # since the last frame that could be decoded
+        self._ended = False
         self.undecodable: list[Undecodable] = []
         count = self._capture.get(cv2.CAP_PROP_FRAME_COUNT) if self.opened else 0.0
         self.expected = int(count) if 0 < count < 2**53 else 0
@@ -162,6 +163,8 @@ class VideoFile(Video):
 
     def grab(self) -> bool:
         """Go on to the next frame that can be decoded; False at the end."""
+        if self._ended:
+            return False
         failed = 0
         while not self.advance():
             failed += 1
@@ -234,17 +237,23 @@ class VideoFile(Video):
         self._lost = 0
         return picture
 
-    def jump(self, why: str, frames: int) -> None:
-        """Pass over so many frames without decoding the first of them, as far as FFmpeg can do that."""
-        target = self.index + frames
-        if self._encoded:
-            while self.index < target and self.advance():
-                self.undecodable.append(Undecodable(f"frame {self.index}", why))
-            return
-        if self.expected:
-            frames = min(frames, max(0, self.expected - self.index))
-        self._pass_over(frames, why)
-        self._capture.set(cv2.CAP_PROP_POS_FRAMES, target)
+    def jump(self, why: str, frames: int) -> bool:
+        """Leave out the next frames, about so many, and go on to the one behind them; False where none follows.
+
+        FFmpeg goes to the end instead of behind it, so the times of the frames tell how many were left out.
+        """
+        self._capture.set(cv2.CAP_PROP_POS_FRAMES, self.index + frames)
+        advanced = self._capture.grab()
+        now = self.position
+        if not advanced or (self.index and now is not None and now <= self._last_position):
+            self._ended = True
+            self._pass_over(max(1, self._behind_the_last()), why)
+            return False
+        left = max(1, self.expected - self.index - 1) if self.expected else frames
+        self._pass_over(self._left_out() or min(frames, left), why)
+        self.index += 1
+        self._last_position = max(self._last_position, now or 0.0)
+        return True
 
     def _pass_over(self, frames: int, why: str = _CANNOT) -> None:
         if frames:

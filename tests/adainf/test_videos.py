@@ -1,4 +1,5 @@
 import struct
+from contextlib import closing
 from pathlib import Path
 
 import cv2
@@ -112,6 +113,22 @@ def _end_of(path):
     content = path.read_bytes()
     index = content.rfind(b"\x1c\x53\xbb\x6b")
     return index if index > 0 else len(content)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "codec"), [("mp4", H264), ("mp4", (*H264, "-bf", "2")), ("mkv", H264), ("avi", MPEG4)]
+)
+def test_frames_that_are_left_out_are_counted_wherever_that_begins(sound, tmp_path, suffix, codec):
+    """Also where fewer follow than are to be left out; FFmpeg may go on a little before or behind that place."""
+    film = footage(tmp_path / f"v.{suffix}", *codec, source=sound)
+    for shown in (1, 7, 30, 48, 57, 59):
+        with closing(opened(film)) as video:
+            assert all(video.grab() for _ in range(shown))
+            grabbed = shown + video.jump("left out", 8)
+            while video.grab():
+                grabbed += 1
+            assert grabbed + sum(left.frames for left in video.undecodable) == 60, shown
+            assert not video.grab()
 
 
 def test_a_film_that_was_trimmed_is_whole(sound, tmp_path):

@@ -103,7 +103,7 @@ class FileReader:
         self._attempts.begin(self._name_of_next(0))
         try:
             if self._attempts.is_deadly(self._name_of_next(0)):
-                self._leap()
+                return self._leap()
             return self._video.grab()
         finally:
             self._attempts.done()
@@ -111,12 +111,12 @@ class FileReader:
     def _name_of_next(self, ahead: int) -> str:
         return f"frame {self._video.index + 1 + ahead}"
 
-    def _leap(self) -> None:
+    def _leap(self) -> bool:
         frames = _LEAP_FRAMES
         while self._attempts.is_deadly(self._name_of_next(frames)):
             frames *= 2
         self._attempts.begin(self._name_of_next(frames))
-        self._video.jump(DEADLY, frames)
+        return self._video.jump(DEADLY, frames)
 
     def retrieve(self, into: Picture | None = None) -> Picture | None:
         """See `Reader`."""

@@ -231,6 +231,7 @@ class _Camera:
         before, self._sketch = self._sketch, sketch(picture)
         motions = [None if before is None else changed_share(before, self._sketch, cells) for cells in self._counted]
         self._say_passed()
+        self._attempts.done()  # before it is told of: a frame that was told of is not what the process dies of
         self._daemon.send(Captured(self._number, at, wall, tuple(motions), self._sketch))
 
     def _is_due(self, now: float) -> bool:
