@@ -128,5 +128,6 @@ def _name(path: object) -> str:
 
 def _fail(name: str, message: str, status: int) -> NoReturn:
     # Whatever a user puts where it does not belong may be a camera's address.
-    output.say(f"{name}: {printable(_PASSWORD.sub('://***@', message), _LONGEST)}")
+    message = " ".join(_PASSWORD.sub("://***@", message).split())
+    output.say(f"{name}: {printable(message, _LONGEST)}")
     sys.exit(status)

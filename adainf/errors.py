@@ -7,6 +7,9 @@ AdainfError            something the user can put right; one line, no traceback
 
 __all__ = ["AdainfError", "InvalidInputError", "UnavailableError", "one_line", "printable"]
 
+# Python decodes a byte of a file's name that is not UTF-8 to this plus the byte (PEP 383).
+_SURROGATE_OF_BYTE_0 = 0xDC00
+
 
 class AdainfError(Exception):
     """Something the user can put right: the message names the thing, the value and what is allowed."""
@@ -26,11 +29,19 @@ class UnavailableError(AdainfError):
     exit_status = 69
 
 
-def printable(message: str, limit: int) -> str:
-    """A message as a line for a terminal: what cannot be shown is escaped, and too much is cut from its middle."""
-    text = "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in " ".join(message.split()))
+def printable(text: str, limit: int) -> str:
+    """The text on one line of at most `limit` characters: what cannot be shown is escaped, and the middle is cut.
+
+    Bytes of a file's name that are not UTF-8 are shown as bytes, `\\xe9`.
+    """
+    text = "".join(letter if letter.isprintable() else _escaped(letter) for letter in text)
     half = limit // 2
     return text if len(text) <= limit else f"{text[: limit - half - 1]}…{text[-half:]}"
+
+
+def _escaped(letter: str) -> str:
+    byte = ord(letter) - _SURROGATE_OF_BYTE_0
+    return f"\\x{byte:02x}" if 0x80 <= byte <= 0xFF else repr(letter)[1:-1]
 
 
 def one_line(error: object, limit: int = 300) -> str:

@@ -27,10 +27,12 @@ def have_files(count: int, what: str) -> None:
 def have_threads(count: int) -> None:
     """See that this process and its children may start so many threads; raises UnavailableError where they may not."""
     end = threading.Event()
-    threads = [threading.Thread(target=end.wait) for _ in range(count)]
+    started: list[threading.Thread] = []
     try:
-        for thread in threads:
+        for _ in range(count):
+            thread = threading.Thread(target=end.wait)
             thread.start()
+            started.append(thread)
     except RuntimeError:
         raise UnavailableError(
             f"{count} threads are needed, and cannot be started; raise the limit (ulimit -u or -v, TasksMax= of a "
@@ -38,3 +40,5 @@ def have_threads(count: int) -> None:
         ) from None
     finally:
         end.set()
+        for thread in started:
+            thread.join()

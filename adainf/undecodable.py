@@ -4,29 +4,21 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from adainf.errors import InvalidInputError
+from adainf.errors import InvalidInputError, printable
 
-__all__ = ["PassedOver", "Undecodable", "UndecodableError", "none_left", "printable"]
+__all__ = ["LONGEST_NAME", "PassedOver", "Undecodable", "UndecodableError", "none_left"]
 
-_SHOWN_NAME = 100
-_SHOWN_END = 20
+LONGEST_NAME = 100
+"""Characters of a file's name in a line or message."""
+
 _MOST_TOLD = 100
-
-
-def printable(name: str) -> str:
-    """A file's name as it may stand in a line or message, whatever bytes it is made of."""
-    text = "".join(
-        character if character.isprintable() else character.encode("unicode_escape", "surrogatepass").decode()
-        for character in name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-    )
-    return text if len(text) <= _SHOWN_NAME else f"{text[: _SHOWN_NAME - _SHOWN_END - 1]}…{text[-_SHOWN_END:]}"
 
 
 class UndecodableError(InvalidInputError):
     """The picture `origin` cannot be read or decoded; `why`, in a few words."""
 
     def __init__(self, origin: object, why: str) -> None:
-        super().__init__(f"image {printable(str(origin))}: {why}")
+        super().__init__(f"image {printable(str(origin), LONGEST_NAME)}: {why}")
         self.origin = origin
         self.why = why
 

@@ -45,9 +45,9 @@ def adopt(file: Path, *, run: str | None = None, profile: str | None = None) -> 
         raise InvalidInputError(f"configuration {file}: cannot be written ({error.strerror})") from None
     finally:
         candidate.unlink(missing_ok=True)
-    removed = [f"{key} = {json.dumps(getattr(model, key))}" for key, value in changes.items() if value is None]
-    told = [text for text in removed if not text.endswith(" null")]
-    return f"{summary}; removed: {', '.join(told)}" if told else summary
+    replaced = {key: getattr(model, key) for key, value in changes.items() if value is None}
+    removed = [f"{key} = {json.dumps(value)}" for key, value in replaced.items() if value is not None]
+    return f"{summary}; removed: {', '.join(removed)}" if removed else summary
 
 
 def rollback(file: Path) -> str:

@@ -124,11 +124,11 @@ def load_recogniser(
     section = configuration.model
     observer.beginning(f"loading {profile.backbone}", _LOAD_SECONDS)
     exported = exporter is not None and exporter.have(needed_first(profile), log)
+    warnings: list[str] = []
 
     def warn(text: str) -> None:
+        warnings.append(text)
         log.warning("engine", detail=text)
-        if keeper is not None and not text.startswith("engine: "):  # which engine runs hinders nobody
-            keeper.missing("exports", "exports cannot be kept, and every start makes them anew")
 
     engine = opening(configuration, profile, warn).open()
     if not fits(engine, profile, section):
@@ -147,6 +147,8 @@ def load_recogniser(
     if content is not None:
         observer.beginning("preparing the scheduler", _EXPORT_SECONDS)
         warm_up_content(engine, content)
+    if keeper is not None and warnings and engine.name == "onnx":
+        keeper.missing("exports", "exports cannot be kept, and every start makes them anew")
     give_back()
     return Recogniser.of(
         engine, profile, branches, known_times(engine, profile, wanted_branches(profile), log), content

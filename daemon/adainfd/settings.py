@@ -77,7 +77,7 @@ def check(file: Path) -> str:
         raise InvalidInputError(f"configuration {file}: {'; '.join(found)}")
     loaded = load(file, "configuration")
     if relaying.is_of_a_relay(loaded):
-        return relaying.check(file)
+        return relaying.check(loaded, file)
     configuration = validated(loaded, file, "configuration", Configuration)
     for subject, why, remedy in unreadable(configuration):
         raise InvalidInputError(f"{subject}: {why}; {remedy}")

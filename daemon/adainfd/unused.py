@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 
-from adainfd.capture.source import Kind
 from adainfd.config import CameraSection, Configuration, PublishSection
 from adainfd.wire import endpoint as endpoints
 
@@ -18,13 +17,12 @@ def unused(configuration: Configuration) -> Iterator[str]:
 
 def _of_camera(camera: CameraSection) -> Iterator[str]:
     source = camera.settings().source
-    if source.live:
-        if camera.loop:
-            yield f"loop has no effect, {source} never ends"
-        if camera.fps is not None:
-            yield f"fps has no effect, {source} comes at its own pace; max_fps limits that"
-    is_rtsp = source.kind is Kind.STREAM and source.address.strip().lower().startswith(("rtsp:", "rtsps:"))
-    if "transport" in camera.model_fields_set and not is_rtsp:
+    if source.live and camera.loop:
+        yield f"loop has no effect, {source} never ends"
+    # A single picture behind http is fetched at this rate.
+    if source.live and source.scheme not in ("http", "https") and camera.fps is not None:
+        yield f"fps has no effect, {source} comes at its own pace; max_fps limits that"
+    if "transport" in camera.model_fields_set and source.scheme not in ("rtsp", "rtsps"):
         yield "transport has no effect, only RTSP has one"
 
 

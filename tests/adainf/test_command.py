@@ -35,7 +35,7 @@ def ended(monkeypatch: pytest.MonkeyPatch, raises: BaseException, *arguments: st
         (click.UsageError("no such option"), 78, "no such option"),
         (PermissionError(errno.EACCES, "Permission denied", "/closed/x"), 78, "/closed/x: Permission denied"),
         (OSError(errno.ENAMETOOLONG, "File name too long", "x" * 3000), 78, "File name too long"),
-        (OSError(errno.EACCES, "Permission denied", os.fsdecode(b"caf\xe9")), 78, "caf\\udce9: Permission denied"),
+        (OSError(errno.EACCES, "Permission denied", os.fsdecode(b"caf\xe9")), 78, "caf\\xe9: Permission denied"),
         (OSError(errno.EMFILE, "Too many open files"), 69, "too many files are open (ulimit -n"),
         (OSError(errno.ENOSPC, "No space left on device", "/x"), 69, "the disk is full"),
         (BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable"), 69, "ulimit -u"),
@@ -68,7 +68,7 @@ def test_a_defect_is_70_with_its_traceback(
 
 def test_arguments_that_are_not_utf8(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
     assert ended(monkeypatch, AssertionError(), os.fsdecode(b"caf\xe9")) == 78
-    assert capfd.readouterr().err == "adainf: argument caf\\udce9: is not UTF-8\n"
+    assert capfd.readouterr().err == "adainf: argument caf\\xe9: is not UTF-8\n"
 
 
 def test_groups_print_their_help(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:

@@ -12,8 +12,9 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from adainf import checking, images
+from adainf.errors import printable
 from adainf.pictures import decode, decoded, header
-from adainf.undecodable import UndecodableError, printable
+from adainf.undecodable import UndecodableError
 
 KINDS = ("jpeg", "png", "webp", "tiff", "avif", "gif", "bmp")
 
@@ -117,7 +118,7 @@ def test_the_name_of_a_file_is_no_obstacle_and_stays_on_one_line(tmp_path):
 
 @given(st.binary(min_size=1, max_size=255))
 def test_any_name_can_be_said(name):
-    said = printable(os.fsdecode(name))
+    said = printable(os.fsdecode(name), 100)
     assert said.encode().decode().isprintable()
     assert len(said) <= 100
 

@@ -159,3 +159,16 @@ def test_a_configuration_that_can_be_read_once_only_is_checked_itself(network: N
     os.close(write)
     assert "cifar/resnet20" in settings.check(Path(f"/dev/fd/{read}"))
     os.close(read)
+
+
+def test_pictures_that_may_not_be_listed(tmp_path: Path, environment: dict[str, str], network: Network) -> None:
+    """A camera may be away when its configuration is checked; the doctor says that it is."""
+    (tmp_path / "pictures").mkdir(mode=0o000)
+    camera = {"name": "door", "source": "pictures"}
+    network.configuration(tmp_path / "c.toml", bind="ipc://s", cameras=[camera])
+    commands = [["adainfd", "check-config", "c.toml"], ["adainfd", "doctor", "c.toml"]]
+    checked, looked = forked(commands, tmp_path, environment, before=as_ordinary_user())
+    assert checked[0] == 0, checked
+    assert looked[0] == 1, looked
+    assert "pictures: cannot be read (Permission denied)" in looked[1]
+    assert "Traceback" not in looked[1]

@@ -12,7 +12,8 @@ RTSP = "rtsp://me:hunter2@camera.local/stream"
     [
         ({"source": RTSP, "loop": True}, "loop"),
         ({"source": "/dev/video0", "loop": True}, "loop"),
-        ({"source": "http://camera.local/stream", "fps": 5}, "fps"),
+        ({"source": RTSP, "fps": 5}, "fps"),
+        ({"source": "http://camera.local/picture.jpg", "fps": 5}, None),  # so often is a single picture fetched
         ({"source": 0, "fps": 5}, "fps"),
         ({"source": "http://camera.local/stream", "transport": "udp"}, "transport"),
         ({"source": "door.mp4", "transport": "tcp"}, "transport"),

@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from adainf.undecodable import Undecodable, UndecodableError, printable
+from adainf.errors import printable
+from adainf.undecodable import LONGEST_NAME, Undecodable, UndecodableError
 from adainfd.capture.attempts import DEADLY, Attempts
 from adainfd.capture.fault import Fault
 from adainfd.capture.settings import CameraSettings
@@ -63,7 +64,7 @@ class PictureReader:
 
         if self._file is None:
             return None
-        what, identity = printable(self._file.name), _identity(self._file)
+        what, identity = printable(self._file.name, LONGEST_NAME), _identity(self._file)
         if self._attempts.is_deadly(what, identity):
             self._pass_over(DEADLY)
             return None
@@ -76,7 +77,7 @@ class PictureReader:
 
     def _pass_over(self, why: str) -> None:
         if self._file is not None:
-            self._undecodable.append(Undecodable(printable(self._file.name), why))
+            self._undecodable.append(Undecodable(printable(self._file.name, LONGEST_NAME), why))
 
     def take_undecodable(self) -> list[Undecodable]:
         """See `Reader`."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import unquote, urlsplit
 
-from adainf.errors import InvalidInputError
+from adainf.errors import InvalidInputError, printable
 from adainfd.capture.fault import Fault
 
 __all__ = ["Kind", "Source", "SourceError", "Transport", "without_credentials"]
@@ -192,9 +192,7 @@ class Source:
 
     def __str__(self) -> str:
         shown = self.address if _FILE_URL.match(self.address) else without_credentials(self.address)
-        shown = "".join(character if character.isprintable() else repr(character)[1:-1] for character in shown)
-        half = _LONGEST_SHOWN // 2
-        return shown if len(shown) <= _LONGEST_SHOWN else f"{shown[:half]}…{shown[-half:]}"
+        return printable(shown, _LONGEST_SHOWN)
 
     def __repr__(self) -> str:
         return f"Source({str(self)!r})"

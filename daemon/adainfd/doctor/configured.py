@@ -10,7 +10,7 @@ import zmq
 from adainf.engines import Engine
 from adainf.errors import AdainfError, InvalidInputError, UnavailableError
 from adainf.profile import Profile
-from adainfd import recording
+from adainfd import recording, relaying
 from adainfd.capture.fault import Fault
 from adainfd.capture.source import Kind, SourceError, without_credentials
 from adainfd.config import CameraSection, Configuration, WebSection
@@ -22,6 +22,7 @@ from adainfd.model import read_profile, wanted_branches
 from adainfd.policies import Policies
 from adainfd.recogniser import open_model
 from adainfd.times import kept_times
+from adainfd.tomlfile import load, validated
 from adainfd.unused import unused
 from adainfd.wire import endpoint as endpoints
 from adainfd.wire.gate import Curve
@@ -36,12 +37,18 @@ def examine(file: Path) -> Iterator[Finding]:
         yield fail("configuration", *found)
         return
     try:
-        configuration = Configuration.read(file)
+        loaded = load(file, "configuration")
+        if relaying.is_of_a_relay(loaded):
+            yield ok("relay", relaying.check(loaded, file))
+            return
+        configuration = validated(loaded, file, "configuration", Configuration)
     except InvalidInputError as error:
-        yield fail(
-            "configuration", str(error), "correct the file; docs/schemas/configuration.json says what is allowed"
-        )
+        yield fail("configuration", str(error), "correct the file; docs/schemas/ says what is allowed")
         return
+    yield from _daemon(file, configuration)
+
+
+def _daemon(file: Path, configuration: Configuration) -> Iterator[Finding]:
     yield _file(file, configuration)
     yield from (warn("service", why, "rename the file") for why in filter(None, [unfit_name(file)]))
     yield from (warn("options", text, f"remove it from {file}") for text in unused(configuration))

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from adainf.errors import InvalidInputError, UnavailableError, one_line
+from adainfd.relaying import is_of_a_relay
 from adainfd.tomlfile import load
 
 __all__ = [
@@ -102,7 +103,7 @@ def unfit_name(file: Path) -> str | None:
     """Why no service can run a configuration that lies where the services have theirs; None where one can."""
     if os.geteuid() != 0 or _SEEN_AS in os.environ or _is_fit(file) or shutil.which("systemctl") is None:
         return None
-    settings = reversed(list(_service_section(_systemctl("cat", f"{_template(file)}@any.service"))))
+    settings = reversed(list(_service_section(_systemctl("cat", "adainfd@any.service"))))
     if Path(next((value for key, value in settings if key == "WorkingDirectory"), "")) != file.parent.resolve():
         return None
     most = 17 if _template(file) == "adainfd-relay" else 23
@@ -119,7 +120,7 @@ def _template(file: Path) -> str:
 
 def _is_of_relay(file: Path) -> bool:
     try:
-        return "box" in load(file, "configuration")
+        return is_of_a_relay(load(file, "configuration"))
     except InvalidInputError:
         return False
 

@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from adainfd.capture.source import Kind
+from adainfd.capture.source import Kind, SourceError
 from adainfd.config import CameraSection, Configuration
-from adainfd.doctor.eyes import hindrance
+from adainfd.doctor.eyes import hindrance, is_service
 
 __all__ = ["unreadable", "unreadable_source"]
 
@@ -19,14 +19,16 @@ def unreadable(configuration: Configuration) -> Iterator[tuple[str, str, str]]:
 
 def unreadable_source(camera: CameraSection) -> tuple[str, str] | None:
     """Why the service cannot read a video or pictures, and what to do."""
-    address = camera.source.removeprefix("file://")
-    if "://" in address or address.isdigit() or address.startswith("/dev/"):
-        return None
-    path = Path(address)
-    if (found := hindrance(path) or hindrance(path.parent)) is not None:
-        return found
     source = camera.settings().source
-    return next(filter(None, map(hindrance, source.pictures())), None) if source.kind is Kind.PICTURES else None
+    if not is_service() or source.kind in (Kind.DEVICE, Kind.STREAM):
+        return None
+    path = Path(source.path)
+    if (found := hindrance(path) or hindrance(path.parent)) is not None or source.kind is not Kind.PICTURES:
+        return found
+    try:
+        return next(filter(None, map(hindrance, source.pictures())), None)
+    except SourceError:  # said by whoever opens it
+        return None
 
 
 def _named(configuration: Configuration) -> Iterator[tuple[str, Path]]:

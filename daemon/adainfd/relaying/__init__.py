@@ -35,6 +35,12 @@ def from_command_line(
     Raises InvalidInputError on what is wrong in the file or the arguments.
     """
     told = {} if file is None else load(file, "configuration")
+    return _configured(told, file, connect, bind, mqtt)
+
+
+def _configured(
+    told: dict[str, Any], file: Path | None, connect: Sequence[str], bind: Sequence[str], mqtt: str | None
+) -> RelayConfiguration:
     if connect:
         told["box"] = [{"connect": endpoint} for endpoint in connect]
     if bind:
@@ -49,9 +55,12 @@ def from_command_line(
     return _named(configuration, file)
 
 
-def check(file: Path) -> str:
-    """Check a relay's configuration file with the files that it names; a summary. Raises InvalidInputError."""
-    configuration = from_command_line(file, [], [], None)
+def check(told: dict[str, Any], file: Path) -> str:
+    """Check a relay's configuration, found in `file`, with the files that it names; a summary.
+
+    Raises InvalidInputError.
+    """
+    configuration = _configured(told, file, [], [], None)
     boxes = _boxes(configuration)
     if configuration.mqtt is not None:
         from adainfd.relaying.broker import check as check_broker

@@ -133,3 +133,16 @@ source = "{clip}"
     sound = (model, weights, policy, label) == (MODELS[0], WEIGHTS[0], "balanced", None)
     if sound and profile == PROFILES[0] and own in (None, "balanced", "mine.toml") and keys in KEYS[:2]:
         assert refused is None
+
+
+@pytest.mark.parametrize(("url", "good"), [("mqtt://broker.local", True), ("http://broker.local", False)])
+def test_a_relays_file_is_looked_at_as_a_relays(tmp_path: Path, url: str, good: bool) -> None:
+    file = tmp_path / "all.toml"
+    file.write_text(f'[[box]]\nconnect = "tcp://127.0.0.1:5600"\n[mqtt]\nurl = "{url}"\n', encoding="utf-8")
+    found = [(finding.verdict, finding.subject) for finding in configured.examine(file)]
+    assert found == [("ok", "seen as"), ("ok", "relay") if good else ("fail", "configuration")]
+    if good:
+        assert "relay of tcp://127.0.0.1:5600" in check(file)
+    else:
+        with pytest.raises(InvalidInputError, match="mqtt"):
+            check(file)
