@@ -19,7 +19,8 @@ import daemons
 import numpy as np
 import pytest
 from adainfd.cli import adainfd
-from documented import EXCUSED, ON_A_BOX, PAGES, Command, Follower, Program, commands, to_run
+from documented import EXCUSED, ON_A_BOX, PAGES, Command, commands, to_run
+from following import Follower, Program
 
 from adainf.cli import cli as adainf
 from adainf.profile import Profile

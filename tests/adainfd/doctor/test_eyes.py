@@ -113,13 +113,13 @@ def test_what_the_service_would_not_see_is_refused_with_the_remedy(
 ) -> None:
     """The runner here hides nothing, so these are not there at all."""
     box = systemd("inactive")
-    for address in ("file:///home/nosuch/clip.mp4", "/root/nosuch/*.jpg"):
+    for address in ("file:///home/nosuch/clip.mp4", "/home/nosuch/*.jpg"):
         file = configured(network, tmp_path, ipc, address)
         path = address.removeprefix("file://")
         assert_refused(run("check-config", file, **box), 78, f"camera door: {path} is hidden from the service; move it")
     found = run("doctor", file, **box)
     assert found.returncode == 1
-    assert "fail  camera door     /root/nosuch/*.jpg is hidden" in found.stdout
+    assert "fail  camera door     /home/nosuch/*.jpg is hidden" in found.stdout
     before = file.read_bytes()
     assert_refused(run("adopt", file, "--profile", network.profile, **box), 78, "is hidden from the service")
     assert file.read_bytes() == before
