@@ -10,7 +10,7 @@ from typing import NoReturn
 
 import click
 
-from adainf import home, limits, output
+from adainf import files, home, limits, output
 from adainf.errors import AdainfError, InvalidInputError, UnavailableError, printable
 
 __all__ = ["USAGE", "Group", "run"]
@@ -81,24 +81,16 @@ def _prepare() -> None:
         if isinstance(stream, io.TextIOWrapper):  # not closed
             stream.reconfigure(errors="backslashreplace")
     for argument in sys.argv[1:]:
-        if not _is_utf8(argument):
+        if not files.is_utf8(argument):
             scheme, is_address, _ = argument.partition("://")  # of which a password may be a part
             raise InvalidInputError(f"argument {f'{scheme}://…' if is_address else argument}: is not UTF-8")
     for variable, value in os.environ.items():
         names_folders = variable.startswith(("XDG_", "ADAINF_")) or variable.endswith("_DIRECTORY")
-        if names_folders and not _is_utf8(value):
+        if names_folders and not files.is_utf8(value):
             raise InvalidInputError(f"{variable} {value}: is not UTF-8")
     limits.have_files(_FILES, "any command")
     limits.have_threads(_THREADS + 2 * (os.cpu_count() or 1))
     home.settle()
-
-
-def _is_utf8(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _told(error: Exception) -> tuple[str, int]:

@@ -11,7 +11,17 @@ from pathlib import Path
 
 from adainf.errors import InvalidInputError
 
-__all__ = ["check_file", "check_new_file", "check_new_folder", "is_file", "is_folder", "is_there", "read", "read_text"]
+__all__ = [
+    "check_file",
+    "check_new_file",
+    "check_new_folder",
+    "is_file",
+    "is_folder",
+    "is_there",
+    "is_utf8",
+    "read",
+    "read_text",
+]
 
 _MOST_BYTES = 64 << 20
 """More than any file that an owner edits, or that is read whole, has."""
@@ -53,6 +63,15 @@ def check_new_file(path: Path) -> None:
     mode = _mode(path, "file")
     if mode and not stat.S_ISREG(mode):
         raise InvalidInputError(f"{path}: cannot be written ({'is a folder' if stat.S_ISDIR(mode) else 'is no file'})")
+
+
+def is_utf8(name: str) -> bool:
+    """Whether a name can be encoded: Python keeps bytes that are not UTF-8 as surrogates, on which OpenCV crashes."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def is_there(path: Path) -> bool:

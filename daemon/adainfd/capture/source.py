@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import unquote, urlsplit
 
+from adainf import files
 from adainf.errors import InvalidInputError, printable
 from adainfd.capture.fault import Fault
 
@@ -65,7 +66,7 @@ class Source:
         stripped = text.strip()
         if not stripped:
             raise InvalidInputError("must be a video file, a camera's index or a stream's address")
-        if "\0" in text or not _is_unicode(text):
+        if "\0" in text or not files.is_utf8(text):
             raise InvalidInputError("must be UTF-8 text without NUL bytes; rename the file")
         source = cls(text if _mode(text) is not None else _SCHEME.sub(_lower_case, stripped, count=1))
         if source.kind is Kind.STREAM:
@@ -216,15 +217,6 @@ def _real(path: str) -> str:
         return os.path.realpath(path)
     except (OSError, ValueError):
         return path
-
-
-def _is_unicode(text: str) -> bool:
-    """Whether it can be encoded; bytes of a command line that are not UTF-8 cannot, and OpenCV crashes on them."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _names_a_host(url: str) -> bool:
