@@ -11,6 +11,7 @@ from adainf.errors import InvalidInputError
 from adainfd.config import host_name
 from adainfd.logs import Logger
 from adainfd.relaying.config import RelayConfiguration
+from adainfd.sighup import ReloadRequest
 from adainfd.stopping import StopRequest
 from adainfd.tomlfile import explain, load
 from adainfd.wire.gate import Curve
@@ -73,14 +74,17 @@ def check(told: dict[str, Any], file: Path) -> str:
 
 
 def run(configuration: RelayConfiguration, log: Logger) -> None:
-    """Relay until a signal; raises InvalidInputError where that cannot begin."""
+    """Relay until a signal; SIGHUP takes up the clients, or the password of a broker.
+
+    Raises InvalidInputError where that cannot begin.
+    """
     boxes = _boxes(configuration)
-    with StopRequest() as stop:
+    with StopRequest() as stop, ReloadRequest() as reload:
         stop.defer()
         if configuration.mqtt is not None:
             from adainfd.relaying.mqtt import Bridge
 
-            Bridge(boxes, configuration.mqtt, log).run(stop)
+            Bridge(boxes, configuration.mqtt, log).run(stop, reload)
             return
         from adainfd.relaying.proxy import Proxy
 
@@ -89,7 +93,7 @@ def run(configuration: RelayConfiguration, log: Logger) -> None:
         proxy = Proxy(boxes, publish.bind, curve, log)
         log.info("relaying", endpoints=proxy.endpoints)
         try:
-            proxy.run(stop)
+            proxy.run(stop, reload)
         finally:
             proxy.close()
 

@@ -7,7 +7,7 @@ import msgspec
 
 from adainfd.service.health import Health
 from adainfd.service.metrics import Metrics
-from adainfd.service.overview import CameraView, Overview
+from adainfd.service.overview import CameraView, DaemonView, Overview
 from adainfd.service.pictures import Pictures
 from adainfd.service.web import Answer, Routes, page
 
@@ -23,10 +23,10 @@ def site(overview: Overview, metrics: Metrics, pictures: Pictures, health: Healt
         return Answer(msgspec.json.encode(_state(overview, pictures)), "application/json")
 
     def live() -> Answer:
-        return _yes_or_no(health.alive, "the main loop hangs")
+        return _yes_or_no(health.alive, "the main loop hangs, or a thread has ended")
 
     def ready() -> Answer:
-        return _yes_or_no(overview.ready, f"state: {overview.view().state or 'starting'}")
+        return _yes_or_no(overview.ready, f"state: {_state_in_words(overview.view())}")
 
     return {
         **page(),
@@ -40,6 +40,10 @@ def site(overview: Overview, metrics: Metrics, pictures: Pictures, health: Healt
 
 def _yes_or_no(yes: bool, why_not: str) -> Answer:
     return Answer(b"yes\n") if yes else Answer(f"no: {why_not}\n".encode(), status=HTTPStatus.SERVICE_UNAVAILABLE)
+
+
+def _state_in_words(view: DaemonView) -> str:
+    return f"{view.state or 'starting'}{f', {view.detail}' if view.detail else ''}"
 
 
 def _picture(pictures: Pictures, camera: str) -> Answer:

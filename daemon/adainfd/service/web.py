@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from adainf.errors import InvalidInputError
+from adainfd.watched import Watched
 
 __all__ = ["Answer", "Routes", "WebServer", "page"]
 
@@ -62,15 +63,16 @@ class WebServer:
         except OSError as error:
             raise InvalidInputError(f"web.bind {host}:{port}: cannot be bound ({error.strerror or error})") from None
         self.address: tuple[str, int] = self._server.server_address[:2]  # type: ignore[assignment]
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.2,), name="web", daemon=True)
+        self.thread = Watched("web", lambda: self._server.serve_forever(0.2))
 
     def start(self) -> None:
         """Begin to answer."""
-        self._thread.start()
+        self.thread.start()
 
     def close(self) -> None:
         """Stop answering; a request at hand is not waited for."""
-        if self._thread.is_alive():
+        self.thread.leave()
+        if self.thread.alive:
             self._server.shutdown()
         self._server.server_close()
 
