@@ -36,7 +36,7 @@ __all__ = [
 ]
 
 SCHEMA = "adainf.trace/1"
-_LONGEST_LINE = 1 << 26
+_LONGEST_LINE = 1 << 23
 
 
 class InForce(msgspec.Struct, frozen=True, kw_only=True):

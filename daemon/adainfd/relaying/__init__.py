@@ -13,7 +13,7 @@ from adainfd.logs import Logger
 from adainfd.relaying.config import RelayConfiguration
 from adainfd.sighup import ReloadRequest
 from adainfd.stopping import StopRequest
-from adainfd.tomlfile import explain, load
+from adainfd.tomlfile import explain, load, validated
 from adainfd.wire.gate import Curve
 from adainfd.wire.keys import KeyPair, public_key
 from adainfd.wire.link import Box
@@ -48,12 +48,13 @@ def _configured(
         told["publish"] = {**_table(told, "publish"), "bind": list(bind)}
     if mqtt is not None:
         told["mqtt"] = {**_table(told, "mqtt"), "url": mqtt}
+    if file is not None:
+        return _named(validated(told, file, "configuration", RelayConfiguration), file)
     try:
         configuration = RelayConfiguration.model_validate(told)
     except ValidationError as error:
-        where = "" if file is None else f"configuration {file}: "
-        raise InvalidInputError(where + explain(error, RelayConfiguration)) from None
-    return _named(configuration, file)
+        raise InvalidInputError(explain(error, RelayConfiguration)) from None
+    return _named(configuration, None)
 
 
 def check(told: dict[str, Any], file: Path) -> str:
