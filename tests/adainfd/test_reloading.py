@@ -8,6 +8,7 @@ from typing import Any
 from adainfd.client import Subscriber
 from adainfd.wire.keys import KeyPair
 from daemons import Network, await_true, free_port
+from hostile import HOSTILE
 
 
 def test_a_client_whose_key_was_removed_is_cut_off_whatever_else_is_wrong(
@@ -22,6 +23,9 @@ def test_a_client_whose_key_was_removed_is_cut_off_whatever_else_is_wrong(
     file = network.configuration(tmp_path / "c.toml", bind=stream, cameras=[camera])
     guarded = "[publish]\nkey = 'box.key_secret'\nclients = 'clients'"
     good = file.read_text(encoding="utf-8").replace("[publish]", guarded)
+    policy = tmp_path / "policy.toml"
+    policy.touch()
+    good = good.replace("[model]", f"[model]\npolicy = '{policy}'")
     file.write_text(good, encoding="utf-8")
     daemon = launch("run", "--config", file)
     daemon.await_event("ready")
@@ -49,7 +53,16 @@ def test_a_client_whose_key_was_removed_is_cut_off_whatever_else_is_wrong(
         assert friend.condition != "not allowed"
 
         file.write_text(good, encoding="utf-8")
-        assert "caf\\xe9.key: holds no public key" in reload()
+        assert ".key: holds no public key" in reload()
+        (clients / os.fsdecode(b"caf\xe9.key")).unlink()
+        assert policy.is_file()
+        for name, content in HOSTILE.items():
+            policy.write_bytes(content)
+            if name not in ("nothing",):
+                said = reload()
+                assert said.startswith(f"policy {policy}: "), name
+                assert len(said) < 500
+        policy.write_text("", encoding="utf-8")
         clients.rename(tmp_path / "elsewhere")
         assert "clients: cannot be read" in reload()
         await_true(lambda: friend.receive(0.02) is None and friend.condition == "not allowed", 20, "it is cut off")
