@@ -59,8 +59,9 @@ class Broker:
         self.identify()
 
     def identify(self) -> None:
-        """Read the password, for the next time that we connect; raises InvalidInputError where it cannot be read."""
+        """Read the password, for when we connect again; raises InvalidInputError where it cannot be read."""
         _identify(self._client, self._settings, self.address)
+        self._connect_at, self._wait = 0.0, 1.0
 
     @property
     def connected(self) -> bool:

@@ -193,6 +193,35 @@ def test_a_client_whose_key_is_removed_is_hung_up_on_and_others_come_back(
     assert ("clients_removed", {"clients": ["stranger"]}) in log.lines
 
 
+def test_nobody_slips_in_while_a_key_is_taken_away(
+    publisher: Publisher, connect: Connect, keys: dict[str, KeyPair], tmp_path: Path
+) -> None:
+    inside, outside = tmp_path / "clients" / "stranger.key", tmp_path / "stranger.key"
+    readers = []
+    heard: list[bytes] = []
+    for number in range(8):
+        outside.rename(inside)
+        # In all stages of their handshakes.
+        for _ in range(5):
+            reader = connect(endpoint(publisher, "tcp"), reconnect_ivl=1, **curve(keys["box"], keys["stranger"]))
+            readers.append(reader)
+            publisher.greet()
+            reader.poll(number)
+        inside.rename(outside)
+        publisher.revoke()
+        for _ in range(5):
+            publisher.greet()
+            say(publisher, "secret")
+            readers[-1].poll(5)
+        for reader in readers:
+            while reader.poll(0):
+                heard.append(reader.recv_multipart()[1])
+        say(publisher, "open")
+    assert not any(b"secret" in message for message in heard)
+    assert publisher.gate is not None
+    assert publisher.gate.hindrance is None
+
+
 def test_without_a_folder_of_clients_nobody_may_read(
     publisher: Publisher, connect: Connect, keys: dict[str, KeyPair], tmp_path: Path, log: Log
 ) -> None:
