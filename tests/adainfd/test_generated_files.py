@@ -190,7 +190,7 @@ def assert_said_in_one_line(said: Any) -> None:
     assert len(said.stderr) < 1000
 
 
-@generous(60)
+@generous(25)
 @given(name=st.sampled_from(READ), content=hostile)
 def test_commands_refuse_whatever_stands_in_a_file(readers: Any, zygote: Any, name: str, content: bytes) -> None:
     file, command = readers[name]
