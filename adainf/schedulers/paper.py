@@ -120,11 +120,12 @@ class PaperScheduler:
         with documents.refusing(f"scheduler {path}: is damaged"):
             tensors = load_file(path)
         blocks = sum(space.droppable)
-        try:
-            found = len(tensors["joined.2.bias"])
-            scheduler_macs(tensors)
-        except KeyError as error:
-            raise InvalidInputError(f"scheduler {path}: has no tensor {error}") from None
+        with documents.refusing(f"scheduler {path}: is damaged"):
+            try:
+                found = len(tensors["joined.2.bias"])
+                scheduler_macs(tensors)
+            except KeyError as error:
+                raise InvalidInputError(f"scheduler {path}: has no tensor {error}") from None
         if found != blocks:
             raise InvalidInputError(f"scheduler {path}: decides on {found} blocks; the backbone has {blocks} to skip")
         return cls(tensors, bound, space)
