@@ -7,6 +7,9 @@ from typing import Any
 import pytest
 from adainfd.sensors import Readings, Sensors
 from daemons import await_true
+from generated import generous
+from hypothesis import given
+from hypothesis import strategies as st
 
 PROC = {"proc/stat": "cpu  1 2 3 4 5 6 7 8 0 0\nprocs_running 1", "proc/pressure/cpu": "some avg10=0.00 total=5"}
 JETSON = {"sys/devices/gpu.0/load": 500, "sys/class/thermal/thermal_zone0/type": "GPU-therm"}
@@ -93,6 +96,22 @@ def test_nothing_can_be_read_at_all(root: Any) -> None:
     latest = Sensors(list, lost.__setitem__, root=root.folder).latest
     assert latest == Readings(at=latest.at)
     assert lost.keys() == OF_THE_GPU - {"temperature_headroom_celsius"} | {"cpu_pressure", "cpu_foreign", "cpu_queue"}
+
+
+WEIRD = st.sampled_from(
+    ["", "x", "-1", "9" * 5000, "cpu", "cpu  " + "9 " * 10, f"cpu  {'9' * 400} " * 9, "some total=", "1 (x", "\0"]
+)
+
+
+@pytest.mark.generated
+@generous(100)
+@given(file=st.sampled_from(sorted({**PROC, **JETSON, **CPU_HEAT})), text=WEIRD | st.text(max_size=30))
+def test_whatever_the_kernel_writes_ends_no_reading(root: Any, file: str, text: str) -> None:
+    root.write({**PROC, **JETSON, **CPU_HEAT})
+    sensors = Sensors(lambda: [os.getpid()], lambda *_: None, root=root.folder)
+    for content in (text.encode(errors="replace").decode(), "5"):
+        (root.folder / file).write_text(content)
+        sensors._read()
 
 
 def test_defect_in_a_sensor_is_not_swallowed(root: Any) -> None:
