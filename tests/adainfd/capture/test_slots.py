@@ -117,6 +117,8 @@ def test_slots_that_do_not_fit_leave_nothing_open() -> None:
         return sorted(file.name for file in Path("/proc/self/fd").iterdir())
 
     before = opened()
+    descriptor = frames_memory(2**45)
     with pytest.raises(OSError, match=r"memory|large"):
-        frames_memory(2**58)
+        FrameSlots(descriptor, 2**45)
+    os.close(descriptor)
     assert opened() == before
