@@ -15,6 +15,7 @@ from adainfd.capture.settings import CameraSettings
 
 __all__ = [
     "LONGEST_INTERVAL",
+    "LONGEST_SIDE",
     "MOST_FRAMES",
     "BrokeOff",
     "Delivered",
@@ -41,10 +42,12 @@ MOST_FRAMES = 2**53
 """That a camera can count: what every reader of our messages can."""
 
 _LONGEST_TEXT = 1000
-_LONGEST_SIDE = 2**16
+LONGEST_SIDE = 65500
+"""Of a picture, in pixels: JPEG, as it is shown by the page, takes no longer one."""
+
 
 _Text = Annotated[str, msgspec.Meta(max_length=_LONGEST_TEXT)]
-_Side = Annotated[int, msgspec.Meta(ge=1, le=_LONGEST_SIDE)]
+_Side = Annotated[int, msgspec.Meta(ge=1, le=LONGEST_SIDE)]
 _Count = Annotated[int, msgspec.Meta(ge=0, le=10**9)]
 _Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 

@@ -25,6 +25,7 @@ from adainfd.capture.playing import Playing
 from adainfd.capture.reader import Reader, open_reader
 from adainfd.capture.reports import (
     LONGEST_INTERVAL,
+    LONGEST_SIDE,
     BrokeOff,
     Delivered,
     Ended,
@@ -263,9 +264,9 @@ class _Camera:
         """Have slots of this picture's shape; where it has more pixels than they hold it is passed over."""
         height, width, _ = picture.shape
         if picture.shape != self._shape:
-            if height * width > self._settings.most_pixels:
+            if height * width > self._settings.most_pixels or max(height, width) > LONGEST_SIDE:
                 self._count_undecodable(1)
-                most = f"at most {self._settings.most_pixels:,} pixels are looked at"
+                most = f"at most {self._settings.most_pixels:,} pixels are looked at, {LONGEST_SIDE:,} a side"
                 self._name(Undecodable(f"a frame of {width} × {height} pixels", most))
                 return False
             self._shape = shape = (height, width, 3)
