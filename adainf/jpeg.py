@@ -49,7 +49,7 @@ def _behind_marker(content: bytes, at: int) -> int:
         following = content[at + 1]
         if following not in (0x00, 0xFF):
             return at + 2
-        at = at + 1 if following == 0xFF else content.find(b"\xff", at + 2)  # noqa: PLR2004
+        at = at + 1 if following == 0xFF else content.find(b"\xff", at + 2)
     return 0
 
 

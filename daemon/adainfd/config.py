@@ -12,7 +12,7 @@ from pydantic_core import CoreSchema
 
 from adainfd import tomlfile
 from adainfd.capture.lifecycle import Limits
-from adainfd.capture.settings import CameraSettings
+from adainfd.capture.settings import PIXELS_A_MEGAPIXEL, CameraSettings
 from adainfd.capture.source import Source, Transport
 from adainfd.control.presence import PresenceRule
 from adainfd.wire import endpoint as endpoints
@@ -198,6 +198,7 @@ class CameraSection(tomlfile.Section):
     fps: at which a file or the pictures of a folder are played; without it a file plays at its own rate. A single
     picture behind http is fetched so many times a second; without it once.
     max_fps: at most so many frames a second are looked at. max_age: seconds; an older frame is not answered any more.
+    max_megapixels: a JPEG of more is decoded at a smaller scale; any other picture of more is refused undecoded.
     regions: parts of the picture by name, each recognised for itself; without them, all of it.
     ignore: regions in which nothing counts as motion, such as a clock in the picture or a tree in the wind.
     mask: polygons that are painted over before anything looks at the picture.
@@ -213,6 +214,7 @@ class CameraSection(tomlfile.Section):
     labels: tuple[str, ...] = ()
     fps: Rate | None = None
     max_fps: Rate | None = None
+    max_megapixels: Annotated[float, Field(ge=0.01, le=178)] = 16.0
     max_age: Annotated[float, Field(gt=0, le=3600, allow_inf_nan=False)] = 2.0
     regions: dict[Name, Region] = Field(default_factory=dict, max_length=32)
     ignore: tuple[Region, ...] = ()
@@ -252,6 +254,7 @@ class CameraSection(tomlfile.Section):
             loop=self.loop,
             fps=self.fps,
             max_fps=self.max_fps,
+            most_pixels=round(self.max_megapixels * PIXELS_A_MEGAPIXEL),
             max_age=self.max_age,
             ignored=self.ignore,
             mask=self.mask,

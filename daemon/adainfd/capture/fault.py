@@ -15,6 +15,7 @@ class Fault(StrEnum):
     TLS_FAILED = "tls_failed"
     NOT_VIDEO = "not_video"
     UNKNOWN_CODEC = "unknown_codec"
+    PICTURE_TOO_LARGE = "picture_too_large"
     CANNOT_OPEN = "cannot_open"
     OPEN_TIMEOUT = "open_timeout"
     NO_PICTURE = "no_picture"

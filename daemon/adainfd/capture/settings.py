@@ -6,10 +6,9 @@ from adainfd.capture.lifecycle import Limits
 from adainfd.capture.motion import Region
 from adainfd.capture.source import Source, Transport
 
-__all__ = ["MOST_PIXELS", "CameraSettings", "Polygon"]
+__all__ = ["PIXELS_A_MEGAPIXEL", "CameraSettings", "Polygon"]
 
-MOST_PIXELS = 7680 * 4320
-"""An 8K picture. Four lie in shared memory, and no network sees the difference to a larger one."""
+PIXELS_A_MEGAPIXEL = 1_000_000
 
 Polygon = tuple[tuple[float, float], ...]
 
@@ -19,7 +18,8 @@ class CameraSettings:
     """A camera's settings, as its process needs them.
 
     loop: a file begins anew at its end. fps: at which a file or the pictures of a folder are played; None, a file's
-    own. max_fps: how many frames a second are looked at. max_age: seconds after which a frame is not answered any more.
+    own. max_fps: how many frames a second are looked at. most_pixels: a JPEG of more is decoded at a smaller scale, any
+    other picture of more is refused undecoded. max_age: seconds after which a frame is not answered any more.
     ignored: regions in which nothing counts as motion. mask: polygons, points (x, y) as fractions of width and height,
     that are painted over. regions: the parts that are recognised, each for itself; none, the whole picture.
     transport: of RTSP.
@@ -30,6 +30,7 @@ class CameraSettings:
     loop: bool = False
     fps: float | None = None
     max_fps: float | None = None
+    most_pixels: int = 16 * PIXELS_A_MEGAPIXEL
     max_age: float = 2.0
     ignored: tuple[Region, ...] = ()
     mask: tuple[Polygon, ...] = ()
@@ -41,8 +42,3 @@ class CameraSettings:
     def parts(self) -> tuple[Region | None, ...]:
         """What is recognised for itself; None is the whole picture."""
         return self.regions or (None,)
-
-    @property
-    def most_pixels(self) -> int:
-        """Of a picture, as it lies in shared memory."""
-        return MOST_PIXELS

@@ -21,7 +21,7 @@ from adainfd.capture.fault import Fault
 from adainfd.capture.lifecycle import Limits
 from adainfd.capture.process import environment as environment_of
 from adainfd.capture.reports import Delivered, Ended, Lost, Named, Opened, Passed, Report, encoded, report_of
-from adainfd.capture.settings import MOST_PIXELS, CameraSettings
+from adainfd.capture.settings import CameraSettings
 from adainfd.capture.slots import FrameSlots, frames_memory
 from adainfd.capture.source import Source
 from daemons import (
@@ -308,13 +308,13 @@ def test_whatever_is_written_to_the_pipe_raises_nothing(messages: list[bytes], f
 def written_to(camera: Camera) -> Iterator[int]:
     """A camera that is heard through a pipe which the test writes to; there is no process."""
     reads, writes = os.pipe()
-    reports, memory = Receiver(reads, blocking=False), frames_memory(MOST_PIXELS)
+    reports, memory = Receiver(reads, blocking=False), frames_memory(camera.settings.most_pixels)
     camera._process = SimpleNamespace(  # type: ignore[assignment]
         reports=reports, exit_text=lambda: "", end=reports.close, reap=lambda: True
     )
     camera._conversation = Conversation(camera.settings, 0, time.monotonic())
     camera._conversation.go()
-    camera._attempts, camera._slots_to_come = Attempts(), FrameSlots(memory, MOST_PIXELS)
+    camera._attempts, camera._slots_to_come = Attempts(), FrameSlots(memory, camera.settings.most_pixels)
     try:
         yield writes
     finally:
