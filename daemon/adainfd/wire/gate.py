@@ -15,7 +15,7 @@ from adainfd.hindrances import Hindered
 from adainfd.logs import Logger
 from adainfd.watched import Watched
 from adainfd.wire import endpoint as endpoints
-from adainfd.wire.connections import hang_up
+from adainfd.wire.hanging_up import hang_up
 from adainfd.wire.keys import AllowList, KeyPair
 
 __all__ = ["Curve", "Gate", "bind"]
