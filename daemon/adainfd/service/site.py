@@ -1,5 +1,9 @@
 """What is served at which path; there are no others."""
 
+import asyncio
+import math
+import time
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
 
@@ -14,6 +18,9 @@ from adainfd.service.web import Answer, Routes, page
 __all__ = ["site"]
 
 _METRICS = "text/plain; version=0.0.4; charset=utf-8"
+_LOOK_EVERY_SECONDS = 0.05
+# Whoever asks without end takes one part in so many of a processor.
+_KEPT_TIMES = 20.0
 
 
 def site(overview: Overview, metrics: Metrics, pictures: Pictures, health: Health) -> Routes:
@@ -30,8 +37,8 @@ def site(overview: Overview, metrics: Metrics, pictures: Pictures, health: Healt
 
     return {
         **page(),
-        "/state": state,
-        "/metrics": lambda: Answer(metrics.text(), _METRICS),
+        "/state": _kept(state),
+        "/metrics": _kept(lambda: Answer(metrics.text(), _METRICS)),
         "/live": live,
         "/ready": ready,
         **{f"/picture/{camera}": lambda camera=camera: _picture(pictures, camera) for camera in pictures.cameras},  # type: ignore[misc]
@@ -42,12 +49,27 @@ def _yes_or_no(yes: bool, why_not: str) -> Answer:
     return Answer(b"yes\n") if yes else Answer(f"no: {why_not}\n".encode(), status=HTTPStatus.SERVICE_UNAVAILABLE)
 
 
-def _picture(pictures: Pictures, camera: str) -> Answer:
-    jpeg = pictures.jpeg(camera)
+async def _picture(pictures: Pictures, camera: str) -> Answer:
+    while (jpeg := pictures.jpeg(camera)) is None and pictures.expected(camera):
+        await asyncio.sleep(_LOOK_EVERY_SECONDS)
     if jpeg is None:
         said = f"{camera} brings no picture now\n".encode()
         return Answer(said, status=HTTPStatus.SERVICE_UNAVAILABLE, headers={"Retry-After": "1"})
     return Answer(jpeg, "image/jpeg")
+
+
+def _kept(make: Callable[[], Answer]) -> Callable[[], Answer]:
+    """`make`, whose answer is given again for some times as long as it took to make."""
+    kept, until = Answer(b""), -math.inf
+
+    def answer() -> Answer:
+        nonlocal kept, until
+        if (begun := time.monotonic()) >= until:
+            kept = make()
+            until = begun + _KEPT_TIMES * (time.monotonic() - begun)
+        return kept
+
+    return answer
 
 
 def _state(overview: Overview, pictures: Pictures) -> dict[str, Any]:
