@@ -30,9 +30,10 @@ from adainfd.policies import Policies
 from adainfd.preparing import Preparation
 from adainfd.recogniser import LabelColumns, Recogniser, load_recogniser
 from adainfd.recording import Recording, Target, target_of
-from adainfd.reloading import Reloader, ReloadRequest
+from adainfd.reloading import Reloader
 from adainfd.sensors import Sensors
 from adainfd.service.observers import observers
+from adainfd.sighup import ReloadRequest
 from adainfd.stopping import StopRequest
 from adainfd.stream import Stream, View
 from adainfd.unused import unused
@@ -115,7 +116,8 @@ def run(
             top=configuration.publish.top,
             observer=observer,
         )
-        for part in (*hindered, pipeline.parking, recording, keeper):
+        guards = () if publisher.gate is None else (publisher.gate,)
+        for part in (*hindered, pipeline.parking, recording, keeper, sensors.thread, *guards):
             hindrances.watch(part)
         sensors.start()
         stop.defer()

@@ -143,7 +143,12 @@ class Loop:
         """Say at once what begins and what ends; what is lost meanwhile stands in the heartbeat."""
         hindered = self._hindrances.hindered
         if hindered != self._hindered:
+            for defect in (part.defect for part in hindered if part not in self._hindered):
+                if defect is not None:
+                    self._log.error("broken", why=defect)
             self._hindered = hindered
+            if self._hindrances.defects:
+                self._observer.broken()
             self._announcer.daemon("degraded" if hindered else "ready", self._hindrances.text)
 
     def _tell_changes(self, stream: Stream) -> None:

@@ -1,6 +1,5 @@
 """Many streams at one address: libzmq's own proxy between the boxes and whoever reads them."""
 
-import threading
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -8,7 +7,9 @@ from typing import Any
 import zmq
 
 from adainfd.logs import Logger
+from adainfd.sighup import ReloadRequest
 from adainfd.stopping import StopRequest
+from adainfd.watched import Watched
 from adainfd.wire import endpoint as endpoints
 from adainfd.wire import gate as gates
 from adainfd.wire.gate import Curve, Gate
@@ -18,6 +19,8 @@ from adainfd.wire.publisher import publishing
 __all__ = ["Proxy"]
 
 _LAST_WORDS_MS = 1000
+_HALT_WITHIN_MS = 2000
+_LOOK_EVERY_SECONDS = 0.5
 
 
 class Proxy:
@@ -37,7 +40,7 @@ class Proxy:
         self._control.connect("inproc://control")
         self._links = Links(self._inlet, keys=any(box.keys for box in boxes))
         self._gate = None if curve is None else Gate(self._context, curve)
-        self._thread: threading.Thread | None = None
+        self._thread: Watched | None = None
         self.endpoints: tuple[str, ...] = ()
         try:
             for bound in gates.bind([(self._outlet, endpoint) for endpoint in bind], self._gate):
@@ -48,16 +51,20 @@ class Proxy:
             self.close()
             raise
 
-    def run(self, stop: StopRequest) -> None:
-        """Forward until a stop is requested."""
+    def run(self, stop: StopRequest, reload: ReloadRequest) -> None:
+        """Forward until a stop is requested; a reload hangs up on clients that may not come any more.
+
+        Raises what ended a thread of ours: without it nothing is forwarded, or nobody comes in.
+        """
         poller = zmq.Poller()
         poller.register(self._links.monitor, zmq.POLLIN)
         poller.register(stop.fileno(), zmq.POLLIN)
         retries: dict[str, float] = {}
         self._forward()
         while not stop.requested:
-            due = min(retries.values(), default=None)
-            poller.poll(None if due is None else max(0, round(1000 * (due - time.monotonic()))))
+            due = min([time.monotonic() + _LOOK_EVERY_SECONDS, *retries.values()])
+            poller.poll(max(0, round(1000 * (due - time.monotonic()))))
+            self._attend(reload)
             now = time.monotonic()
             for link in self._links.changes():
                 self._tell(link)
@@ -72,6 +79,17 @@ class Proxy:
                     self._boxes[endpoint].connect(self._inlet, anew=True)
                 self._forward()
 
+    def _attend(self, reload: ReloadRequest) -> None:
+        """See that every thread works, and do what SIGHUP asks for."""
+        for part in (self._thread, self._gate):
+            if part is not None and part.defect is not None:
+                self._log.error("broken", why=part.defect)
+                part.check()
+        if reload.take():
+            if self._gate is not None:
+                self._gate.revoke()
+            self._log.info("reloaded")
+
     def close(self) -> None:
         """Let the last messages go out, for a second at most, and close."""
         self._halt()
@@ -83,15 +101,19 @@ class Proxy:
     def _forward(self) -> None:
         """Let libzmq forward, in a thread of ours; nobody else touches these sockets until `_halt`."""
         arguments: tuple[Any, ...] = (self._inlet, self._outlet, None, self._controlled)
-        self._thread = threading.Thread(target=zmq.proxy_steerable, args=arguments, name="proxy")
+        self._thread = Watched("proxy", lambda: zmq.proxy_steerable(*arguments))
         self._thread.start()
 
     def _halt(self) -> None:
-        if self._thread is not None:
+        if self._thread is None:
+            return
+        self._thread.leave()
+        if self._thread.alive:
             self._control.send(b"TERMINATE")
-            self._control.recv()
-            self._thread.join()
-            self._thread = None
+            if self._control.poll(_HALT_WITHIN_MS):
+                self._control.recv()
+            self._thread.join(_HALT_WITHIN_MS / 1000)
+        self._thread = None
 
     def _tell(self, link: Link) -> None:
         say = self._log.info if link.state == "connected" else self._log.warning

@@ -39,12 +39,12 @@ def observers(
             Journal(overview, log, results=log_results),
         ]
         if configuration.web is not None:
-            told += parts.enter_context(_web(configuration.web, overview, log))
+            told += parts.enter_context(_web(configuration.web, overview, log, hindrances))
         yield Observers(told)
 
 
 @contextlib.contextmanager
-def _web(section: WebSection, overview: Overview, log: Logger) -> Iterator[list[Observer]]:
+def _web(section: WebSection, overview: Overview, log: Logger, hindrances: Hindrances) -> Iterator[list[Observer]]:
     from adainfd.service.guests import Guests
     from adainfd.service.health import Health
     from adainfd.service.metrics import Metrics
@@ -56,6 +56,7 @@ def _web(section: WebSection, overview: Overview, log: Logger) -> Iterator[list[
     refusals, pictures, health = Refusals(log), Pictures(section.pictures), Health()
     metrics, guests = Metrics(overview, refusals), Guests(section.address[0], section.hosts)
     server = WebServer(*section.address, site(overview, metrics, pictures, health), guests, refusals)
+    hindrances.watch(server.thread)
     try:
         server.start()
         log.info("web", address="{}:{}".format(*server.address))

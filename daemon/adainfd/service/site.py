@@ -1,26 +1,22 @@
 """What is served at which path; there are no others."""
 
 import asyncio
-import math
-import time
-from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
 
 import msgspec
 
+from adainfd.service.answer import Answer
 from adainfd.service.health import Health
 from adainfd.service.metrics import Metrics
-from adainfd.service.overview import CameraView, Overview
+from adainfd.service.overview import CameraView, DaemonView, Overview
 from adainfd.service.pictures import Pictures
-from adainfd.service.web import Answer, Routes, page
+from adainfd.service.web import Routes, page
 
 __all__ = ["site"]
 
 _METRICS = "text/plain; version=0.0.4; charset=utf-8"
 _LOOK_EVERY_SECONDS = 0.05
-# Whoever asks without end takes one part in so many of a processor.
-_KEPT_TIMES = 20.0
 
 
 def site(overview: Overview, metrics: Metrics, pictures: Pictures, health: Health) -> Routes:
@@ -30,15 +26,15 @@ def site(overview: Overview, metrics: Metrics, pictures: Pictures, health: Healt
         return Answer(msgspec.json.encode(_state(overview, pictures)), "application/json")
 
     def live() -> Answer:
-        return _yes_or_no(health.alive, "the main loop hangs")
+        return _yes_or_no(health.alive, "the main loop hangs, or a thread has ended")
 
     def ready() -> Answer:
-        return _yes_or_no(overview.ready, f"state: {overview.view().state or 'starting'}")
+        return _yes_or_no(overview.ready, f"state: {_state_in_words(overview.view())}")
 
     return {
         **page(),
-        "/state": _kept(state),
-        "/metrics": _kept(lambda: Answer(metrics.text(), _METRICS)),
+        "/state": state,
+        "/metrics": lambda: Answer(metrics.text(), _METRICS),
         "/live": live,
         "/ready": ready,
         **{f"/picture/{camera}": lambda camera=camera: _picture(pictures, camera) for camera in pictures.cameras},  # type: ignore[misc]
@@ -49,6 +45,10 @@ def _yes_or_no(yes: bool, why_not: str) -> Answer:
     return Answer(b"yes\n") if yes else Answer(f"no: {why_not}\n".encode(), status=HTTPStatus.SERVICE_UNAVAILABLE)
 
 
+def _state_in_words(view: DaemonView) -> str:
+    return f"{view.state or 'starting'}{f', {view.detail}' if view.detail else ''}"
+
+
 async def _picture(pictures: Pictures, camera: str) -> Answer:
     while (jpeg := pictures.jpeg(camera)) is None and pictures.expected(camera):
         await asyncio.sleep(_LOOK_EVERY_SECONDS)
@@ -56,20 +56,6 @@ async def _picture(pictures: Pictures, camera: str) -> Answer:
         said = f"{camera} brings no picture now\n".encode()
         return Answer(said, status=HTTPStatus.SERVICE_UNAVAILABLE, headers={"Retry-After": "1"})
     return Answer(jpeg, "image/jpeg")
-
-
-def _kept(make: Callable[[], Answer]) -> Callable[[], Answer]:
-    """`make`, whose answer is given again for some times as long as it took to make."""
-    kept, until = Answer(b""), -math.inf
-
-    def answer() -> Answer:
-        nonlocal kept, until
-        if (begun := time.monotonic()) >= until:
-            kept = make()
-            until = begun + _KEPT_TIMES * (time.monotonic() - begun)
-        return kept
-
-    return answer
 
 
 def _state(overview: Overview, pictures: Pictures) -> dict[str, Any]:

@@ -4,7 +4,8 @@ import socket
 from collections.abc import Iterator
 
 import pytest
-from adainfd.service.web import Answer, WebServer
+from adainfd.service.answer import Answer
+from adainfd.service.web import WebServer
 
 
 @pytest.fixture(scope="module")

@@ -16,12 +16,13 @@ from urllib.parse import unquote
 import daemons
 import numpy as np
 import pytest
+from adainfd.service.answer import Answer
 from adainfd.service.health import Health
 from adainfd.service.metrics import Metrics
 from adainfd.service.overview import Overview
 from adainfd.service.pictures import Pictures
 from adainfd.service.site import site
-from adainfd.service.web import Answer, WebServer
+from adainfd.service.web import WebServer
 from daemons import START_SECONDS, Network, await_true, listening
 from hypothesis import given, settings
 from hypothesis import strategies as st
