@@ -79,7 +79,7 @@ def come_and_go(address: str, until: float) -> None:
 def _connected(address: str, receive_buffer: int | None = None) -> socket.socket:
     host, _, port = address.rpartition(":")
     client = socket.socket()
-    client.settimeout(1.0)
+    client.settimeout(0.1)  # where connections have to wait, try another
     if receive_buffer is not None:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
     try:
