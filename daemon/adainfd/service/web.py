@@ -26,6 +26,7 @@ __all__ = ["Routes", "WebServer", "page"]
 
 _MOST_CONNECTIONS = 32
 _MOST_PENDING = 64
+_REQUEST_SECONDS = 10.0
 # Without a bound, one client that asks without a pause took 0.6 of a processor from the daemon.
 _SHARE, _AT_ONCE_SECONDS = 0.1, 0.05
 _WITHOUT_DESCRIPTORS_SECONDS = 0.2
@@ -50,9 +51,15 @@ class WebServer:
     """Serves `routes` from a thread of its own; `close` ends it."""
 
     def __init__(
-        self, host: str, port: int, routes: Routes, guests: Guests | None = None, refusals: Refusals | None = None
+        self,
+        host: str,
+        port: int,
+        routes: Routes,
+        guests: Guests | None = None,
+        refusals: Refusals | None = None,
+        seconds: float = _REQUEST_SECONDS,
     ) -> None:
-        """guests: who may ask; by default those of `host`. refusals: counts who may not.
+        """guests: who may ask; by default those of `host`. refusals: counts who may not. seconds: for one request.
 
         Raises InvalidInputError where the address cannot be bound.
         """
@@ -62,6 +69,7 @@ class WebServer:
         self._routes = dict(routes)
         self._guests = guests or Guests(host)
         self._refusals = refusals or Refusals()
+        self._seconds = seconds
         self._connections: dict[asyncio.Task[None], str] = {}  # clients' addresses, the oldest connection first
         self._loop = asyncio.new_event_loop()
         self._serving: asyncio.Task[None] | None = None
@@ -112,7 +120,11 @@ class WebServer:
         except OSError:  # gone already
             connection.close()
             return
-        exchange = Exchange(self._loop, connection, client, lambda request: self._answer(request, client, reached))
+
+        def answer(request: Request) -> Awaitable[Answer]:
+            return self._answer(request, client, reached)
+
+        exchange = Exchange(self._loop, connection, client, answer, self._seconds)
         task = tasks.create_task(exchange.run(self._refusals))
         self._connections[task] = client
         task.add_done_callback(lambda task: self._end(task, connection))
