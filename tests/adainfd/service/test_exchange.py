@@ -27,16 +27,28 @@ def refusals() -> Refusals:
     return Refusals()
 
 
-@pytest.fixture(scope="module")
-def server(refusals: Refusals) -> Iterator[WebServer]:
+@contextlib.contextmanager
+def serving(refusals: Refusals, seconds: float) -> Iterator[WebServer]:
     routes = {path: lambda: Answer(b"x") for path in ("/", "/live", "/state")}
     large = Answer(bytes(LARGE))
     routes["/large"] = lambda: large
-    served = WebServer("127.0.0.1", 0, routes, refusals=refusals, seconds=SECONDS)
+    served = WebServer("127.0.0.1", 0, routes, refusals=refusals, seconds=seconds)
     served.start()
     yield served
     assert served.thread.hindrance is None
     served.close()
+
+
+@pytest.fixture(scope="module")
+def server(refusals: Refusals) -> Iterator[WebServer]:
+    with serving(refusals, SECONDS) as served:
+        yield served
+
+
+@pytest.fixture(scope="module")
+def patient_server() -> Iterator[WebServer]:
+    with serving(Refusals(), 60.0) as served:
+        yield served
 
 
 def connected(server: WebServer) -> socket.socket:
@@ -143,8 +155,8 @@ sent = requests | st.binary(max_size=200)
 @pytest.mark.generated
 @generous(200)
 @given(sent=sent)
-def test_anything_is_answered_or_hung_up_on(server: WebServer, sent: bytes) -> None:
-    with connected(server) as client:
+def test_anything_is_answered_or_hung_up_on(patient_server: WebServer, sent: bytes) -> None:
+    with connected(patient_server) as client:
         client.sendall(sent)
         with contextlib.suppress(OSError):
             client.shutdown(socket.SHUT_WR)
@@ -154,7 +166,7 @@ def test_anything_is_answered_or_hung_up_on(server: WebServer, sent: bytes) -> N
 
 
 @pytest.mark.generated
-@generous(400)
+@generous(100)
 @given(sent=sent)
 def test_anything_is_read_or_refused_with_a_cause(sent: bytes) -> None:
     try:
