@@ -5,7 +5,6 @@ from its frames, nor another client from its answer for long.
 """
 
 import asyncio
-import contextlib
 import inspect
 import socket
 from collections import Counter
@@ -93,8 +92,12 @@ class WebServer:
 
     def _run(self) -> None:
         self._serving = self._loop.create_task(self._serve())
-        with contextlib.suppress(asyncio.CancelledError):
+        try:
             self._loop.run_until_complete(self._serving)
+        except asyncio.CancelledError:
+            pass
+        except BaseExceptionGroup as group:
+            raise group.exceptions[0] from None
 
     async def _serve(self) -> None:
         pace = Pace(_SHARE, _AT_ONCE_SECONDS)

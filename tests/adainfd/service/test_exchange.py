@@ -130,6 +130,17 @@ def test_the_one_with_the_most_connections_makes_room(server: WebServer, refusal
         client.close()
 
 
+def test_an_error_that_nobody_expects_ends_the_thread_and_is_told() -> None:
+    served = WebServer("127.0.0.1", 0, {"/live": lambda: Answer(b"x"), "/defect": lambda: Answer(bytes(1 // 0))})
+    served.start()
+    with connected(served) as waiting, connected(served) as client:
+        client.sendall(b"GET /defect HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        why = await_true(lambda: served.thread.hindrance, 5, "a hindrance")
+        assert answered(client) + answered(waiting) == b""
+    served.close()
+    assert "the thread web has ended (ZeroDivisionError" in why
+
+
 anything = st.binary(max_size=40)
 names = st.sampled_from([b"Host", b"Origin", b"Sec-Fetch-Site", b"Content-Length", b"Transfer-Encoding", b" Host", b""])
 values = st.sampled_from([b"localhost", b"[::1", b"[::ffff:127.0.0.1]:80", b"a@b", b"null", b"-1", b"cross-site"])
