@@ -1,10 +1,13 @@
 """Clients that are slow, and clients that send anything at all, over real connections."""
 
 import contextlib
+import os
 import re
+import resource
 import socket
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from adainfd.service.answer import Answer
@@ -128,6 +131,25 @@ def test_the_one_with_the_most_connections_makes_room(server: WebServer, refusal
         assert answered(other).startswith(b"HTTP/1.0 200")
     for client in many:
         client.close()
+
+
+def test_where_no_descriptor_is_left_an_idle_connection_gives_its_own(patient_server: WebServer) -> None:
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.ExitStack() as held:
+        idle = held.enter_context(connected(patient_server))
+        assert is_live(patient_server)
+        most = max(int(file.name) for file in Path("/proc/self/fd").iterdir()) + 8
+        held.callback(resource.setrlimit, resource.RLIMIT_NOFILE, before)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, before[1]))
+        spare = socket.socket()
+        with contextlib.suppress(OSError):
+            while True:
+                held.callback(os.close, os.dup(0))
+        spare.close()  # for the client's end; the server has none
+        begun = time.monotonic()
+        assert is_live(patient_server)
+        assert time.monotonic() < begun + 2
+        assert idle.recv(1) == b""
 
 
 def test_an_error_that_nobody_expects_ends_the_thread_and_is_told() -> None:
