@@ -194,6 +194,7 @@ def test_address_is_free_again_at_once() -> None:
         b"GET /picture/../state HTTP/1.1\r\n\r\n",
         b"GET /picture/door%00.jpg HTTP/1.1\r\n\r\n",
         b"GET http://elsewhere/ HTTP/1.1\r\n\r\n",
+        b"GET /%ff HTTP/1.1\r\nHost: localhost\r\n\r\n",
         b"POST /state HTTP/1.1\r\nContent-Length: 5\r\n\r\nhello",
         b"DELETE /metrics HTTP/1.1\r\n\r\n",
         b"GET / HTTP/9.9\r\n\r\n",
