@@ -15,6 +15,7 @@ from adainfd.capture.lifecycle import Limits
 from adainfd.capture.settings import PIXELS_A_MEGAPIXEL, CameraSettings
 from adainfd.capture.source import Source, Transport
 from adainfd.control.presence import PresenceRule
+from adainfd.service.guests import is_host
 from adainfd.wire import endpoint as endpoints
 from adainfd.wire.endpoint import Endpoint
 
@@ -126,10 +127,12 @@ class WebSection(tomlfile.Section):
     """Metrics, health and the status page over HTTP, which have no password; left out, none are served.
 
     pictures: the cameras whose last picture the page shows. unprotected: serve at an address that others can reach.
+    hosts: names by which it is asked for beside this box's own, such as those of a reverse proxy.
     """
 
     bind: str = "127.0.0.1:9600"
     pictures: tuple[Name, ...] = ()
+    hosts: Annotated[tuple[str, ...], Field(max_length=64)] = ()
     unprotected: bool = False
 
     @field_validator("bind")
@@ -137,6 +140,13 @@ class WebSection(tomlfile.Section):
     def _an_address(cls, bind: str) -> str:
         split_address(bind)
         return bind
+
+    @field_validator("hosts")
+    @classmethod
+    def _names(cls, hosts: tuple[str, ...]) -> tuple[str, ...]:
+        if not all(map(is_host, hosts)):
+            raise ValueError("each must be a name or an address, without a port")
+        return hosts
 
     @model_validator(mode="after")
     def _loopback_or_said(self) -> Self:

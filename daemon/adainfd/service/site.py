@@ -1,19 +1,22 @@
 """What is served at which path; there are no others."""
 
+import asyncio
 from http import HTTPStatus
 from typing import Any
 
 import msgspec
 
+from adainfd.service.answer import Answer
 from adainfd.service.health import Health
 from adainfd.service.metrics import Metrics
 from adainfd.service.overview import CameraView, DaemonView, Overview
 from adainfd.service.pictures import Pictures
-from adainfd.service.web import Answer, Routes, page
+from adainfd.service.web import Routes, page
 
 __all__ = ["site"]
 
 _METRICS = "text/plain; version=0.0.4; charset=utf-8"
+_LOOK_EVERY_SECONDS = 0.05
 
 
 def site(overview: Overview, metrics: Metrics, pictures: Pictures, health: Health) -> Routes:
@@ -46,8 +49,9 @@ def _state_in_words(view: DaemonView) -> str:
     return f"{view.state or 'starting'}{f', {view.detail}' if view.detail else ''}"
 
 
-def _picture(pictures: Pictures, camera: str) -> Answer:
-    jpeg = pictures.jpeg(camera)
+async def _picture(pictures: Pictures, camera: str) -> Answer:
+    while (jpeg := pictures.jpeg(camera)) is None and pictures.expected(camera):
+        await asyncio.sleep(_LOOK_EVERY_SECONDS)
     if jpeg is None:
         said = f"{camera} brings no picture now\n".encode()
         return Answer(said, status=HTTPStatus.SERVICE_UNAVAILABLE, headers={"Retry-After": "1"})
