@@ -53,14 +53,14 @@ def _descriptor(stream: Any) -> int | None:
         return None
 
 
-def console(*, stderr: bool = False) -> "Console":
-    """A console of rich that takes text literally: no markup, no emoji codes, no highlighting.
+def console(**options: Any) -> "Console":
+    """A console of rich that takes text literally: no markup, no emoji codes, no highlighting. options: see rich.
 
     Escape codes are not its business; what comes from elsewhere goes through `printable` first.
     """
     from rich.console import Console
 
-    return Console(stderr=stderr, markup=False, emoji=False, highlight=False)
+    return Console(markup=False, emoji=False, highlight=False, **options)
 
 
 def show(line: str) -> None:
