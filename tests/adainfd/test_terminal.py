@@ -124,7 +124,14 @@ def test_a_hostile_publisher_does_nothing_to_the_terminals_of_watch_and_tail(
 
 
 COMMANDS: dict[str, list[str]] = {
-    "adainfd": ["check-config {}.toml", "keys show {}", "keys show keys", "replay {}", "run --source {}"],
+    "adainfd": [
+        "check-config {}.toml",
+        "keys show {}",
+        "keys show keys",
+        "replay {}",
+        "rollback {}",
+        "adopt {}.toml --run {}",
+    ],
     "adainf": ["evaluate --profile {} --images .", "fetch --from {}", "export {} --out x"],
 }
 
@@ -133,7 +140,7 @@ COMMANDS: dict[str, list[str]] = {
 def test_names_on_the_command_line_and_of_files_do_nothing_to_the_terminal(
     program: str, environment: dict[str, str], tmp_path: Path
 ) -> None:
-    """Each command in a terminal, one after the other in one process."""
+    """Each command on a terminal, one after the other in one process."""
     (tmp_path / "keys").mkdir()
     names = [HOSTILE[kind].replace("/", "")[:60] for kind in HOSTILE if kind not in ("long", "surrogate")]
     for name in names:
