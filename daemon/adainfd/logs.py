@@ -1,7 +1,6 @@
 """Logging: readable lines on a terminal, JSON for whatever else reads stderr. It never holds up its program."""
 
 import contextlib
-import json
 import os
 import select
 import socket
@@ -24,7 +23,7 @@ _STDERR = 2
 # Of a pipe that is read too slowly: as much again as the pipe itself holds, four times.
 _MOST_WAITING = 1 << 18
 _SURE_TO_FIT = 512
-_LONGEST = 1000
+_LONGEST = 400
 _UNREAD = "nobody reads them"
 
 
@@ -32,7 +31,7 @@ def configure(lines: "LogLines | None" = None) -> Logger:
     """The program's logger; call once, in the command."""
     lines = lines or LogLines()
     on_terminal = sys.stderr is not None and sys.stderr.isatty()
-    renderer: Any = structlog.dev.ConsoleRenderer() if on_terminal else structlog.processors.JSONRenderer(_json)
+    renderer: Any = structlog.dev.ConsoleRenderer() if on_terminal else structlog.processors.JSONRenderer()
     log = structlog.wrap_logger(
         lines,
         processors=[
@@ -57,11 +56,6 @@ def _shown(value: object) -> object:
         return printable(value, _LONGEST)
     text = printable(repr(value), _LONGEST)
     return value if text == repr(value) else text
-
-
-def _json(values: Mapping[str, Any], **options: Any) -> str:
-    """In ASCII, so that a terminal shows it as it is; DEL alone is left as it is by the library."""
-    return json.dumps(values, **options).replace("\x7f", "\\u007f")
 
 
 class LogLines(Hindered):
