@@ -1,10 +1,11 @@
 """`adainfd tail`: results as they come, a line each."""
 
+import json
 from pathlib import Path
 
 import msgspec
 
-from adainf.errors import printable
+from adainf.errors import harmless, printable
 from adainf.output import say
 from adainfd.client import Gap, Link, Message, Notice, Result, Subscriber
 
@@ -61,7 +62,8 @@ def _say(text: str) -> None:
 
 
 def _json(message: Message) -> str:
-    return msgspec.json.encode(message).decode()
+    """The message; what would do something to a terminal is escaped as JSON has it, and is the same to its reader."""
+    return harmless(msgspec.json.encode(message).decode(), lambda letter: json.dumps(letter)[1:-1])
 
 
 def line(result: Result) -> str:

@@ -11,6 +11,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from adainf import output
 from adainf.errors import printable
 from adainfd.client import Subscriber
 from adainfd.service.overview import CameraView, DaemonView, Overview
@@ -27,7 +28,7 @@ _COLOURS = {"ready": "green", "online": "green", "started": "yellow", "connectin
 
 def show(endpoint: str, *, key: Path | None, server: str | None, once: bool, console: Console | None = None) -> None:
     """Show the daemon at `endpoint` until interrupted; once: as it stands after some seconds, and end."""
-    console = console or Console()
+    console = console or output.console()
     if not console.is_terminal:
         console.width = max(console.width, _WIDE)
     overview = Overview()
@@ -35,7 +36,7 @@ def show(endpoint: str, *, key: Path | None, server: str | None, once: bool, con
         if once or not console.is_terminal:
             _listen(messages, overview, _FIRST_SECONDS)
             if overview.view().host is None:
-                print(f"adainfd: nothing from {endpoint} ({messages.condition})", file=sys.stderr)
+                output.say(f"adainfd: nothing from {endpoint} ({messages.condition})")
                 sys.exit(69)
             console.print(view(overview.view(), messages.condition, messages.lost, console.width))
             return
