@@ -70,11 +70,13 @@ class Program:
         self.process.wait()
 
 
-def start(arguments: Sequence[str | Path], folder: Path, environment: Mapping[str, str]) -> Program:
-    """`adainfd ARGUMENTS` in a process group of its own, run in `folder`."""
+def start(
+    arguments: Sequence[str | Path], folder: Path, environment: Mapping[str, str], before: Sequence[str] = ()
+) -> Program:
+    """`adainfd ARGUMENTS` in a process group of its own, run in `folder`. before: a command that runs it."""
     number = len(list(folder.glob("*.err")))
     out, err = folder / f"{number}.out", folder / f"{number}.err"
-    command = [sys.executable, "-m", "adainfd", *map(str, arguments)]
+    command = [*before, sys.executable, "-m", "adainfd", *map(str, arguments)]
     with out.open("wb") as stdout, err.open("wb") as stderr:
         process = subprocess.Popen(
             command, cwd=folder, env=environment, stdout=stdout, stderr=stderr, start_new_session=True

@@ -13,6 +13,7 @@ from adainf import home, limits
 from adainf.errors import InvalidInputError, UnavailableError
 from adainf.profile import Profile
 from adainfd import state
+from adainfd.capture import confinement
 from adainfd.capture.camera import Camera
 from adainfd.capture.motion import Region, counted_cells
 from adainfd.config import CameraSection, Configuration
@@ -70,6 +71,7 @@ def run(
     Raises InvalidInputError or UnavailableError, with nothing left running, where it cannot start: a file is wrong, or
     no camera at all can be opened. A camera that fails later, or beside one that opens, is tried again and again.
     """
+    confinement.hide_memory()
     with (
         StopRequest() as stop,
         ReloadRequest() as reload,
@@ -125,6 +127,8 @@ def run(
         if (told := home.notice()) is not None:
             log.warning("no_home", detail=told)
         log.info("ready", endpoints=publisher.endpoints, **msgspec.to_builtins(_model(recogniser)))
+        if lacking := confinement.missing():
+            log.warning("not_confined", detail="; ".join(map(str, lacking)))
         for text in unused(configuration):
             log.warning("unused_option", detail=text)
 

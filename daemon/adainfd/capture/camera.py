@@ -1,5 +1,6 @@
 """The daemon's side of a camera: its supervised process, the newest frame, and what became of every frame."""
 
+import math
 import os
 import random
 import time
@@ -13,6 +14,7 @@ from adainfd.capture.account import Account
 from adainfd.capture.attempts import Attempts, attempts_memory
 from adainfd.capture.captured import Captured
 from adainfd.capture.channel import MalformedError, Receiver
+from adainfd.capture.confinement import RENEWED
 from adainfd.capture.conversation import Conversation
 from adainfd.capture.fault import OF_THE_PROCESS, Fault
 from adainfd.capture.lifecycle import Deed, Lifecycle, State
@@ -76,6 +78,7 @@ class Camera:
         self._ended: list[CameraProcess] = []
         self._attempts: Attempts | None = None
         self._deadly: set[str] = set()
+        self._renewed_at = -math.inf
         self._undecodable: list[Undecodable] = []
         self._named: set[str] = set()
 
@@ -168,7 +171,8 @@ class Camera:
             self._settle_account()
             self.lifecycle.died(now, Fault.PROCESS_DIED, f"its process cannot be started ({error.strerror})")
         else:
-            self._tell_to_go()
+            if self._playing:
+                self._tell_to_go()
 
     def receive(self) -> None:
         """Take in what the process has said; the rest, where that is very much, next time."""
@@ -184,6 +188,11 @@ class Camera:
         except MalformedError as error:
             self._break_off(Fault.PROCESS_REJECTED, f"its process {error}")
         except EOFError:
+            if self._asks_to_be_renewed():
+                self._end_process()
+                self._settle_account()
+                self._restart(time.monotonic())
+                return
             how = "" if self._process is None else self._process.exit_text()
             why = "" if self._failed is None else f": {self._failed}"
             self._break_off(Fault.PROCESS_DIED, f"its process ended{how}{why}")
@@ -283,6 +292,16 @@ class Camera:
         """The daemon stops: what waits is not answered any more."""
         self.account.stopped += self.account.waiting
         self._newest = None
+
+    def _asks_to_be_renewed(self) -> bool:
+        """Whether the process ended since its source is another file now; one that does so too often has failed."""
+        if self._process is None:
+            return False
+        now = time.monotonic()
+        if self._process.exit_status() != RENEWED or now < self._renewed_at + self.settings.limits.retry_seconds:
+            return False
+        self._renewed_at = now
+        return True
 
     def _end_process(self) -> None:
         if self._process is not None:

@@ -43,7 +43,9 @@ def environment(daemon: Mapping[str, str], path: Sequence[str]) -> dict[str, str
     }
     # OpenCV and FFmpeg read these as they are loaded: their messages would stand beside our one line.
     silent = {"OPENCV_LOG_LEVEL": "SILENT", "OPENCV_FFMPEG_LOGLEVEL": "-8"}
-    return {**silent, **needed, "PYTHONPATH": os.pathsep.join(entry or os.getcwd() for entry in path)}  # noqa: PTH109
+    # Landlock holds the thread that asks for it and its descendants: NumPy is to start none before.
+    single = {"OPENBLAS_NUM_THREADS": "1"}
+    return {**silent, **needed, **single, "PYTHONPATH": os.pathsep.join(entry or os.getcwd() for entry in path)}  # noqa: PTH109
 
 
 class CameraProcess:
@@ -69,6 +71,12 @@ class CameraProcess:
     def id(self) -> int:
         """Its process id."""
         return self._process.pid
+
+    def exit_status(self) -> int | None:
+        """The status with which it ended; None where a signal ended it, or nothing did."""
+        self._await_death()
+        told = self._peek()
+        return told.si_status if told is not None and told.si_code == os.CLD_EXITED else None
 
     def exit_text(self) -> str:
         """How it ended, after the word "ended"; empty where it has not, or only a moment later."""

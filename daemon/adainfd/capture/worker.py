@@ -18,6 +18,7 @@ from adainf.undecodable import Undecodable
 from adainfd.capture import pipe, snapshot, stream
 from adainfd.capture.attempts import Attempts
 from adainfd.capture.codec import no_picture
+from adainfd.capture.confinement import Confinement, confine
 from adainfd.capture.conversation import MOST_NAMED
 from adainfd.capture.motion import Sketch, changed_share, counted_cells, sketch
 from adainfd.capture.pictures import Picture
@@ -63,8 +64,7 @@ def work(start: Start, frames: int, attempts: int, daemon: Daemon) -> None:
     camera = _Camera(start, FrameSlots(frames, start.settings.most_pixels), Attempts(start.deadly, attempts), daemon)
     os.close(frames)
     os.close(attempts)
-    # Here, before anything of a stranger's is read, the process gives up what it may do: see `confinement`.
-    camera.run()
+    camera.run(confine(start.settings))  # before anything of a stranger's is read
 
 
 class _Camera:
@@ -87,11 +87,12 @@ class _Camera:
         self._to_skip = 0 if self._live or settings.loop else before
         self._say_passed_at = self._next_due = 0.0
 
-    def run(self) -> None:
+    def run(self, confinement: Confinement) -> None:
         while True:
             reader: Reader | None = None
             try:
                 while True:
+                    confinement.renew_where_outdated()
                     reader = open_reader(self._settings, self._attempts)
                     self._play(reader)
                     self._say_if_broken(reader)

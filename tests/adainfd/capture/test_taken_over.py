@@ -96,7 +96,11 @@ def test_a_process_gets_nothing_of_the_environment_that_it_does_not_need() -> No
     needed = {"LANG": "C", "LC_ALL": "C", "OMP_NUM_THREADS": "1", "MALLOC_TOP_PAD_": "1", "OPENCV_LOG_LEVEL": "INFO"}
     more = ("CREDENTIALS_DIRECTORY", "NOTIFY_SOCKET", "HOME", "STATE_DIRECTORY", "AWS_SECRET_ACCESS_KEY", "http_proxy")
     given = environment_of(needed | dict.fromkeys(more, "secret"), ["", "/lib"])
-    assert given == needed | {"OPENCV_FFMPEG_LOGLEVEL": "-8", "PYTHONPATH": f"{Path.cwd()}:/lib"}
+    assert given == needed | {
+        "OPENCV_FFMPEG_LOGLEVEL": "-8",
+        "OPENBLAS_NUM_THREADS": "1",
+        "PYTHONPATH": f"{Path.cwd()}:/lib",
+    }
 
 
 LAUNCHER = """
