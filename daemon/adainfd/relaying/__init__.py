@@ -11,6 +11,7 @@ from adainf.errors import InvalidInputError
 from adainfd.config import host_name
 from adainfd.logs import Logger
 from adainfd.relaying.config import RelayConfiguration
+from adainfd.relaying.names import Names
 from adainfd.stopping import StopRequest
 from adainfd.tomlfile import explain, load
 from adainfd.wire.gate import Curve
@@ -75,12 +76,13 @@ def check(told: dict[str, Any], file: Path) -> str:
 def run(configuration: RelayConfiguration, log: Logger) -> None:
     """Relay until a signal; raises InvalidInputError where that cannot begin."""
     boxes = _boxes(configuration)
+    names = Names((box.connect, box.hosts) for box in configuration.box)
     with StopRequest() as stop:
         stop.defer()
         if configuration.mqtt is not None:
             from adainfd.relaying.mqtt import Bridge
 
-            Bridge(boxes, configuration.mqtt, log).run(stop)
+            Bridge(boxes, names, configuration.mqtt, log).run(stop)
             return
         from adainfd.relaying.proxy import Proxy
 

@@ -81,11 +81,11 @@ def test_after_a_restart_nothing_of_before_is_there() -> None:
 def test_daemons_of_one_host_stand_side_by_side() -> None:
     roster = Roster()
     for second in range(4):
-        roster.take(beat(started_at=1.0, shown={("door", None): ["cat"]}), second)
-        roster.take(beat(started_at=2.0, shown={("yard", None): []}), second)
+        roster.take(beat(started_at=1.0, shown={("door", None): ["cat"]}), second, "ipc://a")
+        roster.take(beat(started_at=2.0, shown={("yard", None): []}), second, "ipc://b")
     assert roster.cameras("edge1") == {"door", "yard"}
     assert roster.living(3.0) == (1, 2)
-    roster.take(beat("stopped", started_at=1.0), 4.0)
+    roster.take(beat("stopped", started_at=1.0), 4.0, "ipc://a")
     assert roster.cameras("edge1") == {"yard"}
     assert roster.online("edge1", 4.0)
 
