@@ -71,6 +71,8 @@ class Beating:
 
     def __init__(self, endpoint: str, host: str, views: Views, state: str = "ready") -> None:
         self.views, self.state, self.beats = views, state, 0
+        self.happens = False
+        """Set it to have an event of the camera door told."""
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, args=(endpoint, host))
         self._thread.start()
@@ -83,6 +85,9 @@ class Beating:
         while not self._ended.wait(0.05):
             publisher.greet()
             self.beats += 1
+            if self.happens:
+                self.happens = False
+                publisher.send(f"event/{host}/door", event_of(host, "door", None, "cat"))
             publisher.send(f"status/{host}", lambda number: self._status(host, number))
         publisher.close()
 
@@ -110,7 +115,9 @@ def keeping(broker: Broker) -> Iterator[tuple[paho.Client, dict[str, list[str]]]
     """A client to publish with, and all payloads by topic, as they come."""
     heard: dict[str, list[str]] = {}
     client = paho.Client(CallbackAPIVersion.VERSION2)
-    client.on_message = lambda _, __, told: heard.setdefault(told.topic, []).append(told.payload.decode())
+    client.on_message = lambda _, __, told: heard.setdefault(told.topic, []).append(
+        told.payload.decode(errors="replace")
+    )
     client.on_connect = lambda *_: client.subscribe("#", qos=1)
     client.connect("127.0.0.1", broker.port)
     client.loop_start()
