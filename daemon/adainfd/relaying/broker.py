@@ -180,6 +180,7 @@ class Broker:
         for reason in answers:
             if reason.is_failure and str(reason) == _OTHER_PROTOCOL:
                 self._protocol, self._connect_at = MQTTProtocolVersion.MQTTv311, 0.0
+                departures = []  # it has hung up, and is asked again at once
             elif reason.is_failure:
                 self._log.warning("broker_refused", broker=str(self.address), why=str(reason))
             else:
@@ -191,7 +192,7 @@ class Broker:
                 continue  # no topic of ours
             self._when_received(topic, bytes(told.payload), told.retain)
         for reason in departures:
-            if reason.is_failure and str(reason) != _OTHER_PROTOCOL:
+            if reason.is_failure:
                 self._log.warning("broker_gone", broker=str(self.address), why=str(reason))
 
     def _begin(self) -> None:

@@ -107,6 +107,16 @@ class _Box:
             found = self.daemons[endpoint, started_at] = _Daemon(now)
         return found
 
+    def trim(self, endpoint: str, started_at: float) -> None:
+        """Where the daemons behind one address have too much together, let go of those heard longest ago."""
+        there = {key: daemon for key, daemon in self.daemons.items() if key[0] == endpoint}
+        others = sorted(there.keys() - {(endpoint, started_at)}, key=lambda key: -there[key].heard_at)
+        while others and (
+            sum(len(daemon.cameras | daemon.unlisted) for daemon in there.values()) > MOST_CAMERAS
+            or sum(len(daemon.views) for daemon in there.values()) > MOST_VIEWS
+        ):
+            del self.daemons[others[-1]], there[others.pop()]
+
     def living(self, now: float) -> list[_Daemon]:
         return [daemon for daemon in self.daemons.values() if daemon.lives(now)]
 
@@ -134,6 +144,7 @@ class Roster:
                     return why
                 daemon.take_event(message)
         finally:
+            box.trim(endpoint, message.started_at)
             self._drop_predecessors(box, now)
         return None
 
