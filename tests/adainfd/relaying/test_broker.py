@@ -11,6 +11,7 @@ from adainfd.relaying.config import MqttSection
 from generated import generous
 from hypothesis import given
 from hypothesis import strategies as st
+from paho.mqtt.enums import MQTTProtocolVersion
 from streams import Log
 
 WELCOME_5, WELCOME_311 = b"\x20\x03\0\0\0", b"\x20\x02\0\0"
@@ -121,10 +122,23 @@ def test_whatever_a_broker_sends_is_survived(server: Server, sent: list[bytes], 
     with server.accept(*([WELCOME_5] if welcome else []), *sent):
         pass
     server.attend()
-    server.broker._protocol = server.broker._protocol.MQTTv5
     before = server.connects
-    with server.accept(WELCOME_5):
+    with server.accept() as connection:  # it may have been told to speak the older version
+        server.send(
+            connection, WELCOME_5 if server.broker._client._protocol == MQTTProtocolVersion.MQTTv5 else WELCOME_311
+        )
         assert server.connects == before + 1
     server.attend()
+    server.broker._protocol = MQTTProtocolVersion.MQTTv5
     server.log.lines.clear()
     server.received.clear()
+
+
+def test_whatever_paho_raises_ends_the_connection_alone(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    with server.accept(WELCOME_5):
+        monkeypatch.setattr(server.broker._client, "loop_read", lambda: [][1])
+        server.attend()
+        assert not server.broker.connected
+    assert "what is no MQTT" in server.log.lines[-1][1]["why"]
+    with server.accept(WELCOME_5):
+        assert server.broker.connected
