@@ -18,6 +18,7 @@ from adainfd.control.presence import PresenceRule
 from adainfd.service.guests import is_host
 from adainfd.wire import endpoint as endpoints
 from adainfd.wire.endpoint import Endpoint
+from adainfd.wire.messages import LONGEST_LABEL, LONGEST_NAME, MOST_CAMERAS
 
 __all__ = [
     "CameraSection",
@@ -47,12 +48,13 @@ Region = Annotated[tuple[Edge, Edge, Edge, Edge], AfterValidator(_has_area)]
 Polygon = Annotated[tuple[tuple[Edge, Edge], ...], Field(min_length=3)]
 Rate = Annotated[float, Field(ge=0.001, le=1000, allow_inf_nan=False)]
 Named = Annotated[str, Field(min_length=1)]
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+$")]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+$", max_length=LONGEST_NAME)]
+LabelText = Annotated[str, Field(max_length=LONGEST_LABEL)]
 
 
 def host_name() -> str:
     """The system's name of this box, made fit for topics: any other character of it becomes `-`."""
-    return re.sub(r"[^A-Za-z0-9_.-]+", "-", socket.gethostname()).strip("-") or "localhost"
+    return re.sub(r"[^A-Za-z0-9_.-]+", "-", socket.gethostname()).strip("-")[:LONGEST_NAME] or "localhost"
 
 
 class ModelSection(tomlfile.Section):
@@ -65,7 +67,7 @@ class ModelSection(tomlfile.Section):
     backbone: Named | None = None
     run: Named | None = None
     weights: Named | None = None
-    labels: tuple[str, ...] = ()
+    labels: tuple[LabelText, ...] = ()
     size: Annotated[int, Field(ge=8, le=4096)] | None = None
     mean: Triple | None = None
     std: Triple | None = None
@@ -221,7 +223,7 @@ class CameraSection(tomlfile.Section):
     name: Name
     source: Annotated[str, Field(min_length=1, repr=False)]
     loop: bool = False
-    labels: tuple[str, ...] = ()
+    labels: tuple[LabelText, ...] = ()
     fps: Rate | None = None
     max_fps: Rate | None = None
     max_megapixels: Annotated[float, Field(ge=0.01, le=178)] = 16.0
@@ -287,7 +289,7 @@ class Configuration(tomlfile.Section):
     web: WebSection | None = None
     record: RecordSection | None = None
     events: EventsSection = EventsSection()
-    camera: tuple[CameraSection, ...] = ()
+    camera: Annotated[tuple[CameraSection, ...], Field(max_length=MOST_CAMERAS)] = ()
 
     @model_validator(mode="after")
     def _names_differ(self) -> Self:

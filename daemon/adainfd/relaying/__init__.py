@@ -11,6 +11,7 @@ from adainf.errors import InvalidInputError
 from adainfd.config import host_name
 from adainfd.logs import Logger
 from adainfd.relaying.config import RelayConfiguration
+from adainfd.relaying.names import Names
 from adainfd.sighup import ReloadRequest
 from adainfd.stopping import StopRequest
 from adainfd.tomlfile import explain, load, validated
@@ -80,12 +81,13 @@ def run(configuration: RelayConfiguration, log: Logger) -> None:
     Raises InvalidInputError where that cannot begin.
     """
     boxes = _boxes(configuration)
+    names = Names((box.connect, box.hosts) for box in configuration.box)
     with StopRequest() as stop, ReloadRequest() as reload:
         stop.defer()
         if configuration.mqtt is not None:
             from adainfd.relaying.mqtt import Bridge
 
-            Bridge(boxes, configuration.mqtt, log).run(stop, reload)
+            Bridge(boxes, names, configuration.mqtt, log).run(stop, reload)
             return
         from adainfd.relaying.proxy import Proxy
 
