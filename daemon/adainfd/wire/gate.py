@@ -9,7 +9,6 @@ from typing import Any
 
 import zmq
 from zmq.utils import z85
-from zmq.utils.monitor import recv_monitor_message
 
 from adainfd.logs import Logger
 from adainfd.wire import endpoint as endpoints
@@ -21,8 +20,6 @@ _ASKED_AT = "inproc://zeromq.zap.01"
 _DOMAIN = b"adainf"
 _LOG_EVERY_SECONDS = 10.0
 _NOT_CURVE = "its handshake failed: it has no key, takes this box for another, or is no ZeroMQ program"
-# Told by the answers given, not by the socket: what was refused has both.
-_FAILURES = zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +56,7 @@ class Gate:
         self._ended, self._end = context.socket(zmq.PAIR), context.socket(zmq.PAIR)
         self._end.bind(f"inproc://gate-{id(self)}")
         self._ended.connect(f"inproc://gate-{id(self)}")
-        self._watched: list[zmq.Socket[bytes]] = []
+        self._lock = threading.Lock()
         self._thread = threading.Thread(target=self._run, name="gate")
 
     def guard(self, socket: zmq.Socket[bytes]) -> None:
@@ -68,7 +65,6 @@ class Gate:
         socket.setsockopt(zmq.CURVE_SECRETKEY, self._curve.keys.secret.encode())
         socket.setsockopt(zmq.CURVE_PUBLICKEY, self._curve.keys.public.encode())
         socket.setsockopt(zmq.ZAP_DOMAIN, _DOMAIN)
-        self._watched.append(socket.get_monitor_socket(_FAILURES))
 
     def open(self) -> None:
         """From now on questions are answered."""
@@ -78,6 +74,10 @@ class Gate:
         """Who was let in and is not among the clients any more; raises InvalidInputError on a bad file among theirs."""
         allowed = {key for _, key in self._curve.clients.again()}
         return sorted(name for key, name in self._let_in.copy().items() if key not in allowed)
+
+    def failed(self) -> None:
+        """Somebody's handshake has failed before there was a question; from any thread."""
+        self._refuse(_NOT_CURVE)
 
     def close(self) -> None:
         """End the thread; nobody comes in any more."""
@@ -92,7 +92,7 @@ class Gate:
 
     def _run(self) -> None:
         poller = zmq.Poller()
-        for socket in (self._ended, self._questions, *self._watched):
+        for socket in (self._ended, self._questions):
             poller.register(socket, zmq.POLLIN)
         while True:
             ready = {socket for socket, _ in poller.poll()}
@@ -100,10 +100,6 @@ class Gate:
                 return
             if self._questions in ready:
                 self._answer(self._questions.recv_multipart())
-            for socket in self._watched:
-                if socket in ready:
-                    recv_monitor_message(socket)
-                    self._refuse(_NOT_CURVE)
 
     def _answer(self, question: list[bytes]) -> None:
         version, request, _, address, _, mechanism, *credentials = question
@@ -119,11 +115,12 @@ class Gate:
         self._questions.send_multipart((version, request, code, text, (name or "").encode(), b""))
 
     def _refuse(self, why: str, **who: str) -> None:
-        self.refused += 1
-        now = time.monotonic()
-        if now - self._logged_at >= _LOG_EVERY_SECONDS:
-            self._logged_at, self._logged = now, self.refused
-            self._log.warning("client_refused", why=why, refused=self.refused, **who)
+        with self._lock:
+            self.refused += 1
+            now = time.monotonic()
+            if now - self._logged_at >= _LOG_EVERY_SECONDS:
+                self._logged_at, self._logged = now, self.refused
+                self._log.warning("client_refused", why=why, refused=self.refused, **who)
 
 
 def bind(wanted: Sequence[tuple[zmq.Socket[bytes], str]], gate: Gate | None) -> Iterator[str]:
