@@ -13,6 +13,7 @@ from adainfd.logs import Logger
 from adainfd.relaying.config import RelayConfiguration
 from adainfd.stopping import StopRequest
 from adainfd.tomlfile import explain, load
+from adainfd.wire.connections import most_beside
 from adainfd.wire.gate import Curve
 from adainfd.wire.keys import KeyPair, public_key
 from adainfd.wire.link import Box
@@ -20,6 +21,8 @@ from adainfd.wire.link import Box
 __all__ = ["check", "from_command_line", "is_of_a_relay", "run"]
 
 _LONGEST_HOST = 100
+# One goes while the next comes.
+_FILES, _FILES_A_BOX = 64, 3
 
 
 def is_of_a_relay(told: Mapping[str, Any]) -> bool:
@@ -86,7 +89,7 @@ def run(configuration: RelayConfiguration, log: Logger) -> None:
 
         publish = configuration.publish
         curve = Curve.read(configuration.key, publish.clients, log)
-        proxy = Proxy(boxes, publish.bind, curve, log)
+        proxy = Proxy(boxes, publish.bind, curve, log, most=most_beside(_FILES + len(boxes) * _FILES_A_BOX))
         log.info("relaying", endpoints=proxy.endpoints)
         try:
             proxy.run(stop)

@@ -19,13 +19,18 @@ from fcntl import ioctl
 
 import zmq
 
+from adainf import limits
 from adainfd.logs import Logger
 from adainfd.wire.requests import LONGEST_TOPIC
 
-__all__ = ["MOST", "Connection", "Connections", "bounded"]
+__all__ = ["MOST", "Connection", "Connections", "bounded", "most_beside"]
 
 MOST = 256
 """Connections at once, where descriptors allow."""
+
+_FEWEST = 8
+# Between two looks libzmq accepts whoever waits for it, and more.
+_LATE = 40
 
 # An INITIATE of CURVE with the longest identity has 544 bytes; a topic, with what CURVE adds to it, far fewer.
 _LONGEST_FRAME = LONGEST_TOPIC + 384
@@ -59,6 +64,11 @@ _TCP_BYTES_RECEIVED = 128  # in tcp_info
 _LINGER_NOT = struct.pack("ii", 1, 0)
 # One instruction of the classic packet filter: return 0, so that nothing comes through.
 _NOTHING = struct.pack("HBBI", 0x06, 0, 0, 0)
+
+
+def most_beside(files: int) -> int:
+    """Connections at once in a program that opens so many `files` beside them."""
+    return _FEWEST + max(0, limits.spare_files(files, MOST - _FEWEST + _LATE) - _LATE)
 
 
 def bounded(zmq_socket: "zmq.Socket[bytes]") -> "zmq.Socket[bytes]":

@@ -199,6 +199,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     published_at: UnixTime
     subscriptions: Annotated[int, Meta(ge=0, description="topics subscribed to, over all clients")] | None = None
     refused: Annotated[int, Meta(ge=0, description="clients that were not let in, each attempt counted")] | None = None
+    hung_up: Annotated[int, Meta(ge=0, description="connections hung up on, by the bounds on readers")] | None = None
     detail: str | None = None
     code: str | None = None
     model: Model | None = None
