@@ -29,8 +29,8 @@ def connected(endpoint: str, seconds: float = 5.0) -> socket.socket:
     """A connection that has said nothing."""
     if endpoint.startswith("ipc://"):
         stranger = socket.socket(socket.AF_UNIX)
-        stranger.settimeout(seconds)
         stranger.connect(str(Path(endpoint.removeprefix("ipc://"))))
+        stranger.settimeout(seconds)
     else:
         host, _, port = endpoint.removeprefix("tcp://").rpartition(":")
         stranger = socket.create_connection((host, int(port)), seconds)
@@ -79,11 +79,12 @@ def again_and_again(attempt: Callable[[], None], until: float) -> None:
 
 @contextlib.contextmanager
 def held(endpoint: str, count: int) -> Iterator[list[socket.socket]]:
-    """So many connections that say nothing."""
+    """As many of so many connections as come about; they say nothing."""
     strangers: list[socket.socket] = []
     try:
         for _ in range(count):
-            strangers.append(connected(endpoint, 0.5))  # noqa: PERF401 those that came are closed
+            with contextlib.suppress(TimeoutError):  # a rush is held back
+                strangers.append(connected(endpoint, 1.5))
         yield strangers
     finally:
         for stranger in strangers:

@@ -68,7 +68,7 @@ _NOTHING = struct.pack("HBBI", 0x06, 0, 0, 0)
 
 def most_beside(files: int) -> int:
     """Connections at once in a program that opens so many `files` beside them."""
-    return _FEWEST + max(0, limits.spare_files(files, MOST - _FEWEST + _LATE) - _LATE)
+    return _FEWEST + max(0, limits.spare_files(files, 2 * (MOST - _FEWEST) + _LATE) - _LATE) // 2
 
 
 def bounded(zmq_socket: "zmq.Socket[bytes]") -> "zmq.Socket[bytes]":
@@ -95,14 +95,16 @@ def bounded(zmq_socket: "zmq.Socket[bytes]") -> "zmq.Socket[bytes]":
 class Connection:
     """Somebody who has connected.
 
-    inode: of the socket, by which it is known again. asked: it has subscribed to something. received, left: bytes that
-    came, and that may still come without being passed on. hung_up: it ends, and is told no more of.
+    inode: of the socket, by which it is known again. kept: a descriptor of our own for it, where one was left.
+    asked: it has subscribed to something. received, left: bytes that came, and that may still come unheard.
+    hung_up: it ends, and is told no more of.
     """
 
     descriptor: int
     inode: int
     tcp: bool
     now: float
+    kept: socket.socket | None
     received: int = 0
     left: float = _UNHEARD_AT_ONCE
     asked: bool = False
@@ -128,7 +130,7 @@ class Connections:
         self._watched: list[zmq.Socket[bytes]] = []
         self._listeners: list[socket.socket] = []
         self._connections: dict[int, Connection] = {}
-        self._grown = False
+        self._grown = self._handshake_failed = False
         self._gone: list[Connection] = []
         self._lock = threading.RLock()
         self._tokens, self._tokens_at = float(self._at_once), time.monotonic()
@@ -187,16 +189,19 @@ class Connections:
                 return
             address = self._shut_down(connection)
             connection.hung_up = True
-            self.hung_up += 1
             self._gone.append(connection)
             self._tokens = max(-_A_SECOND, self._tokens - costs)
-            now = time.monotonic()
-            self._give_back_at = max(now + _GIVE_BACK_AFTER, self._gave_back_at + _GIVE_BACK_EVERY)
-            if now - self._logged_at >= _LOG_EVERY_SECONDS:
-                self._logged_at = now
-                counts = {"hung_up": self.hung_up, "connections": len(self._connections)}
-                self._log.warning("reader_hung_up_on", why=why, address=address, **counts)
+            self._say(why, address)
         self._wake()
+
+    def _say(self, why: str, address: str) -> None:
+        self.hung_up += 1
+        now = time.monotonic()
+        self._give_back_at = max(now + _GIVE_BACK_AFTER, self._gave_back_at + _GIVE_BACK_EVERY)
+        if now - self._logged_at >= _LOG_EVERY_SECONDS:
+            self._logged_at = now
+            counts = {"hung_up": self.hung_up, "connections": len(self._connections)}
+            self._log.warning("reader_hung_up_on", why=why, address=address, **counts)
 
     def close(self) -> None:
         """End the thread; before the sockets are closed."""
@@ -213,6 +218,9 @@ class Connections:
             monitor.close(linger=0)
         for listener in self._listeners:
             listener.close()
+        for connection in self._connections.values():
+            if connection.kept is not None:
+                connection.kept.close()
         self._epoll.close()
         for descriptor in (self._woken, self._spare, self._nothing):
             os.close(descriptor)
@@ -267,10 +275,11 @@ class Connections:
     def _happened(self, kind: int, value: int, endpoint: bytes, now: float) -> None:
         tcp = endpoint.startswith(b"tcp://")
         if kind == zmq.EVENT_ACCEPTED:
-            self._accepted(Connection(value, _inode(value), tcp, now), now)
+            self._accepted(Connection(value, _inode(value), tcp, now, _kept(value)), now)
         elif kind == zmq.EVENT_DISCONNECTED:
-            if (gone := self._connections.pop(value, None)) is not None and not gone.hung_up:
-                self._gone.append(gone)
+            failed, self._handshake_failed = self._handshake_failed, False
+            if (gone := self._connections.pop(value, None)) is not None:
+                self._ended_by_itself(gone, handshake_failed=failed)
         elif kind == zmq.EVENT_LISTENING:
             listener = socket.socket(fileno=os.dup(value))
             listener.setblocking(False)  # who has hung up again must not keep libzmq in accept()
@@ -278,8 +287,10 @@ class Connections:
                 self._listeners.append(listener)
             else:
                 listener.close()
-        elif tcp and self._failed is not None:
-            self._failed()
+        else:
+            self._handshake_failed = True  # as the next event says, whose
+            if tcp and self._failed is not None:
+                self._failed()
 
     def _accepted(self, connection: Connection, now: float) -> None:
         self._connections[connection.descriptor] = connection
@@ -291,6 +302,22 @@ class Connections:
             self._tokens -= 1
             if self._tokens < 0 and self._resume_at is None:
                 self._pause(now)
+
+    def _ended_by_itself(self, gone: Connection, *, handshake_failed: bool) -> None:
+        """libzmq has let go of a connection: because the other end did, or because of what came over it."""
+        if not gone.hung_up:
+            self._gone.append(gone)
+            if not (handshake_failed and gone.tcp and self._failed is not None):  # else it is counted already
+                self._tell_why(gone, handshake_failed=handshake_failed)
+        if gone.kept is not None:
+            gone.kept.close()
+
+    def _tell_why(self, gone: Connection, *, handshake_failed: bool) -> None:
+        why = "its handshake failed" if handshake_failed else f"a frame of more than {_LONGEST_FRAME} bytes"
+        if gone.kept is not None and _is_still_there(gone.kept):
+            self._say(why, _address(gone.kept))
+        elif gone.kept is None and not gone.asked:  # over before it could be looked at
+            self._say(f"{why}, or it was no reader", "gone")
 
     def _earn(self, now: float) -> None:
         self._tokens = min(self._at_once, self._tokens + _A_SECOND * (now - self._tokens_at))
@@ -319,6 +346,8 @@ class Connections:
 
     def _shut_down(self, connection: Connection) -> str:
         """Its other end, in words; nothing is shut down that is not this connection any more."""
+        if connection.kept is not None:
+            return _shut_down(connection.kept, tcp=connection.tcp)
         try:
             os.dup2(connection.descriptor, self._spare, inheritable=False)
         except OSError:
@@ -327,14 +356,7 @@ class Connections:
         try:
             if os.fstat(self._spare).st_ino != connection.inode:
                 return "gone"
-            address = _address(ours)
-            if connection.tcp:
-                ours.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_NOT)
-            ours.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            return "gone"
-        else:
-            return address
+            return _shut_down(ours, tcp=connection.tcp)
         finally:
             ours.detach()
             os.dup2(self._nothing, self._spare, inheritable=False)
@@ -366,24 +388,57 @@ def _inode(descriptor: int) -> int:
         return 0
 
 
+def _kept(descriptor: int) -> socket.socket | None:
+    """A descriptor of our own; None where none is left, or the connection has gone already."""
+    try:
+        ours = os.dup(descriptor)
+    except OSError:
+        return None
+    try:
+        return socket.socket(fileno=ours)
+    except OSError:  # something else has its number by now
+        os.close(ours)
+        return None
+
+
+def _shut_down(connection: socket.socket, *, tcp: bool) -> str:
+    address = _address(connection)
+    try:
+        if tcp:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_NOT)
+        connection.shutdown(socket.SHUT_RDWR)
+    except OSError:
+        return "gone"
+    return address
+
+
+def _is_still_there(connection: socket.socket) -> bool:
+    """Whether the other end has not closed it."""
+    poll = select.poll()
+    poll.register(connection, select.POLLRDHUP)
+    return not poll.poll(0)
+
+
 def _received(connection: Connection) -> int:
     """Bytes that came until now; at a path the kernel counts none: then those that wait, and some for what is read."""
+    if connection.kept is None:
+        return connection.received
     if not connection.tcp:
-        waiting = struct.unpack("i", ioctl(connection.descriptor, termios.FIONREAD, bytes(4)))[0]
+        waiting = struct.unpack("i", ioctl(connection.kept, termios.FIONREAD, bytes(4)))[0]
         return connection.received + max(int(waiting), _OVERHEAD)
-    tcp = socket.socket(socket.AF_INET, socket.SOCK_STREAM, 0, fileno=connection.descriptor)
-    try:
-        told = tcp.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_BYTES_RECEIVED + 8)
-    finally:
-        tcp.detach()
+    told = connection.kept.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_BYTES_RECEIVED + 8)
     return int(struct.unpack_from("Q", told, _TCP_BYTES_RECEIVED)[0])
 
 
 def _address(connection: socket.socket) -> str:
-    if connection.family == socket.AF_UNIX:
-        process, user, _ = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
-        return f"process {process} of user {user}"
-    host, port = connection.getpeername()[:2]
+    """The other end, in words."""
+    try:
+        if connection.family == socket.AF_UNIX:
+            process, user, _ = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+            return f"process {process} of user {user}"
+        host, port = connection.getpeername()[:2]
+    except OSError:
+        return "gone"
     return f"{host}:{port}"
 
 
