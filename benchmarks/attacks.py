@@ -18,7 +18,6 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import zmq
 from adainfd.demo import demo_clip
 from soak import Watch, daemon
 from tables import Figure, Table, finish, limits
@@ -35,17 +34,9 @@ _FEWER_ANSWERS, _MORE_MEMORY = 2.0, 10.0
 Attack = Callable[[str, float], None]
 
 
-def topics(length: int, endpoint: str, until: float) -> None:
-    """One reader of ZeroMQ's own library subscribes to 10,000 topics, and comes back whenever it is hung up on."""
-    with zmq.Context() as context, context.socket(zmq.SUB) as reader:
-        for number in range(10_000):
-            reader.setsockopt(zmq.SUBSCRIBE, b"%08d" % number + b"x" * (length - 8))
-        reader.connect(endpoint)
-        time.sleep(until - time.monotonic())
-        reader.setsockopt(zmq.LINGER, 0)
-
-
 def _flood(what: bytes, endpoint: str, until: float) -> None:
+    """A reader sends it again and again, and comes back whenever it is hung up on."""
+
     def attempt() -> None:
         with strangers.subscriber(endpoint) as stranger:
             while time.monotonic() < until:
@@ -101,11 +92,15 @@ def noise(endpoint: str, until: float) -> None:
     again_and_again(attempt, until)
 
 
+def _topics(length: int) -> bytes:
+    return b"".join(frame(SUBSCRIBE + (b"%08d" % number).ljust(length)) for number in range(10_000))
+
+
 _TURNS = frame(SUBSCRIBE + b"status/") + frame(UNSUBSCRIBE + b"status/")
 ATTACKS: dict[str, Attack] = {
-    "10,000 topics of 4,000 bytes": partial(topics, 4000),
-    "10,000 topics of 200 bytes": partial(topics, 200),
-    "10,000 topics of 20 bytes": partial(topics, 20),
+    "10,000 topics of 4,000 bytes": partial(_flood, _topics(4000)),
+    "10,000 topics of 200 bytes": partial(_flood, _topics(200)),
+    "10,000 topics of 20 bytes": partial(_flood, _topics(20)),
     "one topic again and again": partial(_flood, frame(SUBSCRIBE + b"result/") * 1000),
     "subscribe and unsubscribe": partial(_flood, _TURNS * 500),
     "a message without an end": partial(_flood, frame(SUBSCRIBE + b"x" * 200, MORE) * 300),
@@ -127,8 +122,8 @@ class Outcome:
     hung_up: int
 
 
-def attacked(watch: Watch, attack: Attack, endpoint: str, seconds: float) -> Outcome:
-    """Run an attack for so long beside the daemon."""
+def attacked(watch: Watch, attack: Attack, endpoint: str, seconds: float, usual: float) -> Outcome:
+    """Run an attack for so long beside the daemon. usual: megabytes that it has without any attack."""
     before, memory, _ = _measured(watch, seconds)
     closed = watch.hung_up
     spawn = multiprocessing.get_context("fork")
@@ -139,7 +134,7 @@ def attacked(watch: Watch, attack: Attack, endpoint: str, seconds: float) -> Out
     attacker.kill()
     watch.run(6.0)  # what was freed is given back
     after, left, _ = _measured(watch, seconds / 2)
-    return Outcome((before, meanwhile, after), (memory, peak, left), watch.hung_up - closed)
+    return Outcome((before, meanwhile, after), (max(memory, usual), peak, left), watch.hung_up - closed)
 
 
 def _from_afar(attack: Attack, endpoint: str, until: float) -> None:
@@ -192,7 +187,8 @@ def figures(seconds: float, names: list[str]) -> list[Table]:
         camera = f'name = "door"\nsource = "{demo_clip()}"\nloop = true\nfps = {_FPS}'
         with daemon(Path(folder), [camera], endpoint) as watch:
             watch.run(10.0)  # the start has settled
-            return _tables({name: attacked(watch, ATTACKS[name], endpoint, seconds) for name in names})
+            usual = watch.resident()
+            return _tables({name: attacked(watch, ATTACKS[name], endpoint, seconds, usual) for name in names})
 
 
 def main() -> int:

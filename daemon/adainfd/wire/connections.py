@@ -38,7 +38,8 @@ _LONGEST_FRAME = LONGEST_TOPIC + 384
 _REQUESTS_QUEUED = 16
 # For a subscriber that is slow: half a minute of results. What waits for many is kept once, beside 64 bytes for each.
 _MESSAGES_QUEUED = 500
-_KERNEL_QUEUED = 1 << 18
+# In the kernel: results that go out, and requests that come in. With more of these, more comes before a flood is ended.
+_SENT_QUEUED, _CAME_QUEUED = 1 << 18, 4096
 _HANDSHAKE_WITHIN_MS = 5000
 # A peer that has vanished, or takes nothing in, is let go after a minute.
 _PROBE_AFTER_S, _PROBE_EVERY_S, _PROBES, _UNTAKEN_MS = 30, 10, 3, 60_000
@@ -78,7 +79,8 @@ def bounded(zmq_socket: "zmq.Socket[bytes]") -> "zmq.Socket[bytes]":
         (zmq.RCVHWM, _REQUESTS_QUEUED),
         (zmq.MAXMSGSIZE, _LONGEST_FRAME),
         (zmq.HANDSHAKE_IVL, _HANDSHAKE_WITHIN_MS),
-        (zmq.SNDBUF, _KERNEL_QUEUED),
+        (zmq.SNDBUF, _SENT_QUEUED),
+        (zmq.RCVBUF, _CAME_QUEUED),
         (zmq.BACKLOG, _BACKLOG),
         (zmq.TCP_KEEPALIVE, 1),
         (zmq.TCP_KEEPALIVE_IDLE, _PROBE_AFTER_S),
@@ -197,7 +199,7 @@ class Connections:
     def _say(self, why: str, address: str) -> None:
         self.hung_up += 1
         now = time.monotonic()
-        self._give_back_at = max(now + _GIVE_BACK_AFTER, self._gave_back_at + _GIVE_BACK_EVERY)
+        self._give_back_later(now)
         if now - self._logged_at >= _LOG_EVERY_SECONDS:
             self._logged_at = now
             counts = {"hung_up": self.hung_up, "connections": len(self._connections)}
@@ -254,6 +256,9 @@ class Connections:
         if self._resume_at is not None and now >= self._resume_at:
             self._resume(now)
 
+    def _give_back_later(self, now: float) -> None:
+        self._give_back_at = max(now + _GIVE_BACK_AFTER, self._gave_back_at + _GIVE_BACK_EVERY)
+
     def _give_back(self, now: float) -> None:
         if self._give_back_at is not None and now >= self._give_back_at:
             self._give_back_at, self._gave_back_at = None, now
@@ -305,7 +310,9 @@ class Connections:
 
     def _ended_by_itself(self, gone: Connection, *, handshake_failed: bool) -> None:
         """libzmq has let go of a connection: because the other end did, or because of what came over it."""
-        if not gone.hung_up:
+        if gone.hung_up:
+            self._give_back_later(time.monotonic())  # only now is what it sent freed
+        else:
             self._gone.append(gone)
             if not (handshake_failed and gone.tcp and self._failed is not None):  # else it is counted already
                 self._tell_why(gone, handshake_failed=handshake_failed)
