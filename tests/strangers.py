@@ -68,6 +68,20 @@ def is_hung_up_on(stranger: socket.socket, seconds: float = 10.0) -> bool:
     return False
 
 
+def floods_until_hung_up_on(stranger: socket.socket, what: bytes, seconds: float = 10.0) -> bool:
+    """Send it again and again; whether the other end closes the connection within that time."""
+    end, rest = time.monotonic() + seconds, what
+    stranger.settimeout(0.05)
+    while time.monotonic() < end:
+        try:
+            rest = rest[stranger.send(rest) :] or what
+        except TimeoutError:
+            continue
+        except OSError:
+            return True
+    return False
+
+
 def again_and_again(attempt: Callable[[], None], until: float) -> None:
     """Repeat an attempt until that monotonic time, whatever hinders it."""
     while time.monotonic() < until:

@@ -241,23 +241,28 @@ def _remove_left_behind(endpoint: str, path: Path) -> None:
     if _listener(path) is not None:
         raise InvalidInputError(f"endpoint {endpoint!r}: is in use by another program")
     try:
-        _remove_if_same(path, found)
+        _remove_unless_used(path)
     except OSError as error:
         raise InvalidInputError(
             f"endpoint {endpoint!r}: a socket left behind there cannot be removed ({error.strerror})"
         ) from None
 
 
-def _remove_if_same(path: Path, found: os.stat_result) -> None:
-    """Remove the file unless it is another by now: it is moved away first, and then moved back."""
+def _remove_unless_used(path: Path) -> None:
+    """Remove a socket; what came in its place meanwhile is moved back. Raises OSError where it cannot be."""
     folder = Path(tempfile.mkdtemp(dir=path.parent, prefix=".adainf-"))
-    moved = folder / "s"
+    descriptor = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    moved = Path(f"/proc/self/fd/{descriptor}/s")  # however long the path is
     try:
         path.rename(moved)
-        if not os.path.samestat(moved.lstat(), found):
+        if moved.is_dir() and not moved.is_symlink():
+            moved.rename(path)
+            return
+        if not stat.S_ISSOCK(moved.lstat().st_mode) or _listener(moved) is not None:
             os.link(moved, path, follow_symlinks=False)
         moved.unlink()
     finally:
+        os.close(descriptor)
         with contextlib.suppress(OSError):  # what cannot be moved back stays in it
             folder.rmdir()
 
