@@ -50,7 +50,7 @@ class Manifest:
         try:
             manifest = cls(**json.loads(text))
             good = manifest.schema == _SCHEMA and all(_is_inside(name) for name in manifest.files)
-        except (TypeError, ValueError) as error:
+        except (AttributeError, TypeError, ValueError, RecursionError) as error:
             raise InvalidInputError(f"{origin}: is not a model of `adainf fetch` ({one_line(error, 100)})") from None
         if not good:
             raise InvalidInputError(f"{origin}: is of another version, or names a file outside its folder")

@@ -68,6 +68,7 @@ def run(
     # Until the daemon takes these signals over nothing is started, and an exception would be raised amid imports.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: os._exit(0))
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # what a reload reads is about to be read
     from adainf.allocator import restart_with_tuned_allocator
 
     restart_with_tuned_allocator()
@@ -148,6 +149,7 @@ def doctor(file: Path | None) -> None:
 @click.option("--mqtt", metavar="URL", help="Tell this broker their events and states instead.")
 def relay(config: Path | None, connect: tuple[str, ...], bind: tuple[str, ...], mqtt: str | None) -> None:
     """Bring the streams of many boxes together at one address, or to an MQTT broker."""
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # what a reload reads is about to be read
     from adainfd import logs, relaying
 
     relaying.run(relaying.from_command_line(config, connect, bind, mqtt), logs.configure())

@@ -12,9 +12,10 @@ from pydantic_core import CoreSchema
 
 from adainfd import tomlfile
 from adainfd.capture.lifecycle import Limits
-from adainfd.capture.settings import CameraSettings
+from adainfd.capture.settings import PIXELS_A_MEGAPIXEL, CameraSettings
 from adainfd.capture.source import Source, Transport
 from adainfd.control.presence import PresenceRule
+from adainfd.service.guests import is_host
 from adainfd.wire import endpoint as endpoints
 from adainfd.wire.endpoint import Endpoint
 
@@ -126,10 +127,12 @@ class WebSection(tomlfile.Section):
     """Metrics, health and the status page over HTTP, which have no password; left out, none are served.
 
     pictures: the cameras whose last picture the page shows. unprotected: serve at an address that others can reach.
+    hosts: names by which it is asked for beside this box's own, such as those of a reverse proxy.
     """
 
     bind: str = "127.0.0.1:9600"
     pictures: tuple[Name, ...] = ()
+    hosts: Annotated[tuple[str, ...], Field(max_length=64)] = ()
     unprotected: bool = False
 
     @field_validator("bind")
@@ -137,6 +140,13 @@ class WebSection(tomlfile.Section):
     def _an_address(cls, bind: str) -> str:
         split_address(bind)
         return bind
+
+    @field_validator("hosts")
+    @classmethod
+    def _names(cls, hosts: tuple[str, ...]) -> tuple[str, ...]:
+        if not all(map(is_host, hosts)):
+            raise ValueError("each must be a name or an address, without a port")
+        return hosts
 
     @model_validator(mode="after")
     def _loopback_or_said(self) -> Self:
@@ -198,6 +208,7 @@ class CameraSection(tomlfile.Section):
     fps: at which a file or the pictures of a folder are played; without it a file plays at its own rate. A single
     picture behind http is fetched so many times a second; without it once.
     max_fps: at most so many frames a second are looked at. max_age: seconds; an older frame is not answered any more.
+    max_megapixels: a JPEG of more is decoded at a smaller scale; any other picture of more is refused undecoded.
     regions: parts of the picture by name, each recognised for itself; without them, all of it.
     ignore: regions in which nothing counts as motion, such as a clock in the picture or a tree in the wind.
     mask: polygons that are painted over before anything looks at the picture.
@@ -213,6 +224,7 @@ class CameraSection(tomlfile.Section):
     labels: tuple[str, ...] = ()
     fps: Rate | None = None
     max_fps: Rate | None = None
+    max_megapixels: Annotated[float, Field(ge=0.01, le=178)] = 16.0
     max_age: Annotated[float, Field(gt=0, le=3600, allow_inf_nan=False)] = 2.0
     regions: dict[Name, Region] = Field(default_factory=dict, max_length=32)
     ignore: tuple[Region, ...] = ()
@@ -252,6 +264,7 @@ class CameraSection(tomlfile.Section):
             loop=self.loop,
             fps=self.fps,
             max_fps=self.max_fps,
+            most_pixels=round(self.max_megapixels * PIXELS_A_MEGAPIXEL),
             max_age=self.max_age,
             ignored=self.ignore,
             mask=self.mask,

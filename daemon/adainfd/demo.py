@@ -176,7 +176,7 @@ def _watch(
                 live.update(_picture(view))
             elif isinstance(message, Result) and now >= next_line:
                 next_line = now + _LINE_EVERY_SECONDS
-                console.print(line(message), highlight=False, soft_wrap=True)
+                console.print(line(message), highlight=False, markup=False, soft_wrap=True)
     while (message := messages.receive(_LAST_WORDS_SECONDS)) is not None:
         view.take_in(message)
 

@@ -6,6 +6,7 @@ import select
 import socket
 import stat
 import sys
+import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -60,6 +61,8 @@ class LogLines(Hindered):
         self._why: str | None = None
         self._lost = self._lost_in_all = 0
         self._reports = False
+        # The gate's thread logs too.
+        self._lock = threading.RLock()
 
     @property
     def hindrance(self) -> str | None:
@@ -73,26 +76,28 @@ class LogLines(Hindered):
 
     def msg(self, message: str) -> None:
         """Write a line, or count it."""
-        if not self._reports:
-            self.retry()
-        line = message.encode(errors="backslashreplace") + b"\n"
-        if self._reports or not self._lost:
-            self._put(line)
-        else:
-            self._lose(1)
+        with self._lock:
+            if not self._reports:
+                self.retry()
+            line = message.encode(errors="backslashreplace") + b"\n"
+            if self._reports or not self._lost:
+                self._put(line)
+            else:
+                self._lose(1)
 
     debug = info = warning = error = critical = exception = msg
 
     def retry(self) -> None:
         """Write what waits and then, where lines were lost, one that says how many."""
-        if self._waiting:
-            self._flush()
-        if self._lost and not self._waiting and self.log is not None:
-            self._reports = True
-            try:
-                self.log.warning("log_lines_lost", lost=self._lost, why=self._why)
-            finally:
-                self._reports = False
+        with self._lock:
+            if self._waiting:
+                self._flush()
+            if self._lost and not self._waiting and self.log is not None:
+                self._reports = True
+                try:
+                    self.log.warning("log_lines_lost", lost=self._lost, why=self._why)
+                finally:
+                    self._reports = False
 
     def _put(self, line: bytes) -> None:
         if len(self._waiting) + len(line) > _MOST_WAITING:

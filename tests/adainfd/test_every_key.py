@@ -110,7 +110,7 @@ REACHES: dict[str, Callable[[Running], Any]] = {
     "model.device": lambda running: "cpu" if running.engine.device else None,
     "model.threads": lambda running: running.engine.threads,
     "publish.bind.address": lambda running: running.endpoints[0],
-    "publish.bind.format": lambda running: running.publisher._wanted[0].format,  # type: ignore[union-attr]
+    "publish.bind.format": lambda running: next(iter(running.publisher._outlets)),  # type: ignore[union-attr]
     "publish.key": lambda running: key_of(running),
     "publish.clients": lambda running: str(running.publisher._curve.clients._folder),  # type: ignore[union-attr]
     "publish.unprotected": lambda running: running.told["publish"]["unprotected"],  # see below
@@ -131,6 +131,7 @@ REACHES: dict[str, Callable[[Running], Any]] = {
     "camera.labels": lambda running: list(running.door.views[0].labels.names),
     "camera.fps": setting("fps"),
     "camera.max_fps": setting("max_fps"),
+    "camera.max_megapixels": lambda running: running.settings.most_pixels / 1e6,
     "camera.max_age": setting("max_age"),
     "camera.regions": lambda running: {view.region: list(view.box or ()) for view in running.door.views},
     "camera.ignore": lambda running: [list(box) for box in running.settings.ignored],
@@ -230,6 +231,7 @@ def full(tmp_path_factory: pytest.TempPathFactory, network: daemons.Network, cli
         "camera": [
             {
                 "name": "door", "source": str(clip), "loop": True, "labels": labels[2:5], "fps": 12.5, "max_fps": 9.5,
+                "max_megapixels": 9.25,
                 "max_age": 3.25, "regions": {"gate": REGION}, "ignore": [CLOCK], "mask": [TRIANGLE],
                 "policy": "power-saver", "priority": 2.5, "events": OWN_EVENTS, "transport": "udp",
                 "open_seconds": 11.5, "stall_seconds": 6.5, "retry_seconds": 0.75, "longest_retry_seconds": 44.0,

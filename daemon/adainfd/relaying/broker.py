@@ -54,7 +54,14 @@ class Broker:
         self._client.on_connect = self._connected
         self._client.on_disconnect = self._disconnected
         self._client.on_message = lambda _, __, told: received(told.topic, bytes(told.payload), told.retain)
-        _identify(self._client, settings, self.address)
+        self._settings = settings
+        _encrypt(self._client, settings, self.address)
+        self.identify()
+
+    def identify(self) -> None:
+        """Read the password, for when we connect again; raises InvalidInputError where it cannot be read."""
+        _identify(self._client, self._settings, self.address)
+        self._connect_at, self._wait = 0.0, 1.0
 
     @property
     def connected(self) -> bool:
@@ -137,6 +144,11 @@ def _identify(client: paho.Client, settings: MqttSection, address: BrokerAddress
     password = address.password
     if settings.password_file is not None:
         password = files.read_text(settings.password_file, "mqtt.password_file").rstrip("\r\n")
+    if user is not None:
+        client.username_pw_set(user, password)
+
+
+def _encrypt(client: paho.Client, settings: MqttSection, address: BrokerAddress) -> None:
     if settings.ca_file is not None:
         files.check_file(settings.ca_file, "mqtt.ca_file")
     try:
@@ -145,12 +157,12 @@ def _identify(client: paho.Client, settings: MqttSection, address: BrokerAddress
     except (OSError, ValueError) as error:
         why = one_line(getattr(error, "strerror", None) or error)
         raise InvalidInputError(f"mqtt.ca_file {settings.ca_file}: cannot be read ({why})") from None
-    if user is not None:
-        client.username_pw_set(user, password)
 
 
 def check(settings: MqttSection) -> str:
     """Check what is needed before a broker is connected to; its address. Raises InvalidInputError as `Broker`."""
     address = BrokerAddress.parse(settings.url)
-    _identify(paho.Client(CallbackAPIVersion.VERSION2), settings, address)
+    client = paho.Client(CallbackAPIVersion.VERSION2)
+    _encrypt(client, settings, address)
+    _identify(client, settings, address)
     return str(address)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from adainf.errors import one_line
+from adainf.errors import InvalidInputError, one_line
 from adainfd.client import Event, Gap, Link, Message, Notice, Status, Subscriber, Unreadable
 from adainfd.logs import Logger
 from adainfd.relaying import homeassistant
@@ -17,6 +17,7 @@ from adainfd.relaying.relays import Relays
 from adainfd.relaying.retained import Retained
 from adainfd.relaying.roster import SILENT_AFTER_SECONDS, Roster
 from adainfd.relaying.topics import Topics, fit
+from adainfd.sighup import ReloadRequest
 from adainfd.stopping import StopRequest
 from adainfd.wire.link import Box
 
@@ -57,8 +58,8 @@ class Bridge:
         self._complete_since: float | None = None
         self._leaving = False
 
-    def run(self, stop: StopRequest) -> None:
-        """Relay until a stop is requested."""
+    def run(self, stop: StopRequest, reload: ReloadRequest) -> None:
+        """Relay until a stop is requested; a reload reads the broker's password again."""
         self._log.info("relaying", broker=str(self._broker.address), name=self._topics.name)
         with Subscriber(*self._boxes, topics=("status/", "event/"), notice=self._tell) as messages:
             more, due = False, 0.0
@@ -66,11 +67,21 @@ class Bridge:
                 self._broker.attend()
                 self._retained.send(self._broker.keep)
                 self._broker.wait((*messages.descriptors, stop.fileno()), 0 if more else 1.0)
+                if reload.take():
+                    self._reload()
                 more = self._forward(messages)
                 if not more and time.monotonic() >= due:  # nobody is silent whose messages wait to be read
                     due = time.monotonic() + 1.0
                     self._review(all(link.state == "connected" for link in messages.links))
         self._leave()
+
+    def _reload(self) -> None:
+        try:
+            self._broker.identify()
+        except InvalidInputError as error:
+            self._log.error("reload_failed", why=str(error), password="the one before stays")  # noqa: S106
+        else:
+            self._log.info("reloaded")
 
     def _forward(self, messages: Subscriber) -> bool:
         """Pass on what has come; whether there may be more."""

@@ -8,6 +8,7 @@ import zmq
 
 from adainfd.logs import Logger
 from adainfd.relaying.upstream import Upstream
+from adainfd.sighup import ReloadRequest
 from adainfd.stopping import StopRequest
 from adainfd.wire import endpoint as endpoints
 from adainfd.wire import gate as gates
@@ -20,6 +21,7 @@ __all__ = ["Proxy"]
 
 _LAST_WORDS_MS = 1000
 _MESSAGES_A_TURN = 1000
+_LOOK_EVERY_SECONDS = 0.5
 
 
 class Proxy:
@@ -53,14 +55,18 @@ class Proxy:
             self.close()
             raise
 
-    def run(self, stop: StopRequest) -> None:
-        """Forward until a stop is requested."""
+    def run(self, stop: StopRequest, reload: ReloadRequest) -> None:
+        """Forward until a stop is requested; a reload hangs up on clients that may not come any more.
+
+        Raises what ended a thread of ours: without it nobody comes in, or no bound holds.
+        """
         poller = zmq.Poller()
         for readable in (self._inlet, self._outlet, self._links.monitor, stop.fileno()):
             poller.register(readable, zmq.POLLIN)
         while not stop.requested:
             dues = [due for due in (*self._retries.values(), self._upstream.due) if due is not None]
-            patience = None if not dues else max(0, math.ceil(1000 * (min(dues) - time.monotonic())))
+            due = min([time.monotonic() + _LOOK_EVERY_SECONDS, *dues])
+            patience = max(0, math.ceil(1000 * (due - time.monotonic())))
             ready = {readable for readable, _ in poller.poll(patience)}
             if self._inlet in ready:
                 self._forward()
@@ -68,7 +74,19 @@ class Proxy:
                 asked = self._readers.hear(self._outlet)
                 self._upstream.want(self._readers.wanted, asked)
             self._upstream.update()
-            self._attend()
+            self._hear_boxes()
+            self._attend(reload)
+
+    def _attend(self, reload: ReloadRequest) -> None:
+        """See that every thread works, and do what SIGHUP asks for."""
+        for part in (self._readers.thread, self._gate):
+            if part is not None and part.defect is not None:
+                self._log.error("broken", why=part.defect)
+                part.check()
+        if reload.take():
+            if self._gate is not None:
+                self._gate.revoke()
+            self._log.info("reloaded")
 
     def close(self) -> None:
         """Let the last messages go out, for a second at most, and close."""
@@ -86,7 +104,7 @@ class Proxy:
             except zmq.Again:
                 return
 
-    def _attend(self) -> None:
+    def _hear_boxes(self) -> None:
         """Hear how the boxes are, and try again where one has refused us."""
         now = time.monotonic()
         for link in self._links.changes():

@@ -157,11 +157,12 @@ class Overview(Observer):
         self._recording: str | None = None
         self._runs = False
         self._answers = False
+        self._broken = False
 
     @property
     def ready(self) -> bool:
         """Whether the service does its work: a frame was answered, or nothing but pictures is missing."""
-        if self._state == "stopped":
+        if self._state == "stopped" or self._broken:
             return False
         with self._lock:
             return self._answers or (
@@ -169,6 +170,10 @@ class Overview(Observer):
                 and bool(self._cameras)
                 and all(camera.state in _NO_PICTURES for camera in self._cameras.values())
             )
+
+    def broken(self) -> None:
+        """A part of the service has ended."""
+        self._broken = True
 
     def published(self, message: Message) -> None:
         """Take in a message."""

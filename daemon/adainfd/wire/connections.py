@@ -21,6 +21,7 @@ import zmq
 
 from adainf import limits
 from adainfd.logs import Logger
+from adainfd.watched import Watched
 from adainfd.wire.requests import LONGEST_TOPIC
 
 __all__ = ["MOST", "Connection", "Connections", "bounded", "most_beside"]
@@ -51,6 +52,7 @@ _PAUSE_SECONDS = 0.1
 _UNHEARD_AT_ONCE, _UNHEARD_A_SECOND = 128 * 1024, 64.0
 _OVERHEAD = 64
 _LOG_EVERY_SECONDS = 10.0
+_JOIN_SECONDS = 2.0
 _GIVE_BACK_AFTER, _GIVE_BACK_EVERY = 0.5, 5.0
 
 _EVENTS = (
@@ -139,7 +141,6 @@ class Connections:
         self._resume_at: float | None = None
         self._give_back_at: float | None = None
         self._gave_back_at = -_GIVE_BACK_EVERY
-        self._error: BaseException | None = None
         # Hanging up must work where no descriptor is left.
         self._nothing = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
         self._spare = os.dup(self._nothing)
@@ -147,7 +148,7 @@ class Connections:
         self._woken = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._epoll.register(self._woken, select.EPOLLIN)
         self._ended = False
-        self._thread = threading.Thread(target=self._run, name="connections")
+        self.thread = Watched("connections", self._run)
 
     def watch(self, zmq_socket: "zmq.Socket[bytes]") -> None:
         """Watch a socket; before it binds."""
@@ -160,15 +161,10 @@ class Connections:
     def open(self) -> None:
         """From now on bounds hold."""
         self.settle()
-        self._thread.start()
+        self.thread.start()
 
     def settle(self) -> list[Connection]:
-        """Take in what has happened until now: who has gone since this was asked last.
-
-        Raises what has ended the thread.
-        """
-        if self._error is not None:
-            raise RuntimeError("nobody watches the connections any more") from self._error
+        """Take in what has happened until now: who has gone since this was asked last."""
         with self._lock:
             self._take_in(time.monotonic())
             gone, self._gone = self._gone, []
@@ -212,10 +208,10 @@ class Connections:
         for zmq_socket in self._watched:  # while somebody takes its events: else libzmq may wait for that
             if not zmq_socket.closed:
                 zmq_socket.disable_monitor()
+        self.thread.leave()
         self._ended = True
-        if self._thread.is_alive():
-            self._wake()
-            self._thread.join()
+        self._wake()
+        self.thread.join(_JOIN_SECONDS)
         for monitor in self._monitors:
             monitor.close(linger=0)
         for listener in self._listeners:
@@ -231,14 +227,11 @@ class Connections:
         os.eventfd_write(self._woken, 1)
 
     def _run(self) -> None:
-        try:
-            while not self._ended:
-                ready = self._epoll.poll(self._patience())
-                with self._lock:
-                    self._turn([descriptor for descriptor, _ in ready])
-                self._give_back(time.monotonic())
-        except BaseException as error:
-            self._error = error  # the main loop ends with it
+        while not self._ended:
+            ready = self._epoll.poll(self._patience())
+            with self._lock:
+                self._turn([descriptor for descriptor, _ in ready])
+            self._give_back(time.monotonic())
 
     def _patience(self) -> float | None:
         dues = [due for due in (self._resume_at, self._give_back_at) if due is not None]

@@ -63,7 +63,7 @@ class Inbox:
             # What is packed never begins with a brace: it is a map, and maps have other first bytes.
             decoders = _JSON if body.startswith(b"{") else _MSGPACK
             message = decoders[topic.partition("/")[0]](body)
-        except (msgspec.DecodeError, KeyError, ValueError) as error:
+        except (msgspec.DecodeError, KeyError, RecursionError, ValueError) as error:
             why = f"topics of type {error} are unknown" if isinstance(error, KeyError) else str(error)
             self._notice(Unreadable(topic, why))
             return None

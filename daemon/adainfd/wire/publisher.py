@@ -8,6 +8,7 @@ import msgspec
 import structlog
 import zmq
 
+from adainfd.hindrances import Hindered
 from adainfd.logs import Logger
 from adainfd.observing import NOBODY, Observer
 from adainfd.wire import endpoint as endpoints
@@ -54,12 +55,9 @@ class Publisher:
         self._sequences: Counter[str] = Counter()
         self._last: dict[tuple[str, str | None, str | None], Message] = {}
         self._greet_from = 0.0
-        self._refused_before = self._hung_up_before = 0
         self._open([Endpoint(endpoint) if isinstance(endpoint, str) else endpoint for endpoint in bind])
 
     def _open(self, wanted: Sequence[Endpoint]) -> None:
-        # In the order in which they are bound: what is guarded comes last.
-        self._wanted = sorted(wanted, key=lambda e: self._curve is not None and endpoints.is_tcp(e.address))
         self.endpoints: tuple[str, ...] = ()
         self._context = context()
         self._gate = None if self._curve is None else Gate(self._context, self._curve)
@@ -69,23 +67,31 @@ class Publisher:
             for format_ in sorted({e.format for e in wanted})
         }
         try:
-            for bound in gates.bind([(self._outlets[e.format].socket, e.address) for e in self._wanted], self._gate):
+            for bound in gates.bind([(self._outlets[e.format].socket, e.address) for e in wanted], self._gate):
                 self.endpoints += (bound,)
             self._readers.open()
         except BaseException:
             self._close(0)
             raise
 
-    def removed(self) -> list[str]:
-        """Clients that were let in and may not come any more; raises InvalidInputError on a bad file among theirs."""
-        return [] if self._gate is None else self._gate.removed()
+    @property
+    def gate(self) -> Gate | None:
+        """Who lets clients in at the ports; None where everyone may come."""
+        return self._gate
 
-    def reopen(self) -> None:
-        """Hang up on everyone. Who still may comes back by himself; what was on its way is lost, as sequences show."""
-        wanted = [Endpoint(bound, e.format) for bound, e in zip(self.endpoints, self._wanted, strict=True)]
-        self._refused_before, self._hung_up_before = self.refused or 0, self.hung_up
-        self._close(0)
-        self._open(wanted)
+    @property
+    def connections(self) -> Hindered:
+        """Who keeps connections within their bounds."""
+        return self._readers.thread
+
+    def revoke(self) -> list[str]:
+        """Hang up on everyone if a client that was let in may not come any more; the names of those clients."""
+        return [] if self._gate is None else self._gate.revoke()
+
+    def check_clients(self) -> None:
+        """Raise InvalidInputError where the clients cannot be read, or one of their files holds no key."""
+        if self._curve is not None:
+            self._curve.clients.check()
 
     def send(self, topic: str, make: Callable[[int], Message]) -> None:
         """Send `make(sequence)` under `topic`, where sequence counts the topic's messages."""
@@ -113,12 +119,12 @@ class Publisher:
     @property
     def hung_up(self) -> int:
         """How many connections were hung up on."""
-        return self._hung_up_before + self._readers.hung_up
+        return self._readers.hung_up
 
     @property
     def refused(self) -> int | None:
         """How many clients were not let in; None where everyone may come."""
-        return None if self._gate is None else self._refused_before + self._gate.refused
+        return None if self._gate is None else self._gate.refused
 
     @property
     def readable(self) -> tuple[int, ...]:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import zmq
 
 from adainfd.logs import Logger
+from adainfd.watched import Watched
 from adainfd.wire.connections import MOST, Connection, Connections, bounded
 from adainfd.wire.requests import Requests
 
@@ -41,6 +42,11 @@ class Readers:
     def open(self) -> None:
         """All is bound."""
         self._connections.open()
+
+    @property
+    def thread(self) -> Watched:
+        """What keeps connections within their bounds."""
+        return self._connections.thread
 
     @property
     def subscriptions(self) -> int:

@@ -172,8 +172,17 @@ def test_keys_on_both_sides_and_a_box_that_lets_the_relay_in_later(launch: Any, 
         (folder / "of-box" / "relay.key").write_text((folder / "relay.key").read_text(encoding="utf-8"))
         await_topics(reader, [publisher])
         assert stranger.receive(0.1) is None
+        (folder / "of-relay" / "reader.key").unlink()
+        (folder / "relay.toml").write_text("[[[", encoding="utf-8")
+        relay.process.send_signal(signal.SIGHUP)
+        assert relay.await_event("clients_removed", 10)["clients"] == ["reader"]
+        relay.await_event("reloaded", 10)
+        happened = [line["event"] for line in relay.events]
+        assert happened.index("clients_removed") < happened.index("reloaded")  # by the signal, not by a look later
+        await_true(lambda: reader.receive(0.02) is None and reader.condition == "not allowed", 10, "it is cut off")
     assert any(isinstance(notice, Link) and notice.state == "refused" for notice in notices)
     assert relay.await_event("client_refused")["refused"] >= 1
+    assert relay.process.poll() is None
     publisher.close()
 
 

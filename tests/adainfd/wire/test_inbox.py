@@ -40,6 +40,24 @@ def test_random_bytes_are_told_as_unreadable(parts: list[bytes]) -> None:
     assert [type(notice) for notice in notices] == [Unreadable]
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"x":' + b"[" * 100_000,
+        b'{"x":' * 100_000,
+        b"\x81\xa1x" + b"\x91" * 100_000,
+        b"\x81\xa1x" * 100_000,
+        b'{"host":"\xff"}',
+        b'{"sequence":' + b"9" * 5000 + b"}",
+        b"\xdf\xff\xff\xff\xff",
+    ],
+)
+def test_what_is_nested_or_claimed_without_end_is_told_as_unreadable(body: bytes) -> None:
+    notices: Notices = []
+    assert Inbox(notices.append).take([b"status/here", body]) is None
+    assert [type(notice) for notice in notices] == [Unreadable]
+
+
 @pytest.mark.generated
 @generous(400)
 @given(
