@@ -15,6 +15,7 @@ from adainfd.relaying.names import Names
 from adainfd.sighup import ReloadRequest
 from adainfd.stopping import StopRequest
 from adainfd.tomlfile import explain, load, validated
+from adainfd.wire.connections import most_beside
 from adainfd.wire.gate import Curve
 from adainfd.wire.keys import KeyPair, public_key
 from adainfd.wire.link import Box
@@ -22,6 +23,8 @@ from adainfd.wire.link import Box
 __all__ = ["check", "from_command_line", "is_of_a_relay", "run"]
 
 _LONGEST_HOST = 100
+# One goes while the next comes.
+_FILES, _FILES_A_BOX = 64, 3
 
 
 def is_of_a_relay(told: Mapping[str, Any]) -> bool:
@@ -93,7 +96,7 @@ def run(configuration: RelayConfiguration, log: Logger) -> None:
 
         publish = configuration.publish
         curve = Curve.read(configuration.key, publish.clients, log)
-        proxy = Proxy(boxes, publish.bind, curve, log)
+        proxy = Proxy(boxes, publish.bind, curve, log, most=most_beside(_FILES + len(boxes) * _FILES_A_BOX))
         log.info("relaying", endpoints=proxy.endpoints)
         try:
             proxy.run(stop, reload)

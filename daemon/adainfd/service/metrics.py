@@ -132,6 +132,8 @@ def _daemon(view: DaemonView, *, ready: bool) -> Iterator[Metric]:
         )
     if view.refused is not None:
         yield CounterMetricFamily("adainf_clients_refused", "Clients that were not let in", view.refused)
+    if view.hung_up is not None:
+        yield CounterMetricFamily("adainf_connections_hung_up", "Readers that asked for too much", view.hung_up)
 
 
 def _cameras(view: DaemonView) -> Iterator[Metric]:

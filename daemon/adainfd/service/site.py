@@ -72,6 +72,7 @@ def _state(overview: Overview, pictures: Pictures) -> dict[str, Any]:
         "p95_ms": view.p95_ms,
         "subscriptions": view.subscriptions,
         "refused": view.refused,
+        "hung_up": view.hung_up,
         "cameras": [_camera(camera, picture=camera.name in pictures.cameras) for camera in view.cameras],
     }
 

@@ -30,8 +30,6 @@ _LOG_EVERY_SECONDS = 10.0
 _LOOK_EVERY_SECONDS = 1.0
 _JOIN_SECONDS = 2.0
 _NOT_CURVE = "its handshake failed: it has no key, takes this box for another, or is no ZeroMQ program"
-# Told by the answers given, not by the socket: what was refused has both.
-_FAILURES = zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +71,8 @@ class Gate(Hindered):
         self._ended, self._end = context.socket(zmq.PAIR), context.socket(zmq.PAIR)
         self._end.bind(f"inproc://gate-{id(self)}")
         self._ended.connect(f"inproc://gate-{id(self)}")
-        self._watched: list[zmq.Socket[bytes]] = []
+        # Of the count, which other threads raise too.
+        self._counting = threading.Lock()
         self._thread = Watched("gate", self._run)
 
     def guard(self, socket: zmq.Socket[bytes]) -> None:
@@ -82,7 +81,6 @@ class Gate(Hindered):
         socket.setsockopt(zmq.CURVE_SECRETKEY, self._curve.keys.secret.encode())
         socket.setsockopt(zmq.CURVE_PUBLICKEY, self._curve.keys.public.encode())
         socket.setsockopt(zmq.ZAP_DOMAIN, _DOMAIN)
-        self._watched.append(socket.get_monitor_socket(_FAILURES))
 
     def open(self) -> None:
         """From now on questions are answered."""
@@ -115,6 +113,10 @@ class Gate(Hindered):
         with self._lock:
             return self._revoke(self._gone())
 
+    def failed(self) -> None:
+        """Somebody's handshake has failed before there was a question; from any thread."""
+        self._refuse(_NOT_CURVE)
+
     def close(self) -> None:
         """End the thread; nobody comes in any more."""
         self._thread.leave()
@@ -129,7 +131,7 @@ class Gate(Hindered):
 
     def _run(self) -> None:
         poller = zmq.Poller()
-        for socket in (self._ended, self._questions, *self._watched):
+        for socket in (self._ended, self._questions):
             poller.register(socket, zmq.POLLIN)
         look_at = time.monotonic() + _LOOK_EVERY_SECONDS
         while True:
@@ -138,10 +140,6 @@ class Gate(Hindered):
                 return
             if self._questions in ready:
                 self._questions.send_multipart(self._answer(self._questions.recv_multipart()))
-            for socket in self._watched:
-                if socket in ready:
-                    socket.recv_multipart()
-                    self._refuse(_NOT_CURVE)
             if time.monotonic() >= look_at:
                 look_at = time.monotonic() + _LOOK_EVERY_SECONDS
                 self._look()
@@ -186,11 +184,12 @@ class Gate(Hindered):
         return name
 
     def _refuse(self, why: str, **who: str) -> None:
-        self.refused += 1
-        now = time.monotonic()
-        if now - self._logged_at >= _LOG_EVERY_SECONDS:
-            self._logged_at, self._logged = now, self.refused
-            self._log.warning("client_refused", why=why, refused=self.refused, **who)
+        with self._counting:
+            self.refused += 1
+            now = time.monotonic()
+            if now - self._logged_at >= _LOG_EVERY_SECONDS:
+                self._logged_at, self._logged = now, self.refused
+                self._log.warning("client_refused", why=why, refused=self.refused, **who)
 
 
 def bind(wanted: Sequence[tuple[zmq.Socket[bytes], str]], gate: Gate | None) -> Iterator[str]:

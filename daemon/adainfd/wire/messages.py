@@ -238,6 +238,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     published_at: UnixTime
     subscriptions: Annotated[Count, Meta(description="topics subscribed to, over all clients")] | None = None
     refused: Annotated[Count, Meta(description="clients that were not let in, each attempt counted")] | None = None
+    hung_up: Annotated[Count, Meta(description="connections hung up on, by the bounds on readers")] | None = None
     detail: Text | None = None
     code: Words | None = None
     model: Model | None = None

@@ -1,18 +1,21 @@
 """Many boxes at one address, seen by plain ZeroMQ and by our client."""
 
+import contextlib
 import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import strangers
 from adainfd.client import Link, Notice, Subscriber
 from adainfd.relaying import from_command_line
 from adainfd.relaying import run as relay
 from adainfd.wire.gate import Curve
 from adainfd.wire.keys import KeyPair
 from adainfd.wire.publisher import Publisher
-from daemons import Program, assert_refused, await_true
+from daemons import Program, assert_refused, await_true, free_port
+from strangers import MORE, SUBSCRIBE, frame
 from streams import Log, say
 
 from adainf.errors import InvalidInputError
@@ -89,6 +92,44 @@ def test_box_that_comes_later_and_comes_back(launch: Any, tmp_path: Path, ipc: s
             await_topics(subscriber, [publisher])
             publisher.close()
     await_true(lambda: len(relay.named("box_absent")) >= 2, 10, "the box has gone again")
+
+
+def test_a_reader_who_wants_everything_hurts_neither_the_others_nor_the_boxes(
+    launch: Any, boxes: list[Publisher], ipc: str
+) -> None:
+    port = f"tcp://127.0.0.1:{free_port()}"
+    relay = launch("relay", "--connect", boxes[0].endpoints[0], "--bind", port, "--bind", ipc)
+    relay.await_event("relaying")
+
+    def resident() -> float:
+        return int(Path(f"/proc/{relay.process.pid}/statm").read_text().split()[1]) * 4096 / 1e6
+
+    with Subscriber(ipc, topics=["status/"]) as subscriber:
+        await_topics(subscriber, boxes[:1])
+        before = resident()
+        many = [b"".join(frame(SUBSCRIBE + b"%d/%d" % (n, m)) for m in range(200)) for n in range(20)]
+        endless = [frame(SUBSCRIBE + b"x" * 200, MORE) * 5000] * 5
+        held = []
+        for number, what in enumerate(many + endless):
+            held.append(strangers.subscriber((port, ipc)[number % 2]))
+            with contextlib.suppress(OSError):
+                held[-1].sendall(what)
+            say(boxes[0], str(number), TOPICS[0])
+            await_true(
+                lambda n=number: boxes[0].greet() or getattr(subscriber.receive(0.02), "detail", "") == str(n),
+                10,
+                "the other reader hears",
+            )
+        assert resident() - before < 20
+        assert boxes[0].subscriptions <= 256
+        assert boxes[0].hung_up == 0
+        for stranger in held:
+            stranger.close()
+        # Those who went took their topics with them.
+        await_true(lambda: boxes[0].greet() or boxes[0].subscriptions == 1, 20, "one subscription is left")
+    assert relay.await_event("reader_hung_up_on", 10)["hung_up"] >= 1
+    assert subscriber.lost == 0
+    assert "Traceback" not in relay.said
 
 
 @pytest.fixture
