@@ -118,6 +118,7 @@ REACHES: dict[str, Callable[[Running], Any]] = {
     "publish.top": lambda running: running.pipeline._top,  # type: ignore[union-attr]
     "web.bind": lambda running: "0.0.0.0:0" if running.logged["web"]["address"].startswith("0.0.0.0:") else None,
     "web.pictures": lambda running: list(running.pictures),
+    "web.hosts": lambda running: running.told["web"]["hosts"],  # test_guests.py and test_web.py ask by such a name
     "web.unprotected": lambda running: running.logged["web"]["address"].startswith("0.0.0.0:"),
     "record.file": lambda running: str(running.record and running.record.path),
     "record.megabytes": lambda running: getattr(running.record, "megabytes", None),
@@ -225,7 +226,7 @@ def full(tmp_path_factory: pytest.TempPathFactory, network: daemons.Network, cli
             "bind": [{"address": f"ipc://{folder}/s", "format": "msgpack"}], "key": str(folder / "box.key_secret"),
             "clients": str(folder / "clients"), "unprotected": True, "host": "elsewhere", "top": 7,
         },
-        "web": {"bind": "0.0.0.0:0", "pictures": ["door"], "unprotected": True},
+        "web": {"bind": "0.0.0.0:0", "pictures": ["door"], "unprotected": True, "hosts": ["cameras.example"]},
         "record": {"file": str(folder / "day.trace"), "megabytes": 3.5},
         "events": EVENTS,
         "camera": [
