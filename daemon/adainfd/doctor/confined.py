@@ -23,6 +23,7 @@ _HELD = "a camera's process reaches its own source alone, and no other process"
 
 def examine() -> Finding:
     """Confine a process as a camera's is, and see what it still can."""
+    os.environ["OPENBLAS_NUM_THREADS"] = "1"  # as a camera's process starts: see `capture.process`
     try:
         process, connection = started(_try, name="confinement")
     except OSError as error:
