@@ -5,6 +5,8 @@ AdainfError            something the user can put right; one line, no traceback
 └── UnavailableError   a needed device, service or hub is missing   exit status 69
 """
 
+from adainf.credentials import redacted
+
 __all__ = ["AdainfError", "InvalidInputError", "UnavailableError", "one_line", "printable"]
 
 # Python decodes a byte of a file's name that is not UTF-8 to this plus the byte (PEP 383).
@@ -12,9 +14,15 @@ _SURROGATE_OF_BYTE_0 = 0xDC00
 
 
 class AdainfError(Exception):
-    """Something the user can put right: the message names the thing, the value and what is allowed."""
+    """Something the user can put right: the message names the thing, the value and what is allowed.
+
+    Credentials in the message are hidden, wherever it goes.
+    """
 
     exit_status = 70
+
+    def __init__(self, message: object = "") -> None:
+        super().__init__(redacted(str(message)))
 
 
 class InvalidInputError(AdainfError):

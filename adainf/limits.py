@@ -5,7 +5,7 @@ import threading
 
 from adainf.errors import InvalidInputError, UnavailableError
 
-__all__ = ["have_files", "have_threads"]
+__all__ = ["have_files", "have_threads", "leave_no_core"]
 
 
 def have_files(count: int, what: str) -> None:
@@ -22,6 +22,11 @@ def have_files(count: int, what: str) -> None:
             "(ulimit -n, LimitNOFILE= of a unit)"
         )
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def leave_no_core() -> None:
+    """Have no core dumped of this process and its children: passwords and keys would be in it."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
 
 
 def have_threads(count: int) -> None:

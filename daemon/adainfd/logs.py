@@ -6,11 +6,12 @@ import select
 import socket
 import stat
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, MutableMapping
 from typing import Any
 
 import structlog
 
+from adainf.credentials import redacted
 from adainfd.hindrances import Hindered
 
 __all__ = ["LogLines", "Logger", "configure"]
@@ -35,12 +36,33 @@ def configure(lines: "LogLines | None" = None) -> Logger:
         processors=[
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="%H:%M:%S" if on_terminal else "iso", utc=not on_terminal),
+            _redacted,
             renderer,
         ],
         wrapper_class=structlog.BoundLogger,
     )
     lines.log = log
     return log
+
+
+def _redacted(logger: Any, method: str, event: MutableMapping[str, Any]) -> dict[str, Any]:
+    """The last guard: whoever writes a line hides credentials, and may have overlooked some."""
+    del logger, method
+    return {name: _without_secrets(value) for name, value in event.items()}
+
+
+def _without_secrets(value: Any) -> Any:
+    match value:
+        case str():
+            return redacted(value)
+        case Mapping():
+            return {name: _without_secrets(inner) for name, inner in value.items()}
+        case list() | tuple():
+            return [_without_secrets(inner) for inner in value]
+        case bool() | int() | float() | None:
+            return value
+        case _:  # as the renderer would write it
+            return redacted(repr(value))
 
 
 class LogLines(Hindered):

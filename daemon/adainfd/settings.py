@@ -5,9 +5,10 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from adainf.credentials import without_credentials
 from adainf.errors import InvalidInputError, UnavailableError, one_line
 from adainfd import recording, relaying
-from adainfd.capture.source import Source, without_credentials
+from adainfd.capture.source import Source
 from adainfd.config import CameraSection, Configuration
 from adainfd.model import asked_for, read_profile
 from adainfd.policies import Policies

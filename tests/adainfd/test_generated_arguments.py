@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 from adainfd import daemon
-from adainfd.capture.source import without_credentials
 from adainfd.cli import adainfd
 from adainfd.model import read_profile
 from adainfd.policies import Policies
@@ -24,6 +23,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adainf import command
+from adainf.credentials import without_credentials
 from adainf.errors import InvalidInputError
 
 pytestmark = pytest.mark.generated

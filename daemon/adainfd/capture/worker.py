@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from multiprocessing.connection import Connection
 from multiprocessing.reduction import send_handle
 
+from adainf.credentials import RedactedStream
 from adainf.undecodable import Undecodable
 from adainfd.capture.attempts import Attempts
 from adainfd.capture.codec import no_picture
@@ -51,7 +52,7 @@ def work(settings: CameraSettings, before: int, attempts: Attempts, daemon: Conn
 
 def _silence_libraries() -> None:
     """What libjpeg and libpng print of broken pictures goes nowhere; Python's own words go where they did."""
-    sys.stderr = os.fdopen(os.dup(2), "w", buffering=1, errors="backslashreplace")
+    sys.stderr = RedactedStream(os.fdopen(os.dup(2), "w", buffering=1, errors="backslashreplace"))
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 2)
     os.close(nowhere)

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import zmq
 
+from adainf.credentials import without_credentials
 from adainf.engines import Engine
 from adainf.errors import AdainfError, InvalidInputError, UnavailableError
 from adainf.profile import Profile
 from adainfd import recording, relaying
 from adainfd.capture.fault import Fault
-from adainfd.capture.source import Kind, SourceError, without_credentials
+from adainfd.capture.source import Kind, SourceError
 from adainfd.config import CameraSection, Configuration, WebSection
 from adainfd.doctor.box import readable_by_all
 from adainfd.doctor.eyes import hindrance, running_service, seen_as, unfit_name

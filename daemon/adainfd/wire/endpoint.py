@@ -15,8 +15,8 @@ from typing import Literal
 import zmq
 
 from adainf import files
+from adainf.credentials import without_credentials
 from adainf.errors import InvalidInputError
-from adainfd.capture.source import without_credentials
 
 __all__ = ["Endpoint", "Format", "bind", "check", "check_local", "check_reachable", "connect", "is_tcp", "unlink"]
 
