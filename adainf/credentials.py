@@ -11,6 +11,8 @@ from typing import TextIO
 __all__ = ["RedactedStream", "holds_password", "redacted", "without_credentials"]
 
 _HIDDEN = "***"
+# What is hidden already, while the rest is looked through: no characters, and never will be.
+_USER_MARK, _VALUE_MARK = "\ufdd0", "\ufdd1"
 
 # As typed, percent-encoded, or from a keyboard of another script.
 _AT = re.compile(r"@|%40|\N{FULLWIDTH COMMERCIAL AT}|\N{SMALL COMMERCIAL AT}", re.IGNORECASE)
@@ -27,10 +29,10 @@ _PART = rf"(?:^|(?<=[\s/\\'\"(=,]))(?!{_LOCAL}:[/\\])(?=[^\s/\\:'\"(=,]*?{_COLON
 _BEGINNING = re.compile(f"{_SCHEME}|{_PART}", re.IGNORECASE)
 _URL = re.compile(_SCHEME, re.IGNORECASE)
 
-_USER_ALONE = re.compile(r"[a-z][a-z0-9+.-]*://[^\s:@/\\?#=%]+@[^\s@?#=%]*", re.IGNORECASE)
+_USER_ALONE = re.compile(r"(?:https?|mqtts?|rtsps?)://[^\s:@/\\?#=%]+@[^\s@?#=%]*", re.IGNORECASE)
 
 # A user and a password without a host behind them: what follows the colon is no port. ZeroMQ's addresses have no users.
-_PORT = r"(?:PORT|\*|\d{1,5}|)(?:$|[\s/?#:'\"\]),;.…]|[^\x00-\x7f])"
+_PORT = rf"(?:{_VALUE_MARK}|PORT|\*|\d{{1,5}}|)(?:$|[\s/?#:'\"\]),;.…]|[^\x00-\x7f])"
 _PASSWORD_FOR_PORT = re.compile(
     rf"((?!tcp:){_SCHEME}(?:\[[^\]]*\]|[^\s/\\?#:@\[\]'\"]*)):(?!{_PORT})\S+", re.IGNORECASE
 )
@@ -38,13 +40,12 @@ _PASSWORD_FOR_PORT = re.compile(
 _INSIDE = r"[\w.-]*(?:auth|cred|login|pass|pwd|secret|token)[\w.-]*"
 _WHOLE = r"(?:[\w.-]*[_.-])?(?:key|pin|psk|pw|session|sid|sig|user|username|usr)(?:[_.-][\w.-]*)?"
 _PARAMETER = re.compile(rf"(?:[?&;#][^\s=&?#;]*|(?<![\w.-])(?:{_INSIDE}|{_WHOLE}))=(?=\S)", re.IGNORECASE)
-_NAMELESS = re.compile(r"(?<=[?&#])(?!['\"](?:$|[\s:,;)]))[^=&?#\s][^=&?#]*(?=[&?#]|$)")
+_NAMELESS = re.compile(rf"(?<=[?&#])(?!{_VALUE_MARK}|['\"](?:$|[\s:,;)]))[^=&?#\s][^=&?#]*(?=[&?#]|$)")
 
-_USER_MARK, _VALUE_MARK = "\ufdd0", "\ufdd1"  # no characters, and never will be
 _VALUE = re.compile("=[^&]*")
 _VALUE_IN_TEXT = re.compile(rf"=(?!{_VALUE_MARK}|\s)[^&]*")
 _HIDDEN_USER = re.compile(r"""(?:(?<=://)|(?<=[\s/'"(])|^)\*\*\*@""")
-_HIDDEN_VALUE = re.compile(r"""(?<==)\*\*\*(?=$|[\s&'":;,)\]])""")
+_HIDDEN_VALUE = re.compile(r"""(?<=[=?&#:])\*\*\*(?=$|[\s&'":;,)\]])""")
 
 
 def without_credentials(address: str) -> str:
@@ -79,7 +80,10 @@ def _without_userinfo(text: str) -> str:
     begin = _BEGINNING.search(text, 0, ends[-1][1]) if ends else None
     if begin is None:
         return _PASSWORD_FOR_PORT.sub(rf"\1:{_HIDDEN}", text)
-    return f"{text[: begin.end()]}{_HIDDEN}@{text[ends[-1][1] :]}"
+    hidden, rest = text[begin.end() : ends[-1][1]], text[ends[-1][1] :]
+    if _PARAMETER.search(hidden):  # what follows may be the rest of a value with this sign in it
+        rest = _HIDDEN + "".join(rest.partition("&")[1:])
+    return f"{text[: begin.end()]}{_HIDDEN}@{rest}"
 
 
 def _without_values(text: str, value: re.Pattern[str]) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Literal
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from adainf import files
 from adainf.credentials import redacted, without_credentials
@@ -21,6 +21,7 @@ Transport = Literal["tcp", "udp"]
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]*)://", re.IGNORECASE)
 _FILE_URL = re.compile(r"file:(?://(?:localhost)?(?=/))?", re.IGNORECASE)
 _FILE_OF_ANOTHER_HOST = re.compile(r"file://(?!/|localhost/)", re.IGNORECASE)
+_USER = re.compile(r"([a-z][a-z0-9+.-]*://[^:@/?#]+)@(?=[^@]*$)", re.IGNORECASE)
 _DEVICE = re.compile(r"/dev/(?:video|v4l).*|/dev/[^/.]+")
 _NUMBERED = re.compile(r"%0?\d*d")
 # FFmpeg takes `%d` in a name that ends like this for a number, whatever exists.
@@ -86,6 +87,17 @@ class Source:
         matched = _SCHEME.match(self.address)
         scheme = matched[1].lower() if matched else "file"
         return None if scheme == "file" else scheme
+
+    @property
+    def lacks_password(self) -> bool:
+        """Whether it is a stream's address that names a user and no password."""
+        return self.scheme is not None and _USER.match(self.address) is not None
+
+    def with_password(self, password: str) -> "Source":
+        """The same with a password, where the user of its address has none."""
+        if not self.lacks_password:
+            return self
+        return Source(_USER.sub(lambda user: f"{user[1]}:{quote(password, safe='')}@", self.address, count=1))
 
     @property
     def url(self) -> str:
