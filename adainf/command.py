@@ -40,6 +40,7 @@ _SCARCE = {
     errno.ENOMEM: "there is not enough memory (ulimit -v, MemoryMax=)",
     errno.ENOSPC: "the disk is full",
 }
+_PIECE = re.compile(r"[^\s'\"=@:/\\?&#;]{4,}")  # of an argument; a shorter one would be found in many a word
 _ONNX_RUNTIME = re.compile(r"SystemError : (\d+)\b")
 _NO_THREAD = ("can't start new thread", "PosixThread")
 _NOT_LOADED = ("cannot allocate memory", "failed to map", "cannot create shared object descriptor")
@@ -69,7 +70,7 @@ def run(command: click.Command, name: str) -> None:
     except (output.ReaderLeftError, click.exceptions.Abort):
         sys.exit(0)
     except click.ClickException as error:
-        _fail(name, _without_arguments(error.format_message()), USAGE)
+        _fail(name, error.format_message(), USAGE)
     except AdainfError as error:
         _fail(name, str(error), error.exit_status)
     except Exception as error:
@@ -119,9 +120,13 @@ def _told(error: Exception) -> tuple[str, int]:
 
 
 def _without_arguments(message: str) -> str:
-    """Click's message, which quotes arguments: where they end is known here, and cannot be told from the text."""
-    for given, shown in zip(sys.argv[1:], arguments.concealed(sys.argv[1:]), strict=True):
-        message = message.replace(given, shown).replace(repr(given), repr(shown))
+    """A message without what is hidden of the arguments: it may quote them in parts that say nothing by themselves."""
+    given = sys.argv[1:]
+    for argument, shown in zip(given, arguments.concealed(given), strict=True):
+        message = message.replace(argument, shown).replace(repr(argument), repr(shown))
+        if argument != shown:
+            hidden = set(_PIECE.findall(argument)) - set(_PIECE.findall(shown))
+            message = re.sub("|".join(sorted(map(re.escape, hidden), key=len, reverse=True)) or "$.", "***", message)
     return message
 
 
@@ -131,6 +136,6 @@ def _name(path: object) -> str:
 
 def _fail(name: str, message: str, status: int) -> NoReturn:
     # Whatever a user puts where it does not belong may be a camera's address.
-    message = " ".join(redacted(message).split())
+    message = " ".join(redacted(_without_arguments(message)).split())
     output.say(f"{name}: {printable(message, _LONGEST)}")
     sys.exit(status)

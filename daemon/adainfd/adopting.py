@@ -57,7 +57,7 @@ def rollback(file: Path) -> str:
     """
     before = _beside(file, _BEFORE)
     if not files.is_file(before, "configuration"):
-        raise InvalidInputError(f"configuration {file}: nothing to go back to; {before.name} is kept by adainfd adopt")
+        raise InvalidInputError(f"configuration {file}: nothing to go back to; adainfd adopt keeps FILE{_BEFORE}")
     summary = eyes.check(before, eyes.service_of(file))
     spare = _beside(file, ".spare")
     try:

@@ -19,9 +19,9 @@ from adainfd.wire.keys import KeyPair
 from adainfd.wire.publisher import Publisher
 from daemons import PASSWORD, Network
 from generated import generous
-from misspelt import addresses as misspelt
 from hypothesis import given
 from hypothesis import strategies as st
+from misspelt import addresses as misspelt
 
 from adainf import command
 from adainf.errors import InvalidInputError
@@ -164,11 +164,12 @@ def test_addresses(folder: Path, network: Network, sources: Sequence[str], bind:
 
 MISPLACED = (
     "run --source {}", "run --source={}", "run --bind {}", "run {}", "run --sorce {}", "run --sorce={}", "{}", "-{}",
-    "run --seconds {}", "run --policy {}", "run --run {} --source 0", "run --config {}", "run --profile {} --source 0",
-    "relay --connect {} --bind ipc://x --mqtt mqtt://h", "relay --connect ipc://x --mqtt {} --bind ipc://y",
-    "relay --connect ipc://x --bind {} --mqtt mqtt://h", "relay --mqtt {}", "tail --count {}", "tail --server {} --key x",
-    "watch --connect tcp://{}", "check-config {}", "adopt {} --run x", "rollback {}", "keys show {}", "keys {}",
-    "replay {}", "replay x --policy {}", "demo {} --seconds 1", "doctor {} {}",
+    "run --seconds {}", "run --policy {}", "run --run {} --source 0", "run --config {}",
+    "run --profile {} --source 0", "relay --connect {} --bind ipc://x --mqtt mqtt://h",
+    "relay --connect ipc://x --mqtt {} --bind ipc://y", "relay --connect ipc://x --bind {} --mqtt mqtt://h",
+    "relay --mqtt {}", "tail --count {}", "tail --server {} --key x", "watch --connect tcp://{}", "check-config {}",
+    "adopt {} --run x", "rollback {}", "keys show {}", "keys {}", "replay {}", "replay x --policy {}",
+    "demo {} --seconds 1", "doctor {} {}",
 )  # fmt: skip
 
 
