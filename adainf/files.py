@@ -4,9 +4,11 @@
 """
 
 import codecs
+import contextlib
 import os
 import pwd
 import select
+import shutil
 import stat
 import tempfile
 from pathlib import Path
@@ -21,9 +23,11 @@ __all__ = [
     "is_folder",
     "is_there",
     "is_utf8",
+    "open_to_all",
     "read",
     "read_text",
     "replace",
+    "replace_by",
     "stranger",
 ]
 
@@ -149,7 +153,7 @@ def replace(path: Path, content: bytes, mode: int, like: Path | None = None) -> 
         before = (like or path).stat()
     except FileNotFoundError:
         before = None
-    descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # for its owner alone
+    descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name[:200]}.", dir=path.parent)  # for its owner alone
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
@@ -158,6 +162,19 @@ def replace(path: Path, content: bytes, mode: int, like: Path | None = None) -> 
                 mode = before.st_mode & 0o777 & ~_shut_out(descriptor, before, strictly=like is not None)
             os.fchmod(descriptor, mode)
             os.fsync(descriptor)  # a box that loses power has the old file or the new one, not an empty one
+        os.replace(temporary, path)  # noqa: PTH105
+    except BaseException:
+        os.unlink(temporary)  # noqa: PTH108
+        raise
+
+
+def replace_by(path: Path, source: Path, mode: int) -> None:
+    """As `replace`, by a copy of another file of any size; what is there does not matter. Raises OSError."""
+    descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name[:200]}.", dir=path.parent)
+    try:
+        with os.fdopen(descriptor, "wb") as file, source.open("rb") as content:
+            shutil.copyfileobj(content, file, _BYTES_AT_ONCE)
+            os.fchmod(descriptor, mode)
         os.replace(temporary, path)  # noqa: PTH105
     except BaseException:
         os.unlink(temporary)  # noqa: PTH108
@@ -183,14 +200,20 @@ def stranger(path: Path) -> str | None:
     What is kept for the next start is taken for our own, so others must not be able to put it there.
     """
     for place in (path, path.parent):
-        try:
-            found = place.stat()
-        except (OSError, ValueError):
-            continue
-        if found.st_uid not in (0, os.geteuid()):
-            return f"{place} belongs to {_user(found.st_uid)}"
-        if found.st_mode & stat.S_IWOTH and not (stat.S_ISDIR(found.st_mode) and found.st_mode & stat.S_ISVTX):
-            return f"everyone may write to {place}"
+        with contextlib.suppress(OSError, ValueError):
+            owner = place.stat().st_uid
+            if owner not in (0, os.geteuid()):
+                return f"{place} belongs to {_user(owner)}"
+    return open_to_all(path)
+
+
+def open_to_all(path: Path) -> str | None:
+    """Why everyone may change the file or folder at `path`; None if only some may, or nothing is there."""
+    for place in (path, path.parent):
+        with contextlib.suppress(OSError, ValueError):
+            mode = place.stat().st_mode
+            if mode & stat.S_IWOTH and not (stat.S_ISDIR(mode) and mode & stat.S_ISVTX):
+                return f"everyone may write to {place}"
     return None
 
 
