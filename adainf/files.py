@@ -5,6 +5,7 @@
 
 import codecs
 import contextlib
+import errno
 import os
 import pwd
 import select
@@ -25,6 +26,7 @@ __all__ = [
     "is_utf8",
     "open_to_all",
     "read",
+    "read_own",
     "read_text",
     "replace",
     "replace_by",
@@ -205,6 +207,13 @@ def stranger(path: Path) -> str | None:
             if owner not in (0, os.geteuid()):
                 return f"{place} belongs to {_user(owner)}"
     return open_to_all(path)
+
+
+def read_own(path: Path) -> bytes:
+    """What we kept at `path` before; raises OSError where it cannot be read, or another may have put it there."""
+    if (why := stranger(path)) is not None:
+        raise PermissionError(errno.EACCES, why, str(path))
+    return path.read_bytes()
 
 
 def open_to_all(path: Path) -> str | None:

@@ -43,6 +43,8 @@ class Memory:
 
     def recall(self) -> Remembered | None:
         """What is remembered, or None where there is nothing of use."""
+        if files.stranger(self._path) is not None:
+            return None
         try:
             found = _File.model_validate_json(self._path.read_bytes())
             return found.remembered(self._zoom)
@@ -50,7 +52,9 @@ class Memory:
             return None
 
     def keep(self, remembered: Remembered) -> None:
-        """Remember; raises InvalidInputError where it cannot be written."""
+        """Remember; raises InvalidInputError where it cannot be written, or would not be believed."""
+        if (why := files.stranger(self._path)) is not None:
+            raise InvalidInputError(f"{self._path}: is not kept ({why})")
         write_atomically(self._path, _File.of(remembered).model_dump_json(by_alias=True) + "\n")
 
 
@@ -96,7 +100,7 @@ def _identity(options: Options) -> object:
     if path is None:
         return options.weights == RANDOM
     status = path.stat() if files.is_there(path) else None
-    return str(Path(path).resolve()), status and (status.st_size, status.st_mtime_ns)
+    return str(Path(path).resolve()), status and (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
 
 
 def _version(package: str) -> str | None:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from adainf import files
 from adainf.profile import write_atomically
 
 __all__ = ["REUSE", "Audit"]
@@ -53,7 +54,7 @@ class Audit:
     def load(cls, path: Path) -> "Audit":
         """What `save` wrote; an empty audit where there is nothing, or nothing that makes sense."""
         try:
-            loaded = json.loads(path.read_bytes())
+            loaded = json.loads(files.read_own(path))
             frames, agreed = (_counts(loaded[key]) for key in ("frames", "agreed"))
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return cls()
