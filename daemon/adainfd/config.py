@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Field, GetJsonSchemaHandler, field_validato
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
-from adainfd import tomlfile
+from adainfd import secretfile, tomlfile
 from adainfd.capture.lifecycle import Limits
 from adainfd.capture.settings import PIXELS_A_MEGAPIXEL, CameraSettings
 from adainfd.capture.source import Source, Transport
@@ -207,6 +207,7 @@ class RecordSection(tomlfile.Section):
 class CameraSection(tomlfile.Section):
     """A camera: a file's path, a folder of pictures, a device's index or path, a named pipe, or a stream's address.
 
+    password_file: holds the password of the user that a stream's address names, as in rtsp://USER@HOST/PATH.
     fps: at which a file or the pictures of a folder are played; without it a file plays at its own rate. A single
     picture behind http is fetched so many times a second; without it once.
     max_fps: at most so many frames a second are looked at. max_age: seconds; an older frame is not answered any more.
@@ -222,6 +223,7 @@ class CameraSection(tomlfile.Section):
 
     name: Name
     source: Annotated[str, Field(min_length=1, repr=False)]
+    password_file: tomlfile.NamedPath | None = None
     loop: bool = False
     labels: tuple[LabelText, ...] = ()
     fps: Rate | None = None
@@ -258,11 +260,20 @@ class CameraSection(tomlfile.Section):
             raise ValueError(f"retry_seconds {self.retry_seconds} must not be above {longest}")
         return self
 
+    @model_validator(mode="after")
+    def _password_of_somebody(self) -> Self:
+        if self.password_file is not None and not Source(self.source).lacks_password:
+            raise ValueError("password_file: goes with a user in source, as in rtsp://USER@HOST/PATH")
+        return self
+
     def settings(self) -> CameraSettings:
-        """What the camera's process is told of this."""
+        """What the camera's process is told of this; raises InvalidInputError where the password cannot be read."""
+        source = Source(self.source)
+        if self.password_file is not None:
+            source = source.with_password(secretfile.password(self.password_file, f"camera {self.name}: password_file"))
         return CameraSettings(
             name=self.name,
-            source=Source(self.source),
+            source=source,
             loop=self.loop,
             fps=self.fps,
             max_fps=self.max_fps,

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from adainfd.capture.source import Source
 from adainfd.config import CameraSection, Configuration, PublishSection
 from adainfd.wire import endpoint as endpoints
 
@@ -16,7 +17,7 @@ def unused(configuration: Configuration) -> Iterator[str]:
 
 
 def _of_camera(camera: CameraSection) -> Iterator[str]:
-    source = camera.settings().source
+    source = Source(camera.source)
     if source.live and camera.loop:
         yield f"loop has no effect, {source} never ends"
     # A single picture behind http is fetched at this rate.
