@@ -131,7 +131,7 @@ def descriptors(process: int) -> list[str]:
 
 def camera_processes(daemon: int) -> list[int]:
     """The camera processes of a daemon, in the order they were started."""
-    return sorted(child for child, command in processes(daemon).items() if "spawn_main" in command)
+    return sorted(child for child, command in processes(daemon).items() if "adainfd.capture" in command)
 
 
 def shared_memory() -> set[str]:

@@ -191,13 +191,14 @@ def _await_open(cameras: Sequence[Camera], *, all_may_miss: bool) -> None:
     while waited_for := [camera for camera in cameras if not camera.opened and camera.failure is None]:
         if any(camera.opened for camera in cameras) and all(camera.source.live for camera in waited_for):
             break
-        connections = [camera.connection for camera in waited_for if camera.connection is not None]
-        if not wait(connections, max(0.0, end - time.monotonic())):
+        connections = [made.fileno() for camera in waited_for if (made := camera.connection) is not None]
+        # The time is looked at too: a process that sends without end makes its connection ready for ever.
+        if (left := end - time.monotonic()) <= 0 or not wait(connections, left):
             break
         for camera in waited_for:
             camera.receive()
     for camera in cameras:
-        if camera.failure is not None and not camera.source.live:
+        if camera.failure is not None and not camera.source.live and not camera.process_failed:
             raise InvalidInputError(camera.failure)
     if not all_may_miss and not any(camera.opened for camera in cameras):
         late = f"does not open within {_OPEN_WITHIN_SECONDS:.0f} s"

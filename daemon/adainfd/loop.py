@@ -96,14 +96,13 @@ class Loop:
         if any(stream.camera.newest for stream in self._running):
             return
         dues = [due for stream in self._running if (due := stream.camera.due) is not None]
-        connections = [made for stream in self._running if (made := stream.camera.connection) is not None]
+        cameras = [made.fileno() for stream in self._running if (made := stream.camera.connection) is not None]
         if (due := self._preparation.due(self._idle_since)) is not None:
             dues.append(due)
         if self._publisher.greets_at is not None:
             dues.append(self._publisher.greets_at)
         seconds = max(0.0, min([until, *dues]) - time.monotonic())
-        connections += self._preparation.connections
-        wait([*connections, *self._publisher.readable, self._stop.fileno()], seconds)
+        wait([*cameras, *self._preparation.connections, *self._publisher.readable, self._stop.fileno()], seconds)
 
     def _attend(self) -> None:
         """Hear the cameras, do what has become due, and tell what has changed."""

@@ -2,7 +2,7 @@
 
 from enum import StrEnum
 
-__all__ = ["Fault"]
+__all__ = ["OF_THE_PROCESS", "Fault"]
 
 
 class Fault(StrEnum):
@@ -23,3 +23,7 @@ class Fault(StrEnum):
     NO_FRAMES = "no_frames"
     PROCESS_DIED = "process_died"
     PROCESS_HUNG = "process_hung"
+    PROCESS_REJECTED = "process_rejected"
+
+
+OF_THE_PROCESS = frozenset({Fault.PROCESS_DIED, Fault.PROCESS_HUNG, Fault.PROCESS_REJECTED})

@@ -10,14 +10,12 @@ from adainf.errors import printable
 from adainf.undecodable import LONGEST_NAME, Undecodable, UndecodableError
 from adainfd.capture.attempts import DEADLY, Attempts
 from adainfd.capture.fault import Fault
-from adainfd.capture.settings import CameraSettings
+from adainfd.capture.settings import MOST_PIXELS, CameraSettings
 from adainfd.capture.source import SourceError
 
 __all__ = ["Picture", "PictureReader", "fitted"]
 
 _USUAL_FPS = 25.0
-# An 8K picture. Four lie in shared memory, and no network sees the difference to a larger one.
-_MOST_PIXELS = 7680 * 4320
 
 Picture = NDArray[np.uint8]
 
@@ -25,11 +23,11 @@ Picture = NDArray[np.uint8]
 def fitted(picture: Picture) -> Picture:
     """The picture, shrunk where it is a giant."""
     height, width = picture.shape[:2]
-    if height * width <= _MOST_PIXELS:
+    if height * width <= MOST_PIXELS:
         return picture
     import cv2
 
-    factor = math.sqrt(_MOST_PIXELS / (height * width))
+    factor = math.sqrt(MOST_PIXELS / (height * width))
     size = (max(1, int(width * factor)), max(1, int(height * factor)))
     return cv2.resize(picture, size, interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
 

@@ -6,7 +6,10 @@ from adainfd.capture.lifecycle import Limits
 from adainfd.capture.motion import Region
 from adainfd.capture.source import Source, Transport
 
-__all__ = ["CameraSettings", "Polygon"]
+__all__ = ["MOST_PIXELS", "CameraSettings", "Polygon"]
+
+MOST_PIXELS = 7680 * 4320
+"""An 8K picture. Four lie in shared memory, and no network sees the difference to a larger one."""
 
 Polygon = tuple[tuple[float, float], ...]
 
@@ -38,3 +41,8 @@ class CameraSettings:
     def parts(self) -> tuple[Region | None, ...]:
         """What is recognised for itself; None is the whole picture."""
         return self.regions or (None,)
+
+    @property
+    def most_pixels(self) -> int:
+        """Of a picture, as it lies in shared memory."""
+        return MOST_PIXELS
