@@ -142,6 +142,7 @@ REACHES: dict[str, Callable[[Running], Any]] = {
     "camera.events.gone_seconds": own_rule("gone_seconds"),
     "camera.events.stay_seconds": own_rule("stay_seconds"),
     "camera.transport": setting("transport"),
+    "camera.follow": setting("follow"),
     "camera.open_seconds": limit("open_seconds"),
     "camera.stall_seconds": limit("stall_seconds"),
     "camera.retry_seconds": limit("retry_seconds"),
