@@ -233,6 +233,7 @@ def full(tmp_path_factory: pytest.TempPathFactory, network: daemons.Network, cli
                 "name": "door", "source": str(clip), "loop": True, "labels": labels[2:5], "fps": 12.5, "max_fps": 9.5,
                 "max_age": 3.25, "regions": {"gate": REGION}, "ignore": [CLOCK], "mask": [TRIANGLE],
                 "policy": "power-saver", "priority": 2.5, "events": OWN_EVENTS, "transport": "udp",
+                "follow": ("cdn.example",),
                 "open_seconds": 11.5, "stall_seconds": 6.5, "retry_seconds": 0.75, "longest_retry_seconds": 44.0,
             },
             {"name": "yard", "source": str(clip)},

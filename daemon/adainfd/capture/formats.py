@@ -44,7 +44,7 @@ _PROTOCOLS = {
     Kind.PIPE: ("pipe",),
 }
 _OF_WEB = ("http", "https", "tls", "tcp", "crypto")
-_OF_RTSP = ("rtp", "srtp", "udp", "tcp", "tls")
+_OF_RTSP = ("rtsp", "rtsps", "rtp", "srtp", "udp", "tcp", "tls")
 _OTHERS = (
     *("http", "https", "tls", "tcp", "udp", "udplite", "rtp", "srtp", "dtls", "crypto", "ftp", "gopher", "gophers"),
     *("mmsh", "mmst", "rtmp", "rtmpe", "rtmps", "rtmpt", "rtmpte", "rtmpts", "ffrtmpcrypt", "ffrtmphttp"),

@@ -171,9 +171,13 @@ class StreamReader:
         self._attempts = attempts
         begun = time.monotonic()
         self._video = Video(lambda: _open(settings, address))
+        try:
+            self._check_led()
+        except SourceError:
+            self._video.close()
+            raise
         if not self._video.opened:
             self._video.close()
-            self._check_led()
             late = time.monotonic() - begun >= settings.limits.open_seconds
             fault = Fault.OPEN_TIMEOUT if late else Fault.CANNOT_OPEN
             raise SourceError(fault, f"source {source}: {_CANNOT_OPEN[source.kind]}")
