@@ -11,6 +11,7 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
 from adainfd import secretfile, tomlfile
+from adainfd.capture.leash import follow_of
 from adainfd.capture.lifecycle import Limits
 from adainfd.capture.settings import PIXELS_A_MEGAPIXEL, CameraSettings
 from adainfd.capture.source import Source, Transport
@@ -217,7 +218,8 @@ class CameraSection(tomlfile.Section):
     mask: polygons that are painted over before anything looks at the picture.
     policy, events: of this camera, instead of the general ones.
     priority: how often its turn comes, relative to others, where not every frame can be answered.
-    transport: of RTSP. open_seconds, stall_seconds: how long opening, and the next frame, may take.
+    transport: of RTSP. follow: hosts that the source may lead to besides its own, as HOST or HOST:PORT: by redirects,
+    playlists and descriptions. open_seconds, stall_seconds: how long opening, and the next frame, may take.
     retry_seconds: until a camera that failed is tried again, doubled up to longest_retry_seconds.
     """
 
@@ -237,6 +239,7 @@ class CameraSection(tomlfile.Section):
     priority: Annotated[float, Field(ge=0.01, le=100, allow_inf_nan=False)] = 1.0
     events: EventsSection | None = None
     transport: Transport = "tcp"
+    follow: Annotated[tuple[str, ...], Field(max_length=32)] = ()
     open_seconds: Annotated[float, Field(ge=0.1, le=300, allow_inf_nan=False)] = 10.0
     stall_seconds: Annotated[float, Field(ge=0.1, le=300, allow_inf_nan=False)] = 5.0
     retry_seconds: Annotated[float, Field(ge=0.05, le=3600, allow_inf_nan=False)] = 1.0
@@ -252,6 +255,14 @@ class CameraSection(tomlfile.Section):
     def _a_source(cls, source: str) -> str:
         with tomlfile.refusing():
             return Source.parse(source).address
+
+    @field_validator("follow")
+    @classmethod
+    def _hosts(cls, follow: tuple[str, ...]) -> tuple[str, ...]:
+        with tomlfile.refusing():
+            for host in follow:
+                follow_of(host)
+        return follow
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
@@ -283,6 +294,7 @@ class CameraSection(tomlfile.Section):
             mask=self.mask,
             regions=tuple(self.regions.values()),
             transport=self.transport,
+            follow=self.follow,
             limits=Limits(
                 open_seconds=self.open_seconds,
                 stall_seconds=self.stall_seconds,

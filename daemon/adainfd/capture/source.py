@@ -100,6 +100,13 @@ class Source:
         return Source(_USER.sub(lambda user: f"{user[1]}:{quote(password, safe='')}@", self.address, count=1))
 
     @property
+    def host_and_port(self) -> tuple[str, int | None]:
+        """Of a stream's URL as FFmpeg reads it, whose passwords may hold an @; no port where it names none."""
+        authority = re.split(r"[/?#]", self.address.partition("://")[2], maxsplit=1)[0].rpartition("@")[2]
+        found = re.fullmatch(r"(\[[^]]*\]|[^:]*)(?::(\d{1,5}))?", authority, re.ASCII)
+        return (authority, None) if found is None else (found[1].strip("[]"), int(found[2] or 0) or None)
+
+    @property
     def url(self) -> str:
         """As FFmpeg opens it: a file is named as one, since in a:b.mp4 it would see a protocol."""
         return f"file:{self.path}" if self.scheme is None else _SCHEME.sub(_lower_case, self.address, count=1)
