@@ -95,6 +95,8 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def kept(path: Path, parse: Callable[[bytes], Told]) -> Told | None:
     """What `parse` makes of a file that an earlier run left; None where there is none or it makes no sense."""
+    if files.stranger(path) is not None:  # another user may have put it there
+        return None
     try:
         content = files.read(path, "state", _LONGEST_JSON)
         with refusing("state"):

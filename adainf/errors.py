@@ -9,6 +9,8 @@ import re
 import unicodedata
 from collections.abc import Callable
 
+from adainf.credentials import redacted
+
 __all__ = ["AdainfError", "InvalidInputError", "UnavailableError", "harmless", "one_line", "printable"]
 
 # Python decodes a byte of a file's name that is not UTF-8 to this plus the byte (PEP 383).
@@ -24,9 +26,15 @@ _MOST_MARKS = 4
 
 
 class AdainfError(Exception):
-    """Something the user can put right: the message names the thing, the value and what is allowed."""
+    """Something the user can put right: the message names the thing, the value and what is allowed.
+
+    Credentials in the message are hidden, wherever it goes.
+    """
 
     exit_status = 70
+
+    def __init__(self, message: object = "") -> None:
+        super().__init__(redacted(str(message)))
 
 
 class InvalidInputError(AdainfError):

@@ -5,7 +5,7 @@ import threading
 
 from adainf.errors import InvalidInputError, UnavailableError
 
-__all__ = ["have_files", "have_threads", "spare_files"]
+__all__ = ["have_files", "have_threads", "leave_no_core", "spare_files"]
 
 
 def have_files(count: int, what: str) -> None:
@@ -31,6 +31,11 @@ def spare_files(count: int, most: int) -> int:
         soft = hard
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     return most if soft == resource.RLIM_INFINITY else max(0, min(most, soft - count))
+
+
+def leave_no_core() -> None:
+    """Have no core dumped of this process and its children: passwords and keys would be in it."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
 
 
 def have_threads(count: int) -> None:

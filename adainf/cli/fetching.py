@@ -29,7 +29,7 @@ def fetch(backbone: str | None, weights: str | None, bundle: Path | None, source
         raise click.UsageError("give one of BACKBONE, --from FILE and --check")
     if backbone is None and (weights or bundle):
         raise click.UsageError("--weights and --bundle go with BACKBONE")
-    from adainf import files, models
+    from adainf import bundles, files, models
 
     if check:
         for folder in models.folders():
@@ -39,11 +39,11 @@ def fetch(backbone: str | None, weights: str | None, bundle: Path | None, source
         return
     into = models.writable_folder()
     if source is not None:
-        manifest = models.unbundle(source, into)
+        manifest = bundles.unbundle(source, into)
     else:
         manifest = _from_hub(str(backbone), weights, into)
         if bundle is not None:
-            models.bundle(into, manifest, bundle)
+            bundles.bundle(into, manifest, bundle)
             output.show(f"{bundle}: {manifest.backbone}, {bundle.stat().st_size / 1e6:.1f} MB")
     output.show(f"{into / manifest.file_name}: {manifest.backbone}, {len(manifest.files)} files, checked")
 

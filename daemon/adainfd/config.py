@@ -10,7 +10,8 @@ from pydantic import AfterValidator, Field, GetJsonSchemaHandler, field_validato
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
-from adainfd import tomlfile
+from adainfd import secretfile, tomlfile
+from adainfd.capture.leash import follow_of
 from adainfd.capture.lifecycle import Limits
 from adainfd.capture.settings import PIXELS_A_MEGAPIXEL, CameraSettings
 from adainfd.capture.source import Source, Transport
@@ -207,6 +208,7 @@ class RecordSection(tomlfile.Section):
 class CameraSection(tomlfile.Section):
     """A camera: a file's path, a folder of pictures, a device's index or path, a named pipe, or a stream's address.
 
+    password_file: holds the password of the user that a stream's address names, as in rtsp://USER@HOST/PATH.
     fps: at which a file or the pictures of a folder are played; without it a file plays at its own rate. A single
     picture behind http is fetched so many times a second; without it once.
     max_fps: at most so many frames a second are looked at. max_age: seconds; an older frame is not answered any more.
@@ -216,12 +218,14 @@ class CameraSection(tomlfile.Section):
     mask: polygons that are painted over before anything looks at the picture.
     policy, events: of this camera, instead of the general ones.
     priority: how often its turn comes, relative to others, where not every frame can be answered.
-    transport: of RTSP. open_seconds, stall_seconds: how long opening, and the next frame, may take.
+    transport: of RTSP. follow: hosts that the source may lead to besides its own, as HOST or HOST:PORT: by redirects,
+    playlists and descriptions. open_seconds, stall_seconds: how long opening, and the next frame, may take.
     retry_seconds: until a camera that failed is tried again, doubled up to longest_retry_seconds.
     """
 
     name: Name
     source: Annotated[str, Field(min_length=1, repr=False)]
+    password_file: tomlfile.NamedPath | None = None
     loop: bool = False
     labels: tuple[LabelText, ...] = ()
     fps: Rate | None = None
@@ -235,6 +239,7 @@ class CameraSection(tomlfile.Section):
     priority: Annotated[float, Field(ge=0.01, le=100, allow_inf_nan=False)] = 1.0
     events: EventsSection | None = None
     transport: Transport = "tcp"
+    follow: Annotated[tuple[str, ...], Field(max_length=32)] = ()
     open_seconds: Annotated[float, Field(ge=0.1, le=300, allow_inf_nan=False)] = 10.0
     stall_seconds: Annotated[float, Field(ge=0.1, le=300, allow_inf_nan=False)] = 5.0
     retry_seconds: Annotated[float, Field(ge=0.05, le=3600, allow_inf_nan=False)] = 1.0
@@ -251,6 +256,14 @@ class CameraSection(tomlfile.Section):
         with tomlfile.refusing():
             return Source.parse(source).address
 
+    @field_validator("follow")
+    @classmethod
+    def _hosts(cls, follow: tuple[str, ...]) -> tuple[str, ...]:
+        with tomlfile.refusing():
+            for host in follow:
+                follow_of(host)
+        return follow
+
     @model_validator(mode="after")
     def _ordered(self) -> Self:
         if self.retry_seconds > self.longest_retry_seconds:
@@ -258,11 +271,20 @@ class CameraSection(tomlfile.Section):
             raise ValueError(f"retry_seconds {self.retry_seconds} must not be above {longest}")
         return self
 
+    @model_validator(mode="after")
+    def _password_of_somebody(self) -> Self:
+        if self.password_file is not None and not Source(self.source).lacks_password:
+            raise ValueError("password_file: goes with a user in source, as in rtsp://USER@HOST/PATH")
+        return self
+
     def settings(self) -> CameraSettings:
-        """What the camera's process is told of this."""
+        """What the camera's process is told of this; raises InvalidInputError where the password cannot be read."""
+        source = Source(self.source)
+        if self.password_file is not None:
+            source = source.with_password(secretfile.password(self.password_file, f"camera {self.name}: password_file"))
         return CameraSettings(
             name=self.name,
-            source=Source(self.source),
+            source=source,
             loop=self.loop,
             fps=self.fps,
             max_fps=self.max_fps,
@@ -272,6 +294,7 @@ class CameraSection(tomlfile.Section):
             mask=self.mask,
             regions=tuple(self.regions.values()),
             transport=self.transport,
+            follow=self.follow,
             limits=Limits(
                 open_seconds=self.open_seconds,
                 stall_seconds=self.stall_seconds,

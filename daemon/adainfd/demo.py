@@ -20,7 +20,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from adainf import home, output
+from adainf import arguments, home, output
 from adainf.errors import InvalidInputError, printable
 from adainfd.capture.source import Source
 from adainfd.client import Message, Result, Status, Subscriber
@@ -92,10 +92,15 @@ def _free_port() -> int:
 
 @contextmanager
 def _daemon(source: str, endpoint: str, seconds: float, log: int) -> Iterator[subprocess.Popen[bytes]]:
-    command = [sys.executable, "-m", "adainfd", "run", "--source", source, "--loop"]
-    command += ["--bind", endpoint, "--seconds", f"{seconds:g}"]
-    with subprocess.Popen(command, stderr=log) as process:  # noqa: S603
+    told = ["run", "--source", source, "--loop", "--bind", endpoint, "--seconds", f"{seconds:g}"]
+    shown, environment, descriptors = arguments.hand_over(told)
+    command = [sys.executable, "-m", "adainfd", *shown]
+    with subprocess.Popen(  # noqa: S603
+        command, stderr=log, env={**os.environ, **environment}, pass_fds=descriptors
+    ) as process:
         try:
+            for descriptor in descriptors:
+                os.close(descriptor)
             yield process
         finally:
             process.terminate()

@@ -12,6 +12,7 @@ from typing import Any
 
 import structlog
 
+from adainf.credentials import redacted
 from adainf.errors import printable
 from adainfd.hindrances import Hindered
 
@@ -38,6 +39,7 @@ def configure(lines: "LogLines | None" = None) -> Logger:
         processors=[
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="%H:%M:%S" if on_terminal else "iso", utc=not on_terminal),
+            _redacted,
             *([_as_text] if on_terminal else []),
             renderer,
         ],
@@ -57,6 +59,26 @@ def _shown(value: object) -> object:
         return printable(value, _LONGEST)
     text = printable(repr(value), _LONGEST)
     return value if text == repr(value) else text
+
+
+def _redacted(logger: Any, method: str, event: MutableMapping[str, Any]) -> dict[str, Any]:
+    """The last guard: whoever writes a line hides credentials, and may have overlooked some."""
+    del logger, method
+    return {name: _without_secrets(value) for name, value in event.items()}
+
+
+def _without_secrets(value: Any) -> Any:
+    match value:
+        case str():
+            return redacted(value)
+        case Mapping():
+            return {name: _without_secrets(inner) for name, inner in value.items()}
+        case list() | tuple():
+            return [_without_secrets(inner) for inner in value]
+        case bool() | int() | float() | None:
+            return value
+        case _:  # as the renderer would write it
+            return redacted(repr(value))
 
 
 class LogLines(Hindered):

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from adainfd.capture.leash import followed_ports
 from adainfd.capture.settings import CameraSettings
 from adainfd.capture.source import Kind, Source, SourceError
 
@@ -76,7 +77,7 @@ def reach_of(settings: CameraSettings) -> Reach:
             device = source.device
             return Reach(devices=(Path(f"/dev/video{device}" if isinstance(device, int) else device),))
         case Kind.STREAM:
-            return _of_stream(source)
+            return _of_stream(source, settings)
 
 
 def libraries() -> tuple[Path, ...]:
@@ -120,18 +121,19 @@ def _alone(files: Iterable[Path], folder: Path) -> tuple[Path, ...]:
     return (folder,) if alone else tuple(files)
 
 
-def _of_stream(source: Source) -> Reach:
-    scheme, host, port = source.scheme, *_host_and_port(source.address)
+def _of_stream(source: Source, settings: CameraSettings) -> Reach:
+    scheme, (host, port) = source.scheme, source.host_and_port
     query = source.address.partition("?")[2]
     if scheme == "unix":
         return Reach(sockets=(Path(urlsplit(source.address).path),))
     connects, sockets = set[int](), tuple[Path, ...]()
-    if not _is_numeric(host):
+    if not _is_numeric(host) or settings.follow:
         connects.add(_DNS)
         sockets = (Path(_MDNS_SOCKET),) if host.lower().rstrip(".").endswith(".local") and _has_mdns() else ()
     connects |= {port or _PORTS[scheme]} if scheme in _PORTS else set()
     if scheme == "http":  # many a camera sends on to its encrypted page
         connects.add(_HTTPS)
+    connects |= followed_ports(settings)
     listens = scheme in _PORTS and re.search(r"\blisten\b", query) is not None
     return Reach(
         reads=tuple(map(Path, (*_RESOLVER, *_TLS))),
@@ -141,16 +143,6 @@ def _of_stream(source: Source) -> Reach:
         sockets=sockets,
         threads=scheme in _RECEIVED_IN_A_THREAD,
     )
-
-
-def _host_and_port(address: str) -> tuple[str, int | None]:
-    """As FFmpeg reads them: the password of an address may hold anything."""
-    authority = re.split(r"[/?#]", address.partition("://")[2], maxsplit=1)[0].rpartition("@")[2]
-    found = re.fullmatch(r"(\[[^]]*\]|[^:]*)(?::(\d{1,5}))?", authority, re.ASCII)
-    if found is None:
-        return authority, None
-    port = int(found[2] or 0)
-    return found[1].strip("[]"), port if 0 < port < 1 << 16 else None
 
 
 def _is_numeric(host: str) -> bool:

@@ -15,9 +15,10 @@ from http import HTTPStatus
 from typing import BinaryIO
 from urllib.parse import SplitResult, quote, urljoin, urlsplit
 
+from adainfd.capture.leash import Leash
 from adainfd.capture.login import Login
 
-__all__ = ["Answer", "HttpCamera", "RedirectError", "RtspCamera", "TooLargeError"]
+__all__ = ["Answer", "HttpCamera", "LedElsewhereError", "RedirectError", "RtspCamera", "TooLargeError"]
 
 _AGENT = "adainf"
 _REDIRECTS = (301, 302, 303, 307, 308)
@@ -31,6 +32,10 @@ _SAFE = "%/:=&?~#+!$,;'@()*[]"
 
 class RedirectError(ValueError):
     """The camera redirects to an address that is none, or to another scheme."""
+
+
+class LedElsewhereError(Exception):
+    """The camera redirects to an address where it may not lead us; the message names that."""
 
 
 class TooLargeError(Exception):
@@ -54,9 +59,10 @@ class Answer:
 class HttpCamera:
     """A camera behind http or https. Certificates are not checked, as OpenCV does not check them either."""
 
-    def __init__(self, address: str) -> None:
-        """Raises ValueError where that is no address."""
+    def __init__(self, address: str, leash: Leash) -> None:
+        """leash: where it may lead us. Raises ValueError where that is no address."""
         self._url = _parsed(address)
+        self._leash = leash
         self._login = Login(self._url)
         self._challenges: list[str] = []
 
@@ -64,7 +70,8 @@ class HttpCamera:
         """Ask, by `until` (monotonic seconds) at the latest; `whole`: with the
         body, otherwise only its first bytes.
 
-        Raises OSError or HTTPException where no answer comes, RedirectError where it redirects to no address of a page.
+        Raises OSError or HTTPException where no answer comes, RedirectError where it redirects to no address of a page,
+        LedElsewhereError where it redirects to one that may not be asked.
         """
         url = self._url
         for _ in range(_MOST_REDIRECTS):
@@ -77,7 +84,14 @@ class HttpCamera:
                 raise RedirectError from None
             if url.scheme not in ("http", "https"):
                 raise RedirectError
+            self._check(url)
         return answer
+
+    def _check(self, url: SplitResult) -> None:
+        host, port = url.hostname or "", url.port or (443 if url.scheme == "https" else 80)
+        downgraded = (self._url.scheme, url.scheme) == ("https", "http")
+        if downgraded or not self._leash.allows(host, port):
+            raise LedElsewhereError(self._leash.refusal(host, port, encrypted=not downgraded))
 
     def _get(self, url: SplitResult, headers: Mapping[str, str], until: float, whole: bool) -> Answer:
         elsewhere = url.hostname != self._url.hostname or (self._url.scheme, url.scheme) == ("https", "http")

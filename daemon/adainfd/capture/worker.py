@@ -3,6 +3,7 @@
 All that it may need is imported before it begins: once it has closed the file system to itself, nothing more can be.
 """
 
+import contextlib
 import encodings.idna
 import os
 import time
@@ -15,7 +16,7 @@ from PIL import Image
 from adainf import pictures, videos
 from adainf.errors import printable
 from adainf.undecodable import Undecodable
-from adainfd.capture import pipe, snapshot, stream
+from adainfd.capture import lookups, pipe, snapshot, stream
 from adainfd.capture.attempts import Attempts
 from adainfd.capture.codec import no_picture
 from adainfd.capture.confinement import Confinement, confine
@@ -64,6 +65,8 @@ def work(start: Start, frames: int, attempts: int, daemon: Daemon) -> None:
     camera = _Camera(start, FrameSlots(frames, start.settings.most_pixels), Attempts(start.deadly, attempts), daemon)
     os.close(frames)
     os.close(attempts)
+    with contextlib.suppress(lookups.UnguardedError):  # where a source needs it, opening says so
+        lookups.install()  # it changes code in memory, which `confine` closes
     camera.run(confine(start.settings))  # before anything of a stranger's is read
 
 

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import zmq
 
+from adainf.credentials import holds_password
 from adainf.engines import Engine
 from adainf.errors import AdainfError, InvalidInputError, UnavailableError
 from adainf.profile import Profile
 from adainfd import recording, relaying
 from adainfd.capture.fault import Fault
-from adainfd.capture.source import Kind, SourceError, without_credentials
+from adainfd.capture.source import Kind, SourceError
 from adainfd.config import CameraSection, Configuration, WebSection
 from adainfd.doctor.box import readable_by_all
 from adainfd.doctor.eyes import hindrance, running_service, seen_as, unfit_name
@@ -76,7 +77,7 @@ def _daemon(file: Path, configuration: Configuration) -> Iterator[Finding]:
 
 
 def _file(file: Path, configuration: Configuration) -> Finding:
-    secret = any(without_credentials(camera.source) != camera.source for camera in configuration.camera)
+    secret = any(holds_password(camera.source) for camera in configuration.camera)
     if secret and readable_by_all(file):
         remedy = f"chgrp adainf {file} && chmod 640 {file}"
         return warn("configuration", f"{file}: holds a password, and everyone may read it", remedy)
@@ -143,7 +144,11 @@ def _timings(engine: Engine, profile: Profile) -> Finding:
 def _camera(section: CameraSection) -> Finding:
     from adainfd.capture.reader import open_reader
 
-    subject, settings = f"camera {section.name}", section.settings()
+    subject = f"camera {section.name}"
+    try:
+        settings = section.settings()
+    except InvalidInputError as error:
+        return fail(subject, str(error), 'docs/cameras.md tells how passwords are kept, under "User and password"')
     if settings.source.kind is Kind.DEVICE and (denied := _denied(settings.source.device)):
         return fail(
             subject, f"{denied}: this user may not open it", "usermod -aG video USER; the service is in that group"

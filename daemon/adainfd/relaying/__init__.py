@@ -33,13 +33,19 @@ def is_of_a_relay(told: Mapping[str, Any]) -> bool:
 
 
 def from_command_line(
-    file: Path | None, connect: Sequence[str], bind: Sequence[str], mqtt: str | None
+    file: Path | None,
+    connect: Sequence[str],
+    bind: Sequence[str],
+    mqtt: str | None,
+    mqtt_password_file: Path | None = None,
 ) -> RelayConfiguration:
     """The configuration of `adainfd relay`; what the command line says goes before the file.
 
     Raises InvalidInputError on what is wrong in the file or the arguments.
     """
     told = {} if file is None else load(file, "configuration")
+    if mqtt_password_file is not None:
+        told["mqtt"] = {**_table(told, "mqtt"), "password_file": mqtt_password_file}
     return _configured(told, file, connect, bind, mqtt)
 
 

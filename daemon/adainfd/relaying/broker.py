@@ -14,6 +14,7 @@ from paho.mqtt.properties import Properties
 
 from adainf import files
 from adainf.errors import InvalidInputError, one_line
+from adainfd import secretfile
 from adainfd.logs import Logger
 from adainfd.relaying.address import BrokerAddress
 from adainfd.relaying.config import MqttSection
@@ -217,7 +218,7 @@ def _identify(client: paho.Client, settings: MqttSection, address: BrokerAddress
     user = settings.user or address.user
     password = address.password
     if settings.password_file is not None:
-        password = files.read_text(settings.password_file, "mqtt.password_file").rstrip("\r\n")
+        password = secretfile.password(settings.password_file, "mqtt.password_file")
     if user is not None:
         client.username_pw_set(user, password)
     if settings.ca_file is not None:

@@ -26,8 +26,8 @@ from typing import Literal
 import zmq
 
 from adainf import files
+from adainf.credentials import without_credentials
 from adainf.errors import InvalidInputError
-from adainfd.capture.source import without_credentials
 
 __all__ = [
     "Endpoint",

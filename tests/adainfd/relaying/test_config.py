@@ -111,6 +111,7 @@ def keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         KeyPair.new(tmp_path / name)
     (tmp_path / "clients").mkdir()
     (tmp_path / "password").write_text("agreed\n", encoding="utf-8")
+    (tmp_path / "password").chmod(0o600)
     return tmp_path
 
 
@@ -179,6 +180,7 @@ def test_names_differ_by_relay_and_stay(keys: Path) -> None:
 def test_password_is_what_an_editor_shows(tmp_path: Path, content: bytes) -> None:
     file = tmp_path / "password"
     file.write_bytes(content)
+    file.chmod(0o640)
     section = MqttSection(url="mqtt://h", user="me", password_file=file)
     broker = Broker(section, "x", ("t", b""), None, connected=lambda: None, received=lambda *_: None)
     assert broker._client.password == "agreed"  # noqa: S105

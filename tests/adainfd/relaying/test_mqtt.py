@@ -167,6 +167,7 @@ def test_password_is_wanted_and_said_nowhere(
             encoding="utf-8",
         )
         password.write_text("wrong\n", encoding="utf-8")
+        password.chmod(0o600)
         mistaken = launch("relay", "--config", file)
         assert "uthorized" in mistaken.await_event("broker_refused", 20)["why"]
         password.unlink()

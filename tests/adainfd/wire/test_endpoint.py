@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 import zmq
-from adainfd.capture.source import without_credentials
 from adainfd.wire import endpoint as endpoints
 from adainfd.wire.publisher import Publisher
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from streams import await_heard, say
 
+from adainf.credentials import without_credentials
 from adainf.errors import InvalidInputError
 
 
