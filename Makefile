@@ -50,7 +50,8 @@ bench: $(VENV)/.installed
 soak: $(VENV)/.installed
 	.ci/packages
 	status=0; $(BIN)/python benchmarks/soak.py $(SOAK) || status=1; \
-		$(BIN)/python benchmarks/publishing.py || status=1; exit $$status
+		$(BIN)/python benchmarks/publishing.py || status=1; \
+		$(BIN)/python benchmarks/attacks.py || status=1; exit $$status
 
 EXAMPLES ?= 10000
 

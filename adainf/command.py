@@ -115,7 +115,8 @@ def _told(error: Exception) -> tuple[str, int]:
         return f"{_SCARCE[errno.ENOMEM]}: {error}", _LATER
     if isinstance(error, OSError) and error.filename is not None:
         return f"{_name(error.filename)}: {error.strerror}", USAGE
-    traceback.print_exc()
+    for line in traceback.format_exc().splitlines():
+        output.say(line)
     return "this is a defect: please report it with the lines above", _DEFECT
 
 

@@ -134,9 +134,9 @@ def _opened(path: str, flags: int) -> int:
     return os.open(path, flags | os.O_NONBLOCK)  # a pipe that nobody writes to would hold us
 
 
-def read_text(path: Path, kind: str) -> str:
+def read_text(path: Path, kind: str, most: int = _MOST_BYTES) -> str:
     """The text of a file in UTF-8, with or without a byte-order mark; raises InvalidInputError as `read` does."""
-    content = read(path, kind)
+    content = read(path, kind, most)
     if content.startswith(_UTF_16):
         raise InvalidInputError(f"{kind} {path}: is UTF-16, as some editors call Unicode; save it as UTF-8")
     try:

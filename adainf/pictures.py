@@ -14,10 +14,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from adainf import jpeg
 from adainf.undecodable import UndecodableError
 from adainf.upright import AS_STORED, Showing, aspect_of
 
-__all__ = ["MOST_PIXELS", "SUFFIXES", "Header", "check_header", "decode", "decoded", "header"]
+__all__ = ["MOST_PIXELS", "SUFFIXES", "Header", "check_header", "decode", "decoded", "header", "refuse_giant"]
 
 SUFFIXES = (".avif", ".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 
@@ -25,13 +26,14 @@ MOST_PIXELS = 178_956_970
 """What Pillow too takes for an attack above: half a gigabyte as it is decoded."""
 
 _MOST_BYTES = 2**30
+# Cameras and editors write ten or so; each costs a pass over all coefficients.
+_MOST_SCANS = 64
+# How libjpeg decodes to a half, a quarter and an eighth of the side, in less time and memory than the whole.
+_REDUCED = {2: cv2.IMREAD_REDUCED_COLOR_2, 4: cv2.IMREAD_REDUCED_COLOR_4, 8: cv2.IMREAD_REDUCED_COLOR_8}
+_TILE_WIDTH_TAG, _TILE_LENGTH_TAG = 322, 323
 _ORIENTATION_TAG = 0x0112
 _ORIENTATIONS = range(1, 9)
 _TRANSPOSED = 5
-# What OpenCV makes of an orientation is right for JPEG, PNG and WebP, and missing for AVIF; a TIFF it always turns.
-_AS_STORED = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
-
-
 # On heads that are broken.
 _PILLOW_RAISES = (
     *(OSError, EOFError, SyntaxError, struct.error, ValueError, OverflowError),
@@ -49,14 +51,14 @@ class Header:
     turned_by_opencv: bool
 
 
-def decode(path: Path) -> NDArray[np.uint8]:
+def decode(path: Path, most_pixels: int = MOST_PIXELS) -> NDArray[np.uint8]:
     """The picture (height, width, 3), BGR, upright and with square pixels; of an animated one the first.
 
-    Raises UndecodableError naming a file that cannot be read or is none.
+    most_pixels: as `decoded` takes it. Raises UndecodableError naming a file that cannot be read or is none.
     """
     with _reading(path) as file:
         content = file.read()
-    return decoded(content, path)
+    return decoded(content, path, most_pixels=most_pixels)
 
 
 def check_header(path: Path) -> None:
@@ -91,13 +93,22 @@ def _reading(path: Path) -> Iterator[BinaryIO]:
         raise UndecodableError(path, "cannot be read (there is not enough memory)") from None
 
 
-def decoded(content: bytes, origin: object, aspect: float | None = None) -> NDArray[np.uint8]:
-    """The same of a file's bytes; origin: named in errors. aspect: of the pixels, None where the picture tells it."""
-    head = header(io.BytesIO(content), origin)
+def decoded(
+    content: bytes, origin: object, aspect: float | None = None, most_pixels: int = MOST_PIXELS
+) -> NDArray[np.uint8]:
+    """The same of a file's bytes; origin: named in errors. aspect: of the pixels, None where the picture tells it.
+
+    most_pixels: a JPEG of more, up to MOST_PIXELS, is decoded at a half, a quarter or an eighth of its sides; any other
+    is refused before it is decoded.
+    """
+    reduction = _reduction(content, origin, most_pixels)
+    head = header(io.BytesIO(content), origin, MOST_PIXELS if reduction else most_pixels)
     showing = AS_STORED if head is None else head.showing
     showing = showing if aspect is None else replace(showing, aspect=aspect)
+    # What OpenCV makes of an orientation is right for JPEG, PNG and WebP, missing for AVIF; a TIFF it always turns.
+    way = _REDUCED.get(reduction, cv2.IMREAD_COLOR) | cv2.IMREAD_IGNORE_ORIENTATION
     try:
-        found = cv2.imdecode(np.frombuffer(content, np.uint8), _AS_STORED) if content else None
+        found = cv2.imdecode(np.frombuffer(content, np.uint8), way) if content else None
         if found is None:
             raise UndecodableError(origin, "cannot be decoded")
         picture = found.astype(np.uint8, copy=False)
@@ -110,16 +121,39 @@ def decoded(content: bytes, origin: object, aspect: float | None = None) -> NDAr
         raise UndecodableError(origin, f"cannot be decoded ({_why(error)})") from None
 
 
+def _reduction(content: bytes, origin: object, most_pixels: int) -> int:
+    """By how much the sides of a JPEG are divided as it is decoded; 0 for the whole of it, and of what is no JPEG.
+
+    Raises UndecodableError where it is a giant all the same.
+    """
+    frame = jpeg.frame(content)
+    if frame is None:
+        return 0
+    size = frame.width, frame.height
+    refuse_giant(origin, *size, MOST_PIXELS)
+    if frame.whole_in_memory:  # its coefficients take as much memory, whatever they are decoded to
+        refuse_giant(origin, *size, most_pixels)
+        if (scans := jpeg.scans(content)) > _MOST_SCANS:
+            raise UndecodableError(origin, f"is a JPEG of {scans} scans; at most {_MOST_SCANS} are read")
+    if frame.width * frame.height <= most_pixels:
+        return 0
+    for divisor in _REDUCED:
+        width, height = (-(-side // divisor) for side in size)
+        if width * height <= most_pixels:
+            return divisor
+    raise _giant(origin, *size, most_pixels)
+
+
 def _why(error: Exception) -> str:
     if isinstance(error, MemoryError) or getattr(error, "code", 0) == cv2.Error.StsNoMem:
         return "there is not enough memory"
     return "OpenCV refuses it"
 
 
-def header(content: BinaryIO, origin: object) -> Header | None:
+def header(content: BinaryIO, origin: object, most_pixels: int = MOST_PIXELS) -> Header | None:
     """What a picture says of itself before it is decoded; None where only OpenCV may know the format.
 
-    Raises UndecodableError on one of more than MOST_PIXELS.
+    Raises UndecodableError on one of more than `most_pixels`.
     """
     from PIL import Image
 
@@ -128,7 +162,8 @@ def header(content: BinaryIO, origin: object) -> Header | None:
         try:
             with Image.open(content) as opened:
                 width, height = opened.size
-                _refuse_giant(origin, f"of {width} × {height} pixels", width * height)
+                refuse_giant(origin, width, height, most_pixels)
+                refuse_giant(origin, *_tile(opened), most_pixels)
                 return Header(
                     width,
                     height,
@@ -136,15 +171,32 @@ def header(content: BinaryIO, origin: object) -> Header | None:
                     turned_by_opencv=opened.format == "TIFF",
                 )
         except Image.DecompressionBombError:
-            _refuse_giant(origin, "too large", MOST_PIXELS + 1)
+            raise UndecodableError(origin, f"is too large; {_allowed(most_pixels)}") from None
         except _PILLOW_RAISES:
             pass  # OpenCV has the last word
     return None
 
 
-def _refuse_giant(origin: object, how_large: str, pixels: int) -> None:
-    if pixels > MOST_PIXELS:
-        raise UndecodableError(origin, f"is {how_large}; at most {MOST_PIXELS:,} pixels are read")
+def refuse_giant(origin: object, width: int, height: int, most_pixels: int = MOST_PIXELS) -> None:
+    """Raise UndecodableError where this is the size of a picture that is too large."""
+    if width * height > most_pixels:
+        raise _giant(origin, width, height, most_pixels)
+
+
+def _giant(origin: object, width: int, height: int, most_pixels: int) -> UndecodableError:
+    return UndecodableError(origin, f"is of {width} × {height} pixels; {_allowed(most_pixels)}")
+
+
+def _allowed(most_pixels: int) -> str:
+    return f"at most {most_pixels / 1e6:.4g} megapixels are read"
+
+
+def _tile(opened: Any) -> tuple[int, int]:
+    """Of a TIFF; one tile may be larger than the picture, and is decoded as a whole."""
+    if opened.format != "TIFF":
+        return 0, 0
+    width, height = (opened.tag_v2.get(tag, 0) for tag in (_TILE_WIDTH_TAG, _TILE_LENGTH_TAG))
+    return (width, height) if isinstance(width, int) and isinstance(height, int) else (0, 0)
 
 
 def _orientation(opened: Any) -> int:

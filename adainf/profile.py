@@ -8,7 +8,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
 
-from adainf import files
+from adainf import documents, files
 from adainf.branch import Branch, BranchSpace, PartMacs
 from adainf.errors import InvalidInputError, one_line
 
@@ -49,7 +49,7 @@ Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Parts(_Model):
@@ -249,15 +249,17 @@ class Profile(_Model):
     @classmethod
     def read(cls, path: Path) -> "Profile":
         """Read a profile file; raises InvalidInputError naming the file, the key, the value and what is allowed."""
-        try:
-            loaded = json.loads(files.read(path, "profile"))
-        except (ValueError, RecursionError) as error:
-            raise InvalidInputError(f"profile {path}: is not JSON ({one_line(error, 120)})") from None
+        loaded = documents.json_file(path, "profile")
         if not isinstance(loaded, Mapping) or loaded.get("schema") != SCHEMA:
             found = loaded.get("schema") if isinstance(loaded, Mapping) else type(loaded).__name__
             raise InvalidInputError(
                 f"profile {path}: schema is {found!r}; must be {SCHEMA!r}, as written by `adainf calibrate`"
             )
+        with documents.refusing(f"profile {path}"):
+            return cls._validated(loaded, path)
+
+    @classmethod
+    def _validated(cls, loaded: Mapping[str, JsonValue], path: Path) -> "Profile":
         try:
             return cls.model_validate(loaded)
         except ValidationError as error:

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from adainf import files
+from adainf import documents, files
 from adainf.errors import InvalidInputError, one_line
 from adainf.profile import Profile, write_atomically
 
@@ -126,11 +126,7 @@ class Run:
     @classmethod
     def read(cls, folder: Path) -> "Run":
         """Open a run; raises InvalidInputError where it is none, or a file of it is missing or altered."""
-        content = files.read(folder / _MANIFEST, "run")
-        try:
-            loaded = json.loads(content)
-        except (ValueError, RecursionError) as error:
-            raise InvalidInputError(f"run {folder}: {_MANIFEST} is not JSON ({one_line(error, 120)})") from None
+        loaded = documents.json_file(folder / _MANIFEST, "run")
         if not isinstance(loaded, Mapping) or loaded.get("schema") != SCHEMA:
             found = loaded.get("schema") if isinstance(loaded, Mapping) else type(loaded).__name__
             raise InvalidInputError(f"run {folder}: schema is {found!r}; must be {SCHEMA!r}, as by `adainf train`")
@@ -141,7 +137,7 @@ class Run:
             key = ".".join(map(str, first["loc"])) or "manifest"
             raise InvalidInputError(f"run {folder}: {key}: {one_line(first['msg'])}") from None
         for name, expected in manifest.files.items():
-            if "/" in name or digest(folder / name) != expected:
+            if "/" in name or "\0" in name or digest(folder / name) != expected:
                 raise InvalidInputError(f"run {folder}: {name} is not the file that {_MANIFEST} names")
         return cls(folder, manifest)
 
@@ -155,8 +151,10 @@ class Run:
 
 def digest(path: Path) -> str:
     """SHA-256 of a file; raises InvalidInputError where it cannot be read."""
+    files.check_file(path, "file")  # a pipe would be read for ever
     try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise InvalidInputError(f"{path}: cannot be read ({error.strerror})") from None
 

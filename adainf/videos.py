@@ -36,9 +36,13 @@ class Video:
     and a picture that nobody asks for is not decoded at all.
     """
 
-    def __init__(self, opening: Callable[[], cv2.VideoCapture]) -> None:
-        """opening: opens the capture; `opened` says whether that succeeded."""
+    def __init__(self, opening: Callable[[], cv2.VideoCapture], most_pixels: int = pictures.MOST_PIXELS) -> None:
+        """opening: opens the capture; `opened` says whether that succeeded.
+
+        most_pixels: of a frame. Motion JPEG of more is decoded at a smaller scale; see `size` for what FFmpeg decodes.
+        """
         self._opening = opening
+        self._most_pixels = most_pixels
         self._capture = opening()
         self.opened = self._capture.isOpened()
         self.index = 0
@@ -112,14 +116,16 @@ class Video:
         content = sent.tobytes() if found else b""
         if not self._size_checked and (head := pictures.header(io.BytesIO(content), what)) is not None:
             self._size_checked = True
-            if (head.width, head.height) != self._claimed_size:
+            if (head.width, head.height) != self.size:
+                pictures.refuse_giant(what, *self.size, self._most_pixels)
                 self._leave_to_ffmpeg()
                 return None
-        picture = pictures.decoded(content, what, self.showing.aspect)
+        picture = pictures.decoded(content, what, self.showing.aspect, self._most_pixels)
         return Showing(self.showing.orientation).apply(picture)
 
     @property
-    def _claimed_size(self) -> tuple[int, int]:
+    def size(self) -> tuple[int, int]:
+        """Width and height of a frame as it is stored, by what the stream says."""
         width, height = self._capture.get(cv2.CAP_PROP_FRAME_WIDTH), self._capture.get(cv2.CAP_PROP_FRAME_HEIGHT)
         return int(width), int(height)
 
@@ -143,9 +149,11 @@ class Video:
 class VideoFile(Video):
     """A video file. What cannot be decoded is passed over, and stands in `undecodable` until somebody takes it."""
 
-    def __init__(self, opening: Callable[[], cv2.VideoCapture], path: Path) -> None:
-        """path: the file that `opening` opens."""
-        super().__init__(opening)
+    def __init__(
+        self, opening: Callable[[], cv2.VideoCapture], path: Path, most_pixels: int = pictures.MOST_PIXELS
+    ) -> None:
+        """path: the file that `opening` opens. most_pixels: see `Video`."""
+        super().__init__(opening, most_pixels)
         self._path = path
         self._last_position = 0.0
         self._times: list[float] | None = None

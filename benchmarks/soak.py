@@ -8,6 +8,7 @@ whatever may stand in files and messages, right and wrong, is generated and read
 """
 
 import argparse
+import json
 import os
 import signal
 import subprocess
@@ -41,12 +42,14 @@ _MEGABYTE = 1 << 20
 class Watch:
     """A running daemon, what it says, and what became of frames.
 
-    results: by camera, until now. oldest: seconds from capture to publishing, of the oldest answer.
+    results: by camera, until now. hung_up: connections, by the daemon's bounds, until now.
+    oldest: seconds from capture to publishing, of the oldest answer.
     """
 
     daemon: "subprocess.Popen[bytes]"
     messages: Subscriber
     results: dict[str, int] = field(default_factory=dict)
+    hung_up: int = 0
     oldest: float = 0.0
     accounts_agree: bool = True
     last: dict[str, Status] = field(default_factory=dict)
@@ -76,6 +79,7 @@ class Watch:
             self.results[message.camera] = self.results.get(message.camera, 0) + 1
             self.oldest = max(self.oldest, message.timing_ms.total / 1000)
         elif isinstance(message, Status):
+            self.hung_up = message.hung_up or self.hung_up
             if message.camera is not None:
                 self.last[message.camera] = message
             accounts = [*(message.cameras or {}).values(), *([message.account] if message.account else [])]
@@ -103,10 +107,16 @@ class Watch:
 
 
 @contextmanager
-def daemon(folder: Path, cameras: list[str]) -> Iterator[Watch]:
-    """A daemon with these cameras, each a table of TOML, once every one has brought a result."""
+def daemon(folder: Path, cameras: list[str], *more: str) -> Iterator[Watch]:
+    """A daemon with these cameras, each a table of TOML, once every one has brought a result.
+
+    more: where else it publishes.
+    """
     endpoint, file = f"ipc://{folder}/stream", folder / "soak.toml"
-    file.write_text(f'[publish]\nbind = ["{endpoint}"]\n' + "".join(f"[[camera]]\n{camera}\n" for camera in cameras))
+    file.write_text(
+        f"[publish]\nbind = {json.dumps([endpoint, *more])}\n"
+        + "".join(f"[[camera]]\n{camera}\n" for camera in cameras)
+    )
     command = [sys.executable, "-m", "adainfd", "run", "--config", str(file)]
     topics = ("result/", "status/")
     with (

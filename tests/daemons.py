@@ -70,11 +70,13 @@ class Program:
         self.process.wait()
 
 
-def start(arguments: Sequence[str | Path], folder: Path, environment: Mapping[str, str]) -> Program:
-    """`adainfd ARGUMENTS` in a process group of its own, run in `folder`."""
+def start(
+    arguments: Sequence[str | Path], folder: Path, environment: Mapping[str, str], before: Sequence[str] = ()
+) -> Program:
+    """`adainfd ARGUMENTS` in a process group of its own, run in `folder`. before: a command that runs it."""
     number = len(list(folder.glob("*.err")))
     out, err = folder / f"{number}.out", folder / f"{number}.err"
-    command = [sys.executable, "-m", "adainfd", *map(str, arguments)]
+    command = [*before, sys.executable, "-m", "adainfd", *map(str, arguments)]
     with out.open("wb") as stdout, err.open("wb") as stderr:
         process = subprocess.Popen(
             command, cwd=folder, env=environment, stdout=stdout, stderr=stderr, start_new_session=True
@@ -131,7 +133,7 @@ def descriptors(process: int) -> list[str]:
 
 def camera_processes(daemon: int) -> list[int]:
     """The camera processes of a daemon, in the order they were started."""
-    return sorted(child for child, command in processes(daemon).items() if "spawn_main" in command)
+    return sorted(child for child, command in processes(daemon).items() if "adainfd.capture" in command)
 
 
 def shared_memory() -> set[str]:

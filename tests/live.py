@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from adainfd import looking, pipeline
 from adainfd.capture.account import Account
-from adainfd.capture.worker import Captured
+from adainfd.capture.captured import Captured
 from adainfd.control import Policy
 from adainfd.control.trace import Recorder
 from adainfd.pipeline import Pipeline

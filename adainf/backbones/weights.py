@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from adainf import files
+from adainf import documents, files
 from adainf.backbones.base import Backbone
 from adainf.errors import InvalidInputError, one_line
 from adainf.outline import Outline
@@ -58,9 +58,10 @@ def class_names(path: Path) -> tuple[str, ...]:
         return ()
     from safetensors import safe_open
 
-    with safe_open(path, framework="pt") as file:
-        told = (file.metadata() or {}).get(_CLASSES)
-    return tuple(map(str, json.loads(told))) if told else ()
+    with documents.refusing(f"weights {path}"):
+        with safe_open(path, framework="pt") as file:
+            told = (file.metadata() or {}).get(_CLASSES)
+        return tuple(map(str, json.loads(told))) if told else ()
 
 
 def fit(network: nn.Module, weights: Mapping[str, Tensor], origin: object, backbone: str) -> None:

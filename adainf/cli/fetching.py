@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from adainf import output
 from adainf.cli.options import PATH
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def fetch(backbone: str | None, weights: str | None, bundle: Path | None, source
         for folder in models.folders():
             for manifest in models.manifests(folder) if files.is_folder(folder, "models") else ():
                 models.verify(folder, manifest)
-                click.echo(f"{folder / manifest.file_name}: {manifest.backbone} is whole")
+                output.show(f"{folder / manifest.file_name}: {manifest.backbone} is whole")
         return
     into = models.writable_folder()
     if source is not None:
@@ -43,8 +44,8 @@ def fetch(backbone: str | None, weights: str | None, bundle: Path | None, source
         manifest = _from_hub(str(backbone), weights, into)
         if bundle is not None:
             bundles.bundle(into, manifest, bundle)
-            click.echo(f"{bundle}: {manifest.backbone}, {bundle.stat().st_size / 1e6:.1f} MB")
-    click.echo(f"{into / manifest.file_name}: {manifest.backbone}, {len(manifest.files)} files, checked")
+            output.show(f"{bundle}: {manifest.backbone}, {bundle.stat().st_size / 1e6:.1f} MB")
+    output.show(f"{into / manifest.file_name}: {manifest.backbone}, {len(manifest.files)} files, checked")
 
 
 def _from_hub(backbone: str, weights: str | None, into: Path) -> Manifest:

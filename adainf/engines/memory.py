@@ -6,9 +6,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
-from adainf import files
+from adainf import documents, files
 from adainf.backbones.options import RANDOM, Options
 from adainf.engines.cache import cache_folder
 from adainf.errors import InvalidInputError
@@ -43,13 +43,7 @@ class Memory:
 
     def recall(self) -> Remembered | None:
         """What is remembered, or None where there is nothing of use."""
-        if files.stranger(self._path) is not None:
-            return None
-        try:
-            found = _File.model_validate_json(self._path.read_bytes())
-            return found.remembered(self._zoom)
-        except (OSError, ValidationError, InvalidInputError):
-            return None
+        return documents.kept(self._path, lambda told: _File.model_validate_json(told).remembered(self._zoom))
 
     def keep(self, remembered: Remembered) -> None:
         """Remember; raises InvalidInputError where it cannot be written, or would not be believed."""

@@ -81,6 +81,7 @@ class Answers:
             with np.load(path, allow_pickle=False) as kept:
                 told = json.loads(str(kept["settings"]))
                 points = tuple(Point.parse(point) for point in told.get("points", ()))
+                ways = tuple(Candidate(Branch.parse(branch), weights) for branch, weights in told["candidates"])
                 arrays = {name: kept[name] for name in (*_ARRAYS, *map(str, points))}
                 done, truth = int(kept["done"]), kept["truth"]
         except FileNotFoundError:
@@ -89,7 +90,6 @@ class Answers:
             raise InvalidInputError(f"{path}: is no file of answers") from None
         if done < len(truth):
             raise InvalidInputError(f"{path}: has {done} of {len(truth)} pictures; finish that evaluation first")
-        ways = tuple(Candidate(Branch.parse(branch), weights) for branch, weights in told["candidates"])
         return _answers(ways, points, arrays, truth)
 
 

@@ -5,9 +5,9 @@ import tempfile
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
-from adainf import files
+from adainf import documents, files
 from adainf.errors import InvalidInputError
 from adainf.profile import BranchText, WeightSet, write_atomically
 
@@ -44,12 +44,10 @@ class Partial(BaseModel):
 
         Raises InvalidInputError where they belong to other settings, naming the first that differs.
         """
-        try:
-            partial = cls.model_validate_json(path.read_bytes())
-        except FileNotFoundError:
+        if not files.is_file(path, "calibration"):
             return None
-        except (OSError, ValidationError):
-            raise InvalidInputError(f"{path}: is no unfinished calibration; delete it to start anew") from None
+        if (partial := documents.kept(path, cls.model_validate_json)) is None:
+            raise InvalidInputError(f"{path}: is no unfinished calibration; delete it to start anew")
         for key, wanted in settings.items():
             if partial.settings.get(key) != wanted:
                 was, now = json.dumps(partial.settings.get(key)), json.dumps(wanted)

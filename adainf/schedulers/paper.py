@@ -10,8 +10,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from adainf import documents
 from adainf.branch import BranchSpace
-from adainf.errors import InvalidInputError, one_line
+from adainf.errors import InvalidInputError
 from adainf.run import Run
 from adainf.schedulers.projection import Projection
 
@@ -116,16 +117,15 @@ class PaperScheduler:
         """Read a safetensors file; raises InvalidInputError where it is none, or of another backbone."""
         from safetensors.numpy import load_file
 
-        try:
+        with documents.refusing(f"scheduler {path}: is damaged"):
             tensors = load_file(path)
-        except Exception as error:  # what the format's reader raises is its own
-            raise InvalidInputError(f"scheduler {path}: is damaged ({one_line(error, 120)})") from None
         blocks = sum(space.droppable)
-        try:
-            found = len(tensors["joined.2.bias"])
-            scheduler_macs(tensors)
-        except KeyError as error:
-            raise InvalidInputError(f"scheduler {path}: has no tensor {error}") from None
+        with documents.refusing(f"scheduler {path}: is damaged"):
+            try:
+                found = len(tensors["joined.2.bias"])
+                scheduler_macs(tensors)
+            except KeyError as error:
+                raise InvalidInputError(f"scheduler {path}: has no tensor {error}") from None
         if found != blocks:
             raise InvalidInputError(f"scheduler {path}: decides on {found} blocks; the backbone has {blocks} to skip")
         return cls(tensors, bound, space)

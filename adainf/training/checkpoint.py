@@ -83,7 +83,7 @@ class Checkpoint:
             return None
         try:
             told = _told(path)
-            before = json.loads(told["settings"])
+            before = dict(json.loads(told["settings"]))
             progress = Progress(**json.loads(told["progress"]))
             tensors = load_file(path)
         except Exception:  # whatever else the file is

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from adainf.schedulers import Choice
 from adainfd.capture.account import Account
-from adainfd.capture.worker import Captured
+from adainfd.capture.captured import Captured
 from adainfd.control import Budget, Signals
 from adainfd.control.evidence import Evidence
 from adainfd.control.presence import Happening

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from adainf.schedulers import Choice, LookupTable
+from adainfd.capture.captured import Captured
 from adainfd.capture.motion import Sketch, changed_share
-from adainfd.capture.worker import Captured
 from adainfd.control import Budget, ControllerState, Costs, Signals
 from adainfd.control.deciding import Wish, stands, wish
 from adainfd.control.division import Claim, divided

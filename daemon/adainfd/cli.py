@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from adainf import command
+from adainf import command, output
 
 __all__ = ["main"]
 
@@ -72,6 +72,7 @@ def run(
     # Until the daemon takes these signals over nothing is started, and an exception would be raised amid imports.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: os._exit(0))
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # what a reload reads is about to be read
     from adainf import arguments
     from adainf.allocator import restart_with_tuned_allocator
 
@@ -185,6 +186,7 @@ def relay(
     mqtt_password_file: Path | None,
 ) -> None:
     """Bring the streams of many boxes together at one address, or to an MQTT broker."""
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # what a reload reads is about to be read
     from adainf import arguments
     from adainfd import logs, relaying
 
@@ -207,7 +209,7 @@ def new(file: Path) -> None:
     """Make a pair of keys: FILE.key, to give away, and FILE.key_secret, to keep."""
     from adainfd.wire.keys import KeyPair
 
-    click.echo(KeyPair.new(file).public)
+    output.show(KeyPair.new(file).public)
 
 
 @keys.command("show")
@@ -218,10 +220,10 @@ def show_keys(path: Path) -> None:
     from adainfd.wire.keys import AllowList, public_key
 
     if not files.is_folder(path, "key"):
-        click.echo(public_key(str(path)))
+        output.show(public_key(str(path)))
         return
     for name, key in AllowList(path):
-        click.echo(f"{key}  {name}")
+        output.show(f"{key}  {name}")
 
 
 @adainfd.command("check-config")
@@ -233,7 +235,7 @@ def check_config(file: Path) -> None:
     """
     from adainfd.doctor import eyes
 
-    click.echo(f"{file}: good; {eyes.check(file, eyes.service_of(file))}")
+    output.show(f"{file}: good; {eyes.check(file, eyes.service_of(file))}")
 
 
 @adainfd.command()
@@ -246,7 +248,7 @@ def adopt(file: Path, trained: str | None, profile: str | None) -> None:
 
     if trained is None and profile is None:
         raise click.UsageError("give --run, --profile or both")
-    click.echo(f"{file}: {adopt_in(file, run=trained, profile=profile)}; restart the daemon")
+    output.show(f"{file}: {adopt_in(file, run=trained, profile=profile)}; restart the daemon")
 
 
 @adainfd.command()
@@ -255,7 +257,7 @@ def rollback(file: Path) -> None:
     """Go back to the configuration that FILE held before `adopt`; once more goes forward again."""
     from adainfd.adopting import rollback as roll_back
 
-    click.echo(f"{file}: {roll_back(file)}; restart the daemon")
+    output.show(f"{file}: {roll_back(file)}; restart the daemon")
 
 
 @adainfd.command()

@@ -12,11 +12,13 @@ from pydantic_core import CoreSchema
 
 from adainfd import secretfile, tomlfile
 from adainfd.capture.lifecycle import Limits
-from adainfd.capture.settings import CameraSettings
+from adainfd.capture.settings import PIXELS_A_MEGAPIXEL, CameraSettings
 from adainfd.capture.source import Source, Transport
 from adainfd.control.presence import PresenceRule
+from adainfd.service.guests import is_host
 from adainfd.wire import endpoint as endpoints
 from adainfd.wire.endpoint import Endpoint
+from adainfd.wire.messages import LONGEST_LABEL, LONGEST_NAME, MOST_CAMERAS
 
 __all__ = [
     "CameraSection",
@@ -46,12 +48,13 @@ Region = Annotated[tuple[Edge, Edge, Edge, Edge], AfterValidator(_has_area)]
 Polygon = Annotated[tuple[tuple[Edge, Edge], ...], Field(min_length=3)]
 Rate = Annotated[float, Field(ge=0.001, le=1000, allow_inf_nan=False)]
 Named = Annotated[str, Field(min_length=1)]
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+$")]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+$", max_length=LONGEST_NAME)]
+LabelText = Annotated[str, Field(max_length=LONGEST_LABEL)]
 
 
 def host_name() -> str:
     """The system's name of this box, made fit for topics: any other character of it becomes `-`."""
-    return re.sub(r"[^A-Za-z0-9_.-]+", "-", socket.gethostname()).strip("-") or "localhost"
+    return re.sub(r"[^A-Za-z0-9_.-]+", "-", socket.gethostname()).strip("-")[:LONGEST_NAME] or "localhost"
 
 
 class ModelSection(tomlfile.Section):
@@ -64,7 +67,7 @@ class ModelSection(tomlfile.Section):
     backbone: Named | None = None
     run: Named | None = None
     weights: Named | None = None
-    labels: tuple[str, ...] = ()
+    labels: tuple[LabelText, ...] = ()
     size: Annotated[int, Field(ge=8, le=4096)] | None = None
     mean: Triple | None = None
     std: Triple | None = None
@@ -126,10 +129,12 @@ class WebSection(tomlfile.Section):
     """Metrics, health and the status page over HTTP, which have no password; left out, none are served.
 
     pictures: the cameras whose last picture the page shows. unprotected: serve at an address that others can reach.
+    hosts: names by which it is asked for beside this box's own, such as those of a reverse proxy.
     """
 
     bind: str = "127.0.0.1:9600"
     pictures: tuple[Name, ...] = ()
+    hosts: Annotated[tuple[str, ...], Field(max_length=64)] = ()
     unprotected: bool = False
 
     @field_validator("bind")
@@ -137,6 +142,13 @@ class WebSection(tomlfile.Section):
     def _an_address(cls, bind: str) -> str:
         split_address(bind)
         return bind
+
+    @field_validator("hosts")
+    @classmethod
+    def _names(cls, hosts: tuple[str, ...]) -> tuple[str, ...]:
+        if not all(map(is_host, hosts)):
+            raise ValueError("each must be a name or an address, without a port")
+        return hosts
 
     @model_validator(mode="after")
     def _loopback_or_said(self) -> Self:
@@ -199,6 +211,7 @@ class CameraSection(tomlfile.Section):
     fps: at which a file or the pictures of a folder are played; without it a file plays at its own rate. A single
     picture behind http is fetched so many times a second; without it once.
     max_fps: at most so many frames a second are looked at. max_age: seconds; an older frame is not answered any more.
+    max_megapixels: a JPEG of more is decoded at a smaller scale; any other picture of more is refused undecoded.
     regions: parts of the picture by name, each recognised for itself; without them, all of it.
     ignore: regions in which nothing counts as motion, such as a clock in the picture or a tree in the wind.
     mask: polygons that are painted over before anything looks at the picture.
@@ -212,9 +225,10 @@ class CameraSection(tomlfile.Section):
     source: Annotated[str, Field(min_length=1, repr=False)]
     password_file: tomlfile.NamedPath | None = None
     loop: bool = False
-    labels: tuple[str, ...] = ()
+    labels: tuple[LabelText, ...] = ()
     fps: Rate | None = None
     max_fps: Rate | None = None
+    max_megapixels: Annotated[float, Field(ge=0.01, le=178)] = 16.0
     max_age: Annotated[float, Field(gt=0, le=3600, allow_inf_nan=False)] = 2.0
     regions: dict[Name, Region] = Field(default_factory=dict, max_length=32)
     ignore: tuple[Region, ...] = ()
@@ -263,6 +277,7 @@ class CameraSection(tomlfile.Section):
             loop=self.loop,
             fps=self.fps,
             max_fps=self.max_fps,
+            most_pixels=round(self.max_megapixels * PIXELS_A_MEGAPIXEL),
             max_age=self.max_age,
             ignored=self.ignore,
             mask=self.mask,
@@ -285,7 +300,7 @@ class Configuration(tomlfile.Section):
     web: WebSection | None = None
     record: RecordSection | None = None
     events: EventsSection = EventsSection()
-    camera: tuple[CameraSection, ...] = ()
+    camera: Annotated[tuple[CameraSection, ...], Field(max_length=MOST_CAMERAS)] = ()
 
     @model_validator(mode="after")
     def _names_differ(self) -> Self:

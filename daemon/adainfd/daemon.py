@@ -13,6 +13,7 @@ from adainf import home, limits
 from adainf.errors import InvalidInputError, UnavailableError
 from adainf.profile import Profile
 from adainfd import state
+from adainfd.capture import confinement
 from adainfd.capture.camera import Camera
 from adainfd.capture.motion import Region, counted_cells
 from adainfd.config import CameraSection, Configuration
@@ -30,14 +31,16 @@ from adainfd.policies import Policies
 from adainfd.preparing import Preparation
 from adainfd.recogniser import LabelColumns, Recogniser, load_recogniser
 from adainfd.recording import Recording, Target, target_of
-from adainfd.reloading import Reloader, ReloadRequest
+from adainfd.reloading import Reloader
 from adainfd.sensors import Sensors
 from adainfd.service.observers import observers
+from adainfd.sighup import ReloadRequest
 from adainfd.stopping import StopRequest
 from adainfd.stream import Stream, View
 from adainfd.unused import unused
 from adainfd.wire import messages
 from adainfd.wire.announcer import Announcer
+from adainfd.wire.connections import most_beside
 from adainfd.wire.gate import Curve
 from adainfd.wire.publisher import Publisher
 
@@ -45,7 +48,7 @@ __all__ = ["run"]
 
 _OPEN_WITHIN_SECONDS = 15.0
 _START_SECONDS = 60.0
-# What may be open at once: for sockets, signals and some dozens of readers; a camera's process, its pictures and
+# What may be open at once: for sockets, signals and a few readers; a camera's process, its pictures and
 # what the kernel tells of it; and the weights of a block, all of which ONNX Runtime opens before it maps them.
 _FILES, _FILES_A_CAMERA, _FILES_A_BLOCK = 64, 6, 12
 _THREADS, _THREADS_A_CAMERA = 16, 4
@@ -69,6 +72,7 @@ def run(
     Raises InvalidInputError or UnavailableError, with nothing left running, where it cannot start: a file is wrong, or
     no camera at all can be opened. A camera that fails later, or beside one that opens, is tried again and again.
     """
+    confinement.hide_memory()
     with (
         StopRequest() as stop,
         ReloadRequest() as reload,
@@ -77,7 +81,7 @@ def run(
         configuration = configure()
         policies = Policies.read(configuration)
         profile = read_profile(configuration.model)
-        _check_limits(configuration, profile)
+        most = _check_limits(configuration, profile)
         hindrances, keeper = Hindrances(), Keeper(log)
         observer = parts.enter_context(
             observers(configuration, os.environ, log, log_results=log_results, hindrances=hindrances)
@@ -85,7 +89,7 @@ def run(
         publish = configuration.publish
         curve = Curve.read(publish.key, publish.clients, log)
         with stop.held():  # what is bound, and the thread of its gate, must have somebody who ends them
-            publisher = Publisher(publish.endpoints, observer, curve=curve)
+            publisher = Publisher(publish.endpoints, observer, curve=curve, log=log, most=most)
             parts.callback(publisher.close)
         announcer = Announcer(publisher, configuration.publish.host)
         parts.callback(announcer.daemon, "stopped")
@@ -115,7 +119,8 @@ def run(
             top=configuration.publish.top,
             observer=observer,
         )
-        for part in (*hindered, pipeline.parking, recording, keeper):
+        guards = (publisher.connections,) if publisher.gate is None else (publisher.connections, publisher.gate)
+        for part in (*hindered, pipeline.parking, recording, keeper, sensors.thread, *guards):
             hindrances.watch(part)
         sensors.start()
         stop.defer()
@@ -123,6 +128,8 @@ def run(
         if (told := home.notice()) is not None:
             log.warning("no_home", detail=told)
         log.info("ready", endpoints=publisher.endpoints, **msgspec.to_builtins(_model(recogniser)))
+        if lacking := confinement.missing():
+            log.warning("not_confined", detail="; ".join(map(str, lacking)))
         for text in unused(configuration):
             log.warning("unused_option", detail=text)
 
@@ -139,15 +146,18 @@ def run(
         loop.run(seconds)
 
 
-def _check_limits(configuration: Configuration, profile: Profile) -> None:
-    """Raise InvalidInputError where this process may not have as many files open as all this takes.
+def _check_limits(configuration: Configuration, profile: Profile) -> int:
+    """How many readers may be connected at once: as many as leave enough files for all the rest.
 
-    Raises UnavailableError where the cameras' processes cannot be started.
+    Raises InvalidInputError where this process may not have as many files open as that takes, UnavailableError where
+    the cameras' processes cannot be started.
     """
     cameras, blocks = len(configuration.camera), len(profile.droppable)
     what = f"{cameras} camera{'s' if cameras != 1 else ''} with {profile.backbone}"
-    limits.have_files(_FILES + cameras * _FILES_A_CAMERA + blocks * _FILES_A_BLOCK, what)
+    files = _FILES + cameras * _FILES_A_CAMERA + blocks * _FILES_A_BLOCK
+    limits.have_files(files, what)
     limits.have_threads(_THREADS + cameras * _THREADS_A_CAMERA)
+    return most_beside(files)
 
 
 def _cameras(configuration: Configuration) -> Iterator[Camera]:
@@ -189,13 +199,14 @@ def _await_open(cameras: Sequence[Camera], *, all_may_miss: bool) -> None:
     while waited_for := [camera for camera in cameras if not camera.opened and camera.failure is None]:
         if any(camera.opened for camera in cameras) and all(camera.source.live for camera in waited_for):
             break
-        connections = [camera.connection for camera in waited_for if camera.connection is not None]
-        if not wait(connections, max(0.0, end - time.monotonic())):
+        connections = [made.fileno() for camera in waited_for if (made := camera.connection) is not None]
+        # The time is looked at too: a process that sends without end makes its connection ready for ever.
+        if (left := end - time.monotonic()) <= 0 or not wait(connections, left):
             break
         for camera in waited_for:
             camera.receive()
     for camera in cameras:
-        if camera.failure is not None and not camera.source.live:
+        if camera.failure is not None and not camera.source.live and not camera.process_failed:
             raise InvalidInputError(camera.failure)
     if not all_may_miss and not any(camera.opened for camera in cameras):
         late = f"does not open within {_OPEN_WITHIN_SECONDS:.0f} s"

@@ -19,6 +19,11 @@ class Hindered:
         return None
 
     @property
+    def defect(self) -> str | None:
+        """Why only a restart helps, with all that a report should have; None where it is no defect."""
+        return None
+
+    @property
     def lost(self) -> Mapping[str, int]:
         """How many things it has not done since the start, by kind."""
         return {}
@@ -41,6 +46,11 @@ class Hindrances:
     def hindered(self) -> tuple[Hindered, ...]:
         """The parts that cannot do all that they should."""
         return tuple(part for part in self._parts if part.hindrance is not None)
+
+    @property
+    def defects(self) -> tuple[str, ...]:
+        """What only a restart mends."""
+        return tuple(defect for part in self._parts if (defect := part.defect) is not None)
 
     @property
     def text(self) -> str | None:

@@ -6,12 +6,14 @@ import select
 import socket
 import stat
 import sys
+import threading
 from collections.abc import Callable, Mapping, MutableMapping
 from typing import Any
 
 import structlog
 
 from adainf.credentials import redacted
+from adainf.errors import printable
 from adainfd.hindrances import Hindered
 
 __all__ = ["LogLines", "Logger", "configure"]
@@ -23,6 +25,7 @@ _STDERR = 2
 # Of a pipe that is read too slowly: as much again as the pipe itself holds, four times.
 _MOST_WAITING = 1 << 18
 _SURE_TO_FIT = 512
+_LONGEST = 400
 _UNREAD = "nobody reads them"
 
 
@@ -36,7 +39,8 @@ def configure(lines: "LogLines | None" = None) -> Logger:
         processors=[
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="%H:%M:%S" if on_terminal else "iso", utc=not on_terminal),
-            _redacted,
+            _redacted,  # before anything is cut
+            *([_as_text] if on_terminal else []),
             renderer,
         ],
         wrapper_class=structlog.BoundLogger,
@@ -65,6 +69,18 @@ def _without_secrets(value: Any) -> Any:
             return redacted(repr(value))
 
 
+def _as_text(_log: Any, _method: str, values: MutableMapping[str, Any]) -> Mapping[str, Any]:
+    """Values come from cameras, brokers and other boxes: none does anything to the terminal."""
+    return {printable(name, _LONGEST): _shown(value) for name, value in values.items()}
+
+
+def _shown(value: object) -> object:
+    if isinstance(value, str):
+        return printable(value, _LONGEST)
+    text = printable(repr(value), _LONGEST)
+    return value if text == repr(value) else text
+
+
 class LogLines(Hindered):
     """Lines on a file descriptor, by default stderr.
 
@@ -82,6 +98,8 @@ class LogLines(Hindered):
         self._why: str | None = None
         self._lost = self._lost_in_all = 0
         self._reports = False
+        # The gate's thread logs too.
+        self._lock = threading.RLock()
 
     @property
     def hindrance(self) -> str | None:
@@ -95,26 +113,28 @@ class LogLines(Hindered):
 
     def msg(self, message: str) -> None:
         """Write a line, or count it."""
-        if not self._reports:
-            self.retry()
-        line = message.encode(errors="backslashreplace") + b"\n"
-        if self._reports or not self._lost:
-            self._put(line)
-        else:
-            self._lose(1)
+        with self._lock:
+            if not self._reports:
+                self.retry()
+            line = message.encode(errors="backslashreplace") + b"\n"
+            if self._reports or not self._lost:
+                self._put(line)
+            else:
+                self._lose(1)
 
     debug = info = warning = error = critical = exception = msg
 
     def retry(self) -> None:
         """Write what waits and then, where lines were lost, one that says how many."""
-        if self._waiting:
-            self._flush()
-        if self._lost and not self._waiting and self.log is not None:
-            self._reports = True
-            try:
-                self.log.warning("log_lines_lost", lost=self._lost, why=self._why)
-            finally:
-                self._reports = False
+        with self._lock:
+            if self._waiting:
+                self._flush()
+            if self._lost and not self._waiting and self.log is not None:
+                self._reports = True
+                try:
+                    self.log.warning("log_lines_lost", lost=self._lost, why=self._why)
+                finally:
+                    self._reports = False
 
     def _put(self, line: bytes) -> None:
         if len(self._waiting) + len(line) > _MOST_WAITING:

@@ -12,7 +12,7 @@ from adainf.profile import Scheduled
 from adainf.schedulers import Choice
 from adainf.schedulers.content_aware import ContentAware
 from adainfd.answer import Answer, Moments, best_labels
-from adainfd.capture.worker import Captured
+from adainfd.capture.captured import Captured
 from adainfd.control import Budget, Costs, Signals
 from adainfd.control.evidence import gathered
 from adainfd.recogniser import Recogniser

@@ -96,14 +96,13 @@ class Loop:
         if any(stream.camera.newest for stream in self._running):
             return
         dues = [due for stream in self._running if (due := stream.camera.due) is not None]
-        connections = [made for stream in self._running if (made := stream.camera.connection) is not None]
+        cameras = [made.fileno() for stream in self._running if (made := stream.camera.connection) is not None]
         if (due := self._preparation.due(self._idle_since)) is not None:
             dues.append(due)
         if self._publisher.greets_at is not None:
             dues.append(self._publisher.greets_at)
         seconds = max(0.0, min([until, *dues]) - time.monotonic())
-        connections += self._preparation.connections
-        wait([*connections, *self._publisher.readable, self._stop.fileno()], seconds)
+        wait([*cameras, *self._preparation.connections, *self._publisher.readable, self._stop.fileno()], seconds)
 
     def _attend(self) -> None:
         """Hear the cameras, do what has become due, and tell what has changed."""
@@ -143,7 +142,12 @@ class Loop:
         """Say at once what begins and what ends; what is lost meanwhile stands in the heartbeat."""
         hindered = self._hindrances.hindered
         if hindered != self._hindered:
+            for defect in (part.defect for part in hindered if part not in self._hindered):
+                if defect is not None:
+                    self._log.error("broken", why=defect)
             self._hindered = hindered
+            if self._hindrances.defects:
+                self._observer.broken()
             self._announcer.daemon("degraded" if hindered else "ready", self._hindrances.text)
 
     def _tell_changes(self, stream: Stream) -> None:

@@ -31,6 +31,9 @@ class Observer:
     def turned(self) -> None:
         """The main loop went round once more."""
 
+    def broken(self) -> None:
+        """A part of the daemon has ended by a defect; only a restart brings it back."""
+
     def reloading(self) -> None:
         """The configuration is read again; a message says how that went."""
 
@@ -72,6 +75,11 @@ class Observers(Observer):
         """Tell all of them."""
         for observer in self._observers:
             observer.turned()
+
+    def broken(self) -> None:
+        """Tell all of them."""
+        for observer in self._observers:
+            observer.broken()
 
     def reloading(self) -> None:
         """Tell all of them."""

@@ -11,7 +11,7 @@ from adainf.engines import OutOfMemoryError
 from adainf.schedulers import Choice
 from adainfd.answer import Answer, Moments
 from adainfd.asking import Ask, Waiting, asked, shared
-from adainfd.capture.worker import Captured
+from adainfd.capture.captured import Captured
 from adainfd.control import Budget, Costs
 from adainfd.control.audit import REUSE
 from adainfd.control.deciding import Ran, answered, better_look, looked_again

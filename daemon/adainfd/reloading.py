@@ -1,9 +1,6 @@
-"""SIGHUP: take up edited policies and another recording, all or nothing; hang up on clients whose key was removed."""
+"""SIGHUP: hang up on removed clients, whatever else is wrong; then take up policies and recording, all or nothing."""
 
-import signal
 from collections.abc import Callable, Sequence
-from types import FrameType, TracebackType
-from typing import Self
 
 from adainf.errors import InvalidInputError
 from adainfd.config import Configuration
@@ -11,36 +8,12 @@ from adainfd.logs import Logger
 from adainfd.observing import Observer
 from adainfd.policies import Policies
 from adainfd.recording import Recording, Target
+from adainfd.sighup import ReloadRequest
 from adainfd.stream import Stream
 from adainfd.wire.announcer import Announcer
 from adainfd.wire.publisher import Publisher
 
-__all__ = ["ReloadRequest", "Reloader"]
-
-
-class ReloadRequest:
-    """While entered, SIGHUP is noted; `take` tells once."""
-
-    def __init__(self) -> None:
-        self._requested = False
-
-    def __enter__(self) -> Self:
-        self._before = signal.signal(signal.SIGHUP, self._handle)
-        return self
-
-    def _handle(self, number: int, frame: FrameType | None) -> None:
-        del number, frame
-        self._requested = True
-
-    def take(self) -> bool:
-        """Whether a reload was requested since this was asked last."""
-        requested, self._requested = self._requested, False
-        return requested
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        signal.signal(signal.SIGHUP, self._before)
+__all__ = ["Reloader"]
 
 
 class Reloader:
@@ -79,19 +52,17 @@ class Reloader:
         if not self._request.take():
             return
         self._observer.reloading()
+        self._publisher.revoke()  # first: whatever else is wrong, whoever may not read does so no more
         try:
             configuration = self._configure()
             _refuse_changes_beside_the_policy(self._configuration, configuration)
             policies = Policies.read(configuration)
-            removed = self._publisher.removed()
+            self._publisher.check_clients()
             self._recording.take_up(self._target(configuration))
         except InvalidInputError as error:
             self._log.error("reload_failed", why=str(error), policy="the one before stays")
             self._announcer.daemon("reload_failed", str(error))
             return
-        if removed:
-            self._publisher.reopen()
-            self._log.info("clients_removed", clients=removed)
         policies.put_in_force(self._streams)
         self._recording.policy(policies.in_force(self._streams))
         recording = self._recording.state

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from adainf.profile import Profile
 from adainfd.answer import Answer, event, result, shown
-from adainfd.capture.worker import Captured
+from adainfd.capture.captured import Captured
 from adainfd.control import Budget, Signals
 from adainfd.control.presence import Happening, Sighting
 from adainfd.stream import Stream, View

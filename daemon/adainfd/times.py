@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from adainf import files
+from adainf import documents
 from adainf.branch import Branch
 from adainf.engines import Engine
 from adainf.profile import Profile, Timings
@@ -37,10 +37,8 @@ def known_times(engine: Engine, profile: Profile, branches: Collection[Branch], 
 
 def kept_times(engine: Engine, profile: Profile, branches: Collection[Branch]) -> dict[str, float]:
     """Median milliseconds along branches here, kept from an earlier start; empty where one of `branches` is missing."""
-    try:
-        kept = _medians(Timings.model_validate_json(files.read_own(_file(engine, profile))))
-    except (OSError, ValueError):
-        return {}
+    found = documents.kept(_file(engine, profile), Timings.model_validate_json)
+    kept = {} if found is None else _medians(found)
     return kept if all(str(branch) in kept for branch in branches) else {}
 
 

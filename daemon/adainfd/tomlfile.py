@@ -2,14 +2,13 @@
 
 import contextlib
 import difflib
-import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationError, field_validator
 
-from adainf import files
+from adainf import documents
 from adainf.credentials import without_credentials
 from adainf.errors import InvalidInputError, one_line
 
@@ -22,7 +21,7 @@ Model = TypeVar("Model", bound=BaseModel)
 class Section(BaseModel):
     """A table of such a file: unknown keys are refused, and nothing changes after it was read."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     @field_validator("*", mode="before")
     @classmethod
@@ -66,11 +65,7 @@ NamedPath = Annotated[Path, BeforeValidator(_not_empty)]
 
 def load(path: Path, kind: str) -> dict[str, Any]:
     """What stands in the file; raises InvalidInputError where that cannot be read or is not TOML."""
-    text = files.read_text(path, kind)
-    try:
-        return tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise InvalidInputError(f"{kind} {path}: is not TOML: {one_line(error, 120)}") from None
+    return documents.toml_file(path, kind)
 
 
 def read(path: Path, kind: str, model: type[Model]) -> Model:
@@ -80,10 +75,11 @@ def read(path: Path, kind: str, model: type[Model]) -> Model:
 
 def validated(loaded: Mapping[str, Any], path: Path, kind: str, model: type[Model]) -> Model:
     """What `load` found at `path` as `model`, for a file that can be read once only, as a pipe; raises as `read`."""
-    try:
-        return model.model_validate(loaded)
-    except ValidationError as error:
-        raise InvalidInputError(f"{kind} {path}: {explain(error, model)}") from None
+    with documents.refusing(f"{kind} {path}"):
+        try:
+            return model.model_validate(loaded)
+        except ValidationError as error:
+            raise InvalidInputError(f"{kind} {path}: {explain(error, model)}") from None
 
 
 def explain(error: ValidationError, model: type[BaseModel]) -> str:
@@ -101,9 +97,17 @@ def explain(error: ValidationError, model: type[BaseModel]) -> str:
         case _:
             # A whole table says nothing that its key does not, and any value may be a camera's address.
             whole = isinstance(first["input"], Mapping | BaseModel)
-            value = "" if whole else one_line(without_credentials(repr(first["input"])), 80)
+            value = "" if whole else _value(first["input"])
             text = f"{message[:1].lower()}{message[1:]}"
             return ": ".join(part for part in (key, value, text) if part)
+
+
+def _value(told: object) -> str:
+    try:
+        text = repr(told)
+    except ValueError:  # of whole numbers Python writes 4300 digits at most
+        text = "a number of too many digits"
+    return one_line(without_credentials(text), 80)
 
 
 def _shown(part: int | str) -> str:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from adainf import checking, images
+from adainf import checking, images, jpeg
 from adainf.errors import printable
 from adainf.pictures import decode, decoded, header
 from adainf.undecodable import UndecodableError
@@ -81,7 +81,7 @@ def giants():
 
 def test_what_claims_to_be_a_giant_is_refused_unread():
     for kind, content in giants().items():
-        with pytest.raises(UndecodableError, match="at most 178,956,970 pixels are read"):
+        with pytest.raises(UndecodableError, match=r"at most 179 megapixels are read|is too large"):
             decoded(bytes(content), kind)
 
 
@@ -152,3 +152,44 @@ def test_grey_and_transparent_pictures_have_three_channels(tmp_path):
         file = tmp_path / f"{number}.png"
         cv2.imwrite(str(file), np.full(shape, 120, np.uint8))
         assert decode(file).shape == (20, 30, 3)
+
+
+def jpeg_of(width, height, **told):
+    from PIL import Image
+
+    file = io.BytesIO()
+    Image.new("RGB", (width, height)).save(file, "JPEG", **told)
+    return file.getvalue()
+
+
+def test_a_jpeg_above_the_limit_is_decoded_smaller_and_all_else_refused():
+    assert decoded(jpeg_of(400, 300), "it", most_pixels=120_000).shape == (300, 400, 3)
+    assert decoded(jpeg_of(400, 300), "it", most_pixels=119_999).shape == (150, 200, 3)
+    for content in (
+        jpeg_of(401, 300, progressive=True),
+        jpeg_of(4000, 3000),  # too large at an eighth of its sides too
+        cv2.imencode(".png", np.zeros((300, 401, 3), np.uint8))[1].tobytes(),
+    ):
+        with pytest.raises(UndecodableError, match=r"pixels; at most 0\.12 megapixels are read"):
+            decoded(content, "it", most_pixels=120_000)
+
+
+@hypothesis_settings(max_examples=40, deadline=None)
+@given(width=st.integers(1, 700), height=st.integers(1, 700), most=st.integers(10_000, 500_000), data=st.data())
+def test_no_picture_comes_larger_than_the_limit(width, height, most, data):
+    told = data.draw(st.fixed_dictionaries({"progressive": st.booleans(), "subsampling": st.sampled_from([0, 1, 2])}))
+    with contextlib.suppress(UndecodableError):
+        height, width = decoded(jpeg_of(width, height, **told), "it", most_pixels=most).shape[:2]
+        assert height * width <= most
+
+
+@hypothesis_settings(max_examples=200, deadline=None)
+@given(edits=st.lists(st.tuples(st.integers(0, 700), st.binary(max_size=4)), max_size=4))
+def test_what_is_told_of_a_damaged_jpeg_is_what_is_decoded(edits):
+    content = bytearray(jpeg_of(40, 30))
+    for at, put in edits:
+        content[at : at + len(put)] = put
+    with contextlib.suppress(UndecodableError):
+        picture = decoded(bytes(content), "it", most_pixels=5000)
+        told = jpeg.frame(bytes(content))
+        assert told is None or {told.width, told.height} == set(picture.shape[:2])

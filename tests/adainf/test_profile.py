@@ -82,7 +82,7 @@ def test_missing_file_and_folder(tmp_path: Path) -> None:
 def test_no_json(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "profile.json"
     path.write_bytes(content)
-    assert refusal(path).startswith("is not JSON (")
+    assert refusal(path).startswith("is not JSON: ")
 
 
 @pytest.mark.parametrize(

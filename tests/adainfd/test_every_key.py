@@ -110,7 +110,7 @@ REACHES: dict[str, Callable[[Running], Any]] = {
     "model.device": lambda running: "cpu" if running.engine.device else None,
     "model.threads": lambda running: running.engine.threads,
     "publish.bind.address": lambda running: running.endpoints[0],
-    "publish.bind.format": lambda running: running.publisher._wanted[0].format,  # type: ignore[union-attr]
+    "publish.bind.format": lambda running: next(iter(running.publisher._outlets)),  # type: ignore[union-attr]
     "publish.key": lambda running: key_of(running),
     "publish.clients": lambda running: str(running.publisher._curve.clients._folder),  # type: ignore[union-attr]
     "publish.unprotected": lambda running: running.told["publish"]["unprotected"],  # see below
@@ -118,6 +118,7 @@ REACHES: dict[str, Callable[[Running], Any]] = {
     "publish.top": lambda running: running.pipeline._top,  # type: ignore[union-attr]
     "web.bind": lambda running: "0.0.0.0:0" if running.logged["web"]["address"].startswith("0.0.0.0:") else None,
     "web.pictures": lambda running: list(running.pictures),
+    "web.hosts": lambda running: running.told["web"]["hosts"],  # test_guests.py and test_web.py ask by such a name
     "web.unprotected": lambda running: running.logged["web"]["address"].startswith("0.0.0.0:"),
     "record.file": lambda running: str(running.record and running.record.path),
     "record.megabytes": lambda running: getattr(running.record, "megabytes", None),
@@ -131,6 +132,7 @@ REACHES: dict[str, Callable[[Running], Any]] = {
     "camera.labels": lambda running: list(running.door.views[0].labels.names),
     "camera.fps": setting("fps"),
     "camera.max_fps": setting("max_fps"),
+    "camera.max_megapixels": lambda running: running.settings.most_pixels / 1e6,
     "camera.max_age": setting("max_age"),
     "camera.regions": lambda running: {view.region: list(view.box or ()) for view in running.door.views},
     "camera.ignore": lambda running: [list(box) for box in running.settings.ignored],
@@ -224,12 +226,13 @@ def full(tmp_path_factory: pytest.TempPathFactory, network: daemons.Network, cli
             "bind": [{"address": f"ipc://{folder}/s", "format": "msgpack"}], "key": str(folder / "box.key_secret"),
             "clients": str(folder / "clients"), "unprotected": True, "host": "elsewhere", "top": 7,
         },
-        "web": {"bind": "0.0.0.0:0", "pictures": ["door"], "unprotected": True},
+        "web": {"bind": "0.0.0.0:0", "pictures": ["door"], "unprotected": True, "hosts": ["cameras.example"]},
         "record": {"file": str(folder / "day.trace"), "megabytes": 3.5},
         "events": EVENTS,
         "camera": [
             {
                 "name": "door", "source": str(clip), "loop": True, "labels": labels[2:5], "fps": 12.5, "max_fps": 9.5,
+                "max_megapixels": 9.25,
                 "max_age": 3.25, "regions": {"gate": REGION}, "ignore": [CLOCK], "mask": [TRIANGLE],
                 "policy": "power-saver", "priority": 2.5, "events": OWN_EVENTS, "transport": "udp",
                 "open_seconds": 11.5, "stall_seconds": 6.5, "retry_seconds": 0.75, "longest_retry_seconds": 44.0,

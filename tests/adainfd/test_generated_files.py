@@ -1,6 +1,7 @@
 """Whatever stands in a file that an owner edits: it is taken, or refused in one line that names its cause."""
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,10 @@ from typing import Any
 import pytest
 from adainfd.config import Configuration
 from adainfd.control import Policy
+from adainfd.control.audit import Audit
+from adainfd.wire.keys import KeyPair
 from generated import generous
+from hostile import HOSTILE
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel
@@ -121,3 +125,88 @@ def test_profiles_with_something_else_in_one_place(file: Path, network: Any, pat
     good = json.loads(network.profile.read_text(encoding="utf-8"))
     file.write_text(json.dumps(replaced(good, path, new)), encoding="utf-8")
     assert_taken_or_refused(file, "profile", lambda: Profile.read(file))
+
+
+hostile = st.sampled_from(list(HOSTILE.values())) | st.binary(max_size=300) | st.text(max_size=100).map(str.encode)
+
+
+@generous(100)
+@given(content=hostile)
+def test_what_was_learned_is_nothing_where_it_makes_no_sense(file: Path, content: bytes) -> None:
+    file.write_bytes(content)
+    assert Audit.load(file) == Audit()
+
+
+READ = (
+    "c.toml",
+    "t",
+    "k",
+    "policy.toml",
+    "profile.json",
+    "weights.safetensors",
+    "weights.pth",
+    "run/manifest.json",
+    "clients/other.key",
+    "secret",
+    "server",
+)
+
+
+@pytest.fixture(scope="module")
+def readers(tmp_path_factory: pytest.TempPathFactory, network: Any) -> dict[str, tuple[Path, tuple[str, ...]]]:
+    """By what reads it: a file that may hold anything, and the command that reads it."""
+    folder = tmp_path_factory.mktemp("readers")
+    for name in ("run", "clients"):
+        (folder / name).mkdir()
+    for name in ("box", "clients/friend"):
+        KeyPair.new(folder / name)
+    good = network.configuration(folder / "good.toml", bind="ipc://s").read_text(encoding="utf-8")
+    weights, profile = (f"{key} = {json.dumps(str(getattr(network, key)))}\n" for key in ("weights", "profile"))
+    keys = "\nkey = 'box.key_secret'\nclients = 'clients'\n"
+    configurations = {
+        "policy.toml": good.replace("[model]", "[model]\npolicy = 'policy.toml'"),
+        "profile.json": good.replace(profile, "profile = 'profile.json'\n"),
+        "weights.safetensors": good.replace(weights, "weights = 'weights.safetensors'\n"),
+        "weights.pth": good.replace(weights, "weights = 'weights.pth'\n"),
+        "run/manifest.json": good.replace(profile, "run = 'run'\n"),
+        "clients/other.key": good + keys,
+        "secret": good + keys.replace("box.key_secret", "secret"),
+        "server": "key = 'box.key_secret'\nbox = [{connect = 'ipc://a', server = 'server'}]\npublish = {bind = ['ipc://b']}",
+    }
+    commands: dict[str, tuple[str, ...]] = {
+        "c.toml": ("check-config", "c.toml"),
+        "t": ("replay", "t"),
+        "k": ("keys", "show", "k"),
+    }
+    for number, (name, text) in enumerate(configurations.items()):
+        (folder / f"{number}.toml").write_text(text, encoding="utf-8")
+        commands[name] = ("check-config", f"{number}.toml")
+    return {name: (folder / name, commands[name]) for name in READ}
+
+
+def assert_said_in_one_line(said: Any) -> None:
+    assert said.returncode in (0, 78), said.stderr
+    assert len(said.stderr.splitlines()) == (1 if said.returncode else 0)
+    assert len(said.stderr) < 1000
+
+
+@generous(25)
+@given(name=st.sampled_from(READ), content=hostile)
+def test_commands_refuse_whatever_stands_in_a_file(readers: Any, zygote: Any, name: str, content: bytes) -> None:
+    file, command = readers[name]
+    file.write_bytes(content)
+    file.chmod(0o600)
+    try:
+        assert_said_in_one_line(zygote.run(["adainfd", *command], readers["c.toml"][0].parent))
+    finally:
+        file.unlink()
+
+
+def test_commands_refuse_files_of_ten_gigabytes(readers: Any, zygote: Any) -> None:
+    for file, command in readers.values():
+        file.touch(0o600)
+        os.truncate(file, 10 << 30)
+        said = zygote.run(["adainfd", *command], readers["c.toml"][0].parent)
+        assert_said_in_one_line(said)
+        assert said.returncode == 78
+        file.unlink()

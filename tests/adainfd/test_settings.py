@@ -128,7 +128,7 @@ def broken_profile(network: Network, file: Path, breakage: str) -> Path:
         ("cut", "is not JSON"),
         ("foreign", "is of timm/resnet18"),
         ("other schema", "adainf.profile/9"),
-        ("other size", "macs are"),
+        ("other size", "stands there twice"),
         ("list", "schema"),
     ],
 )

@@ -366,7 +366,9 @@ def test_owner_looks_with_the_eyes_of_the_service() -> None:
     file.chmod(0o600)
     assert "good" in looked("check-config", str(file))  # handed over, as at each start
     run("systemctl", "stop", UNIT)
-    assert "127.0.0.1:5600 can be bound" in looked("doctor", str(file))
+    said = looked("doctor", str(file))
+    assert "127.0.0.1:5600 can be bound" in said
+    assert "ok    confinement" in said
     assert not Path("/run/adainf/edge").exists()
     for path in (untimed, *hidden):
         path.unlink()

@@ -1,31 +1,49 @@
 """The daemon's side of a camera: its supervised process, the newest frame, and what became of every frame."""
 
-import contextlib
+import math
+import os
 import random
 import time
-from collections.abc import Callable
-from multiprocessing.connection import Connection
-from multiprocessing.process import BaseProcess
-from multiprocessing.reduction import recv_handle
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from adainf.undecodable import Undecodable
 from adainfd.capture.account import Account
-from adainfd.capture.attempts import Attempts
-from adainfd.capture.fault import Fault
+from adainfd.capture.attempts import Attempts, attempts_memory
+from adainfd.capture.captured import Captured
+from adainfd.capture.channel import MalformedError, Receiver
+from adainfd.capture.confinement import RENEWED
+from adainfd.capture.conversation import Conversation
+from adainfd.capture.fault import OF_THE_PROCESS, Fault
 from adainfd.capture.lifecycle import Deed, Lifecycle, State
+from adainfd.capture.motion import sketch_of
 from adainfd.capture.pace import Pace
+from adainfd.capture.process import WORKER, CameraProcess
+from adainfd.capture.reports import (
+    BrokeOff,
+    Delivered,
+    Ended,
+    Failed,
+    Lost,
+    Named,
+    Opened,
+    Passed,
+    Report,
+    Start,
+    encoded,
+    report_of,
+)
 from adainfd.capture.settings import CameraSettings
-from adainfd.capture.slots import FrameSlots
-from adainfd.capture.worker import BrokeOff, Captured, Ended, Go, Lost, Opened, Passed, work
-from adainfd.processes import started
+from adainfd.capture.slots import FrameSlots, Shape, frames_memory
 
 __all__ = ["Camera"]
 
 _END_WITHIN_SECONDS = 1.0
 _MOST_NAMED = 100
+# A process that sends without end must not keep the loop from turning. An honest one has a dozen frames in its pipe.
+_MOST_REPORTS_A_TURN = 32
 
 
 class Camera:
@@ -34,8 +52,13 @@ class Camera:
     `supervise` by the time that `due` tells, so that a source or a process that fails is tried again.
     """
 
-    def __init__(self, settings: CameraSettings, chance: Callable[[], float] = random.random) -> None:
-        """chance: gives numbers from 0 to 1, for the length of waits."""
+    def __init__(
+        self,
+        settings: CameraSettings,
+        chance: Callable[[], float] = random.random,
+        command: Sequence[str] = WORKER,
+    ) -> None:
+        """chance: gives numbers from 0 to 1, for the length of waits. command: what Python runs as its process."""
         self.settings = settings
         self.name = settings.name
         self.source = settings.source
@@ -43,34 +66,48 @@ class Camera:
         self.broke_off: str | None = None
         self.lifecycle = Lifecycle(settings.limits, time.monotonic(), chance)
         self.pace = Pace()
+        self._command = command
         self._interval = 0.0
         self._playing = False
         self._newest: Captured | None = None
         self._slots: FrameSlots | None = None
-        self._process: BaseProcess | None = None
-        self._connection: Connection | None = None
+        self._slots_to_come: FrameSlots | None = None
+        self._process: CameraProcess | None = None
+        self._conversation: Conversation | None = None
+        self._failed: str | None = None
+        self._ended: list[CameraProcess] = []
         self._attempts: Attempts | None = None
         self._deadly: set[str] = set()
+        self._renewed_at = -math.inf
         self._undecodable: list[Undecodable] = []
         self._named: set[str] = set()
 
     def start(self) -> None:
         """Start the process, which opens the source at once and delivers nothing before `play`."""
-        self._attempts = Attempts.shared(self._deadly)
-        self._deadly = self._attempts.deadly
-        self._process, self._connection = started(
-            work, self.settings, self.account.captured, self._attempts, name=f"camera {self.name}"
-        )
+        frames, attempts = frames_memory(self.settings.most_pixels), None
+        try:
+            attempts = attempts_memory()
+            self._attempts = Attempts(self._deadly, attempts)
+            self._deadly = self._attempts.deadly
+            self._slots_to_come = FrameSlots(frames, self.settings.most_pixels)
+            captured = self.account.captured
+            start = Start(self.settings, captured, tuple(self._deadly))
+            self._conversation = Conversation(self.settings, captured, time.monotonic())
+            self._process = CameraProcess(self._command, start, frames, attempts)
+        finally:
+            os.close(frames)
+            if attempts is not None:
+                os.close(attempts)
 
     @property
-    def connection(self) -> Connection | None:
+    def connection(self) -> Receiver | None:
         """Readable when the process has said something; None while there is no process."""
-        return self._connection
+        return self._process.reports if self._process is not None else None
 
     @property
     def process_id(self) -> int | None:
         """The process's id while there is one."""
-        return self._process.pid if self._process is not None else None
+        return self._process.id if self._process is not None else None
 
     @property
     def opened(self) -> bool:
@@ -81,6 +118,11 @@ class Camera:
     def failure(self) -> str | None:
         """Why it shows nothing, while it is offline."""
         return self.lifecycle.last.detail if self.lifecycle.state is State.OFFLINE else None
+
+    @property
+    def process_failed(self) -> bool:
+        """Whether that says something of its process, rather than of its source."""
+        return self.lifecycle.last.fault in OF_THE_PROCESS
 
     @property
     def finished(self) -> bool:
@@ -100,12 +142,18 @@ class Camera:
             self._tell_to_go()
 
     def _tell_to_go(self) -> None:
-        if self._connection is not None:
-            with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # `receive` will find it gone
-                self._connection.send(Go())
+        if self._process is None or self._conversation is None:
+            return
+        try:
+            self._process.commands.send(encoded(self._conversation.go()))
+        except BrokenPipeError:
+            pass  # `receive` will find it gone
+        except BlockingIOError:
+            self._break_off(Fault.PROCESS_REJECTED, "its process does not listen")
 
     def supervise(self, now: float) -> None:
         """Do what has become due by `now`, monotonic seconds: connect again, or end a process that hangs."""
+        self._ended = [process for process in self._ended if not process.reap()]
         match self.lifecycle.tick(now):
             case Deed.CONNECT:
                 self._tell_to_go()
@@ -123,18 +171,37 @@ class Camera:
             self._settle_account()
             self.lifecycle.died(now, Fault.PROCESS_DIED, f"its process cannot be started ({error.strerror})")
         else:
-            self._tell_to_go()
+            if self._playing:
+                self._tell_to_go()
 
     def receive(self) -> None:
-        """Take in everything the process has said."""
+        """Take in what the process has said; the rest, where that is very much, next time."""
         try:
-            while self._connection is not None and self._connection.poll():
-                self._take_in(self._connection.recv(), self._connection)
-        except (EOFError, OSError, RuntimeError):  # the last: a descriptor that was announced and never came
-            if self.lifecycle.state is not State.ENDED:
-                self.lifecycle.died(time.monotonic(), Fault.PROCESS_DIED, f"its process ended{self._exit_text()}")
-            self._end_process()
-            self._settle_account()
+            for _ in range(_MOST_REPORTS_A_TURN):
+                if self._process is None or self._conversation is None:
+                    break
+                if (data := self._process.reports.receive()) is None:
+                    break
+                report = report_of(data)
+                self._conversation.check(report, time.monotonic())
+                self._take_in(report)
+        except MalformedError as error:
+            self._break_off(Fault.PROCESS_REJECTED, f"its process {error}")
+        except EOFError:
+            if self._asks_to_be_renewed():
+                self._end_process()
+                self._settle_account()
+                self._restart(time.monotonic())
+                return
+            how = "" if self._process is None else self._process.exit_text()
+            why = "" if self._failed is None else f": {self._failed}"
+            self._break_off(Fault.PROCESS_DIED, f"its process ended{how}{why}")
+
+    def _break_off(self, fault: Fault, detail: str) -> None:
+        """The process is of no use any more."""
+        self.lifecycle.died(time.monotonic(), fault, detail)
+        self._end_process()
+        self._settle_account()
 
     def _settle_account(self) -> None:
         """The process is gone: what it counted and could not tell any more counts too, and what it was decoding."""
@@ -158,29 +225,33 @@ class Camera:
             self._named.add(passed.what)
             self._undecodable.append(passed)
 
-    def _take_in(self, message: object, connection: Connection) -> None:
+    def _take_in(self, report: Report) -> None:
         now = time.monotonic()
-        match message:
-            case Captured():
+        match report:
+            case Delivered(number, at, motions, rows):
                 self.account.captured += 1
                 self.account.newer_frame += self._newest is not None
-                self._newest = message
-                self.pace.came(message.at)
+                self._newest = Captured(number, at, time.time() - (now - at), motions, sketch_of(rows))
+                self.pace.came(at)
                 self.lifecycle.came(now, self._interval)
             case Passed(over_rate, newer_frame, undecodable):
                 self._count_passed(over_rate, newer_frame, undecodable)
                 self.pace.passed(newer_frame + undecodable)
                 if over_rate or newer_frame or (self.opened and not self.source.live):
                     self.lifecycle.came(now, self._interval)
-            case Undecodable():
-                self._name(message)
+            case Named(what, why):
+                self._name(Undecodable(what, why))
             case Opened(shape, interval):
-                self._attach(FrameSlots(shape, recv_handle(connection)))
+                self._attach(shape)
                 self._interval = interval
             case BrokeOff(reason):
                 self.broke_off = reason
+            case Failed(reason):
+                self._failed = reason
             case Ended():
                 self.lifecycle.ended()
+                self._end_process()
+                self._settle_account()
             case Lost(fault, reason):
                 self.lifecycle.lost(now, fault, reason)
 
@@ -189,14 +260,17 @@ class Camera:
         taken, self._undecodable = self._undecodable, []
         return taken
 
-    def _attach(self, slots: FrameSlots) -> None:
+    def _attach(self, shape: Shape) -> None:
         if self._newest is not None:
-            # It lies in the old slots, which the process has left.
+            # The process has emptied the slots, or left them.
             self.account.newer_frame += 1
             self._newest = None
+        if self._slots_to_come is not None:
+            if self._slots is not None:
+                self._slots.close()
+            self._slots, self._slots_to_come = self._slots_to_come, None
         if self._slots is not None:
-            self._slots.close()
-        self._slots = slots
+            self._slots.shape = shape
 
     @property
     def newest(self) -> Captured | None:
@@ -219,28 +293,32 @@ class Camera:
         self.account.stopped += self.account.waiting
         self._newest = None
 
-    def _exit_text(self) -> str:
+    def _asks_to_be_renewed(self) -> bool:
+        """Whether the process ended since its source is another file now; one that does so too often has failed."""
         if self._process is None:
-            return ""
-        self._process.join(_END_WITHIN_SECONDS)
-        code = self._process.exitcode
-        return "" if code is None else f" by signal {-code}" if code < 0 else f" with status {code}"
+            return False
+        now = time.monotonic()
+        if self._process.exit_status() != RENEWED or now < self._renewed_at + self.settings.limits.retry_seconds:
+            return False
+        self._renewed_at = now
+        return True
 
     def _end_process(self) -> None:
         if self._process is not None:
-            if self._process.pid is not None:
-                self._process.kill()  # it holds nothing that the kernel does not free
-                self._process.join(_END_WITHIN_SECONDS)
-            with contextlib.suppress(ValueError):  # stuck in the kernel: reaped when another one is started
-                self._process.close()
-            self._process = None
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+            self._process.end()
+            if not self._process.reap():
+                self._ended.append(self._process)  # stuck in the kernel
+            self._process = self._conversation = self._failed = None
+        if self._slots_to_come is not None:
+            self._slots_to_come.close()
+            self._slots_to_come = None
 
     def close(self) -> None:
         """End the process and free the frames."""
         self._end_process()
+        end = time.monotonic() + _END_WITHIN_SECONDS
+        while not all(process.reap() for process in self._ended) and time.monotonic() < end:
+            time.sleep(0.01)
         if self._attempts is not None:
             self._attempts.close()
             self._attempts = None

@@ -2,7 +2,7 @@
 
 from enum import StrEnum
 
-__all__ = ["Fault"]
+__all__ = ["OF_THE_PROCESS", "Fault"]
 
 
 class Fault(StrEnum):
@@ -15,6 +15,7 @@ class Fault(StrEnum):
     TLS_FAILED = "tls_failed"
     NOT_VIDEO = "not_video"
     UNKNOWN_CODEC = "unknown_codec"
+    PICTURE_TOO_LARGE = "picture_too_large"
     CANNOT_OPEN = "cannot_open"
     OPEN_TIMEOUT = "open_timeout"
     NO_PICTURE = "no_picture"
@@ -23,3 +24,7 @@ class Fault(StrEnum):
     NO_FRAMES = "no_frames"
     PROCESS_DIED = "process_died"
     PROCESS_HUNG = "process_hung"
+    PROCESS_REJECTED = "process_rejected"
+
+
+OF_THE_PROCESS = frozenset({Fault.PROCESS_DIED, Fault.PROCESS_HUNG, Fault.PROCESS_REJECTED})

@@ -5,9 +5,10 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Region", "Sketch", "changed_share", "counted_cells", "sketch"]
+__all__ = ["SKETCH_BYTES", "Region", "Sketch", "changed_share", "counted_cells", "sketch", "sketch_of"]
 
 _SIZE = (96, 54)
+SKETCH_BYTES = _SIZE[0] * _SIZE[1]
 _PICKED = 3  # pixels a cell, along each side
 # Sensor noise averaged over a cell of the small copy stays well below this; a moving edge does not.
 _CHANGED_LEVELS = 10
@@ -30,6 +31,11 @@ def sketch(picture: NDArray[np.uint8]) -> Sketch:
     small = cv2.resize(cv2.cvtColor(picked, cv2.COLOR_BGR2GRAY), _SIZE, interpolation=cv2.INTER_AREA)
     grey: Sketch = small.astype(np.uint8, copy=False)
     return grey
+
+
+def sketch_of(rows: bytes) -> Sketch:
+    """The sketch of `SKETCH_BYTES` that another process told, row by row."""
+    return np.frombuffer(rows, np.uint8).reshape(_SIZE[::-1])
 
 
 def counted_cells(ignored: Sequence[Region], within: Region | None = None) -> NDArray[np.bool_] | None:

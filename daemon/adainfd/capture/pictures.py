@@ -16,20 +16,18 @@ from adainfd.capture.source import SourceError
 __all__ = ["Picture", "PictureReader", "fitted"]
 
 _USUAL_FPS = 25.0
-# An 8K picture. Four lie in shared memory, and no network sees the difference to a larger one.
-_MOST_PIXELS = 7680 * 4320
 
 Picture = NDArray[np.uint8]
 
 
-def fitted(picture: Picture) -> Picture:
-    """The picture, shrunk where it is a giant."""
+def fitted(picture: Picture, most_pixels: int) -> Picture:
+    """The picture, shrunk where pixels that are not square made it too large."""
     height, width = picture.shape[:2]
-    if height * width <= _MOST_PIXELS:
+    if height * width <= most_pixels:
         return picture
     import cv2
 
-    factor = math.sqrt(_MOST_PIXELS / (height * width))
+    factor = math.sqrt(most_pixels / (height * width))
     size = (max(1, int(width * factor)), max(1, int(height * factor)))
     return cv2.resize(picture, size, interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
 
@@ -47,6 +45,7 @@ class PictureReader:
         if not files:
             raise SourceError(Fault.NO_SUCH_FILE, f"source {source}: no such pictures")
         self.frames_per_second = settings.fps or _USUAL_FPS
+        self._most_pixels = settings.most_pixels
         self._attempts = attempts
         self._files = iter(files)
         self._file: Path | None = None
@@ -70,7 +69,7 @@ class PictureReader:
             return None
         try:
             self._attempts.begin(what, identity)
-            return fitted(pictures.decode(self._file))
+            return fitted(pictures.decode(self._file, self._most_pixels), self._most_pixels)
         except UndecodableError as error:
             self._pass_over(error.why)
             return None

@@ -4,15 +4,18 @@ import math
 import os
 import time
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from adainf.undecodable import Undecodable, UndecodableError
 from adainfd.capture import codec
 from adainfd.capture.attempts import DEADLY, Attempts
 from adainfd.capture.fault import Fault
 from adainfd.capture.pictures import Picture, PictureReader, fitted
-from adainfd.capture.settings import CameraSettings
+from adainfd.capture.settings import PIXELS_A_MEGAPIXEL, CameraSettings
 from adainfd.capture.source import Kind, SourceError
+
+if TYPE_CHECKING:
+    from adainf.videos import Video
 
 __all__ = ["FileReader", "Picture", "Reader", "StreamReader", "open_reader"]
 
@@ -88,10 +91,12 @@ class FileReader:
         self._attempts = attempts
         source = settings.source
         source.check_file()
-        self._video = VideoFile(lambda: _open(settings), Path(source.path))
+        self._video = VideoFile(lambda: _open(settings), Path(source.path), settings.most_pixels)
         if not self._video.opened:
             self._video.close()
             raise codec.not_opened(source)
+        _refuse_giant(self._video, settings)
+        self._most_pixels = settings.most_pixels
         self.codec = codec.name_of(self._video.fourcc)
         self._by_timestamps = settings.fps is None
         self.frames_per_second: float = settings.fps or self._video.frames_per_second or _USUAL_FPS
@@ -126,7 +131,7 @@ class FileReader:
             return None
         self._attempts.begin(what)
         picture = self._video.try_retrieve(into)
-        return None if picture is None else fitted(picture)
+        return None if picture is None else fitted(picture, self._most_pixels)
 
     def take_undecodable(self) -> list[Undecodable]:
         """See `Reader`."""
@@ -167,12 +172,14 @@ class StreamReader:
         self._limits = settings.limits
         self._attempts = attempts
         begun = time.monotonic()
-        self._video = Video(lambda: _open(settings, address))
+        self._most_pixels = settings.most_pixels
+        self._video = Video(lambda: _open(settings, address), settings.most_pixels)
         if not self._video.opened:
             self._video.close()
             late = time.monotonic() - begun >= settings.limits.open_seconds
             fault = Fault.OPEN_TIMEOUT if late else Fault.CANNOT_OPEN
             raise SourceError(fault, f"source {source}: {_CANNOT_OPEN[source.kind]}")
+        _refuse_giant(self._video, settings)
         self.codec = codec.name_of(self._video.fourcc)
         self.frames_per_second: float = settings.fps or self._video.frames_per_second or _USUAL_FPS
         self._undecodable = 0
@@ -212,7 +219,7 @@ class StreamReader:
             self._failed()
             return None
         self._failing_since = None
-        return fitted(picture)
+        return fitted(picture, self._most_pixels)
 
     def take_undecodable(self) -> list[Undecodable]:
         """See `Reader`; the frames of a stream have no names."""
@@ -222,6 +229,17 @@ class StreamReader:
     def close(self) -> None:
         """Let go of the source."""
         self._video.close()
+
+
+def _refuse_giant(video: "Video", settings: CameraSettings) -> None:
+    """Raise SourceError where FFmpeg would decode pictures that are too large; a JPEG is decoded at a smaller scale."""
+    width, height = video.size
+    if not video.decodes_late and width * height > settings.most_pixels:
+        video.close()
+        most = f"at most {settings.most_pixels / PIXELS_A_MEGAPIXEL:.4g} megapixels are decoded (max_megapixels)"
+        raise SourceError(
+            Fault.PICTURE_TOO_LARGE, f"source {settings.source}: its pictures have {width} × {height} pixels; {most}"
+        )
 
 
 _CANNOT_OPEN = {

@@ -6,7 +6,9 @@ from adainfd.capture.lifecycle import Limits
 from adainfd.capture.motion import Region
 from adainfd.capture.source import Source, Transport
 
-__all__ = ["CameraSettings", "Polygon"]
+__all__ = ["PIXELS_A_MEGAPIXEL", "CameraSettings", "Polygon"]
+
+PIXELS_A_MEGAPIXEL = 1_000_000
 
 Polygon = tuple[tuple[float, float], ...]
 
@@ -16,7 +18,8 @@ class CameraSettings:
     """A camera's settings, as its process needs them.
 
     loop: a file begins anew at its end. fps: at which a file or the pictures of a folder are played; None, a file's
-    own. max_fps: how many frames a second are looked at. max_age: seconds after which a frame is not answered any more.
+    own. max_fps: how many frames a second are looked at. most_pixels: a JPEG of more is decoded at a smaller scale, any
+    other picture of more is refused undecoded. max_age: seconds after which a frame is not answered any more.
     ignored: regions in which nothing counts as motion. mask: polygons, points (x, y) as fractions of width and height,
     that are painted over. regions: the parts that are recognised, each for itself; none, the whole picture.
     transport: of RTSP.
@@ -27,6 +30,7 @@ class CameraSettings:
     loop: bool = False
     fps: float | None = None
     max_fps: float | None = None
+    most_pixels: int = 16 * PIXELS_A_MEGAPIXEL
     max_age: float = 2.0
     ignored: tuple[Region, ...] = ()
     mask: tuple[Polygon, ...] = ()

@@ -32,6 +32,7 @@ class SnapshotReader:
         self._source = settings.source
         self._attempts = attempts
         self._limits = settings.limits
+        self._most_pixels = settings.most_pixels
         self._camera = HttpCamera(settings.source.address)
         self._interval = min(1 / (settings.fps or _USUAL_FPS), settings.limits.stall_seconds / 2)
         self.frames_per_second = 1 / self._interval
@@ -77,18 +78,22 @@ class SnapshotReader:
     def retrieve(self, into: Picture | None = None) -> Picture | None:
         """See `Reader`; the picture has memory of its own."""
         del into
-        from adainf import pictures
-
         if self._picture is None:
             try:
                 self._attempts.begin("the picture")
-                self._picture = fitted(pictures.decoded(self._encoded, "the picture"))
+                self._picture = self._decoded()
             except UndecodableError as error:
                 self._undecodable.append(Undecodable("the picture", error.why))
                 self._failed(error.why)
                 return None
             self._failing_since = None
         return self._picture.copy()  # a mask may be painted over it
+
+    def _decoded(self) -> Picture:
+        from adainf import pictures
+
+        picture = pictures.decoded(self._encoded, "the picture", most_pixels=self._most_pixels)
+        return fitted(picture, self._most_pixels)
 
     def _failed(self, why: str) -> None:
         now = time.monotonic()

@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from adainf import files
+from adainf import documents
+from adainf.errors import InvalidInputError
 from adainf.profile import write_atomically
 
 __all__ = ["REUSE", "Audit"]
@@ -15,6 +16,7 @@ REUSE = "reuse"
 
 # Until a branch has been audited this often, the calibration's agreement weighs more than this camera's.
 _CALIBRATION_WEIGHS = 20
+_MOST_FRAMES = 2**53
 
 
 @dataclass(slots=True)
@@ -53,14 +55,17 @@ class Audit:
     @classmethod
     def load(cls, path: Path) -> "Audit":
         """What `save` wrote; an empty audit where there is nothing, or nothing that makes sense."""
-        try:
-            loaded = json.loads(files.read_own(path))
-            frames, agreed = (_counts(loaded[key]) for key in ("frames", "agreed"))
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
-            return cls()
-        good = frames.keys() == agreed.keys() and all(agreed[branch] <= frames[branch] for branch in frames)
-        return cls(frames, agreed) if good else cls()
+        return documents.kept(path, cls._parsed) or cls()
+
+    @classmethod
+    def _parsed(cls, content: bytes) -> "Audit":
+        """Raises whatever comes of what is not an audit."""
+        loaded = documents.parsed_json(content, "audit")
+        frames, agreed = (_counts(loaded[key]) for key in ("frames", "agreed"))
+        if frames.keys() != agreed.keys() or any(not 0 <= agreed[branch] <= frames[branch] for branch in frames):
+            raise InvalidInputError("audit: more agreed than there were")
+        return cls(frames, agreed)
 
 
 def _counts(loaded: Mapping[str, object]) -> dict[str, int]:
-    return {str(branch): int(str(count)) for branch, count in loaded.items()}
+    return {branch: min(int(str(count)), _MOST_FRAMES) for branch, count in loaded.items()}

@@ -36,7 +36,9 @@ __all__ = [
 ]
 
 SCHEMA = "adainf.trace/1"
-_LONGEST_LINE = 1 << 26
+_LONGEST_LINE = 1 << 23
+# The last two: of what is nested deeply, and of text that is not UTF-8.
+_MALFORMED = (msgspec.DecodeError, RecursionError, ValueError)
 
 
 class InForce(msgspec.Struct, frozen=True, kw_only=True):
@@ -195,7 +197,7 @@ def read(path: Path) -> tuple[Header, Iterator[Line | str]]:
     lines = _read(path)
     try:
         header = msgspec.json.decode(next(lines, b""), type=Header)
-    except msgspec.DecodeError as error:
+    except _MALFORMED as error:
         raise InvalidInputError(f"trace {path}: is not a trace of `adainfd run --record` ({one_line(error)})") from None
     if header.schema != SCHEMA:
         raise InvalidInputError(f"trace {path}: schema is {header.schema!r}; this program reads {SCHEMA!r}")
@@ -221,7 +223,7 @@ def _decoded(lines: Iterator[bytes]) -> Iterator[Line | str]:
             continue
         try:
             decoded = decode(line)
-        except msgspec.DecodeError as error:
+        except _MALFORMED as error:
             if whole:
                 yield f"breaks off at line {number}: {one_line(error, 120)}"
             whole = False

@@ -4,11 +4,13 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from adainf.errors import printable
 from adainfd.doctor.finding import Finding
 
 __all__ = ["Finding", "examine", "line", "systemd"]
 
 _WIDTH = 16
+_LONGEST = 1000
 
 
 def examine(file: Path | None) -> Iterator[Finding]:
@@ -34,6 +36,7 @@ def systemd() -> Iterator[Finding]:
 
 
 def line(finding: Finding) -> str:
-    """A finding as it is printed."""
-    remedy = f"\n{'':{6 + _WIDTH}}→ {finding.remedy}" if finding.remedy else ""
-    return f"{finding.verdict:<4}  {finding.subject:<{_WIDTH}}{finding.found}{remedy}"
+    """A finding as it is printed; its texts may hold names from elsewhere."""
+    remedy = f"\n{'':{6 + _WIDTH}}→ {printable(finding.remedy, _LONGEST)}" if finding.remedy else ""
+    subject, found = printable(finding.subject, _LONGEST), printable(finding.found, _LONGEST)
+    return f"{finding.verdict:<4}  {subject:<{_WIDTH}}{found}{remedy}"

@@ -9,6 +9,7 @@ from pathlib import Path
 from adainf import files, home
 from adainf.errors import one_line
 from adainfd import state
+from adainfd.doctor import confined
 from adainfd.doctor.finding import Finding, fail, ok, warn
 
 __all__ = ["examine", "readable_by_all", "systemd"]
@@ -21,6 +22,7 @@ def examine() -> Iterator[Finding]:
     yield _opencv()
     yield from _gpu()
     yield from _folders()
+    yield confined.examine()
 
 
 def _opencv() -> Finding:

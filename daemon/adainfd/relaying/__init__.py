@@ -11,8 +11,11 @@ from adainf.errors import InvalidInputError
 from adainfd.config import host_name
 from adainfd.logs import Logger
 from adainfd.relaying.config import RelayConfiguration
+from adainfd.relaying.names import Names
+from adainfd.sighup import ReloadRequest
 from adainfd.stopping import StopRequest
-from adainfd.tomlfile import explain, load
+from adainfd.tomlfile import explain, load, validated
+from adainfd.wire.connections import most_beside
 from adainfd.wire.gate import Curve
 from adainfd.wire.keys import KeyPair, public_key
 from adainfd.wire.link import Box
@@ -20,6 +23,8 @@ from adainfd.wire.link import Box
 __all__ = ["check", "from_command_line", "is_of_a_relay", "run"]
 
 _LONGEST_HOST = 100
+# One goes while the next comes.
+_FILES, _FILES_A_BOX = 64, 3
 
 
 def is_of_a_relay(told: Mapping[str, Any]) -> bool:
@@ -53,12 +58,13 @@ def _configured(
         told["publish"] = {**_table(told, "publish"), "bind": list(bind)}
     if mqtt is not None:
         told["mqtt"] = {**_table(told, "mqtt"), "url": mqtt}
+    if file is not None:
+        return _named(validated(told, file, "configuration", RelayConfiguration), file)
     try:
         configuration = RelayConfiguration.model_validate(told)
     except ValidationError as error:
-        where = "" if file is None else f"configuration {file}: "
-        raise InvalidInputError(where + explain(error, RelayConfiguration)) from None
-    return _named(configuration, file)
+        raise InvalidInputError(explain(error, RelayConfiguration)) from None
+    return _named(configuration, None)
 
 
 def check(told: dict[str, Any], file: Path) -> str:
@@ -79,23 +85,27 @@ def check(told: dict[str, Any], file: Path) -> str:
 
 
 def run(configuration: RelayConfiguration, log: Logger) -> None:
-    """Relay until a signal; raises InvalidInputError where that cannot begin."""
+    """Relay until a signal; SIGHUP takes up the clients, or the password of a broker.
+
+    Raises InvalidInputError where that cannot begin.
+    """
     boxes = _boxes(configuration)
-    with StopRequest() as stop:
+    names = Names((box.connect, box.hosts) for box in configuration.box)
+    with StopRequest() as stop, ReloadRequest() as reload:
         stop.defer()
         if configuration.mqtt is not None:
             from adainfd.relaying.mqtt import Bridge
 
-            Bridge(boxes, configuration.mqtt, log).run(stop)
+            Bridge(boxes, names, configuration.mqtt, log).run(stop, reload)
             return
         from adainfd.relaying.proxy import Proxy
 
         publish = configuration.publish
         curve = Curve.read(configuration.key, publish.clients, log)
-        proxy = Proxy(boxes, publish.bind, curve, log)
+        proxy = Proxy(boxes, publish.bind, curve, log, most=most_beside(_FILES + len(boxes) * _FILES_A_BOX))
         log.info("relaying", endpoints=proxy.endpoints)
         try:
-            proxy.run(stop)
+            proxy.run(stop, reload)
         finally:
             proxy.close()
 

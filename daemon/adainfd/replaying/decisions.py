@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from adainf.errors import InvalidInputError, one_line
 from adainf.schedulers import Choice
 from adainfd.control import Budget, ControllerState, Signals
 from adainfd.control.deciding import Ran, answered, better_look, looked_again, stands, wish
@@ -146,7 +147,19 @@ class _Trace:
                 case Prepared():
                     part.known = part.known.prepared(line)
                 case Frame():
+                    self._check(line, part.known)
                     yield line, part
+
+    def _check(self, frame: Frame, known: Knowledge) -> None:
+        """Raise InvalidInputError where a frame names what cannot have been."""
+        looks = [(frame.branch, frame.chosen_by == "scheduler")]
+        looks += [] if frame.second_look is None else [(frame.second_look.branch, False)]
+        wrong = [f"branch {branch!r}" for branch, scheduled in looks if not known.has(branch, scheduled=scheduled)]
+        if frame.granted is not None and not frame.granted >= known.table.floor:
+            wrong.append(f"granted {frame.granted}")
+        if wrong:
+            what = one_line(f"frame {frame.number} of {frame.camera}: {wrong[0]}", 120)
+            raise InvalidInputError(f"trace {self._path}: {what} is not possible with its profile")
 
     def _part(self, header: Header, first: Header) -> _Part:
         known = Knowledge.read(self._path, header)

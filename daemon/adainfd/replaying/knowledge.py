@@ -1,5 +1,6 @@
 """The model of a trace: its branches, and what they cost."""
 
+import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,6 +46,14 @@ class Knowledge:
     def prepared(self, line: Prepared) -> "Knowledge":
         """What is known once more branches are ready."""
         return self._of(self.profile, line)
+
+    def has(self, branch: str, *, scheduled: bool) -> bool:
+        """Whether there is such a branch; scheduled: it need not be one of the profile's, but of its backbone."""
+        if not scheduled:
+            return branch in self.choices
+        with contextlib.suppress(InvalidInputError):
+            return Branch.parse(branch) in self.profile.space
+        return False
 
     def ran(self, frame: Frame) -> Choice:
         """The branch that was recorded, as it ran."""

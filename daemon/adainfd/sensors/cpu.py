@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
-from adainfd.sensors.values import Answers, UntoldError, Value, read_text, share
+from adainfd.sensors.values import Answers, UntoldError, Value, number, read_text, share
 
 __all__ = ["ProcessorSensor"]
 
@@ -51,25 +51,28 @@ class ProcessorSensor:
         return self._busy() - self._own()
 
     def _busy(self) -> int:
-        first = read_text(self._proc / "stat").partition("\n")[0]
-        columns = [int(column) for column in first.split()[1 : 1 + _GUEST_COLUMNS]]
+        path = self._proc / "stat"
+        first = read_text(path).partition("\n")[0]
+        columns = [number(column, path) for column in first.split()[1 : 1 + _GUEST_COLUMNS]]
+        if len(columns) <= max(_IDLE_COLUMNS):
+            raise UntoldError(f"{path}: {first[:40]!r} is not the processors' line")
         return sum(columns) - sum(columns[index] for index in _IDLE_COLUMNS)
 
     def _own(self) -> int:
         for process in self._own_processes():
+            path = self._proc / str(process) / "stat"
             try:
-                status = read_text(self._proc / str(process) / "stat")
+                ticks = [number(column, path) for column in read_text(path).rpartition(")")[2].split()[11:13]]
             except UntoldError:
                 continue  # ended meanwhile
-            user, system = status.rpartition(")")[2].split()[11:13]
-            self._own_ticks[process] = int(user) + int(system)
+            self._own_ticks[process] = sum(ticks)
         # What an ended process has used stays counted: it would otherwise look like the load of others.
         return sum(self._own_ticks.values())
 
     def _waited(self) -> int:
         """Microseconds in which some program waited, since boot. Not every kernel tells."""
-        some = read_text(self._proc / "pressure" / "cpu").partition("\n")[0]
-        return int(some.rpartition("total=")[2])
+        path = self._proc / "pressure" / "cpu"
+        return number(read_text(path).partition("\n")[0].rpartition("total=")[2], path)
 
 
 def _share_of(before: Value | None, now: Value | None, whole: float) -> float | None:

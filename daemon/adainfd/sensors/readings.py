@@ -13,6 +13,7 @@ from adainfd.sensors.nvml import GpuSensor
 from adainfd.sensors.package import PackageSensor
 from adainfd.sensors.run_queue import RunQueue
 from adainfd.sensors.values import Sensor
+from adainfd.watched import Watched
 
 __all__ = ["Readings", "Sensors"]
 
@@ -74,36 +75,28 @@ class Sensors:
         self._package = PackageSensor(root)
         self._processors = (ProcessorSensor(own_processes, root / "proc"), RunQueue(own_processes, root / "proc"))
         self._losses = _Losses(lost)
-        self._lost = lost
-        self._failure: Exception | None = None
         self._latest = self._read()
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="sensors", daemon=True)
+        self._started = False
+        self.thread = Watched("sensors", self._run)
+        """A defect may end it, not a failure to read, which is expected of every sensor."""
 
     @property
     def latest(self) -> Readings:
-        """The latest reading; all unknown where it is two seconds old, as when a driver hangs.
-
-        Raises what ended the sensors' thread: a defect, since failures to read are expected of every sensor.
-        """
-        if self._failure is not None:
-            raise self._failure
+        """The latest reading; all unknown where it is two seconds old, as when a driver hangs."""
         latest = self._latest
-        if self._thread.is_alive() and latest.at is not None and time.monotonic() - latest.at > _STALE_SECONDS:
+        if self._started and latest.at is not None and time.monotonic() - latest.at > _STALE_SECONDS:
             return Readings(at=latest.at)
         return latest
 
     def start(self) -> None:
         """Begin to read."""
-        self._thread.start()
+        self._started = True
+        self.thread.start()
 
     def _run(self) -> None:
-        try:
-            while not self._stop.wait(_INTERVAL_SECONDS):
-                self._latest = self._read()
-        except Exception as failure:
-            self._failure = failure
-            self._lost("sensors", f"{type(failure).__name__}: {failure}")
+        while not self._stop.wait(_INTERVAL_SECONDS):
+            self._latest = self._read()
 
     def _read(self) -> Readings:
         now = time.monotonic()
@@ -120,10 +113,10 @@ class Sensors:
 
     def stop(self) -> None:
         """Stop reading. A driver that hangs is left behind."""
+        self.thread.leave()
         self._stop.set()
-        if self._thread.is_alive():
-            self._thread.join(_JOIN_SECONDS)
-        if not self._thread.is_alive():
+        self._started = False
+        if self.thread.join(_JOIN_SECONDS):
             self._gpu.close()
 
 

@@ -6,10 +6,11 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from adainfd.sensors.values import Answers, UntoldError, Value, read_text
+from adainfd.sensors.values import Answers, UntoldError, Value, number, read_text
 
 __all__ = ["RunQueue"]
 
+_RUNNING = "procs_running "
 _WINDOW_SECONDS = 0.5
 _PROC = Path("/proc")
 
@@ -34,9 +35,10 @@ class RunQueue:
     def _queue(self) -> float:
         path = self._proc / "stat"
         lines = read_text(path).splitlines()
-        running = next((int(line.split()[1]) for line in lines if line.startswith("procs_running ")), None)
-        if running is None:
+        told = next((line.removeprefix(_RUNNING) for line in lines if line.startswith(_RUNNING)), None)
+        if told is None:
             raise UntoldError(f"{path}: no procs_running")
+        running = number(told, path)
         now = time.monotonic()
         self._history.append((now, running - self._own_running(running)))
         while now - self._history[0][0] > _WINDOW_SECONDS:

@@ -6,7 +6,21 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-__all__ = ["Answers", "Sensor", "UntoldError", "Value", "fraction", "read_number", "read_text", "share", "text_matches"]
+__all__ = [
+    "Answers",
+    "Sensor",
+    "UntoldError",
+    "Value",
+    "fraction",
+    "number",
+    "read_number",
+    "read_text",
+    "share",
+    "text_matches",
+]
+
+# The kernel counts in 64 bits.
+_MOST = 1 << 64
 
 Value = float | tuple[str, ...]
 
@@ -78,11 +92,18 @@ def read_text(path: Path) -> str:
 
 def read_number(path: Path) -> int:
     """The whole number that is a file of the kernel; raises UntoldError with its name."""
-    text = read_text(path)
+    return number(read_text(path), path)
+
+
+def number(text: str, path: Path) -> int:
+    """A whole number that stands in a file of the kernel; raises UntoldError with its name."""
     try:
-        return int(text)
+        told = int(text)
     except ValueError as error:
         raise UntoldError(f"{path}: {text[:40]!r} is no number") from error
+    if abs(told) >= _MOST:
+        raise UntoldError(f"{path}: {text[:40]!r} is more than the kernel counts")
+    return told
 
 
 def text_matches(path: Path, kind: "re.Pattern[str]") -> bool:

@@ -2,6 +2,7 @@
 
 - READY after the first result, or when every camera is offline but all else stands;
 - WATCHDOG from progress of the main loop, so that one that hangs, as in a call to the GPU, is killed and restarted;
+  so is one of whose threads one has ended by a defect;
 - STATUS, one live line; what hinders the daemon stands first in it;
 - RELOADING and READY around a reload, STOPPING at the end;
 - EXTEND_TIMEOUT_USEC before each step of the start that takes long.
@@ -48,6 +49,7 @@ class Notifier(Observer, Hindered):
         self._ready = False
         self._running = False
         self._reloading = False
+        self._broken = False
         self._alive_at = self._status_at = 0.0
         self._why: str | None = None
         self._unheard = self._unheard_in_all = 0
@@ -85,12 +87,16 @@ class Notifier(Observer, Hindered):
         """The main loop is alive."""
         now = self._clock()
         self._become_ready()
-        if self._alive_every is not None and now - self._alive_at >= self._alive_every:
+        if self._alive_every is not None and not self._broken and now - self._alive_at >= self._alive_every:
             self._alive_at = now
             self._send("WATCHDOG=1")
         if self._ready and now - self._status_at >= _STATUS_SECONDS:
             self._status_at = now
             self._send(self._status())
+
+    def broken(self) -> None:
+        """Be restarted: nothing is said to the watchdog any more."""
+        self._broken = True
 
     def _become_ready(self) -> None:
         if not self._ready and self._overview.ready:

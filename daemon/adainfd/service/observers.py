@@ -39,23 +39,27 @@ def observers(
             Journal(overview, log, results=log_results),
         ]
         if configuration.web is not None:
-            told += parts.enter_context(_web(configuration.web, overview, log))
+            told += parts.enter_context(_web(configuration.web, overview, log, hindrances))
         yield Observers(told)
 
 
 @contextlib.contextmanager
-def _web(section: WebSection, overview: Overview, log: Logger) -> Iterator[list[Observer]]:
+def _web(section: WebSection, overview: Overview, log: Logger, hindrances: Hindrances) -> Iterator[list[Observer]]:
+    from adainfd.service.guests import Guests
     from adainfd.service.health import Health
     from adainfd.service.metrics import Metrics
     from adainfd.service.pictures import Pictures
+    from adainfd.service.refusals import Refusals
     from adainfd.service.site import site
     from adainfd.service.web import WebServer
 
-    metrics, pictures, health = Metrics(overview), Pictures(section.pictures), Health()
-    server = WebServer(*section.address, site(overview, metrics, pictures, health))
+    refusals, pictures, health = Refusals(log), Pictures(section.pictures), Health()
+    metrics, guests = Metrics(overview, refusals), Guests(section.address[0], section.hosts)
+    server = WebServer(*section.address, site(overview, metrics, pictures, health), guests, refusals)
+    hindrances.watch(server.thread)
     try:
         server.start()
         log.info("web", address="{}:{}".format(*server.address))
-        yield [metrics, pictures, health]
+        yield [metrics, pictures, health, refusals]
     finally:
         server.close()

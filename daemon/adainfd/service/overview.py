@@ -46,7 +46,8 @@ class DaemonView:
 
     state: the last of started, ready, degraded, stopped. budget: the smallest of the cameras' last ones.
     reload_failure: why the last reload failed, None where it did not. subscriptions: topics, over all clients.
-    refused: clients that were not let in. recording: the trace that is kept, None where there is none.
+    refused: clients that were not let in. hung_up: readers that asked for too much.
+    recording: the trace that is kept, None where there is none.
     """
 
     host: str | None
@@ -60,6 +61,7 @@ class DaemonView:
     p95_ms: float | None
     subscriptions: int | None = None
     refused: int | None = None
+    hung_up: int | None = None
     recording: str | None = None
 
     @property
@@ -151,14 +153,16 @@ class Overview(Observer):
         self._cameras: dict[str, _Known] = {}
         self._subscriptions: int | None = None
         self._refused: int | None = None
+        self._hung_up: int | None = None
         self._recording: str | None = None
         self._runs = False
         self._answers = False
+        self._broken = False
 
     @property
     def ready(self) -> bool:
         """Whether the service does its work: a frame was answered, or nothing but pictures is missing."""
-        if self._state == "stopped":
+        if self._state == "stopped" or self._broken:
             return False
         with self._lock:
             return self._answers or (
@@ -166,6 +170,10 @@ class Overview(Observer):
                 and bool(self._cameras)
                 and all(camera.state in _NO_PICTURES for camera in self._cameras.values())
             )
+
+    def broken(self) -> None:
+        """A part of the service has ended."""
+        self._broken = True
 
     def published(self, message: Message) -> None:
         """Take in a message."""
@@ -197,6 +205,7 @@ class Overview(Observer):
                 p95_ms=_high(latencies),
                 subscriptions=self._subscriptions,
                 refused=self._refused,
+                hung_up=self._hung_up,
                 recording=self._recording,
             )
 
@@ -216,6 +225,7 @@ class Overview(Observer):
         self._model = status.model or self._model
         self._subscriptions = status.subscriptions
         self._refused = status.refused
+        self._hung_up = status.hung_up
         if status.lost is not None:  # of a heartbeat
             self._recording = status.recording
         for name, account in (status.cameras or {}).items():

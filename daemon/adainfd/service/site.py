@@ -1,19 +1,22 @@
 """What is served at which path; there are no others."""
 
+import asyncio
 from http import HTTPStatus
 from typing import Any
 
 import msgspec
 
+from adainfd.service.answer import Answer
 from adainfd.service.health import Health
 from adainfd.service.metrics import Metrics
-from adainfd.service.overview import CameraView, Overview
+from adainfd.service.overview import CameraView, DaemonView, Overview
 from adainfd.service.pictures import Pictures
-from adainfd.service.web import Answer, Routes, page
+from adainfd.service.web import Routes, page
 
 __all__ = ["site"]
 
 _METRICS = "text/plain; version=0.0.4; charset=utf-8"
+_LOOK_EVERY_SECONDS = 0.05
 
 
 def site(overview: Overview, metrics: Metrics, pictures: Pictures, health: Health) -> Routes:
@@ -23,10 +26,10 @@ def site(overview: Overview, metrics: Metrics, pictures: Pictures, health: Healt
         return Answer(msgspec.json.encode(_state(overview, pictures)), "application/json")
 
     def live() -> Answer:
-        return _yes_or_no(health.alive, "the main loop hangs")
+        return _yes_or_no(health.alive, "the main loop hangs, or a thread has ended")
 
     def ready() -> Answer:
-        return _yes_or_no(overview.ready, f"state: {overview.view().state or 'starting'}")
+        return _yes_or_no(overview.ready, f"state: {_state_in_words(overview.view())}")
 
     return {
         **page(),
@@ -42,8 +45,13 @@ def _yes_or_no(yes: bool, why_not: str) -> Answer:
     return Answer(b"yes\n") if yes else Answer(f"no: {why_not}\n".encode(), status=HTTPStatus.SERVICE_UNAVAILABLE)
 
 
-def _picture(pictures: Pictures, camera: str) -> Answer:
-    jpeg = pictures.jpeg(camera)
+def _state_in_words(view: DaemonView) -> str:
+    return f"{view.state or 'starting'}{f', {view.detail}' if view.detail else ''}"
+
+
+async def _picture(pictures: Pictures, camera: str) -> Answer:
+    while (jpeg := pictures.jpeg(camera)) is None and pictures.expected(camera):
+        await asyncio.sleep(_LOOK_EVERY_SECONDS)
     if jpeg is None:
         said = f"{camera} brings no picture now\n".encode()
         return Answer(said, status=HTTPStatus.SERVICE_UNAVAILABLE, headers={"Retry-After": "1"})
@@ -64,6 +72,7 @@ def _state(overview: Overview, pictures: Pictures) -> dict[str, Any]:
         "p95_ms": view.p95_ms,
         "subscriptions": view.subscriptions,
         "refused": view.refused,
+        "hung_up": view.hung_up,
         "cameras": [_camera(camera, picture=camera.name in pictures.cameras) for camera in view.cameras],
     }
 

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Mapping, Sequence
 
+from adainf.errors import printable
 from adainfd.capture.account import Account
 from adainfd.capture.camera import Camera
 from adainfd.capture.lifecycle import Change
@@ -12,6 +13,8 @@ from adainfd.wire import messages
 from adainfd.wire.publisher import Publisher
 
 __all__ = ["Announcer", "dropped"]
+
+_LONGEST_DETAIL = 2000
 
 
 def dropped(account: Account) -> messages.Dropped:
@@ -36,6 +39,11 @@ def _account(account: Account, state: messages.CameraState) -> messages.Account:
         dropped=dropped(account),
         second_looks=account.second_looks,
     )
+
+
+def _text(detail: str | None) -> str | None:
+    """As a message may have it: a file's name that is not UTF-8 cannot be encoded."""
+    return None if detail is None else printable(detail, _LONGEST_DETAIL)
 
 
 class Announcer:
@@ -77,10 +85,11 @@ class Announcer:
                 sequence=sequence,
                 state=state,
                 published_at=time.time(),
-                detail=detail,
+                detail=_text(detail),
                 model=self._model,
                 subscriptions=self._publisher.subscriptions,
                 refused=self._publisher.refused,
+                hung_up=self._publisher.hung_up,
                 cameras=accounts,
                 present=None if present is None else list(present),
                 lost=None if lost is None else dict(lost),
@@ -149,7 +158,7 @@ class Announcer:
                 sequence=sequence,
                 state=state,
                 published_at=time.time(),
-                detail=detail,
+                detail=_text(detail),
                 code=code,
                 account=_account(camera.account, state),
                 retry_in=retry_in,

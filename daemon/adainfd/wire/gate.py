@@ -2,27 +2,34 @@
 
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import zmq
 from zmq.utils import z85
-from zmq.utils.monitor import recv_monitor_message
 
+from adainf.errors import printable
+from adainfd.hindrances import Hindered
 from adainfd.logs import Logger
+from adainfd.watched import Watched
 from adainfd.wire import endpoint as endpoints
+from adainfd.wire.hanging_up import hang_up
 from adainfd.wire.keys import AllowList, KeyPair
 
 __all__ = ["Curve", "Gate", "bind"]
 
 _ASKED_AT = "inproc://zeromq.zap.01"
 _DOMAIN = b"adainf"
+_QUESTION = 6
+"""Frames of a question, without its credentials."""
+_KEY_BYTES = 32
+_LONGEST_ADDRESS = 100
 _LOG_EVERY_SECONDS = 10.0
+_LOOK_EVERY_SECONDS = 1.0
+_JOIN_SECONDS = 2.0
 _NOT_CURVE = "its handshake failed: it has no key, takes this box for another, or is no ZeroMQ program"
-# Told by the answers given, not by the socket: what was refused has both.
-_FAILURES = zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,18 +46,23 @@ class Curve:
         return None if key is None or clients is None else cls(KeyPair.read(key), AllowList(clients), log)
 
 
-class Gate:
+class Gate(Hindered):
     """Lets in whom the allow-list knows, on every socket that it guards; counts and logs whom it refused.
 
-    It owns a thread: libzmq asks while the program is busy, and a handshake must not wait for that. Close it before
-    the context is terminated.
+    It owns a thread: libzmq asks while the program is busy, and a handshake must not wait for that. The same thread
+    looks at the allow-list every second and hangs up on clients that are not on it any more. Close the gate before the
+    context is terminated.
     """
 
     def __init__(self, context: zmq.Context[Any], curve: Curve) -> None:
         self.refused = 0
         """Clients refused until now, each attempt counted."""
         self._curve = curve
+        self._bound: list[str] = []
         self._let_in: dict[str, str] = {}
+        self._missing: frozenset[str] = frozenset()
+        # Of what both this thread and a caller of `revoke` use: who was let in, and who may be.
+        self._lock = threading.Lock()
         self._log = curve.log
         self._logged_at, self._logged = -_LOG_EVERY_SECONDS, 0
         self._questions = context.socket(zmq.REP)
@@ -59,8 +71,9 @@ class Gate:
         self._ended, self._end = context.socket(zmq.PAIR), context.socket(zmq.PAIR)
         self._end.bind(f"inproc://gate-{id(self)}")
         self._ended.connect(f"inproc://gate-{id(self)}")
-        self._watched: list[zmq.Socket[bytes]] = []
-        self._thread = threading.Thread(target=self._run, name="gate")
+        # Of the count, which other threads raise too.
+        self._counting = threading.Lock()
+        self._thread = Watched("gate", self._run)
 
     def guard(self, socket: zmq.Socket[bytes]) -> None:
         """Let only allowed clients in at what `socket` binds from now on; before `open`."""
@@ -68,22 +81,48 @@ class Gate:
         socket.setsockopt(zmq.CURVE_SECRETKEY, self._curve.keys.secret.encode())
         socket.setsockopt(zmq.CURVE_PUBLICKEY, self._curve.keys.public.encode())
         socket.setsockopt(zmq.ZAP_DOMAIN, _DOMAIN)
-        self._watched.append(socket.get_monitor_socket(_FAILURES))
 
     def open(self) -> None:
         """From now on questions are answered."""
         self._thread.start()
 
-    def removed(self) -> list[str]:
-        """Who was let in and is not among the clients any more; raises InvalidInputError on a bad file among theirs."""
-        allowed = {key for _, key in self._curve.clients.again()}
-        return sorted(name for key, name in self._let_in.copy().items() if key not in allowed)
+    def stands_at(self, bound: str) -> None:
+        """`bound` is an endpoint of a socket that is guarded."""
+        self._bound.append(bound)
+
+    @property
+    def hindrance(self) -> str | None:
+        """Why nobody may come in: the thread has ended, or the clients cannot be read."""
+        return self._thread.hindrance or self._curve.clients.hindrance
+
+    @property
+    def defect(self) -> str | None:
+        """How the thread has ended by itself."""
+        return self._thread.defect
+
+    def check(self) -> None:
+        """Raise what ended the thread, if it has ended by itself."""
+        self._thread.check()
+
+    def revoke(self) -> list[str]:
+        """Hang up on everyone if a client that was let in may not come any more; the names of those clients.
+
+        Those who still may come in do so by themselves. Nothing else is needed for it: without a folder of clients
+        nobody may come in.
+        """
+        with self._lock:
+            return self._revoke(self._gone())
+
+    def failed(self) -> None:
+        """Somebody's handshake has failed before there was a question; from any thread."""
+        self._refuse(_NOT_CURVE)
 
     def close(self) -> None:
         """End the thread; nobody comes in any more."""
-        if self._thread.is_alive():
+        self._thread.leave()
+        if self._thread.alive:
             self._end.send(b"")
-            self._thread.join()
+        self._thread.join(_JOIN_SECONDS)
         for socket in (self._questions, self._ended, self._end):
             socket.close(linger=0)
         if self.refused > self._logged:
@@ -92,38 +131,65 @@ class Gate:
 
     def _run(self) -> None:
         poller = zmq.Poller()
-        for socket in (self._ended, self._questions, *self._watched):
+        for socket in (self._ended, self._questions):
             poller.register(socket, zmq.POLLIN)
+        look_at = time.monotonic() + _LOOK_EVERY_SECONDS
         while True:
-            ready = {socket for socket, _ in poller.poll()}
+            ready = {socket for socket, _ in poller.poll(max(0, round(1000 * (look_at - time.monotonic()))))}
             if self._ended in ready:
                 return
             if self._questions in ready:
-                self._answer(self._questions.recv_multipart())
-            for socket in self._watched:
-                if socket in ready:
-                    recv_monitor_message(socket)
-                    self._refuse(_NOT_CURVE)
+                self._questions.send_multipart(self._answer(self._questions.recv_multipart()))
+            if time.monotonic() >= look_at:
+                look_at = time.monotonic() + _LOOK_EVERY_SECONDS
+                self._look()
 
-    def _answer(self, question: list[bytes]) -> None:
-        version, request, _, address, _, mechanism, *credentials = question
+    def _look(self) -> None:
+        """Hang up on who is not among the clients for the second time: a file that is being replaced may be absent."""
+        with self._lock:
+            missing = frozenset(self._gone())
+            self._revoke(missing & self._missing)
+            self._missing = missing
+
+    def _gone(self) -> Collection[str]:
+        """The keys of those who were let in and may not come any more."""
+        return self._let_in.keys() - self._curve.clients.now().keys()
+
+    def _revoke(self, keys: Collection[str]) -> list[str]:
+        names = sorted(self._let_in.pop(key) for key in keys)
+        if names:
+            hang_up(self._bound)
+            why = self._curve.clients.hindrance
+            self._log.warning("clients_removed", clients=names, **({} if why is None else {"why": why}))
+        return names
+
+    def _answer(self, question: Sequence[bytes]) -> tuple[bytes, ...]:
+        """The answer to a question (RFC 27); no to what is malformed, which libzmq does not send."""
+        version, request, _, address, _, mechanism, *credentials = [*question, *[b""] * (_QUESTION - len(question))]
         name = "" if mechanism == b"NULL" else None  # asked only of endpoints that are open on purpose
-        if mechanism == b"CURVE" and credentials:
-            key = z85.encode(credentials[0]).decode()
-            name = self._curve.clients.name_of(key)
-            if name is None:
-                self._refuse("its key is not among the clients", address=address.decode(), key=key)
-            else:
-                self._let_in[key] = name
+        if mechanism == b"CURVE" and len(credentials) == 1 and len(credentials[0]) == _KEY_BYTES:
+            name = self._let_in_by(z85.encode(credentials[0]).decode(), address)
         code, text = (b"400", b"not among the clients") if name is None else (b"200", b"OK")
-        self._questions.send_multipart((version, request, code, text, (name or "").encode(), b""))
+        return version, request, code, text, (name or "").encode(), b""
+
+    def _let_in_by(self, key: str, address: bytes) -> str | None:
+        """The name of a client that may come in."""
+        with self._lock:
+            name = self._curve.clients.now().get(key)
+            if name is not None:
+                self._let_in[key] = name
+        if name is None:
+            shown = printable(address.decode(errors="replace"), _LONGEST_ADDRESS)
+            self._refuse("its key is not among the clients", address=shown, key=key)
+        return name
 
     def _refuse(self, why: str, **who: str) -> None:
-        self.refused += 1
-        now = time.monotonic()
-        if now - self._logged_at >= _LOG_EVERY_SECONDS:
-            self._logged_at, self._logged = now, self.refused
-            self._log.warning("client_refused", why=why, refused=self.refused, **who)
+        with self._counting:
+            self.refused += 1
+            now = time.monotonic()
+            if now - self._logged_at >= _LOG_EVERY_SECONDS:
+                self._logged_at, self._logged = now, self.refused
+                self._log.warning("client_refused", why=why, refused=self.refused, **who)
 
 
 def bind(wanted: Sequence[tuple[zmq.Socket[bytes], str]], gate: Gate | None) -> Iterator[str]:
@@ -138,4 +204,7 @@ def bind(wanted: Sequence[tuple[zmq.Socket[bytes], str]], gate: Gate | None) -> 
             gate.guard(socket)
         gate.open()
     for socket, address in guarded:
-        yield endpoints.bind(socket, address)
+        bound = endpoints.bind(socket, address)
+        if gate is not None:
+            gate.stands_at(bound)
+        yield bound

@@ -1,23 +1,28 @@
 """CURVE keys in files: pairs as ZeroMQ's own tools write them, and the folder of clients that may come in."""
 
+import contextlib
 import os
 import re
+import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
 import zmq
-from zmq.auth import load_certificate
+from zmq.utils import z85
 
 from adainf import files
-from adainf.errors import InvalidInputError
+from adainf.errors import InvalidInputError, printable
 from adainfd.secretfile import at_hand, check
 
 __all__ = ["AllowList", "KeyPair", "public_key"]
 
 _PUBLIC_SUFFIX, _SECRET_SUFFIX = ".key", ".key_secret"
 _KEY = re.compile(r"[0-9A-Za-z.\-:+=^!/*?&<>()\[\]{}@%$#]{40}")  # 32 bytes in Z85
+
+_MOST_BYTES = 1 << 16
+_LONGEST_NAME = 200
 
 _KEYS_FOLDER = Path("/etc/adainf/keys")
 
@@ -91,52 +96,50 @@ class KeyPair:
 
 def public_key(told: str) -> str:
     """The public key that is told: 40 characters of Z85, or the path of a file that holds one."""
-    if _KEY.fullmatch(told) and not files.is_there(Path(told)):
+    if _is_key(told) and not files.is_there(Path(told)):
         return told
     return _certificate(at_hand(Path(told)))[0]
 
 
 class AllowList:
-    """The clients that may come in: the public keys (NAME.key) in a folder, as they are there at this moment."""
+    """The clients that may come in: the public keys (NAME.key) in a folder, as they are there at this moment.
+
+    Nothing is remembered between two looks, so it does not matter how a file or the folder was replaced.
+    """
 
     def __init__(self, folder: Path) -> None:
         """Raises InvalidInputError where the folder cannot be read or a file in it holds no key."""
         self._folder = folder
-        self._state: object = None
-        self._names: dict[str, str] = {}
-        try:
-            self._names = {_certificate(file)[0]: file.stem for file in self._files()}
-        except OSError as error:
-            raise InvalidInputError(f"clients {folder}: cannot be read ({error.strerror})") from None
+        self.hindrance: str | None = None
+        """Why the folder could not be read at the last look; None where it could."""
+        self.check()
 
     def __iter__(self) -> Iterator[tuple[str, str]]:
         """Names with their public keys."""
-        return iter(sorted((name, key) for key, name in self._names.items()))
+        return iter(sorted((name, key) for key, name in self.now().items()))
 
-    def again(self) -> "AllowList":
-        """The same folder, read now; raises as at first."""
-        return AllowList(self._folder)
-
-    def name_of(self, public: str) -> str | None:
-        """Who comes in with this public key; None where nobody may."""
-        self._take_up_changes()
-        return self._names.get(public)
-
-    def _take_up_changes(self) -> None:
+    def check(self) -> None:
+        """Raise InvalidInputError where the folder cannot be read or a file in it holds no key."""
         try:
-            files = self._files()
-            state = [(file, (found := file.stat()).st_mtime_ns, found.st_size) for file in files]
-        except OSError:
-            files, state = [], []
-        if state == self._state:
-            return
-        self._state = state
-        self._names = {}
-        for file in files:
-            try:
-                self._names[_certificate(file)[0]] = file.stem
-            except InvalidInputError:  # half copied perhaps; it lets nobody in, and the others still may
-                continue
+            for file in self._files():
+                _certificate(file)
+        except OSError as error:
+            raise InvalidInputError(f"clients {self._folder}: cannot be read ({error.strerror})") from None
+
+    def now(self) -> dict[str, str]:
+        """Names by public key. Nobody may come in where the folder cannot be read."""
+        try:
+            found = self._files()
+        except OSError as error:
+            self.hindrance = f"clients {self._folder}: cannot be read ({error.strerror}); nobody may come in"
+            return {}
+        self.hindrance = None
+        names: dict[str, str] = {}
+        for file in found:
+            # Half copied perhaps: it lets nobody in, and the others still may.
+            with contextlib.suppress(InvalidInputError):
+                names[_certificate(file)[0]] = printable(file.stem, _LONGEST_NAME)
+        return names
 
     def _files(self) -> list[Path]:
         return sorted(path for path in self._folder.iterdir() if path.suffix == _PUBLIC_SUFFIX)
@@ -157,19 +160,32 @@ def _certificate(path: Path) -> tuple[str, str | None]:
     """The public key in a file, and the secret one where there is one; never says what else stands there."""
     try:
         files.check_file(path, "key")  # a device would be read for ever
+        content = files.read(path, "key", _MOST_BYTES)
     except InvalidInputError as error:
         raise InvalidInputError(f"{error}{_remedy(path)}") from None
-    try:
-        path.open("rb").close()  # pyzmq does not say why a file cannot be read
-        public, secret = load_certificate(path)
-        keys = public.decode(), None if secret is None else secret.decode()
-    except ValueError:
-        raise InvalidInputError(f"key {path}: holds no public key; make one with: adainfd keys new") from None
-    except OSError as error:
-        raise InvalidInputError(f"key {path}: cannot be read ({error.strerror}){_remedy(path)}") from None
-    if not all(key is None or _KEY.fullmatch(key) for key in keys):
+    public, secret = (_entry(content, name) for name in (b"public-key", b"secret-key"))
+    if public is None:
+        raise InvalidInputError(f"key {path}: holds no public key; make one with: adainfd keys new")
+    if not all(key is None or _is_key(key) for key in (public, secret)):
         raise InvalidInputError(f"key {path}: a key must have 40 characters of Z85")
-    return keys
+    return public, secret
+
+
+def _entry(content: bytes, name: bytes) -> str | None:
+    """The value that stands after `name`, as ZeroMQ's own tools write it; of several the last."""
+    found: list[bytes] = re.findall(rb"^[ \t]*" + name + rb"[ \t]*=(.*)$", content, re.MULTILINE)
+    return found[-1].strip(b" \t\r'\"").decode("ascii", "replace") if found else None
+
+
+def _is_key(text: str) -> bool:
+    """Whether libzmq takes it: five characters of Z85 may also stand for more than four bytes hold."""
+    if _KEY.fullmatch(text) is None:
+        return False
+    try:
+        z85.decode(text)
+    except (struct.error, ValueError):
+        return False
+    return True
 
 
 def _remedy(path: Path) -> str:

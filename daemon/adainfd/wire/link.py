@@ -22,7 +22,9 @@ _RECONNECT_MS = 100
 _RECONNECT_AT_MOST_MS = 2000
 _HANDSHAKE_WITHIN_MS = 5000
 _PING_EVERY_MS = 2000
-_LONGEST_MESSAGE = 1 << 20
+# A state of 64 cameras with all their labels has some 100 KB.
+_LONGEST_MESSAGE = 1 << 18
+_MESSAGES_QUEUED = 500
 
 
 _EVENTS = (
@@ -42,6 +44,7 @@ def connecting(socket: zmq.Socket[bytes]) -> zmq.Socket[bytes]:
     for option, value in (
         (zmq.LINGER, 0),
         (zmq.MAXMSGSIZE, _LONGEST_MESSAGE),
+        (zmq.RCVHWM, _MESSAGES_QUEUED),
         (zmq.RECONNECT_IVL, _RECONNECT_MS),
         (zmq.RECONNECT_IVL_MAX, _RECONNECT_AT_MOST_MS),
         (zmq.HANDSHAKE_IVL, _HANDSHAKE_WITHIN_MS),

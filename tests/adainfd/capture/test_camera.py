@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from adainfd.capture.attempts import Attempts
 from adainfd.capture.camera import Camera
+from adainfd.capture.captured import Captured
 from adainfd.capture.lifecycle import Limits
 from adainfd.capture.settings import CameraSettings
 from adainfd.capture.source import Source
-from adainfd.capture.worker import Captured
 from daemons import await_true, write_video
 from footage import MPEG4, footage, giant_png
 from hypothesis import given

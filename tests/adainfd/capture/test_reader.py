@@ -3,6 +3,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from adainfd.capture.fault import Fault
@@ -138,7 +139,49 @@ def test_the_rate_of_the_configuration_comes_before_the_times_of_the_file(tmp_pa
         assert reader.position == pytest.approx(1 / 25)
 
 
-def test_giants_are_shrunk_before_they_lie_in_shared_memory() -> None:
-    assert fitted(np.zeros((10_000, 9_000, 3), np.uint8)).shape == (6071, 5464, 3)
-    small = np.zeros((4320, 7680, 3), np.uint8)
-    assert fitted(small) is small
+def test_what_square_pixels_make_too_large_is_shrunk() -> None:
+    assert fitted(np.zeros((2000, 3000, 3), np.uint8), 1_000_000).shape == (816, 1224, 3)
+    small = np.zeros((1000, 1000, 3), np.uint8)
+    assert fitted(small, 1_000_000) is small
+
+
+@pytest.mark.parametrize("options", [("-c:v", "mpeg4"), ("-c:v", "png"), ("-c:v", "rawvideo", "-f", "avi")])
+def test_a_video_of_larger_pictures_is_refused_before_one_is_decoded(tmp_path: Path, options: tuple[str, ...]) -> None:
+    film = footage(tmp_path / "it.avi", *options)
+    with opened(film) as reader:
+        assert reader.grab()
+        picture = reader.retrieve()
+        assert picture is not None
+        pixels = picture.shape[0] * picture.shape[1]
+    with opened(film, most_pixels=pixels) as reader:
+        assert reader.grab()
+    with pytest.raises(SourceError, match=r"pixels; at most .* are decoded \(max_megapixels\)") as refused:
+        open_reader(CameraSettings("it", Source(str(film)), most_pixels=pixels - 1))
+    assert refused.value.fault is Fault.PICTURE_TOO_LARGE
+
+
+def test_motion_jpeg_and_pictures_come_smaller(tmp_path: Path) -> None:
+    film = write_video(tmp_path / "v.avi", 3, moves=lambda _: True)
+    (tmp_path / "pictures").mkdir()
+    cv2.imwrite(str(tmp_path / "pictures" / "1.jpg"), np.zeros((1201, 1601, 3), np.uint8))
+    with opened(film) as reader:
+        assert reader.grab()
+        picture = reader.retrieve()
+        assert picture is not None
+        height, width = picture.shape[:2]
+    with opened(film, most_pixels=height * width - 1) as reader:
+        assert reader.grab()
+        halved = reader.retrieve()
+        assert halved is not None
+        assert halved.shape[:2] == (-(-height // 2), -(-width // 2))
+    for most, shape in (
+        (2_000_000, (1201, 1601)),
+        (1_000_000, (601, 801)),
+        (200_000, (301, 401)),
+        (50_000, (151, 201)),
+    ):
+        with opened(tmp_path / "pictures", most_pixels=most) as reader:
+            assert reader.grab()
+            picture = reader.retrieve()
+            assert picture is not None
+            assert picture.shape[:2] == shape

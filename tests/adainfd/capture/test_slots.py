@@ -1,3 +1,4 @@
+import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -5,17 +6,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from adainfd.capture.slots import FrameSlots
+from adainfd.capture.attempts import attempts_memory
+from adainfd.capture.memory import sealed_content
+from adainfd.capture.slots import FrameSlots, frames_memory
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 SHAPE = (6, 8, 3)
+PIXELS = 2000
 
 
 @contextmanager
 def both_sides() -> Iterator[tuple[FrameSlots, FrameSlots]]:
-    writer = FrameSlots(SHAPE)
-    reader = FrameSlots(SHAPE, os.dup(writer.descriptor))
+    descriptor = frames_memory(PIXELS)
+    writer, reader = FrameSlots(descriptor, PIXELS, SHAPE), FrameSlots(descriptor, PIXELS, SHAPE)
+    os.close(descriptor)
     try:
         yield writer, reader
     finally:
@@ -72,12 +77,39 @@ def test_overwriting_while_reading_is_noticed(two_sides: tuple[FrameSlots, Frame
     del view
 
 
-def test_reader_keeps_what_a_writer_that_is_gone_has_written(two_sides: tuple[FrameSlots, FrameSlots]) -> None:
+def test_reader_keeps_what_a_writer_that_is_gone_has_written() -> None:
+    descriptor = frames_memory(PIXELS)
+    reader, writer = FrameSlots(descriptor, PIXELS, SHAPE), FrameSlots(descriptor, PIXELS, SHAPE)
+    os.close(descriptor)
+    writer.write(1, picture(9))
+    writer.close()
+    assert reader.view(1).max() == 9
+    reader.close()
+
+
+def test_another_shape_empties_the_slots(two_sides: tuple[FrameSlots, FrameSlots]) -> None:
     writer, reader = two_sides
     writer.write(1, picture(9))
-    gone = FrameSlots(SHAPE, os.dup(writer.descriptor))
-    gone.close()
-    assert reader.view(1).max() == 9
+    writer.fit((40, 50, 3))
+    assert not reader.holds(1)
+    reader.shape = writer.shape
+    for number in range(2, 6):
+        writer.write(number, np.full(writer.shape, number, np.uint8))
+    assert [reader.view(number).tolist() == np.full((40, 50, 3), number).tolist() for number in range(2, 6)] == [
+        True
+    ] * 4
+
+
+def test_no_process_changes_the_size_of_the_memory() -> None:
+    """The daemon would end at its next access."""
+    for descriptor in (frames_memory(PIXELS), attempts_memory(), sealed_content("settings", b"secret")):
+        size = os.fstat(descriptor).st_size
+        for other in (0, size - 1, size + 4096):
+            with pytest.raises(PermissionError):
+                os.ftruncate(descriptor, other)
+        with pytest.raises(PermissionError):
+            fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, fcntl.F_SEAL_WRITE)
+        os.close(descriptor)
 
 
 def test_slots_that_do_not_fit_leave_nothing_open() -> None:
@@ -85,6 +117,8 @@ def test_slots_that_do_not_fit_leave_nothing_open() -> None:
         return sorted(file.name for file in Path("/proc/self/fd").iterdir())
 
     before = opened()
+    descriptor = frames_memory(2**45)
     with pytest.raises(OSError, match=r"memory|large"):
-        FrameSlots((2**24, 2**24, 3))
+        FrameSlots(descriptor, 2**45)
+    os.close(descriptor)
     assert opened() == before

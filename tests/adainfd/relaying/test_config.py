@@ -63,7 +63,7 @@ values = st.recursive(
     max_leaves=3,
 )
 tables = {
-    "box": ("connect", "server", "conect"),
+    "box": ("connect", "server", "host", "conect"),
     "publish": ("bind", "clients", "unprotected"),
     "mqtt": ("url", "user", "password_file", "ca_file", "prefix", "discovery", "name"),
 }
@@ -145,6 +145,9 @@ def test_a_relays_file_is_checked_as_one(keys: Path, text: str, said: str) -> No
         (f'{MQTT}ca_file = "nosuch"', "mqtt.ca_file nosuch: cannot be read (no such file)"),
         (f'{MQTT}ca_file = "password"', "mqtt.ca_file password: cannot be read"),
         (f'{BOX}[mqtt]\nurl = "mqtt://h"\npassword_file = "password"', "password_file: goes together with user"),
+        (f'{BOX}host = "a/b"\n[mqtt]\nurl = "mqtt://h"', "box.0.host"),
+        (f'{BOX}host = []\n[mqtt]\nurl = "mqtt://h"', "box.0.host"),
+        (f'{BOX}host = "edge1"\n[publish]\nbind = ["ipc://s"]', "names are checked on the way to a broker"),
         (f'{MQTT}name = "a/b"', "mqtt.name: 'a/b'"),
         (f'{MQTT}prefix = "a\\u0000"', "mqtt.prefix"),
     ],

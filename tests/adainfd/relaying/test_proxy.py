@@ -1,18 +1,21 @@
 """Many boxes at one address, seen by plain ZeroMQ and by our client."""
 
+import contextlib
 import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import strangers
 from adainfd.client import Link, Notice, Subscriber
 from adainfd.relaying import from_command_line
 from adainfd.relaying import run as relay
 from adainfd.wire.gate import Curve
 from adainfd.wire.keys import KeyPair
 from adainfd.wire.publisher import Publisher
-from daemons import Program, assert_refused, await_true
+from daemons import Program, assert_refused, await_true, free_port
+from strangers import MORE, SUBSCRIBE, frame
 from streams import Log, say
 
 from adainf.errors import InvalidInputError
@@ -91,6 +94,44 @@ def test_box_that_comes_later_and_comes_back(launch: Any, tmp_path: Path, ipc: s
     await_true(lambda: len(relay.named("box_absent")) >= 2, 10, "the box has gone again")
 
 
+def test_a_reader_who_wants_everything_hurts_neither_the_others_nor_the_boxes(
+    launch: Any, boxes: list[Publisher], ipc: str
+) -> None:
+    port = f"tcp://127.0.0.1:{free_port()}"
+    relay = launch("relay", "--connect", boxes[0].endpoints[0], "--bind", port, "--bind", ipc)
+    relay.await_event("relaying")
+
+    def resident() -> float:
+        return int(Path(f"/proc/{relay.process.pid}/statm").read_text().split()[1]) * 4096 / 1e6
+
+    with Subscriber(ipc, topics=["status/"]) as subscriber:
+        await_topics(subscriber, boxes[:1])
+        before = resident()
+        many = [b"".join(frame(SUBSCRIBE + b"%d/%d" % (n, m)) for m in range(200)) for n in range(20)]
+        endless = [frame(SUBSCRIBE + b"x" * 200, MORE) * 5000] * 5
+        held = []
+        for number, what in enumerate(many + endless):
+            held.append(strangers.subscriber((port, ipc)[number % 2]))
+            with contextlib.suppress(OSError):
+                held[-1].sendall(what)
+            say(boxes[0], str(number), TOPICS[0])
+            await_true(
+                lambda n=number: boxes[0].greet() or getattr(subscriber.receive(0.02), "detail", "") == str(n),
+                10,
+                "the other reader hears",
+            )
+        assert resident() - before < 20
+        assert boxes[0].subscriptions <= 256
+        assert boxes[0].hung_up == 0
+        for stranger in held:
+            stranger.close()
+        # Those who went took their topics with them.
+        await_true(lambda: boxes[0].greet() or boxes[0].subscriptions == 1, 20, "one subscription is left")
+    assert relay.await_event("reader_hung_up_on", 10)["hung_up"] >= 1
+    assert subscriber.lost == 0
+    assert "Traceback" not in relay.said
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """With keys of a box, a relay and a reader, and whom the box and the relay let in."""
@@ -131,8 +172,17 @@ def test_keys_on_both_sides_and_a_box_that_lets_the_relay_in_later(launch: Any, 
         (folder / "of-box" / "relay.key").write_text((folder / "relay.key").read_text(encoding="utf-8"))
         await_topics(reader, [publisher])
         assert stranger.receive(0.1) is None
+        (folder / "of-relay" / "reader.key").unlink()
+        (folder / "relay.toml").write_text("[[[", encoding="utf-8")
+        relay.process.send_signal(signal.SIGHUP)
+        assert relay.await_event("clients_removed", 10)["clients"] == ["reader"]
+        relay.await_event("reloaded", 10)
+        happened = [line["event"] for line in relay.events]
+        assert happened.index("clients_removed") < happened.index("reloaded")  # by the signal, not by a look later
+        await_true(lambda: reader.receive(0.02) is None and reader.condition == "not allowed", 10, "it is cut off")
     assert any(isinstance(notice, Link) and notice.state == "refused" for notice in notices)
     assert relay.await_event("client_refused")["refused"] >= 1
+    assert relay.process.poll() is None
     publisher.close()
 
 

@@ -95,9 +95,21 @@ def test_trace_cut_short_is_replayed_to_where_it_ends(trace: Path, tmp_path: Pat
     assert f"0 of {frames(trace) - 1} budgets differ" in result.stdout
 
 
+def with_frame(text: str, **changes: Any) -> str:
+    """With something else in its fifth line, a frame's."""
+    lines = text.splitlines()
+    lines[4] = json.dumps({**json.loads(lines[4]), **changes})
+    return "\n".join(lines)
+
+
 @pytest.mark.parametrize(
     ("change", "named"),
     [
+        (lambda text: with_frame(text, branch="9:1"), ["t.trace", "branch '9:1' is not possible"]),
+        (lambda text: with_frame(text, branch="9:1", chosen_by="scheduler"), ["branch '9:1' is not possible"]),
+        (lambda text: with_frame(text, granted=-1e308), ["granted -1e+308 is not possible"]),
+        (lambda _: '{"kind":"header","x":' + "[" * 100_000, ["is not a trace"]),
+        (lambda text: text.replace('"host":"', '"host":"\udcff'), ["is not a trace"]),
         (lambda _: "", ["is not a trace"]),
         (lambda text: "\x00" + text, ["is not a trace"]),
         (lambda text: text.replace("adainf.trace/1", "adainf.trace/9"), ["adainf.trace/9", "adainf.trace/1"]),
@@ -106,10 +118,10 @@ def test_trace_cut_short_is_replayed_to_where_it_ends(trace: Path, tmp_path: Pat
     ],
 )
 def test_refused_traces(
-    trace: Path, tmp_path: Path, run: Callable[..., Any], change: Callable[[str], str], named: list[str]
+    trace: Path, tmp_path: Path, run_forked: Callable[..., Any], change: Callable[[str], str], named: list[str]
 ) -> None:
-    (tmp_path / "t.trace").write_text(change(trace.read_text()))
-    assert_refused(run("replay", tmp_path / "t.trace"), 78, "t.trace", *named)
+    (tmp_path / "t.trace").write_text(change(trace.read_text()), errors="surrogateescape")
+    assert_refused(run_forked("replay", tmp_path / "t.trace"), 78, "t.trace", *named)
 
 
 def test_refused_arguments(trace: Path, tmp_path: Path, run: Callable[..., Any]) -> None:

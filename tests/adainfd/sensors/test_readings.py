@@ -7,6 +7,9 @@ from typing import Any
 import pytest
 from adainfd.sensors import Readings, Sensors
 from daemons import await_true
+from generated import generous
+from hypothesis import given
+from hypothesis import strategies as st
 
 PROC = {"proc/stat": "cpu  1 2 3 4 5 6 7 8 0 0\nprocs_running 1", "proc/pressure/cpu": "some avg10=0.00 total=5"}
 JETSON = {"sys/devices/gpu.0/load": 500, "sys/class/thermal/thermal_zone0/type": "GPU-therm"}
@@ -95,6 +98,22 @@ def test_nothing_can_be_read_at_all(root: Any) -> None:
     assert lost.keys() == OF_THE_GPU - {"temperature_headroom_celsius"} | {"cpu_pressure", "cpu_foreign", "cpu_queue"}
 
 
+WEIRD = st.sampled_from(
+    ["", "x", "-1", "9" * 5000, "cpu", "cpu  " + "9 " * 10, f"cpu  {'9' * 400} " * 9, "some total=", "1 (x", "\0"]
+)
+
+
+@pytest.mark.generated
+@generous(100)
+@given(file=st.sampled_from(sorted({**PROC, **JETSON, **CPU_HEAT})), text=WEIRD | st.text(max_size=30))
+def test_whatever_the_kernel_writes_ends_no_reading(root: Any, file: str, text: str) -> None:
+    root.write({**PROC, **JETSON, **CPU_HEAT})
+    sensors = Sensors(lambda: [os.getpid()], lambda *_: None, root=root.folder)
+    for content in (text.encode(errors="replace").decode(), "5"):
+        (root.folder / file).write_text(content)
+        sensors._read()
+
+
 def test_defect_in_a_sensor_is_not_swallowed(root: Any) -> None:
     root.write({**PROC, **JETSON})
     defective = threading.Event()
@@ -104,17 +123,15 @@ def test_defect_in_a_sensor_is_not_swallowed(root: Any) -> None:
             raise KeyError("camera")
         return []
 
-    lost: dict[str, str] = {}
-    sensors = Sensors(own, lost.__setitem__, root=root.folder)
+    sensors = Sensors(own, lambda *_: None, root=root.folder)
     sensors.start()
     try:
         assert sensors.latest.gpu_utilization == 0.5
         defective.set()
-        await_true(lambda: "sensors" in lost, 5, "the defect")
-        assert lost["sensors"] == "KeyError: 'camera'"
-        for _ in range(2):
-            with pytest.raises(KeyError, match="camera"):
-                _ = sensors.latest
+        told = await_true(lambda: sensors.thread.hindrance, 5, "the defect")
+        assert told == "the thread sensors has ended (KeyError: 'camera')"
+        assert "in own" in str(sensors.thread.defect)
+        await_true(lambda: sensors.latest.gpu_utilization is None, 5, "the value to be unknown")
     finally:
         sensors.stop()
 

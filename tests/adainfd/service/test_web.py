@@ -5,23 +5,24 @@ import re
 import shutil
 import socket
 import subprocess
-import threading
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import daemons
 import numpy as np
 import pytest
+from adainfd.service.answer import Answer
 from adainfd.service.health import Health
 from adainfd.service.metrics import Metrics
 from adainfd.service.overview import Overview
 from adainfd.service.pictures import Pictures
 from adainfd.service.site import site
-from adainfd.service.web import Answer, WebServer
+from adainfd.service.web import WebServer
 from daemons import START_SECONDS, Network, await_true, listening
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -154,13 +155,12 @@ def test_no_path_leads_elsewhere(path: str) -> None:
     served = WebServer("127.0.0.1", 0, routes)
     served.start()
     try:
-        said = raw(served.address, f"GET /{path} HTTP/1.1\r\n\r\n".encode())
+        said = raw(served.address, f"GET /{path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
     finally:
         served.close()
-    # Python takes several slashes at the beginning for one.
-    known = re.split("[?#]", f"/{path.lstrip('/')}")[0] == "/"
+    known = unquote(re.split("[?#]", f"/{path}")[0]) == "/"
     assert said.startswith(b"HTTP/1.0 200") == known
-    assert known or said.startswith(b"HTTP/1.0 404")
+    assert known or said.startswith((b"HTTP/1.0 404", b"HTTP/1.0 400"))
 
 
 def raw(address: tuple[str, int], request: bytes) -> bytes:
@@ -194,6 +194,7 @@ def test_address_is_free_again_at_once() -> None:
         b"GET /picture/../state HTTP/1.1\r\n\r\n",
         b"GET /picture/door%00.jpg HTTP/1.1\r\n\r\n",
         b"GET http://elsewhere/ HTTP/1.1\r\n\r\n",
+        b"GET /%ff HTTP/1.1\r\nHost: localhost\r\n\r\n",
         b"POST /state HTTP/1.1\r\nContent-Length: 5\r\n\r\nhello",
         b"DELETE /metrics HTTP/1.1\r\n\r\n",
         b"GET / HTTP/9.9\r\n\r\n",
@@ -206,7 +207,7 @@ def test_address_is_free_again_at_once() -> None:
 def test_nonsense_is_the_clients_mistake(server: str, request_: bytes) -> None:
     host, port = server.removeprefix("http://").split(":")
     said = raw((host, int(port)), request_)
-    assert re.search(rb"(HTTP/1\.0|Error code:) ?4\d\d|^HTTP/1\.0 4\d\d", said), said[:200]
+    assert re.match(rb"HTTP/1\.0 4\d\d ", said), said[:200]
     assert get(f"{server}/live")[0] == HTTPStatus.OK
 
 
@@ -290,12 +291,9 @@ def test_page_updates_live_in_a_browser(tmp_path: Path) -> None:
 
     overview = Overview()
     pictures = Pictures(["<b>door"])
-    asking = threading.Thread(target=pictures.jpeg, args=("<b>door",))
-    asking.start()
-    await_true(lambda: pictures.wanted("<b>door"), 5, "somebody who asks")
+    pictures.jpeg("<b>door")
     pictures.answered("<b>door", np.zeros((48, 64, 3), np.uint8))
     routes = {**site(overview, Metrics(overview), pictures, Health()), "/state": state}
-    routes["/picture/%3Cb%3Edoor"] = routes["/picture/<b>door"]
     served = WebServer("127.0.0.1", 0, routes)
     served.start()
     command = [str(CHROMIUM), "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path}"]

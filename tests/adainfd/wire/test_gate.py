@@ -1,6 +1,9 @@
 """Who comes in, told by plain ZeroMQ clients."""
 
+import os
 import random
+import re
+import shutil
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,7 +14,11 @@ from adainfd.wire.gate import Curve
 from adainfd.wire.keys import KeyPair
 from adainfd.wire.publisher import Publisher
 from daemons import await_true
+from generated import generous
+from hypothesis import given
+from hypothesis import strategies as st
 from streams import Log, await_heard, hear, say
+from zmq.utils import z85
 
 Connect = Callable[..., "zmq.Socket[bytes]"]
 
@@ -112,29 +119,210 @@ def test_a_key_added_while_running_comes_in(
     await_heard(publisher, reader)
 
 
+def drain(reader: "zmq.Socket[bytes]") -> None:
+    """Read all that has come."""
+    while reader.poll(100):
+        reader.recv_multipart()
+
+
+Removal = Callable[[Path], object]
+
+
+def by_another_file_in_its_place(clients: Path) -> None:
+    """Of the same name, size, times and inode, with another key: as by `cp -p` over a file."""
+    file = clients / "stranger.key"
+    before = file.stat()
+    file.write_bytes(re.sub(rb'"[^"]*"', b'"' + b"A" * 40 + b'"', file.read_bytes()))
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+    after = file.stat()
+    assert (after.st_size, after.st_mtime_ns, after.st_ino) == (before.st_size, before.st_mtime_ns, before.st_ino)
+
+
+def by_a_link_to_another_folder(clients: Path) -> None:
+    """In place of the folder, which the daemon may still hold open."""
+    spare = clients.with_name("spare")
+    shutil.copytree(clients, spare)
+    (spare / "stranger.key").unlink()
+    clients.rename(clients.with_name("before"))
+    clients.symlink_to(spare)
+
+
+REMOVALS: dict[str, Removal] = {
+    "deleted": lambda clients: (clients / "stranger.key").unlink(),
+    "renamed away": lambda clients: (clients / "stranger.key").rename(clients / "stranger.key.off"),
+    "no key any more": lambda clients: (clients / "stranger.key").write_bytes(b"\xff" * 100),
+    "a folder of that name": lambda clients: (
+        (clients / "stranger.key").unlink(),
+        (clients / "stranger.key").mkdir(),
+    ),
+    "another key in it": by_another_file_in_its_place,
+    "another folder": by_a_link_to_another_folder,
+    "deleted beside a file that holds no key": lambda clients: (
+        (clients / "stranger.key").unlink(),
+        (clients / "broken.key").write_text("no key"),
+        (clients / os.fsdecode(b"\xff\xfe.key")).write_text("no key"),
+        os.mkfifo(clients / "pipe.key"),
+    ),
+}
+
+
+@pytest.mark.parametrize("how", REMOVALS)
 def test_a_client_whose_key_is_removed_is_hung_up_on_and_others_come_back(
-    publisher: Publisher, connect: Connect, keys: dict[str, KeyPair], tmp_path: Path
+    publisher: Publisher, connect: Connect, keys: dict[str, KeyPair], tmp_path: Path, log: Log, how: str
 ) -> None:
-    bound = publisher.endpoints
-    (tmp_path / "stranger.key").rename(tmp_path / "clients" / "stranger.key")
+    clients = tmp_path / "clients"
+    (tmp_path / "stranger.key").rename(clients / "stranger.key")
+    local = connect(endpoint(publisher, "ipc"))
     readers = {
         name: connect(endpoint(publisher, "tcp"), **curve(keys["box"], keys[name])) for name in ("friend", "stranger")
     }
-    for reader in readers.values():
+    for reader in (local, *readers.values()):
         await_heard(publisher, reader)
-    assert publisher.removed() == []
-    (tmp_path / "clients" / "stranger.key").unlink()
-    assert publisher.removed() == ["stranger"]
-    for reader in readers.values():
-        while reader.poll(100):
-            reader.recv_multipart()
-    publisher.reopen()
-    assert publisher.endpoints == bound
+    assert publisher.revoke() == []
+    REMOVALS[how](clients)
+    assert publisher.revoke() == ["stranger"]
+    for reader in (local, *readers.values()):
+        drain(reader)
     await_heard(publisher, readers["friend"])
     await_true(lambda: publisher.refused, 10, "a refusal")
+    drain(local)
     say(publisher, "now")
-    assert not readers["stranger"].poll(200)
-    assert publisher.removed() == []
+    assert hear(local)["detail"] == "now"  # it was left alone
+    assert not readers["stranger"].poll(100)
+    assert publisher.revoke() == []
+    assert ("clients_removed", {"clients": ["stranger"]}) in log.lines
+
+
+def test_nobody_slips_in_while_a_key_is_taken_away(
+    publisher: Publisher, connect: Connect, keys: dict[str, KeyPair], tmp_path: Path
+) -> None:
+    inside, outside = tmp_path / "clients" / "stranger.key", tmp_path / "stranger.key"
+    readers = []
+    heard: list[bytes] = []
+    for number in range(8):
+        outside.rename(inside)
+        # In all stages of their handshakes.
+        for _ in range(5):
+            reader = connect(endpoint(publisher, "tcp"), reconnect_ivl=1, **curve(keys["box"], keys["stranger"]))
+            readers.append(reader)
+            publisher.greet()
+            reader.poll(number)
+        inside.rename(outside)
+        publisher.revoke()
+        for _ in range(5):
+            publisher.greet()
+            say(publisher, "secret")
+            readers[-1].poll(5)
+        for reader in readers:
+            while reader.poll(0):
+                heard.append(reader.recv_multipart()[1])
+        say(publisher, "open")
+    assert not any(b"secret" in message for message in heard)
+    assert publisher.gate is not None
+    assert publisher.gate.hindrance is None
+
+
+def test_without_a_folder_of_clients_nobody_may_read(
+    publisher: Publisher, connect: Connect, keys: dict[str, KeyPair], tmp_path: Path, log: Log
+) -> None:
+    port = endpoint(publisher, "tcp")
+    friend = connect(port, **curve(keys["box"], keys["friend"]))
+    await_heard(publisher, friend)
+    shutil.rmtree(tmp_path / "clients")
+    # Without anybody who asks for it.
+    await_true(lambda: any(event == "clients_removed" for event, _ in log.lines), 10, "revocation")
+    drain(friend)
+    say(publisher, "now")
+    await_true(lambda: publisher.refused, 10, "a refusal")
+    assert not friend.poll(100)
+    assert publisher.gate is not None
+    assert "nobody may come in" in str(publisher.gate.hindrance)
+    (tmp_path / "clients").mkdir()
+    KeyPair.new(tmp_path / "clients" / "other")
+    await_true(lambda: publisher.gate.hindrance is None, 10, "the folder")
+
+
+def test_a_client_under_another_name_goes_on(
+    publisher: Publisher, connect: Connect, keys: dict[str, KeyPair], tmp_path: Path
+) -> None:
+    friend = connect(endpoint(publisher, "tcp"), **curve(keys["box"], keys["friend"]))
+    await_heard(publisher, friend)
+    drain(friend)
+    (tmp_path / "clients" / "friend.key").rename(tmp_path / "clients" / "renamed.key")
+    assert publisher.revoke() == []
+    say(publisher, "now")
+    assert hear(friend)["detail"] == "now"
+
+
+def test_a_file_that_is_absent_for_a_moment_hangs_up_on_nobody(
+    publisher: Publisher, connect: Connect, keys: dict[str, KeyPair], tmp_path: Path, log: Log
+) -> None:
+    friend = connect(endpoint(publisher, "tcp"), **curve(keys["box"], keys["friend"]))
+    await_heard(publisher, friend)
+    gate, file = publisher.gate, tmp_path / "clients" / "friend.key"
+    assert gate is not None
+    content = file.read_bytes()
+    file.unlink()
+    gate._missing = frozenset()
+    gate._look()
+    file.write_bytes(content)
+    gate._look()
+    assert gate._missing == frozenset()
+    assert log.lines == []
+
+
+@pytest.mark.parametrize("name", [b"\xff\xfe", b"caf\xe9", "café".encode(), b"a\nb", b"\x1b[2J", b"x" * 200])
+def test_whatever_a_client_is_called_it_comes_in_and_others_do(
+    publisher: Publisher, connect: Connect, keys: dict[str, KeyPair], tmp_path: Path, name: bytes
+) -> None:
+    (tmp_path / "stranger.key").rename(tmp_path / "clients" / os.fsdecode(name + b".key"))
+    for who in ("stranger", "friend"):
+        reader = connect(endpoint(publisher, "tcp"), **curve(keys["box"], keys[who]))
+        await_heard(publisher, reader)
+    (tmp_path / "clients" / os.fsdecode(name + b".key")).unlink()
+    (removed,) = publisher.revoke()
+    removed.encode()
+    assert removed.isprintable()
+
+
+def ask(publisher: Publisher, question: list[bytes]) -> list[bytes]:
+    """Put a question to the gate as libzmq does, through its own socket."""
+    asking = publisher._context.socket(zmq.REQ)
+    try:
+        asking.connect("inproc://zeromq.zap.01")
+        asking.send_multipart(question)
+        assert asking.poll(10_000), "the gate does not answer"
+        return list(asking.recv_multipart())
+    finally:
+        asking.close(linger=0)
+
+
+GOOD = [b"1.0", b"1", b"adainf", b"127.0.0.1", b"", b"CURVE", b"k" * 32]
+frames = st.one_of(
+    st.sampled_from(GOOD), st.binary(max_size=40), st.sampled_from([b"NULL", b"PLAIN", b"GSSAPI", b"\xff"])
+)
+
+
+@pytest.mark.generated
+def test_malformed_questions_let_nobody_in_and_end_nothing(
+    publisher: Publisher, connect: Connect, keys: dict[str, KeyPair]
+) -> None:
+    allowed = z85.decode(keys["friend"].public)
+
+    @generous(300)
+    @given(
+        question=st.lists(frames, min_size=1, max_size=9) | st.lists(frames, min_size=2, max_size=3).map(GOOD.__add__)
+    )
+    def answered(question: list[bytes]) -> None:
+        answer = ask(publisher, question)
+        assert len(answer) == 6
+        assert answer[2] == b"400" or question[5:] == [b"CURVE", allowed] or question[5] == b"NULL"
+
+    answered()
+    friend = connect(endpoint(publisher, "tcp"), **curve(keys["box"], keys["friend"]))
+    await_heard(publisher, friend)
+    assert publisher.gate is not None
+    assert publisher.gate.hindrance is None
 
 
 def test_random_bytes_and_half_open_connections_leave_it_serving(

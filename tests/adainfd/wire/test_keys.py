@@ -101,15 +101,15 @@ def test_allow_list_follows_its_folder(tmp_path: Path) -> None:
     clients.mkdir()
     first, second = KeyPair.new(clients / "dashboard"), KeyPair.new(tmp_path / "phone")
     allowed = AllowList(clients)
-    assert (allowed.name_of(first.public), allowed.name_of(second.public)) == ("dashboard", None)
+    assert allowed.now() == {first.public: "dashboard"}
     (tmp_path / "phone.key").rename(clients / "phone.key")
-    assert allowed.name_of(second.public) == "phone"
+    assert allowed.now()[second.public] == "phone"
     (clients / "dashboard.key").write_text("half copi", encoding="utf-8")
-    assert (allowed.name_of(first.public), allowed.name_of(second.public)) == (None, "phone")
+    assert allowed.now() == {second.public: "phone"}
     for file in clients.iterdir():
         file.unlink()
     clients.rmdir()
-    assert allowed.name_of(second.public) is None
+    assert allowed.now() == {}
 
 
 def test_refused_folders(tmp_path: Path) -> None:

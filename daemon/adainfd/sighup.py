@@ -1,0 +1,32 @@
+"""SIGHUP, by which an owner asks a running program to read its files again."""
+
+import signal
+from types import FrameType, TracebackType
+from typing import Self
+
+__all__ = ["ReloadRequest"]
+
+
+class ReloadRequest:
+    """While entered, SIGHUP is noted; `take` tells once."""
+
+    def __init__(self) -> None:
+        self._requested = False
+
+    def __enter__(self) -> Self:
+        self._before = signal.signal(signal.SIGHUP, self._handle)
+        return self
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        del number, frame
+        self._requested = True
+
+    def take(self) -> bool:
+        """Whether a reload was requested since this was asked last."""
+        requested, self._requested = self._requested, False
+        return requested
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        signal.signal(signal.SIGHUP, self._before)

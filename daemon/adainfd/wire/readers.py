@@ -1,0 +1,106 @@
+"""Those who read what bound sockets publish: whom they are, what they subscribe to, and how much of that they may."""
+
+import time
+from collections import Counter
+from collections.abc import Callable
+
+import zmq
+
+from adainfd.logs import Logger
+from adainfd.watched import Watched
+from adainfd.wire.connections import MOST, Connection, Connections, bounded
+from adainfd.wire.requests import Requests
+
+__all__ = ["Readers", "context"]
+
+_REQUESTS_AT_ONCE = 1000
+_SUBSCRIBES = b"\x01"
+_ZERO_COPY_RECV = 10
+"""ZMQ_ZERO_COPY_RECV, for which pyzmq has no name."""
+
+
+def context() -> "zmq.Context[zmq.Socket[bytes]]":
+    """A context in which what is received takes the memory that it needs: else a byte may keep 8 KB."""
+    made: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    made.set(_ZERO_COPY_RECV, 0)
+    return made
+
+
+class Readers:
+    """The readers of XPUB sockets; whoever asks for too much is hung up on."""
+
+    def __init__(self, log: Logger, *, most: int = MOST, failed: Callable[[], None] | None = None) -> None:
+        """most: readers at once. failed: is told of each handshake that fails at a port."""
+        self._connections = Connections(log, most=most, failed=failed)
+        self._requests: Requests[Connection] = Requests()
+
+    def watch(self, socket: "zmq.Socket[bytes]") -> "zmq.Socket[bytes]":
+        """The socket, bounded and watched; before it binds."""
+        self._connections.watch(bounded(socket))
+        return socket
+
+    def open(self) -> None:
+        """All is bound."""
+        self._connections.open()
+
+    @property
+    def thread(self) -> Watched:
+        """What keeps connections within their bounds."""
+        return self._connections.thread
+
+    @property
+    def subscriptions(self) -> int:
+        """Topics that are subscribed to, each reader's counted."""
+        return self._requests.count
+
+    @property
+    def wanted(self) -> Counter[bytes]:
+        """How many readers subscribe to a topic."""
+        return self._requests.wanted
+
+    @property
+    def hung_up(self) -> int:
+        """Connections hung up on until now."""
+        return self._connections.hung_up
+
+    def hear(self, socket: "zmq.Socket[bytes]") -> set[bytes]:
+        """The topics that somebody has subscribed to since; a flood of them is left for the next time."""
+        came: list[tuple[int, bytes]] = []
+        for _ in range(_REQUESTS_AT_ONCE):
+            try:
+                frame = socket.recv(zmq.DONTWAIT, copy=False)
+            except zmq.Again:
+                break
+            if (descriptor := _descriptor(frame)) is not None:
+                came.append((descriptor, frame.bytes))
+        # What came over a connection is later than its beginning, so that this is known now.
+        for connection in self._connections.settle():
+            self._requests.forget(connection)
+        now = time.monotonic()
+        asked: set[bytes] = set()
+        for descriptor, request in came:
+            reader = self._connections.heard(descriptor, len(request))
+            if reader is not None and self._take(reader, request, now) and request.startswith(_SUBSCRIBES):
+                asked.add(request[1:])
+        return asked
+
+    def _take(self, reader: Connection, request: bytes, now: float) -> bool:
+        """Whether it may ask for that."""
+        excess = self._requests.take(reader, request, now)
+        if excess is None:
+            return True
+        self._requests.forget(excess.connection)
+        self._connections.hang_up(excess.connection, excess.why)
+        return excess.connection is not reader
+
+    def close(self) -> None:
+        """Watch nobody any more; before the sockets are closed."""
+        self._connections.close()
+
+
+def _descriptor(frame: zmq.Frame) -> int | None:
+    """Of the connection that a request came over; None where libzmq itself takes back what one has left behind."""
+    try:
+        return int(frame.get(zmq.SRCFD))
+    except zmq.ZMQError:
+        return None

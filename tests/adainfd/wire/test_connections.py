@@ -1,0 +1,265 @@
+"""Readers that cost too much, byte by byte, at a publisher that goes on for the others."""
+
+import contextlib
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import strangers
+import zmq
+from adainfd.wire import connections
+from adainfd.wire.connections import Connection, Connections
+from adainfd.wire.publisher import Publisher
+from daemons import await_true
+from generated import generous
+from hypothesis import given
+from hypothesis import strategies as st
+from strangers import COMMAND, LONG, MORE, READY, SUBSCRIBE, UNSUBSCRIBE, frame, greeting, is_hung_up_on
+from streams import Log, await_heard, hear, say
+
+Connect = Callable[..., "zmq.Socket[bytes]"]
+MOST = 24
+
+
+@pytest.fixture
+def log() -> Log:
+    return Log()
+
+
+@pytest.fixture
+def publisher(tmp_path: Path, log: Log) -> Iterator[Publisher]:
+    """With a port and a path, for so many readers."""
+    opened = Publisher(["tcp://127.0.0.1:*", f"ipc://{tmp_path}/s"], log=log, most=MOST)
+    say(opened)
+    yield opened
+    opened.close()
+
+
+def endpoint(publisher: Publisher, scheme: str) -> str:
+    return next(bound for bound in publisher.endpoints if bound.startswith(scheme))
+
+
+def resident() -> float:
+    """Megabytes of memory that this process holds."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE") / 1e6
+
+
+def send_until_hung_up(publisher: Publisher, stranger: socket.socket, what: bytes, seconds: float = 10.0) -> int:
+    """Send it again and again, while the publisher goes on; the bytes that it took. Fails where nobody hangs up."""
+    stranger.settimeout(0.05)
+    end, sent, rest = time.monotonic() + seconds, 0, what
+    while time.monotonic() < end:
+        publisher.greet()
+        try:
+            took = stranger.send(rest)
+        except TimeoutError:
+            continue
+        except OSError:
+            return sent
+        sent, rest = sent + took, rest[took:] or what
+    pytest.fail("nobody hangs up")
+
+
+ATTACKS = {
+    "a topic of 300 bytes": frame(SUBSCRIBE + b"x" * 300),
+    "a topic of 4,000 bytes": frame(SUBSCRIBE + b"x" * 4000),
+    "many topics": b"".join(frame(SUBSCRIBE + b"%d" % number) for number in range(1000)),
+    "one topic again and again": frame(SUBSCRIBE + b"result/") * 100,
+    "subscribe and unsubscribe": (frame(SUBSCRIBE + b"status/") + frame(UNSUBSCRIBE + b"status/")) * 100,
+    "unsubscribe from nothing": frame(UNSUBSCRIBE + b"status/") * 100,
+    "a message of its own": frame(b"result/here/door"),
+    "an empty message": frame(b""),
+    "a message without an end": frame(SUBSCRIBE + b"x" * 200, MORE) * 100,
+    "another without an end": frame(b"x", MORE) * 1000,
+    "a message of no end of bytes": bytes([LONG]) + b"\x7f" + b"\xff" * 7 + bytes(1000),
+    "pings": frame(b"\x04PING\0\0", COMMAND) * 1000,
+    "commands that nobody knows": frame(b"\x05HELLO", COMMAND) * 1000,
+}
+
+
+@pytest.mark.parametrize("scheme", ["tcp", "ipc"])
+def test_whoever_asks_for_too_much_is_hung_up_on(publisher: Publisher, connect: Connect, log: Log, scheme: str) -> None:
+    """The others hear everything meanwhile, and memory stays."""
+    reader = connect(endpoint(publisher, "tcp"))
+    await_heard(publisher, reader)
+    hear(reader)
+    for number, (name, what) in enumerate(ATTACKS.items()):
+        before = resident()
+        with strangers.subscriber(endpoint(publisher, scheme)) as stranger:
+            send_until_hung_up(publisher, stranger, what)
+        await_true(lambda n=number: publisher.greet() or publisher.hung_up > n, 5, f"{name} is counted")
+        assert resident() - before < 20, name
+        say(publisher, name)
+        heard = hear(reader)
+        while heard["repeated"]:
+            heard = hear(reader)
+        assert heard["detail"] == name
+    ((event, about), *_) = log.lines
+    assert event == "reader_hung_up_on"
+    assert about["hung_up"] == 1
+    assert ("127.0.0.1:" if scheme == "tcp" else f"process {os.getpid()} of user") in about["address"]
+    assert len(log.lines) <= 2  # of at most one in ten seconds
+    await_true(lambda: publisher.greet() or publisher.subscriptions == 1, 5, "nothing of theirs is left")
+
+
+@pytest.mark.parametrize("length", [20, 200, 4000])
+def test_a_library_that_subscribes_to_ten_thousand_topics_is_kept_away(
+    publisher: Publisher, connect: Connect, log: Log, length: int
+) -> None:
+    reader = connect(endpoint(publisher, "tcp"))
+    await_heard(publisher, reader)
+    with zmq.Context() as context, context.socket(zmq.SUB) as greedy:
+        greedy.setsockopt(zmq.LINGER, 0)
+        for number in range(10_000 if length < 1000 else 500):
+            greedy.setsockopt(zmq.SUBSCRIBE, (b"%08d" % number).ljust(length))
+        before = resident()  # with what the greedy one itself needs
+        greedy.connect(endpoint(publisher, "tcp"))
+        await_true(lambda: publisher.greet() or publisher.hung_up, 10, "it is hung up on")
+        assert resident() - before < 10
+    assert [event for event, _ in log.lines] == ["reader_hung_up_on"]
+    await_true(lambda: publisher.greet() or publisher.subscriptions == 1, 5, "its topics are gone")
+
+
+@pytest.mark.parametrize("scheme", ["tcp", "ipc"])
+def test_those_who_say_nothing_make_room(publisher: Publisher, connect: Connect, log: Log, scheme: str) -> None:
+    reader = connect(endpoint(publisher, "tcp"))
+    await_heard(publisher, reader)
+    descriptors = len(list(Path("/proc/self/fd").iterdir()))
+    with strangers.held(endpoint(publisher, scheme), 2 * MOST) as silent:
+        await_true(lambda: publisher.hung_up >= MOST, 5, "most are hung up on")
+        mine = len(silent)
+
+        def let_go() -> bool:
+            return len(list(Path("/proc/self/fd").iterdir())) - descriptors - mine <= 2 * MOST
+
+        await_true(let_go, 2, "libzmq closes those who were hung up on")
+        late = connect(endpoint(publisher, scheme))
+        await_heard(publisher, late)
+        begun = time.process_time()
+        time.sleep(0.5)
+        assert time.process_time() - begun < 0.25  # libzmq does not spin
+        assert is_hung_up_on(silent[-1], 10)  # a handshake takes five seconds at most
+    say(publisher, "on")
+    await_true(lambda: hear(reader)["detail"] == "on", 5, "the reader hears")
+    assert log.lines[0][0] == "reader_hung_up_on"
+
+
+def test_more_readers_than_may_be_are_hung_up_on(publisher: Publisher, connect: Connect) -> None:
+    first = connect(endpoint(publisher, "tcp"))
+    await_heard(publisher, first)
+    crowd = []
+    for _ in range(MOST + 3):
+        with contextlib.suppress(OSError):
+            crowd.append(strangers.subscriber(endpoint(publisher, "tcp")))
+            crowd[-1].sendall(frame(SUBSCRIBE))
+        publisher.greet()
+    await_true(lambda: publisher.greet() or publisher.hung_up >= 3, 5, "the last are hung up on")
+    say(publisher, "on")
+    await_true(lambda: hear(first)["detail"] == "on", 5, "the first hears")
+    for stranger in crowd:
+        stranger.close()
+
+
+def test_a_rush_at_the_port_is_held_back(publisher: Publisher, connect: Connect) -> None:
+    """What comes in costs processor time, whatever becomes of it: so many a second come in, and no more."""
+    reader = connect(endpoint(publisher, "tcp"))
+    await_heard(publisher, reader)
+    came, end = [0], time.monotonic() + 1.5
+
+    def attempt() -> None:
+        strangers.connected(endpoint(publisher, "tcp"), 0.05).close()
+        came[0] += 1
+
+    rush = threading.Thread(target=strangers.again_and_again, args=(attempt, end))
+    rush.start()
+    rush.join()
+    assert came[0] < MOST + 32 + 2 * 150
+    say(publisher, "on")
+    await_true(lambda: hear(reader)["detail"] == "on", 5, "the reader hears")
+    late = connect(endpoint(publisher, "tcp"))
+    await_heard(publisher, late)
+
+
+def test_a_descriptor_that_is_another_file_by_now_is_left_alone() -> None:
+    watching = Connections(Log())
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        watching.hang_up(Connection(ours.fileno(), os.fstat(theirs.fileno()).st_ino, False, 0.0, None), "for a test")
+        ours.send(b"on")
+        assert theirs.recv(2) == b"on"
+        watching.hang_up(Connection(ours.fileno(), os.fstat(ours.fileno()).st_ino, False, 0.0, None), "for a test")
+        assert theirs.recv(2) == b""
+    watching.close()
+
+
+def test_the_end_of_the_thread_is_noticed(publisher: Publisher, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(descriptor: int) -> int:
+        del descriptor
+        raise ValueError("for a test")
+
+    monkeypatch.setattr(connections, "_inode", broken)
+    with strangers.connected(endpoint(publisher, "tcp")):
+        await_true(lambda: publisher.connections.defect, 5, "the end of the thread")
+    assert publisher.connections.hindrance == "the thread connections has ended (ValueError: for a test)"
+    assert "in broken" in str(publisher.connections.defect)
+
+
+_BYTES = st.binary(max_size=64)
+_FRAME = st.builds(frame, st.binary(max_size=300) | _BYTES.map(lambda b: SUBSCRIBE + b), st.integers(0, 255))
+_LENGTHS = st.integers(0, 2**64 - 1).map(lambda length: bytes([LONG]) + length.to_bytes(8, "big"))
+_COMMAND = st.builds(
+    lambda name, body: frame(bytes([len(name) % 256]) + name + body, COMMAND),
+    st.sampled_from([b"READY", b"ERROR", b"SUBSCRIBE", b"CANCEL", b"PING", b"PONG", b"HELLO", b"INITIATE", b""]),
+    _BYTES,
+)
+_GREETING = st.builds(
+    greeting,
+    st.sampled_from([b"NULL", b"CURVE", b"PLAIN", b"GSSAPI", b""]) | st.binary(max_size=20),
+    st.sampled_from([b"\3\0", b"\3\1", b"\1\0", b"\2\0", b"\0\0", b"\xff\xff"]),
+)
+_OPENING = _GREETING | st.sampled_from(
+    [b"", b"\xff", greeting()[:11], greeting() + READY, b"\1\0", b"\xff\0\0\0\0\0\0\0\1\x7f\1\1"]
+)
+MESSAGES = st.tuples(_OPENING, st.lists(_FRAME | _LENGTHS | _COMMAND | _BYTES, max_size=4).map(b"".join))
+
+
+@pytest.fixture(scope="module")
+def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Publisher]:
+    """Whom all generated messages go to."""
+    opened = Publisher([f"ipc://{tmp_path_factory.mktemp('generated')}/s", "tcp://127.0.0.1:*"], log=Log())
+    say(opened)
+    yield opened
+    opened.close()
+
+
+@pytest.mark.generated
+@generous(150)
+@given(message=MESSAGES, shaken=st.booleans(), reset=st.booleans(), port=st.integers(0, 19))
+def test_whatever_comes_the_publisher_goes_on(
+    target: Publisher, message: tuple[bytes, bytes], shaken: bool, reset: bool, port: int
+) -> None:
+    # Mostly at the path: ports hold a rush back.
+    bound = endpoint(target, "ipc" if port else "tcp")
+    opening, rest = message
+    with strangers.subscriber(bound) if shaken else strangers.connected(bound) as stranger:
+        with contextlib.suppress(OSError):
+            stranger.sendall(rest if shaken else opening + rest)
+        if reset:
+            stranger.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+    begun = time.monotonic()
+    say(target)
+    target.greet()
+    assert time.monotonic() - begun < 2
+
+
+@pytest.mark.generated
+def test_and_serves_others_afterwards(target: Publisher, connect: Connect) -> None:
+    for bound in target.endpoints:
+        reader = connect(bound)
+        await_heard(target, reader)
+        assert hear(reader)["state"] == "ready"
+    assert target.greet() is None
