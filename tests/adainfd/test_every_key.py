@@ -128,6 +128,7 @@ REACHES: dict[str, Callable[[Running], Any]] = {
     "events.stay_seconds": rule("stay_seconds"),
     "camera.name": lambda running: running.door.camera.name,
     "camera.source": lambda running: str(running.door.camera.source),
+    "camera.password_file": lambda running: password_file_of(running),
     "camera.loop": setting("loop"),
     "camera.labels": lambda running: list(running.door.views[0].labels.names),
     "camera.fps": setting("fps"),
@@ -170,6 +171,12 @@ def key_of(running: Running) -> str:
     return str(file) if curve is not None and KeyPair.read(file) == curve.keys else ""
 
 
+def password_file_of(running: Running) -> str:
+    file = said(running.told, "camera.password_file")
+    address = running.streams[2].camera.settings.source.address
+    return file if f"viewer:{Path(file).read_text(encoding='utf-8')}@" in address else ""
+
+
 def keys(model: type[BaseModel], before: str = "") -> Iterator[tuple[str, Any]]:
     """Every key that may stand in a file, with its default."""
     for name, of in model.model_fields.items():
@@ -187,9 +194,9 @@ def section(annotation: Any) -> type[BaseModel] | None:
 
 
 def said(told: Any, key: str) -> Any:
-    """What a configuration says under a key; of several cameras or endpoints, the first one."""
+    """What a configuration says under a key; of several cameras or endpoints, the first one that says something."""
     for part in key.split("."):
-        told = told[0][part] if isinstance(told, list) else told[part]
+        told = next(one[part] for one in told if part in one) if isinstance(told, list) else told[part]
     return told
 
 
@@ -213,6 +220,8 @@ def full(tmp_path_factory: pytest.TempPathFactory, network: daemons.Network, cli
     folder = tmp_path_factory.mktemp("full")
     KeyPair.new(folder / "box")
     (folder / "clients").mkdir()
+    (folder / "password").write_text("agreed", encoding="utf-8")
+    (folder / "password").chmod(0o600)
     run = a_run(folder / "run")
     profile = run / "profile.json"
     shutil.copy(network.profile, profile)  # as the run's own, it has branches with the base weights alone
@@ -240,6 +249,10 @@ def full(tmp_path_factory: pytest.TempPathFactory, network: daemons.Network, cli
                 "open_seconds": 11.5, "stall_seconds": 6.5, "retry_seconds": 0.75, "longest_retry_seconds": 44.0,
             },
             {"name": "yard", "source": str(clip)},
+            {
+                "name": "street", "source": "http://viewer@127.0.0.1:9/nothing",
+                "password_file": str(folder / "password"),
+            },
         ],
     }  # fmt: skip
     file = folder / "full.toml"
@@ -298,7 +311,7 @@ def test_every_key_reaches_the_running_daemon(
     }
     assert not lost
     assert same_rules(running.streams[1], "power-saver" if with_options else "low-latency")
-    assert [stream.camera.settings.loop for stream in running.streams] == [True, with_options]
+    assert [stream.camera.settings.loop for stream in running.streams[:2]] == [True, with_options]
 
 
 @pytest.mark.parametrize("bind", [[], ["tcp://0.0.0.0:*"]])

@@ -18,9 +18,9 @@ def examine(file: Path | None) -> Iterator[Finding]:
 
     systemd is left to `systemd`: a service may not ask it.
     """
-    # Before OpenCV is imported: what it would say stands in a finding.
-    os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
-    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+    # Before OpenCV is imported: what it would say stands in a finding. It would say addresses with their passwords.
+    os.environ |= {"OPENCV_LOG_LEVEL": "SILENT", "OPENCV_FFMPEG_LOGLEVEL": "-8"}
+    os.environ.pop("OPENCV_FFMPEG_DEBUG", None)
     from adainfd.doctor import box, configured
 
     yield from box.examine()
