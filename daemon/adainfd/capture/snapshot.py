@@ -8,7 +8,7 @@ from adainfd.capture.attempts import Attempts
 from adainfd.capture.diagnosis import of_error, of_status
 from adainfd.capture.fault import Fault
 from adainfd.capture.pictures import Picture, fitted
-from adainfd.capture.request import Answer, HttpCamera, RedirectError, TooLargeError
+from adainfd.capture.request import Answer, HttpCamera, TooLargeError
 from adainfd.capture.settings import CameraSettings
 from adainfd.capture.source import SourceError
 
@@ -63,7 +63,7 @@ class SnapshotReader:
             raise self._error(Fault.READ_TIMEOUT, f"its picture did not come within {waited}") from None
         except TooLargeError:
             raise self._error(Fault.NO_PICTURE, "sends more than a picture has") from None
-        except RedirectError:
+        except ValueError:  # a RedirectError, or a host that no name service can be asked for
             raise self._error(Fault.CANNOT_OPEN, "redirects to what is no valid address of a web page") from None
         except (OSError, http.client.HTTPException) as error:
             found = of_error(error)
