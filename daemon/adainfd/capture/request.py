@@ -5,6 +5,8 @@ OpenCV does not say why a stream does not open; the camera does.
 
 import contextlib
 import http.client
+import io
+import re
 import socket
 import ssl
 import time
@@ -12,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from email.message import Message
 from http import HTTPStatus
-from typing import BinaryIO
+from typing import Any, BinaryIO
 from urllib.parse import SplitResult, quote, urljoin, urlsplit
 
 from adainfd.capture.leash import Leash
@@ -122,12 +124,11 @@ def _http_answer(
         told["Authorization"] = authorization
     with contextlib.closing(connection):
         connection.connect()
-        connected = connection.sock
-        connection.request("GET", _target(url), headers=told)
-        with contextlib.closing(connection.getresponse()) as response:
+        connected, connection.sock = connection.sock, _Timed(connection.sock, until)
+        with connected, contextlib.closing(_asked(connection, url, told)) as response:
             if response.status != HTTPStatus.OK:
                 return Answer(response.status, response.headers, b"")
-            chunks = _chunks(response, connected, until)
+            chunks = _chunks(response)
             if whole:
                 return Answer(response.status, response.headers, b"".join(chunks))
             body = b""
@@ -136,10 +137,53 @@ def _http_answer(
             return Answer(response.status, response.headers, body)
 
 
-def _chunks(response: http.client.HTTPResponse, connected: socket.socket, until: float) -> Iterator[bytes]:
+def _asked(
+    connection: http.client.HTTPConnection, url: SplitResult, headers: Mapping[str, str]
+) -> http.client.HTTPResponse:
+    connection.request("GET", _target(url), headers=dict(headers))
+    return connection.getresponse()
+
+
+class _Timed:
+    """A connection, as http.client takes one, whose answer ends at a time."""
+
+    def __init__(self, connected: socket.socket, until: float) -> None:
+        self._connected = connected
+        self._until = until
+
+    def sendall(self, sent: Any) -> None:
+        self._connected.settimeout(_left(self._until))
+        self._connected.sendall(sent)
+
+    def makefile(self, mode: str) -> io.BufferedReader:
+        del mode
+        return io.BufferedReader(_Answers(self._connected, self._until), _CHUNK)
+
+    def close(self) -> None:
+        """Called amid the answer; the connection is its opener's to close."""
+
+
+class _Answers(io.RawIOBase):
+    """What a camera sends.
+
+    A socket's own time limit counts for each read anew: a server that sends a byte now and then never exceeds it.
+    """
+
+    def __init__(self, connected: socket.socket, until: float) -> None:
+        self._connected = connected
+        self._until = until
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        self._connected.settimeout(_left(self._until))
+        return self._connected.recv_into(buffer)
+
+
+def _chunks(response: http.client.HTTPResponse) -> Iterator[bytes]:
     size = 0
     while True:
-        connected.settimeout(_left(until))
         chunk = response.read1(_CHUNK)
         if not chunk:
             break
@@ -169,7 +213,7 @@ class RtspCamera:
             connected = plain
             if self._url.scheme == "rtsps":
                 connected = _trusting().wrap_socket(plain, server_hostname=self._url.hostname)
-            with connected, connected.makefile("rb") as answers:
+            with connected, _Timed(connected, until).makefile("rb") as answers:
                 answer = self._ask(connected, answers, until, None)
                 if answer.status == HTTPStatus.UNAUTHORIZED:
                     challenges = answer.headers.get_all("WWW-Authenticate", [])
@@ -184,11 +228,11 @@ class RtspCamera:
         connected.settimeout(_left(until))
         connected.sendall("\r\n".join([*lines, "", ""]).encode())
         line = answers.readline(_CHUNK).split(None, 2)
-        if len(line) < 2 or not line[0].startswith(b"RTSP/") or not line[1].isdigit():
+        if len(line) < 2 or not line[0].startswith(b"RTSP/") or not re.fullmatch(rb"\d{3}", line[1]):
             raise http.client.BadStatusLine("")
         headers = http.client.parse_headers(answers)
         length = headers.get("Content-Length", "0")
-        size = int(length) if length.isascii() and length.isdecimal() else 0
+        size = int(length) if re.fullmatch(r"\d{1,9}", length, re.ASCII) else 0
         return Answer(int(line[1]), headers, answers.read(min(size, _LARGEST_DESCRIPTION)))
 
 

@@ -9,7 +9,7 @@ from adainfd.capture.diagnosis import of_error, of_status
 from adainfd.capture.fault import Fault
 from adainfd.capture.leash import leash_of
 from adainfd.capture.pictures import Picture, fitted
-from adainfd.capture.request import Answer, HttpCamera, LedElsewhereError, RedirectError, TooLargeError
+from adainfd.capture.request import Answer, HttpCamera, LedElsewhereError, TooLargeError
 from adainfd.capture.settings import CameraSettings
 from adainfd.capture.source import SourceError
 
@@ -64,7 +64,7 @@ class SnapshotReader:
             raise self._error(Fault.READ_TIMEOUT, f"its picture did not come within {waited}") from None
         except TooLargeError:
             raise self._error(Fault.NO_PICTURE, "sends more than a picture has") from None
-        except RedirectError:
+        except ValueError:  # a RedirectError, or a host that no name service can be asked for
             raise self._error(Fault.CANNOT_OPEN, "redirects to what is no valid address of a web page") from None
         except LedElsewhereError as error:
             raise self._error(Fault.LED_ELSEWHERE, str(error)) from None
