@@ -37,9 +37,10 @@ _DECODED = (
 )
 _STATIC_TYPES = {"26": "JPEG", "31": "H261", "32": "MPV", "33": "MP2T", "34": "H263"}
 _OFTEN_MISSPELT = ("http", "https", "rtsp", "rtsps", "rtmp")
+# No word of it may look like a part of an address: the message is redacted.
 _TO_ENCODE = (
-    "; most likely its password holds a character that must be percent-encoded: "
-    "@ as %40, / as %2F, # as %23, ? as %3F, : as %3A, % as %25"
+    "; most likely its password holds a character that must be percent-encoded (an at sign, / # ? : or %); "
+    "a password_file takes it as it is"
 )
 _SAID_BY_A_WRONG_PASSWORD = (Fault.CANNOT_OPEN, Fault.NO_SUCH_HOST, Fault.ACCESS_DENIED, Fault.OPEN_TIMEOUT)
 

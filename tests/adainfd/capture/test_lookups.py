@@ -282,12 +282,11 @@ def test_a_playlist_in_a_pipe_is_no_video(tmp_path: Path, elsewhere: Elsewhere, 
 
 
 def test_the_owners_options_do_not_open_playlists(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from adainfd.capture import reader
 
     write_video(tmp_path / "other.avi", 5, moves=lambda _: True)
     film = tmp_path / "film.mp4"
     film.write_text(LOCAL["concat"].replace("ADDRESS", "other.avi"))
-    monkeypatch.setattr(reader, "_OWNERS_OPTIONS", "format_whitelist;concat,avi|protocol_whitelist;file")
+    monkeypatch.setenv("OPENCV_FFMPEG_CAPTURE_OPTIONS", "format_whitelist;concat,avi|protocol_whitelist;file")
     refused(str(film))
 
 

@@ -102,7 +102,7 @@ def test_a_description_that_trickles_in_for_ever_ends_too(server: Hostile) -> No
     for beginning in (b"", b"RTSP/1.0 200 OK\r\nContent-Length: 1000000\r\n\r\n", b"RTSP/1.0 200 OK\r\nX: "):
         server.answers = trickling(beginning, b"x")
         begun = time.monotonic()
-        found = diagnose(Source(f"rtsp://{server.host}/cam"), begun + 0.4)
+        found = diagnose(CameraSettings("door", Source(f"rtsp://{server.host}/cam")), begun + 0.4)
         assert time.monotonic() - begun < 2
         assert found is not None
         assert found.fault is Fault.OPEN_TIMEOUT
@@ -178,6 +178,7 @@ def test_whatever_a_server_answers_is_a_picture_a_diagnosis_or_a_failure_in_one_
     assert said.isprintable()
     assert "hunter2" not in said
     for scheme in ("http", "rtsp"):
-        found = diagnose(Source(f"{scheme}://viewer:hunter2@{server.host}/x"), time.monotonic() + 2)
+        settings = CameraSettings("door", Source(f"{scheme}://viewer:hunter2@{server.host}/x"))
+        found = diagnose(settings, time.monotonic() + 2)
         assert isinstance(found, Diagnosis)
         assert found.detail.isprintable()
