@@ -16,13 +16,27 @@ from paho.mqtt import client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 
 
+def certified(certificate: Path) -> Path:
+    """A certificate for localhost that vouches for itself; the file of its key."""
+    key = certificate.with_suffix(".key")
+    kind = "-x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=localhost"
+    command = ["openssl", "req", *kind.split(), "-addext", "subjectAltName=DNS:localhost"]
+    subprocess.run([*command, "-keyout", key, "-out", certificate], check=True, capture_output=True)
+    return key
+
+
 class Broker:
     """Mosquitto, started and killed at will; it forgets what it retained."""
 
-    def __init__(self, program: str, folder: Path, *, password: str | None = None) -> None:
+    def __init__(self, program: str, folder: Path, *, password: str | None = None, tls: bool = False) -> None:
+        """tls: with a certificate for localhost, which `authority` vouches for."""
         self.port = free_port()
+        self.authority = folder / "broker.pem"
         self._command = [program, "-c", str(folder / "mosquitto.conf")]
         lines = [f"listener {self.port} 127.0.0.1", f"allow_anonymous {'false' if password else 'true'}", "user root"]
+        if tls:
+            key = certified(self.authority)
+            lines += [f"certfile {self.authority}", f"keyfile {key}"]
         if password:
             file = folder / "passwords"
             file.write_text(f"adainf:{password}\n", encoding="utf-8")
