@@ -155,7 +155,6 @@ def test_a_relays_file_is_checked_as_one(keys: Path, text: str, said: str) -> No
         (f'{BOX}[mqtt]\nurl = "mqtt://h"\npassword_file = "password"', "password_file: goes together with user"),
         (f'{BOX}host = "a/b"\n[mqtt]\nurl = "mqtt://h"', "box.0.host"),
         (f'{BOX}host = []\n[mqtt]\nurl = "mqtt://h"', "box.0.host"),
-        (f'{BOX}host = "edge1"\n[publish]\nbind = ["ipc://s"]', "names are checked on the way to a broker"),
         (f'{MQTT}name = "a/b"', "mqtt.name: 'a/b'"),
         (f'{MQTT}prefix = "a\\u0000"', "mqtt.prefix"),
     ],
