@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import msgspec
+import zmq
 from adainfd.wire.messages import Account, Dropped, Event, Label, Present, Seen, Status
 from adainfd.wire.publisher import Publisher
 from daemons import await_true, free_port
@@ -16,13 +18,27 @@ from paho.mqtt import client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 
 
+def certified(certificate: Path) -> Path:
+    """A certificate for localhost that vouches for itself; the file of its key."""
+    key = certificate.with_suffix(".key")
+    kind = "-x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=localhost"
+    command = ["openssl", "req", *kind.split(), "-addext", "subjectAltName=DNS:localhost"]
+    subprocess.run([*command, "-keyout", key, "-out", certificate], check=True, capture_output=True)
+    return key
+
+
 class Broker:
     """Mosquitto, started and killed at will; it forgets what it retained."""
 
-    def __init__(self, program: str, folder: Path, *, password: str | None = None) -> None:
+    def __init__(self, program: str, folder: Path, *, password: str | None = None, tls: bool = False) -> None:
+        """tls: with a certificate for localhost, which `authority` vouches for."""
         self.port = free_port()
+        self.authority = folder / "broker.pem"
         self._command = [program, "-c", str(folder / "mosquitto.conf")]
         lines = [f"listener {self.port} 127.0.0.1", f"allow_anonymous {'false' if password else 'true'}", "user root"]
+        if tls:
+            key = certified(self.authority)
+            lines += [f"certfile {self.authority}", f"keyfile {key}"]
         if password:
             file = folder / "passwords"
             file.write_text(f"adainf:{password}\n", encoding="utf-8")
@@ -61,6 +77,33 @@ def event_of(host: str, camera: str, region: str | None, label: str, event: Any 
         last=seen,
         seconds=0.0,
     )
+
+
+class Attacker:
+    """A box that sends what it likes."""
+
+    def __init__(self, endpoint: str) -> None:
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self.socket = self._context.socket(zmq.XPUB)
+        self.socket.setsockopt(zmq.SNDHWM, 0)
+        self.socket.bind(endpoint)
+
+    def await_subscribed(self) -> None:
+        for _ in range(2):
+            assert self.socket.poll(20_000), "no subscription"
+            self.socket.recv()
+
+    def send(self, topic: str | bytes, body: object) -> None:
+        packed = body if isinstance(body, bytes) else msgspec.json.encode(body)
+        self.socket.send_multipart([topic.encode() if isinstance(topic, str) else topic, packed])
+
+    def close(self) -> None:
+        self._context.destroy(linger=0)
+
+
+def a_status(host: str, camera: str | None = None, **more: Any) -> dict[str, Any]:
+    told = {"schema": "adainf.status/1", "host": host, "camera": camera, "sequence": 1, "started_at": 1.0}
+    return {**told, "state": "online" if camera else "ready", "published_at": 1.0, **more}
 
 
 Views = Mapping[tuple[str, str | None], list[str]]

@@ -481,7 +481,9 @@ def test_relay_as_its_page_tells(box_with_keys: Path) -> None:
     if shutil.which("mosquitto", path="/usr/sbin:/usr/bin") is None or shutil.which("openssl") is None:
         return
     file.write_text(
-        of_broker.replace("tcp://127.0.0.1:5600", "ipc:///run/adainf/edge/stream"),
+        of_broker.replace("tcp://127.0.0.1:5600", "ipc:///run/adainf/edge/stream").replace(
+            'host = "edge1"', 'host = "here"'
+        ),
         encoding="utf-8",
     )
     owner(

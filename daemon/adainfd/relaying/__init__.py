@@ -24,7 +24,7 @@ __all__ = ["check", "from_command_line", "is_of_a_relay", "run"]
 
 _LONGEST_HOST = 100
 # One goes while the next comes.
-_FILES, _FILES_A_BOX = 64, 3
+_FILES, _FILES_A_BOX = 64, 6
 
 
 def is_of_a_relay(told: Mapping[str, Any]) -> bool:
@@ -102,7 +102,8 @@ def run(configuration: RelayConfiguration, log: Logger) -> None:
 
         publish = configuration.publish
         curve = Curve.read(configuration.key, publish.clients, log)
-        proxy = Proxy(boxes, publish.bind, curve, log, most=most_beside(_FILES + len(boxes) * _FILES_A_BOX))
+        most = most_beside(_FILES + len(boxes) * _FILES_A_BOX)
+        proxy = Proxy(boxes, names, publish.bind, curve, log, most=most)
         log.info("relaying", endpoints=proxy.endpoints)
         try:
             proxy.run(stop, reload)

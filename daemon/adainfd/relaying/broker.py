@@ -2,9 +2,11 @@
 
 import select
 import socket
+import ssl
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from paho.mqtt import client as paho
@@ -27,6 +29,8 @@ _LONGEST_WAIT_SECONDS = 30.0
 _MOST_UNANSWERED = 20
 """Of events, and of states, each; more of them wait outside, where the newer one of a state takes the older's place."""
 _LONGEST_PACKET = 1 << 20
+_MOST_OF_AUTHORITIES = 1 << 20
+"""Bytes: several times all the authorities that a system trusts."""
 _AT_LEAST_ONCE = 1
 _OTHER_PROTOCOL = "Unsupported protocol version"
 
@@ -138,7 +142,12 @@ class Broker:
         return True
 
     def _new_client(self) -> paho.Client:
-        client = paho.Client(CallbackAPIVersion.VERSION2, client_id=self._identifier, protocol=self._protocol)
+        client = paho.Client(
+            CallbackAPIVersion.VERSION2,
+            client_id=self._identifier,
+            protocol=self._protocol,
+            reconnect_on_failure=False,  # it would connect while it reads, and wait for that
+        )
         client.connect_timeout = _CONNECT_WITHIN_SECONDS
         client.max_inflight_messages_set(2 * _MOST_UNANSWERED)
         client.will_set(*self._will, _AT_LEAST_ONCE, retain=True)
@@ -221,14 +230,24 @@ def _identify(client: paho.Client, settings: MqttSection, address: BrokerAddress
         password = secretfile.password(settings.password_file, "mqtt.password_file")
     if user is not None:
         client.username_pw_set(user, password)
-    if settings.ca_file is not None:
-        files.check_file(settings.ca_file, "mqtt.ca_file")
+    authorities = _authorities(settings.ca_file)
+    if address.encrypted:
+        client.tls_set_context(authorities)
+
+
+def _authorities(file: Path | None) -> ssl.SSLContext:
+    """TLS that trusts the authorities in a file, or those of the system."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    if file is None:
+        context.load_default_certs()
+        return context
+    # Comments between certificates may be in any encoding; Python takes ASCII alone.
+    told = files.read(file, "mqtt.ca_file", _MOST_OF_AUTHORITIES).decode("ascii", errors="ignore")
     try:
-        if address.encrypted:
-            client.tls_set(ca_certs=None if settings.ca_file is None else str(settings.ca_file))
-    except (OSError, ValueError) as error:
-        why = one_line(getattr(error, "strerror", None) or error)
-        raise InvalidInputError(f"mqtt.ca_file {settings.ca_file}: cannot be read ({why})") from None
+        context.load_verify_locations(cadata=told)
+    except (ssl.SSLError, ValueError) as error:
+        raise InvalidInputError(f"mqtt.ca_file {file}: holds no certificate ({one_line(error, 100)})") from None
+    return context
 
 
 def check(settings: MqttSection) -> str:

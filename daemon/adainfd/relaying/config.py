@@ -81,8 +81,6 @@ class RelayConfiguration(tomlfile.Section):
             raise ValueError("box: none given; name one with --connect or in the configuration")
         if bool(self.publish.bind) == (self.mqtt is not None):
             raise ValueError("give either publish.bind (--bind) or mqtt.url (--mqtt); for both run two relays")
-        if self.publish.bind and any(box.hosts for box in self.box):
-            raise ValueError("host: names are checked on the way to a broker (mqtt), not by a relay that binds")
         if self.key is None and any(box.server for box in self.box):
             raise ValueError("key: is missing, and a box that has a server key wants to know ours")
         if self.key is None and self.publish.clients is not None:

@@ -10,6 +10,7 @@ import zmq
 
 from adainfd.relaying.complaints import Complaints
 from adainfd.relaying.names import Names
+from adainfd.relaying.sources import tell
 from adainfd.wire.inbox import Gap, Unreadable
 from adainfd.wire.line import Line, Notice
 from adainfd.wire.link import Box, Link
@@ -23,7 +24,6 @@ _A_SECOND = 1000
 """Messages of one box that are taken; those beyond wait, and then the box itself loses them."""
 _IN_A_BURST = 2000
 _PAUSE_SECONDS = 0.05
-_LINK_LINES_A_MINUTE = 20
 _SOCKETS_AT_LEAST, _SOCKETS_PER_BOX = 16, 4
 
 
@@ -119,8 +119,7 @@ class Inlets:
                 event, values = "messages_lost", {**values, "topic": notice.topic, "count": notice.lost, "unit": "lost"}
             case Unreadable():
                 event, values = "message_unreadable", {**values, "topic": notice.topic, "why": notice.why}
-            case Link(state="connected"):
-                event, values = "box_connected", {**values, "lines": _LINK_LINES_A_MINUTE, "level": "info"}
             case Link():
-                event, values = f"box_{notice.state}", {**values, "lines": _LINK_LINES_A_MINUTE, "why": notice.why}
+                tell(self._complaints, endpoint, notice)
+                return
         self._complaints.make(event, endpoint, time.monotonic(), **values)

@@ -1,7 +1,7 @@
 """What a relay subscribes to at its boxes, for all who read it."""
 
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 
 import zmq
 
@@ -16,11 +16,11 @@ _SUBSCRIBE, _UNSUBSCRIBE = b"\x01", b"\x00"
 
 
 class Upstream:
-    """Subscribes to what readers want; where that is too much for a box, to everything."""
+    """Subscribes to what readers want, at every box; where that is too much for a box, to everything."""
 
-    def __init__(self, inlet: "zmq.Socket[bytes]") -> None:
-        """inlet: an XSUB socket."""
-        self._inlet = inlet
+    def __init__(self, inlets: "Iterable[zmq.Socket[bytes]]") -> None:
+        """inlets: XSUB sockets, one for each box."""
+        self._inlets = tuple(inlets)
         self._subscribed: set[bytes] = set()
         self._target: set[bytes] = set()
         self._asked: set[bytes] = set()
@@ -56,9 +56,9 @@ class Upstream:
             target = self._subscribed | ({_EVERYTHING} if self._target - self._subscribed else set())
         new = target - self._subscribed
         for topic in new:
-            self._inlet.send(_SUBSCRIBE + topic)
+            self._send(_SUBSCRIBE + topic)
         for topic in self._subscribed - target:
-            self._inlet.send(_UNSUBSCRIBE + topic)
+            self._send(_UNSUBSCRIBE + topic)
         self._left -= len(target ^ self._subscribed)
         self._subscribed = target
         return new
@@ -69,6 +69,10 @@ class Upstream:
         while self._asked and self._left >= 1:
             topic = self._asked.pop()
             # libzmq counts what is subscribed to: the second request ends here.
-            self._inlet.send(_SUBSCRIBE + topic)
-            self._inlet.send(_UNSUBSCRIBE + topic)
+            self._send(_SUBSCRIBE + topic)
+            self._send(_UNSUBSCRIBE + topic)
             self._left -= 1
+
+    def _send(self, request: bytes) -> None:
+        for inlet in self._inlets:
+            inlet.send(request)

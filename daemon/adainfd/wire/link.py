@@ -13,7 +13,7 @@ from adainf.errors import InvalidInputError
 from adainfd.wire import endpoint as endpoints
 from adainfd.wire.keys import KeyPair
 
-__all__ = ["AFTER_REFUSAL_SECONDS", "Box", "Link", "Links", "connecting"]
+__all__ = ["AFTER_REFUSAL_SECONDS", "LONGEST_MESSAGE", "Box", "Link", "Links", "connecting"]
 
 AFTER_REFUSAL_SECONDS = 3.0
 """When to try again where one was refused; libzmq gives up there, but the keys may change."""
@@ -23,7 +23,8 @@ _RECONNECT_AT_MOST_MS = 2000
 _HANDSHAKE_WITHIN_MS = 5000
 _PING_EVERY_MS = 2000
 # A state of 64 cameras with all their labels has some 100 KB.
-_LONGEST_MESSAGE = 1 << 18
+LONGEST_MESSAGE = 1 << 18
+"""Bytes; whoever sends a longer one is hung up on."""
 _MESSAGES_QUEUED = 500
 
 
@@ -43,7 +44,7 @@ def connecting(socket: zmq.Socket[bytes]) -> zmq.Socket[bytes]:
     """The socket, quick to notice who has gone and who is back; before it connects."""
     for option, value in (
         (zmq.LINGER, 0),
-        (zmq.MAXMSGSIZE, _LONGEST_MESSAGE),
+        (zmq.MAXMSGSIZE, LONGEST_MESSAGE),
         (zmq.RCVHWM, _MESSAGES_QUEUED),
         (zmq.RECONNECT_IVL, _RECONNECT_MS),
         (zmq.RECONNECT_IVL_MAX, _RECONNECT_AT_MOST_MS),
@@ -77,9 +78,13 @@ class Box:
             socket.setsockopt(zmq.CURVE_SECRETKEY, self.keys.secret.encode())
             socket.setsockopt(zmq.CURVE_SERVERKEY, self.server.encode())
         if anew:
-            with contextlib.suppress(zmq.ZMQError):  # libzmq has let go of it already
-                socket.disconnect(self.endpoint)
+            self.disconnect(socket)
         endpoints.connect(socket, self.endpoint)
+
+    def disconnect(self, socket: zmq.Socket[bytes]) -> None:
+        """Let go, of what has come and was not taken too."""
+        with contextlib.suppress(zmq.ZMQError):  # libzmq has let go of it already
+            socket.disconnect(self.endpoint)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from brokers import Beating, Broker, Views
+from brokers import Attacker, Beating, Broker, Views
 
 
 @pytest.fixture
@@ -36,3 +36,10 @@ def boxes(tmp_path: Path) -> Iterator[Callable[..., Beating]]:
     yield start
     for box in started:
         box.end()
+
+
+@pytest.fixture
+def attacker(tmp_path: Path) -> Iterator[Attacker]:
+    box = Attacker(f"ipc://{tmp_path}/evil")
+    yield box
+    box.close()

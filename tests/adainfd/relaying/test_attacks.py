@@ -3,7 +3,8 @@
 import contextlib
 import json
 import threading
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import msgspec
 import pytest
 import zmq
 from adainfd.wire.messages import MOST_CAMERAS, Account, Dropped, Status
-from brokers import Beating, Broker, event_of, keeping, kept
+from brokers import Attacker, Beating, Broker, a_status, event_of, keeping, kept
 from daemons import Program, await_true
 from generated import generous
 from hypothesis import given
@@ -20,42 +21,9 @@ from hypothesis import strategies as st
 Heard = dict[str, list[str]]
 Boxes = Callable[..., Beating]
 DOOR = ("door", None)
+ACCOUNT = Account("online", 0, 0, 0, 0, Dropped(0, 0), 0)
 MEGABYTES = 60
 """Of a relay that is told as much as it takes."""
-
-
-class Attacker:
-    """A box that sends what it likes."""
-
-    def __init__(self, endpoint: str) -> None:
-        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        self.socket = self._context.socket(zmq.XPUB)
-        self.socket.setsockopt(zmq.SNDHWM, 0)
-        self.socket.bind(endpoint)
-
-    def await_subscribed(self) -> None:
-        for _ in range(2):
-            assert self.socket.poll(20_000), "no subscription"
-            self.socket.recv()
-
-    def send(self, topic: str | bytes, body: object) -> None:
-        packed = body if isinstance(body, bytes) else msgspec.json.encode(body)
-        self.socket.send_multipart([topic.encode() if isinstance(topic, str) else topic, packed])
-
-    def close(self) -> None:
-        self._context.destroy(linger=0)
-
-
-@pytest.fixture
-def attacker(tmp_path: Path) -> Iterator[Attacker]:
-    box = Attacker(f"ipc://{tmp_path}/evil")
-    yield box
-    box.close()
-
-
-def a_status(host: str, camera: str | None = None, **more: Any) -> dict[str, Any]:
-    told = {"schema": "adainf.status/1", "host": host, "camera": camera, "sequence": 1, "started_at": 1.0}
-    return {**told, "state": "online" if camera else "ready", "published_at": 1.0, **more}
 
 
 def file_of(folder: Path, broker: Broker, *, evil: str = "", good: str = "") -> Path:
@@ -82,14 +50,24 @@ def memory(relay: Program) -> float:
 
 
 def marked(relay: Program, attacker: Attacker, heard: Heard, number: int) -> None:
-    """Until all that the attacker has sent was read: its event of now is at the broker."""
-    attacker.send("event/evil/end", event_of("evil", "end", None, f"end {number}")(number))
+    """Until all that the attacker has sent was read: its event of now is at the broker.
+
+    Said until it is heard: where the attacker was hung up on, libzmq drops what it says.
+    """
+    told = event_of("evil", "end", None, f"end {number}")(number)
+    beat = a_status("evil", cameras={"end": ACCOUNT}, present=[], started_at=told.started_at)
+    sends_at = 0.0
 
     def read() -> bool:
+        nonlocal sends_at
         assert relay.process.poll() is None, relay.said
+        if time.monotonic() >= sends_at:
+            attacker.send("status/evil", beat)  # it has so many cameras, that one among them
+            attacker.send("event/evil/end", told)
+            sends_at = time.monotonic() + 1.0
         return f"end {number}" in "".join(heard.get("adainf/event/evil/end", []))
 
-    await_true(read, 300, "all was read")
+    await_true(read, 120, "all was read")
 
 
 STRANGE = [
@@ -136,12 +114,11 @@ def test_a_box_neither_ends_the_relay_nor_speaks_as_another_nor_fills_the_broker
         for number in range(3000):
             attacker.send(f"status/evil/c{number}", a_status("evil", f"c{number}"))
             attacker.send(f"event/evil/e{number}", event_of("evil", f"e{number}", None, "cat")(1))
-        account = Account("online", 0, 0, 0, 0, Dropped(0, 0), 0)
         for round_ in range(10):  # each heart beat with cameras of its own
-            cameras = {f"r{round_}-{number}": account for number in range(MOST_CAMERAS)}
+            cameras = {f"r{round_}-{number}": ACCOUNT for number in range(MOST_CAMERAS)}
             attacker.send("status/evil", a_status("evil", cameras=cameras, started_at=float(round_)))
-        attacker.send("status/evil", a_status("evil", cameras={f"x{number}": account for number in range(3000)}))
-        attacker.send("status/evil", a_status("evil", cameras={"end": account}, present=[]))
+        for size in (1000, 3000):  # too many, and too long: then the relay hangs up
+            attacker.send("status/evil", a_status("evil", cameras={f"x{n}": ACCOUNT for n in range(size)}))
         marked(relay, attacker, heard, 2)
         assert_passes_on(relay, good, heard)
         assert set(heard["adainf/available/edge1"]) == {"online"}
@@ -150,7 +127,7 @@ def test_a_box_neither_ends_the_relay_nor_speaks_as_another_nor_fills_the_broker
         assert len([topic for topic in kept(heard) if "evil" in topic]) < 8 * MOST_CAMERAS * 4
         assert len(relay.events) < 60, "said once in a while"
         for event in ("message_refused", "message_unreadable"):
-            assert len(relay.named(event)) == 1
+            assert 1 <= len(relay.named(event)) < 4, "at once, and then once a minute"
     assert "Traceback" not in relay.said
 
 

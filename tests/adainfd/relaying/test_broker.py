@@ -2,12 +2,17 @@
 
 import select
 import socket
+import ssl
+import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from adainfd.relaying.broker import Broker
 from adainfd.relaying.config import MqttSection
+from brokers import certified
+from daemons import await_true
 from generated import generous
 from hypothesis import given
 from hypothesis import strategies as st
@@ -82,6 +87,48 @@ def test_an_older_broker_is_spoken_to_in_its_own_version(server: Server) -> None
         assert server.broker.connected
         assert server.connects == 1
     assert [event for event, _ in server.log.lines] == []
+
+
+def test_an_older_broker_is_logged_in_to_by_tls(tmp_path: Path) -> None:
+    certificate, password = tmp_path / "broker.pem", tmp_path / "password"
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, certified(certificate))
+    password.write_text("agreed\n", encoding="utf-8")
+    password.chmod(0o600)
+    asked, held = [], []
+    with context.wrap_socket(socket.create_server(("127.0.0.1", 0)), server_side=True) as listener:
+
+        def serve() -> None:
+            for answer in (OTHER_VERSION, WELCOME_311):
+                held.append(listener.accept()[0])
+                asked.append(held[-1].recv(1 << 16))
+                held[-1].sendall(answer)
+                if answer is OTHER_VERSION:
+                    held[-1].close()
+
+        section = MqttSection(
+            url=f"mqtts://localhost:{listener.getsockname()[1]}",
+            user="adainf",
+            password_file=password,
+            ca_file=certificate,
+        )
+        log = Lines()
+        broker = Broker(section, "x", ("gone", b"yes"), log, connected=lambda: None, received=lambda *_: None)
+        serving = threading.Thread(target=serve)
+        serving.start()
+
+        def connected() -> bool:
+            broker.attend()
+            broker.wait((), 0.01)
+            return broker.connected
+
+        await_true(connected, 10, "the broker lets it in")
+        serving.join()
+        broker.leave()
+        held[-1].close()
+    assert [b"\0\4MQTT" + bytes([level]) in told for told, level in zip(asked, (5, 4), strict=True)] == [True, True]
+    assert all(b"\0\6adainf\0\6agreed" in told for told in asked)
+    assert log.lines == []
 
 
 def test_a_broker_that_confirms_nothing_is_sent_no_more(server: Server) -> None:

@@ -112,6 +112,9 @@ def keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "clients").mkdir()
     (tmp_path / "password").write_text("agreed\n", encoding="utf-8")
     (tmp_path / "password").chmod(0o600)
+    (tmp_path / "empty").touch()
+    with (tmp_path / "large").open("wb") as large:
+        large.truncate(3 << 40)
     return tmp_path
 
 
@@ -142,12 +145,16 @@ def test_a_relays_file_is_checked_as_one(keys: Path, text: str, said: str) -> No
         (f'key = "own.key_secret"\n{BOX}[publish]\nbind = ["ipc://s"]\nclients = "nosuch"', "clients nosuch"),
         (f'{MQTT}password_file = "nosuch"', "mqtt.password_file nosuch: cannot be read (No such file or directory)"),
         (f'{MQTT}password_file = "."', "mqtt.password_file .: cannot be read (Is a directory)"),
-        (f'{MQTT}ca_file = "nosuch"', "mqtt.ca_file nosuch: cannot be read (no such file)"),
-        (f'{MQTT}ca_file = "password"', "mqtt.ca_file password: cannot be read"),
+        (f'{MQTT}ca_file = "nosuch"', "mqtt.ca_file nosuch: cannot be read (No such file or directory)"),
+        (f'{MQTT}ca_file = "."', "mqtt.ca_file .: cannot be read (Is a directory)"),
+        (f'{MQTT}ca_file = "password"', "mqtt.ca_file password: holds no certificate"),
+        (f'{MQTT}ca_file = "/dev/null"', "mqtt.ca_file /dev/null: cannot be read (Is no file)"),
+        (f'{MQTT}ca_file = "/dev/zero"', "mqtt.ca_file /dev/zero: cannot be read (Is no file)"),
+        (f'{MQTT}ca_file = "empty"', "mqtt.ca_file empty: holds no certificate"),
+        (f'{MQTT}ca_file = "large"', "mqtt.ca_file large: cannot be read (Is larger than 1 MiB)"),
         (f'{BOX}[mqtt]\nurl = "mqtt://h"\npassword_file = "password"', "password_file: goes together with user"),
         (f'{BOX}host = "a/b"\n[mqtt]\nurl = "mqtt://h"', "box.0.host"),
         (f'{BOX}host = []\n[mqtt]\nurl = "mqtt://h"', "box.0.host"),
-        (f'{BOX}host = "edge1"\n[publish]\nbind = ["ipc://s"]', "names are checked on the way to a broker"),
         (f'{MQTT}name = "a/b"', "mqtt.name: 'a/b'"),
         (f'{MQTT}prefix = "a\\u0000"', "mqtt.prefix"),
     ],

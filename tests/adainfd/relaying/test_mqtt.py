@@ -26,6 +26,8 @@ def reading(broker: Broker, **login: str) -> Iterator[Told]:
     client = paho.Client(CallbackAPIVersion.VERSION2)
     if login:
         client.username_pw_set(**login)
+    if broker.authority.exists():
+        client.tls_set(str(broker.authority))
 
     def note(_: Any, __: Any, message: paho.MQTTMessage) -> None:
         text = message.payload.decode()
@@ -33,7 +35,7 @@ def reading(broker: Broker, **login: str) -> Iterator[Told]:
 
     client.on_message = note
     client.on_connect = lambda *_: client.subscribe("#", qos=1)
-    client.connect("127.0.0.1", broker.port)
+    client.connect("localhost", broker.port)
     client.loop_start()
 
     def told(topic: str) -> Any:
@@ -174,12 +176,45 @@ def test_password_is_wanted_and_said_nowhere(
         mistaken.process.send_signal(signal.SIGHUP)
         assert "password: cannot be read" in mistaken.await_event("reload_failed", 10)["why"]
         password.write_text(f"{AGREED}\n", encoding="utf-8")
+        password.chmod(0o600)
         mistaken.process.send_signal(signal.SIGHUP)
         mistaken.await_event("reloaded", 10)
         await_greeted(box, mistaken)
         with reading(broker, username="adainf", password=AGREED) as told:
             assert told("boxes/status/edge1")[0]["state"] == "ready"
         assert AGREED not in mistaken.said
+    finally:
+        broker.kill()
+
+
+def test_broker_that_wants_tls_and_a_password(
+    launch: Any, mosquitto: str, tmp_path: Path, box: Publisher, ipc: str
+) -> None:
+    broker = Broker(mosquitto, tmp_path, password=AGREED, tls=True)
+    broker.start()
+    try:
+        password, file = tmp_path / "password", tmp_path / "relay.toml"
+        password.write_text(f"{AGREED}\n", encoding="utf-8")
+        password.chmod(0o600)
+        file.write_text(
+            f"""
+            [[box]]
+            connect = "{ipc}"
+            host = "edge1"
+            [mqtt]
+            url = "mqtts://localhost:{broker.port}"
+            user = "adainf"
+            password_file = "{password}"
+            ca_file = "{broker.authority}"
+            """,
+            encoding="utf-8",
+        )
+        relay = launch("relay", "--config", file)
+        await_greeted(box, relay)
+        with reading(broker, username="adainf", password=AGREED) as told:
+            assert told("adainf/status/edge1/door")[0]["state"] == "online"
+            assert told("adainf/available/edge1")[0] == "online"
+        assert not relay.named("broker_gone")
     finally:
         broker.kill()
 

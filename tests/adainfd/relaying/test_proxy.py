@@ -2,18 +2,22 @@
 
 import contextlib
 import signal
+import threading
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import strangers
+import zmq
 from adainfd.client import Link, Notice, Subscriber
 from adainfd.relaying import from_command_line
 from adainfd.relaying import run as relay
 from adainfd.wire.gate import Curve
 from adainfd.wire.keys import KeyPair
 from adainfd.wire.publisher import Publisher
+from brokers import Attacker, a_status
 from daemons import Program, assert_refused, await_true, free_port
 from strangers import MORE, SUBSCRIBE, frame
 from streams import Log, say
@@ -130,6 +134,92 @@ def test_a_reader_who_wants_everything_hurts_neither_the_others_nor_the_boxes(
     assert relay.await_event("reader_hung_up_on", 10)["hung_up"] >= 1
     assert subscriber.lost == 0
     assert "Traceback" not in relay.said
+
+
+def test_a_box_speaks_in_its_own_name_alone_and_leaves_the_others_their_turn(
+    launch: Any, attacker: Attacker, tmp_path: Path, ipc: str
+) -> None:
+    """The honest box is behind a relay of its own."""
+    attacker.socket.setsockopt(zmq.SNDHWM, 1000)
+    publisher = Publisher([f"ipc://{tmp_path}/good"])
+    say(publisher, "first", "status/edge1/a")
+    launch("relay", "--connect", *publisher.endpoints, "--bind", f"ipc://{tmp_path}/inner")
+    file = tmp_path / "relay.toml"
+    hosts = {"evil": '"evil"', "inner": '["edge1", "edge3"]'}
+    tables = [f'[[box]]\nconnect = "ipc://{tmp_path}/{name}"\nhost = {host}' for name, host in hosts.items()]
+    file.write_text("\n".join([*tables, f'[publish]\nbind = ["{ipc}"]']), encoding="utf-8")
+    relay: Program = launch("relay", "--config", file)
+    topics: Counter[bytes] = Counter()
+    with (
+        zmq.Context() as context,
+        context.socket(zmq.SUB) as everything,
+        Subscriber(ipc, topics=["status/edge1"]) as one,
+    ):
+        everything.setsockopt(zmq.SUBSCRIBE, b"")
+        everything.connect(ipc)
+        attacker.await_subscribed()
+
+        def comes(topic: bytes) -> bool:
+            while everything.poll(0):
+                topics[everything.recv_multipart()[0]] += 1
+            return topics[topic] > 0
+
+        await_true(lambda: publisher.greet() or comes(b"status/edge1/a"), 20, "the honest box")
+        for topic in (
+            "status/edge1",
+            "status/edge1/a",
+            "event/edge3/x",
+            "status/",
+            "status",
+            "",
+            b"status/\xff",
+            "x" * 500,
+        ):
+            attacker.send(topic, a_status("edge1", state="stopped"))
+        attacker.socket.send(b"status/evil")
+        attacker.socket.send_multipart([b"status/evil", b"{}", b"{}"])
+        attacker.send("status/evil/end", a_status("evil", "end"))
+        await_true(lambda: comes(b"status/evil/end"), 10, "its own name")
+        assert relay.named("message_refused")[0]["why"] == "speaks as 'edge1', and its host is evil"
+        before = topics.copy()
+        over = threading.Event()
+
+        def flood() -> None:
+            while not over.is_set():
+                attacker.send("status/evil/flood", b"{" * 900)
+                attacker.send("status/edge1/flood", b"{" * 900)
+
+        flooding = threading.Thread(target=flood)
+        flooding.start()
+        try:
+            relay.await_event("box_too_fast")
+            for number in range(100):
+                say(publisher, str(number), "status/edge1/a")
+                told = await_true(lambda: publisher.greet() or one.receive(0.02), 10, "it is heard")
+                while told.detail != str(number):
+                    told = await_true(lambda: publisher.greet() or one.receive(0.02), 10, "it is heard")
+                comes(b"")
+        finally:
+            over.set()
+            flooding.join()
+        assert one.lost == 0
+
+        def hung_up() -> bool:
+            attacker.socket.send_multipart([b"status/evil", *[b"x" * 200_000] * 3])
+            return "of 262144 allowed" in str(relay.named("box_absent"))
+
+        await_true(hung_up, 10, "it sends too much at once")
+
+        def again() -> bool:
+            attacker.send("status/evil/again", a_status("evil", "again"))
+            return comes(b"status/evil/again")
+
+        await_true(again, 10, "it is taken up again")
+        assert topics.keys() == {b"status/edge1/a"} | {topic for topic in topics if topic.startswith(b"status/evil")}
+    assert before.keys() == {b"status/edge1/a", b"status/evil/end"}
+    assert len(relay.named("message_refused")) < 4
+    assert "Traceback" not in relay.said
+    publisher.close()
 
 
 @pytest.fixture

@@ -59,7 +59,7 @@ def test_nothing_is_missed_and_no_box_is_asked_for_too_much(
     sockets: tuple["zmq.Socket[bytes]", "zmq.Socket[bytes]"], clock: Clock, turns: list[tuple[set[int], float]]
 ) -> None:
     relay, box = sockets
-    upstream, requests = Upstream(relay), Requests[str]()
+    upstream, requests = Upstream([relay]), Requests[str]()
     before: set[bytes] = set()
     for numbers, seconds in turns:
         clock.now += seconds
@@ -85,7 +85,7 @@ def test_a_topic_that_somebody_asks_for_anew_is_asked_for_anew(
     sockets: tuple["zmq.Socket[bytes]", "zmq.Socket[bytes]"], clock: Clock
 ) -> None:
     relay, box = sockets
-    upstream = Upstream(relay)
+    upstream = Upstream([relay])
     for _ in range(3):
         upstream.want({b"a"}, {b"a"})
         upstream.update()
