@@ -25,8 +25,6 @@ _USUAL_FPS = 25.0
 _TRIES = 1000
 # FFmpeg cannot leave out one frame; it goes on behind the next key frame.
 _LEAP_FRAMES = 32
-_OPTIONS = "OPENCV_FFMPEG_CAPTURE_OPTIONS"
-_OWNERS_OPTIONS = os.environ.get(_OPTIONS)
 
 
 class Reader(Protocol):
@@ -246,8 +244,8 @@ class StreamReader:
 
 def _refuse_giant(video: "Video", settings: CameraSettings) -> None:
     """Raise SourceError where FFmpeg would decode pictures that are too large; a JPEG is decoded at a smaller scale."""
-    width, height = video.size
-    if not video.decodes_late and width * height > settings.most_pixels:
+    if video.is_giant:
+        width, height = video.size
         video.close()
         most = f"at most {settings.most_pixels / PIXELS_A_MEGAPIXEL:.4g} megapixels are decoded (max_megapixels)"
         raise SourceError(
@@ -265,10 +263,11 @@ _CANNOT_OPEN = {
 def _open(settings: CameraSettings, address: str | None = None) -> Any:
     # Read by OpenCV when a capture is made; V4L2 knows whole seconds only.
     os.environ["OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT"] = str(math.ceil(settings.limits.read_seconds))
-    os.environ[_OPTIONS] = formats.options(settings, _OWNERS_OPTIONS)
     if settings.source.kind is Kind.STREAM:
         _hold(settings)
     import cv2
+
+    from adainf import captures
 
     cv2.setNumThreads(1)
     source = settings.source
@@ -280,7 +279,7 @@ def _open(settings: CameraSettings, address: str | None = None) -> Any:
         # Time limits count when they are given here; later they cannot be set any more.
         parameters += [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, _milliseconds(settings.limits.open_seconds)]
         parameters += [cv2.CAP_PROP_READ_TIMEOUT_MSEC, _milliseconds(settings.limits.read_seconds)]
-    return cv2.VideoCapture(address or source.url, cv2.CAP_FFMPEG, parameters)
+    return captures.opened(address or source.url, parameters, formats.options(settings))
 
 
 def _hold(settings: CameraSettings) -> None:

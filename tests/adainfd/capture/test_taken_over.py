@@ -95,10 +95,11 @@ def test_what_no_honest_process_says_is_a_fault_of_its_camera(tmp_path: Path, at
 def test_a_process_gets_nothing_of_the_environment_that_it_does_not_need() -> None:
     needed = {"LANG": "C", "LC_ALL": "C", "OMP_NUM_THREADS": "1", "MALLOC_TOP_PAD_": "1", "OPENCV_LOG_LEVEL": "INFO"}
     more = ("CREDENTIALS_DIRECTORY", "NOTIFY_SOCKET", "HOME", "STATE_DIRECTORY", "AWS_SECRET_ACCESS_KEY", "http_proxy")
-    given = environment_of(needed | dict.fromkeys(more, "secret"), ["", "/lib"])
+    given = environment_of(needed | dict.fromkeys(more, "secret"), ["", "/lib"], 1_000_000)
     assert given == needed | {
         "OPENCV_FFMPEG_LOGLEVEL": "-8",
         "OPENBLAS_NUM_THREADS": "1",
+        "OPENCV_IO_MAX_IMAGE_PIXELS": "1000000",
         "PYTHONPATH": f"{Path.cwd()}:/lib",
     }
 
