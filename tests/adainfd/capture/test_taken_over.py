@@ -20,7 +20,18 @@ from adainfd.capture.conversation import Conversation
 from adainfd.capture.fault import Fault
 from adainfd.capture.lifecycle import Limits
 from adainfd.capture.process import environment as environment_of
-from adainfd.capture.reports import Delivered, Ended, Lost, Named, Opened, Passed, Report, encoded, report_of
+from adainfd.capture.reports import (
+    Delivered,
+    Ended,
+    Lost,
+    Named,
+    Opened,
+    Passed,
+    Report,
+    Unconfined,
+    encoded,
+    report_of,
+)
 from adainfd.capture.settings import CameraSettings
 from adainfd.capture.slots import FrameSlots, frames_memory
 from adainfd.capture.source import Source
@@ -206,6 +217,8 @@ def test_an_honest_order_is_taken_and_no_other() -> None:
     ]
     for told, right in (
         (honest, True),
+        ([Unconfined(("files: x",)), *honest], True),
+        ([*honest, Unconfined(("files: x",))], False),
         ([Passed(0, 0, 9), lost, go, opened, Passed(0, 0, 0), ended], True),
         ([lost, go, lost, go, ended], True),
         ([opened, frame], False),
@@ -236,7 +249,9 @@ values = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(texts, inner, max_size=3),
     max_leaves=12,
 )
-tags = st.sampled_from(["Opened", "Delivered", "Passed", "Named", "BrokeOff", "Ended", "Lost", "Failed", "Go", "x"])
+tags = st.sampled_from(
+    ["Opened", "Delivered", "Passed", "Named", "BrokeOff", "Ended", "Lost", "Failed", "Unconfined", "Go", "x"]
+)
 right = st.one_of(
     st.builds(lambda h, w, i: ["Opened", [h, w, 3], i], st.integers(1, 9000), st.integers(1, 9000), st.floats(0, 9)),
     st.builds(
