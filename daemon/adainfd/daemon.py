@@ -128,8 +128,6 @@ def run(
         if (told := home.notice()) is not None:
             log.warning("no_home", detail=told)
         log.info("ready", endpoints=publisher.endpoints, **msgspec.to_builtins(_model(recogniser)))
-        if lacking := confinement.missing():
-            log.warning("not_confined", detail="; ".join(map(str, lacking)))
         for text in unused(configuration):
             log.warning("unused_option", detail=text)
 

@@ -32,6 +32,7 @@ from adainfd.capture.reports import (
     Passed,
     Report,
     Start,
+    Unconfined,
     encoded,
     report_of,
 )
@@ -64,6 +65,7 @@ class Camera:
         self.source = settings.source
         self.account = Account()
         self.broke_off: str | None = None
+        self.unconfined: tuple[str, ...] = ()
         self.lifecycle = Lifecycle(settings.limits, time.monotonic(), chance)
         self.pace = Pace()
         self._command = command
@@ -113,6 +115,16 @@ class Camera:
     def opened(self) -> bool:
         """Whether pictures can come, or could once."""
         return self._slots is not None
+
+    @property
+    def shape(self) -> Shape | None:
+        """Of its pictures; None as long as none came."""
+        return None if self._slots is None else self._slots.shape
+
+    @property
+    def interval(self) -> float:
+        """Seconds from one picture to the next where they are paced; 0 where the source sets the pace."""
+        return self._interval
 
     @property
     def failure(self) -> str | None:
@@ -239,21 +251,28 @@ class Camera:
                 self.pace.passed(newer_frame + undecodable)
                 if over_rate or newer_frame or (self.opened and not self.source.live):
                     self.lifecycle.came(now, self._interval)
-            case Named(what, why):
-                self._name(Undecodable(what, why))
             case Opened(shape, interval):
                 self._attach(shape)
                 self._interval = interval
-            case BrokeOff(reason):
-                self.broke_off = reason
-            case Failed(reason):
-                self._failed = reason
             case Ended():
                 self.lifecycle.ended()
                 self._end_process()
                 self._settle_account()
             case Lost(fault, reason):
                 self.lifecycle.lost(now, fault, reason)
+            case Named() | BrokeOff() | Failed() | Unconfined():
+                self._take_note(report)
+
+    def _take_note(self, note: Named | BrokeOff | Failed | Unconfined) -> None:
+        match note:
+            case Named(what, why):
+                self._name(Undecodable(what, why))
+            case BrokeOff(reason):
+                self.broke_off = reason
+            case Failed(reason):
+                self._failed = reason
+            case Unconfined(missing):
+                self.unconfined = self.unconfined or missing
 
     def take_undecodable(self) -> list[Undecodable]:
         """What could not be decoded since this was asked last, each named once."""

@@ -16,7 +16,7 @@ from adainfd.capture import landlock, syscalls
 from adainfd.capture.reach import Reach, identities, libraries, reach_of
 from adainfd.capture.settings import CameraSettings
 
-__all__ = ["RENEWED", "Confinement", "Missing", "confine", "hide_memory", "missing"]
+__all__ = ["RENEWED", "Confinement", "Missing", "confine", "hide_memory"]
 
 RENEWED = 75
 """The status of a process that ends since its source is another file now, which only a new process may read."""
@@ -72,11 +72,6 @@ def confine(settings: CameraSettings) -> Confinement:
     # Landlock first: the filter lets no such call through.
     found += [*_restrict_files(reach), *_restrict_calls(reach)]
     return Confinement(settings, reach, tuple(found))
-
-
-def missing() -> tuple[Missing, ...]:
-    """What this box cannot take from any camera's process, as the kernel and the libraries tell without doing it."""
-    return (*_landlock_lacks(landlock.abi()), *_syscalls_lack())
 
 
 def hide_memory() -> None:
@@ -197,18 +192,6 @@ def _restrict_calls(reach: Reach) -> Iterator[Missing]:
             threads=reach.threads,
         )
     except syscalls.UnfilteredError as error:
-        yield _unfiltered(error)
-
-
-def _syscalls_lack() -> Iterator[Missing]:
-    try:
-        syscalls.check()
-    except syscalls.UnfilteredError as error:
-        yield _unfiltered(error)
-
-
-def _unfiltered(error: syscalls.UnfilteredError) -> Missing:
-    remedy = (
-        "apt-get install libseccomp2" if str(error) == syscalls.NO_LIBRARY else "use x86-64 or aarch64, and seccomp"
-    )
-    return Missing("system calls", str(error), remedy)
+        is_missing = str(error) == syscalls.NO_LIBRARY
+        remedy = "apt-get install libseccomp2" if is_missing else "use x86-64 or aarch64, and seccomp"
+        yield Missing("system calls", str(error), remedy)

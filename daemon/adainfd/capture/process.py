@@ -34,18 +34,25 @@ _NEEDED_BEGIN = ("LC_", "MALLOC_", "OPENCV_")
 _NEEDED_END = ("_NUM_THREADS",)
 
 
-def environment(daemon: Mapping[str, str], path: Sequence[str]) -> dict[str, str]:
-    """Of the daemon's environment and import path, what a camera's process needs: no credentials, no sockets."""
+def environment(daemon: Mapping[str, str], path: Sequence[str], most_pixels: int) -> dict[str, str]:
+    """Of the daemon's environment and import path, what a camera's process needs: no credentials, no sockets.
+
+    most_pixels: of a picture that is decoded.
+    """
     needed = {
         name: value
         for name, value in daemon.items()
         if name in _NEEDED or name.startswith(_NEEDED_BEGIN) or name.endswith(_NEEDED_END)
     }
+    added = {
+        # NumPy is to start no thread: Landlock holds the thread that asks for it, and its descendants.
+        "OPENBLAS_NUM_THREADS": "1",
+        # Formats whose size nothing else tells before they are decoded are held to it by OpenCV.
+        "OPENCV_IO_MAX_IMAGE_PIXELS": str(most_pixels),
+        "PYTHONPATH": os.pathsep.join(entry or os.getcwd() for entry in path),  # noqa: PTH109
+    }
     # OpenCV and FFmpeg read these as they are loaded: their messages would stand beside our one line.
-    silent = {"OPENCV_LOG_LEVEL": "SILENT", "OPENCV_FFMPEG_LOGLEVEL": "-8"}
-    # Landlock holds the thread that asks for it and its descendants: NumPy is to start none before.
-    single = {"OPENBLAS_NUM_THREADS": "1"}
-    return {**silent, **needed, **single, "PYTHONPATH": os.pathsep.join(entry or os.getcwd() for entry in path)}  # noqa: PTH109
+    return {"OPENCV_LOG_LEVEL": "SILENT", "OPENCV_FFMPEG_LOGLEVEL": "-8"} | needed | added
 
 
 class CameraProcess:
@@ -62,7 +69,8 @@ class CameraProcess:
             _closed_by(theirs, commands_in), _closed_by(ours, commands_out)
             reports_in, reports_out = os.pipe()
             _closed_by(theirs, reports_out), _closed_by(ours, reports_in)
-            self._process = _started(command, (settings, frames, attempts, commands_in, reports_out))
+            given = environment(os.environ, sys.path, start.settings.most_pixels)
+            self._process = _started(command, given, (settings, frames, attempts, commands_in, reports_out))
             ours.pop_all()
         self.reports = Receiver(reports_in, blocking=False, most_reads=_MOST_READS_A_SECOND)
         self.commands = Sender(commands_out, blocking=False)
@@ -113,13 +121,13 @@ def _closed_by(stack: contextlib.ExitStack, descriptor: int) -> int:
     return descriptor
 
 
-def _started(command: Sequence[str], descriptors: Sequence[int]) -> subprocess.Popen[bytes]:
+def _started(command: Sequence[str], given: Mapping[str, str], descriptors: Sequence[int]) -> subprocess.Popen[bytes]:
     # Without its standard streams it can neither write lines into the daemon's log nor type into its terminal; in a
     # session of its own it has no terminal to open either.
     with stop_signals_blocked():
         return subprocess.Popen(  # noqa: S603
             [sys.executable, *command, *map(str, descriptors)],
-            env=environment(os.environ, sys.path),
+            env=given,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

@@ -1,10 +1,8 @@
 """An open source: gives picture after picture. What OpenCV does where a stream fails is kept from its user here."""
 
-import contextlib
 import math
 import os
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -246,8 +244,8 @@ class StreamReader:
 
 def _refuse_giant(video: "Video", settings: CameraSettings) -> None:
     """Raise SourceError where FFmpeg would decode pictures that are too large; a JPEG is decoded at a smaller scale."""
-    width, height = video.size
-    if not video.decodes_late and width * height > settings.most_pixels:
+    if video.is_giant:
+        width, height = video.size
         video.close()
         most = f"at most {settings.most_pixels / PIXELS_A_MEGAPIXEL:.4g} megapixels are decoded (max_megapixels)"
         raise SourceError(
@@ -263,41 +261,25 @@ _CANNOT_OPEN = {
 
 
 def _open(settings: CameraSettings, address: str | None = None) -> Any:
+    # Read by OpenCV when a capture is made; V4L2 knows whole seconds only.
+    os.environ["OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT"] = str(math.ceil(settings.limits.read_seconds))
+    if settings.source.kind is Kind.STREAM:
+        _hold(settings)
     import cv2
+
+    from adainf import captures
 
     cv2.setNumThreads(1)
     source = settings.source
-    if source.kind is Kind.STREAM:
-        _hold(settings)
-    with _environment(
-        # V4L2 knows whole seconds only.
-        OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT=str(math.ceil(settings.limits.read_seconds)),
-        OPENCV_FFMPEG_CAPTURE_OPTIONS=formats.options(settings, os.environ.get("OPENCV_FFMPEG_CAPTURE_OPTIONS")),
-    ):
-        if source.kind is Kind.DEVICE:
-            return cv2.VideoCapture(source.device, cv2.CAP_V4L2)
-        # With more threads a read takes up to three times its limit.
-        parameters = [cv2.CAP_PROP_N_THREADS, 1]
-        if source.live:
-            # Time limits count when they are given here; later they cannot be set any more.
-            parameters += [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, _milliseconds(settings.limits.open_seconds)]
-            parameters += [cv2.CAP_PROP_READ_TIMEOUT_MSEC, _milliseconds(settings.limits.read_seconds)]
-        return cv2.VideoCapture(address or source.url, cv2.CAP_FFMPEG, parameters)
-
-
-@contextlib.contextmanager
-def _environment(**values: str) -> Iterator[None]:
-    """OpenCV reads these variables when a capture is made; no other capture of this process is to have them."""
-    before = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
+    if source.kind is Kind.DEVICE:
+        return cv2.VideoCapture(source.device, cv2.CAP_V4L2)
+    # With more threads a read takes up to three times its limit.
+    parameters = [cv2.CAP_PROP_N_THREADS, 1]
+    if source.live:
+        # Time limits count when they are given here; later they cannot be set any more.
+        parameters += [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, _milliseconds(settings.limits.open_seconds)]
+        parameters += [cv2.CAP_PROP_READ_TIMEOUT_MSEC, _milliseconds(settings.limits.read_seconds)]
+    return captures.opened(address or source.url, parameters, formats.options(settings))
 
 
 def _hold(settings: CameraSettings) -> None:

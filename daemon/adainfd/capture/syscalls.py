@@ -13,7 +13,7 @@ import socket
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-__all__ = ["NO_LIBRARY", "UnfilteredError", "check", "restrict"]
+__all__ = ["NO_LIBRARY", "UnfilteredError", "restrict"]
 
 NO_LIBRARY = "libseccomp.so.2 is missing"
 
@@ -108,11 +108,6 @@ def restrict(*, network: bool, local: bool, listening: bool, device: bool, threa
             raise UnfilteredError(f"the kernel takes no seccomp filter ({os.strerror(-failed)})")
     finally:
         library.seccomp_release(context)
-
-
-def check() -> None:
-    """Raise UnfilteredError where `restrict` would, as far as that can be told without doing it."""
-    _library()
 
 
 def _library() -> ctypes.CDLL:

@@ -36,6 +36,7 @@ from adainfd.capture.reports import (
     Opened,
     Passed,
     Start,
+    Unconfined,
     text,
 )
 from adainfd.capture.settings import Polygon
@@ -67,7 +68,10 @@ def work(start: Start, frames: int, attempts: int, daemon: Daemon) -> None:
     os.close(attempts)
     with contextlib.suppress(lookups.UnguardedError):  # where a source needs it, opening says so
         lookups.install()  # it changes code in memory, which `confine` closes
-    camera.run(confine(start.settings))  # before anything of a stranger's is read
+    confinement = confine(start.settings)  # before anything of a stranger's is read
+    if confinement.missing:
+        daemon.tell(Unconfined(tuple(map(text, confinement.missing))))
+    camera.run(confinement)
 
 
 class _Camera:

@@ -162,6 +162,27 @@ def run_until(camera: Camera, condition: Any, what: str) -> None:
     await_true(met, 30, what)
 
 
+def test_pictures_of_a_kind_that_only_opencv_knows_are_held_to_the_limit(tmp_path: Path) -> None:
+    folder = tmp_path / "shots"
+    folder.mkdir()
+    for number, side in enumerate((40, 200, 40)):
+        cv2.imwrite(str(folder / f"{number}.pam"), np.zeros((side, side, 3), np.uint8))
+        (folder / f"{number}.pam").rename(folder / f"{number}.png")
+    camera = door(folder, fps=50, most_pixels=100 * 100)
+    camera.start()
+    try:
+        camera.play()
+        while not camera.finished:
+            listen(camera)
+            camera.take()
+        assert [(passed.what, passed.why) for passed in camera.take_undecodable()] == [
+            ("1.png", "cannot be decoded (it is too large)")
+        ]
+        assert camera.account.captured == 3
+    finally:
+        camera.close()
+
+
 @pytest.mark.parametrize("loop", [False, True])
 def test_picture_that_its_process_ended_on_is_not_tried_again(tmp_path: Path, loop: bool) -> None:
     """The process is killed while it decodes the third picture, as the kernel kills one that takes all memory."""

@@ -168,3 +168,29 @@ def test_what_cannot_be_dropped_is_said_and_the_camera_runs(lacking: str, said: 
     assert ended.returncode == 0, ended.stderr
     assert said in ended.stdout.splitlines()
     assert ended.stdout.splitlines()[-1] == "True"
+
+
+def test_a_daemon_says_once_what_its_cameras_processes_could_not_give_up(
+    environment: dict[str, str], network: Network, clip: Path, tmp_path: Path, ipc: str
+) -> None:
+    """As where a container refuses the calls, which only a process that tries them finds out."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "from adainfd.capture import landlock\n"
+        "def refused(**_):\n"
+        "    raise PermissionError(1, 'Operation not permitted')\n"
+        "landlock.restrict = refused\n"
+    )
+    cameras = [{"name": name, "source": str(clip), "loop": True} for name in ("door", "yard")]
+    file = network.configuration(tmp_path / "c.toml", bind=ipc, cameras=cameras)
+    path = os.pathsep.join((str(tmp_path), environment.get("PYTHONPATH", "")))
+    daemon = daemons.start(["run", "--config", file], tmp_path, {**environment, "PYTHONPATH": path})
+    try:
+        with listening(ipc, b"result/") as receive:
+            seen: set[str] = set()
+            while len(seen) < len(cameras):
+                seen.add(receive(daemons.START_SECONDS)[0])
+        (told,) = daemon.named("not_confined")
+        assert told["level"] == "warning"
+        assert told["detail"] == "files: the kernel refuses its Landlock rules (Operation not permitted)"
+    finally:
+        daemon.kill()

@@ -12,6 +12,7 @@ from multiprocessing.connection import wait
 from pathlib import Path
 
 import cv2
+import playlists
 import pytest
 from adainfd.capture.camera import Camera
 from adainfd.capture.fault import Fault
@@ -20,41 +21,16 @@ from adainfd.capture.reader import open_reader
 from adainfd.capture.settings import CameraSettings
 from adainfd.capture.source import Source, SourceError
 from daemons import scene, write_video
+from playlists import Elsewhere
 from stream_servers import MjpegServer, Reply, WebPages
 
 QUICK = Limits(open_seconds=3.0, stall_seconds=2.0)
 QUERY = "token=s3cret"
 
 
-class Elsewhere:
-    """A service of this box that no camera may reach; `asked` says whether somebody connected or sent a datagram."""
-
-    def __init__(self) -> None:
-        self._stream = socket.create_server(("127.0.0.1", 0))
-        self.port = self._stream.getsockname()[1]
-        self._datagrams = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self._datagrams.bind(("127.0.0.2", self.port))
-        self._stream.setblocking(False)
-        self._datagrams.setblocking(False)
-
-    @property
-    def asked(self) -> bool:
-        with contextlib.suppress(BlockingIOError):
-            self._stream.accept()[0].close()
-            return True
-        with contextlib.suppress(BlockingIOError):
-            self._datagrams.recv(1)
-            return True
-        return False
-
-    def close(self) -> None:
-        self._stream.close()
-        self._datagrams.close()
-
-
 @pytest.fixture
 def elsewhere() -> Iterator[Elsewhere]:
-    with contextlib.closing(Elsewhere()) as service:
+    with Elsewhere() as service:
         yield service
 
 
@@ -246,20 +222,12 @@ def test_rtsp_over_udp_sends_nothing_elsewhere(elsewhere: Elsewhere) -> None:
     assert error.value.fault is Fault.LED_ELSEWHERE
 
 
-LOCAL = {
-    "HLS": "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nADDRESS\n#EXT-X-ENDLIST\n",
-    "concat": "ffconcat version 1.0\nfile 'ADDRESS'\n",
-    "SDP": "v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\nm=video PORT RTP/AVP 33\n",
-    "DASH": "<?xml version='1.0'?><MPD><Period><BaseURL>ADDRESS</BaseURL></Period></MPD>",
-}
-
-
-@pytest.mark.parametrize("kind", LOCAL)
+@pytest.mark.parametrize("kind", playlists.LOCAL)
 @pytest.mark.parametrize("target", ["http", "file"])
 def test_a_local_playlist_is_no_video(tmp_path: Path, elsewhere: Elsewhere, kind: str, target: str) -> None:
     other = write_video(tmp_path / "other.avi", 5, moves=lambda _: True)
     address = f"http://127.0.0.1:{elsewhere.port}/x.ts" if target == "http" else "other.avi"
-    text = LOCAL[kind].replace("ADDRESS", address).replace("PORT", str(elsewhere.port))
+    text = playlists.of(kind, address, elsewhere.port)
     assert other.exists()
     for name in ("film.mp4", "film.m3u8", "film.ffconcat", "film.sdp", "film.mpd"):
         film = tmp_path / name
@@ -273,7 +241,7 @@ def test_a_local_playlist_is_no_video(tmp_path: Path, elsewhere: Elsewhere, kind
 def test_a_playlist_in_a_pipe_is_no_video(tmp_path: Path, elsewhere: Elsewhere, kind: str) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
-    text = LOCAL[kind].replace("ADDRESS", f"http://127.0.0.1:{elsewhere.port}/x.ts")
+    text = playlists.of(kind, f"http://127.0.0.1:{elsewhere.port}/x.ts")
     writer = threading.Thread(target=lambda: pipe.write_text(text * 200))
     writer.start()
     refused(str(pipe))
@@ -282,10 +250,9 @@ def test_a_playlist_in_a_pipe_is_no_video(tmp_path: Path, elsewhere: Elsewhere, 
 
 
 def test_the_owners_options_do_not_open_playlists(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-
     write_video(tmp_path / "other.avi", 5, moves=lambda _: True)
     film = tmp_path / "film.mp4"
-    film.write_text(LOCAL["concat"].replace("ADDRESS", "other.avi"))
+    film.write_text(playlists.of("concat", "other.avi"))
     monkeypatch.setenv("OPENCV_FFMPEG_CAPTURE_OPTIONS", "format_whitelist;concat,avi|protocol_whitelist;file")
     refused(str(film))
 
