@@ -1,9 +1,10 @@
-"""What attacks on the ZeroMQ port cost a running daemon: in answers, in memory, and whether that comes back.
+"""What attacks on the ZeroMQ and HTTP ports cost a running daemon: in answers, in memory, and whether that comes back.
 
     python benchmarks/attacks.py [NAME …] [--seconds 10] [--write]
 
 Each attack runs in a process of its own for so long, beside a daemon with one camera that loops over a clip. To add
-one, write a function that takes an endpoint and the monotonic time at which it ends, and name it in ATTACKS.
+one, write a function that takes an endpoint and the monotonic time at which it ends, and name it in ATTACKS; those on
+HTTP, which take an address, stand in attacks_http.py.
 """
 
 import argparse
@@ -18,6 +19,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import attacks_http
 from adainfd.demo import demo_clip
 from soak import Watch, daemon
 from tables import Figure, Table, finish, limits
@@ -122,12 +124,12 @@ class Outcome:
     hung_up: int
 
 
-def attacked(watch: Watch, attack: Attack, endpoint: str, seconds: float, usual: float) -> Outcome:
+def attacked(watch: Watch, attack: Callable[[float], None], seconds: float, usual: float) -> Outcome:
     """Run an attack for so long beside the daemon. usual: megabytes that it has without any attack."""
     before, memory, _ = _measured(watch, seconds)
     closed = watch.hung_up
     spawn = multiprocessing.get_context("fork")
-    attacker = spawn.Process(target=_from_afar, args=(attack, endpoint, time.monotonic() + seconds))
+    attacker = spawn.Process(target=_from_afar, args=(attack, time.monotonic() + seconds))
     attacker.start()
     meanwhile, _, peak = _measured(watch, seconds)
     attacker.join(5)
@@ -137,10 +139,10 @@ def attacked(watch: Watch, attack: Attack, endpoint: str, seconds: float, usual:
     return Outcome((before, meanwhile, after), (max(memory, usual), peak, left), watch.hung_up - closed)
 
 
-def _from_afar(attack: Attack, endpoint: str, until: float) -> None:
+def _from_afar(attack: Callable[[float], None], until: float) -> None:
     """An attacker on another machine would take no processor of this one."""
     os.nice(19)
-    attack(endpoint, until)
+    attack(until)
 
 
 def _measured(watch: Watch, seconds: float) -> tuple[float, float, float]:
@@ -182,23 +184,27 @@ def _tables(outcomes: dict[str, Outcome]) -> list[Table]:
 
 def figures(seconds: float, names: list[str]) -> list[Table]:
     """Run attacks, one after the other, at one daemon."""
-    endpoint = f"tcp://127.0.0.1:{free_port()}"
+    endpoint, address = f"tcp://127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}"
+    attacks = {name: partial(attack, endpoint) for name, attack in ATTACKS.items()}
+    attacks |= {name: partial(attack, address) for name, attack in attacks_http.ATTACKS.items()}
     with tempfile.TemporaryDirectory() as folder:
         camera = f'name = "door"\nsource = "{demo_clip()}"\nloop = true\nfps = {_FPS}'
-        with daemon(Path(folder), [camera], endpoint) as watch:
+        web = f'[web]\nbind = "{address}"\npictures = ["door"]'
+        with daemon(Path(folder), [f"{camera}\n{web}"], endpoint) as watch:
             watch.run(10.0)  # the start has settled
             usual = watch.resident()
-            return _tables({name: attacked(watch, ATTACKS[name], endpoint, seconds, usual) for name in names})
+            return _tables({name: attacked(watch, attacks[name], seconds, usual) for name in names})
 
 
 def main() -> int:
     """Measure, print, and write the tables where asked; the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of attacks: {'; '.join(ATTACKS)}")
+    known = [*ATTACKS, *attacks_http.ATTACKS]
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of attacks: {'; '.join(known)}")
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--write", action="store_true", help=f"put the tables into {_PAGE}")
     arguments = parser.parse_args()
-    tables = figures(arguments.seconds, arguments.names or [*ATTACKS])
+    tables = figures(arguments.seconds, arguments.names or known)
     return finish("attacks.py", tables, _PAGE if arguments.write else None)
 
 

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from adainf import output
 from adainf.errors import printable
-from adainfd.client import Subscriber
+from adainfd.client import Result, Subscriber
 from adainfd.service.overview import CameraView, DaemonView, Overview
 
 __all__ = ["show", "view"]
@@ -50,6 +50,9 @@ def _listen(messages: Subscriber, overview: Overview, seconds: float) -> None:
     end = time.monotonic() + seconds
     while (left := end - time.monotonic()) > 0:
         message = messages.receive(left)
+        if isinstance(message, Result):
+            # The others are not shown, and hundreds of long ones for each of hundreds of cameras take much memory.
+            message = msgspec.structs.replace(message, labels=message.labels[:1])
         if message is not None:
             overview.published(message)
 

@@ -1,5 +1,6 @@
 """What comes from elsewhere is text to a terminal: names, labels, details, errors, whoever has written them."""
 
+import contextlib
 import io
 import json
 import os
@@ -8,7 +9,7 @@ import re
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -38,22 +39,25 @@ COUNTS = messages.Dropped(0, 0)
 NO_SIGNALS = messages.Signals(None, None, None, None, None, None)
 LITERAL = ("\\x1b[97;45mPWN", "[red]PWN[/red][link=", "\\u202eNWP")
 # Neither JSON nor MessagePack brings a surrogate.
-ON_THE_WIRE = [text for kind, text in HOSTILE.items() if kind != "surrogate"]
+ON_THE_WIRE = {kind: text for kind, text in HOSTILE.items() if kind != "surrogate"} | {
+    "wide": "\uff30\uff37\uff2e" * 999
+}
 anything = st.text(st.characters(), max_size=60) | st.sampled_from(sorted(HOSTILE.values()))
 
 
-def result(text: str, sequence: int = 1) -> Result:
-    """A result all of whose texts are this one."""
+def result(text: str, name: str | None = None, sequence: int = 1) -> Result:
+    """A result whose words are this text, as far as they may be so long. name: of host and camera, else the text."""
+    words = text[: messages.LONGEST_LABEL]
     return Result(
-        host=text,
-        camera=text,
-        region=text,
+        host=name or text,
+        camera=name or text,
+        region=name or text,
         sequence=sequence,
         frame=1,
         captured_at=1.0,
         published_at=2.0,
-        labels=[messages.Label(text, 0, 0.5)] * 2,
-        budget=messages.Budget(0.5, text),
+        labels=[messages.Label(words, 0, 0.5)] * 2,
+        budget=messages.Budget(0.5, words),
         plan=messages.Plan("32:1\n", "lookup", 1_000_000, 0.5, 0.5),
         signals=NO_SIGNALS,
         timing_ms=messages.Timing(1.0, 1.0, 1.0, 3.0),
@@ -61,67 +65,169 @@ def result(text: str, sequence: int = 1) -> Result:
     )
 
 
-def statuses(text: str, sequence: int = 1) -> tuple[Status, Status]:
-    """Of a daemon and of a camera of it that is offline, whose texts are this one."""
-    common: dict[str, Any] = {"host": text, "sequence": sequence, "published_at": 1.0, "detail": text, "code": text}
+def statuses(text: str, name: str | None = None, sequence: int = 1) -> tuple[Status, Status]:
+    """Of a daemon and of a camera of it that is offline; text and name as of a result."""
+    words, text = text[: messages.LONGEST_LABEL], text[: messages.LONGEST_TEXT]
+    common: dict[str, Any] = {"host": name or text, "sequence": sequence, "published_at": 1.0}
+    common |= {"detail": text, "code": words}
     model = messages.Model(text, text, text, text, 1, 1.0)
-    camera = f"offline {text}"
-    whole = Status(state="degraded", model=model, lost={text: 1}, recording=text, **common)
+    camera = f"offline.{name or text}"
+    whole = Status(state="degraded", model=model, lost={words: 1}, recording=text, **common)
     return whole, Status(state="offline", camera=camera, **common)
 
 
-def sent(message: Message, sequence: int) -> list[bytes]:
+def sent(message: Message) -> list[bytes]:
     """The parts of a message on the wire; JSON has escapes for what UTF-8 cannot hold."""
-    body = json.dumps(msgspec.to_builtins(msgspec.structs.replace(message, sequence=sequence))).encode()
-    topic = f"{message.schema.split('.')[1].split('/')[0]}/{message.host}/{getattr(message, 'camera', None)}"
-    return [topic.encode("utf-8", "backslashreplace"), body]
+    body = json.dumps(msgspec.to_builtins(message)).encode()
+    return [messages.topic_of(message).encode("utf-8", "backslashreplace"), body]
 
 
-@pytest.fixture
-def publisher(tmp_path: Path) -> Iterator[str]:
-    """The address of a publisher that keeps to the schema and means no good."""
-    address = f"ipc://{tmp_path}/s"
+def allowed(turn: int) -> Iterator[list[bytes]]:
+    """All that a publisher may say to do harm, each text by a camera and a host of its own."""
+    kinds = list(ON_THE_WIRE)
+    for kind in kinds[turn % len(kinds) :] + kinds[: turn % len(kinds)]:
+        for message in (*statuses(ON_THE_WIRE[kind], kind, turn), result(ON_THE_WIRE[kind], kind, turn)):
+            yield sent(message)
+
+
+def refused(turn: int) -> Iterator[list[bytes]]:
+    """What no publisher may say, and one ordinary result after it; `offline.more` is a camera."""
+    for text in ON_THE_WIRE.values():
+        yield from map(sent, (*statuses(text, sequence=turn), result(text, sequence=turn)))
+    good = result("good", "door", turn)
+    label = messages.Label("PWN" * messages.LONGEST_LABEL, 0, 0.5)
+    for wrong in (
+        msgspec.structs.replace(good, labels=[label]),
+        msgspec.structs.replace(good, labels=[messages.Label("PWN", 0, 0.5)] * (messages.MOST_LABELS + 1)),
+        msgspec.structs.replace(good, budget=messages.Budget(1e300, "PWN")),
+        msgspec.structs.replace(good, plan=messages.Plan("PWN\x1b[2J", "lookup", 1, 0.5, 0.5)),
+        msgspec.structs.replace(good, frame=-1),
+    ):
+        yield sent(wrong)
+    topic, body = sent(good)
+    yield from (
+        [b"result/\x1b[97;45mPWN", b"\x1b[97;45mPWN"],
+        [b"result/" + b"PWN" * 9999, body],
+        [topic, body.replace(b"good", b"PWN\xff\xfe")],
+        [topic, body, b"PWN"],
+        [topic, b'{"PWN":' + b"[" * 99_999],
+        [topic, body.replace(b"door", b"yard")],
+    )
+    yield sent(good)
+
+
+def invented(turn: int) -> Iterator[list[bytes]]:
+    """The results of 3,000 cameras, each with as many long labels as may be; others at every second turn."""
+    labels = msgspec.json.encode([messages.Label("\U0001f600" + "x" * (messages.LONGEST_LABEL - 1), 0, 0.5)] * 100)
+    for number in range(3000):
+        topic, body = sent(msgspec.structs.replace(result("x", f"x{turn % 2}-{number}", turn), labels=[]))
+        yield [topic, body.replace(b'"labels": []', b'"labels": ' + labels)]
+
+
+@contextlib.contextmanager
+def publishing(folder: Path, said: Callable[[int], Iterable[list[bytes]]]) -> Iterator[str]:
+    """The address of a publisher that says this at each turn, ten times a second at most."""
+    address = f"ipc://{folder}/s"
     over = threading.Event()
 
     def publish() -> None:
         with zmq.Context() as context, context.socket(zmq.XPUB) as socket:
             socket.linger = 0
             socket.bind(address)
-            sequence = 0
+            turn = 0
             while not over.wait(0.1):
-                sequence += 1
-                socket.send_multipart([b"result/\x1b[97;45mPWN", b"\x1b[97;45mPWN"])
-                for text in ON_THE_WIRE:
-                    for message in (*statuses(text), result(text)):
-                        socket.send_multipart(sent(message, sequence))
+                turn += 1
+                for parts in said(turn):
+                    socket.send_multipart(parts)
 
     thread = threading.Thread(target=publish)
     thread.start()
-    yield address
-    over.set()
-    thread.join()
+    try:
+        yield address
+    finally:
+        over.set()
+        thread.join()
+
+
+@contextlib.contextmanager
+def on_terminals(folder: Path, environment: dict[str, str], *commands: list[str]) -> Iterator[list[Terminal]]:
+    terminals = [Terminal([sys.executable, "-m", "adainfd", *command], folder, environment) for command in commands]
+    try:
+        yield terminals
+    finally:
+        for terminal in terminals:
+            terminal.close()
 
 
 def test_a_hostile_publisher_does_nothing_to_the_terminals_of_watch_and_tail(
-    publisher: str, environment: dict[str, str], tmp_path: Path
+    environment: dict[str, str], tmp_path: Path
 ) -> None:
-    program = [sys.executable, "-m", "adainfd"]
-    count = ["--count", str(len(ON_THE_WIRE)), "--connect", publisher]
-    commands = (["watch", "--connect", publisher], ["tail", *count], ["tail", "--json", *count])
-    watching, tailing, as_json = [Terminal([*program, *command], tmp_path, environment) for command in commands]
-    try:
-        watching.until(lambda written: all(text in written for text in LITERAL), _WITHIN_SECONDS)
+    with publishing(tmp_path, allowed) as address:
+        count = ["--count", str(len(ON_THE_WIRE)), "--connect", address]
+        commands = (["watch", "--connect", address], ["tail", *count], ["tail", "--json", *count])
+        with on_terminals(tmp_path, environment, *commands) as terminals:
+            watching = terminals[0]
+            watching.until(lambda written: all(text in written for text in LITERAL), _WITHIN_SECONDS)
+            watching.process.send_signal(signal.SIGINT)
+            shown, lines, whole = (terminal.ended(_WITHIN_SECONDS) for terminal in terminals)
+            assert [terminal.process.returncode for terminal in terminals] == [0, 0, 0]
+    assert_harmless(shown)
+    assert_harmless(lines)
+    assert_harmless(whole, longest=1 << 20)
+    assert all(text in lines for text in LITERAL)
+    said = {text[: messages.LONGEST_LABEL] for text in ON_THE_WIRE.values()}
+    assert {json.loads(part)["labels"][0]["label"] for part in whole.splitlines()} == said
+
+
+def test_what_no_publisher_may_say_is_passed_over_by_watch_and_tail(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    with publishing(tmp_path, refused) as address:
+        commands = (["watch", "--connect", address], ["tail", "--count", "3", "--connect", address])
+        with on_terminals(tmp_path, environment, *commands) as (watching, tailing):
+            lines = tailing.ended(_WITHIN_SECONDS)
+            watching.until(lambda written: "good" in written, _WITHIN_SECONDS)
+            watching.process.send_signal(signal.SIGINT)
+            shown = watching.ended(_WITHIN_SECONDS)
+            assert [watching.process.returncode, tailing.process.returncode] == [0, 0]
+    assert lines.count("good") == 2 * 3  # label and rule
+    assert_harmless(shown)
+    assert_harmless(lines)
+    assert "PWN" not in shown + lines
+
+
+def resident(process: int) -> float:
+    """Megabytes."""
+    lines = Path(f"/proc/{process}/status").read_text().splitlines()
+    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmRSS"))
+
+
+def test_cameras_without_end_neither_fill_the_memory_of_watch_nor_hide_what_it_shows(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    flood = threading.Event()
+
+    def said(turn: int) -> Iterator[list[bytes]]:
+        yield sent(result(f"turn{turn}.", "door", turn))
+        yield from invented(turn) if flood.is_set() else ()
+
+    def shown(written: str) -> int:
+        return max(map(int, re.findall(r"turn(\d+)\.", written)), default=0)
+
+    with (
+        publishing(tmp_path, said) as address,
+        on_terminals(tmp_path, environment, ["watch", "--connect", address]) as [watching],
+    ):
+        first = shown(watching.until(lambda written: shown(written) > 0, _WITHIN_SECONDS))
+        before = resident(watching.process.pid)
+        flood.set()
+        watching.until(lambda written: shown(written) > first + 6, _WITHIN_SECONDS)
+        grown = resident(watching.process.pid) - before
         watching.process.send_signal(signal.SIGINT)
-        shown, lines, whole = (terminal.ended(_WITHIN_SECONDS) for terminal in (watching, tailing, as_json))
-        assert [terminal.process.returncode for terminal in (watching, tailing, as_json)] == [0, 0, 0]
-        assert_harmless(shown)
-        assert_harmless(lines)
-        assert_harmless(whole, longest=1 << 20)
-        assert all(text in lines for text in LITERAL)
-        assert {json.loads(part)["labels"][0]["label"] for part in whole.splitlines()} == set(ON_THE_WIRE)
-    finally:
-        for terminal in (watching, tailing, as_json):
-            terminal.close()
+        written = watching.ended(_WITHIN_SECONDS)
+        assert watching.process.returncode == 0
+    assert "x1-" in written
+    assert grown < 100
 
 
 COMMANDS: dict[str, list[str]] = {
