@@ -14,8 +14,18 @@ __all__ = ["VIDEOS", "opened", "opened_file", "owners_options", "restriction"]
 
 _OPTIONS = "OPENCV_FFMPEG_CAPTURE_OPTIONS"
 
-VIDEOS = tuple(
-    ["3dostr", "4xm", "alias_pix", "amv", "apng", "asf", "asf_o", "av1", "avi", "avs", "avs2", "avs3", "bethsoftvid", "bfi", "bink", "bmv", "brender_pix", "c93", "cavsvideo", "cdg", "cdxl", "cine", "dhav", "dirac", "dnxhd", "dsicin", "dv", "dxa", "ea", "evc", "film_cpk", "filmstrip", "flic", "flv", "frm", "gdv", "gif", "gxf", "h261", "h263", "h264", "hevc", "hnm", "hxvs", "idcin", "ifv", "image2pipe", "ingenient", "ipmovie", "ipu", "iv8", "ivf", "ivr", "jpegxl_anim", "jv", "kux", "live_flv", "lmlm4", "luodat", "lvf", "lxf", "m4v", "matroska", "mgsts", "mjpeg", "mjpeg_2000", "mm", "mods", "moflex", "mov", "mpeg", "mpegts", "mpegvideo", "mpjpeg", "mtv", "mv", "mvi", "mxf", "mxg", "nc", "nsv", "nut", "nuv", "obu", "ogg", "paf", "pdv", "pmp", "psxstr", "pva", "r3d", "rl2", "rm", "roq", "rpl", "ser", "sga", "simbiosis_imx", "smjpeg", "smk", "smush", "swf", "thp", "tiertexseq", "tmv", "txd", "ty", "usm", "vc1", "vc1test", "vividas", "vivo", "vmd", "vvc", "wc3movie", "wsvqa", "wtv", "xmv", "yop", "yuv4mpegpipe", "bmp_pipe", "cri_pipe", "dds_pipe", "dpx_pipe", "exr_pipe", "gem_pipe", "gif_pipe", "hdr_pipe", "j2k_pipe", "jpeg_pipe", "jpegls_pipe", "jpegxl_pipe", "jpegxs_pipe", "pam_pipe", "pbm_pipe", "pcx_pipe", "pfm_pipe", "pgm_pipe", "pgmyuv_pipe", "pgx_pipe", "phm_pipe", "pictor_pipe", "png_pipe", "ppm_pipe", "psd_pipe", "qoi_pipe", "sgi_pipe", "sunrast_pipe", "tiff_pipe", "vbn_pipe", "webp_pipe", "xbm_pipe", "xpm_pipe", "xwd_pipe"]
+VIDEOS = (
+    *"""
+    3dostr 4xm alias_pix amv apng asf asf_o av1 avi avs avs2 avs3 bethsoftvid bfi bink bmv brender_pix c93 cavsvideo
+    cdg cdxl cine dhav dirac dnxhd dsicin dv dxa ea evc film_cpk filmstrip flic flv frm gdv gif gxf h261 h263 h264
+    hevc hnm hxvs idcin ifv image2pipe ingenient ipmovie ipu iv8 ivf ivr jpegxl_anim jv kux live_flv lmlm4 luodat
+    lvf lxf m4v matroska mgsts mjpeg mjpeg_2000 mm mods moflex mov mpeg mpegts mpegvideo mpjpeg mtv mv mvi mxf mxg
+    nc nsv nut nuv obu ogg paf pdv pmp psxstr pva r3d rl2 rm roq rpl ser sga simbiosis_imx smjpeg smk smush swf thp
+    tiertexseq tmv txd ty usm vc1 vc1test vividas vivo vmd vvc wc3movie wsvqa wtv xmv yop yuv4mpegpipe bmp_pipe
+    cri_pipe dds_pipe dpx_pipe exr_pipe gem_pipe gif_pipe hdr_pipe j2k_pipe jpeg_pipe jpegls_pipe jpegxl_pipe
+    jpegxs_pipe pam_pipe pbm_pipe pcx_pipe pfm_pipe pgm_pipe pgmyuv_pipe pgx_pipe phm_pipe pictor_pipe png_pipe
+    ppm_pipe psd_pipe qoi_pipe sgi_pipe sunrast_pipe tiff_pipe vbn_pipe webp_pipe xbm_pipe xpm_pipe xwd_pipe
+    """.split(),  # noqa: SIM905 - a table
 )
 """The formats that hold video and open nothing else. hls, concat, sdp, image2 and vobsub are left out."""
 
