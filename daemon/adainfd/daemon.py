@@ -40,7 +40,7 @@ from adainfd.stream import Stream, View
 from adainfd.unused import unused
 from adainfd.wire import messages
 from adainfd.wire.announcer import Announcer
-from adainfd.wire.connections import most_beside
+from adainfd.wire.bounds import most_beside
 from adainfd.wire.gate import Curve
 from adainfd.wire.publisher import Publisher
 

@@ -15,7 +15,7 @@ from adainfd.relaying.names import Names
 from adainfd.sighup import ReloadRequest
 from adainfd.stopping import StopRequest
 from adainfd.tomlfile import explain, load, validated
-from adainfd.wire.connections import most_beside
+from adainfd.wire.bounds import most_beside
 from adainfd.wire.gate import Curve
 from adainfd.wire.keys import KeyPair, public_key
 from adainfd.wire.link import Box

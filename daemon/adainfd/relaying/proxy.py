@@ -15,8 +15,8 @@ from adainfd.sighup import ReloadRequest
 from adainfd.stopping import StopRequest
 from adainfd.wire import endpoint as endpoints
 from adainfd.wire import gate as gates
-from adainfd.wire.connections import MOST
-from adainfd.wire.gate import Curve, Gate
+from adainfd.wire.bounds import MOST
+from adainfd.wire.gate import Curve
 from adainfd.wire.link import Box
 from adainfd.wire.readers import Readers, context
 
@@ -46,12 +46,11 @@ class Proxy:
         self._log = log
         self._complaints = Complaints(log)
         self._context = context()
-        self._gate = None if curve is None else Gate(self._context, curve)
-        self._readers = Readers(log, most=most, failed=None if self._gate is None else self._gate.failed)
+        self._readers = Readers(self._context, curve, log, most=most)
         self._outlet = self._readers.watch(self._context.socket(zmq.XPUB))
         self.endpoints: tuple[str, ...] = ()
         try:
-            for bound in gates.bind([(self._outlet, endpoint) for endpoint in bind], self._gate):
+            for bound in gates.bind([(self._outlet, endpoint) for endpoint in bind], self._readers.gate):
                 self.endpoints += (bound,)
             self._readers.open()
             self._sources = Sources(self._context, boxes, names, self._complaints)
@@ -84,19 +83,17 @@ class Proxy:
     def _attend(self, reload: ReloadRequest) -> None:
         """See that every thread works, and do what SIGHUP asks for."""
         self._complaints.review(time.monotonic())
-        for part in (self._readers.thread, self._gate):
+        for part in (self._readers.thread, self._readers.gate):
             if part is not None and part.defect is not None:
                 self._log.error("broken", why=part.defect)
                 part.check()
         if reload.take():
-            if self._gate is not None:
-                self._gate.revoke()
+            if self._readers.gate is not None:
+                self._readers.gate.revoke()
             self._log.info("reloaded")
 
     def close(self) -> None:
         """Let the last messages go out, for a second at most, and close."""
         endpoints.unlink(self.endpoints)
         self._readers.close()
-        if self._gate is not None:
-            self._gate.close()
         self._context.destroy(linger=_LAST_WORDS_MS)

@@ -1,118 +1,42 @@
-"""The connections to bound sockets: as many as may be, and hung up on where they cost too much.
+"""The connections to bound sockets: watched, and hung up on where they are too many or cost too much.
 
-libzmq accepts whoever comes, keeps what he sends, and bounds neither; this watches what it does. It tells of each
-connection by its file descriptor, and a connection is ended by shutting that down.
+libzmq accepts everybody, keeps what they send, and bounds neither. Its monitor tells of each connection by the file
+descriptor.
 """
 
-import contextlib
-import ctypes
 import os
 import select
 import socket
 import struct
-import termios
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
-from fcntl import ioctl
+from collections.abc import Callable, Iterator
 
 import zmq
 
-from adainf import limits
 from adainfd.logs import Logger
 from adainfd.watched import Watched
-from adainfd.wire.requests import LONGEST_TOPIC
+from adainfd.wire.accept_rate import AcceptRate
+from adainfd.wire.bounds import LONGEST_FRAME, MOST
+from adainfd.wire.connection import Connection, Reserve
+from adainfd.wire.memory import GiveBack
 
-__all__ = ["MOST", "Connection", "Connections", "bounded", "most_beside"]
+__all__ = ["Connections"]
 
-MOST = 256
-"""Connections at once, where descriptors allow."""
-
-_FEWEST = 8
-# Between two looks libzmq accepts whoever waits for it, and more.
-_LATE = 40
-
-# An INITIATE of CURVE with the longest identity has 544 bytes; a topic, with what CURVE adds to it, far fewer.
-_LONGEST_FRAME = LONGEST_TOPIC + 384
-# Requests that wait for a busy program, a connection.
-_REQUESTS_QUEUED = 16
-# For a subscriber that is slow: half a minute of results. What waits for many is kept once, beside 64 bytes for each.
-_MESSAGES_QUEUED = 500
-# In the kernel: results that go out, and requests that come in. With more of these, more comes before a flood is ended.
-_SENT_QUEUED, _CAME_QUEUED = 1 << 18, 4096
-_HANDSHAKE_WITHIN_MS = 5000
-# A peer that has vanished, or takes nothing in, is let go after a minute.
-_PROBE_AFTER_S, _PROBE_EVERY_S, _PROBES, _UNTAKEN_MS = 30, 10, 3, 60_000
-_BACKLOG = 32
-# Of those who connect: so many at once, then so many a second. What an abuser costs, his next connections wait for.
-_AT_ONCE, _A_SECOND, _A_HANG_UP = 256, 100.0, 5.0
-_PAUSE_SECONDS = 0.1
-# Bytes that libzmq does not pass on: pings (some 25 a second), and the parts of a message that never ends.
-_UNHEARD_AT_ONCE, _UNHEARD_A_SECOND = 128 * 1024, 64.0
-_OVERHEAD = 64
+# New connections that wait for each one that was hung up on for what it asked.
+_A_HANG_UP = 5.0
 _LOG_EVERY_SECONDS = 10.0
 _JOIN_SECONDS = 2.0
-_GIVE_BACK_AFTER, _GIVE_BACK_EVERY = 0.5, 5.0
+_OVERLONG = f"a frame of more than {LONGEST_FRAME} bytes"
 
 _EVENTS = (
     zmq.EVENT_LISTENING
     | zmq.EVENT_ACCEPTED
     | zmq.EVENT_DISCONNECTED
+    | zmq.EVENT_HANDSHAKE_SUCCEEDED
     | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
     | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
 )
-_SO_ATTACH_FILTER, _SO_DETACH_FILTER = 26, 27
-_TCP_BYTES_RECEIVED = 128  # in tcp_info
-_LINGER_NOT = struct.pack("ii", 1, 0)
-# One instruction of the classic packet filter: return 0, so that nothing comes through.
-_NOTHING = struct.pack("HBBI", 0x06, 0, 0, 0)
-
-
-def most_beside(files: int) -> int:
-    """Connections at once in a program that opens so many `files` beside them."""
-    return _FEWEST + max(0, limits.spare_files(files, 2 * (MOST - _FEWEST) + _LATE) - _LATE) // 2
-
-
-def bounded(zmq_socket: "zmq.Socket[bytes]") -> "zmq.Socket[bytes]":
-    """The socket (XPUB), with libzmq's own bounds on what a subscriber may cost; before it binds."""
-    for option, value in (
-        (zmq.SNDHWM, _MESSAGES_QUEUED),
-        (zmq.RCVHWM, _REQUESTS_QUEUED),
-        (zmq.MAXMSGSIZE, _LONGEST_FRAME),
-        (zmq.HANDSHAKE_IVL, _HANDSHAKE_WITHIN_MS),
-        (zmq.SNDBUF, _SENT_QUEUED),
-        (zmq.RCVBUF, _CAME_QUEUED),
-        (zmq.BACKLOG, _BACKLOG),
-        (zmq.TCP_KEEPALIVE, 1),
-        (zmq.TCP_KEEPALIVE_IDLE, _PROBE_AFTER_S),
-        (zmq.TCP_KEEPALIVE_INTVL, _PROBE_EVERY_S),
-        (zmq.TCP_KEEPALIVE_CNT, _PROBES),
-        (zmq.TCP_MAXRT, _UNTAKEN_MS),
-        (zmq.XPUB_VERBOSER, 1),  # each subscription is told, and each end of one
-    ):
-        zmq_socket.setsockopt(option, value)
-    return zmq_socket
-
-
-@dataclass(slots=True, eq=False)
-class Connection:
-    """Somebody who has connected.
-
-    inode: of the socket, by which it is known again. kept: a descriptor of our own for it, where one was left.
-    asked: it has subscribed to something. received, left: bytes that came, and that may still come unheard.
-    hung_up: it ends, and is told no more of.
-    """
-
-    descriptor: int
-    inode: int
-    tcp: bool
-    now: float
-    kept: socket.socket | None
-    received: int = 0
-    left: float = _UNHEARD_AT_ONCE
-    asked: bool = False
-    hung_up: bool = False
 
 
 class Connections:
@@ -121,29 +45,25 @@ class Connections:
     Its methods may be called from any thread.
     """
 
-    def __init__(self, log: Logger, *, most: int = MOST, failed: Callable[[], None] | None = None) -> None:
-        """most: connections at once. failed: is told of each handshake that fails at a port."""
+    def __init__(self, log: Logger, *, most: int = MOST) -> None:
+        """most: connections at once."""
         self.hung_up = 0
         """Connections hung up on until now."""
         self._log = log
         self._logged_at = -_LOG_EVERY_SECONDS
         self._most, self._most_silent = most, max(1, most // 2)
-        self._at_once = min(most, _AT_ONCE)
-        self._failed = failed
+        self._failed: Callable[[], None] | None = None
         self._monitors: list[zmq.Socket[bytes]] = []
         self._watched: list[zmq.Socket[bytes]] = []
-        self._listeners: list[socket.socket] = []
         self._connections: dict[int, Connection] = {}
-        self._grown = self._handshake_failed = False
+        # Accepted where no descriptor was left for us: libzmq's descriptor, and the inode of the socket.
+        self._without: dict[int, int] = {}
+        self._reserve = Reserve()
+        self._grown = self._handshake_failed = self._handshake_succeeded = False
         self._gone: list[Connection] = []
         self._lock = threading.RLock()
-        self._tokens, self._tokens_at = float(self._at_once), time.monotonic()
-        self._resume_at: float | None = None
-        self._give_back_at: float | None = None
-        self._gave_back_at = -_GIVE_BACK_EVERY
-        # Hanging up must work where no descriptor is left.
-        self._nothing = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
-        self._spare = os.dup(self._nothing)
+        self._rate = AcceptRate(most, time.monotonic())
+        self._memory = GiveBack()
         self._epoll = select.epoll()
         self._woken = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._epoll.register(self._woken, select.EPOLLIN)
@@ -158,44 +78,63 @@ class Connections:
         self._monitors.append(monitor)
         self._epoll.register(int(monitor.getsockopt(zmq.FD)), select.EPOLLIN)
 
+    def tell_failures(self, failed: Callable[[], None]) -> None:
+        """`failed` counts each handshake that fails at a port; before `open`."""
+        self._failed = failed
+
     def open(self) -> None:
         """From now on bounds hold."""
         self.settle()
         self.thread.start()
 
     def settle(self) -> list[Connection]:
-        """Take in what has happened until now: who has gone since this was asked last."""
+        """Take in what has happened until now; the connections that have ended since this was asked last."""
         with self._lock:
             self._take_in(time.monotonic())
             gone, self._gone = self._gone, []
             return gone
 
     def heard(self, descriptor: int, size: int) -> Connection | None:
-        """Whose request of `size` bytes has come; None where it is there no more, or has been hung up on."""
+        """The connection over which a request of `size` bytes has come; None where it is hung up on, or gone."""
         with self._lock:
             connection = self._connections.get(descriptor)
             if connection is None or connection.hung_up:
                 return None
-            connection.asked = True
-            connection.left = min(_UNHEARD_AT_ONCE, connection.left + size + _OVERHEAD)
+            connection.heard(size)
             return connection
 
     def hang_up(self, connection: Connection, why: str, *, costs: float = _A_HANG_UP) -> None:
-        """End a connection, and say so. costs: connections that the next ones at the ports wait for."""
+        """End a connection, count it, and say so. costs: how many new connections wait for it."""
         with self._lock:
             if connection.hung_up:
                 return
-            address = self._shut_down(connection)
-            connection.hung_up = True
-            self._gone.append(connection)
-            self._tokens = max(-_A_SECOND, self._tokens - costs)
+            address = connection.address
+            self._end(connection)
+            self._rate.charge(costs)
             self._say(why, address)
         self._wake()
+
+    def hang_up_at_ports(self) -> None:
+        """End every connection to a port, whatever it does; whoever may still come in comes back by itself.
+
+        Needs no descriptor. Those whose handshake the gate has let through are all known: libzmq tells of a connection
+        before it asks the gate about it.
+        """
+        with self._lock:
+            self._take_in(time.monotonic())
+            for connection in self._connections.values():
+                if connection.tcp and not connection.hung_up:
+                    self._end(connection)
+        self._wake()
+
+    def _end(self, connection: Connection) -> None:
+        connection.hang_up()
+        self._gone.append(connection)
+        self._memory.soon(time.monotonic())
 
     def _say(self, why: str, address: str) -> None:
         self.hung_up += 1
         now = time.monotonic()
-        self._give_back_later(now)
         if now - self._logged_at >= _LOG_EVERY_SECONDS:
             self._logged_at = now
             counts = {"hung_up": self.hung_up, "connections": len(self._connections)}
@@ -205,7 +144,11 @@ class Connections:
         """End the thread; before the sockets are closed."""
         if self._epoll.closed:
             return
-        for zmq_socket in self._watched:  # while somebody takes its events: else libzmq may wait for that
+        # While somebody takes the events in: where they fill up, libzmq waits for that.
+        if not self.thread.alive:
+            for monitor in self._monitors:
+                list(_events(monitor))
+        for zmq_socket in self._watched:
             if not zmq_socket.closed:
                 zmq_socket.disable_monitor()
         self.thread.leave()
@@ -214,14 +157,12 @@ class Connections:
         self.thread.join(_JOIN_SECONDS)
         for monitor in self._monitors:
             monitor.close(linger=0)
-        for listener in self._listeners:
-            listener.close()
         for connection in self._connections.values():
-            if connection.kept is not None:
-                connection.kept.close()
+            connection.close()
+        self._rate.close()
+        self._reserve.close()
         self._epoll.close()
-        for descriptor in (self._woken, self._spare, self._nothing):
-            os.close(descriptor)
+        os.close(self._woken)
 
     def _wake(self) -> None:
         os.eventfd_write(self._woken, 1)
@@ -230,98 +171,83 @@ class Connections:
         while not self._ended:
             ready = self._epoll.poll(self._patience())
             with self._lock:
-                self._turn([descriptor for descriptor, _ in ready])
-            self._give_back(time.monotonic())
+                self._turn([descriptor for descriptor, _ in ready], time.monotonic())
+            self._memory.turn(time.monotonic())
 
     def _patience(self) -> float | None:
-        dues = [due for due in (self._resume_at, self._give_back_at) if due is not None]
+        dues = [due for due in (self._rate.resumes_at, self._memory.due) if due is not None]
         return max(0.0, min(dues) - time.monotonic()) if dues else None
 
-    def _turn(self, ready: list[int]) -> None:
-        now = time.monotonic()
+    def _turn(self, ready: list[int], now: float) -> None:
         if self._woken in ready:
             os.eventfd_read(self._woken)
         self._take_in(now)
+        sending = {connection.fileno(): connection for connection in self._connections.values()}
         for descriptor in ready:
-            connection = self._connections.get(descriptor)
-            if connection is not None and not connection.hung_up:
-                self._measure(connection, now)
-        if self._resume_at is not None and now >= self._resume_at:
-            self._resume(now)
-
-    def _give_back_later(self, now: float) -> None:
-        self._give_back_at = max(now + _GIVE_BACK_AFTER, self._gave_back_at + _GIVE_BACK_EVERY)
-
-    def _give_back(self, now: float) -> None:
-        if self._give_back_at is not None and now >= self._give_back_at:
-            self._give_back_at, self._gave_back_at = None, now
-            _trim()
+            connection = sending.get(descriptor)
+            if connection is not None and not connection.hung_up and connection.sends_too_much(now):
+                self.hang_up(connection, "it sends much that is no subscription")
+        self._rate.resume(now)
 
     def _take_in(self, now: float) -> None:
         for monitor in self._monitors:
-            while True:
-                try:
-                    event, endpoint = monitor.recv_multipart(zmq.DONTWAIT)
-                except zmq.Again:
-                    break
-                kind, value = struct.unpack("=Hi", event)
-                self._happened(kind, value, endpoint, now)
+            for kind, value, endpoint in _events(monitor):
+                self._happened(kind, value, now, tcp=endpoint.startswith(b"tcp://"))
+        # Only now: of a descriptor that was another file's already when it was looked at, an event above says the end.
+        while self._without:
+            self._reserve.hang_up(*self._without.popitem())
+            self._say("no descriptor is left for it", "unknown")
         if self._grown:
             self._grown = False
             self._keep_below()
 
-    def _happened(self, kind: int, value: int, endpoint: bytes, now: float) -> None:
-        tcp = endpoint.startswith(b"tcp://")
+    def _happened(self, kind: int, value: int, now: float, *, tcp: bool) -> None:
         if kind == zmq.EVENT_ACCEPTED:
-            self._accepted(Connection(value, _inode(value), tcp, now, _kept(value)), now)
+            self._accepted(value, now, tcp=tcp)
         elif kind == zmq.EVENT_DISCONNECTED:
             failed, self._handshake_failed = self._handshake_failed, False
+            if self._without.pop(value, None) is not None and self._handshake_succeeded:
+                self._say(f"it left at once, or sent {_OVERLONG}", "gone")
             if (gone := self._connections.pop(value, None)) is not None:
                 self._ended_by_itself(gone, handshake_failed=failed)
         elif kind == zmq.EVENT_LISTENING:
             listener = socket.socket(fileno=os.dup(value))
-            listener.setblocking(False)  # who has hung up again must not keep libzmq in accept()
+            listener.setblocking(False)  # a connection that has ended again must not keep libzmq in accept()
             if tcp:
-                self._listeners.append(listener)
+                self._rate.add(listener)
             else:
                 listener.close()
+        elif kind == zmq.EVENT_HANDSHAKE_SUCCEEDED:
+            self._handshake_succeeded = True  # of the connection that was accepted last, where that is gone already
         else:
-            self._handshake_failed = True  # as the next event says, whose
+            self._handshake_failed = True  # the next event says whose
             if tcp and self._failed is not None:
                 self._failed()
 
-    def _accepted(self, connection: Connection, now: float) -> None:
-        self._connections[connection.descriptor] = connection
+    def _accepted(self, descriptor: int, now: float, *, tcp: bool) -> None:
+        self._handshake_succeeded = False
+        if tcp:
+            self._rate.connected(now)
+        try:
+            connection = Connection(descriptor, now, tcp=tcp)
+        except OSError:
+            self._without[descriptor] = _inode(descriptor)
+            return
+        self._connections[descriptor] = connection
         self._grown = True
-        with contextlib.suppress(OSError):  # it is gone already, as an event behind this one says
-            self._epoll.register(connection.descriptor, select.EPOLLIN | select.EPOLLET)
-        if connection.tcp:
-            self._earn(now)
-            self._tokens -= 1
-            if self._tokens < 0 and self._resume_at is None:
-                self._pause(now)
+        self._epoll.register(connection.fileno(), select.EPOLLIN | select.EPOLLET)
 
     def _ended_by_itself(self, gone: Connection, *, handshake_failed: bool) -> None:
-        """libzmq has let go of a connection: because the other end did, or because of what came over it."""
-        if gone.hung_up:
-            self._give_back_later(time.monotonic())  # only now is what it sent freed
-        else:
+        """libzmq has closed a connection: the other end has left, or what came over it was malformed."""
+        self._memory.soon(time.monotonic())  # only now its memory is freed
+        if not gone.hung_up:
             self._gone.append(gone)
-            if not (handshake_failed and gone.tcp and self._failed is not None):  # else it is counted already
-                self._tell_why(gone, handshake_failed=handshake_failed)
-        if gone.kept is not None:
-            gone.kept.close()
-
-    def _tell_why(self, gone: Connection, *, handshake_failed: bool) -> None:
-        why = "its handshake failed" if handshake_failed else f"a frame of more than {_LONGEST_FRAME} bytes"
-        if gone.kept is not None and _is_still_there(gone.kept):
-            self._say(why, _address(gone.kept))
-        elif gone.kept is None and not gone.asked:  # over before it could be looked at
-            self._say(f"{why}, or it was no reader", "gone")
-
-    def _earn(self, now: float) -> None:
-        self._tokens = min(self._at_once, self._tokens + _A_SECOND * (now - self._tokens_at))
-        self._tokens_at = now
+            counted = handshake_failed and gone.tcp and self._failed is not None
+            if not counted and not gone.left_by_the_other:
+                why = "its handshake failed" if handshake_failed else _OVERLONG
+                self._say(why, gone.address)
+        self._epoll.unregister(gone)  # closing ours does not: libzmq may hold its own for a moment yet
+        gone.close()
 
     def _keep_below(self) -> None:
         """Hang up on the oldest who have asked for nothing, and on the newest of all where that does not do."""
@@ -332,53 +258,15 @@ class Connections:
         for connection in chosen:
             self.hang_up(connection, f"more than {self._most} connect, or half as many who ask for nothing", costs=0)
 
-    def _measure(self, connection: Connection, now: float) -> None:
-        """Something came over a connection: see that it is no more than it may be."""
-        try:
-            received = _received(connection)
-        except OSError:
-            return  # it is gone
-        connection.left = min(_UNHEARD_AT_ONCE, connection.left + _UNHEARD_A_SECOND * (now - connection.now))
-        connection.left -= received - connection.received
-        connection.received, connection.now = received, now
-        if connection.left < 0:
-            self.hang_up(connection, "it sends much that is no subscription")
 
-    def _shut_down(self, connection: Connection) -> str:
-        """Its other end, in words; nothing is shut down that is not this connection any more."""
-        if connection.kept is not None:
-            return _shut_down(connection.kept, tcp=connection.tcp)
+def _events(monitor: "zmq.Socket[bytes]") -> Iterator[tuple[int, int, bytes]]:
+    """What libzmq has told until now: kinds of events, each with its value and the endpoint."""
+    while True:
         try:
-            os.dup2(connection.descriptor, self._spare, inheritable=False)
-        except OSError:
-            return "gone"
-        ours = socket.socket(fileno=self._spare)
-        try:
-            if os.fstat(self._spare).st_ino != connection.inode:
-                return "gone"
-            return _shut_down(ours, tcp=connection.tcp)
-        finally:
-            ours.detach()
-            os.dup2(self._nothing, self._spare, inheritable=False)
-
-    def _pause(self, now: float) -> None:
-        """Let nobody connect to the ports for a moment: the kernel drops what asks for it, and asks are repeated."""
-        self._resume_at = now + _PAUSE_SECONDS
-        code = ctypes.create_string_buffer(_NOTHING)
-        program = struct.pack("HxxxxxxP", 1, ctypes.addressof(code))
-        for listener in self._listeners:
-            with contextlib.suppress(OSError):  # a kernel without filters: then he is hung up on
-                listener.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, program)
-
-    def _resume(self, now: float) -> None:
-        self._earn(now)
-        if self._tokens < 0:
-            self._resume_at = now + _PAUSE_SECONDS
+            event, endpoint = monitor.recv_multipart(zmq.DONTWAIT)
+        except zmq.Again:
             return
-        self._resume_at = None
-        for listener in self._listeners:
-            with contextlib.suppress(OSError):
-                listener.setsockopt(socket.SOL_SOCKET, _SO_DETACH_FILTER, 0)
+        yield (*struct.unpack("=Hi", event), endpoint)
 
 
 def _inode(descriptor: int) -> int:
@@ -386,64 +274,3 @@ def _inode(descriptor: int) -> int:
         return os.fstat(descriptor).st_ino
     except OSError:
         return 0
-
-
-def _kept(descriptor: int) -> socket.socket | None:
-    """A descriptor of our own; None where none is left, or the connection has gone already."""
-    try:
-        ours = os.dup(descriptor)
-    except OSError:
-        return None
-    try:
-        return socket.socket(fileno=ours)
-    except OSError:  # something else has its number by now
-        os.close(ours)
-        return None
-
-
-def _shut_down(connection: socket.socket, *, tcp: bool) -> str:
-    address = _address(connection)
-    try:
-        if tcp:
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_NOT)
-        connection.shutdown(socket.SHUT_RDWR)
-    except OSError:
-        return "gone"
-    return address
-
-
-def _is_still_there(connection: socket.socket) -> bool:
-    """Whether the other end has not closed it."""
-    poll = select.poll()
-    poll.register(connection, select.POLLRDHUP)
-    return not poll.poll(0)
-
-
-def _received(connection: Connection) -> int:
-    """Bytes that came until now; at a path the kernel counts none: then those that wait, and some for what is read."""
-    if connection.kept is None:
-        return connection.received
-    if not connection.tcp:
-        waiting = struct.unpack("i", ioctl(connection.kept, termios.FIONREAD, bytes(4)))[0]
-        return connection.received + max(int(waiting), _OVERHEAD)
-    told = connection.kept.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_BYTES_RECEIVED + 8)
-    return int(struct.unpack_from("Q", told, _TCP_BYTES_RECEIVED)[0])
-
-
-def _address(connection: socket.socket) -> str:
-    """The other end, in words."""
-    try:
-        if connection.family == socket.AF_UNIX:
-            process, user, _ = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
-            return f"process {process} of user {user}"
-        host, port = connection.getpeername()[:2]
-    except OSError:
-        return "gone"
-    return f"{host}:{port}"
-
-
-def _trim() -> None:
-    """What libzmq has freed, glibc keeps for the next one; other C libraries give it back by themselves."""
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    if trim is not None:
-        trim(0)

@@ -15,7 +15,7 @@ from adainfd.hindrances import Hindered
 from adainfd.logs import Logger
 from adainfd.watched import Watched
 from adainfd.wire import endpoint as endpoints
-from adainfd.wire.hanging_up import hang_up
+from adainfd.wire.connections import Connections
 from adainfd.wire.keys import AllowList, KeyPair
 
 __all__ = ["Curve", "Gate", "bind"]
@@ -54,11 +54,12 @@ class Gate(Hindered):
     context is terminated.
     """
 
-    def __init__(self, context: zmq.Context[Any], curve: Curve) -> None:
+    def __init__(self, context: zmq.Context[Any], curve: Curve, connections: Connections) -> None:
+        """connections: to the sockets that it guards; they tell it of handshakes that fail, and are hung up on."""
         self.refused = 0
         """Clients refused until now, each attempt counted."""
         self._curve = curve
-        self._bound: list[str] = []
+        self._connections = connections
         self._let_in: dict[str, str] = {}
         self._missing: frozenset[str] = frozenset()
         # Of what both this thread and a caller of `revoke` use: who was let in, and who may be.
@@ -74,6 +75,7 @@ class Gate(Hindered):
         # Of the count, which other threads raise too.
         self._counting = threading.Lock()
         self._thread = Watched("gate", self._run)
+        connections.tell_failures(self._failed)
 
     def guard(self, socket: zmq.Socket[bytes]) -> None:
         """Let only allowed clients in at what `socket` binds from now on; before `open`."""
@@ -85,10 +87,6 @@ class Gate(Hindered):
     def open(self) -> None:
         """From now on questions are answered."""
         self._thread.start()
-
-    def stands_at(self, bound: str) -> None:
-        """`bound` is an endpoint of a socket that is guarded."""
-        self._bound.append(bound)
 
     @property
     def hindrance(self) -> str | None:
@@ -105,17 +103,13 @@ class Gate(Hindered):
         self._thread.check()
 
     def revoke(self) -> list[str]:
-        """Hang up on everyone if a client that was let in may not come any more; the names of those clients.
+        """Hang up on everyone at the ports if a client that was let in may not come any more; those clients' names.
 
-        Those who still may come in do so by themselves. Nothing else is needed for it: without a folder of clients
-        nobody may come in.
+        Whoever still may come in does so by itself. Nothing else is needed for it, not even a descriptor: where the
+        folder of clients cannot be read, nobody may come in.
         """
         with self._lock:
             return self._revoke(self._gone())
-
-    def failed(self) -> None:
-        """Somebody's handshake has failed before there was a question; from any thread."""
-        self._refuse(_NOT_CURVE)
 
     def close(self) -> None:
         """End the thread; nobody comes in any more."""
@@ -156,9 +150,11 @@ class Gate(Hindered):
         return self._let_in.keys() - self._curve.clients.now().keys()
 
     def _revoke(self, keys: Collection[str]) -> list[str]:
-        names = sorted(self._let_in.pop(key) for key in keys)
+        names = sorted(self._let_in[key] for key in keys)
         if names:
-            hang_up(self._bound)
+            self._connections.hang_up_at_ports()
+            for key in keys:
+                del self._let_in[key]
             why = self._curve.clients.hindrance
             self._log.warning("clients_removed", clients=names, **({} if why is None else {"why": why}))
         return names
@@ -183,6 +179,10 @@ class Gate(Hindered):
             self._refuse("its key is not among the clients", address=shown, key=key)
         return name
 
+    def _failed(self) -> None:
+        """A handshake has failed before there was a question; called from any thread."""
+        self._refuse(_NOT_CURVE)
+
     def _refuse(self, why: str, **who: str) -> None:
         with self._counting:
             self.refused += 1
@@ -204,7 +204,4 @@ def bind(wanted: Sequence[tuple[zmq.Socket[bytes], str]], gate: Gate | None) -> 
             gate.guard(socket)
         gate.open()
     for socket, address in guarded:
-        bound = endpoints.bind(socket, address)
-        if gate is not None:
-            gate.stands_at(bound)
-        yield bound
+        yield endpoints.bind(socket, address)

@@ -13,7 +13,7 @@ from adainfd.logs import Logger
 from adainfd.observing import NOBODY, Observer
 from adainfd.wire import endpoint as endpoints
 from adainfd.wire import gate as gates
-from adainfd.wire.connections import MOST
+from adainfd.wire.bounds import MOST
 from adainfd.wire.endpoint import Endpoint, Format
 from adainfd.wire.gate import Curve, Gate
 from adainfd.wire.messages import Event, Message
@@ -60,14 +60,13 @@ class Publisher:
     def _open(self, wanted: Sequence[Endpoint]) -> None:
         self.endpoints: tuple[str, ...] = ()
         self._context = context()
-        self._gate = None if self._curve is None else Gate(self._context, self._curve)
-        self._readers = Readers(self._log, most=self._most, failed=None if self._gate is None else self._gate.failed)
+        self._readers = Readers(self._context, self._curve, self._log, most=self._most)
         self._outlets = {
             format_: _Outlet(self._readers.watch(self._context.socket(zmq.XPUB)), format_)
             for format_ in sorted({e.format for e in wanted})
         }
         try:
-            for bound in gates.bind([(self._outlets[e.format].socket, e.address) for e in wanted], self._gate):
+            for bound in gates.bind([(self._outlets[e.format].socket, e.address) for e in wanted], self.gate):
                 self.endpoints += (bound,)
             self._readers.open()
         except BaseException:
@@ -77,7 +76,7 @@ class Publisher:
     @property
     def gate(self) -> Gate | None:
         """Who lets clients in at the ports; None where everyone may come."""
-        return self._gate
+        return self._readers.gate
 
     @property
     def connections(self) -> Hindered:
@@ -86,7 +85,7 @@ class Publisher:
 
     def revoke(self) -> list[str]:
         """Hang up on everyone if a client that was let in may not come any more; the names of those clients."""
-        return [] if self._gate is None else self._gate.revoke()
+        return [] if self.gate is None else self.gate.revoke()
 
     def check_clients(self) -> None:
         """Raise InvalidInputError where the clients cannot be read, or one of their files holds no key."""
@@ -124,7 +123,7 @@ class Publisher:
     @property
     def refused(self) -> int | None:
         """How many clients were not let in; None where everyone may come."""
-        return None if self._gate is None else self._gate.refused
+        return None if self.gate is None else self.gate.refused
 
     @property
     def readable(self) -> tuple[int, ...]:
@@ -161,8 +160,6 @@ class Publisher:
     def _close(self, linger: int) -> None:
         endpoints.unlink(self.endpoints)
         self._readers.close()
-        if self._gate is not None:
-            self._gate.close()
         self._context.destroy(linger)
 
 

@@ -1,14 +1,16 @@
-"""Those who read what bound sockets publish: whom they are, what they subscribe to, and how much of that they may."""
+"""Those who read what bound sockets publish: whom the gate lets in, and how much they may subscribe to."""
 
 import time
 from collections import Counter
-from collections.abc import Callable
 
 import zmq
 
 from adainfd.logs import Logger
 from adainfd.watched import Watched
-from adainfd.wire.connections import MOST, Connection, Connections, bounded
+from adainfd.wire.bounds import MOST, bounded
+from adainfd.wire.connection import Connection
+from adainfd.wire.connections import Connections
+from adainfd.wire.gate import Curve, Gate
 from adainfd.wire.requests import Requests
 
 __all__ = ["Readers", "context"]
@@ -27,11 +29,15 @@ def context() -> "zmq.Context[zmq.Socket[bytes]]":
 
 
 class Readers:
-    """The readers of XPUB sockets; whoever asks for too much is hung up on."""
+    """The readers of XPUB sockets; whoever asks for too much is hung up on. Close them before their context."""
 
-    def __init__(self, log: Logger, *, most: int = MOST, failed: Callable[[], None] | None = None) -> None:
-        """most: readers at once. failed: is told of each handshake that fails at a port."""
-        self._connections = Connections(log, most=most, failed=failed)
+    def __init__(
+        self, context: "zmq.Context[zmq.Socket[bytes]]", curve: Curve | None, log: Logger, *, most: int = MOST
+    ) -> None:
+        """context: of the sockets. curve: who may come in at the ports; None: everybody. most: readers at once."""
+        self._connections = Connections(log, most=most)
+        self.gate = None if curve is None else Gate(context, curve, self._connections)
+        """Who lets readers in at the ports; None where everybody may come in."""
         self._requests: Requests[Connection] = Requests()
 
     def watch(self, socket: "zmq.Socket[bytes]") -> "zmq.Socket[bytes]":
@@ -94,7 +100,9 @@ class Readers:
         return excess.connection is not reader
 
     def close(self) -> None:
-        """Watch nobody any more; before the sockets are closed."""
+        """Let nobody in and watch nobody any more; before the sockets are closed."""
+        if self.gate is not None:
+            self.gate.close()
         self._connections.close()
 
 

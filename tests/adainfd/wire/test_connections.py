@@ -12,7 +12,6 @@ import pytest
 import strangers
 import zmq
 from adainfd.wire import connections
-from adainfd.wire.connections import Connection, Connections
 from adainfd.wire.publisher import Publisher
 from daemons import await_true
 from generated import generous
@@ -184,24 +183,12 @@ def test_a_rush_at_the_port_is_held_back(publisher: Publisher, connect: Connect)
     await_heard(publisher, late)
 
 
-def test_a_descriptor_that_is_another_file_by_now_is_left_alone() -> None:
-    watching = Connections(Log())
-    ours, theirs = socket.socketpair()
-    with ours, theirs:
-        watching.hang_up(Connection(ours.fileno(), os.fstat(theirs.fileno()).st_ino, False, 0.0, None), "for a test")
-        ours.send(b"on")
-        assert theirs.recv(2) == b"on"
-        watching.hang_up(Connection(ours.fileno(), os.fstat(ours.fileno()).st_ino, False, 0.0, None), "for a test")
-        assert theirs.recv(2) == b""
-    watching.close()
-
-
 def test_the_end_of_the_thread_is_noticed(publisher: Publisher, monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(descriptor: int) -> int:
-        del descriptor
+    def broken(descriptor: int, now: float, *, tcp: bool) -> int:
+        del descriptor, now, tcp
         raise ValueError("for a test")
 
-    monkeypatch.setattr(connections, "_inode", broken)
+    monkeypatch.setattr(connections, "Connection", broken)
     with strangers.connected(endpoint(publisher, "tcp")):
         await_true(lambda: publisher.connections.defect, 5, "the end of the thread")
     assert publisher.connections.hindrance == "the thread connections has ended (ValueError: for a test)"
