@@ -53,16 +53,19 @@ class Feed:
         return self._retry_at
 
     def follow(self) -> None:
-        """Tell of what has changed, and connect anew where that was refused a while ago."""
-        for link in self._links.changes():
-            if self._let_go is not None:  # an event of the connection before
-                self._links.by_endpoint[self._box.endpoint] = self._let_go
-                continue
-            self._retry_at = time.monotonic() + AFTER_REFUSAL_SECONDS if link.state == "refused" else None
-            self._changed(link)
+        """Tell of what has changed, and connect anew a while after libzmq has given up, or we have hung up."""
         now = time.monotonic()
+        for link in self._links.changes():
+            if self._let_go is None:
+                self._changed(link)
+        if self._let_go is not None:  # all else is of the connection before
+            self._links.by_endpoint[self._box.endpoint] = self._let_go
+        elif self._box.endpoint not in self._links.given_up:
+            self._retry_at = None
+        elif self._retry_at is None:
+            self._retry_at = now + AFTER_REFUSAL_SECONDS
         if self._retry_at is not None and self._retry_at <= now:
-            self._retry_at = None if self._let_go else now + AFTER_REFUSAL_SECONDS
+            self._retry_at = now + AFTER_REFUSAL_SECONDS
             self._let_go = None
             self._box.connect(self.socket, anew=True)
 

@@ -108,6 +108,8 @@ class Links:
         self.by_endpoint: dict[str, Link] = {}
         self.monitor = socket.get_monitor_socket(_EVENTS)
         """Readable when something has changed; call `changes` then."""
+        self.given_up: set[str] = set()
+        """Endpoints that libzmq may not connect to again by itself, as after a message that is too long."""
         self._socket = socket
         self._keys = keys
 
@@ -117,10 +119,20 @@ class Links:
             event = parse_monitor_message(self.monitor.recv_multipart())
             endpoint = event["endpoint"].decode()
             before = self.by_endpoint.get(endpoint, Link(endpoint, "connecting"))
+            self._note(endpoint, event)
             after = self._after(before, event)
             if after != before:
                 self.by_endpoint[endpoint] = after
                 yield after
+
+    def _note(self, endpoint: str, event: Any) -> None:
+        match event["event"]:
+            case zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_CLOSED:
+                self.given_up.discard(endpoint)
+            case zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL if event["value"] == errno.ETIMEDOUT:
+                self.given_up.discard(endpoint)
+            case _:
+                self.given_up.add(endpoint)
 
     def _after(self, link: Link, event: Any) -> Link:
         kind, value = event["event"], event["value"]

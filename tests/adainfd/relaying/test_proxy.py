@@ -210,11 +210,14 @@ def test_a_box_speaks_in_its_own_name_alone_and_leaves_the_others_their_turn(
 
         await_true(hung_up, 10, "it sends too much at once")
 
-        def again() -> bool:
-            attacker.send("status/evil/again", a_status("evil", "again"))
-            return comes(b"status/evil/again")
+        def again(camera: str) -> bool:
+            attacker.send(f"status/evil/{camera}", a_status("evil", camera))
+            return comes(f"status/evil/{camera}".encode())
 
-        await_true(again, 10, "it is taken up again")
+        await_true(lambda: again("again"), 10, "it is taken up again")
+        attacker.send("status/evil", b"x" * 300_000)  # libzmq itself hangs up, for good
+        await_true(lambda: len(relay.named("box_absent")) == 2, 10, "it is hung up on again")
+        await_true(lambda: again("back"), 10, "it is taken up again")
         assert topics.keys() == {b"status/edge1/a"} | {topic for topic in topics if topic.startswith(b"status/evil")}
     assert before.keys() == {b"status/edge1/a", b"status/evil/end"}
     assert len(relay.named("message_refused")) < 4
