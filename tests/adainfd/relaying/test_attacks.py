@@ -10,7 +10,6 @@ from typing import Any
 
 import msgspec
 import pytest
-import zmq
 from adainfd.wire.messages import MOST_CAMERAS, Account, Dropped, Status
 from brokers import Attacker, Beating, Broker, a_status, event_of, keeping, kept
 from daemons import Program, await_true
@@ -132,11 +131,10 @@ def test_a_box_neither_ends_the_relay_nor_speaks_as_another_nor_fills_the_broker
 
 
 def test_a_box_that_never_ends_takes_nothing_from_the_others(
-    launch: Any, broker: Broker, boxes: Boxes, attacker: Attacker, tmp_path: Path
+    launch: Any, broker: Broker, boxes: Boxes, flooder: Attacker, tmp_path: Path
 ) -> None:
     """It says as fast as it can that all of its cameras have changed; so does what is no message at all."""
     good = boxes("good", "edge1", {DOOR: []})
-    attacker.socket.setsockopt(zmq.SNDHWM, 1000)
     over = threading.Event()
     account = {state: Account(state, 0, 0, 0, 0, Dropped(0, 0), 0) for state in ("online", "offline")}  # type: ignore[arg-type]
     floods = [
@@ -153,11 +151,11 @@ def test_a_box_that_never_ends_takes_nothing_from_the_others(
         while not over.is_set():
             next(rounds)
             for topic, body in floods:
-                attacker.send(topic, body)
+                flooder.send(topic, body)
 
     with keeping(broker) as (_, heard):
         relay = launch("relay", "--config", file_of(tmp_path, broker, evil='host = "evil"'))
-        attacker.await_subscribed()
+        flooder.await_subscribed()
         await_true(lambda: "adainf/status/edge1" in heard, 20, "the honest box")
         flooding = threading.Thread(target=flood)
         flooding.start()

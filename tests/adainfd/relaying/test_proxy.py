@@ -137,10 +137,9 @@ def test_a_reader_who_wants_everything_hurts_neither_the_others_nor_the_boxes(
 
 
 def test_a_box_speaks_in_its_own_name_alone_and_leaves_the_others_their_turn(
-    launch: Any, attacker: Attacker, tmp_path: Path, ipc: str
+    launch: Any, flooder: Attacker, tmp_path: Path, ipc: str
 ) -> None:
     """The honest box is behind a relay of its own."""
-    attacker.socket.setsockopt(zmq.SNDHWM, 1000)
     publisher = Publisher([f"ipc://{tmp_path}/good"])
     say(publisher, "first", "status/edge1/a")
     launch("relay", "--connect", *publisher.endpoints, "--bind", f"ipc://{tmp_path}/inner")
@@ -157,7 +156,7 @@ def test_a_box_speaks_in_its_own_name_alone_and_leaves_the_others_their_turn(
     ):
         everything.setsockopt(zmq.SUBSCRIBE, b"")
         everything.connect(ipc)
-        attacker.await_subscribed()
+        flooder.await_subscribed()
 
         def comes(topic: bytes) -> bool:
             while everything.poll(0):
@@ -175,10 +174,10 @@ def test_a_box_speaks_in_its_own_name_alone_and_leaves_the_others_their_turn(
             b"status/\xff",
             "x" * 500,
         ):
-            attacker.send(topic, a_status("edge1", state="stopped"))
-        attacker.socket.send(b"status/evil")
-        attacker.socket.send_multipart([b"status/evil", b"{}", b"{}"])
-        attacker.send("status/evil/end", a_status("evil", "end"))
+            flooder.send(topic, a_status("edge1", state="stopped"))
+        flooder.socket.send(b"status/evil")
+        flooder.socket.send_multipart([b"status/evil", b"{}", b"{}"])
+        flooder.send("status/evil/end", a_status("evil", "end"))
         await_true(lambda: comes(b"status/evil/end"), 10, "its own name")
         assert relay.named("message_refused")[0]["why"] == "speaks as 'edge1', and its host is evil"
         before = topics.copy()
@@ -186,8 +185,8 @@ def test_a_box_speaks_in_its_own_name_alone_and_leaves_the_others_their_turn(
 
         def flood() -> None:
             while not over.is_set():
-                attacker.send("status/evil/flood", b"{" * 900)
-                attacker.send("status/edge1/flood", b"{" * 900)
+                flooder.send("status/evil/flood", b"{" * 900)
+                flooder.send("status/edge1/flood", b"{" * 900)
 
         flooding = threading.Thread(target=flood)
         flooding.start()
@@ -205,17 +204,17 @@ def test_a_box_speaks_in_its_own_name_alone_and_leaves_the_others_their_turn(
         assert one.lost == 0
 
         def hung_up() -> bool:
-            attacker.socket.send_multipart([b"status/evil", *[b"x" * 200_000] * 3])
+            flooder.socket.send_multipart([b"status/evil", *[b"x" * 200_000] * 3])
             return "of 262144 allowed" in str(relay.named("box_absent"))
 
         await_true(hung_up, 10, "it sends too much at once")
 
         def again(camera: str) -> bool:
-            attacker.send(f"status/evil/{camera}", a_status("evil", camera))
+            flooder.send(f"status/evil/{camera}", a_status("evil", camera))
             return comes(f"status/evil/{camera}".encode())
 
         await_true(lambda: again("again"), 10, "it is taken up again")
-        attacker.send("status/evil", b"x" * 300_000)  # libzmq itself hangs up, for good
+        flooder.send("status/evil", b"x" * 300_000)  # libzmq itself hangs up, for good
         await_true(lambda: len(relay.named("box_absent")) == 2, 10, "it is hung up on again")
         await_true(lambda: again("back"), 10, "it is taken up again")
         assert topics.keys() == {b"status/edge1/a"} | {topic for topic in topics if topic.startswith(b"status/evil")}
