@@ -82,10 +82,11 @@ def event_of(host: str, camera: str, region: str | None, label: str, event: Any 
 class Attacker:
     """A box that sends what it likes."""
 
-    def __init__(self, endpoint: str) -> None:
+    def __init__(self, endpoint: str, queued: int = 0) -> None:
+        """queued: messages that wait for a slow reader, later ones are dropped; all wait by default."""
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self.socket = self._context.socket(zmq.XPUB)
-        self.socket.setsockopt(zmq.SNDHWM, 0)
+        self.socket.setsockopt(zmq.SNDHWM, queued)
         self.socket.bind(endpoint)
 
     def await_subscribed(self) -> None:

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -62,6 +63,11 @@ class Program:
     def ended(self, seconds: float) -> int:
         """The exit status, at the latest after `seconds`."""
         return self.process.wait(seconds)
+
+    def megabytes(self) -> float:
+        """Of memory that it has in use."""
+        pages = Path(f"/proc/{self.process.pid}/statm").read_text(encoding="ascii").split()[1]
+        return int(pages) * resource.getpagesize() / 1e6
 
     def kill(self) -> None:
         """End it and everything it started."""

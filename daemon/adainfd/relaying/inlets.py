@@ -9,8 +9,9 @@ from typing import Any, Self
 import zmq
 
 from adainfd.relaying.complaints import Complaints
+from adainfd.relaying.endless import Endless
 from adainfd.relaying.names import Names
-from adainfd.relaying.sources import tell
+from adainfd.relaying.sources import QUEUED, tell
 from adainfd.wire.inbox import Gap, Unreadable
 from adainfd.wire.line import Line, Notice
 from adainfd.wire.link import Box, Link
@@ -51,9 +52,10 @@ class Inlets:
         self._context.max_sockets = _SOCKETS_AT_LEAST + _SOCKETS_PER_BOX * len(by_endpoint)
         now = time.monotonic()
         self._inlets = [
-            _Inlet(endpoint, Line(self._context, box, topics, partial(self._tell, endpoint)), _IN_A_BURST, now)
+            _Inlet(endpoint, Line(self._context, box, topics, partial(self._tell, endpoint), QUEUED), _IN_A_BURST, now)
             for endpoint, box in by_endpoint.items()
         ]
+        self._endless = Endless([inlet.line for inlet in self._inlets])
 
     def __enter__(self) -> Self:
         return self
@@ -88,6 +90,7 @@ class Inlets:
             inlet.line.follow()
             inlet.refill(time.monotonic())
             yield from self._of(inlet)
+        self._endless.review(time.monotonic())
 
     def refuse(self, endpoint: str, why: str) -> None:
         """Count a message that is not taken, and say so once in a while."""

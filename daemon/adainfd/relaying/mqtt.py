@@ -28,7 +28,7 @@ from adainfd.wire.messages import Event, Message, Status
 
 __all__ = ["Bridge"]
 
-_LONGEST_WAIT_SECONDS = 1.0
+_LONGEST_WAIT_SECONDS = 0.1
 _REVIEW_EVERY_SECONDS = 1.0
 _REVIEW_AT_THE_LATEST_SECONDS = 3.0
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")

@@ -23,7 +23,6 @@ from adainfd.wire.readers import Readers, context
 __all__ = ["Proxy"]
 
 _LAST_WORDS_MS = 1000
-_LOOK_EVERY_SECONDS = 0.5
 
 
 class Proxy:
@@ -69,9 +68,9 @@ class Proxy:
             poller.register(readable, zmq.POLLIN)
         while not stop.requested:
             self._sources.register(poller)
-            dues = [due for due in (self._sources.due, self._upstream.due) if due is not None]
-            due = min([time.monotonic() + _LOOK_EVERY_SECONDS, *dues])
-            ready = {readable for readable, _ in poller.poll(max(0, math.ceil(1000 * (due - time.monotonic()))))}
+            due = min(self._sources.due, self._upstream.due or math.inf)
+            patience = max(0, math.ceil(1000 * (due - time.monotonic())))
+            ready = {readable for readable, _ in poller.poll(patience)}
             for message in self._sources.take(ready):
                 self._outlet.send_multipart(message)
             if self._outlet in ready:

@@ -9,17 +9,20 @@ from typing import Any
 import zmq
 
 from adainfd.relaying.complaints import Complaints
+from adainfd.relaying.endless import Endless
 from adainfd.relaying.names import Names
 from adainfd.wire.feed import Feed
 from adainfd.wire.link import Box, Link
 from adainfd.wire.messages import LONGEST_TOPIC
 
-__all__ = ["Sources", "tell"]
+__all__ = ["QUEUED", "Sources", "tell"]
 
 _AT_ONCE = 100
 """Messages of one box, before the others have their turn."""
 _A_SECOND, _IN_A_BURST = 5000, 500
 """Messages of one box: as many as a reader takes. Those beyond wait, and then the box itself loses them."""
+QUEUED = 64
+"""Messages of one box that wait here: 16 MiB, where it sends the longest. Those beyond wait at the box."""
 _PAUSE_SECONDS = 0.02
 _PARTS = 2
 """Of a message: its topic and its body."""
@@ -56,9 +59,10 @@ class Sources:
         self._complaints = complaints
         now = time.monotonic()
         self._sources = [
-            _Source(endpoint, Feed(context, box, zmq.XSUB, partial(tell, complaints, endpoint)), now)
+            _Source(endpoint, Feed(context, box, zmq.XSUB, partial(tell, complaints, endpoint), QUEUED), now)
             for endpoint, box in {box.endpoint: box for box in boxes}.items()
         ]
+        self._endless = Endless([source.feed for source in self._sources])
         self._registered = False
 
     @property
@@ -67,12 +71,13 @@ class Sources:
         return tuple(source.feed.socket for source in self._sources)
 
     @property
-    def due(self) -> float | None:
+    def due(self) -> float:
         """Monotonic time at which there is something to do, whatever comes."""
         dues = [source.feed.retry_at for source in self._sources if source.feed.retry_at is not None]
+        dues.append(self._endless.due)
         if not all(source.listens for source in self._sources):
             dues.append(time.monotonic() + _PAUSE_SECONDS)
-        return min(dues, default=None)
+        return min(dues)
 
     def register(self, poller: zmq.Poller) -> None:
         """Have the poller wait for the boxes that may say something."""
@@ -96,6 +101,7 @@ class Sources:
                 source.feed.follow()
             if source.feed.socket in ready:
                 yield from self._of(source)
+        self._endless.review(time.monotonic())
 
     def _of(self, source: _Source) -> Iterator[list[bytes]]:
         for _ in range(_AT_ONCE):

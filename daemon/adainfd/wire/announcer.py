@@ -93,7 +93,7 @@ class Announcer:
                 cameras=accounts,
                 present=None if present is None else list(present),
                 lost=None if lost is None else dict(lost),
-                recording=recording,
+                recording=_text(recording),
             ),
         )
 

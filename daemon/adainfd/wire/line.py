@@ -6,7 +6,7 @@ import zmq
 
 from adainfd.wire.feed import Feed
 from adainfd.wire.inbox import Gap, Inbox, Unreadable
-from adainfd.wire.link import Box, Link
+from adainfd.wire.link import MESSAGES_QUEUED, Box, Link
 from adainfd.wire.messages import Message
 
 __all__ = ["Line", "Notice"]
@@ -23,9 +23,10 @@ class Line(Feed):
         box: Box,
         topics: Iterable[str],
         notice: Callable[[Notice], None],
+        queued: int = MESSAGES_QUEUED,
     ) -> None:
-        """Connect; who is not there yet is waited for. Raises InvalidInputError on a malformed endpoint."""
-        super().__init__(context, box, zmq.SUB, notice)
+        """Connect, as `Feed`; notice: is told of gaps and of what cannot be read, too."""
+        super().__init__(context, box, zmq.SUB, notice, queued)
         self._inbox = Inbox(notice)
         for topic in topics:
             self.socket.setsockopt_string(zmq.SUBSCRIBE, topic)

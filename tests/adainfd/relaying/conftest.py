@@ -43,3 +43,11 @@ def attacker(tmp_path: Path) -> Iterator[Attacker]:
     box = Attacker(f"ipc://{tmp_path}/evil")
     yield box
     box.close()
+
+
+@pytest.fixture
+def flooder(tmp_path: Path) -> Iterator[Attacker]:
+    """An attacker who sends without end."""
+    box = Attacker(f"ipc://{tmp_path}/evil", queued=1000)
+    yield box
+    box.close()
