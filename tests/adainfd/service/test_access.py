@@ -10,13 +10,15 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from adainfd.service.answer import Answer
+from adainfd.service.access import Access
+from adainfd.service.response import Response
 from adainfd.service.web import WebServer
 
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[WebServer]:
-    served = WebServer("127.0.0.1", 0, dict.fromkeys(("/", "/picture/door", "/live", "/metrics"), lambda: Answer(b"x")))
+    routes = dict.fromkeys(("/", "/picture/door", "/live", "/metrics"), lambda: Response(b"x"))
+    served = WebServer("127.0.0.1", 0, {**routes, "/defect": lambda: Response(bytes(1 // 0))})
     served.start()
     yield served
     served.close()
@@ -45,13 +47,55 @@ def test_other_names_are_refused(server: WebServer, host: str) -> None:
 
 
 def test_a_request_without_a_host_reaches_no_picture(server: WebServer) -> None:
-    assert [status(server, f"GET {path} HTTP/1.0") for path in ("/live", "/metrics", "/", "/picture/door")] == [
-        200,
-        200,
-        421,
-        421,
-    ]
-    assert status(server, "GET / HTTP/1.1", "Host: localhost", "Host: evil.example") == 400
+    for version in ("HTTP/1.0", "HTTP/1.1"):
+        paths = {"/live": 200, "/metrics": 200, "/": 400, "/picture/door": 400}
+        assert {path: status(server, f"GET {path} {version}") for path in paths} == paths
+
+
+@pytest.mark.parametrize(
+    ("line", "fields", "expected"),
+    [
+        ("GET / HTTP/1.1", ["Host: localhost", "Host: localhost"], 400),
+        ("GET / HTTP/1.1", ["Host: localhost", "host : evil.example"], 400),
+        ("GET / HTTP/1.1", ["Host: localhost", " evil.example"], 400),
+        ("GET / HTTP/1.1", ["Host: localhost, evil.example"], 421),
+        ("GET / HTTP/1.1", ["Host: localhost evil.example"], 421),
+        ("GET / HTTP/1.1", ["Host: evil.example", "X-Forwarded-Host: localhost", "Forwarded: host=localhost"], 421),
+        ("GET http://localhost/ HTTP/1.1", ["Host: localhost"], 200),
+        ("GET HTTP://LOCALHOST:9600 HTTP/1.1", ["Host: [::1]"], 200),
+        ("GET http://localhost/ HTTP/1.1", ["Host: evil.example"], 421),
+        ("GET http://evil.example/ HTTP/1.1", ["Host: localhost"], 421),
+        ("GET http://localhost@evil.example/ HTTP/1.1", ["Host: localhost"], 421),
+        ("GET http://user@localhost/ HTTP/1.1", ["Host: localhost"], 421),
+        ("GET http:///picture/door HTTP/1.1", ["Host: localhost"], 421),
+        ("GET ftp://localhost/ HTTP/1.1", ["Host: localhost"], 404),
+        ("GET //localhost/picture/door HTTP/1.1", ["Host: localhost"], 404),
+        ("HEAD /picture/door HTTP/1.1", ["Host: evil.example"], 421),
+        ("OPTIONS /picture/door HTTP/1.1", ["Host: localhost", "Origin: http://evil.example"], 403),
+        ("OPTIONS * HTTP/1.1", ["Host: localhost"], 405),
+        ("POST / HTTP/1.1", ["Host: localhost", "Content-Length: 3"], 405),
+        ("TRACE / HTTP/1.1", ["Host: localhost"], 405),
+        ("CONNECT localhost:80 HTTP/1.1", ["Host: localhost"], 405),
+    ],
+)
+def test_each_spelling_of_a_host_is_read_in_one_way(
+    server: WebServer, line: str, fields: list[str], expected: int
+) -> None:
+    assert status(server, line, *fields) == expected
+
+
+def test_the_address_that_stands_for_all_names_no_box() -> None:
+    """Bound beyond loopback: the box is asked for by its name, by any of its addresses, or by names that are given."""
+    routes = {"/": lambda: Response(b"x")}
+    served = WebServer("0.0.0.0", 0, routes, Access("0.0.0.0", ["cameras.example.com", "10.9.9.9"]))  # noqa: S104
+    served.start()
+    try:
+        own = socket.gethostname().lower()
+        hosts = {"127.0.0.1": 200, "localhost": 200, own: 200, f"{own}.local:9600": 200, "Cameras.Example.com.": 200}
+        hosts |= {"10.9.9.9:1": 200, "0.0.0.0": 421, "[::]": 421, "10.9.9.8": 421, "example.com": 421}  # noqa: S104
+        assert {host: status(served, "GET / HTTP/1.1", f"Host: {host}") for host in hosts} == hosts
+    finally:
+        served.close()
 
 
 @pytest.mark.parametrize(
@@ -62,13 +106,31 @@ def test_other_sites_get_no_picture(server: WebServer, field: str) -> None:
 
 
 def test_every_answer_keeps_a_browser_from_lending_it_to_other_sites(server: WebServer) -> None:
-    for path, field in (("/", "X: y"), ("/picture/door", "Origin: null"), ("/nowhere", "X: y"), ("/live", "X: y")):
+    requests = {
+        "GET / HTTP/1.1": 200,
+        "HEAD / HTTP/1.1": 200,
+        "GET /live HTTP/1.1": 200,
+        "GET /%ff HTTP/1.1": 400,
+        "GET / HTTP/1.1\r\nOrigin: null": 403,
+        "GET /nowhere HTTP/1.1": 404,
+        "POST / HTTP/1.1": 405,
+        "GET http://evil.example/ HTTP/1.1": 421,
+        f"GET / HTTP/1.1\r\nX: {'x' * 20_000}": 431,
+        "GET /defect HTTP/1.1": 500,
+        "HEAD /defect HTTP/1.1": 500,
+    }
+    for request, expected in requests.items():
         with socket.create_connection(server.address, timeout=10) as client:
-            client.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n{field}\r\n\r\n".encode())
-            said = client.recv(4096).decode().splitlines()
+            client.sendall(f"{request}\r\nHost: localhost\r\n\r\n".encode())
+            client.shutdown(socket.SHUT_WR)
+            head, _, body = b"".join(iter(lambda: client.recv(4096), b"")).decode().partition("\r\n\r\n")
+        said = head.splitlines()
+        assert int(said[0].split()[1]) == expected
+        assert bool(body) != request.startswith("HEAD")
         assert "Cross-Origin-Resource-Policy: same-origin" in said
         assert "X-Frame-Options: DENY" in said
         assert "X-Content-Type-Options: nosniff" in said
+        assert ("Allow: GET, HEAD" in said) == (expected == 405)
         assert not any(line.startswith("Access-Control-Allow") for line in said)
 
 
@@ -92,9 +154,9 @@ def test_a_browser_shows_no_picture_to_another_site_where_it_tells_nothing_of_it
     asked: list[str] = []
     jpeg = cv2.imencode(".jpg", np.zeros((48, 64, 3), np.uint8))[1].tobytes()
 
-    def picture() -> Answer:
+    def picture() -> Response:
         asked.append("picture")
-        return Answer(jpeg, "image/jpeg")
+        return Response(jpeg, "image/jpeg")
 
     served = WebServer(address, 0, {"/picture/door": picture})
     served.start()
