@@ -83,17 +83,21 @@ def test_of_a_running_daemon(launch: Any, configuration: Path, ipc: str, address
         while cameras != {"door", "yard"}:
             cameras.add(receive(START_SECONDS)[1]["camera"])
     assert get(f"{url}/ready") == (200, b"yes\n")
-    # Accounts come with the daemon's heartbeat.
-    metrics = await_true(
-        lambda: (
+
+    def counted() -> dict[tuple[str, tuple[tuple[str, str], ...]], float] | None:
+        """The metrics, once they tell of both cameras: accounts come with the heartbeat, times with the results."""
+        found = samples(get(f"{url}/metrics")[1])
+        return (
             found
-            if ("adainf_frames_captured_total", (("camera", "yard"),)) in (found := samples(get(f"{url}/metrics")[1]))
-            and found["adainf_frames_captured_total", (("camera", "yard"),)] > 0
+            if all(
+                found.get(("adainf_frames_captured_total", (("camera", camera),)), 0) > 0
+                and ("adainf_stage_seconds_count", (("camera", camera), ("stage", "forward"))) in found
+                for camera in ("door", "yard")
+            )
             else None
-        ),
-        10,
-        "frames in the metrics",
-    )
+        )
+
+    metrics = await_true(counted, 10, "frames in the metrics")
     for camera in ("door", "yard"):
         captured = metrics["adainf_frames_captured_total", (("camera", camera),)]
         fates = sum(
