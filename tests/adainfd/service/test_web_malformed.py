@@ -39,6 +39,11 @@ def answered(client: socket.socket) -> bytes:
     return said
 
 
+def asked(server: WebServer, message: bytes) -> bytes:
+    with sending(server, message) as client:
+        return answered(client)
+
+
 @pytest.fixture(scope="module")
 def server() -> Iterator[WebServer]:
     """One that takes all the time it needs."""
@@ -225,9 +230,9 @@ def test_anything_is_answered_or_hung_up_on(server: WebServer, batch: list[tuple
                 client.close()
         for client, message in waiting:
             # Connections that are about to close may still crowd out this one.
-            said = answered(client) or answered(sending(server, message))
+            said = answered(client) or asked(server, message)
             assert (wrong := complaint(message, said)) is None, (wrong, message, said)
-    assert answered(sending(server, LIVE)).startswith(b"HTTP/1.0 200")
+    assert asked(server, LIVE).startswith(b"HTTP/1.0 200")
 
 
 @pytest.mark.generated
