@@ -107,11 +107,11 @@ class WebServer:
                 except ConnectionError:
                     continue
                 except OSError:  # no descriptor is left, or no memory
-                    self._end_one()
+                    self._end_one("no descriptor, or no memory, was left")
                     await asyncio.sleep(_WITHOUT_DESCRIPTORS_SECONDS)
                     continue
                 if len(self._connections) >= _MOST_CONNECTIONS:
-                    self._end_one()
+                    self._end_one(f"more than {_MOST_CONNECTIONS} connections at once")
                 self._attend(accepted, tasks)
 
     def _attend(self, accepted: socket.socket, tasks: asyncio.TaskGroup) -> None:
@@ -133,7 +133,7 @@ class WebServer:
         self._connections.pop(task, None)
         accepted.close()
 
-    def _end_one(self) -> None:
+    def _end_one(self, why: str) -> None:
         """End the oldest connection of the client that has the most: others have had time to be served."""
         if not self._connections:
             return
@@ -141,7 +141,7 @@ class WebServer:
         oldest = next(task for task, theirs in self._connections.items() if theirs == client)
         del self._connections[oldest]
         oldest.cancel()
-        self._refusals.count("crowded", client, f"more than {_MOST_CONNECTIONS} connections at once")
+        self._refusals.count("crowded", client, why)
 
     async def _respond(self, request: Request, client: str, reached: str) -> Response:
         refusal = self._access.refusal(request, reached) or _wrong_method(request)

@@ -102,7 +102,8 @@ def test_the_address_that_stands_for_all_names_no_box() -> None:
     "field", ["Sec-Fetch-Site: cross-site", "Sec-Fetch-Site: same-site", "Origin: null", "Origin: http://evil.example"]
 )
 def test_other_sites_get_no_picture(server: WebServer, field: str) -> None:
-    assert status(server, "GET /picture/door HTTP/1.1", "Host: localhost", field) == 403
+    for line in ("GET /picture/door", "HEAD /picture/door", "GET /state", "GET /metrics", "GET /", "GET /page.js"):
+        assert status(server, f"{line} HTTP/1.1", "Host: localhost", field) == 403
 
 
 def test_every_answer_keeps_a_browser_from_lending_it_to_other_sites(server: WebServer) -> None:
