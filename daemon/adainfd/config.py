@@ -16,7 +16,7 @@ from adainfd.capture.lifecycle import Limits
 from adainfd.capture.settings import PIXELS_A_MEGAPIXEL, CameraSettings
 from adainfd.capture.source import Source, Transport
 from adainfd.control.presence import PresenceRule
-from adainfd.service.guests import is_host
+from adainfd.service.access import is_host
 from adainfd.wire import endpoint as endpoints
 from adainfd.wire.endpoint import Endpoint
 from adainfd.wire.messages import LONGEST_LABEL, LONGEST_NAME, MOST_CAMERAS

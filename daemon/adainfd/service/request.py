@@ -1,4 +1,4 @@
-"""The head of an HTTP request, read strictly: anything doubtful is the client's mistake."""
+"""The head of an HTTP request, parsed strictly: whatever is doubtful is refused. A body is never read."""
 
 import re
 from collections.abc import Mapping

@@ -16,12 +16,12 @@ from urllib.parse import unquote
 import daemons
 import numpy as np
 import pytest
-from adainfd.service.answer import Answer
 from adainfd.service.health import Health
 from adainfd.service.metrics import Metrics
 from adainfd.service.overview import Overview
 from adainfd.service.pictures import Pictures
-from adainfd.service.site import site
+from adainfd.service.response import Response
+from adainfd.service.routes import daemon_routes
 from adainfd.service.web import WebServer
 from daemons import START_SECONDS, Network, await_true, listening
 from hypothesis import given, settings
@@ -53,7 +53,7 @@ def server() -> Iterator[str]:
     """An empty daemon's server."""
     overview = Overview()
     pictures = Pictures(["door"], patience_seconds=0.1)
-    served = WebServer("127.0.0.1", 0, site(overview, Metrics(overview), pictures, Health()))
+    served = WebServer("127.0.0.1", 0, daemon_routes(overview, Metrics(overview), pictures, Health()))
     served.start()
     yield "http://{}:{}".format(*served.address)
     served.close()
@@ -83,17 +83,21 @@ def test_of_a_running_daemon(launch: Any, configuration: Path, ipc: str, address
         while cameras != {"door", "yard"}:
             cameras.add(receive(START_SECONDS)[1]["camera"])
     assert get(f"{url}/ready") == (200, b"yes\n")
-    # Accounts come with the daemon's heartbeat.
-    metrics = await_true(
-        lambda: (
+
+    def counted() -> dict[tuple[str, tuple[tuple[str, str], ...]], float] | None:
+        """The metrics, once they tell of both cameras: accounts come with the heartbeat, times with the results."""
+        found = samples(get(f"{url}/metrics")[1])
+        return (
             found
-            if ("adainf_frames_captured_total", (("camera", "yard"),)) in (found := samples(get(f"{url}/metrics")[1]))
-            and found["adainf_frames_captured_total", (("camera", "yard"),)] > 0
+            if all(
+                found.get(("adainf_frames_captured_total", (("camera", camera),)), 0) > 0
+                and ("adainf_stage_seconds_count", (("camera", camera), ("stage", "forward"))) in found
+                for camera in ("door", "yard")
+            )
             else None
-        ),
-        10,
-        "frames in the metrics",
-    )
+        )
+
+    metrics = await_true(counted, 10, "frames in the metrics")
     for camera in ("door", "yard"):
         captured = metrics["adainf_frames_captured_total", (("camera", camera),)]
         fates = sum(
@@ -151,7 +155,7 @@ PATHS = ("/", "/page.js", "/page.css", "/state", "/metrics", "/live", "/ready", 
 @given(path=st.text(alphabet="./%2ec\\abpicturedo~:@?#", min_size=1, max_size=30))
 @settings(max_examples=50, deadline=None)
 def test_no_path_leads_elsewhere(path: str) -> None:
-    routes = {"/": lambda: Answer(b"page")}
+    routes = {"/": lambda: Response(b"page")}
     served = WebServer("127.0.0.1", 0, routes)
     served.start()
     try:
@@ -176,7 +180,7 @@ def raw(address: tuple[str, int], request: bytes) -> bytes:
 def test_address_is_free_again_at_once() -> None:
     """A restarted daemon gets its port, although connections to the one before have only just ended."""
     overview = Overview()
-    routes = site(overview, Metrics(overview), Pictures([]), Health())
+    routes = daemon_routes(overview, Metrics(overview), Pictures([]), Health())
     port = 0
     for _ in range(2):
         served = WebServer("127.0.0.1", port, routes)
@@ -267,7 +271,7 @@ def test_page_updates_live_in_a_browser(tmp_path: Path) -> None:
     """Each state that is asked for tells another number of frames: the page shows one after the first."""
     asked = 0
 
-    def state() -> Answer:
+    def state() -> Response:
         nonlocal asked
         asked += 1
         account = {"captured": 1000 + asked, "published": 7, "reused": 2, "dropped": {"too_old": 3, "newer_frame": 0}}
@@ -285,7 +289,7 @@ def test_page_updates_live_in_a_browser(tmp_path: Path) -> None:
             "picture": True,
         }
         shown = {"host": "here", "state": "ready", "hindrances": [], "reload_failure": None, "model": None}
-        return Answer(
+        return Response(
             json.dumps({**shown, "line": "1 camera, 25 fps", "cameras": [camera]}).encode(), "application/json"
         )
 
@@ -293,7 +297,7 @@ def test_page_updates_live_in_a_browser(tmp_path: Path) -> None:
     pictures = Pictures(["<b>door"])
     pictures.jpeg("<b>door")
     pictures.answered("<b>door", np.zeros((48, 64, 3), np.uint8))
-    routes = {**site(overview, Metrics(overview), pictures, Health()), "/state": state}
+    routes = {**daemon_routes(overview, Metrics(overview), pictures, Health()), "/state": state}
     served = WebServer("127.0.0.1", 0, routes)
     served.start()
     command = [str(CHROMIUM), "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path}"]

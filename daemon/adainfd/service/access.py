@@ -1,7 +1,7 @@
-"""Who may ask over HTTP: requests addressed to this box, and not made by another site's page.
+"""Which HTTP requests are served: those addressed to this box, and not made by another site's page.
 
-A site whose name leads to this box (DNS rebinding) would be the same origin to a browser, so the name that a request is
-addressed to must be one of ours. A picture that another site's page asks for is refused by what browsers tell of it.
+To a browser, a site whose name leads to this box (DNS rebinding) is of the same origin as this box, so the host that a
+request names must be one of ours. What another site's page asks for is refused by what browsers say of its origin.
 """
 
 import re
@@ -14,19 +14,20 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 from adainf.errors import printable
 from adainfd.service.request import Request
 
-__all__ = ["Guests", "Refusal", "is_host"]
+__all__ = ["HEALTH", "Access", "Refusal", "is_host"]
+
+HEALTH = ("/live", "/ready")
+"""Served to whoever asks: these say yes or no, and who watches over the daemon need not know its name."""
 
 _AUTHORITY = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.-]+)(?::\d{0,5})?")
 _LONGEST_SHOWN = 80
-# They tell nothing but yes and no: whoever watches over the daemon need not know its name.
-_OPEN_TO_ALL = ("/live", "/ready")
 # Scrapers by HTTP/1.0 may leave out the host; a browser never does.
-_WITHOUT_HOST = (*_OPEN_TO_ALL, "/metrics")
+_WITHOUT_HOST = ("/metrics",)
 
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why somebody is refused: by the kind of the reason and in words."""
+    """Why a request is refused. kind: one of refusals.KINDS; why: in words."""
 
     kind: str
     why: str
@@ -38,25 +39,27 @@ def is_host(text: str) -> bool:
     return "[" not in text and _host_of(_bracketed(text)) is not None
 
 
-class Guests:
-    """Decides who may ask, told the addresses that a connection has reached."""
+class Access:
+    """Decides by the host that a request names, and by the site that its browser names."""
 
     def __init__(self, bound: str, hosts: Iterable[str] = ()) -> None:
         """bound: the address that the server is bound to. hosts: further names, such as a reverse proxy's."""
         self._names = {name for host in (bound, *hosts) if (name := _host_of(_bracketed(host))) is not None}
+        if ip_address(bound).is_unspecified:  # 0.0.0.0 names no box, but leads browsers to the one they run on
+            self._names.discard(_host_of(_bracketed(bound)))
         if not ip_address(bound).is_loopback:
             own = _host_of(socket.gethostname())
             self._names |= {own, f"{own}.local"} if own is not None else set()
 
     def refusal(self, request: Request, reached: str) -> Refusal | None:
         """Why the request is refused, None where it is not. reached: the address of ours that its connection has."""
-        if request.path in _OPEN_TO_ALL:
+        if request.path in HEALTH:
             return None
         return self._wrong_host(request, reached) or self._wrong_site(request)
 
     def _wrong_host(self, request: Request, reached: str) -> Refusal | None:
         if not request.hosts and request.path not in _WITHOUT_HOST:
-            return _misdirected("the request names no host")
+            return Refusal("host", "the request names no host", HTTPStatus.BAD_REQUEST)
         for authority in request.hosts:
             host = _host_of(authority)
             if host is None or not self._is_ours(host, reached):
