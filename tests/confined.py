@@ -97,7 +97,11 @@ def on_the_box(source: str) -> Iterator[Attack]:
     yield "thread", start_thread
     yield "raise a limit", lambda: resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY,) * 2)
     yield "core dump", lambda: resource.setrlimit(resource.RLIMIT_CORE, (1 << 20, 1 << 20))
-    yield "8 GB of memory", lambda: [mmap.mmap(-1, 1 << 30) for _ in range(8)]
+    for kind, flags in (("own", mmap.MAP_PRIVATE), ("shared", mmap.MAP_SHARED)):
+        yield (
+            f"1.5 GB of {kind} memory",
+            lambda flags=flags: [mmap.mmap(-1, 1 << 26, flags | mmap.MAP_ANONYMOUS) for _ in range(24)],
+        )
     yield (
         "1000 files",
         lambda: [os.open(source if Path(source).exists() else "/usr/lib", 0) for _ in range(1000)],
