@@ -187,6 +187,7 @@ def _restrict_calls(reach: Reach) -> Iterator[Missing]:
     try:
         syscalls.restrict(
             network=reach.network,
+            datagrams=reach.datagrams,
             local=bool(reach.sockets),
             listening=bool(reach.binds),
             device=bool(reach.devices),
