@@ -13,10 +13,13 @@ from adainfd.capture.memory import sealed_content
 from adainfd.capture.reports import Start, encoded
 from adainfd.processes import stop_signals_blocked
 
-__all__ = ["WORKER", "CameraProcess", "environment"]
+__all__ = ["MOST_THREADS", "WORKER", "CameraProcess", "environment"]
 
 WORKER = ("-P", "-m", "adainfd.capture")
 """What Python runs; the numbers of its descriptors follow: of its settings, frames, attempts, commands and reports."""
+
+MOST_THREADS = 16
+"""Of one process. FFmpeg receives datagrams in a handful; more would take the daemon's share of the processors."""
 
 # No camera has more than a thousand frames a second, and a process delivers at most half of that: two messages a frame,
 # of two reads each.
@@ -79,6 +82,14 @@ class CameraProcess:
     def id(self) -> int:
         """Its process id."""
         return self._process.pid
+
+    @property
+    def threads(self) -> int:
+        """How many it runs; 0 where it is gone."""
+        try:
+            return len(os.listdir(f"/proc/{self.id}/task"))  # noqa: PTH208
+        except OSError:
+            return 0
 
     def exit_status(self) -> int | None:
         """The status with which it ended; None where a signal ended it, or nothing did."""
