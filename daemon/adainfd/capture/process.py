@@ -55,7 +55,9 @@ def environment(daemon: Mapping[str, str], path: Sequence[str], most_pixels: int
         "PYTHONPATH": os.pathsep.join(entry or os.getcwd() for entry in path),  # noqa: PTH109
     }
     # OpenCV and FFmpeg read these as they are loaded: their messages would stand beside our one line.
-    return {"OPENCV_LOG_LEVEL": "SILENT", "OPENCV_FFMPEG_LOGLEVEL": "-8"} | needed | added
+    silent = {"OPENCV_LOG_LEVEL": "SILENT", "OPENCV_FFMPEG_LOGLEVEL": "-8"}
+    # Each further thread would reserve 64 MiB of what the process may have.
+    return {**silent, "MALLOC_ARENA_MAX": "1"} | needed | added
 
 
 class CameraProcess:
