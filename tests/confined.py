@@ -44,6 +44,10 @@ REFUSED = """
     shmat semget mq_open inotify_init1 fanotify_init timer_create signalfd4 mlock
     chmod fchmod chown fchown utimensat setxattr unlink unlinkat rename renameat2 mkdir mkdirat mknod mknodat
     link linkat symlink symlinkat truncate flock socketpair listen accept4 splice vmsplice
+    memfd_create memfd_secret pkey_alloc personality setuid setgid setresuid setresgid setfsuid setgroups capset
+    setpgid setsid chdir fchdir umask sendfile tee copy_file_range fallocate ftruncate sync_file_range
+    iopl ioperm kexec_load syslog acct sethostname setdomainname remap_file_pages process_mrelease
+    sched_setattr set_mempolicy_home_node cachestat landlock_create_ruleset clone3 waitid wait4
 """.split()  # noqa: SIM905
 
 
@@ -72,6 +76,8 @@ def attacks(told: dict[str, Any]) -> Iterator[Attack]:
     for process in told["processes"]:
         for entry in ("mem", "environ", "maps", "cmdline", "fd", "task", "root/etc/passwd", "cwd", "oom_score_adj"):
             yield f"/proc/{process}/{entry}", lambda path=f"/proc/{process}/{entry}": read(path)
+        for link in ("exe", "cwd", "root", "fd/0", "ns/user"):
+            yield f"/proc/{process}/{link}, where it leads", lambda path=f"/proc/{process}/{link}": os.readlink(path)  # noqa: PTH115
         yield from on_process(process)
     yield "signal the group", lambda: os.killpg(os.getpgrp(), 0)
     yield "signal all", lambda: os.kill(-1, 0)
@@ -97,14 +103,19 @@ def on_the_box(source: str) -> Iterator[Attack]:
     yield "thread", start_thread
     yield "raise a limit", lambda: resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY,) * 2)
     yield "core dump", lambda: resource.setrlimit(resource.RLIMIT_CORE, (1 << 20, 1 << 20))
-    yield "8 GB of memory", lambda: [mmap.mmap(-1, 1 << 30) for _ in range(8)]
+    for kind, flags in (("own", mmap.MAP_PRIVATE), ("shared", mmap.MAP_SHARED)):
+        yield (
+            f"1.5 GB of {kind} memory",
+            lambda flags=flags: [mmap.mmap(-1, 1 << 26, flags | mmap.MAP_ANONYMOUS) for _ in range(24)],
+        )
     yield (
         "1000 files",
         lambda: [os.open(source if Path(source).exists() else "/usr/lib", 0) for _ in range(1000)],
     )
     yield "less to be ended by the kernel", lambda: Path("/proc/self/oom_score_adj").write_text("0")
     yield "be traced", lambda: call(number_of("prctl"), 0x59616D61, -1)
-    yield "type into the terminal", lambda: ioctl(0x5412)
+    for request in (0x5412, 0x541C, 0x540E, 0x5422):  # TIOCSTI, TIOCLINUX, TIOCSCTTY, TIOCNOTTY
+        yield f"the terminal, {request:#x}", lambda request=request: ioctl(request)
     yield "another owner of signals", lambda: ioctl(0x8901)
 
 
@@ -144,6 +155,12 @@ def to_port(port: int) -> Iterator[Attack]:
             plain.sendto(b"GET / HTTP/1.0\r\n\r\n", FAST_OPEN, ("127.0.0.1", port))
 
     yield f"fast open {port}", fast
+
+    def datagram() -> None:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as plain:
+            plain.sendto(b"x", ("127.0.0.1", port))
+
+    yield f"datagram {port}", datagram
 
     def bound() -> None:
         with socket.socket() as plain:

@@ -7,6 +7,7 @@ import os
 import pickle
 import socket
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -123,10 +124,30 @@ def deaf(attacker: Attacker) -> None:
         time.sleep(0.01)
 
 
+def many_threads(attacker: Attacker) -> None:
+    """Nothing that it says is wrong."""
+    attacker.opened()
+    for _ in range(100):
+        threading.Thread(target=time.sleep, args=(60,), daemon=True).start()
+    while True:
+        attacker.say("Passed", 0, 0, 0)
+        time.sleep(0.05)
+
+
 ATTACKS: dict[str, Callable[[Attacker], None]] = {
     attack.__name__: attack
     for attack in (
-        *(a_pickle, eight_bytes, endless_passed, single_bytes, shrunk_memory, hostile_counts, descriptors, deaf),
+        *(
+            a_pickle,
+            eight_bytes,
+            endless_passed,
+            single_bytes,
+            shrunk_memory,
+            hostile_counts,
+            descriptors,
+            deaf,
+            many_threads,
+        ),
     )
 }
 

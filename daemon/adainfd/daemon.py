@@ -21,6 +21,7 @@ from adainfd.control.audit import Audit
 from adainfd.control.lines import Header
 from adainfd.control.presence import Presence
 from adainfd.exporting import Exporter, exporter_of_missing
+from adainfd.exposed import REMEDY, exposed
 from adainfd.hindrances import Hindered, Hindrances
 from adainfd.keeping import Keeper
 from adainfd.logs import Logger
@@ -130,6 +131,8 @@ def run(
         log.info("ready", endpoints=publisher.endpoints, **msgspec.to_builtins(_model(recogniser)))
         for text in unused(configuration):
             log.warning("unused_option", detail=text)
+        for text in exposed(configuration, (camera.settings for camera in cameras)):
+            log.warning("within_reach", detail=f"{text}; {REMEDY}")
 
         def target(configuration: Configuration) -> Target | None:
             return target_of(configuration, record)

@@ -20,7 +20,7 @@ from adainfd.capture.fault import OF_THE_PROCESS, Fault
 from adainfd.capture.lifecycle import Deed, Lifecycle, State
 from adainfd.capture.motion import sketch_of
 from adainfd.capture.pace import Pace
-from adainfd.capture.process import WORKER, CameraProcess
+from adainfd.capture.process import MOST_THREADS, WORKER, CameraProcess
 from adainfd.capture.reports import (
     BrokeOff,
     Delivered,
@@ -42,6 +42,7 @@ from adainfd.capture.slots import FrameSlots, Shape, frames_memory
 __all__ = ["Camera"]
 
 _END_WITHIN_SECONDS = 1.0
+_COUNT_THREADS_EVERY_SECONDS = 1.0
 _MOST_NAMED = 100
 # A process that sends without end must not keep the loop from turning. An honest one has a dozen frames in its pipe.
 _MOST_REPORTS_A_TURN = 32
@@ -80,7 +81,7 @@ class Camera:
         self._ended: list[CameraProcess] = []
         self._attempts: Attempts | None = None
         self._deadly: set[str] = set()
-        self._renewed_at = -math.inf
+        self._renewed_at = self._threads_counted_at = -math.inf
         self._undecodable: list[Undecodable] = []
         self._named: set[str] = set()
 
@@ -166,6 +167,7 @@ class Camera:
     def supervise(self, now: float) -> None:
         """Do what has become due by `now`, monotonic seconds: connect again, or end a process that hangs."""
         self._ended = [process for process in self._ended if not process.reap()]
+        self._count_threads(now)
         match self.lifecycle.tick(now):
             case Deed.CONNECT:
                 self._tell_to_go()
@@ -174,6 +176,14 @@ class Camera:
             case Deed.END:
                 self._end_process()
                 self._settle_account()
+
+    def _count_threads(self, now: float) -> None:
+        """No filter of system calls can count them."""
+        if self._process is None or now < self._threads_counted_at + _COUNT_THREADS_EVERY_SECONDS:
+            return
+        self._threads_counted_at = now
+        if (threads := self._process.threads) > MOST_THREADS:
+            self._break_off(Fault.PROCESS_REJECTED, f"its process runs {threads} threads; at most {MOST_THREADS} may")
 
     def _restart(self, now: float) -> None:
         try:

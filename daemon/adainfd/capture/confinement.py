@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from adainfd.capture import landlock, syscalls
+from adainfd.capture.allowance import Allowance
 from adainfd.capture.reach import Reach, identities, libraries, reach_of
 from adainfd.capture.settings import CameraSettings
 
@@ -21,8 +22,6 @@ __all__ = ["RENEWED", "Confinement", "Missing", "confine", "hide_memory"]
 RENEWED = 75
 """The status of a process that ends since its source is another file now, which only a new process may read."""
 
-# An 8K stream with six to eight frames that it refers to, and four in shared memory, takes 1.2 GB.
-_MEMORY_BYTES = 4 << 30
 _OPEN_FILES = 64
 # Of two processes the kernel ends the one that is larger by half of all memory: rather a camera's than the daemon.
 _OOM_SCORE = 500
@@ -48,8 +47,11 @@ class Missing:
 class Confinement:
     """What a process has given up; `missing` is what it could not."""
 
-    def __init__(self, settings: CameraSettings, reach: Reach, found: tuple[Missing, ...]) -> None:
+    def __init__(
+        self, settings: CameraSettings, reach: Reach, allowance: Allowance, found: tuple[Missing, ...]
+    ) -> None:
         self.missing = found
+        self.allowance = allowance
         self._settings = settings
         self._identities = identities(reach)
 
@@ -65,13 +67,13 @@ class Confinement:
 def confine(settings: CameraSettings) -> Confinement:
     """Drop all that this process needs not for its camera's source, for good; call it before the source is opened."""
     _import_all()
-    reach = reach_of(settings)
-    found = [*_limit()]
+    reach, allowance = reach_of(settings), Allowance(settings.most_pixels)
+    found = [*_limit(allowance)]
     _drop_capabilities(keep=0 if reach.network else 1 << _CAP_DAC_READ_SEARCH)
     _prctl(_PR_SET_NO_NEW_PRIVS, 1)
     # Landlock first: the filter lets no such call through.
     found += [*_restrict_files(reach), *_restrict_calls(reach)]
-    return Confinement(settings, reach, tuple(found))
+    return Confinement(settings, reach, allowance, tuple(found))
 
 
 def hide_memory() -> None:
@@ -105,11 +107,10 @@ def _packages() -> Iterator[Path]:
             yield from map(Path, getattr(module, "__path__", ()))
 
 
-def _limit() -> Iterator[Missing]:
-    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
+def _limit(allowance: Allowance) -> Iterator[Missing]:
     limits = {
         "RLIMIT_CORE": 0,
-        "RLIMIT_AS": pages * resource.getpagesize() + _MEMORY_BYTES,
+        "RLIMIT_AS": allowance.limit,
         "RLIMIT_FSIZE": 0,
         "RLIMIT_NOFILE": _OPEN_FILES,
     }
@@ -186,6 +187,7 @@ def _restrict_calls(reach: Reach) -> Iterator[Missing]:
     try:
         syscalls.restrict(
             network=reach.network,
+            datagrams=reach.datagrams,
             local=bool(reach.sockets),
             listening=bool(reach.binds),
             device=bool(reach.devices),

@@ -13,10 +13,13 @@ from adainfd.capture.memory import sealed_content
 from adainfd.capture.reports import Start, encoded
 from adainfd.processes import stop_signals_blocked
 
-__all__ = ["WORKER", "CameraProcess", "environment"]
+__all__ = ["MOST_THREADS", "WORKER", "CameraProcess", "environment"]
 
 WORKER = ("-P", "-m", "adainfd.capture")
 """What Python runs; the numbers of its descriptors follow: of its settings, frames, attempts, commands and reports."""
+
+MOST_THREADS = 16
+"""Of one process. FFmpeg receives datagrams in a handful; more would take the daemon's share of the processors."""
 
 # No camera has more than a thousand frames a second, and a process delivers at most half of that: two messages a frame,
 # of two reads each.
@@ -52,7 +55,9 @@ def environment(daemon: Mapping[str, str], path: Sequence[str], most_pixels: int
         "PYTHONPATH": os.pathsep.join(entry or os.getcwd() for entry in path),  # noqa: PTH109
     }
     # OpenCV and FFmpeg read these as they are loaded: their messages would stand beside our one line.
-    return {"OPENCV_LOG_LEVEL": "SILENT", "OPENCV_FFMPEG_LOGLEVEL": "-8"} | needed | added
+    silent = {"OPENCV_LOG_LEVEL": "SILENT", "OPENCV_FFMPEG_LOGLEVEL": "-8"}
+    # Each further thread would reserve 64 MiB of what the process may have.
+    return {**silent, "MALLOC_ARENA_MAX": "1"} | needed | added
 
 
 class CameraProcess:
@@ -79,6 +84,14 @@ class CameraProcess:
     def id(self) -> int:
         """Its process id."""
         return self._process.pid
+
+    @property
+    def threads(self) -> int:
+        """How many it runs; 0 where it is gone."""
+        try:
+            return len(os.listdir(f"/proc/{self.id}/task"))  # noqa: PTH208
+        except OSError:
+            return 0
 
     def exit_status(self) -> int | None:
         """The status with which it ended; None where a signal ended it, or nothing did."""

@@ -32,6 +32,7 @@ _HTTPS = 443
 _OF_ANY_PORT = ("ftp", "sftp")
 # FFmpeg and its libraries receive these in a thread.
 _RECEIVED_IN_A_THREAD = ("udp", "udplite", "rtp", "srtp", "srt", "rist")
+_OPTIONS = "OPENCV_FFMPEG_CAPTURE_OPTIONS"
 _MDNS_SOCKET = "/run/avahi-daemon/socket"
 _LIBRARIES = ("/usr/lib", "/usr/lib64", "/usr/lib32", "/usr/local/lib", "/lib", "/lib64", "/etc/ld.so.cache")
 _RESOLVER = (
@@ -49,7 +50,8 @@ class Reach:
     """reads: files and folders of the source and, for a network, of its names and certificates. lists: folders in which
     no file may be read for that. devices: to control.
 
-    network: whether it needs Internet sockets. connects: TCP ports, None for any. binds: TCP ports to listen at.
+    network: whether it needs Internet sockets. datagrams: whether also those of UDP, which no rule holds to an address
+    or port. connects: TCP ports, None for any. binds: TCP ports to listen at.
     sockets: of this box. threads: whether a library receives in one.
     """
 
@@ -57,6 +59,7 @@ class Reach:
     lists: tuple[Path, ...] = ()
     devices: tuple[Path, ...] = ()
     network: bool = False
+    datagrams: bool = False
     connects: tuple[int, ...] | None = ()
     binds: tuple[int, ...] = ()
     sockets: tuple[Path, ...] = ()
@@ -130,6 +133,7 @@ def _of_stream(source: Source, settings: CameraSettings) -> Reach:
     if not _is_numeric(host) or settings.follow:
         connects.add(_DNS)
         sockets = (Path(_MDNS_SOCKET),) if host.lower().rstrip(".").endswith(".local") and _has_mdns() else ()
+    datagrams = _DNS in connects or scheme not in _PORTS or (scheme.startswith("rtsp") and _is_by_udp(settings))
     connects |= {port or _PORTS[scheme]} if scheme in _PORTS else set()
     if scheme == "http":  # many a camera sends on to its encrypted page
         connects.add(_HTTPS)
@@ -138,11 +142,17 @@ def _of_stream(source: Source, settings: CameraSettings) -> Reach:
     return Reach(
         reads=tuple(map(Path, (*_RESOLVER, *_TLS))),
         network=True,
+        datagrams=datagrams,
         connects=None if scheme in _OF_ANY_PORT else tuple(sorted(connects)),
         binds=(port,) if listens and port else (),
         sockets=sockets,
         threads=scheme in _RECEIVED_IN_A_THREAD,
     )
+
+
+def _is_by_udp(settings: CameraSettings) -> bool:
+    """Whether the pictures may come so; the owner's options of FFmpeg stand instead of the camera's transport."""
+    return settings.transport == "udp" or _OPTIONS in os.environ
 
 
 def _is_numeric(host: str) -> bool:

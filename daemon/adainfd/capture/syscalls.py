@@ -82,11 +82,11 @@ class _If:
 _Rule = tuple[str, tuple[_If, ...]]
 
 
-def restrict(*, network: bool, local: bool, listening: bool, device: bool, threads: bool) -> None:
+def restrict(*, network: bool, datagrams: bool, local: bool, listening: bool, device: bool, threads: bool) -> None:
     """Leave this process, with all its threads, the calls that a source needs.
 
-    network: Internet sockets. local: sockets of this box too. listening: connections that come in. device: V4L2's
-    controls. threads: more of them. Raises UnfilteredError.
+    network: Internet sockets. datagrams: those of UDP too. local: sockets of this box too. listening: connections that
+    come in. device: V4L2's controls. threads: more of them. Raises UnfilteredError.
     """
     library = _library()
     context = library.seccomp_init(_ERRNO | errno.EPERM)
@@ -96,7 +96,7 @@ def restrict(*, network: bool, local: bool, listening: bool, device: bool, threa
         for attribute, value in ((_OF_ALL_THREADS, 1), (_NO_SPECULATION_GUARD, 1), (_OPTIMIZE, _BINARY_TREE)):
             library.seccomp_attr_set(context, attribute, value)  # the last two make it faster, where it knows them
         allowed = set()
-        for name, conditions in _rules(network, local, listening, device, threads):
+        for name, conditions in _rules(network, datagrams, local, listening, device, threads):
             number = library.seccomp_syscall_resolve_name(name.encode())
             if number >= 0:  # this architecture, and this version of the library, know it
                 allowed.add(number)
@@ -135,7 +135,9 @@ def _add(library: ctypes.CDLL, context: int, action: int, number: int, condition
         raise UnfilteredError(f"libseccomp takes no rule for system call {number} ({os.strerror(-failed)})")
 
 
-def _rules(network: bool, local: bool, listening: bool, device: bool, threads: bool) -> Iterator[_Rule]:
+def _rules(
+    network: bool, datagrams: bool, local: bool, listening: bool, device: bool, threads: bool
+) -> Iterator[_Rule]:
     yield from _any(_ALWAYS)
     yield from _one_of("fcntl", 1, _FCNTLS)
     yield from _one_of("ioctl", 1, _IOCTLS)
@@ -153,7 +155,7 @@ def _rules(network: bool, local: bool, listening: bool, device: bool, threads: b
         yield from _any(_NETWORK)
         for family in (socket.AF_INET, socket.AF_INET6):
             yield from _sockets(family, socket.SOCK_STREAM, _STREAM_PROTOCOLS)
-            yield from _sockets(family, socket.SOCK_DGRAM, _DATAGRAM_PROTOCOLS)
+            yield from _sockets(family, socket.SOCK_DGRAM, _DATAGRAM_PROTOCOLS if datagrams else ())
     if local:
         yield from _any(_NETWORK if not network else ())
         yield from _sockets(socket.AF_UNIX, socket.SOCK_STREAM, (0,))

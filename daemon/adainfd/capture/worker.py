@@ -103,6 +103,7 @@ class _Camera:
                     reader = open_reader(self._settings, self._attempts)
                     self._play(reader)
                     self._say_if_broken(reader)
+                    self._name_shortage(confinement)
                     if not self._settings.loop:
                         break
                     reader.close()
@@ -110,12 +111,18 @@ class _Camera:
             except SourceError as error:
                 if reader is not None:
                     self._pass_over_undecodable(reader)
+                self._name_shortage(confinement)
                 self._await_go(Lost(error.fault, text(error)))
             finally:
                 if reader is not None:
                     reader.close()
         self._say_passed()
         self._daemon.tell(Ended())
+
+    def _name_shortage(self, confinement: Confinement) -> None:
+        """FFmpeg gives up where it gets no memory, and does not say so."""
+        if (shortage := confinement.allowance.shortage) is not None:
+            self._name(Undecodable("what follows", shortage))
 
     def _await_go(self, lost: Lost) -> None:
         self._losses += 1

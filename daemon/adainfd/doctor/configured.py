@@ -1,5 +1,6 @@
 """What one configuration needs: cameras, model, profile, policy, and addresses to serve at."""
 
+import contextlib
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,12 +12,14 @@ from adainf.engines import Engine
 from adainf.errors import AdainfError, InvalidInputError, UnavailableError
 from adainf.profile import Profile
 from adainfd import recording, relaying
+from adainfd.capture.settings import CameraSettings
 from adainfd.config import Configuration, WebSection
 from adainfd.doctor import cameras
 from adainfd.doctor.box import readable_by_all
 from adainfd.doctor.eyes import hindrance, running_service, seen_as, unfit_name
 from adainfd.doctor.files import unreadable, unreadable_source
 from adainfd.doctor.finding import Finding, fail, ok, warn
+from adainfd.exposed import REMEDY, exposed
 from adainfd.model import read_profile, wanted_branches
 from adainfd.policies import Policies
 from adainfd.recogniser import open_model
@@ -63,6 +66,8 @@ def _daemon(file: Path, configuration: Configuration) -> Iterator[Finding]:
     for camera in configuration.camera:
         told = unreadable_source(camera)
         yield cameras.examine(camera) if told is None else fail(f"camera {camera.name}", *told)
+    with contextlib.suppress(InvalidInputError):  # a password that is missing is told of each camera
+        yield from (warn("ports", text, REMEDY) for text in exposed(configuration, _settings(configuration)))
     if "keys" not in subjects:
         yield from _keys(configuration)
     yield from _recording(configuration)
@@ -72,6 +77,10 @@ def _daemon(file: Path, configuration: Configuration) -> Iterator[Finding]:
     yield from _publishing(configuration)
     if configuration.web is not None:
         yield _web(configuration.web)
+
+
+def _settings(configuration: Configuration) -> Iterator[CameraSettings]:
+    return (section.settings() for section in configuration.camera)
 
 
 def _file(file: Path, configuration: Configuration) -> Finding:

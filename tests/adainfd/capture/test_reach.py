@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 from adainfd.capture.reach import Reach, identities, reach_of
 from adainfd.capture.settings import CameraSettings
-from adainfd.capture.source import Source
+from adainfd.capture.source import Source, Transport
 
 
 def reach(address: object, *, loop: bool = False) -> Reach:
@@ -31,6 +31,28 @@ def test_a_stream_reaches_the_port_of_its_camera(address: str, ports: set[int]) 
     assert set(found.connects or ()) - {53} == ports - {53}
     assert not found.binds
     assert not found.sockets
+
+
+@pytest.mark.parametrize(
+    ("address", "transport", "datagrams"),
+    [
+        ("rtsp://user:pass@10.0.0.9:8554/cam", "tcp", False),
+        ("rtsps://[fe80::1%25eth0]/cam", "tcp", False),
+        ("http://10.0.0.9:8080/video", "tcp", False),
+        ("rtsp://10.0.0.9/cam", "udp", True),
+        ("rtsp://door/cam", "tcp", True),  # its name must be looked up
+        ("udp://@:1234", "tcp", True),
+        ("srt://10.0.0.9:1234", "tcp", True),
+    ],
+)
+def test_only_those_that_need_datagrams_can_send_them(address: str, transport: Transport, datagrams: bool) -> None:
+    assert reach_of(CameraSettings("front", Source(address), transport=transport)).datagrams is datagrams
+
+
+def test_the_owners_options_of_ffmpeg_may_ask_for_datagrams(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENCV_FFMPEG_CAPTURE_OPTIONS", "rtsp_transport;udp")
+    assert reach("rtsp://10.0.0.9/cam").datagrams
+    assert not reach("http://10.0.0.9/cam").datagrams
 
 
 def test_a_stream_that_listens_does_so_at_its_port_alone() -> None:

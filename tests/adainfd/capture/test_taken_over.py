@@ -109,6 +109,7 @@ def test_a_process_gets_nothing_of_the_environment_that_it_does_not_need() -> No
     given = environment_of(needed | dict.fromkeys(more, "secret"), ["", "/lib"], 1_000_000)
     assert given == needed | {
         "OPENCV_FFMPEG_LOGLEVEL": "-8",
+        "MALLOC_ARENA_MAX": "1",
         "OPENBLAS_NUM_THREADS": "1",
         "OPENCV_IO_MAX_IMAGE_PIXELS": "1000000",
         "PYTHONPATH": f"{Path.cwd()}:/lib",
