@@ -91,7 +91,7 @@ def allowed(turn: int) -> Iterator[list[bytes]]:
 
 
 def refused(turn: int) -> Iterator[list[bytes]]:
-    """What no publisher may say, and one ordinary result after it; `offline.more` is a camera."""
+    """What no publisher may say, and one ordinary result after it."""
     for text in ON_THE_WIRE.values():
         yield from map(sent, (*statuses(text, sequence=turn), result(text, sequence=turn)))
     good = result("good", "door", turn)
