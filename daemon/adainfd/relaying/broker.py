@@ -230,9 +230,10 @@ def _identify(client: paho.Client, settings: MqttSection, address: BrokerAddress
         password = secretfile.password(settings.password_file, "mqtt.password_file")
     if user is not None:
         client.username_pw_set(user, password)
-    authorities = _authorities(settings.ca_file)
-    if address.encrypted:
-        client.tls_set_context(authorities)
+    if address.encrypted or settings.ca_file is not None:
+        authorities = _authorities(settings.ca_file)
+        if address.encrypted:
+            client.tls_set_context(authorities)
 
 
 def _authorities(file: Path | None) -> ssl.SSLContext:

@@ -32,6 +32,8 @@ _LONGEST_WAIT_SECONDS = 0.1
 _REVIEW_EVERY_SECONDS = 1.0
 _REVIEW_AT_THE_LATEST_SECONDS = 3.0
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+_UPDATE_EVERY_SECONDS = 0.1
+"""Of one host: what the broker keeps of a large one takes 20 ms to write."""
 _LAST_WORDS_SECONDS = 1.0
 
 
@@ -68,6 +70,9 @@ class Bridge:
         self._connected_at: float | None = None
         self._complete_since: float | None = None
         self._leaving = False
+        # Hosts of which something has changed, by the box that said so, and when they may be looked at again.
+        self._changed: dict[str, str] = {}
+        self._update_at: dict[str, float] = {}
 
     def run(self, stop: StopRequest, reload: ReloadRequest) -> None:
         """Relay until a stop is requested; a reload reads the broker's password again."""
@@ -106,13 +111,17 @@ class Bridge:
 
     def _forward(self, inlets: Inlets) -> None:
         """Pass on a round of what has come."""
-        changed: dict[str, str] = {}
         for endpoint, message in inlets.take():
             if (why := self._pass_on(endpoint, message)) is not None:
                 inlets.refuse(endpoint, why)
             elif message.host in self._roster.hosts:
-                changed[message.host] = endpoint
-        for host, endpoint in changed.items():
+                self._changed[message.host] = endpoint
+        now = time.monotonic()
+        for host, endpoint in tuple(self._changed.items()):
+            if now < self._update_at.get(host, now):
+                continue
+            del self._changed[host]
+            self._update_at[host] = now + _UPDATE_EVERY_SECONDS
             self._relays.hosts.add(host)
             if not self._bring_up_to_date(host):
                 inlets.refuse(endpoint, f"{host} has more states than are kept of one host")
@@ -192,6 +201,8 @@ class Bridge:
             if gone:
                 self._log.info("box_gone", host=host)
                 self._roster.forget(host)
+                self._changed.pop(host, None)
+                self._update_at.pop(host, None)
                 self._relays.hosts.discard(host)
 
     def _connected(self) -> None:
@@ -219,6 +230,8 @@ class Bridge:
     def _leave(self) -> None:
         """Say that this relay is gone, and that nobody knows of its boxes now; hang up, after a second at most."""
         self._leaving = True
+        for host in self._changed:
+            self._bring_up_to_date(host)
         for host in self._roster.hosts:
             if not self._relays.another_speaks_for(host):
                 self._retained.keep(self._topics.available(host), OFFLINE)

@@ -14,6 +14,9 @@ SILENT_AFTER_SECONDS = 5.0
 _MOST_DAEMONS = 8
 """Of one host behind one address: several only where a relay is there."""
 
+_MOST_SHOWN = 4096
+"""Labels in all views of a host together, as many as a heartbeat has room for."""
+
 View = tuple[str, str | None]
 """Camera and region; no region: all of the picture."""
 
@@ -75,7 +78,14 @@ class _Daemon:
             return f"{event.host} names more than {MOST_VIEWS} views"
         if labels is not None and event.label not in labels and len(labels) >= MOST_LABELS:
             return f"{event.host}/{event.camera} shows more than {MOST_LABELS} labels"
+        if event.label not in (labels or ()) and self.shown >= _MOST_SHOWN:
+            return f"{event.host} shows more than {_MOST_SHOWN} labels"
         return None
+
+    @property
+    def shown(self) -> int:
+        """Labels, in all views."""
+        return sum(map(len, self.views.values()))
 
     def take_event(self, event: Event) -> None:
         self.cameras.add(event.camera)
@@ -114,6 +124,7 @@ class _Box:
         while others and (
             sum(len(daemon.cameras | daemon.unlisted) for daemon in there.values()) > MOST_CAMERAS
             or sum(len(daemon.views) for daemon in there.values()) > MOST_VIEWS
+            or sum(daemon.shown for daemon in there.values()) > _MOST_SHOWN
         ):
             del self.daemons[others[-1]], there[others.pop()]
 

@@ -167,6 +167,9 @@ def test_whatever_a_box_says_a_roster_stays_small() -> None:
     assert len(roster.views("edge1")) == 1024
     assert max(map(len, roster.views("edge1").values())) == 256
     assert refused > 6000
+    for number in range(8_000):
+        roster.take(happened("appeared", f"l{number % 256}", f"r{number // 256}"), 0.0, "ipc://a")
+    assert sum(map(len, roster.views("edge1").values())) == 4096
     assert len(roster._boxes["edge1"].daemons) <= 8
     roster.take(beat(shown={("door", None): ["cat"]}, started_at=2.0), 0.0, "ipc://b")
     assert "door" in roster.cameras("edge1"), "another box of this host is heard all the same"
