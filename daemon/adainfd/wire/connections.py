@@ -256,7 +256,7 @@ class Connections:
         more = max(len(silent) - self._most_silent, len(there) - self._most, 0)
         chosen = (silent + [connection for connection in reversed(there) if connection.asked])[:more]
         for connection in chosen:
-            self.hang_up(connection, f"more than {self._most} connect, or half as many who ask for nothing", costs=0)
+            self.hang_up(connection, f"more than {self._most} connect, or half as many who ask for nothing")
 
 
 def _events(monitor: "zmq.Socket[bytes]") -> Iterator[tuple[int, int, bytes]]:
