@@ -1,6 +1,6 @@
 """What attacks on the ZeroMQ and HTTP ports cost a running daemon: in answers, in memory, and whether that comes back.
 
-    python benchmarks/attacks.py [NAME …] [--seconds 15] [--write]
+    python benchmarks/attacks.py [NAME …] [--seconds 10] [--write]
 
 Each attack runs in a process of its own for so long, beside a daemon with one camera that loops over a clip. To add
 one, write a function that takes an endpoint and the monotonic time at which it ends, and name it in ATTACKS, or in
@@ -227,7 +227,7 @@ def main() -> int:
     """Measure, print, and write the tables where asked; the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of attacks: {'; '.join(ALL)}")
-    parser.add_argument("--seconds", type=float, default=15.0)
+    parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--write", action="store_true", help=f"put the tables into {_PAGE}")
     arguments = parser.parse_args()
     tables = figures(arguments.seconds, arguments.names or [*ALL])
