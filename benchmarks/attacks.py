@@ -3,8 +3,8 @@
     python benchmarks/attacks.py [NAME …] [--seconds 10] [--write]
 
 Each attack runs in a process of its own for so long, beside a daemon with one camera that loops over a clip. To add
-one, write a function that takes an endpoint and the monotonic time at which it ends, and name it in ATTACKS; those on
-HTTP, which take an address, stand in attacks_http.py.
+one, write a function that takes an endpoint and the monotonic time at which it ends, and name it in ATTACKS, or in
+those of attacks_http.py.
 """
 
 import argparse
@@ -20,8 +20,9 @@ from functools import partial
 from pathlib import Path
 
 import attacks_http
+from adainfd.client import Subscriber
 from adainfd.demo import demo_clip
-from soak import Watch, daemon
+from soak import Watch, daemon, is_an_answer
 from tables import Figure, Table, finish, limits
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
@@ -31,7 +32,10 @@ from strangers import MORE, SUBSCRIBE, UNSUBSCRIBE, again_and_again, frame
 
 _PAGE = "publishing.md"
 _FPS = 10
-_FEWER_ANSWERS, _MORE_MEMORY = 2.0, 10.0
+# Per cent of what is answered and heard without an attack; and megabytes.
+_FEWER, _MEMORY = 2.0, 10.0
+_NONE = "no attack"
+_SETTLES_SECONDS, _BACK_WITHIN_SECONDS = 1.0, 12.0
 
 Attack = Callable[[str, float], None]
 
@@ -100,6 +104,7 @@ def _topics(length: int) -> bytes:
 
 _TURNS = frame(SUBSCRIBE + b"status/") + frame(UNSUBSCRIBE + b"status/")
 ATTACKS: dict[str, Attack] = {
+    _NONE: lambda _, until: time.sleep(until - time.monotonic()),
     "10,000 topics of 4,000 bytes": partial(_flood, _topics(4000)),
     "10,000 topics of 200 bytes": partial(_flood, _topics(200)),
     "10,000 topics of 20 bytes": partial(_flood, _topics(20)),
@@ -113,98 +118,119 @@ ATTACKS: dict[str, Attack] = {
     "connect and say half a greeting": partial(half_open, strangers.greeting()[:11]),
     "random bytes": noise,
 }
+ALL = ATTACKS | attacks_http.ATTACKS
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """Answers a second, and megabytes: before, meanwhile (the most memory), and afterwards; connections closed."""
+    """Shares of the frames that were due, megabytes before, meanwhile (the most) and afterwards, connections closed.
 
-    answered: tuple[float, float, float]
+    answered: by the daemon. heard: by a reader at the port that was there before.
+    """
+
+    answered: float
+    heard: float
     memory: tuple[float, float, float]
     hung_up: int
 
 
-def attacked(watch: Watch, attack: Callable[[float], None], seconds: float, usual: float) -> Outcome:
-    """Run an attack for so long beside the daemon. usual: megabytes that it has without any attack."""
-    before, memory, _ = _measured(watch, seconds)
-    closed = watch.hung_up
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """A running daemon; port: how it is heard by an ordinary reader at the port that is attacked."""
+
+    watch: Watch
+    port: Subscriber
+    heard_at: list[float]
+
+    def run(self, seconds: float) -> float:
+        """Hear it for so long; the most megabytes meanwhile."""
+        end, most = time.monotonic() + seconds, 0.0
+        while time.monotonic() < end:
+            self.watch.run(min(0.2, max(0.0, end - time.monotonic())))
+            while (message := self.port.receive(0)) is not None:
+                if is_an_answer(message):
+                    self.heard_at.append(message.captured_at)
+            most = max(most, self.watch.resident())
+        return most
+
+
+def attacked(bench: Bench, attack: Attack, address: str, seconds: float) -> Outcome:
+    """Run an attack for so long beside the daemon."""
+    bench.run(_SETTLES_SECONDS)
+    watch = bench.watch
+    before, closed, begun = watch.resident(), watch.hung_up, time.time()
     spawn = multiprocessing.get_context("fork")
-    attacker = spawn.Process(target=_from_afar, args=(attack, time.monotonic() + seconds))
+    attacker = spawn.Process(target=_from_afar, args=(attack, address, time.monotonic() + seconds))
     attacker.start()
-    meanwhile, _, peak = _measured(watch, seconds)
+    peak = bench.run(seconds)
     attacker.join(5)
     attacker.kill()
-    watch.run(6.0)  # what was freed is given back
-    after, left, _ = _measured(watch, seconds / 2)
-    return Outcome((before, meanwhile, after), (max(memory, usual), peak, left), watch.hung_up - closed)
+    left = _afterwards(bench, before)
+    answered, heard = (
+        sum(begun <= at < begun + seconds for at in times) / (_FPS * seconds)
+        for times in (watch.captured_at, bench.heard_at)
+    )
+    return Outcome(answered, heard, (before, peak, left), watch.hung_up - closed)
 
 
-def _from_afar(attack: Callable[[float], None], until: float) -> None:
+def _afterwards(bench: Bench, before: float) -> float:
+    """Megabytes once memory has come back, or after so long."""
+    end = time.monotonic() + _BACK_WITHIN_SECONDS
+    while (left := bench.run(1.0)) > before + 1 and time.monotonic() < end:
+        pass
+    return left
+
+
+def _from_afar(attack: Attack, address: str, until: float) -> None:
     """An attacker on another machine would take no processor of this one."""
     os.nice(19)
-    attack(until)
-
-
-def _measured(watch: Watch, seconds: float) -> tuple[float, float, float]:
-    """Answers a second for so long; the memory at the end of that, and the most."""
-    begun, before, most = time.monotonic(), sum(watch.results.values()), 0.0
-    while time.monotonic() < begun + seconds:
-        watch.run(0.2)
-        most = max(most, last := watch.resident())
-    return (sum(watch.results.values()) - before) / (time.monotonic() - begun), last, most
+    attack(address, until)
 
 
 def _tables(outcomes: dict[str, Outcome]) -> list[Table]:
-    rows: list[tuple[str, ...]] = [
-        (
-            name,
-            *(f"{rate:.2f}" for rate in outcome.answered),
-            *(f"{size:.1f}" for size in outcome.memory),
-            str(outcome.hung_up),
-        )
-        for name, outcome in outcomes.items()
-    ]
-    headings = (
-        "attack",
-        "answered a second",
-        "meanwhile",
-        "afterwards",
-        "memory, MB",
-        "at most",
-        "afterwards",
-        "closed",
-    )
+    headings = ("attack", "answered", "heard at the port", "memory, MB", "at most", "afterwards", "closed")
+    rows: list[tuple[str, ...]] = []
     figures: list[Figure] = []
     for name, outcome in outcomes.items():
-        fewer = 100 * (1 - outcome.answered[1] / outcome.answered[0])
-        figures.append(Figure(f"{name}: fewer answers, %", fewer, _FEWER_ANSWERS))
-        figures.append(Figure(f"{name}: memory grows by, MB", outcome.memory[1] - outcome.memory[0], _MORE_MEMORY))
+        before, peak, left = outcome.memory
+        shares = f"{outcome.answered:.1%}", f"{outcome.heard:.1%}"
+        rows.append((name, *shares, *(f"{size:.1f}" for size in outcome.memory), str(outcome.hung_up)))
+        fewer = 100 * (1 - outcome.answered / outcomes[_NONE].answered)
+        unheard = 100 * (1 - outcome.heard / outcomes[_NONE].heard)
+        figures.append(Figure(f"{name}: fewer answers, %", fewer, _FEWER, form="{:.1f}"))
+        figures.append(Figure(f"{name}: fewer heard at the port, %", unheard, _FEWER, form="{:.1f}"))
+        figures.append(Figure(f"{name}: memory grows by, MB", peak - before, _MEMORY, form="{:.1f}"))
+        figures.append(Figure(f"{name}: memory that does not come back, MB", left - before, _MEMORY, form="{:.1f}"))
     return [Table("Attacks", headings, rows), limits(figures)]
 
 
 def figures(seconds: float, names: list[str]) -> list[Table]:
     """Run attacks, one after the other, at one daemon."""
-    endpoint, address = f"tcp://127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}"
-    attacks = {name: partial(attack, endpoint) for name, attack in ATTACKS.items()}
-    attacks |= {name: partial(attack, address) for name, attack in attacks_http.ATTACKS.items()}
-    with tempfile.TemporaryDirectory() as folder:
-        camera = f'name = "door"\nsource = "{demo_clip()}"\nloop = true\nfps = {_FPS}'
-        web = f'[web]\nbind = "{address}"\npictures = ["door"]'
-        with daemon(Path(folder), [f"{camera}\n{web}"], endpoint) as watch:
-            watch.run(10.0)  # the start has settled
-            usual = watch.resident()
-            return _tables({name: attacked(watch, attacks[name], seconds, usual) for name in names})
+    endpoint, web = f"tcp://127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}"
+    camera = f'name = "door"\nsource = "{demo_clip()}"\nloop = true\nfps = {_FPS}'
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        daemon(Path(folder), [camera], endpoint, web=web) as watch,
+        Subscriber(endpoint, topics=("result/",)) as port,
+    ):
+        bench = Bench(watch, port, [])
+        bench.run(10.0)  # the start has settled
+        outcomes = {}
+        for name in dict.fromkeys((_NONE, *names)):
+            http = name in attacks_http.ATTACKS
+            outcomes[name] = attacked(bench, ALL[name], web if http else endpoint, seconds)
+            print(name, outcomes[name], file=sys.stderr)
+        return _tables(outcomes)
 
 
 def main() -> int:
     """Measure, print, and write the tables where asked; the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    known = [*ATTACKS, *attacks_http.ATTACKS]
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of attacks: {'; '.join(known)}")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of attacks: {'; '.join(ALL)}")
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--write", action="store_true", help=f"put the tables into {_PAGE}")
     arguments = parser.parse_args()
-    tables = figures(arguments.seconds, arguments.names or known)
+    tables = figures(arguments.seconds, arguments.names or [*ALL])
     return finish("attacks.py", tables, _PAGE if arguments.write else None)
 
 

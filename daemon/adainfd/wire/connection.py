@@ -11,7 +11,7 @@ from fcntl import ioctl
 __all__ = ["Connection", "Reserve"]
 
 # Bytes that libzmq does not pass on: pings (some 25 a second), and the parts of a message that never ends.
-_UNHEARD_AT_ONCE, _UNHEARD_A_SECOND = 128 * 1024, 64.0
+_UNHEARD_AT_ONCE, _UNHEARD_A_SECOND = 48 * 1024, 64.0
 # What CURVE and the framing add to a request.
 _OVERHEAD = 64
 _TCP_BYTES_RECEIVED = 128  # in tcp_info

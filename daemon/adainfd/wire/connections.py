@@ -7,10 +7,9 @@ descriptor.
 import os
 import select
 import socket
-import struct
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import zmq
 
@@ -20,23 +19,15 @@ from adainfd.wire.accept_rate import AcceptRate
 from adainfd.wire.bounds import LONGEST_FRAME, MOST
 from adainfd.wire.connection import Connection, Reserve
 from adainfd.wire.memory import GiveBack
+from adainfd.wire.monitors import ACCEPTED, ENDED, HANDSHAKE_SUCCEEDED, LISTENING, Happened, Monitors
 
 __all__ = ["Connections"]
 
 # New connections that wait for each one that was hung up on for what it asked.
-_A_HANG_UP = 5.0
+_A_HANG_UP = 10.0
 _LOG_EVERY_SECONDS = 10.0
 _JOIN_SECONDS = 2.0
 _OVERLONG = f"a frame of more than {LONGEST_FRAME} bytes"
-
-_EVENTS = (
-    zmq.EVENT_LISTENING
-    | zmq.EVENT_ACCEPTED
-    | zmq.EVENT_DISCONNECTED
-    | zmq.EVENT_HANDSHAKE_SUCCEEDED
-    | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
-    | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
-)
 
 
 class Connections:
@@ -53,8 +44,7 @@ class Connections:
         self._logged_at = -_LOG_EVERY_SECONDS
         self._most, self._most_silent = most, max(1, most // 2)
         self._failed: Callable[[], None] | None = None
-        self._monitors: list[zmq.Socket[bytes]] = []
-        self._watched: list[zmq.Socket[bytes]] = []
+        self._monitors = Monitors()
         self._connections: dict[int, Connection] = {}
         # Accepted where no descriptor was left for us: libzmq's descriptor, and the inode of the socket.
         self._without: dict[int, int] = {}
@@ -67,16 +57,12 @@ class Connections:
         self._epoll = select.epoll()
         self._woken = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._epoll.register(self._woken, select.EPOLLIN)
-        self._ended = False
+        self._closed = False
         self.thread = Watched("connections", self._run)
 
     def watch(self, zmq_socket: "zmq.Socket[bytes]") -> None:
         """Watch a socket; before it binds."""
-        monitor = zmq_socket.get_monitor_socket(_EVENTS)
-        monitor.setsockopt(zmq.LINGER, 0)
-        self._watched.append(zmq_socket)
-        self._monitors.append(monitor)
-        self._epoll.register(int(monitor.getsockopt(zmq.FD)), select.EPOLLIN)
+        self._epoll.register(self._monitors.add(zmq_socket), select.EPOLLIN)
 
     def tell_failures(self, failed: Callable[[], None]) -> None:
         """`failed` counts each handshake that fails at a port; before `open`."""
@@ -110,8 +96,7 @@ class Connections:
                 return
             address = connection.address
             self._end(connection)
-            self._rate.charge(costs)
-            self._say(why, address)
+            self._say(why, address, costs=costs if connection.tcp else 0.0)
         self._wake()
 
     def hang_up_at_ports(self) -> None:
@@ -132,7 +117,8 @@ class Connections:
         self._gone.append(connection)
         self._memory.soon(time.monotonic())
 
-    def _say(self, why: str, address: str) -> None:
+    def _say(self, why: str, address: str, *, costs: float) -> None:
+        self._rate.charge(costs)
         self.hung_up += 1
         now = time.monotonic()
         if now - self._logged_at >= _LOG_EVERY_SECONDS:
@@ -144,19 +130,14 @@ class Connections:
         """End the thread; before the sockets are closed."""
         if self._epoll.closed:
             return
-        # While somebody takes the events in: where they fill up, libzmq waits for that.
-        if not self.thread.alive:
-            for monitor in self._monitors:
-                list(_events(monitor))
-        for zmq_socket in self._watched:
-            if not zmq_socket.closed:
-                zmq_socket.disable_monitor()
+        if not self.thread.alive:  # libzmq may be waiting for somebody to take in what it tells
+            list(self._monitors.happened())
+        self._monitors.stop()
         self.thread.leave()
-        self._ended = True
+        self._closed = True
         self._wake()
         self.thread.join(_JOIN_SECONDS)
-        for monitor in self._monitors:
-            monitor.close(linger=0)
+        self._monitors.close()
         for connection in self._connections.values():
             connection.close()
         self._rate.close()
@@ -168,7 +149,7 @@ class Connections:
         os.eventfd_write(self._woken, 1)
 
     def _run(self) -> None:
-        while not self._ended:
+        while not self._closed:
             ready = self._epoll.poll(self._patience())
             with self._lock:
                 self._turn([descriptor for descriptor, _ in ready], time.monotonic())
@@ -190,62 +171,62 @@ class Connections:
         self._rate.resume(now)
 
     def _take_in(self, now: float) -> None:
-        for monitor in self._monitors:
-            for kind, value, endpoint in _events(monitor):
-                self._happened(kind, value, now, tcp=endpoint.startswith(b"tcp://"))
+        for happened in self._monitors.happened():
+            self._happened(happened, now)
         # Only now: of a descriptor that was another file's already when it was looked at, an event above says the end.
         while self._without:
             self._reserve.hang_up(*self._without.popitem())
-            self._say("no descriptor is left for it", "unknown")
+            self._say("no descriptor is left for it", "unknown", costs=0.0)
         if self._grown:
             self._grown = False
             self._keep_below()
 
-    def _happened(self, kind: int, value: int, now: float, *, tcp: bool) -> None:
-        if kind == zmq.EVENT_ACCEPTED:
-            self._accepted(value, now, tcp=tcp)
-        elif kind == zmq.EVENT_DISCONNECTED:
-            failed, self._handshake_failed = self._handshake_failed, False
-            if self._without.pop(value, None) is not None and self._handshake_succeeded:
-                self._say(f"it left at once, or sent {_OVERLONG}", "gone")
-            if (gone := self._connections.pop(value, None)) is not None:
-                self._ended_by_itself(gone, handshake_failed=failed)
-        elif kind == zmq.EVENT_LISTENING:
-            listener = socket.socket(fileno=os.dup(value))
+    def _happened(self, event: Happened, now: float) -> None:
+        if event.kind == ACCEPTED:
+            self._accepted(event, now)
+        elif event.kind == ENDED:
+            self._ended(event)
+        elif event.kind == LISTENING:
+            listener = socket.socket(fileno=os.dup(event.descriptor))
             listener.setblocking(False)  # a connection that has ended again must not keep libzmq in accept()
-            if tcp:
+            if event.tcp:
                 self._rate.add(listener)
             else:
                 listener.close()
-        elif kind == zmq.EVENT_HANDSHAKE_SUCCEEDED:
+        elif event.kind == HANDSHAKE_SUCCEEDED:
             self._handshake_succeeded = True  # of the connection that was accepted last, where that is gone already
         else:
             self._handshake_failed = True  # the next event says whose
-            if tcp and self._failed is not None:
+            if event.tcp and self._failed is not None:
                 self._failed()
 
-    def _accepted(self, descriptor: int, now: float, *, tcp: bool) -> None:
+    def _accepted(self, event: Happened, now: float) -> None:
         self._handshake_succeeded = False
-        if tcp:
+        if event.tcp:
             self._rate.connected(now)
         try:
-            connection = Connection(descriptor, now, tcp=tcp)
+            connection = Connection(event.descriptor, now, tcp=event.tcp)
         except OSError:
-            self._without[descriptor] = _inode(descriptor)
+            self._without[event.descriptor] = _inode(event.descriptor)
             return
-        self._connections[descriptor] = connection
+        self._connections[event.descriptor] = connection
         self._grown = True
         self._epoll.register(connection.fileno(), select.EPOLLIN | select.EPOLLET)
 
-    def _ended_by_itself(self, gone: Connection, *, handshake_failed: bool) -> None:
-        """libzmq has closed a connection: the other end has left, or what came over it was malformed."""
+    def _ended(self, event: Happened) -> None:
+        """libzmq has closed a connection: the other end has left, what came was malformed, or we have hung up."""
+        failed, self._handshake_failed = self._handshake_failed, False
+        costs = _A_HANG_UP if event.tcp else 0.0
         self._memory.soon(time.monotonic())  # only now its memory is freed
+        if self._without.pop(event.descriptor, None) is not None and self._handshake_succeeded:
+            self._say(f"it left at once, or sent {_OVERLONG}", "gone", costs=costs)
+        if (gone := self._connections.pop(event.descriptor, None)) is None:
+            return
         if not gone.hung_up:
             self._gone.append(gone)
-            counted = handshake_failed and gone.tcp and self._failed is not None
+            counted = failed and gone.tcp and self._failed is not None
             if not counted and not gone.left_by_the_other:
-                why = "its handshake failed" if handshake_failed else _OVERLONG
-                self._say(why, gone.address)
+                self._say("its handshake failed" if failed else _OVERLONG, gone.address, costs=costs)
         self._epoll.unregister(gone)  # closing ours does not: libzmq may hold its own for a moment yet
         gone.close()
 
@@ -255,18 +236,11 @@ class Connections:
         silent = [connection for connection in there if not connection.asked]
         more = max(len(silent) - self._most_silent, len(there) - self._most, 0)
         chosen = (silent + [connection for connection in reversed(there) if connection.asked])[:more]
+        costs = _A_HANG_UP if len(there) > self._most else 0.0  # where readers have room, let them come
         for connection in chosen:
-            self.hang_up(connection, f"more than {self._most} connect, or half as many who ask for nothing", costs=0)
-
-
-def _events(monitor: "zmq.Socket[bytes]") -> Iterator[tuple[int, int, bytes]]:
-    """What libzmq has told until now: kinds of events, each with its value and the endpoint."""
-    while True:
-        try:
-            event, endpoint = monitor.recv_multipart(zmq.DONTWAIT)
-        except zmq.Again:
-            return
-        yield (*struct.unpack("=Hi", event), endpoint)
+            self.hang_up(
+                connection, f"more than {self._most} connect, or half as many who ask for nothing", costs=costs
+            )
 
 
 def _inode(descriptor: int) -> int:

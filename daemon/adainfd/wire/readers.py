@@ -2,6 +2,7 @@
 
 import time
 from collections import Counter
+from collections.abc import Iterator
 
 import zmq
 
@@ -15,7 +16,8 @@ from adainfd.wire.requests import Requests
 
 __all__ = ["Readers", "context"]
 
-_REQUESTS_AT_ONCE = 1000
+# Few at a time: whoever asks for too much is hung up on before more is taken in, all of which libzmq keeps.
+_REQUESTS_AT_ONCE, _TIMES = 32, 32
 _SUBSCRIBES = b"\x01"
 _ZERO_COPY_RECV = 10
 """ZMQ_ZERO_COPY_RECV, for which pyzmq has no name."""
@@ -71,23 +73,19 @@ class Readers:
 
     def hear(self, socket: "zmq.Socket[bytes]") -> set[bytes]:
         """The topics that somebody has subscribed to since; a flood of them is left for the next time."""
-        came: list[tuple[int, bytes]] = []
-        for _ in range(_REQUESTS_AT_ONCE):
-            try:
-                frame = socket.recv(zmq.DONTWAIT, copy=False)
-            except zmq.Again:
-                break
-            if (descriptor := _descriptor(frame)) is not None:
-                came.append((descriptor, frame.bytes))
-        # What came over a connection is later than its beginning, so that this is known now.
-        for connection in self._connections.settle():
-            self._requests.forget(connection)
-        now = time.monotonic()
         asked: set[bytes] = set()
-        for descriptor, request in came:
-            reader = self._connections.heard(descriptor, len(request))
-            if reader is not None and self._take(reader, request, now) and request.startswith(_SUBSCRIBES):
-                asked.add(request[1:])
+        for _ in range(_TIMES):
+            came = list(_requests(socket))
+            # What came over a connection is later than its beginning, so that this is known now.
+            for connection in self._connections.settle():
+                self._requests.forget(connection)
+            now = time.monotonic()
+            for descriptor, request in came:
+                reader = self._connections.heard(descriptor, len(request))
+                if reader is not None and self._take(reader, request, now) and request.startswith(_SUBSCRIBES):
+                    asked.add(request[1:])
+            if len(came) < _REQUESTS_AT_ONCE:
+                break
         return asked
 
     def _take(self, reader: Connection, request: bytes, now: float) -> bool:
@@ -106,9 +104,17 @@ class Readers:
         self._connections.close()
 
 
-def _descriptor(frame: zmq.Frame) -> int | None:
-    """Of the connection that a request came over; None where libzmq itself takes back what one has left behind."""
-    try:
-        return int(frame.get(zmq.SRCFD))
-    except zmq.ZMQError:
-        return None
+def _requests(socket: "zmq.Socket[bytes]") -> Iterator[tuple[int, bytes]]:
+    """The next requests, each with the descriptor of its connection.
+
+    Where libzmq itself takes back what a connection has left behind, the descriptor is -1.
+    """
+    for _ in range(_REQUESTS_AT_ONCE):
+        try:
+            frame = socket.recv(zmq.DONTWAIT, copy=False)
+        except zmq.Again:
+            return
+        try:
+            yield int(frame.get(zmq.SRCFD)), frame.bytes
+        except zmq.ZMQError:
+            yield -1, b""

@@ -8,7 +8,7 @@ from typing import Generic, TypeVar
 __all__ = ["LONGEST_TOPIC", "Excess", "Requests"]
 
 LONGEST_TOPIC = 256
-_TOPICS_A_CONNECTION = 256
+_TOPICS_A_CONNECTION, _BYTES_A_CONNECTION = 256, 16 * 1024
 # libzmq keeps each byte of a topic in a node of its own, of some 50 bytes.
 _TOPICS, _BYTES_OF_TOPICS = 4096, 96 * 1024
 # As many as it takes to change every topic of a connection at once, and then two a second for each who reads a relay.
@@ -78,6 +78,8 @@ class Requests(Generic[Key]):
             yield f"a topic of {len(topic)} bytes, of {LONGEST_TOPIC} allowed"
         if len(asked.topics) > _TOPICS_A_CONNECTION:
             yield f"it subscribes to more than {_TOPICS_A_CONNECTION} topics"
+        if asked.bytes > _BYTES_A_CONNECTION:
+            yield f"its topics have more than {_BYTES_A_CONNECTION // 1024} KB together"
         if asked.left < 0:
             yield f"it sends more than {_REQUESTS_A_SECOND:.0f} requests a second"
 

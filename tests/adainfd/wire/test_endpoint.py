@@ -269,7 +269,7 @@ def test_ipv6(here: Path) -> None:
 @given(text=st.text(max_size=30) | st.from_regex(r"(tcp|ipc)://[^\n]{0,20}(:[0-9*]{0,6})?", fullmatch=True))
 def test_any_text_is_an_endpoint_or_refused_in_one_line(text: str) -> None:
     for check in (endpoints.check, endpoints.check_reachable, endpoints.check_local):
-        shown = without_credentials(repr(text))
+        shown = repr(without_credentials(text))
         refusal = shown
         try:
             check(text)
