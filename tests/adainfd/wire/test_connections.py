@@ -148,6 +148,31 @@ def test_those_who_say_nothing_make_room(publisher: Publisher, connect: Connect,
     assert log.lines[0][0] == "reader_hung_up_on"
 
 
+@pytest.mark.parametrize("scheme", ["tcp", "ipc"])
+def test_whoever_comes_and_goes_without_a_word_was_not_hung_up_on(
+    publisher: Publisher, connect: Connect, log: Log, scheme: str
+) -> None:
+    """As a probe of the port or the path does."""
+    for _ in range(MOST // 3):
+        strangers.connected(endpoint(publisher, scheme)).close()
+    reader = connect(endpoint(publisher, scheme))
+    await_heard(publisher, reader)
+    assert publisher.hung_up == 0
+    assert log.lines == []
+
+
+def test_a_port_is_hung_up_on_for_what_was_asked_there_alone(publisher: Publisher, connect: Connect) -> None:
+    """A flood at a path does not make those wait who connect to the port."""
+    for _ in range(20):
+        with strangers.subscriber(endpoint(publisher, "ipc")) as stranger:
+            send_until_hung_up(publisher, stranger, frame(b"result/here/door"))
+    begun = time.monotonic()
+    for _ in range(3):
+        strangers.connected(endpoint(publisher, "tcp")).close()
+        time.sleep(0.01)
+    assert time.monotonic() - begun < 0.5
+
+
 def test_more_readers_than_may_be_are_hung_up_on(publisher: Publisher, connect: Connect) -> None:
     first = connect(endpoint(publisher, "tcp"))
     await_heard(publisher, first)

@@ -269,11 +269,10 @@ def test_ipv6(here: Path) -> None:
 @given(text=st.text(max_size=30) | st.from_regex(r"(tcp|ipc)://[^\n]{0,20}(:[0-9*]{0,6})?", fullmatch=True))
 def test_any_text_is_an_endpoint_or_refused_in_one_line(text: str) -> None:
     for check in (endpoints.check, endpoints.check_reachable, endpoints.check_local):
-        shown = repr(without_credentials(text))
-        refusal = shown
+        refusal = "endpoint "
         try:
             check(text)
         except InvalidInputError as error:
             refusal = str(error)
-        assert shown in refusal
+        assert refusal.startswith("endpoint ")
         assert "\n" not in refusal
