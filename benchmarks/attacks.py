@@ -188,20 +188,25 @@ def _from_afar(attack: Attack, address: str, until: float) -> None:
 
 
 def _tables(outcomes: dict[str, Outcome]) -> list[Table]:
-    headings = ("attack", "answered", "heard at the port", "memory, MB", "at most", "afterwards", "closed")
+    headings = ("attack", "answered", "heard at the port", "memory, MB", "at most", "afterwards", "readers closed")
     rows: list[tuple[str, ...]] = []
-    figures: list[Figure] = []
     for name, outcome in outcomes.items():
-        before, peak, left = outcome.memory
         shares = f"{outcome.answered:.1%}", f"{outcome.heard:.1%}"
         rows.append((name, *shares, *(f"{size:.1f}" for size in outcome.memory), str(outcome.hung_up)))
-        fewer = 100 * (1 - outcome.answered / outcomes[_NONE].answered)
-        unheard = 100 * (1 - outcome.heard / outcomes[_NONE].heard)
-        figures.append(Figure(f"{name}: fewer answers, %", fewer, _FEWER, form="{:.1f}"))
-        figures.append(Figure(f"{name}: fewer heard at the port, %", unheard, _FEWER, form="{:.1f}"))
-        figures.append(Figure(f"{name}: memory grows by, MB", peak - before, _MEMORY, form="{:.1f}"))
-        figures.append(Figure(f"{name}: memory that does not come back, MB", left - before, _MEMORY, form="{:.1f}"))
+    usual = outcomes[_NONE]
+    figures = [
+        _worst("fewer answers, %", outcomes, lambda told: 100 * (1 - told.answered / usual.answered), _FEWER),
+        _worst("fewer heard at the port, %", outcomes, lambda told: 100 * (1 - told.heard / usual.heard), _FEWER),
+        _worst("memory grows by, MB", outcomes, lambda told: told.memory[1] - told.memory[0], _MEMORY),
+        _worst("memory that does not come back, MB", outcomes, lambda told: told.memory[2] - told.memory[0], _MEMORY),
+    ]
     return [Table("Attacks", headings, rows), limits(figures)]
+
+
+def _worst(what: str, outcomes: dict[str, Outcome], measure: Callable[[Outcome], float], limit: float) -> Figure:
+    """The attack that costs the most of something."""
+    name = max(outcomes, key=lambda name: measure(outcomes[name]))
+    return Figure(f"{what}, at worst ({name})", measure(outcomes[name]), limit, form="{:.1f}")
 
 
 def figures(seconds: float, names: list[str]) -> list[Table]:
