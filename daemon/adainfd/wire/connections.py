@@ -171,8 +171,16 @@ class Connections:
         self._rate.resume(now)
 
     def _take_in(self, now: float) -> None:
-        for happened in self._monitors.happened():
-            self._happened(happened, now)
+        happened = list(self._monitors.happened())
+        over = {event.descriptor: number for number, event in enumerate(happened) if event.kind == ENDED}
+        for number, event in enumerate(happened):
+            if event.kind == ACCEPTED and over.get(event.descriptor, -1) > number:
+                self._without[event.descriptor] = 0  # its descriptor may be that of the next connection by now
+                self._handshake_succeeded = False
+                if event.tcp:
+                    self._rate.connected(now)
+            else:
+                self._happened(event, now)
         # Only now: of a descriptor that was another file's already when it was looked at, an event above says the end.
         while self._without:
             self._reserve.hang_up(*self._without.popitem())

@@ -157,8 +157,8 @@ def test_whoever_comes_and_goes_without_a_word_was_not_hung_up_on(
         strangers.connected(endpoint(publisher, scheme)).close()
     reader = connect(endpoint(publisher, scheme))
     await_heard(publisher, reader)
-    assert publisher.hung_up == 0
     assert log.lines == []
+    assert publisher.hung_up == 0
 
 
 def test_a_port_is_hung_up_on_for_what_was_asked_there_alone(publisher: Publisher, connect: Connect) -> None:
