@@ -4,6 +4,7 @@ libzmq accepts everybody, keeps what they send, and bounds neither. Its monitor 
 descriptor.
 """
 
+import errno
 import os
 import select
 import socket
@@ -214,8 +215,9 @@ class Connections:
             self._rate.connected(now)
         try:
             connection = Connection(event.descriptor, now, tcp=event.tcp)
-        except OSError:
-            self._without[event.descriptor] = _inode(event.descriptor)
+        except OSError as error:
+            if error.errno in (errno.EMFILE, errno.ENFILE):  # else it is over already, as an event will say
+                self._without[event.descriptor] = _inode(event.descriptor)
             return
         self._connections[event.descriptor] = connection
         self._grown = True
