@@ -1,11 +1,11 @@
 """What those who connect ask for: topics, counted by connection and bounded, so that nobody's cost without end."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-__all__ = ["LONGEST_TOPIC", "Excess", "Requests"]
+__all__ = ["LONGEST_TOPIC", "Excess", "Requests", "too_much"]
 
 LONGEST_TOPIC = 256
 _TOPICS_A_CONNECTION, _BYTES_A_CONNECTION = 256, 16 * 1024
@@ -107,3 +107,10 @@ class Requests(Generic[Key]):
             self.wanted[topic] -= 1
             if not self.wanted[topic]:
                 del self.wanted[topic]
+
+
+def too_much(topics: Iterable[str]) -> str | None:
+    """Why a daemon closes a connection that subscribes to all these topics; None where it does not."""
+    requests: Requests[None] = Requests()
+    taken = (requests.take(None, _SUBSCRIBES + topic.encode(), 0.0) for topic in topics)
+    return next((excess.why for excess in taken if excess is not None), None)
