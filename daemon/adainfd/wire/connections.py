@@ -239,7 +239,9 @@ class Connections:
         costs = _A_HANG_UP if len(there) > self._most else 0.0  # where readers have room, let them come
         for connection in chosen:
             self.hang_up(
-                connection, f"more than {self._most} connections, or more than {self._most_silent} without a subscription", costs=costs
+                connection,
+                f"more than {self._most} connections, or more than {self._most_silent} without a subscription",
+                costs=costs,
             )
 
 
