@@ -174,8 +174,9 @@ class Connections:
         for happened in self._monitors.happened():
             self._happened(happened, now)
         # Only now: of a descriptor that was another file's already when it was looked at, an event above says the end.
-        while self._without:
-            self._reserve.hang_up(*self._without.popitem())
+        # One without an inode was closed before we looked, as a probe's is: libzmq is about to tell of its end.
+        for descriptor in [descriptor for descriptor, inode in self._without.items() if inode]:
+            self._reserve.hang_up(descriptor, self._without.pop(descriptor))
             self._say("no file descriptor is left for it", "unknown", costs=0.0)
         if self._grown:
             self._grown = False
