@@ -18,6 +18,7 @@ from adainfd.wire.keys import KeyPair, public_key
 from adainfd.wire.line import Line, Notice
 from adainfd.wire.link import Box, Link
 from adainfd.wire.messages import Event, Message, Result, Status
+from adainfd.wire.requests import too_much
 
 __all__ = [
     "Box",
@@ -63,10 +64,14 @@ class Subscriber:
         key: the file with our CURVE keys, and server: the daemons' public key or the file that holds it; both where
         the daemons want keys. notice: is called, while a message is waited for, with each Gap, each change of a Link,
         and each thing Unreadable.
-        Raises InvalidInputError on a malformed endpoint or key. A daemon that is not there yet is waited for.
+        Raises InvalidInputError on a malformed endpoint or key, and on more topics than a daemon allows. A
+        daemon that is not there yet is waited for.
         """
         if not connect:
             raise InvalidInputError("endpoint: none given")
+        wanted = tuple(topics)
+        if (why := too_much(wanted)) is not None:
+            raise InvalidInputError(f"topics: {len(wanted)} given, and a daemon closes such a connection: {why}")
         own = None if key is None else KeyPair.read(Path(key))
         theirs = None if server is None else public_key(server)
         boxes = [Box(told, own, theirs) if isinstance(told, str) else told for told in connect]
@@ -75,7 +80,6 @@ class Subscriber:
         self._heard_at = -math.inf
         self._lines: deque[Line] = deque()
         self._poller = zmq.Poller()
-        wanted = tuple(topics)
         try:
             for box in {box.endpoint: box for box in boxes}.values():
                 self._lines.append(Line(self._context, box, wanted, notice or (lambda _: None)))

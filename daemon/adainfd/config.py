@@ -274,7 +274,7 @@ class CameraSection(tomlfile.Section):
     @model_validator(mode="after")
     def _password_of_somebody(self) -> Self:
         if self.password_file is not None and not Source(self.source).lacks_password:
-            raise ValueError("password_file: goes with a user in source, as in rtsp://USER@HOST/PATH")
+            raise ValueError("password_file: goes with a user in source, as in USER@HOST")
         return self
 
     def settings(self) -> CameraSettings:

@@ -60,7 +60,7 @@ def _named(sources: Sequence[str], password: str | None) -> list[CameraSection]:
     cameras: list[CameraSection] = []
     parsed = [_parsed(told) for told in sources]
     if password is not None and not any(source.lacks_password for source in parsed):
-        raise InvalidInputError("--password-file: goes with a user in --source, as in rtsp://USER@HOST/PATH")
+        raise InvalidInputError("--password-file: goes with a user in --source, as in USER@HOST")
     for source in parsed:
         stem = source.stem
         taken = {camera.name for camera in cameras}

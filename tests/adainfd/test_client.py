@@ -260,6 +260,11 @@ def test_asyncio(both: tuple[Publisher, Subscriber]) -> None:
     [
         (lambda: Subscriber("tcp://127.0.0.1:65536"), "65536"),
         (lambda: Subscriber(), "none given"),
+        (
+            lambda: Subscriber("ipc://s", topics=[f"result/h/c{n}" for n in range(257)]),
+            "257 given.*more than 256 topics",
+        ),
+        (lambda: Subscriber("ipc://s", topics=["result/" + "é" * 125]), "1 given.*257 bytes"),
         (lambda: Subscriber("ipc://s", server="0" * 40), "key and server go together"),
         (lambda: Subscriber("ipc://s", key="nosuch", server="x"), "nosuch"),
     ],

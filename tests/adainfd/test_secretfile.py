@@ -152,7 +152,7 @@ def test_password_of_nobody_is_refused(network: Network, run_forked: Any, tmp_pa
     file = network.configuration(tmp_path / "c.toml", bind="ipc://s", cameras=cameras)
     with pytest.raises(InvalidInputError, match="password_file: goes with a user"):
         check(file)
-    assert_refused(run_forked("run", "--source", source, "--password-file", password), 78, "goes with a user")
+    assert_refused(run_forked("run", "--source", source, "--password-file", password), 78, "as in USER@HOST")
 
 
 def test_a_service_has_its_password_from_its_credentials(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

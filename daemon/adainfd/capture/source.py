@@ -71,7 +71,7 @@ class Source:
             raise InvalidInputError("must be UTF-8 text without NUL bytes; rename the file")
         source = cls(text if _mode(text) is not None else _SCHEME.sub(_lower_case, stripped, count=1))
         if source.kind is Kind.STREAM:
-            if source.scheme in _OF_HOSTS and "@" not in source.address and not _names_a_host(source.address):
+            if source.scheme in _OF_HOSTS and not _names_a_host(source.address):
                 raise InvalidInputError(f"is no valid address; allowed is {source.scheme}://HOST:PORT/PATH")
             return source
         if _FILE_OF_ANOTHER_HOST.match(source.address) and _mode(source.address) is None:
@@ -239,7 +239,12 @@ def _real(path: str) -> str:
 
 
 def _names_a_host(url: str) -> bool:
-    """Whether it names a host, and a port if any. With a password in it only the camera can tell: FFmpeg takes more."""
+    """Whether it names a host, and a port if any; a password in it may hold any character, as FFmpeg allows."""
+    scheme, _, rest = url.partition("://")
+    return any(_has_host(f"{scheme}://{read}") for read in (rest, rest.rpartition("@")[2]))
+
+
+def _has_host(url: str) -> bool:
     try:
         parts = urlsplit(url)
         return bool(parts.hostname) and parts.port != 0

@@ -63,7 +63,7 @@ class MqttSection(tomlfile.Section):
     @model_validator(mode="after")
     def _password_of_somebody(self) -> Self:
         if self.password_file is not None and (self.user or BrokerAddress.parse(self.url).user) is None:
-            raise ValueError("password_file: goes together with user")
+            raise ValueError("password_file: goes together with user, which may also stand in the url before its host")
         return self
 
 

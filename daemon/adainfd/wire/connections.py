@@ -168,7 +168,7 @@ class Connections:
         for descriptor in ready:
             connection = sending.get(descriptor)
             if connection is not None and not connection.hung_up and connection.sends_too_much(now):
-                self.hang_up(connection, "it sends much that is no subscription")
+                self.hang_up(connection, "it sends more than subscriptions need")
         self._rate.resume(now)
 
     def _take_in(self, now: float) -> None:
@@ -183,9 +183,10 @@ class Connections:
             else:
                 self._happened(event, now)
         # Only now: of a descriptor that was another file's already when it was looked at, an event above says the end.
-        while self._without:
-            self._reserve.hang_up(*self._without.popitem())
-            self._say("no descriptor is left for it", "unknown", costs=0.0)
+        # One without an inode was closed before we looked, as a probe's is: libzmq is about to tell of its end.
+        for descriptor in [descriptor for descriptor, inode in self._without.items() if inode]:
+            self._reserve.hang_up(descriptor, self._without.pop(descriptor))
+            self._say("no file descriptor is left for it", "unknown", costs=0.0)
         if self._grown:
             self._grown = False
             self._keep_below()
@@ -229,7 +230,7 @@ class Connections:
         costs = _A_HANG_UP if event.tcp else 0.0
         self._memory.soon(time.monotonic())  # only now its memory is freed
         if self._without.pop(event.descriptor, None) is not None and self._handshake_succeeded:
-            self._say(f"it left at once, or sent {_OVERLONG}", "gone", costs=costs)
+            self._say(f"it left at once or sent {_OVERLONG}", "gone", costs=costs)
         if (gone := self._connections.pop(event.descriptor, None)) is None:
             return
         if not gone.hung_up:
@@ -249,7 +250,9 @@ class Connections:
         costs = _A_HANG_UP if len(there) > self._most else 0.0  # where readers have room, let them come
         for connection in chosen:
             self.hang_up(
-                connection, f"more than {self._most} connect, or half as many who ask for nothing", costs=costs
+                connection,
+                f"more than {self._most} connections, or more than {self._most_silent} without a subscription",
+                costs=costs,
             )
 
 

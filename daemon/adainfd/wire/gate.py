@@ -29,7 +29,7 @@ _LONGEST_ADDRESS = 100
 _LOG_EVERY_SECONDS = 10.0
 _LOOK_EVERY_SECONDS = 1.0
 _JOIN_SECONDS = 2.0
-_NOT_CURVE = "its handshake failed: it has no key, takes this box for another, or is no ZeroMQ program"
+_NOT_CURVE = "its handshake failed: it has no key, expects another key of this box, or does not speak ZeroMQ"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,11 +1,11 @@
 """What those who connect ask for: topics, counted by connection and bounded, so that nobody's cost without end."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-__all__ = ["LONGEST_TOPIC", "Excess", "Requests"]
+__all__ = ["LONGEST_TOPIC", "Excess", "Requests", "too_much"]
 
 LONGEST_TOPIC = 256
 _TOPICS_A_CONNECTION, _BYTES_A_CONNECTION = 256, 16 * 1024
@@ -65,21 +65,22 @@ class Requests(Generic[Key]):
         elif kind == _SUBSCRIBES:
             self._add(asked, topic)
         else:
-            return Excess(connection, "what it sends is no subscription")
+            return Excess(connection, "it sends something other than subscriptions")
         for why in self._excesses(asked, topic):
             return Excess(connection, why)
         if self.count > _TOPICS or self._bytes > _BYTES_OF_TOPICS:
             greediest = max(self._asked, key=lambda key: self._asked[key].bytes + len(self._asked[key].topics))
-            return Excess(greediest, f"all together subscribe to more than {_TOPICS} topics, and it to the most")
+            bound = f"{_TOPICS} topics" if self.count > _TOPICS else f"{_BYTES_OF_TOPICS // 1024} KB of topics"
+            return Excess(greediest, f"all readers together subscribe to more than {bound}, and this one to the most")
         return None
 
     def _excesses(self, asked: _Asked, topic: bytes) -> Iterator[str]:
         if len(topic) > LONGEST_TOPIC:
-            yield f"a topic of {len(topic)} bytes, of {LONGEST_TOPIC} allowed"
+            yield f"a topic of {len(topic)} bytes; at most {LONGEST_TOPIC} are allowed"
         if len(asked.topics) > _TOPICS_A_CONNECTION:
             yield f"it subscribes to more than {_TOPICS_A_CONNECTION} topics"
         if asked.bytes > _BYTES_A_CONNECTION:
-            yield f"its topics have more than {_BYTES_A_CONNECTION // 1024} KB together"
+            yield f"its topics take more than {_BYTES_A_CONNECTION // 1024} KB together"
         if asked.left < 0:
             yield f"it sends more than {_REQUESTS_A_SECOND:.0f} requests a second"
 
@@ -107,3 +108,10 @@ class Requests(Generic[Key]):
             self.wanted[topic] -= 1
             if not self.wanted[topic]:
                 del self.wanted[topic]
+
+
+def too_much(topics: Iterable[str]) -> str | None:
+    """Why a daemon closes a connection that subscribes to all these topics; None where it does not."""
+    requests: Requests[None] = Requests()
+    taken = (requests.take(None, _SUBSCRIBES + topic.encode(), 0.0) for topic in topics)
+    return next((excess.why for excess in taken if excess is not None), None)

@@ -152,7 +152,10 @@ def test_a_relays_file_is_checked_as_one(keys: Path, text: str, said: str) -> No
         (f'{MQTT}ca_file = "/dev/zero"', "mqtt.ca_file /dev/zero: cannot be read (Is no file)"),
         (f'{MQTT}ca_file = "empty"', "mqtt.ca_file empty: holds no certificate"),
         (f'{MQTT}ca_file = "large"', "mqtt.ca_file large: cannot be read (Is larger than 1 MiB)"),
-        (f'{BOX}[mqtt]\nurl = "mqtt://h"\npassword_file = "password"', "password_file: goes together with user"),
+        (
+            f'{BOX}[mqtt]\nurl = "mqtt://h"\npassword_file = "password"',
+            "password_file: goes together with user, which may also stand in the url before its host",
+        ),
         (f'{BOX}host = "a/b"\n[mqtt]\nurl = "mqtt://h"', "box.0.host"),
         (f'{BOX}host = []\n[mqtt]\nurl = "mqtt://h"', "box.0.host"),
         (f'{MQTT}name = "a/b"', "mqtt.name: 'a/b'"),

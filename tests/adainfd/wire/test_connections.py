@@ -13,6 +13,8 @@ import pytest
 import strangers
 import zmq
 from adainfd.wire import connections
+from adainfd.wire.connections import Connections
+from adainfd.wire.monitors import ACCEPTED, ENDED, Happened, Monitors
 from adainfd.wire.publisher import Publisher
 from daemons import await_true
 from generated import generous
@@ -146,6 +148,21 @@ def test_those_who_say_nothing_make_room(publisher: Publisher, connect: Connect,
     say(publisher, "on")
     await_true(lambda: hear(reader)["detail"] == "on", 5, "the reader hears")
     assert log.lines[0][0] == "reader_hung_up_on"
+
+
+def test_a_probe_that_is_gone_before_it_is_looked_at_lacks_no_descriptor(
+    log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connections = Connections(log)
+    closed = os.open(os.devnull, os.O_RDONLY)
+    os.close(closed)
+    told = [Happened(ACCEPTED, closed, tcp=True)], [Happened(ENDED, closed, tcp=True)], []
+    turns = iter(told)
+    with monkeypatch.context() as patched:
+        patched.setattr(Monitors, "happened", lambda _: iter(next(turns)))
+        for _ in told:
+            connections.settle()
+    assert (connections.hung_up, log.lines) == (0, [])
 
 
 @pytest.mark.parametrize("scheme", ["tcp", "ipc"])
