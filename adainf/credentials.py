@@ -34,12 +34,13 @@ _USER_ALONE = re.compile(r"(?:https?|mqtts?|rtsps?)://[^\s:@/\\?#=%]+@[^\s@?#=%]
 # A user and a password without a host behind them: what follows the colon is no port. ZeroMQ's addresses have no users.
 _PORT = rf"(?:{_VALUE_MARK}|PORT|\*|\d{{1,5}}|)(?:$|[\s/?#:'\"\]),;.…]|[^\x00-\x7f])"
 _PASSWORD_FOR_PORT = re.compile(
-    rf"((?!tcp:){_SCHEME}(?:\[[^\]]*\]|[^\s/\\?#:@\[\]'\"]*)):(?!{_PORT})\S+", re.IGNORECASE
+    rf"((?!tcp:){_SCHEME}(?:\[[^\]]{{0,100}}\]|[^\s/\\?#:@\[\]'\"]*)):(?!{_PORT})\S+", re.IGNORECASE
 )
 
-_INSIDE = r"[\w.-]*(?:auth|cred|login|pass|pwd|secret|token)[\w.-]*"
-_WHOLE = r"(?:[\w.-]*[_.-])?(?:key|pin|psk|pw|session|sid|sig|user|username|usr)(?:[_.-][\w.-]*)?"
-_PARAMETER = re.compile(rf"(?:[?&;#][^\s=&?#;]*|(?<![\w.-])(?:{_INSIDE}|{_WHOLE}))=(?=\S)", re.IGNORECASE)
+# The name of a parameter is looked at as a whole, once: a text of 100 KB may consist of such words.
+_INSIDE = r"[\w.-]*(?:auth|cred|login|pass|pwd|secret|token)"
+_WHOLE = r"(?:[\w.-]*[_.-])?(?:key|pin|psk|pw|session|sid|sig|user|username|usr)(?=[_.=-])"
+_PARAMETER = re.compile(rf"(?:[?&;#][^\s=&?#;]*|(?<![\w.-])(?=(?:{_INSIDE}|{_WHOLE}))[\w.-]*+)=(?=\S)", re.IGNORECASE)
 _NAMELESS = re.compile(rf"(?<=[?&#])(?!{_VALUE_MARK}|['\"](?:$|[\s:,;)]))[^=&?#\s][^=&?#]*(?=[&?#]|$)")
 
 _VALUE = re.compile("=[^&]*")

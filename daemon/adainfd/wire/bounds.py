@@ -21,8 +21,9 @@ _DESCRIPTORS = 2
 
 _BACKLOG = 32
 _HANDSHAKE_WITHIN_MS = 5000
-# Requests of one connection that wait for a busy program.
-_REQUESTS_QUEUED = 16
+# Requests of one connection that wait for a busy program. libzmq takes all that wait in before they can be counted, and
+# looks through all of it for each connection that ends.
+_REQUESTS_QUEUED = 2
 # For a slow reader. A message that waits for many is kept once, and costs 128 bytes for each of them.
 _MESSAGES_QUEUED = 250
 # Bytes in the kernel, of each connection: results that go out, and requests that come in.

@@ -53,7 +53,7 @@ class Connections:
         self._grown = self._handshake_failed = self._handshake_succeeded = False
         self._gone: list[Connection] = []
         self._lock = threading.RLock()
-        self._rate = AcceptRate(most, time.monotonic())
+        self._rate, self._rate_at_paths = (AcceptRate(most, time.monotonic()) for _ in range(2))
         self._memory = GiveBack()
         self._epoll = select.epoll()
         self._woken = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
@@ -142,6 +142,7 @@ class Connections:
         for connection in self._connections.values():
             connection.close()
         self._rate.close()
+        self._rate_at_paths.close()
         self._reserve.close()
         self._epoll.close()
         os.close(self._woken)
@@ -157,7 +158,8 @@ class Connections:
             self._memory.turn(time.monotonic())
 
     def _patience(self) -> float | None:
-        dues = [due for due in (self._rate.resumes_at, self._memory.due) if due is not None]
+        rates = (self._rate, self._rate_at_paths)
+        dues = [due for due in (*(rate.resumes_at for rate in rates), self._memory.due) if due is not None]
         return max(0.0, min(dues) - time.monotonic()) if dues else None
 
     def _turn(self, ready: list[int], now: float) -> None:
@@ -170,6 +172,7 @@ class Connections:
             if connection is not None and not connection.hung_up and connection.sends_too_much(now):
                 self.hang_up(connection, "it sends more than subscriptions need")
         self._rate.resume(now)
+        self._rate_at_paths.resume(now)
 
     def _take_in(self, now: float) -> None:
         happened = list(self._monitors.happened())
@@ -202,6 +205,7 @@ class Connections:
             if event.tcp:
                 self._rate.add(listener)
             else:
+                self._rate_at_paths.add_path(listener.getsockname())
                 listener.close()
         elif event.kind == HANDSHAKE_SUCCEEDED:
             self._handshake_succeeded = True  # of the connection that was accepted last, where that is gone already
@@ -212,8 +216,7 @@ class Connections:
 
     def _accepted(self, event: Happened, now: float) -> None:
         self._handshake_succeeded = False
-        if event.tcp:
-            self._rate.connected(now)
+        (self._rate if event.tcp else self._rate_at_paths).connected(now)
         try:
             connection = Connection(event.descriptor, now, tcp=event.tcp)
         except OSError as error:

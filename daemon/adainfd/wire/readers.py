@@ -16,8 +16,9 @@ from adainfd.wire.requests import Requests
 
 __all__ = ["Readers", "context"]
 
-# Few at a time: whoever asks for too much is hung up on before more is taken in, all of which libzmq keeps.
-_REQUESTS_AT_ONCE, _TIMES = 32, 32
+# Few at a time: whoever asks for too much is hung up on before more is taken in, all of which libzmq keeps, and frames
+# are answered meanwhile.
+_REQUESTS_AT_ONCE, _TIMES = 32, 4
 _SUBSCRIBES = b"\x01"
 _ZERO_COPY_RECV = 10
 """ZMQ_ZERO_COPY_RECV, for which pyzmq has no name."""

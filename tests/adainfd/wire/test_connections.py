@@ -4,6 +4,9 @@ import contextlib
 import os
 import random
 import socket
+import subprocess
+import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -22,6 +25,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strangers import COMMAND, LONG, MORE, READY, SUBSCRIBE, UNSUBSCRIBE, frame, greeting, is_hung_up_on
 from streams import Log, await_heard, hear, say
+from users import as_user
 
 Connect = Callable[..., "zmq.Socket[bytes]"]
 MOST = 24
@@ -309,3 +313,69 @@ def test_and_serves_others_afterwards(target: Publisher, connect: Connect) -> No
         await_heard(target, reader)
         assert hear(reader)["state"] == "ready"
     assert target.greet() is None
+
+
+FLOOD = """
+import sys, time
+sys.path.insert(0, sys.argv[1])
+from strangers import SUBSCRIBE, frame, subscriber
+held, there, refused, end = [], 0, 0, time.monotonic() + 3
+while time.monotonic() < end:
+    try:
+        held.append(subscriber(sys.argv[2]))
+        held[-1].sendall(b"".join(frame(SUBSCRIBE + b"%06d" % number + bytes(50)) for number in range(250)))
+        there += 1
+    except OSError:
+        refused += 1
+    if len(held) > 100:
+        held.pop(0).close()
+print(there, refused)
+"""
+
+
+def test_a_flood_of_another_user_at_a_path_is_held_back(connect: Connect, log: Log) -> None:
+    """libzmq aborts where it has no descriptor left to accept with at a path."""
+    flood = [*as_user(), sys.executable, "-c", FLOOD, str(Path(strangers.__file__).parent)]
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o755)
+        path = Path(name) / "s"
+        publisher = Publisher([f"ipc://{path}"], log=log, most=MOST)
+        path.chmod(0o777)
+        try:
+            with subprocess.Popen([*flood, f"ipc://{path}"], stdout=subprocess.PIPE, text=True) as process:
+                most = modes = 0
+                while process.poll() is None:
+                    publisher.greet()
+                    most = max(most, len(list(Path("/proc/self/fd").iterdir())))
+                    modes |= 1 << (path.stat().st_mode & 0o777 == 0o200)
+                assert process.stdout is not None
+                there, refused = map(int, process.stdout.read().split())
+            assert there < 600  # 100 a second
+            assert refused
+            assert modes == 0b11
+            assert most < 500
+            await_true(lambda: publisher.greet() or path.stat().st_mode & 0o777 == 0o777, 10, "others may come again")
+            say(publisher, "still there")
+            reader = connect(f"ipc://{path}")
+            await_heard(publisher, reader)
+        finally:
+            publisher.close()
+
+
+def test_many_who_ask_for_no_more_than_they_may_do_not_hold_up_the_publisher(connect: Connect, log: Log) -> None:
+    """libzmq looks through all topics for each connection that ends: minutes, where it has taken in all that came."""
+    publisher = Publisher(["tcp://127.0.0.1:*"], log=log)
+    try:
+        flood = [sys.executable, "-c", FLOOD, str(Path(strangers.__file__).parent), publisher.endpoints[0]]
+        longest = 0.0
+        with subprocess.Popen(flood, stdout=subprocess.DEVNULL) as process:
+            while process.poll() is None:
+                began = time.monotonic()
+                publisher.greet()
+                longest = max(longest, time.monotonic() - began)
+                time.sleep(0.1)  # a frame is answered
+        assert longest < 1
+        assert publisher.hung_up
+        await_true(lambda: publisher.greet() or publisher.subscriptions == 0, 10, "nothing of theirs is left")
+    finally:
+        publisher.close()
