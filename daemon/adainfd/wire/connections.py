@@ -20,7 +20,7 @@ from adainfd.wire.accept_rate import AcceptRate
 from adainfd.wire.bounds import LONGEST_FRAME, MOST
 from adainfd.wire.connection import Connection, Reserve
 from adainfd.wire.memory import GiveBack
-from adainfd.wire.monitors import ACCEPTED, ENDED, HANDSHAKE_SUCCEEDED, LISTENING, Happened, Monitors
+from adainfd.wire.monitors import ACCEPTED, ENDED, LISTENING, Happened, Monitors
 
 __all__ = ["Connections"]
 
@@ -46,11 +46,9 @@ class Connections:
         self._most, self._most_silent = most, max(1, most // 2)
         self._failed: Callable[[], None] | None = None
         self._monitors = Monitors()
-        self._connections: dict[int, Connection] = {}
-        # Accepted where no descriptor was left for us: libzmq's descriptor, and the inode of the socket.
-        self._without: dict[int, int] = {}
+        self._connections: dict[tuple[int, int], Connection] = {}
         self._reserve = Reserve()
-        self._grown = self._handshake_failed = self._handshake_succeeded = False
+        self._grown = self._handshake_failed = False
         self._gone: list[Connection] = []
         self._lock = threading.RLock()
         self._rate, self._rate_at_paths = (AcceptRate(most, time.monotonic()) for _ in range(2))
@@ -81,10 +79,10 @@ class Connections:
             gone, self._gone = self._gone, []
             return gone
 
-    def heard(self, descriptor: int, size: int) -> Connection | None:
+    def heard(self, zmq_socket: "zmq.Socket[bytes]", descriptor: int, size: int) -> Connection | None:
         """The connection over which a request of `size` bytes has come; None where it is hung up on, or gone."""
         with self._lock:
-            connection = self._connections.get(descriptor)
+            connection = self._connections.get((id(zmq_socket), descriptor))
             if connection is None or connection.hung_up:
                 return None
             connection.heard(size)
@@ -175,66 +173,66 @@ class Connections:
         self._rate_at_paths.resume(now)
 
     def _take_in(self, now: float) -> None:
-        happened = list(self._monitors.happened())
-        over = {event.descriptor: number for number, event in enumerate(happened) if event.kind == ENDED}
-        for number, event in enumerate(happened):
-            if event.kind == ACCEPTED and over.get(event.descriptor, -1) > number:
-                self._without[event.descriptor] = 0  # its descriptor may be that of the next connection by now
-                self._handshake_succeeded = False
-                if event.tcp:
-                    self._rate.connected(now)
+        events, held = self._happened(now)
+        ends = {event.key: number for number, event in enumerate(events) if event.kind == ENDED}
+        for number, event in enumerate(events):
+            if event.kind == ACCEPTED:
+                self._accepted(event, held[number], now, is_over=ends.get(event.key, -1) > number)
+            elif event.kind == ENDED:
+                self._ended(event)
+            elif event.kind == LISTENING:
+                self._listening(event)
             else:
-                self._happened(event, now)
-        # Only now: of a descriptor that was another file's already when it was looked at, an event above says the end.
-        # One without an inode was closed before we looked, as a probe's is: libzmq is about to tell of its end.
-        for descriptor in [descriptor for descriptor, inode in self._without.items() if inode]:
-            self._reserve.hang_up(descriptor, self._without.pop(descriptor))
-            self._say("no file descriptor is left for it", "unknown", costs=0.0)
+                self._handshake_failed = True  # the next event says whose
+                if event.tcp and self._failed is not None:
+                    self._failed()
         if self._grown:
             self._grown = False
             self._keep_below()
 
-    def _happened(self, event: Happened, now: float) -> None:
-        if event.kind == ACCEPTED:
-            self._accepted(event, now)
-        elif event.kind == ENDED:
-            self._ended(event)
-        elif event.kind == LISTENING:
-            listener = socket.socket(fileno=os.dup(event.descriptor))
-            listener.setblocking(False)  # a connection that has ended again must not keep libzmq in accept()
-            if event.tcp:
-                self._rate.add(listener)
-            else:
-                self._rate_at_paths.add_path(listener.getsockname())
-                listener.close()
-        elif event.kind == HANDSHAKE_SUCCEEDED:
-            self._handshake_succeeded = True  # of the connection that was accepted last, where that is gone already
-        else:
-            self._handshake_failed = True  # the next event says whose
-            if event.tcp and self._failed is not None:
-                self._failed()
+    def _happened(self, now: float) -> tuple[list[Happened], dict[int, Connection | int]]:
+        """All events until now, and our hold of each connection that was accepted, by the number of its event.
 
-    def _accepted(self, event: Happened, now: float) -> None:
-        self._handshake_succeeded = False
+        libzmq may have closed a connection before we hold it, and its descriptor may be another's by then. It tells of
+        the end before it closes: what we hold is the connection itself unless that event has come once we hold it.
+        """
+        events: list[Happened] = []
+        held: dict[int, Connection | int] = {}
+        while more := self._monitors.happened():
+            for event in more:
+                if event.kind == ACCEPTED:
+                    held[len(events)] = _hold(event, now)
+                events.append(event)
+        return events, held
+
+    def _listening(self, event: Happened) -> None:
+        listener = socket.socket(fileno=os.dup(event.descriptor))
+        listener.setblocking(False)  # a connection that has ended again must not keep libzmq in accept()
+        if event.tcp:
+            self._rate.add(listener)
+        else:
+            self._rate_at_paths.add_path(listener.getsockname())
+            listener.close()
+
+    def _accepted(self, event: Happened, held: Connection | int, now: float, *, is_over: bool) -> None:
         (self._rate if event.tcp else self._rate_at_paths).connected(now)
-        try:
-            connection = Connection(event.descriptor, now, tcp=event.tcp)
-        except OSError as error:
-            if error.errno in (errno.EMFILE, errno.ENFILE):  # else it is over already, as an event will say
-                self._without[event.descriptor] = _inode(event.descriptor)
-            return
-        self._connections[event.descriptor] = connection
-        self._grown = True
-        self._epoll.register(connection.fileno(), select.EPOLLIN | select.EPOLLET)
+        if isinstance(held, int):
+            if held and not is_over:
+                self._reserve.hang_up(event.descriptor, held)
+                self._say("no file descriptor is left for it", "unknown", costs=0.0)
+        elif is_over:
+            held.close()
+        else:
+            self._connections[event.key] = held
+            self._grown = True
+            self._epoll.register(held.fileno(), select.EPOLLIN | select.EPOLLET)
 
     def _ended(self, event: Happened) -> None:
         """libzmq has closed a connection: the other end has left, what came was malformed, or we have hung up."""
         failed, self._handshake_failed = self._handshake_failed, False
         costs = _A_HANG_UP if event.tcp else 0.0
         self._memory.soon(time.monotonic())  # only now its memory is freed
-        if self._without.pop(event.descriptor, None) is not None and self._handshake_succeeded:
-            self._say(f"it left at once or sent {_OVERLONG}", "gone", costs=costs)
-        if (gone := self._connections.pop(event.descriptor, None)) is None:
+        if (gone := self._connections.pop(event.key, None)) is None:
             return
         if not gone.hung_up:
             self._gone.append(gone)
@@ -257,6 +255,14 @@ class Connections:
                 f"more than {self._most} connections, or more than {self._most_silent} without a subscription",
                 costs=costs,
             )
+
+
+def _hold(event: Happened, now: float) -> Connection | int:
+    """The connection; where no descriptor is left to hold it by, the inode of its socket; 0 where it has ended."""
+    try:
+        return Connection(event.descriptor, now, tcp=event.tcp)
+    except OSError as error:
+        return _inode(event.descriptor) if error.errno in (errno.EMFILE, errno.ENFILE) else 0
 
 
 def _inode(descriptor: int) -> int:

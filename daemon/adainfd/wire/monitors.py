@@ -6,10 +6,9 @@ from dataclasses import dataclass
 
 import zmq
 
-__all__ = ["ACCEPTED", "ENDED", "HANDSHAKE_SUCCEEDED", "LISTENING", "Happened", "Monitors"]
+__all__ = ["ACCEPTED", "ENDED", "LISTENING", "Happened", "Monitors"]
 
 LISTENING, ACCEPTED, ENDED = zmq.EVENT_LISTENING, zmq.EVENT_ACCEPTED, zmq.EVENT_DISCONNECTED
-HANDSHAKE_SUCCEEDED = zmq.EVENT_HANDSHAKE_SUCCEEDED
 # A handshake that the gate has refused is left out: the gate counts these.
 _HANDSHAKE_FAILED = zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
 
@@ -19,11 +18,18 @@ class Happened:
     """An event. kind: one of those above; any other is a handshake that failed. tcp: at a port, not at a path.
 
     descriptor: libzmq's, of what listens, was accepted, or has ended; of a handshake the event does not say it.
+    socket: the `id` of the one that is monitored.
     """
 
     kind: int
     descriptor: int
     tcp: bool
+    socket: int
+
+    @property
+    def key(self) -> tuple[int, int]:
+        """Tells a connection from all others that are there at the same time."""
+        return self.socket, self.descriptor
 
 
 class Monitors:
@@ -37,21 +43,14 @@ class Monitors:
 
     def add(self, zmq_socket: "zmq.Socket[bytes]") -> int:
         """Monitor a socket, before it binds; a descriptor that becomes readable when something has happened."""
-        monitor = zmq_socket.get_monitor_socket(LISTENING | ACCEPTED | ENDED | HANDSHAKE_SUCCEEDED | _HANDSHAKE_FAILED)
+        monitor = zmq_socket.get_monitor_socket(LISTENING | ACCEPTED | ENDED | _HANDSHAKE_FAILED)
         monitor.setsockopt(zmq.LINGER, 0)
         self._monitors.append((zmq_socket, monitor))
         return int(monitor.getsockopt(zmq.FD))
 
-    def happened(self) -> Iterator[Happened]:
-        """All that has happened since."""
-        for _, monitor in self._monitors:
-            while True:
-                try:
-                    event, endpoint = monitor.recv_multipart(zmq.DONTWAIT)
-                except zmq.Again:
-                    break
-                kind, descriptor = struct.unpack("=Hi", event)
-                yield Happened(kind, descriptor, endpoint.startswith(b"tcp://"))
+    def happened(self) -> list[Happened]:
+        """All that has happened since this was asked last."""
+        return [Happened(*told, id(zmq_socket)) for zmq_socket, monitor in self._monitors for told in _events(monitor)]
 
     def stop(self) -> None:
         """Have libzmq tell no more; another thread should take in what it tells meanwhile."""
@@ -63,3 +62,13 @@ class Monitors:
         """Close the monitors."""
         for _, monitor in self._monitors:
             monitor.close(linger=0)
+
+
+def _events(monitor: "zmq.Socket[bytes]") -> Iterator[tuple[int, int, bool]]:
+    while True:
+        try:
+            event, endpoint = monitor.recv_multipart(zmq.DONTWAIT)
+        except zmq.Again:
+            return
+        kind, descriptor = struct.unpack("=Hi", event)
+        yield kind, descriptor, endpoint.startswith(b"tcp://")

@@ -82,7 +82,7 @@ class Readers:
                 self._requests.forget(connection)
             now = time.monotonic()
             for descriptor, request in came:
-                reader = self._connections.heard(descriptor, len(request))
+                reader = self._connections.heard(socket, descriptor, len(request))
                 if reader is not None and self._take(reader, request, now) and request.startswith(_SUBSCRIBES):
                     asked.add(request[1:])
             if len(came) < _REQUESTS_AT_ONCE:

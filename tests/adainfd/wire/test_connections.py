@@ -160,12 +160,10 @@ def test_a_probe_that_is_gone_before_it_is_looked_at_lacks_no_descriptor(
     connections = Connections(log)
     closed = os.open(os.devnull, os.O_RDONLY)
     os.close(closed)
-    told = [Happened(ACCEPTED, closed, tcp=True)], [Happened(ENDED, closed, tcp=True)], []
-    turns = iter(told)
+    turns = iter([[Happened(kind, closed, tcp=True, socket=1)] for kind in (ACCEPTED, ENDED)])
     with monkeypatch.context() as patched:
-        patched.setattr(Monitors, "happened", lambda _: iter(next(turns)))
-        for _ in told:
-            connections.settle()
+        patched.setattr(Monitors, "happened", lambda _: next(turns, []))
+        connections.settle()
     assert (connections.hung_up, log.lines) == (0, [])
 
 
