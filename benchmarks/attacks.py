@@ -8,9 +8,11 @@ those of attacks_http.py.
 """
 
 import argparse
+import itertools
 import multiprocessing
 import os
 import random
+import socket
 import sys
 import tempfile
 import time
@@ -74,6 +76,22 @@ def never_read(endpoint: str, until: float) -> None:
     again_and_again(attempt, until)
 
 
+def many_topics(endpoint: str, until: float) -> None:
+    """Readers that come and go, each with as many topics as it may have, and no topic twice."""
+    there: list[socket.socket] = []
+    topics = itertools.count()
+
+    def attempt() -> None:
+        stranger = strangers.subscriber(endpoint)
+        there.append(stranger)
+        stranger.sendall(b"".join(frame(SUBSCRIBE + b"%056d" % next(topics)) for _ in range(250)))
+        if len(there) > 100:
+            there.pop(0).close()
+        time.sleep(0.005)
+
+    again_and_again(attempt, until)
+
+
 def half_open(said: bytes, endpoint: str, until: float) -> None:
     """Connections are opened as fast as that goes, say so much, and wait."""
     open_: list[object] = []
@@ -114,6 +132,7 @@ ATTACKS: dict[str, Attack] = {
     "messages of its own": partial(_flood, frame(b"result/here/door") * 1000),
     "come and go": come_and_go,
     "never read": never_read,
+    "250 topics of each reader": many_topics,
     "connect and say nothing": partial(half_open, b""),
     "connect and say half a greeting": partial(half_open, strangers.greeting()[:11]),
     "random bytes": noise,
