@@ -51,7 +51,8 @@ class Connections:
         self._grown = self._handshake_failed = False
         self._gone: list[Connection] = []
         self._lock = threading.RLock()
-        self._rate, self._rate_at_paths = (AcceptRate(most, time.monotonic()) for _ in range(2))
+        # At paths, and at ports: a flood at the one makes nobody wait at the other.
+        self._rates = tuple(AcceptRate(most, time.monotonic()) for _ in range(2))
         self._memory = GiveBack()
         self._epoll = select.epoll()
         self._woken = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
@@ -95,7 +96,8 @@ class Connections:
                 return
             address = connection.address
             self._end(connection)
-            self._say(why, address, costs=costs if connection.tcp else 0.0)
+            self._rates[connection.tcp].charge(costs)
+            self._say(why, address)
         self._wake()
 
     def hang_up_at_ports(self) -> None:
@@ -116,8 +118,7 @@ class Connections:
         self._gone.append(connection)
         self._memory.soon(time.monotonic())
 
-    def _say(self, why: str, address: str, *, costs: float) -> None:
-        self._rate.charge(costs)
+    def _say(self, why: str, address: str) -> None:
         self.hung_up += 1
         now = time.monotonic()
         if now - self._logged_at >= _LOG_EVERY_SECONDS:
@@ -139,8 +140,8 @@ class Connections:
         self._monitors.close()
         for connection in self._connections.values():
             connection.close()
-        self._rate.close()
-        self._rate_at_paths.close()
+        for rate in self._rates:
+            rate.close()
         self._reserve.close()
         self._epoll.close()
         os.close(self._woken)
@@ -156,8 +157,7 @@ class Connections:
             self._memory.turn(time.monotonic())
 
     def _patience(self) -> float | None:
-        rates = (self._rate, self._rate_at_paths)
-        dues = [due for due in (*(rate.resumes_at for rate in rates), self._memory.due) if due is not None]
+        dues = [due for due in (*(rate.resumes_at for rate in self._rates), self._memory.due) if due is not None]
         return max(0.0, min(dues) - time.monotonic()) if dues else None
 
     def _turn(self, ready: list[int], now: float) -> None:
@@ -169,8 +169,8 @@ class Connections:
             connection = sending.get(descriptor)
             if connection is not None and not connection.hung_up and connection.sends_too_much(now):
                 self.hang_up(connection, "it sends more than subscriptions need")
-        self._rate.resume(now)
-        self._rate_at_paths.resume(now)
+        for rate in self._rates:
+            rate.resume(now)
 
     def _take_in(self, now: float) -> None:
         events, held = self._happened(now)
@@ -209,17 +209,17 @@ class Connections:
         listener = socket.socket(fileno=os.dup(event.descriptor))
         listener.setblocking(False)  # a connection that has ended again must not keep libzmq in accept()
         if event.tcp:
-            self._rate.add(listener)
+            self._rates[True].add(listener)
         else:
-            self._rate_at_paths.add_path(listener.getsockname())
+            self._rates[False].add_path(listener.getsockname())
             listener.close()
 
     def _accepted(self, event: Happened, held: Connection | int, now: float, *, is_over: bool) -> None:
-        (self._rate if event.tcp else self._rate_at_paths).connected(now)
+        self._rates[event.tcp].connected(now)
         if isinstance(held, int):
             if held and not is_over:
                 self._reserve.hang_up(event.descriptor, held)
-                self._say("no file descriptor is left for it", "unknown", costs=0.0)
+                self._say("no file descriptor is left for it", "unknown")
         elif is_over:
             held.close()
         else:
@@ -230,7 +230,6 @@ class Connections:
     def _ended(self, event: Happened) -> None:
         """libzmq has closed a connection: the other end has left, what came was malformed, or we have hung up."""
         failed, self._handshake_failed = self._handshake_failed, False
-        costs = _A_HANG_UP if event.tcp else 0.0
         self._memory.soon(time.monotonic())  # only now its memory is freed
         if (gone := self._connections.pop(event.key, None)) is None:
             return
@@ -238,7 +237,8 @@ class Connections:
             self._gone.append(gone)
             counted = failed and gone.tcp and self._failed is not None
             if not counted and not gone.left_by_the_other:
-                self._say("its handshake failed" if failed else _OVERLONG, gone.address, costs=costs)
+                self._rates[event.tcp].charge(_A_HANG_UP)
+                self._say("its handshake failed" if failed else _OVERLONG, gone.address)
         self._epoll.unregister(gone)  # closing ours does not: libzmq may hold its own for a moment yet
         gone.close()
 
