@@ -1,6 +1,7 @@
 # make run    the demonstration (VIDEO=PATH shows your own file)
 # make test   every check and every test
-# make check  format, lint, types and the direction of imports
+# make check  format, lint, types, the direction of imports, and a look for known vulnerabilities, which only warns
+# make audit  fails where a package here has a known vulnerability; not where the advisories cannot be reached
 # make bench  the benchmarks, with the limit beside each figure; BENCH=--write puts their tables into docs/performance.md
 # make install / make uninstall  as a systemd service (systemd/install.sh says what may be set: PREFIX, DESTDIR …)
 # make bench-contention  the same for a processor that others take (IMAGES=FOLDER of photographs, a folder a class;
@@ -14,7 +15,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 VIDEO  ?=
 
-.PHONY: run soak generated install uninstall test check bench bench-contention bench-video clean
+.PHONY: run soak generated install uninstall test check audit bench bench-contention bench-video clean
 .DEFAULT_GOAL := run
 
 run: $(VENV)/.installed
@@ -30,6 +31,10 @@ check: $(VENV)/.installed
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python .ci/audit
+
+audit: $(VENV)/.installed
+	$(BIN)/python .ci/audit --strict
 
 # Photographs, a folder a class, that the contention benchmark makes its clip from; and a clip of a still scene.
 IMAGES ?= ../shared/data/imagenet_500
@@ -50,7 +55,8 @@ bench: $(VENV)/.installed
 soak: $(VENV)/.installed
 	.ci/packages
 	status=0; $(BIN)/python benchmarks/soak.py $(SOAK) || status=1; \
-		$(BIN)/python benchmarks/publishing.py || status=1; exit $$status
+		$(BIN)/python benchmarks/publishing.py || status=1; \
+		$(BIN)/python benchmarks/attacks.py || status=1; exit $$status
 
 EXAMPLES ?= 10000
 

@@ -8,7 +8,8 @@ when a process starts, so a command that computes starts itself again with them.
 import ctypes
 import os
 import platform
-import sys
+
+from adainf.arguments import restart
 
 __all__ = ["give_back", "restart_with_tuned_allocator"]
 
@@ -28,9 +29,7 @@ def restart_with_tuned_allocator() -> None:
     # Before 2.35 a threshold above 32 MiB is ignored, and the other settings would freeze a low one.
     highest = 1 << 30 if tuple(map(int, version.split(".")[:2])) >= (2, 35) else 1 << 25
     settings = {**_TRIM_AND_PAD, _MMAP_THRESHOLD: str(highest)}
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], {**os.environ, **settings})  # noqa: S606
+    restart({**os.environ, **settings})
 
 
 def give_back() -> None:

@@ -10,7 +10,8 @@ from typing import NoReturn
 
 import click
 
-from adainf import files, home, limits, output
+from adainf import arguments, files, home, limits, output
+from adainf.credentials import RedactedStream, redacted, without_credentials
 from adainf.errors import AdainfError, InvalidInputError, UnavailableError, printable
 
 __all__ = ["USAGE", "Group", "run"]
@@ -39,7 +40,7 @@ _SCARCE = {
     errno.ENOMEM: "there is not enough memory (ulimit -v, MemoryMax=)",
     errno.ENOSPC: "the disk is full",
 }
-_PASSWORD = re.compile(r":/{1,2}\S*@")  # a path has lost one of its slashes
+_PIECE = re.compile(r"[^\s'\"=@:/\\?&#;]{4,}")  # of an argument; a shorter one would be found in many a word
 _ONNX_RUNTIME = re.compile(r"SystemError : (\d+)\b")
 _NO_THREAD = ("can't start new thread", "PosixThread")
 _NOT_LOADED = ("cannot allocate memory", "failed to map", "cannot create shared object descriptor")
@@ -58,6 +59,8 @@ class Group(click.Group):
 
 def run(command: click.Command, name: str) -> None:
     """Run `command` on the process's arguments and exit with its status (README, "Exit status")."""
+    arguments.take_over()
+    arguments.conceal()
     try:
         _prepare()
         with output.guarded():
@@ -80,14 +83,16 @@ def _prepare() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # not closed
             stream.reconfigure(errors="backslashreplace")
+    if isinstance(sys.stderr, io.TextIOWrapper):
+        sys.stderr = RedactedStream(sys.stderr)
     for argument in sys.argv[1:]:
         if not files.is_utf8(argument):
-            scheme, is_address, _ = argument.partition("://")  # of which a password may be a part
-            raise InvalidInputError(f"argument {f'{scheme}://…' if is_address else argument}: is not UTF-8")
+            raise InvalidInputError(f"argument {without_credentials(argument)}: is not UTF-8")
     for variable, value in os.environ.items():
         names_folders = variable.startswith(("XDG_", "ADAINF_")) or variable.endswith("_DIRECTORY")
         if names_folders and not files.is_utf8(value):
             raise InvalidInputError(f"{variable} {value}: is not UTF-8")
+    limits.leave_no_core()
     limits.have_files(_FILES, "any command")
     limits.have_threads(_THREADS + 2 * (os.cpu_count() or 1))
     home.settle()
@@ -110,8 +115,20 @@ def _told(error: Exception) -> tuple[str, int]:
         return f"{_SCARCE[errno.ENOMEM]}: {error}", _LATER
     if isinstance(error, OSError) and error.filename is not None:
         return f"{_name(error.filename)}: {error.strerror}", USAGE
-    traceback.print_exc()
+    for line in traceback.format_exc().splitlines():
+        output.say(line)
     return "this is a defect: please report it with the lines above", _DEFECT
+
+
+def _without_arguments(message: str) -> str:
+    """A message without what is hidden of the arguments: it may quote them in parts that say nothing by themselves."""
+    given = sys.argv[1:]
+    for argument, shown in zip(given, arguments.concealed(given), strict=True):
+        message = message.replace(argument, shown).replace(repr(argument), repr(shown))
+        if argument != shown:
+            hidden = set(_PIECE.findall(argument)) - set(_PIECE.findall(shown))
+            message = re.sub("|".join(sorted(map(re.escape, hidden), key=len, reverse=True)) or "$.", "***", message)
+    return message
 
 
 def _name(path: object) -> str:
@@ -120,6 +137,6 @@ def _name(path: object) -> str:
 
 def _fail(name: str, message: str, status: int) -> NoReturn:
     # Whatever a user puts where it does not belong may be a camera's address.
-    message = " ".join(_PASSWORD.sub("://***@", message).split())
+    message = " ".join(redacted(_without_arguments(message)).split())
     output.say(f"{name}: {printable(message, _LONGEST)}")
     sys.exit(status)

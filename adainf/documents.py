@@ -4,6 +4,7 @@ import contextlib
 import json
 import re
 import tomllib
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
@@ -22,10 +23,12 @@ _LONGEST_JSON = 8 << 20
 # Its time and memory grow with the square of a key's parts: one key of 100 kB would take gigabytes.
 _DEEPEST = 32
 _LEXEME = re.compile(
-    r'"""(?:\\.|[^\\])*?"""(?:"{0,2})'
-    r"|'''.*?'''(?:'{0,2})"
-    r'|"(?:\\.|[^"\\\n])*"'
-    r"|'[^'\n]*'"
+    # A string without an end is taken to the end of its line or of the text: tomllib stops there too. Looking for its
+    # end again from each later quotation mark would take minutes.
+    r'"""(?:\\.|[^\\])*?(?:"""(?:"{0,2})|\Z)'
+    r"|'''.*?(?:'''(?:'{0,2})|\Z)"
+    r'|"(?:\\[^\n]|[^"\\\n])*"?'
+    r"|'[^'\n]*'?"
     r"|\#[^\n]*"
     r"|[.\[\]{}=,\n]",
     re.DOTALL,
@@ -88,13 +91,15 @@ def parsed_json(text: str | bytes, subject: str) -> Any:
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
-        keys = [key for key, _ in pairs]
-        raise ValueError(f"key {next(key for key in keys if keys.count(key) > 1)[:40]!r} stands there twice")
+        times = Counter(key for key, _ in pairs)
+        raise ValueError(f"key {next(key for key in times if times[key] > 1)[:40]!r} stands there twice")
     return found
 
 
 def kept(path: Path, parse: Callable[[bytes], Told]) -> Told | None:
     """What `parse` makes of a file that an earlier run left; None where there is none or it makes no sense."""
+    if files.stranger(path) is not None:  # another user may have put it there
+        return None
     try:
         content = files.read(path, "state", _LONGEST_JSON)
         with refusing("state"):

@@ -5,16 +5,36 @@ AdainfError            something the user can put right; one line, no traceback
 └── UnavailableError   a needed device, service or hub is missing   exit status 69
 """
 
-__all__ = ["AdainfError", "InvalidInputError", "UnavailableError", "one_line", "printable"]
+import re
+import unicodedata
+from collections.abc import Callable
+
+from adainf.credentials import redacted
+
+__all__ = ["AdainfError", "InvalidInputError", "UnavailableError", "harmless", "one_line", "printable"]
 
 # Python decodes a byte of a file's name that is not UTF-8 to this plus the byte (PEP 383).
 _SURROGATE_OF_BYTE_0 = 0xDC00
+# Letters and marks that show nothing: two texts that differ only in them look the same.
+_INVISIBLE = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
+)
+# Vowels and final consonants of Korean, each drawn over the consonant before it.
+_JOINING = re.compile("[\u1161-\u11ff\ud7b0-\ud7ff]")
+_MOST_MARKS = 4
+"""On one letter, as a pointed and accented Hebrew one has; hundreds of them cover the lines above and below."""
 
 
 class AdainfError(Exception):
-    """Something the user can put right: the message names the thing, the value and what is allowed."""
+    """Something the user can put right: the message names the thing, the value and what is allowed.
+
+    Credentials in the message are hidden, wherever it goes.
+    """
 
     exit_status = 70
+
+    def __init__(self, message: object = "") -> None:
+        super().__init__(redacted(str(message)))
 
 
 class InvalidInputError(AdainfError):
@@ -32,19 +52,43 @@ class UnavailableError(AdainfError):
 def printable(text: str, limit: int) -> str:
     """The text on one line of at most `limit` characters: what cannot be shown is escaped, and the middle is cut.
 
-    Bytes of a file's name that are not UTF-8 are shown as bytes, `\\xe9`.
+    This is the one rule for text from elsewhere that goes to a terminal (see `harmless`). Bytes of a file's name that
+    are not UTF-8 are shown as bytes, `\\xe9`.
     """
-    text = "".join(letter if letter.isprintable() else _escaped(letter) for letter in text)
-    half = limit // 2
-    return text if len(text) <= limit else f"{text[: limit - half - 1]}…{text[-half:]}"
+    text = harmless(text)
+    half = (limit - 1) // 2
+    return text if len(text) <= limit else f"{text[: limit - half - 1]}…{text[len(text) - half :]}"
+
+
+def harmless(text: str, escape: Callable[[str], str] | None = None) -> str:
+    """The text with every character escaped that does something to a terminal, or hides.
+
+    Escaped are control and format characters (C0, C1, bidirectional, of no width), line breaks, spaces but the usual
+    one, surrogates, unassigned and invisible characters, marks without a letter, and marks past the fourth on a letter.
+    escape: how, by default as Python writes them.
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    escape = escape or _escaped
+    shown: list[str] = []
+    marks = _MOST_MARKS
+    for letter in text:
+        marks = marks + 1 if _is_mark(letter) else 0
+        shows = letter.isprintable() and marks <= _MOST_MARKS and not _INVISIBLE.match(letter)
+        shown.append(letter if shows else escape(letter))
+    return "".join(shown)
+
+
+def _is_mark(letter: str) -> bool:
+    return unicodedata.category(letter).startswith("M") or _JOINING.match(letter) is not None
 
 
 def _escaped(letter: str) -> str:
     byte = ord(letter) - _SURROGATE_OF_BYTE_0
-    return f"\\x{byte:02x}" if 0x80 <= byte <= 0xFF else repr(letter)[1:-1]
+    return f"\\x{byte:02x}" if 0x80 <= byte <= 0xFF else letter.encode("unicode_escape").decode()
 
 
 def one_line(error: object, limit: int = 300) -> str:
-    """The message of `error` on one line of at most `limit` characters."""
-    text = " ".join(str(error).split()) or type(error).__name__
+    """The message of `error` on one line of at most `limit` characters, harmless to a terminal."""
+    text = harmless(" ".join(str(error).split())) or type(error).__name__
     return text if len(text) <= limit else text[: limit - 1] + "…"

@@ -4,9 +4,14 @@
 """
 
 import codecs
+import contextlib
+import errno
 import os
+import pwd
 import select
+import shutil
 import stat
+import tempfile
 from pathlib import Path
 
 from adainf.errors import InvalidInputError
@@ -19,8 +24,13 @@ __all__ = [
     "is_folder",
     "is_there",
     "is_utf8",
+    "open_to_all",
     "read",
+    "read_own",
     "read_text",
+    "replace",
+    "replace_by",
+    "stranger",
 ]
 
 _MOST_BYTES = 64 << 20
@@ -133,3 +143,91 @@ def read_text(path: Path, kind: str, most: int = _MOST_BYTES) -> str:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise InvalidInputError(f"{kind} {path}: is not UTF-8 (at byte {error.start})") from None
+
+
+def replace(path: Path, content: bytes, mode: int, like: Path | None = None) -> None:
+    """Have `content` in the file at `path`, whole or not at all; raises OSError.
+
+    It belongs to the same user and group as `like`, by default as what is there, and is open to nobody to whom that is
+    not: until then to its owner alone. Where nothing is there it has this mode.
+    """
+    try:
+        before = (like or path).stat()
+    except FileNotFoundError:
+        before = None
+    descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name[:200]}.", dir=path.parent)  # for its owner alone
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            if before is not None:
+                mode = before.st_mode & 0o777 & ~_shut_out(descriptor, before, strictly=like is not None)
+            os.fchmod(descriptor, mode)
+            os.fsync(descriptor)  # a box that loses power has the old file or the new one, not an empty one
+        os.replace(temporary, path)  # noqa: PTH105
+    except BaseException:
+        os.unlink(temporary)  # noqa: PTH108
+        raise
+
+
+def replace_by(path: Path, source: Path, mode: int) -> None:
+    """As `replace`, by a copy of another file of any size; what is there does not matter. Raises OSError."""
+    descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name[:200]}.", dir=path.parent)
+    try:
+        with os.fdopen(descriptor, "wb") as file, source.open("rb") as content:
+            shutil.copyfileobj(content, file, _BYTES_AT_ONCE)
+            os.fchmod(descriptor, mode)
+        os.replace(temporary, path)  # noqa: PTH105
+    except BaseException:
+        os.unlink(temporary)  # noqa: PTH108
+        raise
+
+
+def _shut_out(descriptor: int, before: os.stat_result, *, strictly: bool) -> int:
+    """Have a new file belong to whom another does; the group's part of the mode where that cannot be."""
+    now = os.fstat(descriptor)
+    if (before.st_uid, before.st_gid) != (now.st_uid, now.st_gid):
+        try:
+            os.fchown(descriptor, before.st_uid, before.st_gid)
+        except PermissionError:
+            if strictly:
+                raise
+            return stat.S_IRWXG if before.st_gid != now.st_gid else 0
+    return 0
+
+
+def stranger(path: Path) -> str | None:
+    """Who else than this user and root has a hand in the file or folder at `path`; None if nobody, or nothing is there.
+
+    What is kept for the next start is taken for our own, so others must not be able to put it there.
+    """
+    for place in (path, path.parent):
+        with contextlib.suppress(OSError, ValueError):
+            owner = place.stat().st_uid
+            if owner not in (0, os.geteuid()):
+                return f"{place} belongs to {_user(owner)}"
+    return open_to_all(path)
+
+
+def read_own(path: Path) -> bytes:
+    """What we kept at `path` before; raises OSError where it cannot be read, or another may have put it there."""
+    if (why := stranger(path)) is not None:
+        raise PermissionError(errno.EACCES, why, str(path))
+    return path.read_bytes()
+
+
+def open_to_all(path: Path) -> str | None:
+    """Why everyone may change the file or folder at `path`; None if only some may, or nothing is there."""
+    for place in (path, path.parent):
+        with contextlib.suppress(OSError, ValueError):
+            mode = place.stat().st_mode
+            if mode & stat.S_IWOTH and not (stat.S_ISDIR(mode) and mode & stat.S_ISVTX):
+                return f"everyone may write to {place}"
+    return None
+
+
+def _user(number: int) -> str:
+    try:
+        return f"user {pwd.getpwuid(number).pw_name}"
+    except KeyError:
+        return f"user {number}"

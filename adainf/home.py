@@ -18,12 +18,18 @@ _OURS = (".cache/adainf", ".local/state/adainf")
 
 
 def settle() -> None:
-    """Set `$HOME`, where this user has no home that can be written to, and `$LOGNAME`, where it has no name."""
+    """Set `$HOME`, where this user has no home that can be written to, and `$LOGNAME`, where it has no name.
+
+    Root has its own home, also where `sudo` leaves it that of another user, who could put there what root would load,
+    and could not write any more what root has put there.
+    """
     try:
         entry = pwd.getpwuid(os.getuid())
     except KeyError:
         entry = None
         os.environ.setdefault("LOGNAME", f"user-{os.getuid()}")
+    if entry is not None and _is_borrowed(os.environ.get("HOME", "")):
+        os.environ["HOME"] = entry.pw_dir
     home = os.environ.get("HOME") or (entry.pw_dir if entry is not None else "")
     if not any(_may_write(Path(home, ours)) for ours in _OURS):
         os.environ["HOME"] = str(_service() or _temporary())
@@ -39,6 +45,13 @@ def notice() -> str | None:
         f"user {os.getuid()} has no home folder: what is kept from one start to the next is in {home}, as long as that "
         "is there; give HOME, or XDG_CACHE_HOME and XDG_STATE_HOME"
     )
+
+
+def _is_borrowed(home: str) -> bool:
+    """Whether this is root, in the home of somebody else."""
+    with contextlib.suppress(OSError, ValueError):
+        return os.geteuid() == 0 and Path(home).is_absolute() and Path(home).stat().st_uid != 0
+    return False
 
 
 def _may_write(folder: Path) -> bool:

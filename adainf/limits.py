@@ -5,7 +5,7 @@ import threading
 
 from adainf.errors import InvalidInputError, UnavailableError
 
-__all__ = ["have_files", "have_threads"]
+__all__ = ["have_files", "have_threads", "leave_no_core", "spare_files"]
 
 
 def have_files(count: int, what: str) -> None:
@@ -22,6 +22,20 @@ def have_files(count: int, what: str) -> None:
             "(ulimit -n, LimitNOFILE= of a unit)"
         )
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def spare_files(count: int, most: int) -> int:
+    """How many files may be open beside `count`, `most` at most, raising the soft limit where that gives more."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < count + most and (hard == resource.RLIM_INFINITY or soft < hard):
+        soft = hard
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return most if soft == resource.RLIM_INFINITY else max(0, min(most, soft - count))
+
+
+def leave_no_core() -> None:
+    """Have no core dumped of this process and its children: passwords and keys would be in it."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
 
 
 def have_threads(count: int) -> None:

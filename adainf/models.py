@@ -1,28 +1,37 @@
-"""Models that `adainf fetch` has brought: where they are, and bundles that carry them to a box without a network.
+"""Models that `adainf fetch` has brought: where they are, and that they are still what was fetched.
 
 A folder of models holds `hub/`, laid out as the hub's client lays out its cache, and a manifest a model, which has the
-SHA-256 of each of its files. A bundle is a tar of the same.
+SHA-256 of each of its files.
 """
 
 import hashlib
-import io
 import json
 import os
-import shutil
-import tarfile
-import tempfile
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 
 from adainf import files
 from adainf.errors import InvalidInputError, one_line
 
-__all__ = ["Manifest", "bundle", "folders", "install", "manifests", "unbundle", "verify", "writable_folder"]
+__all__ = [
+    "Manifest",
+    "check_fetched",
+    "folders",
+    "install",
+    "manifests",
+    "place",
+    "verify",
+    "writable_folder",
+]
 
 _SERVICE = Path("/var/opt/adainf")
 _SCHEMA = "adainf.model/1"
-_MANIFEST = "manifest.json"
+_BACKBONE = re.compile(r"[a-z0-9_]+/[A-Za-z0-9_][A-Za-z0-9_.-]*")
+_WEIGHTS = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+_MOST_FILES = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,17 +58,41 @@ class Manifest:
         """From JSON; raises InvalidInputError where that is not a manifest, or names a file outside its folder."""
         try:
             manifest = cls(**json.loads(text))
-            good = manifest.schema == _SCHEMA and all(_is_inside(name) for name in manifest.files)
+            good = manifest.schema == _SCHEMA and manifest.is_sound
         except (AttributeError, TypeError, ValueError, RecursionError) as error:
             raise InvalidInputError(f"{origin}: is not a model of `adainf fetch` ({one_line(error, 100)})") from None
         if not good:
             raise InvalidInputError(f"{origin}: is of another version, or names a file outside its folder")
         return manifest
 
+    @property
+    def is_sound(self) -> bool:
+        """Whether its names are what they must be, and lead nowhere else."""
+        return (
+            _BACKBONE.fullmatch(self.backbone) is not None
+            and (self.weights is None or _WEIGHTS.fullmatch(self.weights) is not None)
+            and isinstance(self.fingerprint, str)
+            and 0 < len(self.files) <= _MOST_FILES
+            and all(_is_inside(name) and _DIGEST.fullmatch(digest) for name, digest in self.files.items())
+        )
+
 
 def _is_inside(name: str) -> bool:
+    """Whether it is a path of the hub's client, in the one way in which it can be written."""
     path = PurePosixPath(name)
-    return isinstance(name, str) and path.parts[:1] == ("hub",) and ".." not in path.parts
+    return (
+        name.isprintable()
+        and str(path) == name
+        and ".." not in path.parts
+        and len(path.parts) > len(_CACHED)
+        and path.parts[0] == _CACHED[0]
+        and path.parts[1].startswith(_CACHED[1])
+        and path.parts[2] in _CACHED[2]
+    )
+
+
+_CACHED = ("hub", "models--", ("refs", "snapshots"))
+"""The parts with which each file's path begins: what else the client keeps is no part of a model."""
 
 
 def folders() -> tuple[Path, ...]:
@@ -91,89 +124,72 @@ def verify(folder: Path, manifest: Manifest) -> None:
             raise InvalidInputError(f"model {manifest.backbone}: {file} is damaged; fetch it again")
 
 
+def check_fetched(folder: Path, backbone: str) -> bool:
+    """Whether a backbone was fetched into `folder`, and all that its loading may read is still what was fetched.
+
+    Raises InvalidInputError where it is not, or where everyone may change it.
+    """
+    found = [
+        Manifest.parse(files.read_text(file, "model"), file)
+        for file in sorted(folder.glob(f"{backbone.replace('/', '--')}*.json"))
+    ]
+    found = [manifest for manifest in found if manifest.backbone == backbone]
+    for manifest in found:
+        if (why := files.open_to_all(folder / manifest.file_name)) is not None:
+            raise InvalidInputError(f"model {backbone}: {why}; chmod o-w it, and fetch the model again")
+        verify(folder, manifest)
+    if found:
+        _check_no_more(folder, backbone, {name for manifest in found for name in manifest.files})
+    return bool(found)
+
+
+def _check_no_more(folder: Path, backbone: str, known: set[str]) -> None:
+    """The hub's client takes what it finds: a file of another format, say, before the one that was fetched."""
+    repositories = {PurePosixPath(name).parts[1] for name in known}
+    there = {name for name, _ in _cached(folder) if PurePosixPath(name).parts[1] in repositories}
+    if more := there - known:
+        more -= {name for manifest in manifests(folder) for name in manifest.files}
+    if more:
+        raise InvalidInputError(f"model {backbone}: {folder / min(more)} was not fetched with it; remove that file")
+
+
 def install(staged: Path, backbone: str, weights: str | None, fingerprint: str, into: Path) -> Manifest:
     """Take over what the hub's client has put into `staged`/hub; the manifest of it, once all is in place."""
-    files = dict(_cached(staged))
-    manifest = Manifest(backbone, weights, fingerprint, {name: _digest(file) for name, file in files.items()})
-    for name, file in files.items():
-        _place(file, into / name)
-    _write(into / manifest.file_name, manifest.text())
+    fetched = dict(_cached(staged))
+    manifest = Manifest(backbone, weights, fingerprint, {name: _digest(file) for name, file in fetched.items()})
+    place(manifest, fetched, into)
     return manifest
 
 
-def _cached(staged: Path) -> Iterator[tuple[str, Path]]:
+def place(manifest: Manifest, sources: Mapping[str, Path], into: Path) -> None:
+    """Put a model's files and then its manifest into a folder of models.
+
+    Raises InvalidInputError, with nothing changed, where one of them would replace a file of another model.
+    """
+    for other in manifests(into):
+        if (other.backbone, other.weights) == (manifest.backbone, manifest.weights):
+            continue
+        if other.file_name == manifest.file_name:
+            raise InvalidInputError(f"model {manifest.backbone}: {into / other.file_name} is that of {other.backbone}")
+        for name, digest in other.files.items():
+            if manifest.files.get(name, digest) != digest:
+                raise InvalidInputError(f"model {manifest.backbone}: {into / name} belongs to {other.backbone}")
+    for name, source in sources.items():
+        target = into / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        files.replace_by(target, source, 0o644)
+    files.replace(into / manifest.file_name, manifest.text().encode(), 0o644)
+
+
+def _cached(folder: Path) -> Iterator[tuple[str, Path]]:
     """Files under the names by which the client finds them; what they link to is theirs."""
-    for file in sorted((staged / "hub").glob("models--*/**/*")):
-        name = file.relative_to(staged)
-        if file.is_file() and name.parts[2] in ("refs", "snapshots"):
+    for file in sorted((folder / "hub").glob("models--*/**/*")):
+        name = file.relative_to(folder)
+        if file.is_file() and name.parts[2] in _CACHED[2]:
             yield name.as_posix(), file.resolve()
 
 
-def bundle(folder: Path, manifest: Manifest, out: Path) -> None:
-    """Write a model as one file, whole or not at all."""
-    verify(folder, manifest)
-    files.check_new_file(out)
-    try:
-        with tempfile.NamedTemporaryFile(dir=out.parent, prefix=".", delete=False) as file:
-            temporary = Path(file.name)
-            with tarfile.open(fileobj=file, mode="w") as tar:
-                text = manifest.text().encode()
-                head = tarfile.TarInfo(_MANIFEST)
-                head.size = len(text)
-                tar.addfile(head, io.BytesIO(text))
-                for name in manifest.files:
-                    tar.add((folder / name).resolve(), arcname=name)
-        temporary.chmod(0o644)
-        temporary.replace(out)
-    except OSError as error:
-        raise InvalidInputError(f"bundle {out}: cannot be written ({error.strerror})") from None
-
-
-def unbundle(file: Path, into: Path) -> Manifest:
-    """Install a bundle; raises InvalidInputError, with nothing installed, where a file in it is not what it was."""
-    try:
-        with tarfile.open(file) as tar, tempfile.TemporaryDirectory(prefix=".", dir=_made(into)) as staging:
-            head = tar.extractfile(_MANIFEST)
-            manifest = Manifest.parse(head.read().decode() if head else "", f"bundle {file}")
-            for name in manifest.files:
-                content = tar.extractfile(name)
-                if content is None:
-                    raise InvalidInputError(f"bundle {file}: {name} is no file")
-                target = Path(staging) / name
-                target.parent.mkdir(parents=True, exist_ok=True)
-                with target.open("wb") as copy:
-                    shutil.copyfileobj(content, copy)
-            verify(Path(staging), manifest)
-            for name in manifest.files:
-                _place(Path(staging) / name, into / name)
-    except (OSError, tarfile.TarError, KeyError, UnicodeDecodeError) as error:
-        raise InvalidInputError(f"bundle {file}: cannot be read ({one_line(error, 120)})") from None
-    _write(into / manifest.file_name, manifest.text())
-    return manifest
-
-
-def _made(folder: Path) -> Path:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InvalidInputError(f"models {folder}: cannot be made ({error.strerror}); set ADAINF_MODELS") from None
-    return folder
-
-
-def _place(file: Path, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{target.name}.new")
-    shutil.copyfile(file, temporary)
-    temporary.chmod(0o644)
-    temporary.replace(target)
-
-
-def _write(file: Path, text: str) -> None:
-    temporary = file.with_name(f".{file.name}.new")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(file)
-
-
 def _digest(file: Path) -> str:
+    """SHA-256 of a file's content."""
     with file.open("rb") as content:
         return hashlib.file_digest(content, "sha256").hexdigest()

@@ -1,15 +1,23 @@
-"""Standard output of a command: its reader may leave, and a file that it goes to may be full."""
+"""What a command writes: its reader may leave, a file that it goes to may be full, and a terminal obeys escape codes.
+
+Names, labels and errors come from files and from other boxes. `show`, `say` and `console` show them as text.
+"""
 
 import contextlib
 import io
 import os
 import sys
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from adainf.errors import UnavailableError
+from adainf.errors import UnavailableError, printable
 
-__all__ = ["ReaderLeftError", "guarded", "say"]
+if TYPE_CHECKING:
+    from rich.console import Console
+
+__all__ = ["ReaderLeftError", "console", "guarded", "say", "show"]
+
+_LONGEST = 4000
 
 
 class ReaderLeftError(BaseException):
@@ -45,12 +53,27 @@ def _descriptor(stream: Any) -> int | None:
         return None
 
 
+def console(**options: Any) -> "Console":
+    """A console of rich that takes text literally: no markup, no emoji codes, no highlighting. options: see rich.
+
+    Escape codes are not its business; what comes from elsewhere goes through `printable` first.
+    """
+    from rich.console import Console
+
+    return Console(markup=False, emoji=False, highlight=False, **options)
+
+
+def show(line: str) -> None:
+    """A line on stdout."""
+    print(printable(line, _LONGEST), flush=True)
+
+
 def say(line: str) -> None:
     """A line on stderr, where that can be written."""
     if sys.stderr is None:
         return
     try:
-        print(line, file=sys.stderr, flush=True)
+        print(printable(line, _LONGEST), file=sys.stderr, flush=True)
     except OSError:
         # The rest has nowhere to go either, and Python would exit with a status of its own.
         with contextlib.suppress(OSError):

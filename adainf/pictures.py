@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from adainf import jpeg
+from adainf import MOST_PIXELS, jpeg
 from adainf.undecodable import UndecodableError
 from adainf.upright import AS_STORED, Showing, aspect_of
 
@@ -22,14 +22,12 @@ __all__ = ["MOST_PIXELS", "SUFFIXES", "Header", "check_header", "decode", "decod
 
 SUFFIXES = (".avif", ".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 
-MOST_PIXELS = 178_956_970
-"""What Pillow too takes for an attack above: half a gigabyte as it is decoded."""
-
 _MOST_BYTES = 2**30
 # Cameras and editors write ten or so; each costs a pass over all coefficients.
 _MOST_SCANS = 64
 # How libjpeg decodes to a half, a quarter and an eighth of the side, in less time and memory than the whole.
 _REDUCED = {2: cv2.IMREAD_REDUCED_COLOR_2, 4: cv2.IMREAD_REDUCED_COLOR_4, 8: cv2.IMREAD_REDUCED_COLOR_8}
+_LIMIT_OF_OPENCV = "CV_IO_MAX_IMAGE_"  # stands in its refusals
 _TILE_WIDTH_TAG, _TILE_LENGTH_TAG = 322, 323
 _ORIENTATION_TAG = 0x0112
 _ORIENTATIONS = range(1, 9)
@@ -147,6 +145,8 @@ def _reduction(content: bytes, origin: object, most_pixels: int) -> int:
 def _why(error: Exception) -> str:
     if isinstance(error, MemoryError) or getattr(error, "code", 0) == cv2.Error.StsNoMem:
         return "there is not enough memory"
+    if _LIMIT_OF_OPENCV in str(error):
+        return "it is too large"
     return "OpenCV refuses it"
 
 

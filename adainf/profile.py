@@ -1,8 +1,6 @@
 """Profiles: what calibration learned of a backbone, as a JSON file that is read, checked and written here."""
 
 import json
-import os
-import tempfile
 from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
@@ -303,20 +301,13 @@ def _dump(value: JsonValue, depth: int = 0, before: int = 0) -> str:
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:
-    """Write a file under a temporary name beside `path`, then rename it; raises InvalidInputError where it cannot."""
+    """Write a file under a temporary name beside `path`, then rename it; raises InvalidInputError where it cannot.
+
+    One that is there keeps its owner and mode.
+    """
     files.check_new_file(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(content.encode() if isinstance(content, str) else content)
-                file.flush()
-                os.fsync(file.fileno())  # a box that loses power has the old file or the new one, not an empty one
-            Path(temporary).chmod(0o644)
-            Path(temporary).replace(path)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
+        files.replace(path, content.encode() if isinstance(content, str) else content, 0o644)
     except OSError as error:
         raise InvalidInputError(f"{path}: cannot be written ({error.strerror})") from None

@@ -1,10 +1,10 @@
 """Pictures and frames that cannot be decoded: how they are refused, and how they are named where others are not."""
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from adainf.errors import InvalidInputError, printable
+from adainf.output import say
 
 __all__ = ["LONGEST_NAME", "PassedOver", "Undecodable", "UndecodableError", "none_left"]
 
@@ -54,7 +54,7 @@ class PassedOver:
             self._names.add(name)
             if not self._silent and len(self._names) <= _MOST_TOLD:
                 more = "; further ones are only counted" if len(self._names) == _MOST_TOLD else ""
-                print(f"adainf: {error}; passed over{more}", file=sys.stderr)
+                say(f"adainf: {error}; passed over{more}")
 
     def __iadd__(self, other: "PassedOver") -> "PassedOver":
         self._names |= other._names
@@ -68,7 +68,7 @@ class PassedOver:
     def tell(self) -> None:
         """Say on stderr how many there are, where there are any."""
         if self.count:
-            print(f"adainf: {self.count} pictures or frames that cannot be decoded passed over", file=sys.stderr)
+            say(f"adainf: {self.count} pictures or frames that cannot be decoded passed over")
 
     def __str__(self) -> str:
         """What follows the number of those that were used: nothing where none was passed over."""

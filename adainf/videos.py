@@ -129,6 +129,12 @@ class Video:
         width, height = self._capture.get(cv2.CAP_PROP_FRAME_WIDTH), self._capture.get(cv2.CAP_PROP_FRAME_HEIGHT)
         return int(width), int(height)
 
+    @property
+    def is_giant(self) -> bool:
+        """Whether FFmpeg would decode frames that are too large."""
+        width, height = self.size
+        return not self.decodes_late and width * height > self._most_pixels
+
     def _leave_to_ffmpeg(self) -> None:
         """Fields of interlaced video come as two pictures."""
         self._encoded = False

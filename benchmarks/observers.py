@@ -20,7 +20,7 @@ from adainfd.service.metrics import Metrics
 from adainfd.service.notify import Notifier
 from adainfd.service.overview import Overview
 from adainfd.service.pictures import Pictures
-from adainfd.service.site import site
+from adainfd.service.routes import daemon_routes
 from adainfd.wire import messages
 
 CAMERAS = ("door", "yard", "street", "shelf")
@@ -39,7 +39,7 @@ def main() -> None:
         path = str(Path(folder) / "notify")
         manager.bind(path)
         observer = Observers([overview, Notifier(path, overview, 20.0, lambda: now), metrics, pictures, health])
-        routes = site(overview, metrics, pictures, health)
+        routes = daemon_routes(overview, metrics, pictures, health)
         began = time.process_time()
         for frame in range(1, SECONDS * FRAMES_A_SECOND + 1):
             now = frame / FRAMES_A_SECOND

@@ -8,6 +8,7 @@ whatever may stand in files and messages, right and wrong, is generated and read
 """
 
 import argparse
+import json
 import os
 import signal
 import subprocess
@@ -18,6 +19,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeGuard
 
 import batches
 from adainfd.client import Message, Result, Status, Subscriber
@@ -41,12 +43,16 @@ _MEGABYTE = 1 << 20
 class Watch:
     """A running daemon, what it says, and what became of frames.
 
-    results: by camera, until now. oldest: seconds from capture to publishing, of the oldest answer.
+    results: by camera, until now. captured_at: Unix times of the frames that were answered.
+    hung_up: connections, by the daemon's bounds, until now.
+    oldest: seconds from capture to publishing, of the oldest answer.
     """
 
     daemon: "subprocess.Popen[bytes]"
     messages: Subscriber
     results: dict[str, int] = field(default_factory=dict)
+    captured_at: list[float] = field(default_factory=list)
+    hung_up: int = 0
     oldest: float = 0.0
     accounts_agree: bool = True
     last: dict[str, Status] = field(default_factory=dict)
@@ -72,10 +78,12 @@ class Watch:
                 self._take_in(message)
 
     def _take_in(self, message: Message) -> None:
-        if isinstance(message, Result) and not message.repeated and message.plan.chosen_by != "second_look":
+        if is_an_answer(message):
             self.results[message.camera] = self.results.get(message.camera, 0) + 1
+            self.captured_at.append(message.captured_at)
             self.oldest = max(self.oldest, message.timing_ms.total / 1000)
         elif isinstance(message, Status):
+            self.hung_up = message.hung_up or self.hung_up
             if message.camera is not None:
                 self.last[message.camera] = message
             accounts = [*(message.cameras or {}).values(), *([message.account] if message.account else [])]
@@ -102,11 +110,23 @@ class Watch:
         return total * 1024 / _MEGABYTE
 
 
+def is_an_answer(message: Message) -> TypeGuard[Result]:
+    """Whether it is the first answer to a frame."""
+    return isinstance(message, Result) and not message.repeated and message.plan.chosen_by != "second_look"
+
+
 @contextmanager
-def daemon(folder: Path, cameras: list[str]) -> Iterator[Watch]:
-    """A daemon with these cameras, each a table of TOML, once every one has brought a result."""
+def daemon(folder: Path, cameras: list[str], *more: str, web: str | None = None) -> Iterator[Watch]:
+    """A daemon with these cameras, each a table of TOML, once every one has brought a result.
+
+    more: where else it publishes. web: HOST:PORT of its web server, where it is to have one.
+    """
     endpoint, file = f"ipc://{folder}/stream", folder / "soak.toml"
-    file.write_text(f'[publish]\nbind = ["{endpoint}"]\n' + "".join(f"[[camera]]\n{camera}\n" for camera in cameras))
+    file.write_text(
+        f"[publish]\nbind = {json.dumps([endpoint, *more])}\n"
+        + ("" if web is None else f"[web]\nbind = {json.dumps(web)}\n")
+        + "".join(f"[[camera]]\n{camera}\n" for camera in cameras)
+    )
     command = [sys.executable, "-m", "adainfd", "run", "--config", str(file)]
     topics = ("result/", "status/")
     with (

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -63,6 +64,11 @@ class Program:
         """The exit status, at the latest after `seconds`."""
         return self.process.wait(seconds)
 
+    def megabytes(self) -> float:
+        """Of memory that it has in use."""
+        pages = Path(f"/proc/{self.process.pid}/statm").read_text(encoding="ascii").split()[1]
+        return int(pages) * resource.getpagesize() / 1e6
+
     def kill(self) -> None:
         """End it and everything it started."""
         with contextlib.suppress(ProcessLookupError):
@@ -70,11 +76,13 @@ class Program:
         self.process.wait()
 
 
-def start(arguments: Sequence[str | Path], folder: Path, environment: Mapping[str, str]) -> Program:
-    """`adainfd ARGUMENTS` in a process group of its own, run in `folder`."""
+def start(
+    arguments: Sequence[str | Path], folder: Path, environment: Mapping[str, str], before: Sequence[str] = ()
+) -> Program:
+    """`adainfd ARGUMENTS` in a process group of its own, run in `folder`. before: a command that runs it."""
     number = len(list(folder.glob("*.err")))
     out, err = folder / f"{number}.out", folder / f"{number}.err"
-    command = [sys.executable, "-m", "adainfd", *map(str, arguments)]
+    command = [*before, sys.executable, "-m", "adainfd", *map(str, arguments)]
     with out.open("wb") as stdout, err.open("wb") as stderr:
         process = subprocess.Popen(
             command, cwd=folder, env=environment, stdout=stdout, stderr=stderr, start_new_session=True

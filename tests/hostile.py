@@ -33,5 +33,10 @@ HOSTILE: dict[str, bytes] = {
     "a great length": b"\xff\xff\xff\xff\xff\xff\xff\x7f{}",
     "UTF-16": "[budget]".encode("utf-16"),
     "a megabyte of keys": b"".join(b"k%d = 1\n" % number for number in range(90_000)),
+    "texts that never end": b"x = 1\n" + b'\\"""\n' * 50_000,
+    "a string that never ends": b'x = "' + b'\\"' * 100_000,
+    "many keys and the last one twice": b'{"a0": 1'
+    + b"".join(b', "a%d": 1' % n for n in [*range(1, 100_000), 99_999])
+    + b"}",
     "a text of many lines": b'x = """' + b"\n" * 200_000 + b'"""',
 }

@@ -97,7 +97,9 @@ class Reply:
 class WebPages:
     """A web server of pages that a test changes as it goes; `asked` are the requests with their headers."""
 
-    def __init__(self, context: ssl.SSLContext | None = None, **pages: Callable[[Message], Reply] | Reply) -> None:
+    def __init__(
+        self, context: ssl.SSLContext | None = None, port: int = 0, **pages: Callable[[Message], Reply] | Reply
+    ) -> None:
         """context: for https. pages: by the name of their path; a function is given the request's headers."""
         self.pages = pages
         self.asked: list[tuple[str, Message]] = []
@@ -118,7 +120,7 @@ class WebPages:
             def log_message(self, *args: object) -> None:
                 pass
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
         if context is not None:
             self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
         self._server.daemon_threads = True

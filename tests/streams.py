@@ -24,8 +24,13 @@ class Log:
 
 def say(publisher: Publisher, detail: str = "", topic: str = TOPIC) -> None:
     """One message more."""
+    _, host, camera = (*topic.split("/"), None)[:3]
+    assert host is not None
     publisher.send(
-        topic, lambda number: Status(host="here", sequence=number, state="ready", published_at=1.0, detail=detail)
+        topic,
+        lambda number: Status(
+            host=host, camera=camera, sequence=number, state="ready", published_at=1.0, detail=detail
+        ),
     )
 
 

@@ -7,6 +7,7 @@ import os
 import pickle
 import socket
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -123,10 +124,30 @@ def deaf(attacker: Attacker) -> None:
         time.sleep(0.01)
 
 
+def many_threads(attacker: Attacker) -> None:
+    """Nothing that it says is wrong."""
+    attacker.opened()
+    for _ in range(100):
+        threading.Thread(target=time.sleep, args=(60,), daemon=True).start()
+    while True:
+        attacker.say("Passed", 0, 0, 0)
+        time.sleep(0.05)
+
+
 ATTACKS: dict[str, Callable[[Attacker], None]] = {
     attack.__name__: attack
     for attack in (
-        *(a_pickle, eight_bytes, endless_passed, single_bytes, shrunk_memory, hostile_counts, descriptors, deaf),
+        *(
+            a_pickle,
+            eight_bytes,
+            endless_passed,
+            single_bytes,
+            shrunk_memory,
+            hostile_counts,
+            descriptors,
+            deaf,
+            many_threads,
+        ),
     )
 }
 
@@ -159,6 +180,10 @@ WRONG: dict[str, Callable[[Attacker], None]] = {
     "lost twice": lambda it: it.again(2, "Lost", "stream_lost", "x"),
     "broke off twice": lambda it: it.again(2, "BrokeOff", "x"),
     "names without end": lambda it: it.again(200, "Named", "y", "x"),
+    "unconfined too late": lambda it: (it.opened(), it.say("Unconfined", ["files: x"]))[0],
+    "unconfined twice": lambda it: it.again(2, "Unconfined", ["files: x"]),
+    "unconfined without end": lambda it: it.say("Unconfined", ["x"] * 1000),
+    "unconfined, and forged": lambda it: it.say("Unconfined", ['a\n{"event": "forged"}']),
     "unknown message": lambda it: it.say("Exec", "rm -rf"),
     "too many fields": lambda it: it.say("Ended", 1, 2, 3),
     "deeply nested": lambda it: it.write((10005).to_bytes(4, "little") + b"\x92\xa5Ended" + b"\x91" * 9998),

@@ -7,7 +7,7 @@ from functools import cache
 
 import pytest
 
-__all__ = ["NOBODY", "as_nobody", "as_ordinary_user"]
+__all__ = ["NOBODY", "as_nobody", "as_ordinary_user", "as_user"]
 
 NOBODY = 12345
 """A user whom the password file does not know."""
@@ -28,6 +28,15 @@ def as_nobody() -> list[str]:
     reading = "--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"
     mapped = f"--map-user={NOBODY}", f"--map-group={NOBODY}"
     return _first_that_works([["unshare", "--user", *mapped], ["setpriv", *user, *reading]])
+
+
+def as_user() -> list[str]:
+    """Goes before commands that are to run for one ordinary user, who may read what this one may; not for root."""
+    if os.geteuid() != 0:
+        return []
+    user = f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"
+    reading = "--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"
+    return _first_that_works([["setpriv", *user, *reading]])
 
 
 def _first_that_works(prefixes: list[list[str]]) -> list[str]:

@@ -2,7 +2,6 @@
 
 import contextlib
 import logging
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -10,7 +9,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from adainf.errors import UnavailableError, one_line
-from adainf.models import folders
+from adainf.models import check_fetched, folders
 
 __all__ = ["fetching", "from_hub", "quiet", "using"]
 
@@ -20,16 +19,17 @@ Loaded = TypeVar("Loaded")
 _fetching: ContextVar[bool] = ContextVar("fetching", default=False)
 
 
-def from_hub(what: str, load: Callable[[], Loaded]) -> Loaded:
+def from_hub(what: str, backbone: str, load: Callable[[], Loaded]) -> Loaded:
     """What `load` gives, which may ask the hub for `what`: from what `adainf fetch` has brought, else from there.
 
-    Raises UnavailableError where it is neither cached nor to be had. The hub's client tries each file again for half a
+    backbone: FAMILY/NAME, of which it is. Raises InvalidInputError where what was fetched has changed since, and
+    UnavailableError where it is neither cached nor to be had. The hub's client tries each file again for half a
     minute, with a line on stderr each time. So the hub is asked once here, and where it does not answer the call has
     what is cached, and no more.
     """
     with quiet():
         for fetched in () if _fetching.get() else folders():
-            if os.path.isdir(fetched / "hub"):  # noqa: PTH112 - Path.is_dir raises
+            if check_fetched(fetched, backbone):
                 with contextlib.suppress(OSError, RuntimeError), using(cache=fetched / "hub", offline=True):
                     return load()
         try:

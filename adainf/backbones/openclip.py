@@ -85,6 +85,7 @@ def _load(open_clip: Any, name: str, options: Options) -> tuple[Any, Any]:
         quick_gelu = open_clip.get_pretrained_cfg(name, tag).get("quick_gelu", False)
         return from_hub(
             f"weights {tag!r} of openclip/{name}",
+            f"openclip/{name}",
             lambda: (
                 open_clip.create_model(name, pretrained=tag, force_quick_gelu=quick_gelu),
                 open_clip.get_tokenizer(name),
@@ -97,7 +98,7 @@ def _load(open_clip: Any, name: str, options: Options) -> tuple[Any, Any]:
 
     asks = any(key.startswith("hf_") for key in open_clip.get_model_config(name)["text_cfg"])
     with seeded(), quiet():
-        model, tokenizer = from_hub(f"text tower of openclip/{name}", bare) if asks else bare()
+        model, tokenizer = from_hub(f"text tower of openclip/{name}", f"openclip/{name}", bare) if asks else bare()
     if state is not None:
         weight_files.fit(model, state, path, f"openclip/{name}")
     return model, tokenizer

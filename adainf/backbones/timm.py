@@ -86,7 +86,7 @@ def _load(timm: Any, name: str, options: Options) -> Any:
             )
         if not timm.models.is_model_pretrained(tagged):
             raise InvalidInputError(f"weights: timm/{name} has none to fetch; give a file or 'random'")
-        return from_hub(f"weights of timm/{tagged}", lambda: timm.create_model(tagged, pretrained=True))
+        return from_hub(f"weights of timm/{tagged}", f"timm/{name}", lambda: timm.create_model(tagged, pretrained=True))
     if path is None:
         with seeded():
             return timm.create_model(name, pretrained=False, num_classes=len(options.labels) or None)

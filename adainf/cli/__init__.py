@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from adainf import output
 from adainf.cli.evaluating import evaluate
 from adainf.cli.exporting import export
 from adainf.cli.fetching import fetch
@@ -118,7 +119,7 @@ def calibrate(
         )
     if all_of_us.is_first:
         count = f"{profile.calibration.images} images{subject.passed_over}"
-        click.echo(f"{out}: {len(profile.branches)} branches of {backbone}, {count}")
+        output.show(f"{out}: {len(profile.branches)} branches of {backbone}, {count}")
 
 
 @cli.command()
@@ -161,4 +162,4 @@ def measure(
         tables.print_times(read, times)
     faster = read.faster_engine(first.device, first.threads)
     if faster is not None:
-        click.echo(f"{faster} is the faster engine here; adainfd takes it")
+        output.show(f"{faster} is the faster engine here; adainfd takes it")

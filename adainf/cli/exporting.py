@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from adainf import output
 from adainf.cli.opening import open_profile_of, open_run
 from adainf.cli.options import PATH, labels_option, run_option, statistics_options, weights_option
 
@@ -49,7 +50,7 @@ def export(
 
     model = _model(network, read, choice)
     write_atomically(out, model)
-    click.echo(
+    output.show(
         f"{out}: {choice.branch} of {read.backbone}, {choice.weights} weights, {choice.macs_fraction:.1%} of the MACs, "
         f"{len(model) / 1e6:.1f} MB"
     )

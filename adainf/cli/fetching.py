@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from adainf import output
 from adainf.cli.options import PATH
 
 if TYPE_CHECKING:
@@ -28,23 +29,23 @@ def fetch(backbone: str | None, weights: str | None, bundle: Path | None, source
         raise click.UsageError("give one of BACKBONE, --from FILE and --check")
     if backbone is None and (weights or bundle):
         raise click.UsageError("--weights and --bundle go with BACKBONE")
-    from adainf import files, models
+    from adainf import bundles, files, models
 
     if check:
         for folder in models.folders():
             for manifest in models.manifests(folder) if files.is_folder(folder, "models") else ():
                 models.verify(folder, manifest)
-                click.echo(f"{folder / manifest.file_name}: {manifest.backbone} is whole")
+                output.show(f"{folder / manifest.file_name}: {manifest.backbone} is whole")
         return
     into = models.writable_folder()
     if source is not None:
-        manifest = models.unbundle(source, into)
+        manifest = bundles.unbundle(source, into)
     else:
         manifest = _from_hub(str(backbone), weights, into)
         if bundle is not None:
-            models.bundle(into, manifest, bundle)
-            click.echo(f"{bundle}: {manifest.backbone}, {bundle.stat().st_size / 1e6:.1f} MB")
-    click.echo(f"{into / manifest.file_name}: {manifest.backbone}, {len(manifest.files)} files, checked")
+            bundles.bundle(into, manifest, bundle)
+            output.show(f"{bundle}: {manifest.backbone}, {bundle.stat().st_size / 1e6:.1f} MB")
+    output.show(f"{into / manifest.file_name}: {manifest.backbone}, {len(manifest.files)} files, checked")
 
 
 def _from_hub(backbone: str, weights: str | None, into: Path) -> Manifest:

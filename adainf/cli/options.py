@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from adainf import files
+from adainf import files, output
 
 __all__ = [
     "PATH",
@@ -100,7 +100,7 @@ image_options = together(
 
 def warn(message: str) -> None:
     """Tell the user something that does not end the command."""
-    click.echo(f"adainf: {message}", err=True)
+    output.say(f"adainf: {message}")
 
 
 def use_all_of_the_processor() -> None:

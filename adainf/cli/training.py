@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from adainf import output
 from adainf.cli.options import (
     PATH,
     labels_option,
@@ -132,7 +133,7 @@ def train(**options: Any) -> None:
         run = start.adapt(_request(options), all_of_us)
     if all_of_us.is_first:
         told = run.manifest.training
-        click.echo(
+        output.show(
             f"{run.folder}: {told.steps} steps in {told.seconds:.0f} s, loss {told.loss:.4f}, "
             f"agreement {told.agreement or 0:.1%}"
         )
@@ -222,7 +223,7 @@ def pretrain(**options: Any) -> None:
         )
     )
     progress = done.progress
-    click.echo(
+    output.show(
         f"{options['out']}: {progress.step} steps in {progress.seconds:.0f} s on {done.learnt_from} pictures; "
         f"top-1 {done.accuracy:.1%} of {done.held_out} held out"
     )

@@ -32,7 +32,7 @@ class ExportCache:
     They are kept as the runtime has optimised them for this processor: such a file takes a third of the time to load,
     since nothing of it is rewritten. Weights that branches have in common are kept, and held in memory, once. Beside
     each export stand the SHA-256 of its files: after a power cut a file may have its name and size, but not its
-    content.
+    content. What another user has put there, or could have, is not loaded.
     """
 
     def __init__(
@@ -49,6 +49,7 @@ class ExportCache:
         self._maker = f"{_FORMAT} {makers} {processor_identity()} {network.outline.name} {network.outline.weights}"
         self._optimise = optimise
         self._warn = warn
+        self._stranger = files.stranger(folder)
         self._writes = True
         self._held: set[tuple[str, str]] = set()
 
@@ -59,12 +60,15 @@ class ExportCache:
     def has(self, what: Branch | Part) -> bool:
         """Whether the file of `what` is there; whether it is whole is seen when it is read."""
         path = self.path(what)
-        return files.is_there(path) and files.is_there(_digests_path(path))
+        return self._stranger is None and files.is_there(path) and files.is_there(_digests_path(path))
 
     def model(self, what: Branch | Part) -> Path | bytes:
         """The file of `what`, made where it is not there whole; where none can be kept, the model as exported."""
         path = self.path(what)
-        if self._is_whole(path):
+        if self._stranger is not None and self._writes:
+            self._writes = False
+            self._warn(f"{self._folder}: its exports are not used, so every start makes them ({self._stranger})")
+        if self._stranger is None and self._is_whole(path):
             return path
         model = self._network.export(what)
         if not self._writes:
@@ -78,13 +82,15 @@ class ExportCache:
         return path
 
     def _is_whole(self, path: Path) -> bool:
-        """Whether all files of an export are as they were written."""
+        """Whether all files of an export are as they were written, by nobody but us."""
+        if files.stranger(_digests_path(path)) is not None:
+            return False
         try:
             lines = _digests_path(path).read_text(encoding="ascii", errors="replace").splitlines()
         except OSError:
             return False
-        files = [(name, digest) for digest, _, name in (line.partition("  ") for line in lines)]
-        return path.name in dict(files) and all(self._holds(name, digest) for name, digest in files)
+        parts = [(name, digest) for digest, _, name in (line.partition("  ") for line in lines)]
+        return path.name in dict(parts) and all(self._holds(name, digest) for name, digest in parts)
 
     def _holds(self, name: str, digest: str) -> bool:
         """Whether a file of this content is there; it is read once, for all exports that share it."""
@@ -97,7 +103,7 @@ class ExportCache:
 
     def _write(self, path: Path, model: bytes) -> None:
         """Have the files of an export made elsewhere, then renamed; their digests after them."""
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".", dir=path.parent) as name:
             folder = Path(name)
             made, digests = folder / path.name, folder / "digests"

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict
 from adainf import documents, files
 from adainf.backbones.options import RANDOM, Options
 from adainf.engines.cache import cache_folder
+from adainf.errors import InvalidInputError
 from adainf.outline import Outline
 from adainf.preprocessing import Preprocessing
 from adainf.profile import write_atomically
@@ -45,7 +46,9 @@ class Memory:
         return documents.kept(self._path, lambda told: _File.model_validate_json(told).remembered(self._zoom))
 
     def keep(self, remembered: Remembered) -> None:
-        """Remember; raises InvalidInputError where it cannot be written."""
+        """Remember; raises InvalidInputError where it cannot be written, or would not be believed."""
+        if (why := files.stranger(self._path)) is not None:
+            raise InvalidInputError(f"{self._path}: is not kept ({why})")
         write_atomically(self._path, _File.of(remembered).model_dump_json(by_alias=True) + "\n")
 
 
@@ -91,7 +94,7 @@ def _identity(options: Options) -> object:
     if path is None:
         return options.weights == RANDOM
     status = path.stat() if files.is_there(path) else None
-    return str(Path(path).resolve()), status and (status.st_size, status.st_mtime_ns)
+    return str(Path(path).resolve()), status and (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
 
 
 def _version(package: str) -> str | None:

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from adainf import output
 from adainf.training.ranks import Ranks
 
 __all__ = ["progress"]
@@ -25,10 +26,9 @@ def progress(what: str, total: int, done: int = 0, ranks: Ranks | None = None) -
         total, done = total // ranks.count, done // ranks.count
     if sys.stderr.isatty():
         from rich import progress as bars
-        from rich.console import Console
 
-        columns = (bars.TextColumn("{task.description}"), bars.BarColumn(), bars.MofNCompleteColumn())
-        with bars.Progress(*columns, bars.TimeRemainingColumn(), console=Console(stderr=True)) as shown:
+        columns = (bars.TextColumn("{task.description}", markup=False), bars.BarColumn(), bars.MofNCompleteColumn())
+        with bars.Progress(*columns, bars.TimeRemainingColumn(), console=output.console(stderr=True)) as shown:
             task = shown.add_task(what, total=total, completed=done)
             yield lambda more: shown.advance(task, more)
     else:
@@ -47,4 +47,4 @@ class _Lines:
         if now - self.said >= _SECONDS_BETWEEN_LINES and self.done < self.total:
             self.said = now
             left = (self.total - self.done) * (now - self.started) / (self.done - self.done_before)
-            print(f"{self.what}: {self.done} of {self.total}, {left:.0f} s left", file=sys.stderr, flush=True)
+            output.say(f"{self.what}: {self.done} of {self.total}, {left:.0f} s left")

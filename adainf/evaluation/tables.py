@@ -5,15 +5,18 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rich import box
-from rich.console import Console
 from rich.table import Table
 
+from adainf import output
 from adainf.branch import Branch
+from adainf.errors import printable
 from adainf.evaluation.curve import Point
 from adainf.evaluation.study import Study
 from adainf.profile import BranchTime, Profile
 
 __all__ = ["points_as_json", "print_points", "print_shares", "print_times"]
+
+_LONGEST_NAME = 100
 
 
 def print_points(points: Sequence[Point], *, labelled: bool) -> None:
@@ -57,16 +60,18 @@ def print_shares(study: Study, out: Path) -> None:
             lead, low, high = (100 * value for value in share.lead)
             ahead = [f"{lead:+.1f}", f"{low:+.1f} to {high:+.1f}"]
         shown = [f"{share.budget:.0%}", _percent(share.macs_fraction), _percent(share.top1), _percent(share.share)]
-        table.add_row(share.method, share.bound, *shown, f"{share.low:.1%} to {share.high:.1%}", *ahead)
+        table.add_row(
+            printable(share.method, _LONGEST_NAME), share.bound, *shown, f"{share.low:.1%} to {share.high:.1%}", *ahead
+        )
     what = "top-1" if study.labelled else "agreement with itself"
-    print(f"{out}: {study.images} images, {what} of the full branch {study.full_top1:.1%}")
+    output.show(f"{out}: {study.images} images, {what} of the full branch {study.full_top1:.1%}")
     for bound, count in study.overruns.items():
-        print(f"{bound} budgets exceeded: {count}")
-    print(flush=True)
+        output.show(f"{bound} budgets exceeded: {count}")
+    output.show("")
     _print(table)
     for gain in study.gains:
         found = f"{100 * gain.gain:+.1f} points ({100 * gain.low:+.1f} to {100 * gain.high:+.1f})"
-        print(f"{gain.method} before {gain.against}, means of 25 to 80 % of the MACs, at equal MACs: {found}")
+        output.show(f"{gain.method} before {gain.against}, means of 25 to 80 % of the MACs, at equal MACs: {found}")
 
 
 def print_times(profile: Profile, times: Mapping[Branch, BranchTime]) -> None:
@@ -80,18 +85,18 @@ def print_times(profile: Profile, times: Mapping[Branch, BranchTime]) -> None:
 
 
 def _table(*columns: str) -> Table:
-    table = Table(box=box.SIMPLE_HEAD if Console().is_terminal else box.MARKDOWN)
+    table = Table(box=box.SIMPLE_HEAD if output.console().is_terminal else box.MARKDOWN)
     for column in columns:
         table.add_column(column, justify="left" if column in ("branch", "method", "bound") else "right", no_wrap=True)
     return table
 
 
 def _print(table: Table) -> None:
-    console = Console()
+    console = output.console()
     if not console.is_terminal:
         # Without a terminal there is no width to keep to.
         console.width = 200
-    console.print(table, highlight=False)
+    console.print(table)
 
 
 def _percent(share: float | None) -> str:

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from adainf import output
 from adainf.training.checkpoint import Progress
 
 __all__ = ["Tell", "progress_shown"]
@@ -22,10 +23,9 @@ def progress_shown(*, silent: bool) -> Iterator[Tell]:
         yield lambda _done, _progress, _rate: None
     elif sys.stderr.isatty():
         from rich import progress as bars
-        from rich.console import Console
 
-        columns = (bars.BarColumn(), bars.TextColumn("{task.description}"), bars.TimeRemainingColumn())
-        with bars.Progress(*columns, console=Console(stderr=True)) as shown:
+        columns = (bars.BarColumn(), bars.TextColumn("{task.description}", markup=False), bars.TimeRemainingColumn())
+        with bars.Progress(*columns, console=output.console(stderr=True)) as shown:
             task = shown.add_task("first step", total=1.0)
             yield lambda done, progress, rate: shown.update(
                 task, completed=done, description=_described(progress, rate)
@@ -46,7 +46,7 @@ class _Lines:
         if now - self.said >= _SECONDS_BETWEEN_LINES and done > self.done_before:
             self.said = now
             left = (1 - done) * (now - self.started) / (done - self.done_before)
-            print(f"{_described(progress, rate)}, {max(0.0, left):.0f} s left", file=sys.stderr, flush=True)
+            output.say(f"{_described(progress, rate)}, {max(0.0, left):.0f} s left")
 
 
 def _described(progress: Progress, rate: float) -> str:

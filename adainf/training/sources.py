@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from adainf import files, images
+from adainf import MOST_PIXELS, captures, files, images
 from adainf.backbones import Classes
 from adainf.errors import InvalidInputError
 from adainf.pictures import check_header
@@ -154,8 +154,14 @@ def _frames(path: Path, side: int) -> tuple[list[NDArray[np.uint8]], list[Undeco
 
 
 def _opened(path: Path) -> VideoFile:
-    # A name such as a:b.mp4 is no protocol where it says what it is.
-    return VideoFile(lambda: cv2.VideoCapture(f"file:{path}", cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1]), path)
+    """Raises InvalidInputError where its frames are too large."""
+    video = VideoFile(lambda: captures.opened_file(path), path)
+    if video.opened and video.is_giant:
+        width, height = video.size
+        video.close()
+        most = f"at most {MOST_PIXELS / 1e6:.4g} megapixels are read"
+        raise InvalidInputError(f"images {path}: its frames have {width} × {height} pixels; {most}")
+    return video
 
 
 def _counted(path: Path) -> int:

@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -33,13 +32,10 @@ def adopt(file: Path, *, run: str | None = None, profile: str | None = None) -> 
     text = files.read_text(file, "configuration")
     candidate = _beside(file, ".new")
     try:
-        shutil.copyfile(file, candidate)
-        _same_access(file, candidate)
-        candidate.write_bytes(_changed(text, changes).encode())
+        # The configuration may hold passwords: a copy is for the same readers, from its first byte on.
+        files.replace(candidate, _changed(text, changes).encode(), 0o600, like=file)
         summary = _checked(candidate, file, changes)
-        before = _beside(file, _BEFORE)
-        shutil.copyfile(file, before)
-        _same_access(file, before)
+        files.replace(_beside(file, _BEFORE), file.read_bytes(), 0o600, like=file)
         candidate.replace(file)
     except OSError as error:
         raise InvalidInputError(f"configuration {file}: cannot be written ({error.strerror})") from None
@@ -57,10 +53,11 @@ def rollback(file: Path) -> str:
     """
     before = _beside(file, _BEFORE)
     if not files.is_file(before, "configuration"):
-        raise InvalidInputError(f"configuration {file}: nothing to go back to; {before.name} is kept by adainfd adopt")
+        raise InvalidInputError(f"configuration {file}: nothing to go back to; adainfd adopt keeps FILE{_BEFORE}")
     summary = eyes.check(before, eyes.service_of(file))
     spare = _beside(file, ".spare")
     try:
+        _narrow(before, file)
         file.replace(spare)
         before.replace(file)
         spare.replace(before)
@@ -101,11 +98,12 @@ def _beside(file: Path, suffix: str) -> Path:
     return file.parent / f"{file.name}{suffix}"  # of a folder's path too, which has no name
 
 
-def _same_access(file: Path, other: Path) -> None:
-    """The configuration may hold passwords: a copy is for the same readers."""
-    status = file.stat()
-    os.chown(other, status.st_uid, status.st_gid)
-    other.chmod(status.st_mode & 0o777)
+def _narrow(before: Path, file: Path) -> None:
+    """What comes back is for the readers of what it replaces: the owner may have shut others out since."""
+    found, now = before.stat(), file.stat()
+    before.chmod(found.st_mode & now.st_mode & 0o777)
+    if (found.st_uid, found.st_gid) != (now.st_uid, now.st_gid):
+        os.chown(before, now.st_uid, now.st_gid)
 
 
 def _changed(text: str, changes: Mapping[str, str | None]) -> str:

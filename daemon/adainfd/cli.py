@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from adainf import command
+from adainf import command, output
 
 __all__ = ["main"]
 
@@ -37,6 +37,9 @@ def adainfd() -> None:
 @adainfd.command()
 @click.option("--config", type=click.Path(path_type=Path), help="Configuration file (TOML).")
 @click.option("--source", "sources", multiple=True, metavar="ADDRESS", help="A video file, camera index or stream.")
+@click.option(
+    "--password-file", type=click.Path(path_type=Path), help="The password of the user in --source (rtsp://USER@HOST)."
+)
 @click.option("--loop", is_flag=True, help="Play video files again and again.")
 @click.option("--bind", "bind", multiple=True, metavar="ENDPOINT", help=f"Publish here [{_DEFAULT_ENDPOINT}].")
 @click.option("--policy", metavar="NAME|FILE", help="How signals become budgets [balanced].")
@@ -49,6 +52,7 @@ def adainfd() -> None:
 def run(
     config: Path | None,
     sources: tuple[str, ...],
+    password_file: Path | None,
     loop: bool,
     bind: tuple[str, ...],
     policy: str | None,
@@ -69,21 +73,43 @@ def run(
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: os._exit(0))
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # what a reload reads is about to be read
+    from adainf import arguments
     from adainf.allocator import restart_with_tuned_allocator
 
     restart_with_tuned_allocator()
+    exposed = arguments.has_password()
+    arguments.forget()
     faulthandler.enable()  # systemd aborts a daemon that hangs: its log then says where
     from adainfd import daemon, logs
     from adainfd.config import Configuration
+    from adainfd.secretfile import password
     from adainfd.settings import from_command_line
 
+    # Once, not at each reload: it may be a pipe.
+    known = None if password_file is None else password(password_file, "--password-file")
+
     def configure() -> Configuration:
-        return from_command_line(config, sources, loop=loop, bind=bind, policy=policy, profile=profile, run=trained)
+        configuration = from_command_line(
+            config,
+            sources,
+            loop=loop,
+            bind=bind,
+            policy=policy,
+            profile=profile,
+            run=trained,
+            password=known,
+        )
+        nonlocal exposed
+        if exposed:
+            exposed = False
+            log.warning("password_in_arguments", remedy="give it by --password-file, or password_file in a --config")
+        return configuration
 
     lines = logs.LogLines()
+    log = logs.configure(lines)
     daemon.run(
         configure,
-        logs.configure(lines),
+        log,
         seconds=seconds,
         record=record,
         wait_for_cameras=wait_for_cameras,
@@ -147,12 +173,29 @@ def doctor(file: Path | None) -> None:
 @click.option("--connect", multiple=True, metavar="ENDPOINT", help="A daemon to take the stream of.")
 @click.option("--bind", multiple=True, metavar="ENDPOINT", help="Publish them all here.")
 @click.option("--mqtt", metavar="URL", help="Tell this broker their events and states instead.")
-def relay(config: Path | None, connect: tuple[str, ...], bind: tuple[str, ...], mqtt: str | None) -> None:
+@click.option(
+    "--mqtt-password-file",
+    type=click.Path(path_type=Path),
+    help="The password of the user at the broker (mqtt://USER@HOST).",
+)
+def relay(
+    config: Path | None,
+    connect: tuple[str, ...],
+    bind: tuple[str, ...],
+    mqtt: str | None,
+    mqtt_password_file: Path | None,
+) -> None:
     """Bring the streams of many boxes together at one address, or to an MQTT broker."""
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # what a reload reads is about to be read
+    from adainf import arguments
     from adainfd import logs, relaying
 
-    relaying.run(relaying.from_command_line(config, connect, bind, mqtt), logs.configure())
+    configuration = relaying.from_command_line(config, connect, bind, mqtt, mqtt_password_file)
+    log = logs.configure()
+    if arguments.has_password():
+        log.warning("password_in_arguments", remedy="give it by --mqtt-password-file, or password_file in a --config")
+    arguments.forget()
+    relaying.run(configuration, log)
 
 
 @adainfd.group(cls=command.Group)
@@ -166,7 +209,7 @@ def new(file: Path) -> None:
     """Make a pair of keys: FILE.key, to give away, and FILE.key_secret, to keep."""
     from adainfd.wire.keys import KeyPair
 
-    click.echo(KeyPair.new(file).public)
+    output.show(KeyPair.new(file).public)
 
 
 @keys.command("show")
@@ -177,10 +220,10 @@ def show_keys(path: Path) -> None:
     from adainfd.wire.keys import AllowList, public_key
 
     if not files.is_folder(path, "key"):
-        click.echo(public_key(str(path)))
+        output.show(public_key(str(path)))
         return
     for name, key in AllowList(path):
-        click.echo(f"{key}  {name}")
+        output.show(f"{key}  {name}")
 
 
 @adainfd.command("check-config")
@@ -192,7 +235,7 @@ def check_config(file: Path) -> None:
     """
     from adainfd.doctor import eyes
 
-    click.echo(f"{file}: good; {eyes.check(file, eyes.service_of(file))}")
+    output.show(f"{file}: good; {eyes.check(file, eyes.service_of(file))}")
 
 
 @adainfd.command()
@@ -205,7 +248,7 @@ def adopt(file: Path, trained: str | None, profile: str | None) -> None:
 
     if trained is None and profile is None:
         raise click.UsageError("give --run, --profile or both")
-    click.echo(f"{file}: {adopt_in(file, run=trained, profile=profile)}; restart the daemon")
+    output.show(f"{file}: {adopt_in(file, run=trained, profile=profile)}; restart the daemon")
 
 
 @adainfd.command()
@@ -214,7 +257,7 @@ def rollback(file: Path) -> None:
     """Go back to the configuration that FILE held before `adopt`; once more goes forward again."""
     from adainfd.adopting import rollback as roll_back
 
-    click.echo(f"{file}: {roll_back(file)}; restart the daemon")
+    output.show(f"{file}: {roll_back(file)}; restart the daemon")
 
 
 @adainfd.command()

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import math
 import time
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
@@ -12,10 +13,12 @@ from typing import Literal, Self
 import zmq
 
 from adainf.errors import InvalidInputError
-from adainfd.wire.inbox import Gap, Inbox, Unreadable
+from adainfd.wire.inbox import Gap, Unreadable
 from adainfd.wire.keys import KeyPair, public_key
-from adainfd.wire.link import AFTER_REFUSAL_SECONDS, Box, Link, Links, connecting
+from adainfd.wire.line import Line, Notice
+from adainfd.wire.link import Box, Link
 from adainfd.wire.messages import Event, Message, Result, Status
+from adainfd.wire.requests import too_much
 
 __all__ = [
     "Box",
@@ -31,10 +34,11 @@ __all__ = [
     "Unreadable",
 ]
 
-Notice = Gap | Link | Unreadable
 Condition = Literal["receiving", "quiet", "not allowed", "no publisher"]
 
 _QUIET_AFTER_SECONDS = 3.0
+_LOOKED_AT_ONCE = 1000
+_SOCKETS_AT_LEAST, _SOCKETS_PER_BOX = 16, 4
 
 
 class Subscriber:
@@ -60,39 +64,43 @@ class Subscriber:
         key: the file with our CURVE keys, and server: the daemons' public key or the file that holds it; both where
         the daemons want keys. notice: is called, while a message is waited for, with each Gap, each change of a Link,
         and each thing Unreadable.
-        Raises InvalidInputError on a malformed endpoint or key. A daemon that is not there yet is waited for.
+        Raises InvalidInputError on a malformed endpoint or key, and on more topics than a daemon allows. A
+        daemon that is not there yet is waited for.
         """
         if not connect:
             raise InvalidInputError("endpoint: none given")
+        wanted = tuple(topics)
+        if (why := too_much(wanted)) is not None:
+            raise InvalidInputError(f"topics: {len(wanted)} given, and a daemon closes such a connection: {why}")
         own = None if key is None else KeyPair.read(Path(key))
         theirs = None if server is None else public_key(server)
         boxes = [Box(told, own, theirs) if isinstance(told, str) else told for told in connect]
-        self._boxes = {box.endpoint: box for box in boxes}
-        self._notice = notice or (lambda _: None)
-        self._inbox = Inbox(self._notice)
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        self._socket = connecting(self._context.socket(zmq.SUB))
-        for topic in topics:
-            self._socket.setsockopt_string(zmq.SUBSCRIBE, topic)
-        self._links = Links(self._socket, keys=any(box.keys for box in boxes))
-        self._poller = zmq.Poller()
-        self._poller.register(self._socket, zmq.POLLIN)
-        self._poller.register(self._links.monitor, zmq.POLLIN)
-        self._retries: dict[str, float] = {}
+        self._context.max_sockets = _SOCKETS_AT_LEAST + _SOCKETS_PER_BOX * len(boxes)
         self._heard_at = -math.inf
-        for endpoint, box in self._boxes.items():
-            box.connect(self._socket)
-            self._links.by_endpoint[endpoint] = Link(endpoint, "connecting")
+        self._lines: deque[Line] = deque()
+        self._poller = zmq.Poller()
+        try:
+            for box in {box.endpoint: box for box in boxes}.values():
+                self._lines.append(Line(self._context, box, wanted, notice or (lambda _: None)))
+                self._poller.register(self._lines[-1].socket, zmq.POLLIN)
+                self._poller.register(self._lines[-1].monitor, zmq.POLLIN)
+        except BaseException:
+            self.close()
+            raise
+        self._in_order = tuple(self._lines)
+        self.behind = False
+        """Whether `receive`, which has returned None, looked at as much as it may at once: more has come already."""
 
     @property
     def lost(self) -> int:
         """Messages that were published and did not reach this subscriber, told by holes in their sequences."""
-        return self._inbox.lost
+        return sum(line.lost for line in self._lines)
 
     @property
     def links(self) -> tuple[Link, ...]:
         """How each endpoint stood when a message was waited for last."""
-        return tuple(self._links.by_endpoint.values())
+        return tuple(line.link for line in self._in_order)
 
     @property
     def condition(self) -> Condition:
@@ -107,8 +115,8 @@ class Subscriber:
     @property
     def descriptors(self) -> tuple[int, ...]:
         """For loops that wait for other things too: one becomes readable when `receive(0)`, which has returned None,
-        may have something again."""
-        return tuple(int(socket.getsockopt(zmq.FD)) for socket in (self._socket, self._links.monitor))
+        may have something again. Where it is `behind`, call it again at once."""
+        return tuple(descriptor for line in self._in_order for descriptor in line.descriptors)
 
     def receive(self, seconds: float | None = None) -> Message | None:
         """The next message; None where none came within `seconds`."""
@@ -121,7 +129,7 @@ class Subscriber:
         """The same in asyncio: other tasks run while this one waits."""
         end = None if seconds is None else time.monotonic() + seconds
         while (message := self._next()) is None and (wait := self._seconds_to_wait(end)) != 0:
-            await self._readable(wait)
+            await (asyncio.sleep(0) if self.behind else self._readable(wait))
         return message
 
     def __iter__(self) -> Iterator[Message]:
@@ -149,36 +157,32 @@ class Subscriber:
         self.close()
 
     def _next(self) -> Message | None:
-        """What has come already."""
-        self._follow_links()
-        while True:
+        """What has come already, of each line in turn; a flood of what is no message does not hold up the caller."""
+        for line in self._lines:
+            line.follow()
+        quiet = 0
+        for _ in range(max(_LOOKED_AT_ONCE, len(self._lines))):
+            self._lines.rotate(-1)
             try:
-                parts = self._socket.recv_multipart(zmq.NOBLOCK)
+                message = self._lines[0].take()
             except zmq.Again:
-                return None
+                quiet += 1
+                if quiet == len(self._lines):
+                    break
+                continue
+            quiet = 0
             self._heard_at = time.monotonic()
-            message = self._inbox.take(parts)
             if message is not None:
                 return message
-
-    def _follow_links(self) -> None:
-        for link in self._links.changes():
-            if link.state == "refused":
-                self._retries[link.endpoint] = time.monotonic() + AFTER_REFUSAL_SECONDS
-            else:
-                self._retries.pop(link.endpoint, None)
-            self._notice(link)
-        now = time.monotonic()
-        for endpoint in [endpoint for endpoint, due in self._retries.items() if due <= now]:
-            self._retries[endpoint] = now + AFTER_REFUSAL_SECONDS
-            self._boxes[endpoint].connect(self._socket, anew=True)
+        self.behind = quiet < len(self._lines)
+        return None
 
     def _seconds_to_wait(self, end: float | None) -> float | None:
         """Until something is to be done: 0 where the time is over, None for ever."""
         now = time.monotonic()
         if end is not None and end <= now:
             return 0
-        until = min((at for at in (end, *self._retries.values()) if at is not None), default=None)
+        until = min((at for at in (end, *(line.retry_at for line in self._lines)) if at is not None), default=None)
         return None if until is None else max(0.001, until - now)
 
     async def _readable(self, seconds: float | None) -> None:

@@ -10,13 +10,16 @@ from pydantic import AfterValidator, Field, GetJsonSchemaHandler, field_validato
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
-from adainfd import tomlfile
+from adainfd import secretfile, tomlfile
+from adainfd.capture.leash import follow_of
 from adainfd.capture.lifecycle import Limits
 from adainfd.capture.settings import PIXELS_A_MEGAPIXEL, CameraSettings
 from adainfd.capture.source import Source, Transport
 from adainfd.control.presence import PresenceRule
+from adainfd.service.access import is_host
 from adainfd.wire import endpoint as endpoints
 from adainfd.wire.endpoint import Endpoint
+from adainfd.wire.messages import LONGEST_LABEL, LONGEST_NAME, MOST_CAMERAS
 
 __all__ = [
     "CameraSection",
@@ -46,12 +49,13 @@ Region = Annotated[tuple[Edge, Edge, Edge, Edge], AfterValidator(_has_area)]
 Polygon = Annotated[tuple[tuple[Edge, Edge], ...], Field(min_length=3)]
 Rate = Annotated[float, Field(ge=0.001, le=1000, allow_inf_nan=False)]
 Named = Annotated[str, Field(min_length=1)]
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+$")]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+$", max_length=LONGEST_NAME)]
+LabelText = Annotated[str, Field(max_length=LONGEST_LABEL)]
 
 
 def host_name() -> str:
     """The system's name of this box, made fit for topics: any other character of it becomes `-`."""
-    return re.sub(r"[^A-Za-z0-9_.-]+", "-", socket.gethostname()).strip("-") or "localhost"
+    return re.sub(r"[^A-Za-z0-9_.-]+", "-", socket.gethostname()).strip("-")[:LONGEST_NAME] or "localhost"
 
 
 class ModelSection(tomlfile.Section):
@@ -64,7 +68,7 @@ class ModelSection(tomlfile.Section):
     backbone: Named | None = None
     run: Named | None = None
     weights: Named | None = None
-    labels: tuple[str, ...] = ()
+    labels: tuple[LabelText, ...] = ()
     size: Annotated[int, Field(ge=8, le=4096)] | None = None
     mean: Triple | None = None
     std: Triple | None = None
@@ -126,10 +130,12 @@ class WebSection(tomlfile.Section):
     """Metrics, health and the status page over HTTP, which have no password; left out, none are served.
 
     pictures: the cameras whose last picture the page shows. unprotected: serve at an address that others can reach.
+    hosts: names by which it is asked for beside this box's own, such as those of a reverse proxy.
     """
 
     bind: str = "127.0.0.1:9600"
     pictures: tuple[Name, ...] = ()
+    hosts: Annotated[tuple[str, ...], Field(max_length=64)] = ()
     unprotected: bool = False
 
     @field_validator("bind")
@@ -137,6 +143,13 @@ class WebSection(tomlfile.Section):
     def _an_address(cls, bind: str) -> str:
         split_address(bind)
         return bind
+
+    @field_validator("hosts")
+    @classmethod
+    def _names(cls, hosts: tuple[str, ...]) -> tuple[str, ...]:
+        if not all(map(is_host, hosts)):
+            raise ValueError("each must be a name or an address, without a port")
+        return hosts
 
     @model_validator(mode="after")
     def _loopback_or_said(self) -> Self:
@@ -195,6 +208,7 @@ class RecordSection(tomlfile.Section):
 class CameraSection(tomlfile.Section):
     """A camera: a file's path, a folder of pictures, a device's index or path, a named pipe, or a stream's address.
 
+    password_file: holds the password of the user that a stream's address names, as in rtsp://USER@HOST/PATH.
     fps: at which a file or the pictures of a folder are played; without it a file plays at its own rate. A single
     picture behind http is fetched so many times a second; without it once.
     max_fps: at most so many frames a second are looked at. max_age: seconds; an older frame is not answered any more.
@@ -204,14 +218,16 @@ class CameraSection(tomlfile.Section):
     mask: polygons that are painted over before anything looks at the picture.
     policy, events: of this camera, instead of the general ones.
     priority: how often its turn comes, relative to others, where not every frame can be answered.
-    transport: of RTSP. open_seconds, stall_seconds: how long opening, and the next frame, may take.
+    transport: of RTSP. follow: hosts that the source may lead to besides its own, as HOST or HOST:PORT: by redirects,
+    playlists and descriptions. open_seconds, stall_seconds: how long opening, and the next frame, may take.
     retry_seconds: until a camera that failed is tried again, doubled up to longest_retry_seconds.
     """
 
     name: Name
     source: Annotated[str, Field(min_length=1, repr=False)]
+    password_file: tomlfile.NamedPath | None = None
     loop: bool = False
-    labels: tuple[str, ...] = ()
+    labels: tuple[LabelText, ...] = ()
     fps: Rate | None = None
     max_fps: Rate | None = None
     max_megapixels: Annotated[float, Field(ge=0.01, le=178)] = 16.0
@@ -223,6 +239,7 @@ class CameraSection(tomlfile.Section):
     priority: Annotated[float, Field(ge=0.01, le=100, allow_inf_nan=False)] = 1.0
     events: EventsSection | None = None
     transport: Transport = "tcp"
+    follow: Annotated[tuple[str, ...], Field(max_length=32)] = ()
     open_seconds: Annotated[float, Field(ge=0.1, le=300, allow_inf_nan=False)] = 10.0
     stall_seconds: Annotated[float, Field(ge=0.1, le=300, allow_inf_nan=False)] = 5.0
     retry_seconds: Annotated[float, Field(ge=0.05, le=3600, allow_inf_nan=False)] = 1.0
@@ -239,6 +256,14 @@ class CameraSection(tomlfile.Section):
         with tomlfile.refusing():
             return Source.parse(source).address
 
+    @field_validator("follow")
+    @classmethod
+    def _hosts(cls, follow: tuple[str, ...]) -> tuple[str, ...]:
+        with tomlfile.refusing():
+            for host in follow:
+                follow_of(host)
+        return follow
+
     @model_validator(mode="after")
     def _ordered(self) -> Self:
         if self.retry_seconds > self.longest_retry_seconds:
@@ -246,11 +271,20 @@ class CameraSection(tomlfile.Section):
             raise ValueError(f"retry_seconds {self.retry_seconds} must not be above {longest}")
         return self
 
+    @model_validator(mode="after")
+    def _password_of_somebody(self) -> Self:
+        if self.password_file is not None and not Source(self.source).lacks_password:
+            raise ValueError("password_file: goes with a user in source, as in USER@HOST")
+        return self
+
     def settings(self) -> CameraSettings:
-        """What the camera's process is told of this."""
+        """What the camera's process is told of this; raises InvalidInputError where the password cannot be read."""
+        source = Source(self.source)
+        if self.password_file is not None:
+            source = source.with_password(secretfile.password(self.password_file, f"camera {self.name}: password_file"))
         return CameraSettings(
             name=self.name,
-            source=Source(self.source),
+            source=source,
             loop=self.loop,
             fps=self.fps,
             max_fps=self.max_fps,
@@ -260,6 +294,7 @@ class CameraSection(tomlfile.Section):
             mask=self.mask,
             regions=tuple(self.regions.values()),
             transport=self.transport,
+            follow=self.follow,
             limits=Limits(
                 open_seconds=self.open_seconds,
                 stall_seconds=self.stall_seconds,
@@ -277,7 +312,7 @@ class Configuration(tomlfile.Section):
     web: WebSection | None = None
     record: RecordSection | None = None
     events: EventsSection = EventsSection()
-    camera: tuple[CameraSection, ...] = ()
+    camera: Annotated[tuple[CameraSection, ...], Field(max_length=MOST_CAMERAS)] = ()
 
     @model_validator(mode="after")
     def _names_differ(self) -> Self:

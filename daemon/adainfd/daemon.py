@@ -13,6 +13,7 @@ from adainf import home, limits
 from adainf.errors import InvalidInputError, UnavailableError
 from adainf.profile import Profile
 from adainfd import state
+from adainfd.capture import confinement
 from adainfd.capture.camera import Camera
 from adainfd.capture.motion import Region, counted_cells
 from adainfd.config import CameraSection, Configuration
@@ -20,6 +21,7 @@ from adainfd.control.audit import Audit
 from adainfd.control.lines import Header
 from adainfd.control.presence import Presence
 from adainfd.exporting import Exporter, exporter_of_missing
+from adainfd.exposed import REMEDY, exposed
 from adainfd.hindrances import Hindered, Hindrances
 from adainfd.keeping import Keeper
 from adainfd.logs import Logger
@@ -39,6 +41,7 @@ from adainfd.stream import Stream, View
 from adainfd.unused import unused
 from adainfd.wire import messages
 from adainfd.wire.announcer import Announcer
+from adainfd.wire.bounds import most_beside
 from adainfd.wire.gate import Curve
 from adainfd.wire.publisher import Publisher
 
@@ -46,7 +49,7 @@ __all__ = ["run"]
 
 _OPEN_WITHIN_SECONDS = 15.0
 _START_SECONDS = 60.0
-# What may be open at once: for sockets, signals and some dozens of readers; a camera's process, its pictures and
+# What may be open at once: for sockets, signals and a few readers; a camera's process, its pictures and
 # what the kernel tells of it; and the weights of a block, all of which ONNX Runtime opens before it maps them.
 _FILES, _FILES_A_CAMERA, _FILES_A_BLOCK = 64, 6, 12
 _THREADS, _THREADS_A_CAMERA = 16, 4
@@ -70,6 +73,7 @@ def run(
     Raises InvalidInputError or UnavailableError, with nothing left running, where it cannot start: a file is wrong, or
     no camera at all can be opened. A camera that fails later, or beside one that opens, is tried again and again.
     """
+    confinement.hide_memory()
     with (
         StopRequest() as stop,
         ReloadRequest() as reload,
@@ -78,7 +82,7 @@ def run(
         configuration = configure()
         policies = Policies.read(configuration)
         profile = read_profile(configuration.model)
-        _check_limits(configuration, profile)
+        most = _check_limits(configuration, profile)
         hindrances, keeper = Hindrances(), Keeper(log)
         observer = parts.enter_context(
             observers(configuration, os.environ, log, log_results=log_results, hindrances=hindrances)
@@ -86,7 +90,7 @@ def run(
         publish = configuration.publish
         curve = Curve.read(publish.key, publish.clients, log)
         with stop.held():  # what is bound, and the thread of its gate, must have somebody who ends them
-            publisher = Publisher(publish.endpoints, observer, curve=curve)
+            publisher = Publisher(publish.endpoints, observer, curve=curve, log=log, most=most)
             parts.callback(publisher.close)
         announcer = Announcer(publisher, configuration.publish.host)
         parts.callback(announcer.daemon, "stopped")
@@ -116,7 +120,7 @@ def run(
             top=configuration.publish.top,
             observer=observer,
         )
-        guards = () if publisher.gate is None else (publisher.gate,)
+        guards = (publisher.connections,) if publisher.gate is None else (publisher.connections, publisher.gate)
         for part in (*hindered, pipeline.parking, recording, keeper, sensors.thread, *guards):
             hindrances.watch(part)
         sensors.start()
@@ -127,6 +131,8 @@ def run(
         log.info("ready", endpoints=publisher.endpoints, **msgspec.to_builtins(_model(recogniser)))
         for text in unused(configuration):
             log.warning("unused_option", detail=text)
+        for text in exposed(configuration, (camera.settings for camera in cameras)):
+            log.warning("within_reach", detail=f"{text}; {REMEDY}")
 
         def target(configuration: Configuration) -> Target | None:
             return target_of(configuration, record)
@@ -141,15 +147,18 @@ def run(
         loop.run(seconds)
 
 
-def _check_limits(configuration: Configuration, profile: Profile) -> None:
-    """Raise InvalidInputError where this process may not have as many files open as all this takes.
+def _check_limits(configuration: Configuration, profile: Profile) -> int:
+    """How many readers may be connected at once: as many as leave enough files for all the rest.
 
-    Raises UnavailableError where the cameras' processes cannot be started.
+    Raises InvalidInputError where this process may not have as many files open as that takes, UnavailableError where
+    the cameras' processes cannot be started.
     """
     cameras, blocks = len(configuration.camera), len(profile.droppable)
     what = f"{cameras} camera{'s' if cameras != 1 else ''} with {profile.backbone}"
-    limits.have_files(_FILES + cameras * _FILES_A_CAMERA + blocks * _FILES_A_BLOCK, what)
+    files = _FILES + cameras * _FILES_A_CAMERA + blocks * _FILES_A_BLOCK
+    limits.have_files(files, what)
     limits.have_threads(_THREADS + cameras * _THREADS_A_CAMERA)
+    return most_beside(files)
 
 
 def _cameras(configuration: Configuration) -> Iterator[Camera]:

@@ -20,8 +20,8 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from adainf import home
-from adainf.errors import InvalidInputError
+from adainf import arguments, home, output
+from adainf.errors import InvalidInputError, printable
 from adainfd.capture.source import Source
 from adainfd.client import Message, Result, Status, Subscriber
 from adainfd.tail import line
@@ -36,6 +36,7 @@ _STOP_WITHIN_SECONDS = 10.0
 _LINE_EVERY_SECONDS = 0.5
 _LAST_WORDS_SECONDS = 0.3
 _HISTORY = 60
+_LONGEST = 400
 _BARS = " ▁▂▃▄▅▆▇█"
 
 
@@ -52,11 +53,11 @@ def demo_clip() -> Path:
 def show(video: str | None, seconds: float) -> int:
     """Run the demonstration; the exit status of the daemon it started."""
     source = video if video is not None else str(demo_clip())
-    console = Console()
+    console = output.console()
     endpoint = f"tcp://127.0.0.1:{_free_port()}"
     command = f"adainfd run --source {Source(source)} --loop --bind {endpoint} --seconds {seconds:g}"
-    console.print(command, highlight=False, markup=False)
-    console.print(f"[dim]Meanwhile, in another terminal: adainfd tail --connect {endpoint}[/]", highlight=False)
+    console.print(command)
+    console.print(f"Meanwhile, in another terminal: adainfd tail --connect {endpoint}", style="dim")
     with ExitStack() as parts:
         said = parts.enter_context(tempfile.TemporaryFile("w+"))
         daemon = parts.enter_context(_daemon(source, endpoint, seconds, said.fileno()))
@@ -68,11 +69,12 @@ def show(video: str | None, seconds: float) -> int:
         status = daemon.wait(_STOP_WITHIN_SECONDS)
         if status:
             said.seek(0)
-            sys.stderr.write(said.read())
+            for words in said.read().splitlines():
+                output.say(words)
             return status
         console.print(_summary(view))
         if (told := home.notice()) is not None:
-            console.print(told, highlight=False, soft_wrap=True)
+            console.print(printable(told, _LONGEST), soft_wrap=True)
         return 0
 
 
@@ -90,10 +92,15 @@ def _free_port() -> int:
 
 @contextmanager
 def _daemon(source: str, endpoint: str, seconds: float, log: int) -> Iterator[subprocess.Popen[bytes]]:
-    command = [sys.executable, "-m", "adainfd", "run", "--source", source, "--loop"]
-    command += ["--bind", endpoint, "--seconds", f"{seconds:g}"]
-    with subprocess.Popen(command, stderr=log) as process:  # noqa: S603
+    told = ["run", "--source", source, "--loop", "--bind", endpoint, "--seconds", f"{seconds:g}"]
+    shown, environment, descriptors = arguments.hand_over(told)
+    command = [sys.executable, "-m", "adainfd", *shown]
+    with subprocess.Popen(  # noqa: S603
+        command, stderr=log, env={**os.environ, **environment}, pass_fds=descriptors
+    ) as process:
         try:
+            for descriptor in descriptors:
+                os.close(descriptor)
             yield process
         finally:
             process.terminate()
@@ -176,7 +183,7 @@ def _watch(
                 live.update(_picture(view))
             elif isinstance(message, Result) and now >= next_line:
                 next_line = now + _LINE_EVERY_SECONDS
-                console.print(line(message), highlight=False, soft_wrap=True)
+                console.print(line(message), soft_wrap=True)
     while (message := messages.receive(_LAST_WORDS_SECONDS)) is not None:
         view.take_in(message)
 
@@ -189,22 +196,26 @@ def _picture(view: _View) -> RenderableType:
     table.add_column(style="dim", min_width=9)
     table.add_column(min_width=60)
     for rank, label in enumerate(result.labels):
-        table.add_row("sees" if rank == 0 else "", f"{_bar(label.score)} {label.score:4.2f}  {label.label}")
+        table.add_row("sees" if rank == 0 else "", f"{_bar(label.score)} {label.score:4.2f}  {_text(label.label)}")
     budget = result.budget
     style = {"contention": "red", "recovery": "yellow", "motion": "cyan"}.get(budget.limited_by, "green")
     table.add_row(
-        "budget", Text(f"{_bar(budget.fraction)} {budget.fraction:4.2f}  limited by {budget.limited_by}", style)
+        "budget", Text(f"{_bar(budget.fraction)} {budget.fraction:4.2f}  limited by {_text(budget.limited_by)}", style)
     )
     table.add_row("", Text("".join(_BARS[round(b * (len(_BARS) - 1))] for b in view.budgets), style))
     share = f"{result.plan.macs_fraction:4.2f} of the full model"
-    ran = "the scene rests: the last answer stands" if result.plan.chosen_by == "reuse" else result.plan.branch
+    ran = "the scene rests: the last answer stands" if result.plan.chosen_by == "reuse" else _text(result.plan.branch)
     table.add_row("branch", f"{ran}  {result.plan.macs / 1e6:.0f} MMACs, {share}")
     timing = result.timing_ms
     table.add_row("latency", f"{timing.total:5.1f} ms, of it forward {timing.forward:5.1f} ms")
     table.add_row("frame", f"{result.frame}, dropped for a newer one: {result.dropped.newer_frame}")
     load = Text("background load on every processor", "bold red") if view.loaded else Text("box otherwise idle", "dim")
-    title = f"{result.camera} — {view.model.backbone} on {view.model.device}"
-    return Panel(Group(table, load), title=title, expand=False)
+    title = f"{_text(result.camera)} — {_text(view.model.backbone)} on {_text(view.model.device)}"
+    return Panel(Group(table, load), title=Text(title), expand=False)  # a string would be markup
+
+
+def _text(received: str) -> str:
+    return printable(received, _LONGEST)
 
 
 def _bar(share: float, width: int = 20) -> str:
@@ -230,6 +241,6 @@ def _summary(view: _View) -> RenderableType:
                 "mean forward time, of the full model's",
                 f"{mean / model.full_ms:.0%} ({mean:.1f} of {model.full_ms:.1f} ms)",
             )
-        table.add_row("budget limited by", ", ".join(f"{rule} {n}" for rule, n in view.limits.most_common()))
+        table.add_row("budget limited by", ", ".join(f"{_text(rule)} {n}" for rule, n in view.limits.most_common()))
         table.add_row("branches used", str(len(view.branches)))
     return table

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from adainf import files
 from adainf.errors import InvalidInputError
 from adainf.profile import write_atomically
 from adainfd.hindrances import Hindered
@@ -27,7 +28,7 @@ class Keeper(Hindered):
     def keep(self, what: str, path: Path, text: str, **about: Any) -> None:
         """Have `text` stand in a file. what: kind of content. about: more for the log, where it cannot be written."""
         try:
-            write_atomically(path, text)
+            _write(path, text)
         except InvalidInputError as error:
             self._log.warning(f"{what}_not_kept", reason=str(error), **about)
             self._unkept[path] = (what, text)
@@ -42,10 +43,17 @@ class Keeper(Hindered):
         """Write what could not be written."""
         for path, (what, text) in list(self._unkept.items()):
             try:
-                write_atomically(path, text)
+                _write(path, text)
             except InvalidInputError:
                 continue
             self._log.info(f"{what}_kept", file=str(path))
             del self._unkept[path]
             if what not in {kind for kind, _ in self._unkept.values()}:
                 self._reasons.pop(what, None)
+
+
+def _write(path: Path, text: str) -> None:
+    """Not where another user could have put it: nothing there would be believed at the next start."""
+    if (why := files.stranger(path)) is not None:
+        raise InvalidInputError(f"{path}: cannot be kept ({why})")
+    write_atomically(path, text)

@@ -7,11 +7,13 @@ import socket
 import stat
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, MutableMapping
 from typing import Any
 
 import structlog
 
+from adainf.credentials import redacted
+from adainf.errors import printable
 from adainfd.hindrances import Hindered
 
 __all__ = ["LogLines", "Logger", "configure"]
@@ -23,6 +25,7 @@ _STDERR = 2
 # Of a pipe that is read too slowly: as much again as the pipe itself holds, four times.
 _MOST_WAITING = 1 << 18
 _SURE_TO_FIT = 512
+_LONGEST = 400
 _UNREAD = "nobody reads them"
 
 
@@ -36,12 +39,46 @@ def configure(lines: "LogLines | None" = None) -> Logger:
         processors=[
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="%H:%M:%S" if on_terminal else "iso", utc=not on_terminal),
+            _redacted,
+            *([_as_text] if on_terminal else []),
             renderer,
         ],
         wrapper_class=structlog.BoundLogger,
     )
     lines.log = log
     return log
+
+
+def _as_text(_log: Any, _method: str, values: MutableMapping[str, Any]) -> Mapping[str, Any]:
+    """Values come from cameras, brokers and other boxes: none does anything to the terminal."""
+    return {printable(name, _LONGEST): _shown(value) for name, value in values.items()}
+
+
+def _shown(value: object) -> object:
+    if isinstance(value, str):
+        return printable(value, _LONGEST)
+    text = printable(repr(value), _LONGEST)
+    return value if text == repr(value) else text
+
+
+def _redacted(logger: Any, method: str, event: MutableMapping[str, Any]) -> dict[str, Any]:
+    """The last guard: whoever writes a line hides credentials, and may have overlooked some."""
+    del logger, method
+    return {name: _without_secrets(value) for name, value in event.items()}
+
+
+def _without_secrets(value: Any) -> Any:
+    match value:
+        case str():
+            return redacted(value)
+        case Mapping():
+            return {name: _without_secrets(inner) for name, inner in value.items()}
+        case list() | tuple():
+            return [_without_secrets(inner) for inner in value]
+        case bool() | int() | float() | None:
+            return value
+        case _:  # as the renderer would write it
+            return redacted(repr(value))
 
 
 class LogLines(Hindered):

@@ -56,6 +56,7 @@ class Loop:
         self._log = log
         self._running = list(streams)
         self._broken: set[str] = set()
+        self._unconfined: set[str] = set()
         self._faults: dict[str, str | None] = {}
         self._parked = False
         self._hindered: tuple[Hindered, ...] = ()
@@ -155,6 +156,9 @@ class Loop:
         if camera.broke_off is not None and camera.name not in self._broken:
             self._broken.add(camera.name)
             self._log.warning("camera_broke_off", camera=camera.name, source=str(camera.source), why=camera.broke_off)
+        if lacking := set(camera.unconfined) - self._unconfined:
+            self._unconfined |= lacking
+            self._log.warning("not_confined", camera=camera.name, detail="; ".join(sorted(lacking)))
         for passed in camera.take_undecodable():
             told = {"camera": camera.name, "source": str(camera.source)}
             self._log.warning("camera_undecodable", **told, what=passed.what, why=passed.why)

@@ -5,9 +5,10 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from adainf.credentials import without_credentials
 from adainf.errors import InvalidInputError, UnavailableError, one_line
 from adainfd import recording, relaying
-from adainfd.capture.source import Source, without_credentials
+from adainfd.capture.source import Source
 from adainfd.config import CameraSection, Configuration
 from adainfd.model import asked_for, read_profile
 from adainfd.policies import Policies
@@ -27,6 +28,7 @@ def from_command_line(
     policy: str | None,
     profile: str | None,
     run: str | None = None,
+    password: str | None = None,
 ) -> Configuration:
     """The configuration of `adainfd run`; raises InvalidInputError on what is wrong in the file or the arguments."""
     configuration = Configuration.read(file) if file is not None else Configuration()
@@ -34,10 +36,12 @@ def from_command_line(
     model |= asked_for(configuration.model, run=run, profile=profile)
     # All that the file says, with only what an option names replaced: nothing can get lost on the way.
     told: dict[str, object] = dict(configuration)
+    if password is not None and not sources:
+        raise InvalidInputError("--password-file: goes with --source; in the configuration it is password_file")
     told["model"] = {**dict(configuration.model), **model}
     if bind:
         told["publish"] = {**dict(configuration.publish), "bind": tuple(bind)}
-    cameras = _named(sources) if sources else configuration.camera
+    cameras = _named(sources, password) if sources else configuration.camera
     told["camera"] = [camera.model_copy(update={"loop": True}) for camera in cameras] if loop else cameras
     try:
         return Configuration.model_validate(told)
@@ -45,19 +49,26 @@ def from_command_line(
         raise InvalidInputError(explain(error, Configuration)) from None
 
 
-def _named(sources: Sequence[str]) -> list[CameraSection]:
+def _parsed(told: str) -> Source:
+    try:
+        return Source.parse(told)
+    except InvalidInputError as error:
+        raise InvalidInputError(f"--source {one_line(without_credentials(repr(told)), 80)}: {error}") from None
+
+
+def _named(sources: Sequence[str], password: str | None) -> list[CameraSection]:
     cameras: list[CameraSection] = []
-    for told in sources:
-        try:
-            source = Source.parse(told)
-        except InvalidInputError as error:
-            raise InvalidInputError(f"--source {one_line(without_credentials(repr(told)), 80)}: {error}") from None
+    parsed = [_parsed(told) for told in sources]
+    if password is not None and not any(source.lacks_password for source in parsed):
+        raise InvalidInputError("--password-file: goes with a user in --source, as in USER@HOST")
+    for source in parsed:
         stem = source.stem
         taken = {camera.name for camera in cameras}
         number = next(n for n in range(1, len(sources) + 1) if (stem if n == 1 else f"{stem}-{n}") not in taken)
         name = stem if number == 1 else f"{stem}-{number}"
         try:
-            cameras.append(CameraSection(name=name, source=source.address))
+            known = source if password is None else source.with_password(password)
+            cameras.append(CameraSection(name=name, source=known.address))
         except ValidationError as error:
             raise InvalidInputError(f"--{explain(error, CameraSection)}") from None
     return cameras
@@ -88,6 +99,7 @@ def check(file: Path) -> str:
     for camera in configuration.camera:
         if found := unreadable_source(camera):
             raise InvalidInputError(f"camera {camera.name}: {'; '.join(found)}")
+        camera.settings()
     cameras = ", ".join(camera.name for camera in configuration.camera) or "none"
     summary = (
         f"{profile.backbone} with {len(profile.branches)} branches, policy {configuration.model.policy}, "

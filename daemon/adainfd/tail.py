@@ -1,15 +1,18 @@
 """`adainfd tail`: results as they come, a line each."""
 
+import json
 from pathlib import Path
 
 import msgspec
 
+from adainf.errors import harmless, printable
 from adainf.output import say
 from adainfd.client import Gap, Link, Message, Notice, Result, Subscriber
 
 __all__ = ["line", "show"]
 
 _SAY_WAITING_AFTER_SECONDS = 2.0
+_LONGEST_LINE = 400
 
 
 def show(
@@ -59,7 +62,8 @@ def _say(text: str) -> None:
 
 
 def _json(message: Message) -> str:
-    return msgspec.json.encode(message).decode()
+    """The message; what would do something to a terminal is escaped as JSON has it, and is the same to its reader."""
+    return harmless(msgspec.json.encode(message).decode(), lambda letter: json.dumps(letter)[1:-1])
 
 
 def line(result: Result) -> str:
@@ -68,8 +72,9 @@ def line(result: Result) -> str:
     ran = "answer reused" if result.plan.chosen_by == "reuse" else result.plan.branch
     if result.plan.chosen_by == "second_look":
         ran += " again"
-    return (
+    text = (
         f"{result.camera:>12} {result.frame:>7}  {best.label[:28]:<28} {best.score:4.2f}  "
         f"budget {result.budget.fraction:4.2f} {result.budget.limited_by:<10} "
         f"{ran:<20}  {result.plan.macs / 1e6:6.1f} MMACs  {result.timing_ms.total:6.1f} ms"
     )
+    return printable(text, _LONGEST_LINE)  # whatever a publisher sends is shown as text

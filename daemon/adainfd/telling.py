@@ -1,5 +1,6 @@
 """What is told of a camera: its results, and the events that follow from them."""
 
+import itertools
 import time
 from collections.abc import Sequence
 
@@ -16,14 +17,14 @@ __all__ = ["Teller", "present"]
 
 
 def present(streams: Sequence[Stream]) -> list[messages.Present]:
-    """What each view of each camera shows now."""
+    """What each view of each camera shows now: the best labels, as many as a reader takes."""
     return [
         messages.Present(
             stream.camera.name,
             view.region,
             [
                 messages.Label(view.labels.names[label], view.labels.index(label), round(score, 4))
-                for label, score in view.presence.shown.items()
+                for label, score in itertools.islice(view.presence.shown.items(), messages.MOST_LABELS)
             ],
         )
         for stream in streams

@@ -9,8 +9,8 @@ from typing import Annotated, Any, TypeVar
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationError, field_validator
 
 from adainf import documents
+from adainf.credentials import without_credentials
 from adainf.errors import InvalidInputError, one_line
-from adainfd.capture.source import without_credentials
 
 __all__ = ["NamedPath", "Section", "checked", "explain", "load", "read", "refusing", "validated"]
 

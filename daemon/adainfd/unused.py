@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from adainfd.capture.source import Kind, Source
 from adainfd.config import CameraSection, Configuration, PublishSection
 from adainfd.wire import endpoint as endpoints
 
@@ -16,7 +17,7 @@ def unused(configuration: Configuration) -> Iterator[str]:
 
 
 def _of_camera(camera: CameraSection) -> Iterator[str]:
-    source = camera.settings().source
+    source = Source(camera.source)
     if source.live and camera.loop:
         yield f"loop has no effect, {source} never ends"
     # A single picture behind http is fetched at this rate.
@@ -24,6 +25,8 @@ def _of_camera(camera: CameraSection) -> Iterator[str]:
         yield f"fps has no effect, {source} comes at its own pace; max_fps limits that"
     if "transport" in camera.model_fields_set and source.scheme not in ("rtsp", "rtsps"):
         yield "transport has no effect, only RTSP has one"
+    if camera.follow and source.kind is not Kind.STREAM:
+        yield f"follow has no effect, {source} leads nowhere"
 
 
 def _of_publishing(publish: PublishSection) -> Iterator[str]:

@@ -31,7 +31,7 @@ def ended(monkeypatch: pytest.MonkeyPatch, raises: BaseException, *arguments: st
     [
         (InvalidInputError("size 3: is\n too small"), 78, "size 3: is too small"),
         (UnavailableError("camera 3: is not there"), 69, "camera 3: is not there"),
-        (InvalidInputError("profile rtsp:/me:hun@ter2@h/x: no such file"), 78, "profile rtsp://***@h/x: no such file"),
+        (InvalidInputError("profile rtsp:/me:hun@ter2@h/x: no such file"), 78, "profile rtsp:/***@h/x: no such file"),
         (click.UsageError("no such option"), 78, "no such option"),
         (PermissionError(errno.EACCES, "Permission denied", "/closed/x"), 78, "/closed/x: Permission denied"),
         (OSError(errno.ENAMETOOLONG, "File name too long", "x" * 3000), 78, "File name too long"),

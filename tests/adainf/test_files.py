@@ -74,3 +74,42 @@ def test_pipes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(files, "_WRITER_WITHIN_SECONDS", 0.05)
     with pytest.raises(InvalidInputError, match="Nothing is written to this pipe"):
         files.read(tmp_path / "fifo", "thing")
+
+
+def test_who_else_has_a_hand_in_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "kept" / "file"
+    assert files.stranger(file) is None
+    file.parent.mkdir()
+    file.write_bytes(b"x")
+    assert files.read_own(file) == b"x"
+    for path, mode in ((file, 0o602), (file.parent, 0o777)):
+        before = path.stat().st_mode
+        path.chmod(mode)
+        assert files.stranger(file) == f"everyone may write to {path}"
+        with pytest.raises(PermissionError):
+            files.read_own(file)
+        path.chmod(before)
+    file.parent.chmod(0o1777)  # as in /tmp, others may not touch what is ours
+    assert files.stranger(file) is None
+    if os.geteuid() == 0:
+        for path in (file, file.parent):
+            os.chown(path, 12345, 12345)
+            assert files.stranger(file) == f"{path} belongs to user 12345"
+            os.chown(path, 0, 0)
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o444])
+def test_what_is_replaced_keeps_owner_and_mode(tmp_path: Path, mode: int) -> None:
+    file = tmp_path / ("f" * 250)
+    files.replace(file, b"1", 0o644)
+    assert file.stat().st_mode & 0o777 == 0o644
+    file.chmod(mode)
+    if os.geteuid() == 0:
+        os.chown(file, 12345, 12346)
+    before = file.stat()
+    files.replace(file, b"2", 0o644)
+    after = file.stat()
+    assert (file.read_bytes(), after.st_mode, after.st_uid, after.st_gid) == (
+        b"2", before.st_mode, before.st_uid, before.st_gid,
+    )  # fmt: skip
+    assert list(tmp_path.iterdir()) == [file]

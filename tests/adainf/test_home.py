@@ -76,3 +76,14 @@ def test_a_home_that_is_good_stays(nobody: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("HOME", f"{nobody}/to/be/made")
     home.settle()
     assert (str(Path.home()), home.notice()) == (f"{nobody}/to/be/made", None)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root has borrowed homes")
+def test_root_does_not_live_in_the_home_of_another(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """As `sudo` leaves it on some systems."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    home.settle()
+    assert Path.home() == tmp_path
+    os.chown(tmp_path, 12345, 12345)
+    home.settle()
+    assert Path.home() == Path(pwd.getpwuid(0).pw_dir)

@@ -1,6 +1,8 @@
 import contextlib
 import io
 import os
+import subprocess
+import sys
 import time
 
 import cv2
@@ -83,6 +85,16 @@ def test_what_claims_to_be_a_giant_is_refused_unread():
     for kind, content in giants().items():
         with pytest.raises(UndecodableError, match=r"at most 179 megapixels are read|is too large"):
             decoded(bytes(content), kind)
+
+
+def test_what_only_opencv_knows_is_held_to_the_limit_too():
+    """In a process of its own, which loads OpenCV as a command does; it would take 2.7 GB."""
+    script = """
+from adainf.pictures import decoded
+decoded(b"#?RADIANCE\\nFORMAT=32-bit_rle_rgbe\\n\\n-Y 15000 +X 15000\\n" + bytes(1000), "it")
+"""
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=60)
+    assert ended.stderr.splitlines()[-1].endswith("image it: cannot be decoded (it is too large)")
 
 
 @hypothesis_settings(max_examples=150, deadline=None)

@@ -1,5 +1,8 @@
 """Another profile in a configuration file, and the way back."""
 
+import contextlib
+import os
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -123,3 +126,36 @@ def test_adopting_changes_what_was_asked_for_and_nothing_else(
     after = file.read_bytes()
     for line in text.removeprefix("\ufeff").encode().split(b"\n"):
         assert line in after or b"profile" in line
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o400])
+def test_nobody_gets_to_read_more(run_forked: Any, configuration: Path, another: Path, mode: int) -> None:
+    """Neither for a moment: no file that is made beside the configuration is ever open to more than that."""
+    configuration.chmod(mode)
+    configuration.with_name("edge.toml.before").touch(0o666)
+    if os.geteuid() == 0:
+        os.chown(configuration, 12345, 12346)
+    seen: dict[str, int] = {}
+    watching = threading.Event()
+
+    def watch() -> None:
+        while not watching.is_set():
+            for file in configuration.parent.glob("*edge.toml*"):
+                with contextlib.suppress(OSError), file.open("rb") as content:  # of one file, whatever replaces it
+                    if b"[model]" in content.read():
+                        seen[file.name] = seen.get(file.name, 0) | os.fstat(content.fileno()).st_mode & 0o777
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        assert run_forked("adopt", configuration, "--profile", another).returncode == 0
+        configuration.chmod(0o400)
+        assert run_forked("rollback", configuration).returncode == 0
+    finally:
+        watching.set()
+        watcher.join()
+    assert configuration.stat().st_mode & 0o777 == 0o400
+    assert {"edge.toml", "edge.toml.before"} <= seen.keys()
+    assert not {name: oct(found) for name, found in seen.items() if found & ~(mode | 0o600)}
+    if os.geteuid() == 0:
+        assert (configuration.stat().st_uid, configuration.stat().st_gid) == (12345, 12346)

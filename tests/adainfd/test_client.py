@@ -206,7 +206,7 @@ def test_keys_where_none_are_wanted(both: tuple[Publisher, Subscriber], tmp_path
 
 
 def test_who_is_let_in_later_comes_in(guarded: Publisher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("adainfd.client.AFTER_REFUSAL_SECONDS", 0.1)
+    monkeypatch.setattr("adainfd.wire.feed.AFTER_REFUSAL_SECONDS", 0.1)
     keys = {"key": tmp_path / "stranger.key_secret", "server": str(tmp_path / "box.key")}
     with Subscriber(*guarded.endpoints, topics=[TOPIC], **keys) as subscriber:
         await_condition(subscriber, "not allowed")
@@ -260,6 +260,11 @@ def test_asyncio(both: tuple[Publisher, Subscriber]) -> None:
     [
         (lambda: Subscriber("tcp://127.0.0.1:65536"), "65536"),
         (lambda: Subscriber(), "none given"),
+        (
+            lambda: Subscriber("ipc://s", topics=[f"result/h/c{n}" for n in range(257)]),
+            "257 given.*more than 256 topics",
+        ),
+        (lambda: Subscriber("ipc://s", topics=["result/" + "é" * 125]), "1 given.*257 bytes"),
         (lambda: Subscriber("ipc://s", server="0" * 40), "key and server go together"),
         (lambda: Subscriber("ipc://s", key="nosuch", server="x"), "nosuch"),
     ],

@@ -1,6 +1,7 @@
 """What the doctor finds: each thing broken once, and said with what to do."""
 
 import getpass
+import os
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -66,6 +67,34 @@ def test_wrong_configuration(examine: Any, tmp_path: Path) -> None:
     assert status == 1
     assert found["configuration"][0] == "fail"
     assert "did you mean policy?" in found["configuration"][1]
+
+
+def test_a_camera_that_ends_its_decoder_does_not_end_the_doctor(
+    examine: Any,
+    network: Network,
+    clip: Path,
+    ipc: str,
+    tmp_path: Path,
+    environment: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A process that opens the file dies of it, as of a hole in a library."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import os, signal\n"
+        "opened = os.open\n"
+        "def deadly(path, *given, **more):\n"
+        f"    if str(path) == {str(clip)!r}:\n"
+        "        os.kill(os.getpid(), signal.SIGSEGV)\n"
+        "    return opened(path, *given, **more)\n"
+        "os.open = deadly\n"
+    )
+    path = os.pathsep.join((str(tmp_path), environment.get("PYTHONPATH", "")))
+    monkeypatch.setitem(environment, "PYTHONPATH", path)
+    status, found = examine(configured(network, tmp_path, ipc, str(clip)))
+    assert status == 1
+    assert found["camera door"][0] == "fail"
+    assert "its process ended by signal 11" in found["camera door"][1]
+    assert found["ZeroMQ"][0] == "ok"
 
 
 def test_missing_camera_and_taken_address(examine: Any, network: Network, ipc: str, tmp_path: Path) -> None:

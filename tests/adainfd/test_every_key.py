@@ -118,6 +118,7 @@ REACHES: dict[str, Callable[[Running], Any]] = {
     "publish.top": lambda running: running.pipeline._top,  # type: ignore[union-attr]
     "web.bind": lambda running: "0.0.0.0:0" if running.logged["web"]["address"].startswith("0.0.0.0:") else None,
     "web.pictures": lambda running: list(running.pictures),
+    "web.hosts": lambda running: running.told["web"]["hosts"],  # test_guests.py and test_web.py ask by such a name
     "web.unprotected": lambda running: running.logged["web"]["address"].startswith("0.0.0.0:"),
     "record.file": lambda running: str(running.record and running.record.path),
     "record.megabytes": lambda running: getattr(running.record, "megabytes", None),
@@ -127,6 +128,7 @@ REACHES: dict[str, Callable[[Running], Any]] = {
     "events.stay_seconds": rule("stay_seconds"),
     "camera.name": lambda running: running.door.camera.name,
     "camera.source": lambda running: str(running.door.camera.source),
+    "camera.password_file": lambda running: password_file_of(running),
     "camera.loop": setting("loop"),
     "camera.labels": lambda running: list(running.door.views[0].labels.names),
     "camera.fps": setting("fps"),
@@ -143,6 +145,7 @@ REACHES: dict[str, Callable[[Running], Any]] = {
     "camera.events.gone_seconds": own_rule("gone_seconds"),
     "camera.events.stay_seconds": own_rule("stay_seconds"),
     "camera.transport": setting("transport"),
+    "camera.follow": lambda running: list(running.settings.follow),
     "camera.open_seconds": limit("open_seconds"),
     "camera.stall_seconds": limit("stall_seconds"),
     "camera.retry_seconds": limit("retry_seconds"),
@@ -168,6 +171,12 @@ def key_of(running: Running) -> str:
     return str(file) if curve is not None and KeyPair.read(file) == curve.keys else ""
 
 
+def password_file_of(running: Running) -> str:
+    file = said(running.told, "camera.password_file")
+    address = running.streams[2].camera.settings.source.address
+    return file if f"viewer:{Path(file).read_text(encoding='utf-8')}@" in address else ""
+
+
 def keys(model: type[BaseModel], before: str = "") -> Iterator[tuple[str, Any]]:
     """Every key that may stand in a file, with its default."""
     for name, of in model.model_fields.items():
@@ -185,9 +194,9 @@ def section(annotation: Any) -> type[BaseModel] | None:
 
 
 def said(told: Any, key: str) -> Any:
-    """What a configuration says under a key; of several cameras or endpoints, the first one."""
+    """What a configuration says under a key; of several cameras or endpoints, the first one that says something."""
     for part in key.split("."):
-        told = told[0][part] if isinstance(told, list) else told[part]
+        told = next(one[part] for one in told if part in one) if isinstance(told, list) else told[part]
     return told
 
 
@@ -211,6 +220,8 @@ def full(tmp_path_factory: pytest.TempPathFactory, network: daemons.Network, cli
     folder = tmp_path_factory.mktemp("full")
     KeyPair.new(folder / "box")
     (folder / "clients").mkdir()
+    (folder / "password").write_text("agreed", encoding="utf-8")
+    (folder / "password").chmod(0o600)
     run = a_run(folder / "run")
     profile = run / "profile.json"
     shutil.copy(network.profile, profile)  # as the run's own, it has branches with the base weights alone
@@ -225,7 +236,7 @@ def full(tmp_path_factory: pytest.TempPathFactory, network: daemons.Network, cli
             "bind": [{"address": f"ipc://{folder}/s", "format": "msgpack"}], "key": str(folder / "box.key_secret"),
             "clients": str(folder / "clients"), "unprotected": True, "host": "elsewhere", "top": 7,
         },
-        "web": {"bind": "0.0.0.0:0", "pictures": ["door"], "unprotected": True},
+        "web": {"bind": "0.0.0.0:0", "pictures": ["door"], "unprotected": True, "hosts": ["cameras.example"]},
         "record": {"file": str(folder / "day.trace"), "megabytes": 3.5},
         "events": EVENTS,
         "camera": [
@@ -234,9 +245,14 @@ def full(tmp_path_factory: pytest.TempPathFactory, network: daemons.Network, cli
                 "max_megapixels": 9.25,
                 "max_age": 3.25, "regions": {"gate": REGION}, "ignore": [CLOCK], "mask": [TRIANGLE],
                 "policy": "power-saver", "priority": 2.5, "events": OWN_EVENTS, "transport": "udp",
+                "follow": ["cdn.example"],
                 "open_seconds": 11.5, "stall_seconds": 6.5, "retry_seconds": 0.75, "longest_retry_seconds": 44.0,
             },
             {"name": "yard", "source": str(clip)},
+            {
+                "name": "street", "source": "http://viewer@127.0.0.1:9/nothing",
+                "password_file": str(folder / "password"),
+            },
         ],
     }  # fmt: skip
     file = folder / "full.toml"
@@ -295,7 +311,7 @@ def test_every_key_reaches_the_running_daemon(
     }
     assert not lost
     assert same_rules(running.streams[1], "power-saver" if with_options else "low-latency")
-    assert [stream.camera.settings.loop for stream in running.streams] == [True, with_options]
+    assert [stream.camera.settings.loop for stream in running.streams[:2]] == [True, with_options]
 
 
 @pytest.mark.parametrize("bind", [[], ["tcp://0.0.0.0:*"]])

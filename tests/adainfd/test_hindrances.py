@@ -54,9 +54,15 @@ def test_what_cannot_be_written_stops_no_recognition(
                 f"the trace {trace} cannot be written (File too large), {beat['lost']['trace_lines']} lost"
                 in (beat["detail"])
             )
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as page:
-                metrics = dict(line.rsplit(" ", 1) for line in page.read().decode().splitlines() if line[0] != "#")
-            assert float(metrics['adainf_lost_total{what="trace_lines"}']) >= 30
+            metrics: dict[str, str] = {}
+
+            def measured() -> bool:  # a heartbeat is published before it is counted
+                with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as page:
+                    lines = page.read().decode().splitlines()
+                metrics.update(line.rsplit(" ", 1) for line in lines if line[0] != "#")
+                return float(metrics['adainf_lost_total{what="trace_lines"}']) >= 30
+
+            await_true(measured, 5, "the metrics of the heartbeat")
             assert float(metrics['adainf_lost_total{what="notifications"}']) >= 1
             assert metrics["adainf_degraded"] == "1.0"
 

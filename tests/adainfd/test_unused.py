@@ -17,6 +17,8 @@ RTSP = "rtsp://me:hunter2@camera.local/stream"
         ({"source": 0, "fps": 5}, "fps"),
         ({"source": "http://camera.local/stream", "transport": "udp"}, "transport"),
         ({"source": "door.mp4", "transport": "tcp"}, "transport"),
+        ({"source": "door.mp4", "follow": ["cdn.example"]}, "follow"),
+        ({"source": RTSP, "follow": ["cdn.example"]}, None),
         ({"source": RTSP, "transport": "udp", "max_fps": 5}, None),
         ({"source": RTSP.replace("rtsp", "RTSP"), "transport": "udp"}, None),
         ({"source": "door.mp4", "loop": True, "fps": 5}, None),

@@ -1,6 +1,7 @@
 """A thread that ends by a defect is noticed, said, and brought back by whoever restarts the program."""
 
 import os
+import socket
 import threading
 import urllib.error
 import urllib.request
@@ -54,6 +55,9 @@ def test_a_daemon_says_which_thread_has_ended_and_wants_to_be_restarted(
             said = f"the thread {thread} has ended (ZeroDivisionError)"
 
             def told(said: str = said) -> bool:
+                socket.create_connection(
+                    ("127.0.0.1", int(web.rpartition(":")[2])), timeout=5
+                ).close()  # wakes the web thread, which sleeps
                 message = receive(5)[1]
                 return message["state"] == "degraded" and said in (message["detail"] or "")
 

@@ -366,7 +366,9 @@ def test_owner_looks_with_the_eyes_of_the_service() -> None:
     file.chmod(0o600)
     assert "good" in looked("check-config", str(file))  # handed over, as at each start
     run("systemctl", "stop", UNIT)
-    assert "127.0.0.1:5600 can be bound" in looked("doctor", str(file))
+    said = looked("doctor", str(file))
+    assert "127.0.0.1:5600 can be bound" in said
+    assert "ok    confinement" in said
     assert not Path("/run/adainf/edge").exists()
     for path in (untimed, *hidden):
         path.unlink()
@@ -479,7 +481,9 @@ def test_relay_as_its_page_tells(box_with_keys: Path) -> None:
     if shutil.which("mosquitto", path="/usr/sbin:/usr/bin") is None or shutil.which("openssl") is None:
         return
     file.write_text(
-        of_broker.replace("tcp://127.0.0.1:5600", "ipc:///run/adainf/edge/stream"),
+        of_broker.replace("tcp://127.0.0.1:5600", "ipc:///run/adainf/edge/stream").replace(
+            'host = "edge1"', 'host = "here"'
+        ),
         encoding="utf-8",
     )
     owner(

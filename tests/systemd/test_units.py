@@ -29,7 +29,7 @@ def test_exposure_is_low(unit: Path) -> None:
         pytest.skip("needs systemd-analyze of systemd 250 or newer")
     level = re.search(r"exposure level for \S+: ([0-9.]+)", result.stdout)
     assert level is not None, result.stderr
-    assert float(level[1]) <= 2.0
+    assert float(level[1]) <= 1.5
 
 
 @needs_analyze

@@ -4,6 +4,7 @@ import mmap
 import os
 import sys
 
+from adainf.credentials import redacted
 from adainf.errors import one_line
 from adainfd.capture.reports import Failed, start_of, text
 from adainfd.capture.telling import Daemon
@@ -22,7 +23,7 @@ def main() -> None:
     except (BrokenPipeError, EOFError):
         pass  # the daemon is gone
     except Exception as error:  # nobody reads a traceback here: the daemon says in one line what the defect is
-        daemon.tell(Failed(text(f"{type(error).__name__}: {one_line(error)}{_place(error)}")))
+        daemon.tell(Failed(text(f"{type(error).__name__}: {one_line(redacted(str(error)))}{_place(error)}")))
         sys.exit(1)
 
 

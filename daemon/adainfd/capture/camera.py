@@ -1,5 +1,6 @@
 """The daemon's side of a camera: its supervised process, the newest frame, and what became of every frame."""
 
+import math
 import os
 import random
 import time
@@ -13,12 +14,13 @@ from adainfd.capture.account import Account
 from adainfd.capture.attempts import Attempts, attempts_memory
 from adainfd.capture.captured import Captured
 from adainfd.capture.channel import MalformedError, Receiver
+from adainfd.capture.confinement import RENEWED
 from adainfd.capture.conversation import Conversation
 from adainfd.capture.fault import OF_THE_PROCESS, Fault
 from adainfd.capture.lifecycle import Deed, Lifecycle, State
 from adainfd.capture.motion import sketch_of
 from adainfd.capture.pace import Pace
-from adainfd.capture.process import WORKER, CameraProcess
+from adainfd.capture.process import MOST_THREADS, WORKER, CameraProcess
 from adainfd.capture.reports import (
     BrokeOff,
     Delivered,
@@ -30,6 +32,7 @@ from adainfd.capture.reports import (
     Passed,
     Report,
     Start,
+    Unconfined,
     encoded,
     report_of,
 )
@@ -39,6 +42,7 @@ from adainfd.capture.slots import FrameSlots, Shape, frames_memory
 __all__ = ["Camera"]
 
 _END_WITHIN_SECONDS = 1.0
+_COUNT_THREADS_EVERY_SECONDS = 1.0
 _MOST_NAMED = 100
 # A process that sends without end must not keep the loop from turning. An honest one has a dozen frames in its pipe.
 _MOST_REPORTS_A_TURN = 32
@@ -62,6 +66,7 @@ class Camera:
         self.source = settings.source
         self.account = Account()
         self.broke_off: str | None = None
+        self.unconfined: tuple[str, ...] = ()
         self.lifecycle = Lifecycle(settings.limits, time.monotonic(), chance)
         self.pace = Pace()
         self._command = command
@@ -76,6 +81,7 @@ class Camera:
         self._ended: list[CameraProcess] = []
         self._attempts: Attempts | None = None
         self._deadly: set[str] = set()
+        self._renewed_at = self._threads_counted_at = -math.inf
         self._undecodable: list[Undecodable] = []
         self._named: set[str] = set()
 
@@ -110,6 +116,16 @@ class Camera:
     def opened(self) -> bool:
         """Whether pictures can come, or could once."""
         return self._slots is not None
+
+    @property
+    def shape(self) -> Shape | None:
+        """Of its pictures; None as long as none came."""
+        return None if self._slots is None else self._slots.shape
+
+    @property
+    def interval(self) -> float:
+        """Seconds from one picture to the next where they are paced; 0 where the source sets the pace."""
+        return self._interval
 
     @property
     def failure(self) -> str | None:
@@ -151,6 +167,7 @@ class Camera:
     def supervise(self, now: float) -> None:
         """Do what has become due by `now`, monotonic seconds: connect again, or end a process that hangs."""
         self._ended = [process for process in self._ended if not process.reap()]
+        self._count_threads(now)
         match self.lifecycle.tick(now):
             case Deed.CONNECT:
                 self._tell_to_go()
@@ -160,6 +177,14 @@ class Camera:
                 self._end_process()
                 self._settle_account()
 
+    def _count_threads(self, now: float) -> None:
+        """No filter of system calls can count them."""
+        if self._process is None or now < self._threads_counted_at + _COUNT_THREADS_EVERY_SECONDS:
+            return
+        self._threads_counted_at = now
+        if (threads := self._process.threads) > MOST_THREADS:
+            self._break_off(Fault.PROCESS_REJECTED, f"its process runs {threads} threads; at most {MOST_THREADS} may")
+
     def _restart(self, now: float) -> None:
         try:
             self.start()
@@ -168,7 +193,8 @@ class Camera:
             self._settle_account()
             self.lifecycle.died(now, Fault.PROCESS_DIED, f"its process cannot be started ({error.strerror})")
         else:
-            self._tell_to_go()
+            if self._playing:
+                self._tell_to_go()
 
     def receive(self) -> None:
         """Take in what the process has said; the rest, where that is very much, next time."""
@@ -184,6 +210,11 @@ class Camera:
         except MalformedError as error:
             self._break_off(Fault.PROCESS_REJECTED, f"its process {error}")
         except EOFError:
+            if self._asks_to_be_renewed():
+                self._end_process()
+                self._settle_account()
+                self._restart(time.monotonic())
+                return
             how = "" if self._process is None else self._process.exit_text()
             why = "" if self._failed is None else f": {self._failed}"
             self._break_off(Fault.PROCESS_DIED, f"its process ended{how}{why}")
@@ -230,21 +261,28 @@ class Camera:
                 self.pace.passed(newer_frame + undecodable)
                 if over_rate or newer_frame or (self.opened and not self.source.live):
                     self.lifecycle.came(now, self._interval)
-            case Named(what, why):
-                self._name(Undecodable(what, why))
             case Opened(shape, interval):
                 self._attach(shape)
                 self._interval = interval
-            case BrokeOff(reason):
-                self.broke_off = reason
-            case Failed(reason):
-                self._failed = reason
             case Ended():
                 self.lifecycle.ended()
                 self._end_process()
                 self._settle_account()
             case Lost(fault, reason):
                 self.lifecycle.lost(now, fault, reason)
+            case Named() | BrokeOff() | Failed() | Unconfined():
+                self._take_note(report)
+
+    def _take_note(self, note: Named | BrokeOff | Failed | Unconfined) -> None:
+        match note:
+            case Named(what, why):
+                self._name(Undecodable(what, why))
+            case BrokeOff(reason):
+                self.broke_off = reason
+            case Failed(reason):
+                self._failed = reason
+            case Unconfined(missing):
+                self.unconfined = self.unconfined or missing
 
     def take_undecodable(self) -> list[Undecodable]:
         """What could not be decoded since this was asked last, each named once."""
@@ -283,6 +321,16 @@ class Camera:
         """The daemon stops: what waits is not answered any more."""
         self.account.stopped += self.account.waiting
         self._newest = None
+
+    def _asks_to_be_renewed(self) -> bool:
+        """Whether the process ended since its source is another file now; one that does so too often has failed."""
+        if self._process is None:
+            return False
+        now = time.monotonic()
+        if self._process.exit_status() != RENEWED or now < self._renewed_at + self.settings.limits.retry_seconds:
+            return False
+        self._renewed_at = now
+        return True
 
     def _end_process(self) -> None:
         if self._process is not None:

@@ -31,10 +31,12 @@ def not_opened(source: Source) -> SourceError:
     """Of a file that OpenCV does not open."""
     import cv2
 
+    from adainf import captures
+
     if Path(source.path).stat().st_size == 0:
         return SourceError(Fault.NOT_VIDEO, f"source {source}: is not a video, it is empty")
     # Without a decoder OpenCV tells the codec of what it cannot decode.
-    raw = cv2.VideoCapture(source.url, cv2.CAP_FFMPEG, [cv2.CAP_PROP_FORMAT, _UNDECODED])
+    raw = captures.opened_file(source.path, [cv2.CAP_PROP_FORMAT, _UNDECODED])
     try:
         if raw.isOpened():
             named = name_of(int(raw.get(cv2.CAP_PROP_FOURCC)))

@@ -13,6 +13,7 @@ from adainfd.capture.reports import (
     Opened,
     Passed,
     Report,
+    Unconfined,
 )
 from adainfd.capture.settings import CameraSettings
 
@@ -30,6 +31,7 @@ class Conversation:
         self._settings = settings
         self._captured = captured
         self._last_at = now
+        self._begun = False
         self._opened = False
         self._may_deliver = False
         self._is_lost = False
@@ -56,13 +58,14 @@ class Conversation:
                 self._check_frame(report, now)
             case Passed():
                 self._check_passed(report)
-            case Named() | BrokeOff():
+            case Named() | BrokeOff() | Unconfined():
                 self._check_notes(report)
             case Lost():
                 self._losses += 1
                 self._is_lost = True
             case Ended() | Failed():
                 self._over = True
+        self._begun = True
 
     def _check_shape(self, opened: Opened) -> None:
         height, width, _ = opened.shape
@@ -90,15 +93,19 @@ class Conversation:
             raise MalformedError("passes frames over before it was told to go")
         self._count(passed.over_rate + passed.newer_frame + passed.undecodable)
 
-    def _check_notes(self, note: Named | BrokeOff) -> None:
-        if isinstance(note, Named):
-            self._named += 1
-            if self._named > MOST_NAMED:
-                raise MalformedError(f"names more than {MOST_NAMED} frames that cannot be decoded")
-            return
-        if self._broke_off:
-            raise MalformedError("says twice that its file broke off")
-        self._broke_off = True
+    def _check_notes(self, note: Named | BrokeOff | Unconfined) -> None:
+        match note:
+            case Named():
+                self._named += 1
+                if self._named > MOST_NAMED:
+                    raise MalformedError(f"names more than {MOST_NAMED} frames that cannot be decoded")
+            case BrokeOff():
+                if self._broke_off:
+                    raise MalformedError("says twice that its file broke off")
+                self._broke_off = True
+            case Unconfined():
+                if self._begun:
+                    raise MalformedError("says too late what it could not give up")
 
     def _count(self, frames: int) -> None:
         self._captured += frames

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from http import HTTPStatus
 
 from adainfd.capture.fault import Fault
-from adainfd.capture.request import Answer, HttpCamera, RedirectError, RtspCamera
-from adainfd.capture.source import Source
+from adainfd.capture.leash import leash_of
+from adainfd.capture.request import Answer, HttpCamera, LedElsewhereError, RedirectError, RtspCamera
+from adainfd.capture.settings import CameraSettings
 
 __all__ = ["Diagnosis", "diagnose", "of_error", "of_status"]
 
@@ -36,9 +37,10 @@ _DECODED = (
 )
 _STATIC_TYPES = {"26": "JPEG", "31": "H261", "32": "MPV", "33": "MP2T", "34": "H263"}
 _OFTEN_MISSPELT = ("http", "https", "rtsp", "rtsps", "rtmp")
+# No word of it may look like a part of an address: the message is redacted.
 _TO_ENCODE = (
-    "; most likely its password holds a character that must be percent-encoded: "
-    "@ as %40, / as %2F, # as %23, ? as %3F, : as %3A, % as %25"
+    "; most likely its password holds a character that must be percent-encoded (an at sign, / # ? : or %); "
+    "a password_file takes it as it is"
 )
 _SAID_BY_A_WRONG_PASSWORD = (Fault.CANNOT_OPEN, Fault.NO_SUCH_HOST, Fault.ACCESS_DENIED, Fault.OPEN_TIMEOUT)
 
@@ -52,9 +54,10 @@ class Diagnosis:
     still: bool = False
 
 
-def diagnose(source: Source, until: float) -> Diagnosis | None:
+def diagnose(settings: CameraSettings, until: float) -> Diagnosis | None:
     """Ask the server of a stream, by `until` (monotonic seconds) at the latest; None where that tells nothing."""
-    found = _asked(source, until)
+    source = settings.source
+    found = _asked(settings, until)
     if found is not None and found.fault in _SAID_BY_A_WRONG_PASSWORD and _must_be_encoded(source.address):
         return Diagnosis(found.fault, found.detail + _TO_ENCODE)
     if found is not None and found.fault is Fault.ACCESS_DENIED and "@" not in source.address:
@@ -62,13 +65,14 @@ def diagnose(source: Source, until: float) -> Diagnosis | None:
     return found
 
 
-def _asked(source: Source, until: float) -> Diagnosis | None:
+def _asked(settings: CameraSettings, until: float) -> Diagnosis | None:
+    source = settings.source
     if until <= time.monotonic():
         return None
     try:
         match source.scheme:
             case "http" | "https":
-                return _of_page(HttpCamera(source.address).get(until, whole=False))
+                return _of_page(HttpCamera(source.address, leash_of(settings)).get(until, whole=False))
             case "rtsp" | "rtsps":
                 return _of_description(RtspCamera(source.address).describe(until))
             case scheme if scheme not in _SCHEMES:
@@ -77,6 +81,8 @@ def _asked(source: Source, until: float) -> Diagnosis | None:
                 return Diagnosis(Fault.CANNOT_OPEN, f"{scheme}:// is no scheme that OpenCV reads{meant}")
     except RedirectError:
         return Diagnosis(Fault.CANNOT_OPEN, "redirects to what is no valid address of a web page")
+    except LedElsewhereError as error:
+        return Diagnosis(Fault.LED_ELSEWHERE, str(error))
     except ValueError:
         return Diagnosis(Fault.CANNOT_OPEN, "is no valid address")
     except (OSError, http.client.HTTPException) as error:

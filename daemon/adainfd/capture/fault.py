@@ -12,6 +12,7 @@ class Fault(StrEnum):
     NO_SUCH_HOST = "no_such_host"
     NO_SUCH_PATH = "no_such_path"
     ACCESS_DENIED = "access_denied"
+    LED_ELSEWHERE = "led_elsewhere"
     TLS_FAILED = "tls_failed"
     NOT_VIDEO = "not_video"
     UNKNOWN_CODEC = "unknown_codec"

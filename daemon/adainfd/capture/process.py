@@ -13,10 +13,13 @@ from adainfd.capture.memory import sealed_content
 from adainfd.capture.reports import Start, encoded
 from adainfd.processes import stop_signals_blocked
 
-__all__ = ["WORKER", "CameraProcess", "environment"]
+__all__ = ["MOST_THREADS", "WORKER", "CameraProcess", "environment"]
 
 WORKER = ("-P", "-m", "adainfd.capture")
 """What Python runs; the numbers of its descriptors follow: of its settings, frames, attempts, commands and reports."""
+
+MOST_THREADS = 16
+"""Of one process. FFmpeg receives datagrams in a handful; more would take the daemon's share of the processors."""
 
 # No camera has more than a thousand frames a second, and a process delivers at most half of that: two messages a frame,
 # of two reads each.
@@ -34,16 +37,27 @@ _NEEDED_BEGIN = ("LC_", "MALLOC_", "OPENCV_")
 _NEEDED_END = ("_NUM_THREADS",)
 
 
-def environment(daemon: Mapping[str, str], path: Sequence[str]) -> dict[str, str]:
-    """Of the daemon's environment and import path, what a camera's process needs: no credentials, no sockets."""
+def environment(daemon: Mapping[str, str], path: Sequence[str], most_pixels: int) -> dict[str, str]:
+    """Of the daemon's environment and import path, what a camera's process needs: no credentials, no sockets.
+
+    most_pixels: of a picture that is decoded.
+    """
     needed = {
         name: value
         for name, value in daemon.items()
         if name in _NEEDED or name.startswith(_NEEDED_BEGIN) or name.endswith(_NEEDED_END)
     }
+    added = {
+        # NumPy is to start no thread: Landlock holds the thread that asks for it, and its descendants.
+        "OPENBLAS_NUM_THREADS": "1",
+        # Formats whose size nothing else tells before they are decoded are held to it by OpenCV.
+        "OPENCV_IO_MAX_IMAGE_PIXELS": str(most_pixels),
+        "PYTHONPATH": os.pathsep.join(entry or os.getcwd() for entry in path),  # noqa: PTH109
+    }
     # OpenCV and FFmpeg read these as they are loaded: their messages would stand beside our one line.
     silent = {"OPENCV_LOG_LEVEL": "SILENT", "OPENCV_FFMPEG_LOGLEVEL": "-8"}
-    return {**silent, **needed, "PYTHONPATH": os.pathsep.join(entry or os.getcwd() for entry in path)}  # noqa: PTH109
+    # Each further thread would reserve 64 MiB of what the process may have.
+    return {**silent, "MALLOC_ARENA_MAX": "1"} | needed | added
 
 
 class CameraProcess:
@@ -60,7 +74,8 @@ class CameraProcess:
             _closed_by(theirs, commands_in), _closed_by(ours, commands_out)
             reports_in, reports_out = os.pipe()
             _closed_by(theirs, reports_out), _closed_by(ours, reports_in)
-            self._process = _started(command, (settings, frames, attempts, commands_in, reports_out))
+            given = environment(os.environ, sys.path, start.settings.most_pixels)
+            self._process = _started(command, given, (settings, frames, attempts, commands_in, reports_out))
             ours.pop_all()
         self.reports = Receiver(reports_in, blocking=False, most_reads=_MOST_READS_A_SECOND)
         self.commands = Sender(commands_out, blocking=False)
@@ -69,6 +84,20 @@ class CameraProcess:
     def id(self) -> int:
         """Its process id."""
         return self._process.pid
+
+    @property
+    def threads(self) -> int:
+        """How many it runs; 0 where it is gone."""
+        try:
+            return len(os.listdir(f"/proc/{self.id}/task"))  # noqa: PTH208
+        except OSError:
+            return 0
+
+    def exit_status(self) -> int | None:
+        """The status with which it ended; None where a signal ended it, or nothing did."""
+        self._await_death()
+        told = self._peek()
+        return told.si_status if told is not None and told.si_code == os.CLD_EXITED else None
 
     def exit_text(self) -> str:
         """How it ended, after the word "ended"; empty where it has not, or only a moment later."""
@@ -105,13 +134,13 @@ def _closed_by(stack: contextlib.ExitStack, descriptor: int) -> int:
     return descriptor
 
 
-def _started(command: Sequence[str], descriptors: Sequence[int]) -> subprocess.Popen[bytes]:
+def _started(command: Sequence[str], given: Mapping[str, str], descriptors: Sequence[int]) -> subprocess.Popen[bytes]:
     # Without its standard streams it can neither write lines into the daemon's log nor type into its terminal; in a
     # session of its own it has no terminal to open either.
     with stop_signals_blocked():
         return subprocess.Popen(  # noqa: S603
             [sys.executable, *command, *map(str, descriptors)],
-            env=environment(os.environ, sys.path),
+            env=given,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from adainf.undecodable import Undecodable, UndecodableError
-from adainfd.capture import codec
+from adainfd.capture import codec, formats, lookups
 from adainfd.capture.attempts import DEADLY, Attempts
 from adainfd.capture.fault import Fault
+from adainfd.capture.leash import leash_of
 from adainfd.capture.pictures import Picture, PictureReader, fitted
 from adainfd.capture.settings import PIXELS_A_MEGAPIXEL, CameraSettings
 from adainfd.capture.source import Kind, SourceError
@@ -174,6 +175,11 @@ class StreamReader:
         begun = time.monotonic()
         self._most_pixels = settings.most_pixels
         self._video = Video(lambda: _open(settings, address), settings.most_pixels)
+        try:
+            self._check_led()
+        except SourceError:
+            self._video.close()
+            raise
         if not self._video.opened:
             self._video.close()
             late = time.monotonic() - begun >= settings.limits.open_seconds
@@ -190,6 +196,7 @@ class StreamReader:
         for _ in range(_TRIES):
             begun = time.monotonic()
             grabbed = self._video.advance()
+            self._check_led()
             if (waited := time.monotonic() - begun) >= self._limits.read_seconds:
                 raise SourceError(Fault.READ_TIMEOUT, f"source {self._source}: sent nothing for {waited:.1f} s")
             if grabbed:
@@ -201,6 +208,10 @@ class StreamReader:
         if not self._video.index:
             raise codec.no_picture(self._source, self.codec)
         raise SourceError(Fault.STREAM_LOST, f"source {self._source}: broke off")
+
+    def _check_led(self) -> None:
+        if self._source.kind is Kind.STREAM and (reason := lookups.refused()) is not None:
+            raise SourceError(Fault.LED_ELSEWHERE, f"source {self._source}: {reason}")
 
     def _failed(self) -> None:
         now = time.monotonic()
@@ -233,8 +244,8 @@ class StreamReader:
 
 def _refuse_giant(video: "Video", settings: CameraSettings) -> None:
     """Raise SourceError where FFmpeg would decode pictures that are too large; a JPEG is decoded at a smaller scale."""
-    width, height = video.size
-    if not video.decodes_late and width * height > settings.most_pixels:
+    if video.is_giant:
+        width, height = video.size
         video.close()
         most = f"at most {settings.most_pixels / PIXELS_A_MEGAPIXEL:.4g} megapixels are decoded (max_megapixels)"
         raise SourceError(
@@ -252,8 +263,11 @@ _CANNOT_OPEN = {
 def _open(settings: CameraSettings, address: str | None = None) -> Any:
     # Read by OpenCV when a capture is made; V4L2 knows whole seconds only.
     os.environ["OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT"] = str(math.ceil(settings.limits.read_seconds))
-    os.environ.setdefault("OPENCV_FFMPEG_CAPTURE_OPTIONS", f"rtsp_transport;{settings.transport}")
+    if settings.source.kind is Kind.STREAM:
+        _hold(settings)
     import cv2
+
+    from adainf import captures
 
     cv2.setNumThreads(1)
     source = settings.source
@@ -265,7 +279,15 @@ def _open(settings: CameraSettings, address: str | None = None) -> Any:
         # Time limits count when they are given here; later they cannot be set any more.
         parameters += [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, _milliseconds(settings.limits.open_seconds)]
         parameters += [cv2.CAP_PROP_READ_TIMEOUT_MSEC, _milliseconds(settings.limits.read_seconds)]
-    return cv2.VideoCapture(address or source.url, cv2.CAP_FFMPEG, parameters)
+    return captures.opened(address or source.url, parameters, formats.options(settings))
+
+
+def _hold(settings: CameraSettings) -> None:
+    try:
+        lookups.hold(leash_of(settings))
+    except lookups.UnguardedError as error:
+        reason = f"OpenCV's FFmpeg cannot be kept from following elsewhere ({error}); install opencv-python"
+        raise SourceError(Fault.CANNOT_OPEN, f"source {settings.source}: {reason}") from None
 
 
 def _milliseconds(seconds: float) -> int:

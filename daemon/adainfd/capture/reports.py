@@ -28,6 +28,7 @@ __all__ = [
     "Passed",
     "Report",
     "Start",
+    "Unconfined",
     "command_of",
     "encoded",
     "report_of",
@@ -114,6 +115,12 @@ class Lost(_Message, frozen=True):
     reason: _Text
 
 
+class Unconfined(_Message, frozen=True):
+    """What the process could not give up; told before it opens its source, and by an unconfined process alone."""
+
+    missing: Annotated[tuple[_Text, ...], msgspec.Meta(min_length=1, max_length=16)]
+
+
 class Failed(_Message, frozen=True):
     """The process ends by an error of its own."""
 
@@ -141,7 +148,7 @@ class Start(msgspec.Struct, frozen=True):
     deadly: tuple[str, ...]
 
 
-Report = Opened | Delivered | Passed | Named | BrokeOff | Ended | Lost | Failed
+Report = Opened | Delivered | Passed | Named | BrokeOff | Ended | Lost | Failed | Unconfined
 
 _encoder = msgspec.msgpack.Encoder()
 _reports: msgspec.msgpack.Decoder[Report] = msgspec.msgpack.Decoder(Report)
@@ -171,6 +178,8 @@ def _texts(report: Report) -> tuple[str, ...]:
             return what, why
         case BrokeOff(reason) | Lost(_, reason) | Failed(reason):
             return (reason,)
+        case Unconfined(missing):
+            return missing
     return ()
 
 

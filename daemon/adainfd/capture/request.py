@@ -5,6 +5,8 @@ OpenCV does not say why a stream does not open; the camera does.
 
 import contextlib
 import http.client
+import io
+import re
 import socket
 import ssl
 import time
@@ -12,12 +14,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from email.message import Message
 from http import HTTPStatus
-from typing import BinaryIO
+from typing import Any, BinaryIO
 from urllib.parse import SplitResult, quote, urljoin, urlsplit
 
+from adainfd.capture.leash import Leash
 from adainfd.capture.login import Login
 
-__all__ = ["Answer", "HttpCamera", "RedirectError", "RtspCamera", "TooLargeError"]
+__all__ = ["Answer", "HttpCamera", "LedElsewhereError", "RedirectError", "RtspCamera", "TooLargeError"]
 
 _AGENT = "adainf"
 _REDIRECTS = (301, 302, 303, 307, 308)
@@ -31,6 +34,10 @@ _SAFE = "%/:=&?~#+!$,;'@()*[]"
 
 class RedirectError(ValueError):
     """The camera redirects to an address that is none, or to another scheme."""
+
+
+class LedElsewhereError(Exception):
+    """The camera redirects to an address where it may not lead us; the message names that."""
 
 
 class TooLargeError(Exception):
@@ -54,9 +61,10 @@ class Answer:
 class HttpCamera:
     """A camera behind http or https. Certificates are not checked, as OpenCV does not check them either."""
 
-    def __init__(self, address: str) -> None:
-        """Raises ValueError where that is no address."""
+    def __init__(self, address: str, leash: Leash) -> None:
+        """leash: where it may lead us. Raises ValueError where that is no address."""
         self._url = _parsed(address)
+        self._leash = leash
         self._login = Login(self._url)
         self._challenges: list[str] = []
 
@@ -64,7 +72,8 @@ class HttpCamera:
         """Ask, by `until` (monotonic seconds) at the latest; `whole`: with the
         body, otherwise only its first bytes.
 
-        Raises OSError or HTTPException where no answer comes, RedirectError where it redirects to no address of a page.
+        Raises OSError or HTTPException where no answer comes, RedirectError where it redirects to no address of a page,
+        LedElsewhereError where it redirects to one that may not be asked.
         """
         url = self._url
         for _ in range(_MOST_REDIRECTS):
@@ -77,7 +86,14 @@ class HttpCamera:
                 raise RedirectError from None
             if url.scheme not in ("http", "https"):
                 raise RedirectError
+            self._check(url)
         return answer
+
+    def _check(self, url: SplitResult) -> None:
+        host, port = url.hostname or "", url.port or (443 if url.scheme == "https" else 80)
+        downgraded = (self._url.scheme, url.scheme) == ("https", "http")
+        if downgraded or not self._leash.allows(host, port):
+            raise LedElsewhereError(self._leash.refusal(host, port, encrypted=not downgraded))
 
     def _get(self, url: SplitResult, headers: Mapping[str, str], until: float, whole: bool) -> Answer:
         elsewhere = url.hostname != self._url.hostname or (self._url.scheme, url.scheme) == ("https", "http")
@@ -108,12 +124,11 @@ def _http_answer(
         told["Authorization"] = authorization
     with contextlib.closing(connection):
         connection.connect()
-        connected = connection.sock
-        connection.request("GET", _target(url), headers=told)
-        with contextlib.closing(connection.getresponse()) as response:
+        connected, connection.sock = connection.sock, _Timed(connection.sock, until)
+        with connected, contextlib.closing(_asked(connection, url, told)) as response:
             if response.status != HTTPStatus.OK:
                 return Answer(response.status, response.headers, b"")
-            chunks = _chunks(response, connected, until)
+            chunks = _chunks(response)
             if whole:
                 return Answer(response.status, response.headers, b"".join(chunks))
             body = b""
@@ -122,10 +137,53 @@ def _http_answer(
             return Answer(response.status, response.headers, body)
 
 
-def _chunks(response: http.client.HTTPResponse, connected: socket.socket, until: float) -> Iterator[bytes]:
+def _asked(
+    connection: http.client.HTTPConnection, url: SplitResult, headers: Mapping[str, str]
+) -> http.client.HTTPResponse:
+    connection.request("GET", _target(url), headers=dict(headers))
+    return connection.getresponse()
+
+
+class _Timed:
+    """A connection, as http.client takes one, whose answer ends at a time."""
+
+    def __init__(self, connected: socket.socket, until: float) -> None:
+        self._connected = connected
+        self._until = until
+
+    def sendall(self, sent: Any) -> None:
+        self._connected.settimeout(_left(self._until))
+        self._connected.sendall(sent)
+
+    def makefile(self, mode: str) -> io.BufferedReader:
+        del mode
+        return io.BufferedReader(_Answers(self._connected, self._until), _CHUNK)
+
+    def close(self) -> None:
+        """Called amid the answer; the connection is its opener's to close."""
+
+
+class _Answers(io.RawIOBase):
+    """What a camera sends.
+
+    A socket's own time limit counts for each read anew: a server that sends a byte now and then never exceeds it.
+    """
+
+    def __init__(self, connected: socket.socket, until: float) -> None:
+        self._connected = connected
+        self._until = until
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        self._connected.settimeout(_left(self._until))
+        return self._connected.recv_into(buffer)
+
+
+def _chunks(response: http.client.HTTPResponse) -> Iterator[bytes]:
     size = 0
     while True:
-        connected.settimeout(_left(until))
         chunk = response.read1(_CHUNK)
         if not chunk:
             break
@@ -155,7 +213,7 @@ class RtspCamera:
             connected = plain
             if self._url.scheme == "rtsps":
                 connected = _trusting().wrap_socket(plain, server_hostname=self._url.hostname)
-            with connected, connected.makefile("rb") as answers:
+            with connected, _Timed(connected, until).makefile("rb") as answers:
                 answer = self._ask(connected, answers, until, None)
                 if answer.status == HTTPStatus.UNAUTHORIZED:
                     challenges = answer.headers.get_all("WWW-Authenticate", [])
@@ -170,11 +228,11 @@ class RtspCamera:
         connected.settimeout(_left(until))
         connected.sendall("\r\n".join([*lines, "", ""]).encode())
         line = answers.readline(_CHUNK).split(None, 2)
-        if len(line) < 2 or not line[0].startswith(b"RTSP/") or not line[1].isdigit():
+        if len(line) < 2 or not line[0].startswith(b"RTSP/") or not re.fullmatch(rb"\d{3}", line[1]):
             raise http.client.BadStatusLine("")
         headers = http.client.parse_headers(answers)
         length = headers.get("Content-Length", "0")
-        size = int(length) if length.isascii() and length.isdecimal() else 0
+        size = int(length) if re.fullmatch(r"\d{1,9}", length, re.ASCII) else 0
         return Answer(int(line[1]), headers, answers.read(min(size, _LARGEST_DESCRIPTION)))
 
 

@@ -22,7 +22,7 @@ class CameraSettings:
     other picture of more is refused undecoded. max_age: seconds after which a frame is not answered any more.
     ignored: regions in which nothing counts as motion. mask: polygons, points (x, y) as fractions of width and height,
     that are painted over. regions: the parts that are recognised, each for itself; none, the whole picture.
-    transport: of RTSP.
+    transport: of RTSP. follow: hosts, HOST or HOST:PORT, that the source may lead to besides its own.
     """
 
     name: str
@@ -36,6 +36,7 @@ class CameraSettings:
     mask: tuple[Polygon, ...] = ()
     regions: tuple[Region, ...] = ()
     transport: Transport = "tcp"
+    follow: tuple[str, ...] = ()
     limits: Limits = field(default_factory=Limits)
 
     @property

@@ -7,8 +7,9 @@ from adainf.undecodable import Undecodable, UndecodableError
 from adainfd.capture.attempts import Attempts
 from adainfd.capture.diagnosis import of_error, of_status
 from adainfd.capture.fault import Fault
+from adainfd.capture.leash import leash_of
 from adainfd.capture.pictures import Picture, fitted
-from adainfd.capture.request import Answer, HttpCamera, RedirectError, TooLargeError
+from adainfd.capture.request import Answer, HttpCamera, LedElsewhereError, TooLargeError
 from adainfd.capture.settings import CameraSettings
 from adainfd.capture.source import SourceError
 
@@ -33,7 +34,7 @@ class SnapshotReader:
         self._attempts = attempts
         self._limits = settings.limits
         self._most_pixels = settings.most_pixels
-        self._camera = HttpCamera(settings.source.address)
+        self._camera = HttpCamera(settings.source.address, leash_of(settings))
         self._interval = min(1 / (settings.fps or _USUAL_FPS), settings.limits.stall_seconds / 2)
         self.frames_per_second = 1 / self._interval
         self._due = time.monotonic()
@@ -63,8 +64,10 @@ class SnapshotReader:
             raise self._error(Fault.READ_TIMEOUT, f"its picture did not come within {waited}") from None
         except TooLargeError:
             raise self._error(Fault.NO_PICTURE, "sends more than a picture has") from None
-        except RedirectError:
+        except ValueError:  # a RedirectError, or a host that no name service can be asked for
             raise self._error(Fault.CANNOT_OPEN, "redirects to what is no valid address of a web page") from None
+        except LedElsewhereError as error:
+            raise self._error(Fault.LED_ELSEWHERE, str(error)) from None
         except (OSError, http.client.HTTPException) as error:
             found = of_error(error)
             raise self._error(found.fault, found.detail) from None

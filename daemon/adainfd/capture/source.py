@@ -7,21 +7,22 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Literal
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from adainf import files
+from adainf.credentials import redacted, without_credentials
 from adainf.errors import InvalidInputError, printable
 from adainfd.capture.fault import Fault
 
-__all__ = ["Kind", "Source", "SourceError", "Transport", "without_credentials"]
+__all__ = ["Kind", "Source", "SourceError", "Transport"]
 
 Transport = Literal["tcp", "udp"]
 
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]*)://", re.IGNORECASE)
 _FILE_URL = re.compile(r"file:(?://(?:localhost)?(?=/))?", re.IGNORECASE)
 _FILE_OF_ANOTHER_HOST = re.compile(r"file://(?!/|localhost/)", re.IGNORECASE)
+_USER = re.compile(r"([a-z][a-z0-9+.-]*://[^:@/?#]+)@(?=[^@]*$)", re.IGNORECASE)
 _DEVICE = re.compile(r"/dev/(?:video|v4l).*|/dev/[^/.]+")
-_MISSPELT = re.compile(r"\b((?:https?|mqtts?|rtmps?|rtsps?|srt|tcp|udp):/?).*@", re.IGNORECASE | re.DOTALL)
 _NUMBERED = re.compile(r"%0?\d*d")
 # FFmpeg takes `%d` in a name that ends like this for a number, whatever exists.
 _STILL_SUFFIXES = (".avif", ".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
@@ -36,7 +37,7 @@ class SourceError(Exception):
     """A source cannot be opened or gives no picture; the message says which and why, `fault` in a word."""
 
     def __init__(self, fault: Fault, message: str) -> None:
-        super().__init__(message)
+        super().__init__(redacted(message))
         self.fault = fault
 
 
@@ -70,7 +71,7 @@ class Source:
             raise InvalidInputError("must be UTF-8 text without NUL bytes; rename the file")
         source = cls(text if _mode(text) is not None else _SCHEME.sub(_lower_case, stripped, count=1))
         if source.kind is Kind.STREAM:
-            if source.scheme in _OF_HOSTS and "@" not in source.address and not _names_a_host(source.address):
+            if source.scheme in _OF_HOSTS and not _names_a_host(source.address):
                 raise InvalidInputError(f"is no valid address; allowed is {source.scheme}://HOST:PORT/PATH")
             return source
         if _FILE_OF_ANOTHER_HOST.match(source.address) and _mode(source.address) is None:
@@ -86,6 +87,24 @@ class Source:
         matched = _SCHEME.match(self.address)
         scheme = matched[1].lower() if matched else "file"
         return None if scheme == "file" else scheme
+
+    @property
+    def lacks_password(self) -> bool:
+        """Whether it is a stream's address that names a user and no password."""
+        return self.scheme is not None and _USER.match(self.address) is not None
+
+    def with_password(self, password: str) -> "Source":
+        """The same with a password, where the user of its address has none."""
+        if not self.lacks_password:
+            return self
+        return Source(_USER.sub(lambda user: f"{user[1]}:{quote(password, safe='')}@", self.address, count=1))
+
+    @property
+    def host_and_port(self) -> tuple[str, int | None]:
+        """Of a stream's URL as FFmpeg reads it, whose passwords may hold an @; no port where it names none."""
+        authority = re.split(r"[/?#]", self.address.partition("://")[2], maxsplit=1)[0].rpartition("@")[2]
+        found = re.fullmatch(r"(\[[^]]*\]|[^:]*)(?::(\d{1,5}))?", authority, re.ASCII)
+        return (authority, None) if found is None else (found[1].strip("[]"), int(found[2] or 0) or None)
 
     @property
     def url(self) -> str:
@@ -146,7 +165,7 @@ class Source:
             return _as_name(without_credentials(self.address).partition("://")[2]).strip("-") or "camera"
         if self._index is not None:
             return f"camera{self.address}"
-        path = Path(without_credentials(self.path))
+        path = Path(self.path if _mode(self.path) is not None else without_credentials(self.path))
         if self.kind is Kind.PICTURES and _mode(self.path) is None:
             path = path.parent
         return _as_name(path.stem) or "camera"
@@ -192,8 +211,8 @@ class Source:
         return SourceError(Fault.CANNOT_OPEN, f"source {self}: cannot be read ({error.strerror})")
 
     def __str__(self) -> str:
-        shown = self.address if _FILE_URL.match(self.address) else without_credentials(self.address)
-        return printable(shown, _LONGEST_SHOWN)
+        there = self.kind is not Kind.STREAM and _mode(self.path) is not None
+        return printable(self.address if there else without_credentials(self.address), _LONGEST_SHOWN)
 
     def __repr__(self) -> str:
         return f"Source({str(self)!r})"
@@ -220,7 +239,12 @@ def _real(path: str) -> str:
 
 
 def _names_a_host(url: str) -> bool:
-    """Whether it names a host, and a port if any. With a password in it only the camera can tell: FFmpeg takes more."""
+    """Whether it names a host, and a port if any; a password in it may hold any character, as FFmpeg allows."""
+    scheme, _, rest = url.partition("://")
+    return any(_has_host(f"{scheme}://{read}") for read in (rest, rest.rpartition("@")[2]))
+
+
+def _has_host(url: str) -> bool:
     try:
         parts = urlsplit(url)
         return bool(parts.hostname) and parts.port != 0
@@ -249,14 +273,3 @@ def _by_numbers(file: Path) -> list[tuple[int, str]]:
     """Orders 2.jpg before 10.jpg."""
     parts = re.findall(r"\d+|\D+", file.name)
     return [(int(part), "") if part.isdecimal() and part.isascii() else (-1, part) for part in parts]
-
-
-def without_credentials(address: str) -> str:
-    """The address as it may be shown: a URL's user and password are left out, before the host and in parameters.
-
-    Passwords hold @ and / too, and every maker of cameras names the parameter otherwise: rather too much is hidden.
-    """
-    if "://" not in address:
-        # A misspelt URL holds a password all the same.
-        return _MISSPELT.sub(r"\1***@", address)
-    return re.sub(r"=[^&]*", "=***", re.sub(r"(?<=://).*@", "***@", address, flags=re.DOTALL))

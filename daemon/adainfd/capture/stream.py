@@ -31,7 +31,7 @@ def open_stream(settings: CameraSettings, attempts: Attempts) -> Reader:
 
 def _asked(settings: CameraSettings, begun: float, limit: float) -> Diagnosis | None:
     """What the server says, within `limit` seconds; None where time is short: no limit holds while a name resolves."""
-    return diagnose(settings.source, begun + limit) if time.monotonic() - begun < limit / 2 else None
+    return diagnose(settings, begun + limit) if time.monotonic() - begun < limit / 2 else None
 
 
 class _WebReader:

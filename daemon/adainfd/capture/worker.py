@@ -3,6 +3,7 @@
 All that it may need is imported before it begins: once it has closed the file system to itself, nothing more can be.
 """
 
+import contextlib
 import encodings.idna
 import os
 import time
@@ -15,9 +16,10 @@ from PIL import Image
 from adainf import pictures, videos
 from adainf.errors import printable
 from adainf.undecodable import Undecodable
-from adainfd.capture import pipe, snapshot, stream
+from adainfd.capture import lookups, pipe, snapshot, stream
 from adainfd.capture.attempts import Attempts
 from adainfd.capture.codec import no_picture
+from adainfd.capture.confinement import Confinement, confine
 from adainfd.capture.conversation import MOST_NAMED
 from adainfd.capture.motion import Sketch, changed_share, counted_cells, sketch
 from adainfd.capture.pictures import Picture
@@ -34,6 +36,7 @@ from adainfd.capture.reports import (
     Opened,
     Passed,
     Start,
+    Unconfined,
     text,
 )
 from adainfd.capture.settings import Polygon
@@ -63,8 +66,12 @@ def work(start: Start, frames: int, attempts: int, daemon: Daemon) -> None:
     camera = _Camera(start, FrameSlots(frames, start.settings.most_pixels), Attempts(start.deadly, attempts), daemon)
     os.close(frames)
     os.close(attempts)
-    # Here, before anything of a stranger's is read, the process gives up what it may do: see `confinement`.
-    camera.run()
+    with contextlib.suppress(lookups.UnguardedError):  # where a source needs it, opening says so
+        lookups.install()  # it changes code in memory, which `confine` closes
+    confinement = confine(start.settings)  # before anything of a stranger's is read
+    if confinement.missing:
+        daemon.tell(Unconfined(tuple(map(text, confinement.missing))))
+    camera.run(confinement)
 
 
 class _Camera:
@@ -87,14 +94,16 @@ class _Camera:
         self._to_skip = 0 if self._live or settings.loop else before
         self._say_passed_at = self._next_due = 0.0
 
-    def run(self) -> None:
+    def run(self, confinement: Confinement) -> None:
         while True:
             reader: Reader | None = None
             try:
                 while True:
+                    confinement.renew_where_outdated()
                     reader = open_reader(self._settings, self._attempts)
                     self._play(reader)
                     self._say_if_broken(reader)
+                    self._name_shortage(confinement)
                     if not self._settings.loop:
                         break
                     reader.close()
@@ -102,12 +111,18 @@ class _Camera:
             except SourceError as error:
                 if reader is not None:
                     self._pass_over_undecodable(reader)
+                self._name_shortage(confinement)
                 self._await_go(Lost(error.fault, text(error)))
             finally:
                 if reader is not None:
                     reader.close()
         self._say_passed()
         self._daemon.tell(Ended())
+
+    def _name_shortage(self, confinement: Confinement) -> None:
+        """FFmpeg gives up where it gets no memory, and does not say so."""
+        if (shortage := confinement.allowance.shortage) is not None:
+            self._name(Undecodable("what follows", shortage))
 
     def _await_go(self, lost: Lost) -> None:
         self._losses += 1

@@ -4,11 +4,13 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from adainf.errors import printable
 from adainfd.doctor.finding import Finding
 
 __all__ = ["Finding", "examine", "line", "systemd"]
 
 _WIDTH = 16
+_LONGEST = 1000
 
 
 def examine(file: Path | None) -> Iterator[Finding]:
@@ -16,9 +18,9 @@ def examine(file: Path | None) -> Iterator[Finding]:
 
     systemd is left to `systemd`: a service may not ask it.
     """
-    # Before OpenCV is imported: what it would say stands in a finding.
-    os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
-    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+    # Before OpenCV is imported: what it would say stands in a finding. It would say addresses with their passwords.
+    os.environ |= {"OPENCV_LOG_LEVEL": "SILENT", "OPENCV_FFMPEG_LOGLEVEL": "-8"}
+    os.environ.pop("OPENCV_FFMPEG_DEBUG", None)
     from adainfd.doctor import box, configured
 
     yield from box.examine()
@@ -34,6 +36,7 @@ def systemd() -> Iterator[Finding]:
 
 
 def line(finding: Finding) -> str:
-    """A finding as it is printed."""
-    remedy = f"\n{'':{6 + _WIDTH}}→ {finding.remedy}" if finding.remedy else ""
-    return f"{finding.verdict:<4}  {finding.subject:<{_WIDTH}}{finding.found}{remedy}"
+    """A finding as it is printed; its texts may hold names from elsewhere."""
+    remedy = f"\n{'':{6 + _WIDTH}}→ {printable(finding.remedy, _LONGEST)}" if finding.remedy else ""
+    subject, found = printable(finding.subject, _LONGEST), printable(finding.found, _LONGEST)
+    return f"{finding.verdict:<4}  {subject:<{_WIDTH}}{found}{remedy}"

@@ -6,9 +6,10 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-from adainf import home
+from adainf import files, home
 from adainf.errors import one_line
 from adainfd import state
+from adainfd.doctor import confined
 from adainfd.doctor.finding import Finding, fail, ok, warn
 
 __all__ = ["examine", "readable_by_all", "systemd"]
@@ -21,6 +22,7 @@ def examine() -> Iterator[Finding]:
     yield _opencv()
     yield from _gpu()
     yield from _folders()
+    yield confined.examine()
 
 
 def _opencv() -> Finding:
@@ -69,6 +71,9 @@ def _folders() -> Iterator[Finding]:
         existing = next(path for path in (folder, *folder.parents) if os.path.exists(path))  # noqa: PTH110 - that raises
         if (told := home.notice()) is not None and folder.is_relative_to(os.environ["HOME"]):
             yield warn(subject, f"{folder}: is temporary", told)
+        elif (why := files.stranger(folder)) is not None:
+            remedy = f"chown -R {os.geteuid()} {folder}, and chmod -R o-w it"
+            yield warn(subject, f"{why}: what is kept there is not used", remedy)
         elif os.access(existing, os.W_OK | os.X_OK):
             yield ok(subject, str(folder))
         else:

@@ -1,23 +1,25 @@
 """What one configuration needs: cameras, model, profile, policy, and addresses to serve at."""
 
-import os
+import contextlib
 import socket
 from collections.abc import Iterator
 from pathlib import Path
 
 import zmq
 
+from adainf.credentials import holds_password
 from adainf.engines import Engine
 from adainf.errors import AdainfError, InvalidInputError, UnavailableError
 from adainf.profile import Profile
 from adainfd import recording, relaying
-from adainfd.capture.fault import Fault
-from adainfd.capture.source import Kind, SourceError, without_credentials
-from adainfd.config import CameraSection, Configuration, WebSection
+from adainfd.capture.settings import CameraSettings
+from adainfd.config import Configuration, WebSection
+from adainfd.doctor import cameras
 from adainfd.doctor.box import readable_by_all
 from adainfd.doctor.eyes import hindrance, running_service, seen_as, unfit_name
 from adainfd.doctor.files import unreadable, unreadable_source
 from adainfd.doctor.finding import Finding, fail, ok, warn
+from adainfd.exposed import REMEDY, exposed
 from adainfd.model import read_profile, wanted_branches
 from adainfd.policies import Policies
 from adainfd.recogniser import open_model
@@ -63,7 +65,9 @@ def _daemon(file: Path, configuration: Configuration) -> Iterator[Finding]:
         yield fail("cameras", "none are named", f"add a [[camera]] to {file}")
     for camera in configuration.camera:
         told = unreadable_source(camera)
-        yield _camera(camera) if told is None else fail(f"camera {camera.name}", *told)
+        yield cameras.examine(camera) if told is None else fail(f"camera {camera.name}", *told)
+    with contextlib.suppress(InvalidInputError):  # a password that is missing is told of each camera
+        yield from (warn("ports", text, REMEDY) for text in exposed(configuration, _settings(configuration)))
     if "keys" not in subjects:
         yield from _keys(configuration)
     yield from _recording(configuration)
@@ -75,8 +79,12 @@ def _daemon(file: Path, configuration: Configuration) -> Iterator[Finding]:
         yield _web(configuration.web)
 
 
+def _settings(configuration: Configuration) -> Iterator[CameraSettings]:
+    return (section.settings() for section in configuration.camera)
+
+
 def _file(file: Path, configuration: Configuration) -> Finding:
-    secret = any(without_credentials(camera.source) != camera.source for camera in configuration.camera)
+    secret = any(holds_password(camera.source) for camera in configuration.camera)
     if secret and readable_by_all(file):
         remedy = f"chgrp adainf {file} && chmod 640 {file}"
         return warn("configuration", f"{file}: holds a password, and everyone may read it", remedy)
@@ -138,60 +146,6 @@ def _timings(engine: Engine, profile: Profile) -> Finding:
     return ok(
         "timings", f"none of this device ({engine.device}): the first start measures some seconds, and keeps them"
     )
-
-
-def _camera(section: CameraSection) -> Finding:
-    from adainfd.capture.reader import open_reader
-
-    subject, settings = f"camera {section.name}", section.settings()
-    if settings.source.kind is Kind.DEVICE and (denied := _denied(settings.source.device)):
-        return fail(
-            subject, f"{denied}: this user may not open it", "usermod -aG video USER; the service is in that group"
-        )
-    try:
-        reader = open_reader(settings)
-        try:
-            picture = None
-            while picture is None and reader.grab():
-                picture = reader.retrieve()
-            rate = reader.frames_per_second
-        finally:
-            reader.close()
-    except SourceError as error:
-        remedy = _FAULT_REMEDIES.get(error.fault, _CAMERA_REMEDIES[settings.source.kind])
-        return fail(subject, str(error), remedy)
-    if picture is None:
-        return fail(
-            subject, f"source {settings.source}: opens, but gives no picture", "look at it with another program"
-        )
-    # What a live source claims to send a second is often wrong.
-    paced = "" if settings.source.live else f", {rate:g} a second"
-    return ok(subject, f"{picture.shape[1]}×{picture.shape[0]} pixels{paced}")
-
-
-_CAMERA_REMEDIES = {
-    Kind.FILE: "give the path of a video that is there; the service cannot see /home, /root and /tmp",
-    Kind.PICTURES: "give a folder with pictures; the service cannot see /home, /root and /tmp",
-    Kind.DEVICE: "v4l2-ctl --list-devices shows what is there; close what else uses it",
-    Kind.PIPE: "start the program that writes to it; this shows a video: ffmpeg -re -i VIDEO -f mpegts -y PIPE",
-    Kind.STREAM: "is it switched on, are address, user and password right? Try it: ffprobe ADDRESS",
-}
-
-_CONVERT = "set the camera to H.264; convert a file: ffmpeg -i FILE -c:v libx264 NEW.mp4"
-_FAULT_REMEDIES = {
-    Fault.NO_SUCH_HOST: "is the host spelt right, and does this box know it? Try it: getent hosts HOST",
-    Fault.NO_SUCH_PATH: "the camera's manual names the paths of its streams",
-    Fault.ACCESS_DENIED: "correct user and password, and percent-encode @ / # ? : % in them (docs/cameras.md)",
-    Fault.TLS_FAILED: "does the camera encrypt at this port? Else use http:// or rtsp://",
-    Fault.NOT_VIDEO: "name a video, or the address of a stream instead of a page's",
-    Fault.UNKNOWN_CODEC: _CONVERT,
-    Fault.NO_PICTURE: _CONVERT,
-}
-
-
-def _denied(device: int | str) -> str | None:
-    path = f"/dev/video{device}" if isinstance(device, int) else device
-    return path if os.path.exists(path) and not os.access(path, os.R_OK | os.W_OK) else None  # noqa: PTH110
 
 
 def _keys(configuration: Configuration) -> Iterator[Finding]:

@@ -40,7 +40,7 @@ _LONGEST_LOOK_SECONDS = 600
 _EYES = re.compile(
     r"ExecStartPre|User|Group|DynamicUser|SupplementaryGroups|UMask|NoNewPrivileges|ProcSubset|TemporaryFileSystem"
     r"|\w+Directory|\w+DirectoryMode|\w*Environment|EnvironmentFile|\w+Credential(Encrypted)?|\w+Paths|Device(Policy|Allow)"
-    r"|(Private|Protect)\w+|(Capability|Ambient)\w+|RestrictAddressFamilies|IPAddress\w+"
+    r"|(Private|Protect)\w+|(Capability|Ambient)\w+|SystemCall\w+|RestrictAddressFamilies|IPAddress\w+"
 )
 
 

@@ -3,9 +3,10 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from adainfd.capture.source import Kind, SourceError
+from adainfd.capture.source import Kind, Source, SourceError
 from adainfd.config import CameraSection, Configuration
 from adainfd.doctor.eyes import hindrance, is_service
+from adainfd.secretfile import at_hand
 
 __all__ = ["unreadable", "unreadable_source"]
 
@@ -19,7 +20,7 @@ def unreadable(configuration: Configuration) -> Iterator[tuple[str, str, str]]:
 
 def unreadable_source(camera: CameraSection) -> tuple[str, str] | None:
     """Why the service cannot read a video or pictures, and what to do."""
-    source = camera.settings().source
+    source = Source(camera.source)
     if not is_service() or source.kind in (Kind.DEVICE, Kind.STREAM):
         return None
     path = Path(source.path)
@@ -41,6 +42,8 @@ def _named(configuration: Configuration) -> Iterator[tuple[str, Path]]:
             yield subject, Path(name)
     if model.run is not None and "/" in model.run:
         yield from (("run", file) for file in _files(Path(model.run)))
+    passwords = dict.fromkeys(camera.password_file for camera in configuration.camera)
+    yield from (("password", at_hand(file)) for file in passwords if file is not None)
     clients = configuration.publish.clients
     if clients is not None:
         yield "keys", clients

@@ -11,9 +11,11 @@ from adainf.errors import InvalidInputError
 from adainfd.config import host_name
 from adainfd.logs import Logger
 from adainfd.relaying.config import RelayConfiguration
+from adainfd.relaying.names import Names
 from adainfd.sighup import ReloadRequest
 from adainfd.stopping import StopRequest
 from adainfd.tomlfile import explain, load, validated
+from adainfd.wire.bounds import most_beside
 from adainfd.wire.gate import Curve
 from adainfd.wire.keys import KeyPair, public_key
 from adainfd.wire.link import Box
@@ -21,6 +23,8 @@ from adainfd.wire.link import Box
 __all__ = ["check", "from_command_line", "is_of_a_relay", "run"]
 
 _LONGEST_HOST = 100
+# One goes while the next comes.
+_FILES, _FILES_A_BOX = 64, 6
 
 
 def is_of_a_relay(told: Mapping[str, Any]) -> bool:
@@ -29,13 +33,19 @@ def is_of_a_relay(told: Mapping[str, Any]) -> bool:
 
 
 def from_command_line(
-    file: Path | None, connect: Sequence[str], bind: Sequence[str], mqtt: str | None
+    file: Path | None,
+    connect: Sequence[str],
+    bind: Sequence[str],
+    mqtt: str | None,
+    mqtt_password_file: Path | None = None,
 ) -> RelayConfiguration:
     """The configuration of `adainfd relay`; what the command line says goes before the file.
 
     Raises InvalidInputError on what is wrong in the file or the arguments.
     """
     told = {} if file is None else load(file, "configuration")
+    if mqtt_password_file is not None:
+        told["mqtt"] = {**_table(told, "mqtt"), "password_file": mqtt_password_file}
     return _configured(told, file, connect, bind, mqtt)
 
 
@@ -80,18 +90,20 @@ def run(configuration: RelayConfiguration, log: Logger) -> None:
     Raises InvalidInputError where that cannot begin.
     """
     boxes = _boxes(configuration)
+    names = Names((box.connect, box.hosts) for box in configuration.box)
     with StopRequest() as stop, ReloadRequest() as reload:
         stop.defer()
         if configuration.mqtt is not None:
             from adainfd.relaying.mqtt import Bridge
 
-            Bridge(boxes, configuration.mqtt, log).run(stop, reload)
+            Bridge(boxes, names, configuration.mqtt, log).run(stop, reload)
             return
         from adainfd.relaying.proxy import Proxy
 
         publish = configuration.publish
         curve = Curve.read(configuration.key, publish.clients, log)
-        proxy = Proxy(boxes, publish.bind, curve, log)
+        most = most_beside(_FILES + len(boxes) * _FILES_A_BOX)
+        proxy = Proxy(boxes, names, publish.bind, curve, log, most=most)
         log.info("relaying", endpoints=proxy.endpoints)
         try:
             proxy.run(stop, reload)

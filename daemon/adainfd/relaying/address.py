@@ -4,8 +4,8 @@ import re
 from dataclasses import dataclass, field
 from urllib.parse import unquote, urlsplit
 
+from adainf.credentials import without_credentials
 from adainf.errors import InvalidInputError
-from adainfd.capture.source import without_credentials
 
 __all__ = ["BrokerAddress"]
 

@@ -5,17 +5,35 @@ from typing import Annotated, Self
 from pydantic import Field, model_validator
 
 from adainfd import tomlfile
+from adainfd.config import Name
 from adainfd.relaying.address import BrokerAddress
+from adainfd.relaying.names import MOST_HOSTS
 from adainfd.wire import endpoint as endpoints
+from adainfd.wire.messages import LONGEST_NAME
+
+Host = Annotated[str, Field(pattern=r"^([A-Za-z0-9_.-]+|\*)$", max_length=LONGEST_NAME)]
 
 __all__ = ["BoxSection", "MqttSection", "OutletSection", "RelayConfiguration"]
 
+MOST_BOXES = 128
+"""Each needs half a dozen descriptors, and a process has a thousand of them."""
+
 
 class BoxSection(tomlfile.Section):
-    """A daemon whose stream is taken. server: its public key, or the file that holds it, where it wants keys."""
+    """A daemon whose stream is taken. server: its public key, or the file that holds it, where it wants keys.
+
+    host: the name in which it may speak, or the names if it is a relay, "*" for all that no other box has. Left out,
+    the first that it says, as long as no other box has it.
+    """
 
     connect: Annotated[str, tomlfile.checked(endpoints.check_reachable)]
     server: str | None = None
+    host: Host | Annotated[tuple[Name, ...], Field(min_length=1, max_length=MOST_HOSTS)] | None = None
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """The configured names; none where it has no `host`."""
+        return (self.host,) if isinstance(self.host, str) else self.host or ()
 
 
 class OutletSection(tomlfile.Section):
@@ -45,7 +63,7 @@ class MqttSection(tomlfile.Section):
     @model_validator(mode="after")
     def _password_of_somebody(self) -> Self:
         if self.password_file is not None and (self.user or BrokerAddress.parse(self.url).user) is None:
-            raise ValueError("password_file: goes together with user")
+            raise ValueError("password_file: goes together with user, which may also stand in the url before its host")
         return self
 
 
@@ -53,7 +71,7 @@ class RelayConfiguration(tomlfile.Section):
     """All that a relay is told. key: the file with its keys, which it shows to the boxes and to those who read it."""
 
     key: tomlfile.NamedPath | None = None
-    box: tuple[BoxSection, ...] = ()
+    box: Annotated[tuple[BoxSection, ...], Field(max_length=MOST_BOXES)] = ()
     publish: OutletSection = OutletSection()
     mqtt: MqttSection | None = None
 

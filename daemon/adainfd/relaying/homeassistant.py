@@ -12,7 +12,7 @@ import msgspec
 
 from adainfd.relaying.topics import Topics
 
-__all__ = ["OFFLINE", "ONLINE", "entities", "entity_id", "state_topic"]
+__all__ = ["OFFLINE", "ONLINE", "entities", "entity_id", "is_discovery", "state_topic"]
 
 ONLINE, OFFLINE = b"online", b"offline"
 _ORIGIN = "adainfd relay"
@@ -48,6 +48,13 @@ def state_topic(payload: bytes) -> str | None:
         return None
     topic = told.get("state_topic")
     return topic if isinstance(topic, str) else None
+
+
+def is_discovery(topic: str, prefix: str) -> bool:
+    """Whether a relay may have made an entity at this topic; what is elsewhere is other programs'."""
+    components = "|".join(("binary_sensor", "sensor"))
+    made = rf"{re.escape(prefix)}/(?:{components})/adainf_[A-Za-z0-9_-]+/[A-Za-z0-9_-]+/config"
+    return bool(prefix) and re.fullmatch(made, topic) is not None
 
 
 def entity_id(host: str, camera: str | None = None, *, labels: bool = False, region: str | None = None) -> str:
@@ -87,7 +94,8 @@ def _labels(topics: Topics, prefix: str, host: str, camera: str, region: str | N
             "name": f"Labels {region or ''}".strip(),
             "icon": "mdi:eye",
             "state_topic": topics.present(host, camera, region),
-            "value_template": "{{ value_json.labels | join(', ') or 'none' }}",
+            # A state of more than 255 characters is refused there.
+            "value_template": "{{ (value_json.labels | join(', ') or 'none')[:255] }}",
         },
     )
 

@@ -1,29 +1,39 @@
 """Events and states of many boxes at an MQTT broker, where home and factory automation looks for them."""
 
+import re
 import secrets
 import time
 from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from adainf.errors import InvalidInputError, one_line
-from adainfd.client import Event, Gap, Link, Message, Notice, Status, Subscriber, Unreadable
+from adainf.errors import InvalidInputError
 from adainfd.logs import Logger
 from adainfd.relaying import homeassistant
 from adainfd.relaying.broker import Broker
+from adainfd.relaying.complaints import Complaints
 from adainfd.relaying.config import MqttSection
 from adainfd.relaying.homeassistant import OFFLINE, ONLINE
+from adainfd.relaying.inlets import Inlets
+from adainfd.relaying.names import Names
+from adainfd.relaying.outbox import Outbox
 from adainfd.relaying.relays import Relays
 from adainfd.relaying.retained import Retained
 from adainfd.relaying.roster import SILENT_AFTER_SECONDS, Roster
-from adainfd.relaying.topics import Topics, fit
+from adainfd.relaying.topics import Topics
 from adainfd.sighup import ReloadRequest
 from adainfd.stopping import StopRequest
 from adainfd.wire.link import Box
+from adainfd.wire.messages import Event, Message, Status
 
 __all__ = ["Bridge"]
 
-_MESSAGES_AT_ONCE = 100
+_LONGEST_WAIT_SECONDS = 0.1
+_REVIEW_EVERY_SECONDS = 1.0
+_REVIEW_AT_THE_LATEST_SECONDS = 3.0
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+_UPDATE_EVERY_SECONDS = 0.1
+"""Of one host: what the broker keeps of a large one takes 20 ms to write."""
 _LAST_WORDS_SECONDS = 1.0
 
 
@@ -35,10 +45,11 @@ class Bridge:
     A box that is silent is `offline`, and what it said last stays.
     """
 
-    def __init__(self, boxes: Sequence[Box], settings: MqttSection, log: Logger) -> None:
+    def __init__(self, boxes: Sequence[Box], names: Names, settings: MqttSection, log: Logger) -> None:
         """settings: with a name. Raises InvalidInputError where the password or the certificate cannot be read."""
         name = settings.name or "relay"
         self._boxes = boxes
+        self._names = names
         self._discovery = settings.discovery
         self._log = log
         self._topics = Topics(settings.prefix, name)
@@ -51,28 +62,38 @@ class Bridge:
             connected=self._connected,
             received=self._received,
         )
-        self._retained = Retained(self._topics)
+        self._complaints = Complaints(log)
+        self._events = Outbox()
+        self._retained = Retained(self._topics, settings.discovery)
         self._roster = Roster()
         self._relays = Relays(self._topics, [box.endpoint for box in boxes])
         self._connected_at: float | None = None
         self._complete_since: float | None = None
         self._leaving = False
+        # Hosts of which something has changed, by the box that said so, and when they may be looked at again.
+        self._changed: dict[str, str] = {}
+        self._update_at: dict[str, float] = {}
 
     def run(self, stop: StopRequest, reload: ReloadRequest) -> None:
         """Relay until a stop is requested; a reload reads the broker's password again."""
         self._log.info("relaying", broker=str(self._broker.address), name=self._topics.name)
-        with Subscriber(*self._boxes, topics=("status/", "event/"), notice=self._tell) as messages:
-            more, due = False, 0.0
+        with Inlets(self._boxes, self._names, ("status/", "event/"), self._complaints) as inlets:
+            due = 0.0
             while not stop.requested:
-                self._broker.attend()
-                self._retained.send(self._broker.keep)
-                self._broker.wait((*messages.descriptors, stop.fileno()), 0 if more else 1.0)
+                self._exchange()
+                pause = inlets.pause
+                self._broker.wait(
+                    (*inlets.descriptors, stop.fileno()), _LONGEST_WAIT_SECONDS if pause is None else pause
+                )
                 if reload.take():
                     self._reload()
-                more = self._forward(messages)
-                if not more and time.monotonic() >= due:  # nobody is silent whose messages wait to be read
-                    due = time.monotonic() + 1.0
-                    self._review(all(link.state == "connected" for link in messages.links))
+                self._forward(inlets)
+                now = time.monotonic()
+                # Nobody is silent whose messages wait to be read; nor does one that never ends keep this off.
+                late = now >= due + _REVIEW_AT_THE_LATEST_SECONDS
+                if now >= due and (inlets.pause is None or late):
+                    due = now + _REVIEW_EVERY_SECONDS
+                    self._review(inlets)
         self._leave()
 
     def _reload(self) -> None:
@@ -83,28 +104,43 @@ class Bridge:
         else:
             self._log.info("reloaded")
 
-    def _forward(self, messages: Subscriber) -> bool:
-        """Pass on what has come; whether there may be more."""
-        for _ in range(_MESSAGES_AT_ONCE):
-            message = messages.receive(0)
-            if message is None:
-                return False
-            if all(map(fit, (message.host, message.camera, getattr(message, "region", None)))):
-                self._pass_on(message)
-        return True
+    def _exchange(self) -> None:
+        self._broker.attend()
+        self._events.send(self._broker.publish)
+        self._retained.send(self._broker.keep)
 
-    def _pass_on(self, message: Message) -> None:
-        self._roster.take(message, time.monotonic())
+    def _forward(self, inlets: Inlets) -> None:
+        """Pass on a round of what has come."""
+        for endpoint, message in inlets.take():
+            if (why := self._pass_on(endpoint, message)) is not None:
+                inlets.refuse(endpoint, why)
+            elif message.host in self._roster.hosts:
+                self._changed[message.host] = endpoint
+        now = time.monotonic()
+        for host, endpoint in tuple(self._changed.items()):
+            if now < self._update_at.get(host, now):
+                continue
+            del self._changed[host]
+            self._update_at[host] = now + _UPDATE_EVERY_SECONDS
+            self._relays.hosts.add(host)
+            if not self._bring_up_to_date(host):
+                inlets.refuse(endpoint, f"{host} has more states than are kept of one host")
+
+    def _pass_on(self, endpoint: str, message: Message) -> str | None:
+        """The reason where the message is not passed on."""
+        if (why := self._roster.take(message, time.monotonic(), endpoint)) is not None:
+            return why
+        topic = self._topics.of(message)
         if isinstance(message, Event) and not message.repeated:  # what an automation acts on happens once
-            self._broker.publish(self._topics.of(message), msgspec.json.encode(message))
-        if isinstance(message, Status) and message.camera is not None:
-            self._retained.keep(self._topics.of(message), msgspec.json.encode(message))
-        if message.host in self._roster.hosts:
-            self._relays.hosts.add(message.host)
-            self._bring_up_to_date(message.host)
+            if not self._events.put(endpoint, topic, msgspec.json.encode(message)) and self._events.lost == 1:
+                self._log.warning("events_lost", broker=str(self._broker.address), why="too many wait for the broker")
+        elif isinstance(message, Status) and message.camera is not None:
+            kept = self._retained.keep(topic, msgspec.json.encode(message))
+            return None if kept else f"{message.host} has more states than are kept of one host"
+        return None
 
-    def _bring_up_to_date(self, host: str) -> None:
-        """Have the broker keep what is known of the host, and nothing else of it."""
+    def _bring_up_to_date(self, host: str) -> bool:
+        """Have the broker keep what is known of the host, and nothing else of it; whether there is room for it."""
         now, topics = time.monotonic(), self._topics
         online, cameras, views = self._roster.online(host, now), self._roster.cameras(host), self._roster.views(host)
         wanted = {topics.available(host): ONLINE if online else OFFLINE}
@@ -112,10 +148,9 @@ class Bridge:
             wanted[topics.status(host)] = msgspec.json.encode(status)
         wanted |= {topics.present(host, *view): _labels(labels) for view, labels in views.items()}
         wanted |= homeassistant.entities(topics, self._discovery, host, sorted(cameras), views)
-        for topic, payload in wanted.items():
-            self._retained.keep(topic, payload)
+        kept = [self._retained.keep(topic, payload) for topic, payload in wanted.items()]
         if not online:
-            return
+            return all(kept)
         vouched_for = {*wanted, topics.status(host), *(topics.status(host, camera) for camera in cameras)}
         for topic, place in self._retained.of(host).items():
             if topic in vouched_for:
@@ -124,17 +159,19 @@ class Bridge:
                 self._retained.clear(topic)
             elif place.kind == "present":
                 self._retained.keep(topic, _labels({}))
+        return all(kept)
 
-    def _review(self, all_connected: bool) -> None:
-        """What follows from silence. all_connected: somebody answers at each of the boxes' addresses."""
+    def _review(self, inlets: Inlets) -> None:
+        """What follows from silence."""
         now = time.monotonic()
+        self._complaints.review(now)
         for host in self._roster.fallen_silent(now):
             self._log.warning("box_silent", host=host)
         for host in self._roster.hosts:
             self._bring_up_to_date(host)
-        hosts, daemons = self._roster.living(now)
+        hosts, boxes = self._roster.living(now)
         self._relays.usual = max(self._relays.usual, hosts)
-        if not all_connected or daemons < len({box.endpoint for box in self._boxes}) or hosts < self._relays.usual:
+        if not inlets.connected or boxes < len(inlets) or hosts < self._relays.usual:
             self._complete_since = None
         elif self._complete_since is None:
             self._complete_since = now
@@ -164,9 +201,14 @@ class Bridge:
             if gone:
                 self._log.info("box_gone", host=host)
                 self._roster.forget(host)
+                self._changed.pop(host, None)
+                self._update_at.pop(host, None)
                 self._relays.hosts.discard(host)
 
     def _connected(self) -> None:
+        lost = {"events_lost": self._events.lost} if self._events.lost else {}
+        self._log.info("broker_connected", broker=str(self._broker.address), **lost)
+        self._events.lost = 0
         discovery = [f"{self._discovery}/+/+/+/config"] if self._discovery else []
         self._broker.subscribe([*self._topics.kept, *discovery])
         self._connected_at = time.monotonic()
@@ -188,25 +230,21 @@ class Bridge:
     def _leave(self) -> None:
         """Say that this relay is gone, and that nobody knows of its boxes now; hang up, after a second at most."""
         self._leaving = True
+        for host in self._changed:
+            self._bring_up_to_date(host)
         for host in self._roster.hosts:
             if not self._relays.another_speaks_for(host):
                 self._retained.keep(self._topics.available(host), OFFLINE)
         self._retained.keep(self._topics.relay, OFFLINE)
+        end = time.monotonic() + _LAST_WORDS_SECONDS
         self._retained.send(self._broker.keep)
-        self._broker.leave(_LAST_WORDS_SECONDS)
-
-    def _tell(self, notice: Notice) -> None:
-        match notice:
-            case Gap():
-                self._log.warning("messages_lost", topic=notice.topic, lost=notice.lost)
-            case Unreadable():
-                self._log.warning("message_unreadable", topic=notice.topic, why=one_line(notice.why))
-            case Link(state="connected"):
-                self._log.info("box_connected", endpoint=notice.endpoint)
-            case Link():
-                self._log.warning(f"box_{notice.state}", endpoint=notice.endpoint, why=notice.why)
+        while self._broker.connected and (self._retained.waits or self._broker.unanswered) and time.monotonic() < end:
+            self._broker.wait((), 0.05)
+            self._exchange()
+        self._broker.leave()
 
 
 def _labels(scores: Mapping[str, float]) -> bytes:
     """The payload that says which labels are there, the best first."""
-    return msgspec.json.encode({"labels": sorted(scores, key=lambda label: -scores[label])})
+    best_first = sorted(scores, key=lambda label: -scores[label])
+    return msgspec.json.encode({"labels": [_CONTROL.sub(" ", label) for label in best_first]})

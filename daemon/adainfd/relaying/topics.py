@@ -4,11 +4,13 @@ import re
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from adainfd.wire.messages import Message
+from adainfd.wire.messages import LONGEST_NAME, Message, topic_of
 
 __all__ = ["Place", "Topics", "fit"]
 
-_NAME = re.compile(r"[A-Za-z0-9_.-]+")
+_NAME = re.compile(rf"[A-Za-z0-9_.-]{{1,{LONGEST_NAME}}}")
+
+_RELAY = re.compile(r"[A-Za-z0-9_.-]{1,200}")
 
 
 class Place(NamedTuple):
@@ -34,8 +36,7 @@ class Topics:
 
     def of(self, message: Message) -> str:
         """Where a message goes: PREFIX/KIND/HOST or PREFIX/KIND/HOST/CAMERA."""
-        kind = message.schema.partition("/")[0].removeprefix("adainf.")
-        return self._join(kind, message.host, message.camera)
+        return self._join(topic_of(message))
 
     def status(self, host: str, camera: str | None = None) -> str:
         """The last status message of a box or of one of its cameras."""
@@ -75,9 +76,9 @@ class Topics:
     def other_relay(self, topic: str) -> tuple[str, bool] | None:
         """The name of another relay that a topic is about, and whether it is that relay's record of hosts."""
         match topic.removeprefix(f"{self.prefix}/").split("/"):
-            case ["relay", name] if name != self.name:
+            case ["relay", name] if name != self.name and _RELAY.fullmatch(name):
                 return name, False
-            case ["relay", name, "hosts"] if name != self.name:
+            case ["relay", name, "hosts"] if name != self.name and _RELAY.fullmatch(name):
                 return name, True
             case _:
                 return None

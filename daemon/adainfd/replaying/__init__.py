@@ -16,8 +16,7 @@ def replay(trace: Path, policies: Sequence[str], *, check: bool, plot: Path | No
     policies: NAME or FILE in place of the general policy, CAMERA=NAME or CAMERA=FILE of a camera's. Raises
     InvalidInputError where the trace or a policy cannot be read, or `check` is asked for with another policy.
     """
-    from rich.console import Console
-
+    from adainf import output
     from adainf.errors import InvalidInputError
 
     if check and policies:
@@ -28,27 +27,22 @@ def replay(trace: Path, policies: Sequence[str], *, check: bool, plot: Path | No
         raise InvalidInputError(
             f"--policy {min(unknown)}=…: the trace has no such camera; it has {', '.join(sorted(before.cameras))}"
         )
-    console = Console()
-
-    def say(text: str) -> None:
-        console.print(text, highlight=False, soft_wrap=True)
-
     for broken in before.broken:
-        say(f"trace {trace}: {broken}; replayed to there, and from the next part on")
+        output.show(f"trace {trace}: {broken}; replayed to there, and from the next part on")
     if before.lost:
-        say(f"trace {trace}: {before.lost} lines could not be written, and are not compared")
-    console.print(table(before, after, shown))
+        output.show(f"trace {trace}: {before.lost} lines could not be written, and are not compared")
+    output.console().print(table(before, after, shown))
     if plot is not None:
         from adainfd.replaying.plot import draw
 
         draw(before, after, shown, plot)
-        say(f"drawn: {plot}")
+        output.show(f"drawn: {plot}")
     if not check:
         return True
     budgets, answers = differences(before, after), other_answers(before, after)
     for line in (budgets + answers)[:10]:
-        say(line)
-    say(f"{len(budgets)} of {len(before.decisions)} budgets differ")
+        output.show(line)
+    output.show(f"{len(budgets)} of {len(before.decisions)} budgets differ")
     if answers:
-        say(f"{len(answers)} of {len(before.decisions)} frames are answered otherwise within the same budget")
+        output.show(f"{len(answers)} of {len(before.decisions)} frames are answered otherwise within the same budget")
     return not budgets and not answers

@@ -6,9 +6,12 @@ from collections.abc import Sequence
 
 from rich.table import Table
 
+from adainf.errors import printable
 from adainfd.replaying.decisions import Decision, Decisions
 
 __all__ = ["differences", "other_answers", "table"]
+
+_LONGEST = 200
 
 
 def table(before: Decisions, after: Decisions, policies: str) -> Table:
@@ -16,7 +19,7 @@ def table(before: Decisions, after: Decisions, policies: str) -> Table:
     comparison = Table(title=f"{len(before.decisions)} frames")
     comparison.add_column("")
     comparison.add_column("recorded", justify="right")
-    comparison.add_column(f"replayed under {policies}", justify="right")
+    comparison.add_column(f"replayed under {printable(policies, _LONGEST)}", justify="right")
     # Both are held against the deadline that each view has now, or had where it has none any more.
     pairs = zip(before.decisions, after.decisions, strict=True)
     deadlines = [new.deadline_ms or old.deadline_ms for old, new in pairs]
@@ -42,7 +45,10 @@ def _rows(every: Sequence[Decision], deadlines: Sequence[float | None]) -> list[
         ("mean expected accuracy", f"{statistics.mean(d.expected_accuracy for d in every):.3f}"),
         ("latency p50 / p95", f"{statistics.median(latencies):.1f} / {p95:.1f} ms"),
         ("later than the deadline", f"{statistics.mean(late):.1%}" if late else "no deadline"),
-        ("limited by", ", ".join(f"{rule} {count / len(every):.0%}" for rule, count in limits.most_common())),
+        (
+            "limited by",
+            ", ".join(f"{printable(rule, _LONGEST)} {count / len(every):.0%}" for rule, count in limits.most_common()),
+        ),
     ]
 
 

@@ -9,6 +9,7 @@ from prometheus_client.registry import Collector
 
 from adainfd.observing import Observer
 from adainfd.service.overview import DaemonView, Overview
+from adainfd.service.refusals import Refusals
 from adainfd.wire.messages import Message, Result, Status
 
 __all__ = ["Metrics"]
@@ -31,8 +32,8 @@ _SIGNALS = {
 class Metrics(Observer):
     """Counts what passes by; `text` gives all of it at any time, from any thread."""
 
-    def __init__(self, overview: Overview) -> None:
-        """overview: what else is known, asked when the metrics are."""
+    def __init__(self, overview: Overview, refusals: Refusals | None = None) -> None:
+        """overview, refusals: what else is known, asked when the metrics are."""
         self._registry = CollectorRegistry()
         self._stages = Histogram(
             "adainf_stage_seconds",
@@ -54,7 +55,7 @@ class Metrics(Observer):
             self._reloads.labels(outcome)
         self._lost = Counter("adainf_lost", "What could not be written, by kind", ("what",), registry=self._registry)
         self._lost_until_now: dict[str, int] = {}
-        self._registry.register(_Known(overview))
+        self._registry.register(_Known(overview, refusals or Refusals()))
         ProcessCollector(registry=self._registry)
 
     def _counter(self, name: str, what: str, *labels: str) -> Counter:
@@ -98,8 +99,9 @@ class Metrics(Observer):
 class _Known(Collector):
     """What need not be counted, since the daemon says it itself; made anew whenever Prometheus asks."""
 
-    def __init__(self, overview: Overview) -> None:
+    def __init__(self, overview: Overview, refusals: Refusals) -> None:
         self._overview = overview
+        self._refusals = refusals
 
     def collect(self) -> Iterator[Metric]:
         view = self._overview.view()
@@ -107,6 +109,7 @@ class _Known(Collector):
         yield from _cameras(view)
         yield from _frames(view)
         yield from _signals(view)
+        yield _refused(self._refusals)
 
 
 def _daemon(view: DaemonView, *, ready: bool) -> Iterator[Metric]:
@@ -129,6 +132,8 @@ def _daemon(view: DaemonView, *, ready: bool) -> Iterator[Metric]:
         )
     if view.refused is not None:
         yield CounterMetricFamily("adainf_clients_refused", "Clients that were not let in", view.refused)
+    if view.hung_up is not None:
+        yield CounterMetricFamily("adainf_connections_hung_up", "Readers that asked for too much", view.hung_up)
 
 
 def _cameras(view: DaemonView) -> Iterator[Metric]:
@@ -167,6 +172,13 @@ def _frames(view: DaemonView) -> Iterator[Metric]:
         for cause, count in msgspec.structs.asdict(account.dropped).items():
             fates.add_metric([camera.name, f"dropped_{cause}"], count)
     yield from (captured, fates, again)
+
+
+def _refused(refusals: Refusals) -> Metric:
+    refused = CounterMetricFamily("adainf_web_refused", "Requests over HTTP that were refused, by kind", labels=["why"])
+    for kind, count in refusals.counts.items():
+        refused.add_metric([kind], count)
+    return refused
 
 
 def _signals(view: DaemonView) -> Iterator[Metric]:

@@ -45,18 +45,21 @@ def observers(
 
 @contextlib.contextmanager
 def _web(section: WebSection, overview: Overview, log: Logger, hindrances: Hindrances) -> Iterator[list[Observer]]:
+    from adainfd.service.access import Access
     from adainfd.service.health import Health
     from adainfd.service.metrics import Metrics
     from adainfd.service.pictures import Pictures
-    from adainfd.service.site import site
+    from adainfd.service.refusals import Refusals
+    from adainfd.service.routes import daemon_routes
     from adainfd.service.web import WebServer
 
-    metrics, pictures, health = Metrics(overview), Pictures(section.pictures), Health()
-    server = WebServer(*section.address, site(overview, metrics, pictures, health))
+    refusals, pictures, health = Refusals(log), Pictures(section.pictures), Health()
+    metrics, access = Metrics(overview, refusals), Access(section.address[0], section.hosts)
+    server = WebServer(*section.address, daemon_routes(overview, metrics, pictures, health), access, refusals)
     hindrances.watch(server.thread)
     try:
         server.start()
         log.info("web", address="{}:{}".format(*server.address))
-        yield [metrics, pictures, health]
+        yield [metrics, pictures, health, refusals]
     finally:
         server.close()

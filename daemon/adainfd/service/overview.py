@@ -16,6 +16,10 @@ _WINDOW_SECONDS = 5.0
 _HIGH_QUANTILE = 0.95
 _HINDERED = ("connecting", "stalled", "offline")
 _NO_PICTURES = ("stalled", "offline", "ended")
+# A publisher that means no good names cameras without end, and sends as fast as it can.
+_FORGOTTEN_AFTER_SECONDS = 60.0
+_MOST_RECENT = 5000
+"""Answers of one camera in the window: a hundred regions at ten pictures a second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +50,8 @@ class DaemonView:
 
     state: the last of started, ready, degraded, stopped. budget: the smallest of the cameras' last ones.
     reload_failure: why the last reload failed, None where it did not. subscriptions: topics, over all clients.
-    refused: clients that were not let in. recording: the trace that is kept, None where there is none.
+    refused: clients that were not let in. hung_up: readers that asked for too much.
+    recording: the trace that is kept, None where there is none.
     """
 
     host: str | None
@@ -60,6 +65,7 @@ class DaemonView:
     p95_ms: float | None
     subscriptions: int | None = None
     refused: int | None = None
+    hung_up: int | None = None
     recording: str | None = None
 
     @property
@@ -88,7 +94,7 @@ class DaemonView:
 
 @dataclass(slots=True)
 class _Known:
-    """Of one camera. at: of the last result, monotonic seconds.
+    """Of one camera. at: of the last result, heard_at: of the last message; monotonic seconds.
 
     recent: when which frame was answered, in how many ms; several times where it has regions or had a second look.
     observed_from: when the first of them came from this run of the daemon.
@@ -99,12 +105,13 @@ class _Known:
     result: Result | None = None
     account: messages.Account | None = None
     at: float | None = None
+    heard_at: float = 0.0
     started_at: float | None = None
     observed_from: float = 0.0
-    recent: deque[tuple[float, int, float]] = field(default_factory=deque)
+    recent: deque[tuple[float, int, float]] = field(default_factory=lambda: deque(maxlen=_MOST_RECENT))
 
     def view(self, name: str, now: float) -> CameraView:
-        latencies = self.latencies(now)
+        self._forget_old(now)
         return CameraView(
             name=name,
             state=self.state,
@@ -113,7 +120,7 @@ class _Known:
             account=self.account,
             age=None if self.at is None else now - self.at,
             frames_per_second=self.frames_per_second(now),
-            p95_ms=_high(latencies),
+            p95_ms=_high(self.latencies),
         )
 
     def take(self, result: Result, now: float) -> None:
@@ -122,23 +129,30 @@ class _Known:
             self.recent.clear()
         self.result, self.at = result, now
         self.recent.append((now, result.frame, result.timing_ms.total))
-        while self.recent[0][0] <= now - _WINDOW_SECONDS:
+        self._forget_old(now)
+
+    def _forget_old(self, now: float) -> None:
+        while self.recent and self.recent[0][0] <= now - _WINDOW_SECONDS:
             self.recent.popleft()
 
     def frames_per_second(self, now: float) -> float:
         observed = now - self.observed_from
-        frames = len({frame for at, frame, _ in self.recent if at > now - _WINDOW_SECONDS})
+        frames = len({frame for _, frame, _ in self.recent})
         if observed >= _WINDOW_SECONDS:
             return frames / _WINDOW_SECONDS
         # The time is counted from the first frame, so that one does not count.
         return (frames - 1) / observed if frames > 1 and observed > 0 else 0.0
 
-    def latencies(self, now: float) -> list[float]:
-        return [ms for at, _, ms in self.recent if at > now - _WINDOW_SECONDS]
+    @property
+    def latencies(self) -> list[float]:
+        return [ms for _, _, ms in self.recent]
 
 
 class Overview(Observer):
-    """Takes in messages, by whoever sends or receives them; may be asked from any thread."""
+    """Takes in messages, by whoever sends or receives them; may be asked from any thread.
+
+    Of 256 cameras: more are passed over until one of these has been silent for a minute.
+    """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -151,6 +165,7 @@ class Overview(Observer):
         self._cameras: dict[str, _Known] = {}
         self._subscriptions: int | None = None
         self._refused: int | None = None
+        self._hung_up: int | None = None
         self._recording: str | None = None
         self._runs = False
         self._answers = False
@@ -188,7 +203,7 @@ class Overview(Observer):
         now = self._clock()
         with self._lock:
             cameras = tuple(known.view(name, now) for name, known in sorted(self._cameras.items()))
-            latencies = [ms for known in self._cameras.values() for ms in known.latencies(now)]
+            latencies = [ms for known in self._cameras.values() for ms in known.latencies]
             fresh = [c.result.budget for c in cameras if c.result and c.age is not None and c.age < _WINDOW_SECONDS]
             return DaemonView(
                 host=self._host,
@@ -202,11 +217,28 @@ class Overview(Observer):
                 p95_ms=_high(latencies),
                 subscriptions=self._subscriptions,
                 refused=self._refused,
+                hung_up=self._hung_up,
                 recording=self._recording,
             )
 
     def _camera(self, name: str) -> _Known:
-        return self._cameras.setdefault(name, _Known())
+        """The camera of that name; one that is not kept where there are too many."""
+        now = self._clock()
+        known = self._cameras.get(name)
+        if known is None:
+            known = _Known()
+            if len(self._cameras) < messages.MOST_CAMERAS or self._forget_one(now):
+                self._cameras[name] = known
+        known.heard_at = now
+        return known
+
+    def _forget_one(self, now: float) -> bool:
+        """Forget the camera that has been silent the longest; whether it has been for long enough."""
+        name = min(self._cameras, key=lambda name: self._cameras[name].heard_at)
+        if now - self._cameras[name].heard_at < _FORGOTTEN_AFTER_SECONDS:
+            return False
+        del self._cameras[name]
+        return True
 
     def _take_result(self, result: Result) -> None:
         self._answers = True
@@ -221,6 +253,7 @@ class Overview(Observer):
         self._model = status.model or self._model
         self._subscriptions = status.subscriptions
         self._refused = status.refused
+        self._hung_up = status.hung_up
         if status.lost is not None:  # of a heartbeat
             self._recording = status.recording
         for name, account in (status.cameras or {}).items():

@@ -1,9 +1,11 @@
 """The last picture of each camera whose owner lets the page show it: small, rarely, and only while somebody looks."""
 
+import functools
 import math
 import threading
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,8 +17,6 @@ __all__ = ["Pictures"]
 _EVERY_SECONDS = 1.0
 _LOOKED_AT_SECONDS = 10.0
 _PATIENCE_SECONDS = 3.0
-# Fewer than the web server answers at once: a page full of cameras that are away keeps nobody else waiting.
-_MOST_WAITING = 16
 _WIDTH = 480
 _QUALITY = 80
 
@@ -30,16 +30,14 @@ class Pictures(Observer):
         clock: Callable[[], float] = time.monotonic,
         patience_seconds: float = _PATIENCE_SECONDS,
     ) -> None:
-        """cameras: whose pictures may be seen. patience_seconds: for so long the first who asks waits for one."""
+        """cameras: whose pictures may be seen. patience_seconds: for so long a picture is expected, once asked for."""
         self.cameras = frozenset(cameras)
         self._clock = clock
         self._patience = patience_seconds
         self._lock = threading.Lock()
-        self._arrived = threading.Condition(self._lock)
-        self._waiting = 0
         self._asked = dict.fromkeys(self.cameras, -math.inf)
         self._wait_until = dict.fromkeys(self.cameras, -math.inf)
-        self._kept: dict[str, tuple[float, NDArray[np.uint8]]] = {}
+        self._kept: dict[str, _Kept] = {}
 
     def wanted(self, camera: str) -> bool:
         """Whether the camera's next picture is kept: somebody looks, and the last one is a second old."""
@@ -47,7 +45,7 @@ class Pictures(Observer):
             return False
         now = self._clock()
         with self._lock:
-            kept_at = self._kept[camera][0] if camera in self._kept else -math.inf
+            kept_at = self._kept[camera].at if camera in self._kept else -math.inf
             return now - self._asked[camera] <= _LOOKED_AT_SECONDS and now - kept_at >= _EVERY_SECONDS
 
     def answered(self, camera: str, picture: NDArray[np.uint8]) -> None:
@@ -60,32 +58,41 @@ class Pictures(Observer):
         size = (min(_WIDTH, width), max(1, round(height * min(_WIDTH, width) / width)))
         # INTER_AREA would read every pixel of a large picture: 0.3 ms instead of 3 at 1080p.
         small = np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_NEAREST), np.uint8)
-        with self._arrived:
-            self._kept[camera] = (self._clock(), small.copy())
-            self._arrived.notify_all()
+        with self._lock:
+            self._kept[camera] = _Kept(self._clock(), small.copy())
+
+    def expected(self, camera: str) -> bool:
+        """Whether a picture was asked for, has not come, and may do so soon."""
+        with self._lock:
+            return camera not in self._kept and self._clock() < self._wait_until.get(camera, -math.inf)
 
     def jpeg(self, camera: str) -> bytes | None:
-        """The last picture; asking for it has the next ones kept. None where none has come since, nor comes at once.
+        """The last picture; asking for it has the next ones kept. None where none has come since.
 
-        Whoever asks first waits, in the thread that asks, for the next picture: one from when somebody looked before
-        may be old.
+        The first who asks has to wait for the next picture: one from when somebody looked before may be old.
         """
         if camera not in self.cameras:
             return None
-        with self._arrived:
-            now = self._clock()
+        now = self._clock()
+        with self._lock:
             if now - self._asked[camera] > _LOOKED_AT_SECONDS:
                 self._kept.pop(camera, None)
                 self._wait_until[camera] = now + self._patience
             self._asked[camera] = now
-            if camera not in self._kept and self._waiting < _MOST_WAITING:
-                self._waiting += 1
-                self._arrived.wait_for(lambda: camera in self._kept, max(0.0, self._wait_until[camera] - now))
-                self._waiting -= 1
             kept = self._kept.get(camera)
-        if kept is None:
-            return None
+        return None if kept is None else kept.jpeg
+
+
+@dataclass
+class _Kept:
+    """A picture, and when it came; encoded once, however many ask."""
+
+    at: float
+    picture: NDArray[np.uint8]
+
+    @functools.cached_property
+    def jpeg(self) -> bytes | None:
         import cv2
 
-        encoded, data = cv2.imencode(".jpg", kept[1], [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
+        encoded, data = cv2.imencode(".jpg", self.picture, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
         return data.tobytes() if encoded else None

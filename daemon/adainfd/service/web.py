@@ -1,144 +1,192 @@
-"""Metrics, health and the status page over HTTP: a fixed table of paths, read only."""
+"""The HTTP server behind the status page, metrics and health checks: a fixed table of paths, read only.
 
-import threading
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+It is our own because what it must hold, ready-made servers do not: http.server has no time limit for a whole request
+and needs a thread for each slow client, and the servers that have both bring a framework. One thread serves all
+connections. Their number, their time and the processor time they take are bounded, so that no client keeps the daemon
+from its frames, nor another client from its response for long:
+
+- a connection has ten seconds in all (connection.py);
+- of more than 32 connections, the oldest one of the client that has the most is closed;
+- one request a connection, of which only the head is read (request.py);
+- the thread takes at most a tenth of a processor (throttle.py): half of that for whatever costs time to make, half for
+  the rest, so that /live does not wait behind a hundred requests for /metrics.
+"""
+
+import asyncio
+import inspect
+import socket
+import time
+from collections import Counter
+from collections.abc import Awaitable
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from importlib.resources import files
-from socket import AF_INET, AF_INET6, SO_REUSEADDR, SOL_SOCKET, socket
-from typing import Any
-from urllib.parse import urlsplit
 
 from adainf.errors import InvalidInputError
+from adainfd.service.access import HEALTH, Access, Refusal
+from adainfd.service.connection import Connection
+from adainfd.service.refusals import Refusals
+from adainfd.service.request import Request
+from adainfd.service.response import Response, Routes
+from adainfd.service.throttle import Throttle
 from adainfd.watched import Watched
 
-__all__ = ["Answer", "Routes", "WebServer", "page"]
+__all__ = ["WebServer"]
 
-_CONNECTIONS_AT_ONCE = 32
-_PATIENCE_SECONDS = 5.0
-# Nothing from elsewhere, nothing inline; nobody may put the page into a frame.
-_HEADERS = {
-    "Cache-Control": "no-store",
-    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
-    "connect-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-}
-_PAGE = {
-    "/": ("index.html", "text/html; charset=utf-8"),
-    "/page.js": ("page.js", "text/javascript; charset=utf-8"),
-    "/page.css": ("page.css", "text/css; charset=utf-8"),
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What is sent back. headers: beside the usual ones."""
-
-    body: bytes
-    kind: str = "text/plain; charset=utf-8"
-    status: HTTPStatus = HTTPStatus.OK
-    headers: Mapping[str, str] = field(default_factory=dict)
-
-
-Routes = Mapping[str, Callable[[], Answer]]
-
-
-def page() -> Routes:
-    """The files of the status page, by their paths; read once."""
-    folder = files("adainfd.service") / "page"
-    answers = {path: Answer((folder / name).read_bytes(), kind) for path, (name, kind) in _PAGE.items()}
-    return {path: lambda answer=answer: answer for path, answer in answers.items()}  # type: ignore[misc]
+_MOST_CONNECTIONS = 32
+_MOST_PENDING = 64
+_REQUEST_SECONDS = 10.0
+_SHARE, _BURST_SECONDS = 0.05, 0.05
+_WITHOUT_DESCRIPTORS_SECONDS = 0.2
+_CLOSE_SECONDS = 5.0
 
 
 class WebServer:
-    """Serves `routes` from a thread of its own, each request from another; `close` ends all of them."""
+    """Serves `routes` from a thread of its own; `close` ends it."""
 
-    def __init__(self, host: str, port: int, routes: Routes) -> None:
-        """Raises InvalidInputError where the address cannot be bound."""
-        handler = type("Handler", (_Handler,), {"routes": dict(routes)})
-        try:
-            self._server = _Server((host, port), handler)
-        except OSError as error:
-            raise InvalidInputError(f"web.bind {host}:{port}: cannot be bound ({error.strerror or error})") from None
-        self.address: tuple[str, int] = self._server.server_address[:2]  # type: ignore[assignment]
-        self.thread = Watched("web", lambda: self._server.serve_forever(0.2))
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        routes: Routes,
+        access: Access | None = None,
+        refusals: Refusals | None = None,
+        seconds: float = _REQUEST_SECONDS,
+        share: float = _SHARE,
+    ) -> None:
+        """access: which requests are served; by default those addressed to `host`. refusals: counts the others.
+        seconds: for one request. share: of a processor, for what takes time to make, and the same for all the rest.
+
+        Raises InvalidInputError where the address cannot be bound.
+        """
+        self._listener = _listener(host, port)
+        self.address: tuple[str, int] = self._listener.getsockname()[:2]
+        self.thread = Watched("web", self._run)
+        self._routes = dict(routes)
+        self._access = access or Access(host)
+        self._refusals = refusals or Refusals()
+        self._seconds, self._share = seconds, share
+        self._connections: dict[asyncio.Task[None], str] = {}  # clients' addresses, the oldest connection first
+        self._loop = asyncio.new_event_loop()
+        self._serving: asyncio.Task[None] | None = None
+        self._making = asyncio.Lock()
+        self._made_in = 0.0  # processor time of the responses made until now
+        self._costly = Throttle(share, _BURST_SECONDS, lambda: self._made_in)
 
     def start(self) -> None:
-        """Begin to answer."""
+        """Begin to serve."""
         self.thread.start()
 
     def close(self) -> None:
-        """Stop answering; a request at hand is not waited for."""
+        """Stop serving; a request at hand is not waited for."""
         self.thread.leave()
         if self.thread.alive:
-            self._server.shutdown()
-        self._server.server_close()
+            self._loop.call_soon_threadsafe(self._stop)
+        if self.thread.join(_CLOSE_SECONDS):
+            self._loop.close()
+        self._listener.close()
 
+    def _stop(self) -> None:
+        if self._serving is not None:
+            self._serving.cancel()
 
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    block_on_close = False
-    request_queue_size = 32
+    def _run(self) -> None:
+        self._serving = self._loop.create_task(self._serve())
+        try:
+            self._loop.run_until_complete(self._serving)
+        except asyncio.CancelledError:
+            pass
+        except BaseExceptionGroup as group:
+            raise group.exceptions[0] from None
 
-    def __init__(self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler]) -> None:
-        self.address_family = AF_INET6 if ":" in address[0] else AF_INET
-        self._places = threading.BoundedSemaphore(_CONNECTIONS_AT_ONCE)
-        super().__init__(address, handler)
+    async def _serve(self) -> None:
+        cheap = Throttle(self._share, _BURST_SECONDS, lambda: time.thread_time() - self._made_in)
+        async with asyncio.TaskGroup() as tasks:
+            while True:
+                await asyncio.sleep(cheap.seconds_to_wait())  # 0 lets the connections at hand have their turn
+                try:
+                    accepted, _ = await self._loop.sock_accept(self._listener)
+                except ConnectionError:
+                    continue
+                except OSError:  # no descriptor is left, or no memory
+                    self._end_one("no descriptor, or no memory, was left")
+                    await asyncio.sleep(_WITHOUT_DESCRIPTORS_SECONDS)
+                    continue
+                if len(self._connections) >= _MOST_CONNECTIONS:
+                    self._end_one(f"more than {_MOST_CONNECTIONS} connections at once")
+                self._attend(accepted, tasks)
 
-    def server_bind(self) -> None:
-        # HTTPServer's looks up the host's name, which may take seconds.
-        # Connections of the process before, which have just ended, keep nobody out.
-        self.socket.setsockopt(SOL_SOCKET, SO_REUSEADDR, 1)
-        self.socket.bind(self.server_address)
-        self.server_address = self.socket.getsockname()
-
-    def process_request(self, request: Any, client_address: Any) -> None:
-        if not self._places.acquire(blocking=False):
-            self.shutdown_request(request)
+    def _attend(self, accepted: socket.socket, tasks: asyncio.TaskGroup) -> None:
+        try:
+            client, reached = accepted.getpeername()[0], accepted.getsockname()[0]
+        except OSError:  # gone already
+            accepted.close()
             return
+
+        def respond(request: Request) -> Awaitable[Response]:
+            return self._respond(request, client, reached)
+
+        connection = Connection(self._loop, accepted, client, respond, self._seconds, self._refusals)
+        task = tasks.create_task(connection.run())
+        self._connections[task] = client
+        task.add_done_callback(lambda task: self._end(task, accepted))
+
+    def _end(self, task: asyncio.Task[None], accepted: socket.socket) -> None:
+        self._connections.pop(task, None)
+        accepted.close()
+
+    def _end_one(self, why: str) -> None:
+        """End the oldest connection of the client that has the most: others have had time to be served."""
+        if not self._connections:
+            return
+        [(client, _)] = Counter(self._connections.values()).most_common(1)
+        oldest = next(task for task, theirs in self._connections.items() if theirs == client)
+        del self._connections[oldest]
+        oldest.cancel()
+        self._refusals.count("crowded", client, why)
+
+    async def _respond(self, request: Request, client: str, reached: str) -> Response:
+        refusal = self._access.refusal(request, reached) or _wrong_method(request)
+        if refusal is not None:
+            self._refusals.count(refusal.kind, client, refusal.why)
+            more = {"Allow": "GET, HEAD"} if refusal.status is HTTPStatus.METHOD_NOT_ALLOWED else {}
+            return Response(f"{refusal.why}\n".encode(), status=refusal.status, headers=more)
+        if request.path not in self._routes:
+            return Response(b"no such page\n", status=HTTPStatus.NOT_FOUND)
         try:
-            super().process_request(request, client_address)
-        except BaseException:
-            self._places.release()
-            raise
+            return await self._made(request.path)
+        except Exception as error:  # a defect of ours; the server goes on, and the log says where it is
+            self._refusals.failed(client, error)
+            return Response(b"the daemon failed; its log says why\n", status=HTTPStatus.INTERNAL_SERVER_ERROR)
 
-    def process_request_thread(self, request: Any, client_address: Any) -> None:
-        try:
-            super().process_request_thread(request, client_address)
-        finally:
-            self._places.release()
+    async def _made(self, path: str) -> Response:
+        make = self._routes[path]
+        if path in HEALTH:
+            made = make()
+        else:
+            async with self._making:  # one after the other, in the order in which they were asked for
+                await asyncio.sleep(self._costly.seconds_to_wait())
+                begun = time.thread_time()
+                try:
+                    made = make()
+                finally:
+                    self._made_in += time.thread_time() - begun
+        return await made if inspect.isawaitable(made) else made
 
-    def handle_error(self, request: socket | tuple[bytes, socket], client_address: Any) -> None:
-        """A client that hangs up or speaks something else is no news."""
+
+def _wrong_method(request: Request) -> Refusal | None:
+    if request.method in ("GET", "HEAD"):
+        return None
+    return Refusal("malformed", "only GET and HEAD are answered", HTTPStatus.METHOD_NOT_ALLOWED)
 
 
-class _Handler(BaseHTTPRequestHandler):
-    routes: dict[str, Callable[[], Answer]]
-    timeout = _PATIENCE_SECONDS
-    server_version = "adainfd"
-    sys_version = ""
-    protocol_version = "HTTP/1.0"  # a connection a request: nobody holds a place
-
-    def do_GET(self) -> None:
-        make = self.routes.get(urlsplit(self.path).path) if self.path.startswith("/") else None
-        answer = make() if make is not None else Answer(b"no such page\n", status=HTTPStatus.NOT_FOUND)
-        self.send_response(answer.status)
-        self.send_header("Content-Type", answer.kind)
-        self.send_header("Content-Length", str(len(answer.body)))
-        for name, value in {**_HEADERS, **answer.headers}.items():
-            self.send_header(name, value)
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(answer.body)
-
-    do_HEAD = do_GET  # noqa: N815
-
-    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
-        """What cannot be understood is the client's mistake."""
-        mistake = HTTPStatus.METHOD_NOT_ALLOWED if code == HTTPStatus.NOT_IMPLEMENTED else HTTPStatus.BAD_REQUEST
-        super().send_error(code if code < HTTPStatus.INTERNAL_SERVER_ERROR else mistake, message, explain)
-
-    def log_message(self, format: str, *arguments: Any) -> None:  # noqa: A002
-        """No line a request in the log."""
+def _listener(host: str, port: int) -> socket.socket:
+    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        # Connections of the process before, which have just ended, keep nobody out.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen(_MOST_PENDING)
+    except OSError as error:
+        listener.close()
+        raise InvalidInputError(f"web.bind {host}:{port}: cannot be bound ({error.strerror or error})") from None
+    listener.setblocking(False)
+    return listener

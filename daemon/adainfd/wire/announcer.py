@@ -89,10 +89,11 @@ class Announcer:
                 model=self._model,
                 subscriptions=self._publisher.subscriptions,
                 refused=self._publisher.refused,
+                hung_up=self._publisher.hung_up,
                 cameras=accounts,
                 present=None if present is None else list(present),
                 lost=None if lost is None else dict(lost),
-                recording=recording,
+                recording=_text(recording),
             ),
         )
 

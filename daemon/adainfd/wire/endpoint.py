@@ -1,4 +1,13 @@
-"""Endpoints: checked before libzmq sees them, for it binds a port over 65535 silently and replaces any file."""
+"""Endpoints: how they are spelled, and how they are bound.
+
+    tcp://HOST:PORT  HOST: an address, an interface, or * for all addresses; [HOST] for IPv6. PORT: 1 to 65535, or *.
+                     Guarded by keys, or open to this box alone (check_local).
+    ipc://PATH       PATH: of a socket, relative or absolute, taken as it stands: no ~, no %. Guarded by the modes of
+                     the file and its folder.
+
+Everything else is refused, `ipc://@NAME` and `ipc://*` too: what libzmq makes of these has no file, or one in a folder
+that it chooses, so that nothing guards it. libzmq itself would bind a port over 65535 silently, and replace any file.
+"""
 
 import contextlib
 import errno
@@ -7,6 +16,8 @@ import os
 import re
 import socket
 import stat
+import struct
+import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,15 +26,27 @@ from typing import Literal
 import zmq
 
 from adainf import files
+from adainf.credentials import without_credentials
 from adainf.errors import InvalidInputError
-from adainfd.capture.source import without_credentials
 
-__all__ = ["Endpoint", "Format", "bind", "check", "check_local", "check_reachable", "connect", "is_tcp", "unlink"]
+__all__ = [
+    "Endpoint",
+    "Format",
+    "bind",
+    "check",
+    "check_local",
+    "check_reachable",
+    "connect",
+    "is_ipc",
+    "is_tcp",
+    "unlink",
+]
 
 Format = Literal["json", "msgpack"]
 
 _HIGHEST_PORT = 65535
 _LONGEST_IPC_PATH = 107
+_BACKLOG = 32
 _ALLOWED = "must be tcp://ADDRESS:PORT with a port from 1 to 65535 (or * for any free one), or ipc://PATH"
 
 _REASONS = {
@@ -46,10 +69,8 @@ class Endpoint:
 
 def check(endpoint: str, *, to_bind: bool = True) -> None:
     """Raise InvalidInputError unless `endpoint` is well formed; to_bind: whether `*` may stand in it."""
-    if endpoint.startswith("ipc://"):
-        path = endpoint.removeprefix("ipc://")
-        if not path or len(path.encode()) > _LONGEST_IPC_PATH:
-            raise InvalidInputError(f"endpoint {endpoint!r}: the path must have 1 to {_LONGEST_IPC_PATH} bytes")
+    if is_ipc(endpoint):
+        _check_path(endpoint)
         return
     match = re.fullmatch(r"tcp://(?P<host>\*|[A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.%a-z]+\]):(?P<port>\*|[0-9]{1,9})", endpoint)
     if match is None:
@@ -65,20 +86,14 @@ def check(endpoint: str, *, to_bind: bool = True) -> None:
 def bind(zmq_socket: zmq.Socket[bytes], endpoint: str) -> str:
     """Bind and return the endpoint with the port that was taken; raises InvalidInputError saying what hinders."""
     check(endpoint)
-    if endpoint.startswith("ipc://"):
-        _check_ipc_path(endpoint, Path(endpoint.removeprefix("ipc://")))
+    if is_ipc(endpoint):
+        return _bind_path(zmq_socket, endpoint)
     zmq_socket.setsockopt(zmq.IPV6, "[" in endpoint)
     try:
         zmq_socket.bind(endpoint)
     except zmq.ZMQError as error:
-        reason = _REASONS.get(error.errno or 0, f"cannot be bound ({error})")
-        own = f"; this service's own folder is {folder}" if (folder := _service_folder()) is not None else ""
-        raise InvalidInputError(
-            f"endpoint {endpoint!r}: {reason}{own if error.errno == errno.EACCES else ''}"
-        ) from None
-    bound = zmq_socket.getsockopt_string(zmq.LAST_ENDPOINT)
-    _let_in(Path(bound.removeprefix("ipc://")))
-    return bound
+        raise _cannot_bind(endpoint, error.errno or 0, str(error)) from None
+    return zmq_socket.getsockopt_string(zmq.LAST_ENDPOINT)
 
 
 def connect(zmq_socket: zmq.Socket[bytes], endpoint: str) -> None:
@@ -90,6 +105,11 @@ def connect(zmq_socket: zmq.Socket[bytes], endpoint: str) -> None:
     except zmq.ZMQError as error:
         reason = _REASONS.get(error.errno or 0, f"cannot be connected to ({error})")
         raise InvalidInputError(f"endpoint {endpoint!r}: {reason}") from None
+
+
+def is_ipc(endpoint: str) -> bool:
+    """Whether it is a path."""
+    return endpoint.startswith("ipc://")
 
 
 def is_tcp(endpoint: str) -> bool:
@@ -117,11 +137,46 @@ def check_reachable(endpoint: str) -> None:
 
 
 def unlink(bound: Iterable[str]) -> None:
-    """Remove the socket files of endpoints that are bound here: libzmq leaves them behind."""
+    """Remove the socket files of endpoints that are bound here, while they are; another's in their place stays."""
     for endpoint in bound:
-        if endpoint.startswith("ipc://") and not endpoint.startswith("ipc://@"):
+        if is_ipc(endpoint) and _listener(_path(endpoint)) == os.getpid():
             with contextlib.suppress(OSError):
-                Path(endpoint.removeprefix("ipc://")).unlink()
+                _path(endpoint).unlink()
+
+
+def _path(endpoint: str) -> Path:
+    return Path(endpoint.removeprefix("ipc://"))
+
+
+def _check_path(endpoint: str) -> None:
+    text = endpoint.removeprefix("ipc://")
+    if (wrong := _wrong_with(text)) is not None:
+        raise InvalidInputError(f"endpoint {without_credentials(endpoint)!r}: {wrong}")
+
+
+def _wrong_with(path: str) -> str | None:
+    try:
+        length = len(path.encode())
+    except UnicodeEncodeError:
+        return "the path is not UTF-8"
+    if not 1 <= length <= _LONGEST_IPC_PATH:
+        return f"the path must have 1 to {_LONGEST_IPC_PATH} bytes"
+    if path[0] == "@":
+        return "an abstract address has no file whose mode guards it; name a path (./@… where that is its name)"
+    if path[0] == "*":
+        return "libzmq would choose the path; name one (./*… where that is its name)"
+    if not path.isprintable():
+        return "the path must have printable characters alone"
+    if path.rpartition("/")[2] in ("", ".", ".."):
+        return "the path must end in the socket's name"
+    return None
+
+
+def _cannot_bind(endpoint: str, number: int, text: str) -> InvalidInputError:
+    reason = _REASONS.get(number, f"cannot be bound ({text})")
+    folder = _service_folder()
+    own = f"; this service's own folder is {folder}" if folder is not None and number == errno.EACCES else ""
+    return InvalidInputError(f"endpoint {endpoint!r}: {reason}{own}")
 
 
 def _service_folder() -> Path | None:
@@ -130,34 +185,96 @@ def _service_folder() -> Path | None:
     return Path(folders[0]) if folders[0] else None
 
 
-def _let_in(bound: Path) -> None:
+def _bind_path(zmq_socket: zmq.Socket[bytes], endpoint: str) -> str:
+    """Listen at the path, and let libzmq take that over: it would remove whatever is there when it binds."""
+    path = _path(endpoint)
+    if not files.is_folder(path.parent, f"endpoint {endpoint!r}:"):
+        raise InvalidInputError(f"endpoint {endpoint!r}: the folder {path.parent} does not exist")
+    _remove_left_behind(endpoint, path)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
+        try:
+            listener.bind(str(path))
+        except OSError as error:
+            raise _cannot_bind(endpoint, error.errno or 0, error.strerror or "") from None
+        listener.listen(_BACKLOG)
+        listener.setblocking(False)
+        _let_in(path)
+        zmq_socket.setsockopt(zmq.USE_FD, listener.fileno())
+        try:
+            zmq_socket.bind(endpoint)
+        except zmq.ZMQError as error:
+            path.unlink()
+            raise _cannot_bind(endpoint, error.errno or 0, str(error)) from None
+        finally:
+            zmq_socket.setsockopt(zmq.USE_FD, -1)
+        listener.detach()  # libzmq closes it
+    return endpoint
+
+
+def _let_in(path: Path) -> None:
     """A socket in the service's own folder is for everyone whom the folder's mode lets in.
 
     The service's umask would leave it to root, and other services have users of their own.
     """
     folder = _service_folder()
-    if folder is not None and bound.parent.is_relative_to(folder) and bound.is_socket():
-        bound.chmod(0o777)
-
-
-def _check_ipc_path(endpoint: str, path: Path) -> None:
-    if path.name.startswith("@"):
+    if folder is None or not path.parent.is_relative_to(folder):
         return
-    if not files.is_folder(path.parent, f"endpoint {endpoint!r}:"):
-        raise InvalidInputError(f"endpoint {endpoint!r}: the folder {path.parent} does not exist")
+    # Of this file, whatever stands at the path by now.
+    descriptor = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
-        mode = path.lstat().st_mode
+        if stat.S_ISSOCK(os.fstat(descriptor).st_mode):
+            Path(f"/proc/self/fd/{descriptor}").chmod(0o777)
+    finally:
+        os.close(descriptor)
+
+
+def _remove_left_behind(endpoint: str, path: Path) -> None:
+    """Remove a socket that nobody listens at any more; raises InvalidInputError where something else is there."""
+    try:
+        found = path.lstat()
     except FileNotFoundError:
         return
     except OSError as error:
         raise InvalidInputError(f"endpoint {endpoint!r}: {error.strerror}") from None
-    if not stat.S_ISSOCK(mode):
+    if not stat.S_ISSOCK(found.st_mode):
         raise InvalidInputError(f"endpoint {endpoint!r}: a file that is no socket is there already")
+    if _listener(path) is not None:
+        raise InvalidInputError(f"endpoint {endpoint!r}: is in use by another program")
+    try:
+        _remove_unless_used(path)
+    except OSError as error:
+        raise InvalidInputError(
+            f"endpoint {endpoint!r}: a socket left behind there cannot be removed ({error.strerror})"
+        ) from None
+
+
+def _remove_unless_used(path: Path) -> None:
+    """Remove a socket; what came in its place meanwhile is moved back. Raises OSError where it cannot be."""
+    folder = Path(tempfile.mkdtemp(dir=path.parent, prefix=".adainf-"))
+    descriptor = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    moved = Path(f"/proc/self/fd/{descriptor}/s")  # however long the path is
+    try:
+        path.rename(moved)
+        if moved.is_dir() and not moved.is_symlink():
+            moved.rename(path)
+            return
+        if not stat.S_ISSOCK(moved.lstat().st_mode) or _listener(moved) is not None:
+            os.link(moved, path, follow_symlinks=False)
+        moved.unlink()
+    finally:
+        os.close(descriptor)
+        with contextlib.suppress(OSError):  # what cannot be moved back stays in it
+            folder.rmdir()
+
+
+def _listener(path: Path) -> int | None:
+    """The process that listens at a socket; 0 where that cannot be told, None where none does."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)
         try:
             probe.connect(str(path))
-        except ConnectionRefusedError:
-            return  # left behind by a program that has ended
-        except OSError as error:
-            raise InvalidInputError(f"endpoint {endpoint!r}: {error.strerror}") from None
-    raise InvalidInputError(f"endpoint {endpoint!r}: is in use by another program")
+            return int(struct.unpack("3i", probe.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[0])
+        except (ConnectionRefusedError, FileNotFoundError):
+            return None
+        except OSError:
+            return 0

@@ -15,7 +15,7 @@ from adainfd.hindrances import Hindered
 from adainfd.logs import Logger
 from adainfd.watched import Watched
 from adainfd.wire import endpoint as endpoints
-from adainfd.wire.hanging_up import hang_up
+from adainfd.wire.connections import Connections
 from adainfd.wire.keys import AllowList, KeyPair
 
 __all__ = ["Curve", "Gate", "bind"]
@@ -29,9 +29,7 @@ _LONGEST_ADDRESS = 100
 _LOG_EVERY_SECONDS = 10.0
 _LOOK_EVERY_SECONDS = 1.0
 _JOIN_SECONDS = 2.0
-_NOT_CURVE = "its handshake failed: it has no key, takes this box for another, or is no ZeroMQ program"
-# Told by the answers given, not by the socket: what was refused has both.
-_FAILURES = zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
+_NOT_CURVE = "its handshake failed: it has no key, expects another key of this box, or does not speak ZeroMQ"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +54,12 @@ class Gate(Hindered):
     context is terminated.
     """
 
-    def __init__(self, context: zmq.Context[Any], curve: Curve) -> None:
+    def __init__(self, context: zmq.Context[Any], curve: Curve, connections: Connections) -> None:
+        """connections: to the sockets that it guards; they tell it of handshakes that fail, and are hung up on."""
         self.refused = 0
         """Clients refused until now, each attempt counted."""
         self._curve = curve
-        self._bound: list[str] = []
+        self._connections = connections
         self._let_in: dict[str, str] = {}
         self._missing: frozenset[str] = frozenset()
         # Of what both this thread and a caller of `revoke` use: who was let in, and who may be.
@@ -73,8 +72,10 @@ class Gate(Hindered):
         self._ended, self._end = context.socket(zmq.PAIR), context.socket(zmq.PAIR)
         self._end.bind(f"inproc://gate-{id(self)}")
         self._ended.connect(f"inproc://gate-{id(self)}")
-        self._watched: list[zmq.Socket[bytes]] = []
+        # Of the count, which other threads raise too.
+        self._counting = threading.Lock()
         self._thread = Watched("gate", self._run)
+        connections.tell_failures(self._failed)
 
     def guard(self, socket: zmq.Socket[bytes]) -> None:
         """Let only allowed clients in at what `socket` binds from now on; before `open`."""
@@ -82,15 +83,10 @@ class Gate(Hindered):
         socket.setsockopt(zmq.CURVE_SECRETKEY, self._curve.keys.secret.encode())
         socket.setsockopt(zmq.CURVE_PUBLICKEY, self._curve.keys.public.encode())
         socket.setsockopt(zmq.ZAP_DOMAIN, _DOMAIN)
-        self._watched.append(socket.get_monitor_socket(_FAILURES))
 
     def open(self) -> None:
         """From now on questions are answered."""
         self._thread.start()
-
-    def stands_at(self, bound: str) -> None:
-        """`bound` is an endpoint of a socket that is guarded."""
-        self._bound.append(bound)
 
     @property
     def hindrance(self) -> str | None:
@@ -107,10 +103,10 @@ class Gate(Hindered):
         self._thread.check()
 
     def revoke(self) -> list[str]:
-        """Hang up on everyone if a client that was let in may not come any more; the names of those clients.
+        """Hang up on everyone at the ports if a client that was let in may not come any more; those clients' names.
 
-        Those who still may come in do so by themselves. Nothing else is needed for it: without a folder of clients
-        nobody may come in.
+        Whoever still may come in does so by itself. Nothing else is needed for it, not even a descriptor: where the
+        folder of clients cannot be read, nobody may come in.
         """
         with self._lock:
             return self._revoke(self._gone())
@@ -129,7 +125,7 @@ class Gate(Hindered):
 
     def _run(self) -> None:
         poller = zmq.Poller()
-        for socket in (self._ended, self._questions, *self._watched):
+        for socket in (self._ended, self._questions):
             poller.register(socket, zmq.POLLIN)
         look_at = time.monotonic() + _LOOK_EVERY_SECONDS
         while True:
@@ -138,10 +134,6 @@ class Gate(Hindered):
                 return
             if self._questions in ready:
                 self._questions.send_multipart(self._answer(self._questions.recv_multipart()))
-            for socket in self._watched:
-                if socket in ready:
-                    socket.recv_multipart()
-                    self._refuse(_NOT_CURVE)
             if time.monotonic() >= look_at:
                 look_at = time.monotonic() + _LOOK_EVERY_SECONDS
                 self._look()
@@ -158,9 +150,11 @@ class Gate(Hindered):
         return self._let_in.keys() - self._curve.clients.now().keys()
 
     def _revoke(self, keys: Collection[str]) -> list[str]:
-        names = sorted(self._let_in.pop(key) for key in keys)
+        names = sorted(self._let_in[key] for key in keys)
         if names:
-            hang_up(self._bound)
+            self._connections.hang_up_at_ports()
+            for key in keys:
+                del self._let_in[key]
             why = self._curve.clients.hindrance
             self._log.warning("clients_removed", clients=names, **({} if why is None else {"why": why}))
         return names
@@ -185,12 +179,17 @@ class Gate(Hindered):
             self._refuse("its key is not among the clients", address=shown, key=key)
         return name
 
+    def _failed(self) -> None:
+        """A handshake has failed before there was a question; called from any thread."""
+        self._refuse(_NOT_CURVE)
+
     def _refuse(self, why: str, **who: str) -> None:
-        self.refused += 1
-        now = time.monotonic()
-        if now - self._logged_at >= _LOG_EVERY_SECONDS:
-            self._logged_at, self._logged = now, self.refused
-            self._log.warning("client_refused", why=why, refused=self.refused, **who)
+        with self._counting:
+            self.refused += 1
+            now = time.monotonic()
+            if now - self._logged_at >= _LOG_EVERY_SECONDS:
+                self._logged_at, self._logged = now, self.refused
+                self._log.warning("client_refused", why=why, refused=self.refused, **who)
 
 
 def bind(wanted: Sequence[tuple[zmq.Socket[bytes], str]], gate: Gate | None) -> Iterator[str]:
@@ -205,7 +204,4 @@ def bind(wanted: Sequence[tuple[zmq.Socket[bytes], str]], gate: Gate | None) -> 
             gate.guard(socket)
         gate.open()
     for socket, address in guarded:
-        bound = endpoints.bind(socket, address)
-        if gate is not None:
-            gate.stands_at(bound)
-        yield bound
+        yield endpoints.bind(socket, address)

@@ -1,13 +1,19 @@
 """What comes in from the stream: decoded, its holes told, and what is known already passed over."""
 
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import msgspec
 
-from adainfd.wire.messages import SCHEMAS, Message
+from adainf.errors import one_line
+from adainfd.wire.messages import LONGEST_TOPIC, SCHEMAS, Message, topic_of
 
 __all__ = ["Gap", "Inbox", "Unreadable"]
+
+_MOST_TOPICS = 10_000
+"""Whose sequences are remembered; of those heard longest ago losses are not noticed any more."""
+_LONGEST_REASON = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +32,10 @@ class Gap:
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """Something came that is no message of the daemon, or one of a later version than this reader."""
+    """Something came that is no message of the daemon, or one of a later version than this reader.
+
+    topic: escaped and cut, for it may be anything.
+    """
 
     topic: str
     why: str
@@ -53,27 +62,26 @@ class Inbox:
         """notice: is told of each gap, before the message that comes after it, and of what cannot be read."""
         self.lost = 0
         self._notice = notice
-        self._heard: dict[str, _Heard] = {}
+        self._heard: OrderedDict[str, _Heard] = OrderedDict()
 
     def take(self, parts: Sequence[bytes]) -> Message | None:
         """The message; None where it cannot be read, or is said again and known."""
         topic = parts[0].decode(errors="replace")
         try:
-            (body,) = parts[1:]
-            # What is packed never begins with a brace: it is a map, and maps have other first bytes.
-            decoders = _JSON if body.startswith(b"{") else _MSGPACK
-            message = decoders[topic.partition("/")[0]](body)
-        except (msgspec.DecodeError, KeyError, RecursionError, ValueError) as error:
-            why = f"topics of type {error} are unknown" if isinstance(error, KeyError) else str(error)
-            self._notice(Unreadable(topic, why))
+            message = _read(topic, parts[1:])
+        except (msgspec.DecodeError, ValueError, RecursionError) as error:
+            self._notice(Unreadable(_shown(topic), one_line(error, _LONGEST_REASON)))
             return None
         return message if self._is_news(topic, message) else None
 
     def _is_news(self, topic: str, message: Message) -> bool:
         state = self._heard.get(topic)
         if state is None or state.started_at != message.started_at:
-            state = self._heard[topic] = _Heard(message.started_at, message.sequence, live=not message.repeated)
+            self._heard[topic] = _Heard(message.started_at, message.sequence, live=not message.repeated)
+            if len(self._heard) > _MOST_TOPICS:
+                self._heard.popitem(last=False)
             return True
+        self._heard.move_to_end(topic)
         if message.repeated and message.sequence <= state.sequence:
             return False
         # What is said again to one who has just come has holes: of each region of a picture it is the last.
@@ -84,3 +92,24 @@ class Inbox:
             self._notice(gap)
         state.sequence, state.live = message.sequence, not greeting
         return True
+
+
+def _read(topic: str, rest: Sequence[bytes]) -> Message:
+    """The message; raises ValueError or RecursionError, as msgspec does, where these parts are none."""
+    if len(topic) > LONGEST_TOPIC:
+        raise ValueError(f"the topic has {len(topic)} characters, at most {LONGEST_TOPIC} are read")
+    if len(rest) != 1:
+        raise ValueError(f"has {1 + len(rest)} parts, must have 2")
+    kind, (body,) = topic.partition("/")[0], rest
+    # What is packed never begins with a brace: it is a map, and maps have other first bytes.
+    decoders = _JSON if body.startswith(b"{") else _MSGPACK
+    if kind not in decoders:
+        raise ValueError(f"topics of type {_shown(kind)} are unknown")
+    message = decoders[kind](body)
+    if topic_of(message) != topic:
+        raise ValueError(f"stands under another topic than its own, {topic_of(message)}")
+    return message
+
+
+def _shown(topic: str) -> str:
+    return ascii(topic)[1:-1][:LONGEST_TOPIC]

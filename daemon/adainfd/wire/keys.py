@@ -3,7 +3,6 @@
 import contextlib
 import os
 import re
-import stat
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ from zmq.utils import z85
 
 from adainf import files
 from adainf.errors import InvalidInputError, printable
+from adainfd.secretfile import at_hand, check
 
 __all__ = ["AllowList", "KeyPair", "public_key"]
 
@@ -25,8 +25,6 @@ _MOST_BYTES = 1 << 16
 _LONGEST_NAME = 200
 
 _KEYS_FOLDER = Path("/etc/adainf/keys")
-_CREDENTIALS_FOLDER = Path("/run/credentials")
-_CREDENTIAL_PREFIX = "keys_"
 
 _HEAD_TO_KEEP = """\
 # ZeroMQ CURVE secret certificate, made by `adainfd keys` on {day}.
@@ -82,13 +80,11 @@ class KeyPair:
         in `/etc/adainf/keys` that it is made of. Raises InvalidInputError where the file holds no pair or everyone may
         read it.
         """
-        path = _at_hand(path)
+        path = at_hand(path)
         public, secret = _certificate(path)
         if secret is None:
             raise InvalidInputError(f"key {path}: holds no secret key; name the file that ends in {_SECRET_SUFFIX}")
-        # A group may: systemd hands a service its credentials that way.
-        if stat.S_IMODE(path.stat().st_mode) & 0o007:
-            raise InvalidInputError(f"key {path}: everyone on this box may read it; chmod 600 it")
+        check(path, "key")
         try:
             fits = zmq.curve_public(secret.encode()).decode() == public
         except (zmq.ZMQError, ValueError):
@@ -102,7 +98,7 @@ def public_key(told: str) -> str:
     """The public key that is told: 40 characters of Z85, or the path of a file that holds one."""
     if _is_key(told) and not files.is_there(Path(told)):
         return told
-    return _certificate(_at_hand(Path(told)))[0]
+    return _certificate(at_hand(Path(told)))[0]
 
 
 class AllowList:
@@ -147,21 +143,6 @@ class AllowList:
 
     def _files(self) -> list[Path]:
         return sorted(path for path in self._folder.iterdir() if path.suffix == _PUBLIC_SUFFIX)
-
-
-def _at_hand(path: Path) -> Path:
-    """Where the key that `path` names is for this process.
-
-    The keys in `/etc/adainf/keys` are for root alone; systemd gives a service copies, its credentials.
-    """
-    name = path.name.removeprefix(_CREDENTIAL_PREFIX)
-    if "CREDENTIALS_DIRECTORY" in os.environ:
-        credential = Path(os.environ["CREDENTIALS_DIRECTORY"], f"{_CREDENTIAL_PREFIX}{name}")
-        if files.is_there(credential):
-            return credential
-    if path.is_relative_to(_CREDENTIALS_FOLDER) and not os.path.exists(path):  # noqa: PTH110 -- as above
-        return _KEYS_FOLDER / name
-    return path
 
 
 def _named(stem: Path, suffix: str) -> Path:

@@ -13,7 +13,7 @@ from adainf.errors import InvalidInputError
 from adainfd.wire import endpoint as endpoints
 from adainfd.wire.keys import KeyPair
 
-__all__ = ["AFTER_REFUSAL_SECONDS", "Box", "Link", "Links", "connecting"]
+__all__ = ["AFTER_REFUSAL_SECONDS", "LONGEST_MESSAGE", "MESSAGES_QUEUED", "Box", "Link", "Links", "connecting"]
 
 AFTER_REFUSAL_SECONDS = 3.0
 """When to try again where one was refused; libzmq gives up there, but the keys may change."""
@@ -22,11 +22,16 @@ _RECONNECT_MS = 100
 _RECONNECT_AT_MOST_MS = 2000
 _HANDSHAKE_WITHIN_MS = 5000
 _PING_EVERY_MS = 2000
-_LONGEST_MESSAGE = 1 << 20
+# A state of 64 cameras with all their labels has some 100 KB.
+LONGEST_MESSAGE = 1 << 18
+"""Bytes; whoever sends a longer one is hung up on."""
+MESSAGES_QUEUED = 500
+"""That wait for a reader, who may be slow."""
 
 
 _EVENTS = (
-    zmq.EVENT_HANDSHAKE_SUCCEEDED
+    zmq.EVENT_CONNECTED
+    | zmq.EVENT_HANDSHAKE_SUCCEEDED
     | zmq.EVENT_HANDSHAKE_FAILED_AUTH
     | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
     | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
@@ -37,11 +42,12 @@ _OTHER_MECHANISM = 0x11000002
 """ZMQ_PROTOCOL_ERROR_ZMTP_MECHANISM_MISMATCH, for which pyzmq has no name."""
 
 
-def connecting(socket: zmq.Socket[bytes]) -> zmq.Socket[bytes]:
+def connecting(socket: zmq.Socket[bytes], queued: int) -> zmq.Socket[bytes]:
     """The socket, quick to notice who has gone and who is back; before it connects."""
     for option, value in (
         (zmq.LINGER, 0),
-        (zmq.MAXMSGSIZE, _LONGEST_MESSAGE),
+        (zmq.MAXMSGSIZE, LONGEST_MESSAGE),
+        (zmq.RCVHWM, queued),
         (zmq.RECONNECT_IVL, _RECONNECT_MS),
         (zmq.RECONNECT_IVL_MAX, _RECONNECT_AT_MOST_MS),
         (zmq.HANDSHAKE_IVL, _HANDSHAKE_WITHIN_MS),
@@ -74,9 +80,13 @@ class Box:
             socket.setsockopt(zmq.CURVE_SECRETKEY, self.keys.secret.encode())
             socket.setsockopt(zmq.CURVE_SERVERKEY, self.server.encode())
         if anew:
-            with contextlib.suppress(zmq.ZMQError):  # libzmq has let go of it already
-                socket.disconnect(self.endpoint)
+            self.disconnect(socket)
         endpoints.connect(socket, self.endpoint)
+
+    def disconnect(self, socket: zmq.Socket[bytes]) -> None:
+        """Let go, of what has come and was not taken too."""
+        with contextlib.suppress(zmq.ZMQError):  # libzmq has let go of it already
+            socket.disconnect(self.endpoint)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +110,10 @@ class Links:
         self.by_endpoint: dict[str, Link] = {}
         self.monitor = socket.get_monitor_socket(_EVENTS)
         """Readable when something has changed; call `changes` then."""
+        self.given_up: set[str] = set()
+        """Endpoints that libzmq may not connect to again by itself, as after a message that is too long."""
+        self.descriptors: dict[str, int] = {}
+        """The file descriptor of each endpoint's last connection, which is libzmq's."""
         self._socket = socket
         self._keys = keys
 
@@ -109,10 +123,22 @@ class Links:
             event = parse_monitor_message(self.monitor.recv_multipart())
             endpoint = event["endpoint"].decode()
             before = self.by_endpoint.get(endpoint, Link(endpoint, "connecting"))
+            self._note(endpoint, event)
             after = self._after(before, event)
             if after != before:
                 self.by_endpoint[endpoint] = after
                 yield after
+
+    def _note(self, endpoint: str, event: Any) -> None:
+        match event["event"]:
+            case zmq.EVENT_CONNECTED:
+                self.descriptors[endpoint] = event["value"]
+            case zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_CLOSED:
+                self.given_up.discard(endpoint)
+            case zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL if event["value"] == errno.ETIMEDOUT:
+                self.given_up.discard(endpoint)
+            case _:
+                self.given_up.add(endpoint)
 
     def _after(self, link: Link, event: Any) -> Link:
         kind, value = event["event"], event["value"]

@@ -9,6 +9,13 @@ import msgspec
 from msgspec import Meta
 
 __all__ = [
+    "LONGEST_LABEL",
+    "LONGEST_NAME",
+    "LONGEST_TEXT",
+    "LONGEST_TOPIC",
+    "MOST_CAMERAS",
+    "MOST_LABELS",
+    "MOST_VIEWS",
     "SCHEMAS",
     "Account",
     "Audited",
@@ -29,19 +36,47 @@ __all__ = [
     "Signals",
     "Status",
     "Timing",
+    "json_schema",
+    "topic_of",
 ]
 
+MOST_CAMERAS = 256
+"""Of one host."""
+MOST_VIEWS = 1024
+"""Of one host: its cameras, and the regions of their pictures."""
+MOST_LABELS = 256
+"""In one view at a time."""
+LONGEST_NAME = 100
+"""Of a host, a camera or a region, in characters."""
+LONGEST_LABEL = 500
+LONGEST_TEXT = 4000
+"""Of whatever else is told in words."""
+_LARGEST = 2**53
+"""Every reader of JSON knows integers up to this one exactly."""
+_FAR = 1e11
+"""Seconds: some three thousand years."""
+
 Share = Annotated[float, Meta(ge=0, le=1)]
-Count = Annotated[int, Meta(ge=0)]
-UnixTime = Annotated[float, Meta(description="Unix time, seconds")]
-Milliseconds = Annotated[float, Meta(ge=0, description="milliseconds")]
-Sequence = Annotated[int, Meta(ge=1, description="counts the messages of this topic from 1 without holes")]
+Count = Annotated[int, Meta(ge=0, le=_LARGEST)]
+UnixTime = Annotated[float, Meta(ge=0, le=_FAR, description="Unix time, seconds")]
+Seconds = Annotated[float, Meta(ge=0, le=_FAR, description="seconds")]
+Milliseconds = Annotated[float, Meta(ge=0, le=1000 * _FAR, description="milliseconds")]
+Sequence = Annotated[int, Meta(ge=1, le=_LARGEST, description="counts the messages of this topic from 1 without holes")]
+Frame = Annotated[int, Meta(ge=1, le=_LARGEST)]
+# A `$` alone would let a line's end pass.
+Name = Annotated[str, Meta(max_length=LONGEST_NAME, pattern=r"^[A-Za-z0-9_.-]+$(?!\n)")]
+Words = Annotated[str, Meta(max_length=LONGEST_LABEL)]
+Text = Annotated[str, Meta(max_length=LONGEST_TEXT)]
 
 
 Repeated = Annotated[bool, Meta(description="sent again for a late subscriber, with the sequence it had")]
 StartedAt = Annotated[
     float,
-    Meta(description="Unix time at which the publisher began to count, 0 if it does not say; a new one: a restart"),
+    Meta(
+        ge=0,
+        le=_FAR,
+        description="Unix time at which the publisher began to count, 0 if it does not say; a new one: a restart",
+    ),
 ]
 
 
@@ -54,7 +89,7 @@ CameraState = Literal["connecting", "online", "stalled", "offline", "ended", "st
 class Label(msgspec.Struct, frozen=True):
     """One recognised label, its index among the head's classes and its share of the softmax."""
 
-    label: str
+    label: Words
     index: Count
     score: Share
 
@@ -63,7 +98,7 @@ class Budget(msgspec.Struct, frozen=True):
     """The largest fraction of the full branch's MACs allowed for this frame, and the rule that set it."""
 
     fraction: Share
-    limited_by: str
+    limited_by: Words
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -72,7 +107,7 @@ class Plan(msgspec.Struct, frozen=True):
     weights: the backbone's own, or those that a run has adapted.
     """
 
-    branch: Annotated[str, Meta(pattern="^[0-9]+:[01]+$")]
+    branch: Annotated[str, Meta(max_length=LONGEST_LABEL, pattern="^[0-9]+:[01]+$")]
     chosen_by: ChosenBy
     macs: Count
     macs_fraction: Share
@@ -89,11 +124,11 @@ class Signals(msgspec.Struct, frozen=True):
     gpu_foreign: Share | None
     cpu_pressure: Share | None
     cpu_foreign: Share | None
-    power_fraction: Annotated[float, Meta(ge=0, description="of the power limit")] | None = None
-    temperature_celsius: float | None = None
-    cpu_queue: Annotated[float, Meta(ge=0, description="others' threads that run or wait to, a processor")] | None = (
-        None
-    )
+    power_fraction: Annotated[float, Meta(ge=0, le=1e6, description="of the power limit")] | None = None
+    temperature_celsius: Annotated[float, Meta(ge=-274, le=1e6)] | None = None
+    cpu_queue: (
+        Annotated[float, Meta(ge=0, le=1e9, description="others' threads that run or wait to, a processor")] | None
+    ) = None
 
 
 class Timing(msgspec.Struct, frozen=True):
@@ -110,10 +145,10 @@ class Dropped(msgspec.Struct, frozen=True):
 
     newer_frame: Count
     too_old: Count
-    model_parked: Annotated[int, Meta(ge=0, description="the model had given its memory to another program")] = 0
-    over_rate: Annotated[int, Meta(ge=0, description="more than the camera's max_fps")] = 0
-    stopped: Annotated[int, Meta(ge=0, description="waited when the daemon stopped")] = 0
-    undecodable: Annotated[int, Meta(ge=0, description="could not be decoded")] = 0
+    model_parked: Annotated[Count, Meta(description="the model had given its memory to another program")] = 0
+    over_rate: Annotated[Count, Meta(description="more than the camera's max_fps")] = 0
+    stopped: Annotated[Count, Meta(description="waited when the daemon stopped")] = 0
+    undecodable: Annotated[Count, Meta(description="could not be decoded")] = 0
 
 
 class Account(msgspec.Struct, frozen=True):
@@ -135,18 +170,18 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     """Topic `result/HOST/CAMERA`: one answered frame."""
 
     schema: Literal["adainf.result/1"] = "adainf.result/1"
-    host: str
-    camera: str
-    region: Annotated[str | None, Meta(description="the part of the picture; null: all of it")] = None
+    host: Name
+    camera: Name
+    region: Annotated[Name | None, Meta(description="the part of the picture; null: all of it")] = None
     sequence: Sequence
     started_at: StartedAt = 0.0
     repeated: Repeated = False
-    frame: Annotated[int, Meta(ge=1, description="counts the camera's captured frames from 1")]
+    frame: Annotated[Frame, Meta(description="counts the camera's captured frames from 1")]
     captured_at: UnixTime
     published_at: UnixTime
-    labels: Annotated[list[Label], Meta(min_length=1, description="best first")]
+    labels: Annotated[list[Label], Meta(min_length=1, max_length=MOST_LABELS, description="best first")]
     none_of_these: Annotated[bool, Meta(description="no label reaches the camera's minimum score")] = False
-    looks: Annotated[int, Meta(ge=1, description="how many looks at this scene the labels stand on")] = 1
+    looks: Annotated[Frame, Meta(description="how many looks at this scene the labels stand on")] = 1
     budget: Budget
     plan: Plan
     signals: Signals
@@ -157,12 +192,14 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
 class Model(msgspec.Struct, frozen=True):
     """What the daemon runs, and what its full branch costs."""
 
-    backbone: str
-    engine: str
-    device: str
-    full_branch: str
+    backbone: Text
+    engine: Text
+    device: Text
+    full_branch: Text
     full_macs: Count
-    full_ms: Annotated[float, Meta(gt=0, description="median time of the full branch's forward pass")] | None
+    full_ms: (
+        Annotated[float, Meta(gt=0, le=1000 * _FAR, description="median time of the full branch's forward pass")] | None
+    )
 
 
 class Audited(msgspec.Struct, frozen=True):
@@ -175,9 +212,11 @@ class Audited(msgspec.Struct, frozen=True):
 class Present(msgspec.Struct, frozen=True):
     """The labels that a camera's picture, or one of its regions, shows now: those that appeared and are not gone."""
 
-    camera: str
-    region: Annotated[str | None, Meta(description="null: all of the picture")] = None
-    labels: Annotated[list[Label], Meta(description="best first; empty where nothing is there")] = []
+    camera: Name
+    region: Annotated[Name | None, Meta(description="null: all of the picture")] = None
+    labels: Annotated[
+        list[Label], Meta(max_length=MOST_LABELS, description="best first; empty where nothing is there")
+    ] = []
 
 
 class Status(msgspec.Struct, frozen=True, kw_only=True):
@@ -190,32 +229,36 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     schema: Literal["adainf.status/1"] = "adainf.status/1"
-    host: str
-    camera: str | None = None
+    host: Name
+    camera: Name | None = None
     sequence: Sequence
     started_at: StartedAt = 0.0
     repeated: Repeated = False
     state: DaemonState | CameraState
     published_at: UnixTime
-    subscriptions: Annotated[int, Meta(ge=0, description="topics subscribed to, over all clients")] | None = None
-    refused: Annotated[int, Meta(ge=0, description="clients that were not let in, each attempt counted")] | None = None
-    detail: str | None = None
-    code: str | None = None
+    subscriptions: Annotated[Count, Meta(description="topics subscribed to, over all clients")] | None = None
+    refused: Annotated[Count, Meta(description="clients that were not let in, each attempt counted")] | None = None
+    hung_up: Annotated[Count, Meta(description="connections hung up on, by the bounds on readers")] | None = None
+    detail: Text | None = None
+    code: Words | None = None
     model: Model | None = None
-    cameras: dict[str, Account] | None = None
-    present: list[Present] | None = None
+    cameras: Annotated[dict[Name, Account], Meta(max_length=MOST_CAMERAS)] | None = None
+    present: Annotated[list[Present], Meta(max_length=MOST_VIEWS)] | None = None
     account: Account | None = None
-    retry_in: Annotated[float, Meta(ge=0, description="seconds")] | None = None
-    failures: Annotated[int, Meta(ge=0, description="in a row, of an offline camera")] | None = None
-    audit: dict[str, Audited] | None = None
-    lost: Annotated[dict[str, Count], Meta(description="what could not be written, by kind")] | None = None
-    recording: Annotated[str, Meta(description="the trace that is kept, and whether it is full")] | None = None
+    retry_in: Seconds | None = None
+    failures: Annotated[Count, Meta(description="in a row, of an offline camera")] | None = None
+    audit: Annotated[dict[Words, Audited], Meta(max_length=MOST_VIEWS)] | None = None
+    lost: (
+        Annotated[dict[Words, Count], Meta(max_length=MOST_LABELS, description="what could not be written, by kind")]
+        | None
+    ) = None
+    recording: Annotated[Text, Meta(description="the trace that is kept, and whether it is full")] | None = None
 
 
 class Seen(msgspec.Struct, frozen=True):
     """A frame that showed a label."""
 
-    frame: Annotated[int, Meta(ge=1)]
+    frame: Frame
     captured_at: UnixTime
 
 
@@ -227,26 +270,34 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     schema: Literal["adainf.event/1"] = "adainf.event/1"
-    host: str
-    camera: str
-    region: Annotated[str | None, Meta(description="the part of the picture; null: all of it")] = None
+    host: Name
+    camera: Name
+    region: Annotated[Name | None, Meta(description="the part of the picture; null: all of it")] = None
     sequence: Sequence
     started_at: StartedAt = 0.0
     repeated: Repeated = False
     published_at: UnixTime
     event: EventKind
-    label: str
+    label: Words
     index: Count
     score: Share
     first: Seen
     last: Seen
-    seconds: Annotated[float, Meta(ge=0)]
+    seconds: Seconds
     why: Literal["not_seen", "no_pictures", "stopped"] | None = None
 
 
 Message = Result | Status | Event
 
 SCHEMAS: dict[str, type[Result] | type[Status] | type[Event]] = {"result": Result, "status": Status, "event": Event}
+
+LONGEST_TOPIC = max(map(len, SCHEMAS)) + 2 * (1 + LONGEST_NAME)
+
+
+def topic_of(message: Message) -> str:
+    """The topic that a message belongs to."""
+    kind = message.schema.partition("/")[0].removeprefix("adainf.")
+    return "/".join(level for level in (kind, message.host, message.camera) if level is not None)
 
 
 def json_schema(kind: str) -> dict[str, Any]:

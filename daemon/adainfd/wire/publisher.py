@@ -5,28 +5,24 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 
 import msgspec
+import structlog
 import zmq
 
+from adainfd.hindrances import Hindered
+from adainfd.logs import Logger
 from adainfd.observing import NOBODY, Observer
 from adainfd.wire import endpoint as endpoints
 from adainfd.wire import gate as gates
+from adainfd.wire.bounds import MOST
 from adainfd.wire.endpoint import Endpoint, Format
 from adainfd.wire.gate import Curve, Gate
 from adainfd.wire.messages import Event, Message
+from adainfd.wire.readers import Readers, context
 
-__all__ = ["Publisher", "publishing"]
+__all__ = ["Publisher"]
 
-# A minute of results: then a subscriber that reads nothing loses messages, which its sequences show. What waits for
-# many subscribers is kept once.
-_MESSAGES_QUEUED_A_SUBSCRIBER = 1000
-# Whoever connects and says nothing is hung up on.
-_HANDSHAKE_WITHIN_MS = 10_000
-# Subscribers send topics and handshakes, nothing long.
-_LONGEST_REQUEST = 4096
-_REQUESTS_A_GREETING = 1000
 _GREET_EVERY_SECONDS = 0.1
 _LAST_WORDS_MS = 1000
-_SUBSCRIBES, _UNSUBSCRIBES = b"\x01", b"\x00"
 
 _ENCODERS: dict[Format, Callable[[Message], bytes]] = {
     "json": msgspec.json.Encoder().encode,
@@ -34,28 +30,27 @@ _ENCODERS: dict[Format, Callable[[Message], bytes]] = {
 }
 
 
-def publishing(socket: zmq.Socket[bytes]) -> zmq.Socket[bytes]:
-    """The socket (XPUB), with bounds on what a subscriber may cost; before it binds."""
-    socket.setsockopt(zmq.SNDHWM, _MESSAGES_QUEUED_A_SUBSCRIBER)
-    socket.setsockopt(zmq.HANDSHAKE_IVL, _HANDSHAKE_WITHIN_MS)
-    socket.setsockopt(zmq.MAXMSGSIZE, _LONGEST_REQUEST)
-    socket.setsockopt(zmq.TCP_KEEPALIVE, 1)
-    return socket
-
-
 class Publisher:
     """Sends messages to whoever subscribes, and waits for nobody."""
 
     def __init__(
-        self, bind: Sequence[Endpoint | str], observer: Observer = NOBODY, *, curve: Curve | None = None
+        self,
+        bind: Sequence[Endpoint | str],
+        observer: Observer = NOBODY,
+        *,
+        curve: Curve | None = None,
+        log: Logger | None = None,
+        most: int = MOST,
     ) -> None:
         """Bind every endpoint; raises InvalidInputError, with nothing bound, where one cannot be.
 
         bind: endpoints, which speak JSON unless they say otherwise. curve: who may come in at the ports; an ipc
-        endpoint is guarded by its folder's mode.
+        endpoint is guarded by its folder's mode. log: is told who was hung up on. most: readers at once.
         """
         self._observer = observer
         self._curve = curve
+        self._log = structlog.ReturnLogger() if log is None else log
+        self._most = most
         self._started_at = time.time()
         self._sequences: Counter[str] = Counter()
         self._last: dict[tuple[str, str | None, str | None], Message] = {}
@@ -64,12 +59,16 @@ class Publisher:
 
     def _open(self, wanted: Sequence[Endpoint]) -> None:
         self.endpoints: tuple[str, ...] = ()
-        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        self._outlets = {format_: _Outlet(self._context, format_) for format_ in sorted({e.format for e in wanted})}
-        self._gate = None if self._curve is None else Gate(self._context, self._curve)
+        self._context = context()
+        self._readers = Readers(self._context, self._curve, self._log, most=self._most)
+        self._outlets = {
+            format_: _Outlet(self._readers.watch(self._context.socket(zmq.XPUB)), format_)
+            for format_ in sorted({e.format for e in wanted})
+        }
         try:
-            for bound in gates.bind([(self._outlets[e.format].socket, e.address) for e in wanted], self._gate):
+            for bound in gates.bind([(self._outlets[e.format].socket, e.address) for e in wanted], self.gate):
                 self.endpoints += (bound,)
+            self._readers.open()
         except BaseException:
             self._close(0)
             raise
@@ -77,11 +76,16 @@ class Publisher:
     @property
     def gate(self) -> Gate | None:
         """Who lets clients in at the ports; None where everyone may come."""
-        return self._gate
+        return self._readers.gate
+
+    @property
+    def connections(self) -> Hindered:
+        """Who keeps connections within their bounds."""
+        return self._readers.thread
 
     def revoke(self) -> list[str]:
         """Hang up on everyone if a client that was let in may not come any more; the names of those clients."""
-        return [] if self._gate is None else self._gate.revoke()
+        return [] if self.gate is None else self.gate.revoke()
 
     def check_clients(self) -> None:
         """Raise InvalidInputError where the clients cannot be read, or one of their files holds no key."""
@@ -109,12 +113,17 @@ class Publisher:
     @property
     def subscriptions(self) -> int:
         """How many topics are subscribed to now, each client's counted; as of the last greeting."""
-        return sum(outlet.subscriptions for outlet in self._outlets.values())
+        return self._readers.subscriptions
+
+    @property
+    def hung_up(self) -> int:
+        """How many connections were hung up on."""
+        return self._readers.hung_up
 
     @property
     def refused(self) -> int | None:
         """How many clients were not let in; None where everyone may come."""
-        return None if self._gate is None else self._gate.refused
+        return None if self.gate is None else self.gate.refused
 
     @property
     def readable(self) -> tuple[int, ...]:
@@ -133,14 +142,14 @@ class Publisher:
         than ten times a second.
         """
         for outlet in self._outlets.values():
-            outlet.hear()
+            outlet.asked |= self._readers.hear(outlet.socket)
         now = time.monotonic()
         if self.greets_at is None or now < self._greet_from:
             return
         self._greet_from = now + _GREET_EVERY_SECONDS
         for outlet in self._outlets.values():
             for (topic, *_), message in self._last.items():
-                if any(topic.encode().startswith(prefix) for prefix in outlet.asked):
+                if outlet.is_asked_for(topic.encode()):
                     outlet.send(topic, msgspec.structs.replace(message, repeated=True))
             outlet.asked.clear()
 
@@ -150,19 +159,16 @@ class Publisher:
 
     def _close(self, linger: int) -> None:
         endpoints.unlink(self.endpoints)
-        if self._gate is not None:
-            self._gate.close()
+        self._readers.close()
         self._context.destroy(linger)
 
 
 class _Outlet:
     """The socket of one format, and the topics that were subscribed to since the last greeting."""
 
-    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], format_: Format) -> None:
+    def __init__(self, socket: "zmq.Socket[bytes]", format_: Format) -> None:
         self.asked: set[bytes] = set()
-        self.subscriptions = 0
-        self.socket = publishing(context.socket(zmq.XPUB))
-        self.socket.setsockopt(zmq.XPUB_VERBOSER, 1)
+        self.socket = socket
         self._encode = _ENCODERS[format_]
 
     @property
@@ -175,14 +181,6 @@ class _Outlet:
     def send(self, topic: str, message: Message) -> None:
         self.socket.send_multipart((topic.encode(), self._encode(message)))
 
-    def hear(self) -> None:
-        """Take note of new subscriptions; a flood of them is left for the next time."""
-        for _ in range(_REQUESTS_A_GREETING):
-            if not self.socket.poll(0, zmq.POLLIN):
-                return
-            request = self.socket.recv()
-            if request.startswith(_SUBSCRIBES):
-                self.subscriptions += 1
-                self.asked.add(request[1:])
-            elif request.startswith(_UNSUBSCRIBES):  # also of whom has hung up
-                self.subscriptions -= 1
+    def is_asked_for(self, topic: bytes) -> bool:
+        """Whether it begins as one of those topics does; there may be many of them."""
+        return any(topic[:length] in self.asked for length in range(len(topic) + 1))

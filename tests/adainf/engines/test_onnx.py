@@ -1,5 +1,6 @@
 """The ONNX engine: what it exports, keeps on disk and holds in memory."""
 
+import hashlib
 import os
 import resource
 import subprocess
@@ -132,6 +133,40 @@ def test_folder_that_cannot_be_written_is_said_once(
     assert np.isfinite(scores).all()
     assert len(said) == 1
     assert str(blocked / "onnx") in said[0]
+
+
+@pytest.mark.parametrize("whose", ["another's", "everyone's", "another's file"])
+def test_export_that_another_user_may_have_put_there_is_not_loaded(
+    network: Backbone, picture: NDArray[np.uint8], tmp_path: Path, whose: str
+) -> None:
+    folder, said = tmp_path / "onnx", []
+    engine = OnnxEngine(Loaded(network), cache=folder)
+    scores = engine.run([engine.prepare(picture, 16)], [_SKIPPING])
+    assert folder.stat().st_mode & 0o777 == 0o700
+    # All is consistent, digests too, but of another network.
+    file = _only(folder)
+    model = onnx.load_model(file)
+    model.graph.node[-1].op_type = "Neg"
+    onnx.save_model(onnx.helper.make_model(onnx.helper.make_graph(
+        [onnx.helper.make_node("ReduceSum", ["images"], ["scores"])], "evil",
+        list(model.graph.input), list(model.graph.output),
+    )), file)  # fmt: skip
+    digests = file.with_suffix(".sha256")
+    digests.write_text(f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.name}\n")
+    match whose:
+        case "everyone's":
+            folder.chmod(0o777)
+        case _ if os.geteuid() != 0:
+            pytest.skip("needs root, to give a file away")
+        case "another's":
+            os.chown(folder, 12345, 12345)
+        case _:
+            os.chown(digests, 12345, 12345)
+    again = OnnxEngine(Loaded(network), cache=folder, warn=said.append)
+    np.testing.assert_array_equal(again.run([again.prepare(picture, 16)], [_SKIPPING]), scores)
+    again.run([again.prepare(picture, 16)], [Branch(16, network.full.keep)])
+    assert len(said) == (whose != "another's file")
+    assert all(str(folder) in line and "its exports are not used" in line for line in said)
 
 
 def test_least_recently_used_session_goes(network: Backbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

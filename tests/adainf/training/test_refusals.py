@@ -1,5 +1,8 @@
+import os
+
 import cv2
 import numpy as np
+import playlists
 import pytest
 
 
@@ -52,6 +55,26 @@ def test_what_cannot_be_done_is_refused(refused, network, pictures, here, change
     images = [] if "--images" in changed else ["--images", pictures]
     assert says in refused("train", *network, *images, "--steps", 2, "--out", "run", *changed)
     assert sorted(here.rglob("*")) == before
+
+
+@pytest.mark.parametrize("kind", ["HLS", "concat", "SDP", "DASH"])
+def test_a_video_that_names_others_is_none_and_nobody_is_asked(refused, network, tmp_path, clip, kind):
+    clip(tmp_path / "other.mp4", 20)
+    with playlists.Elsewhere() as elsewhere:
+        for number, address in enumerate(("other.mp4", f"http://127.0.0.1:{elsewhere.port}/x.ts")):
+            film = tmp_path / f"film{number}.mp4"
+            film.write_text(playlists.of(kind, address, elsewhere.port))
+            said = refused("train", *network, "--images", film, "--unlabelled", "--steps", 2, "--out", tmp_path / "run")
+            assert "is not a video that OpenCV can read" in said
+        assert not elsewhere.asked
+
+
+def test_a_video_of_giant_frames_is_refused(refused, network, tmp_path):
+    film = tmp_path / "film.y4m"
+    film.write_bytes(b"YUV4MPEG2 W15000 H12000 F25:1 Ip A1:1 Cmono\nFRAME\n")
+    os.truncate(film, film.stat().st_size + 15000 * 12000)
+    said = refused("train", *network, "--images", film, "--unlabelled", "--steps", 2, "--out", tmp_path / "run")
+    assert "its frames have 15000 × 12000 pixels; at most 179 megapixels are read" in said
 
 
 def test_a_loss_that_is_no_number_ends_the_training_and_keeps_the_last_checkpoint(refused, network, pictures, tmp_path):

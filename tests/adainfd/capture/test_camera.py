@@ -1,3 +1,4 @@
+import contextlib
 import os
 import signal
 import time
@@ -16,7 +17,7 @@ from adainfd.capture.lifecycle import Limits
 from adainfd.capture.settings import CameraSettings
 from adainfd.capture.source import Source
 from daemons import await_true, write_video
-from footage import MPEG4, footage, giant_png
+from footage import MPEG4, ffmpeg, footage, giant_png
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -160,6 +161,56 @@ def run_until(camera: Camera, condition: Any, what: str) -> None:
         return bool(condition())
 
     await_true(met, 30, what)
+
+
+def test_pictures_of_a_kind_that_only_opencv_knows_are_held_to_the_limit(tmp_path: Path) -> None:
+    folder = tmp_path / "shots"
+    folder.mkdir()
+    for number, side in enumerate((40, 200, 40)):
+        cv2.imwrite(str(folder / f"{number}.pam"), np.zeros((side, side, 3), np.uint8))
+        (folder / f"{number}.pam").rename(folder / f"{number}.png")
+    camera = door(folder, fps=50, most_pixels=100 * 100)
+    camera.start()
+    try:
+        camera.play()
+        while not camera.finished:
+            listen(camera)
+            camera.take()
+        assert [(passed.what, passed.why) for passed in camera.take_undecodable()] == [
+            ("1.png", "cannot be decoded (it is too large)")
+        ]
+        assert camera.account.captured == 3
+    finally:
+        camera.close()
+
+
+def test_frames_that_grow_are_that_cameras_failure_and_named(tmp_path: Path) -> None:
+    """Each is of 25 MB to its decoder, and refers to sixteen before it."""
+    film = tmp_path / "film.h264"
+    with film.open("wb") as parts:
+        for size, frames in (("64x48", 60), ("4096x4096", 18)):
+            ffmpeg(
+                *("-f", "lavfi", "-i", f"color=black:size={size}", "-frames:v", frames, "-pix_fmt", "yuv420p"),
+                *("-c:v", "libx264", "-preset", "ultrafast", "-x264-params", "ref=16:bframes=0:keyint=300"),
+                tmp_path / "part.h264",
+            )
+            parts.write((tmp_path / "part.h264").read_bytes())
+    camera = door(film, fps=300, most_pixels=100 * 100)
+    most = 0
+    camera.start()
+    try:
+        camera.play()
+        while not camera.finished and camera.failure is None:
+            with contextlib.suppress(OSError):
+                status = Path(f"/proc/{camera.process_id}/status").read_text(encoding="ascii")
+                most = max(most, int(status.partition("VmHWM:")[2].split()[0]))
+            listen(camera)
+            camera.take()
+        named = [f"{passed.what}: {passed.why}" for passed in camera.take_undecodable()]
+        assert "what follows: its process may take 257 MiB for pictures, and has used them (max_megapixels)" in named
+        assert 0 < most < 420 * 1024
+    finally:
+        camera.close()
 
 
 @pytest.mark.parametrize("loop", [False, True])

@@ -8,7 +8,9 @@ from collections.abc import Iterator
 
 import pytest
 from adainfd.capture.diagnosis import diagnose
+from adainfd.capture.leash import leash_of
 from adainfd.capture.request import HttpCamera, RtspCamera
+from adainfd.capture.settings import CameraSettings
 from adainfd.capture.source import Kind, Source
 from daemons import free_port
 from generated import generous
@@ -77,10 +79,18 @@ answers = st.binary(max_size=30) | st.builds(
 @generous(60)
 def test_whatever_a_server_answers(babbler: Babbler, said: bytes, scheme: str) -> None:
     babbler.says = said
-    found = diagnose(Source(f"{scheme}://me:secret@127.0.0.1:{babbler.port}/x"), time.monotonic() + 5)
+    found = diagnose(
+        CameraSettings("door", Source(f"{scheme}://me:secret@127.0.0.1:{babbler.port}/x")), time.monotonic() + 5
+    )
     assert found is not None
     assert found.detail.isprintable()
     assert "secret" not in found.detail
+
+
+def asking(source: Source) -> object:
+    if (source.scheme or "").startswith("http"):
+        return HttpCamera(source.address, leash_of(CameraSettings("door", source)))
+    return RtspCamera(source.address)
 
 
 pieces = st.sampled_from(
@@ -99,9 +109,9 @@ def test_whatever_stands_in_an_address(text: str) -> None:
                 continue
             assert source.kind is Kind.STREAM
             with contextlib.suppress(ValueError):
-                (HttpCamera if scheme.startswith("http") else RtspCamera)(source.address)
+                asking(source)
             if text not in address.partition("//")[2][: len(text)]:  # no names that a resolver would be asked for
-                found = diagnose(source, time.monotonic() + 5)
+                found = diagnose(CameraSettings("door", source), time.monotonic() + 5)
                 assert found is not None
                 assert "secret" not in found.detail
 

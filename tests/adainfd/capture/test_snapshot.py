@@ -140,7 +140,7 @@ def test_picture_is_the_readers_own(pages: WebPages) -> None:
         (Reply(401), Fault.ACCESS_DENIED),
         (Reply(404), Fault.NO_SUCH_PATH),
         (Reply(503), Fault.CANNOT_OPEN),
-        (Reply(302, {"Location": "http://nosuch.invalid/"}), Fault.NO_SUCH_HOST),
+        (Reply(302, {"Location": "http://nosuch.invalid/"}), Fault.LED_ELSEWHERE),
         (Reply(302, {"Location": "http://["}), Fault.CANNOT_OPEN),
         (Reply(200, {"Content-Length": "5000"}, grey(1)), Fault.CANNOT_OPEN),
     ],
@@ -207,7 +207,7 @@ def test_login_is_asked_for_once_and_kept_from_other_hosts(pages: WebPages) -> N
     with WebPages(picture=picture(70)) as other:
         pages.pages["snap"] = _basic(lambda _: Reply(302, {"Location": f"http://localhost:{other.host[10:]}/picture"}))
         pages.pages["near"] = _basic(lambda _: picture(50))
-        with closing(opened(pages, fps=50)) as reader:
+        with closing(opened(pages, fps=50, follow=(f"localhost:{other.host[10:]}",))) as reader:
             assert abs(level_of(reader) - 70) < 3
             level_of(reader)
             before = len(other.asked)

@@ -184,6 +184,11 @@ _NO_ADDRESSES = (
     "rtsp://door:abc/x",
     "https://door:99999/",
     "rtsps://door:0/x",
+    "rtsp://viewer@/x",
+    "RTSP://viewer:secret@:554/x",
+    "rtsp://viewer:sec/ret@/x",
+    "http://viewer:secret@door:99999/x",
+    "http://viewer:secret@door:abc/x",
 )
 
 
@@ -207,6 +212,11 @@ _NO_ADDRESSES = (
 def test_what_can_be_no_source(text: str, named: str) -> None:
     with pytest.raises(InvalidInputError, match=named):
         Source.parse(text)
+
+
+@pytest.mark.parametrize("password", ["se/cret", "se?cret", "se#cret", "se[cret", "se@cret", "se:cret", "99999", "%zz"])
+def test_a_password_may_hold_any_character(password: str) -> None:
+    assert Source.parse(f"rtsp://viewer:{password}@door:554/x").kind is Kind.STREAM
 
 
 @pytest.mark.parametrize(

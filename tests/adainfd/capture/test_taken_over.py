@@ -20,7 +20,18 @@ from adainfd.capture.conversation import Conversation
 from adainfd.capture.fault import Fault
 from adainfd.capture.lifecycle import Limits
 from adainfd.capture.process import environment as environment_of
-from adainfd.capture.reports import Delivered, Ended, Lost, Named, Opened, Passed, Report, encoded, report_of
+from adainfd.capture.reports import (
+    Delivered,
+    Ended,
+    Lost,
+    Named,
+    Opened,
+    Passed,
+    Report,
+    Unconfined,
+    encoded,
+    report_of,
+)
 from adainfd.capture.settings import CameraSettings
 from adainfd.capture.slots import FrameSlots, frames_memory
 from adainfd.capture.source import Source
@@ -95,8 +106,14 @@ def test_what_no_honest_process_says_is_a_fault_of_its_camera(tmp_path: Path, at
 def test_a_process_gets_nothing_of_the_environment_that_it_does_not_need() -> None:
     needed = {"LANG": "C", "LC_ALL": "C", "OMP_NUM_THREADS": "1", "MALLOC_TOP_PAD_": "1", "OPENCV_LOG_LEVEL": "INFO"}
     more = ("CREDENTIALS_DIRECTORY", "NOTIFY_SOCKET", "HOME", "STATE_DIRECTORY", "AWS_SECRET_ACCESS_KEY", "http_proxy")
-    given = environment_of(needed | dict.fromkeys(more, "secret"), ["", "/lib"])
-    assert given == needed | {"OPENCV_FFMPEG_LOGLEVEL": "-8", "PYTHONPATH": f"{Path.cwd()}:/lib"}
+    given = environment_of(needed | dict.fromkeys(more, "secret"), ["", "/lib"], 1_000_000)
+    assert given == needed | {
+        "OPENCV_FFMPEG_LOGLEVEL": "-8",
+        "MALLOC_ARENA_MAX": "1",
+        "OPENBLAS_NUM_THREADS": "1",
+        "OPENCV_IO_MAX_IMAGE_PIXELS": "1000000",
+        "PYTHONPATH": f"{Path.cwd()}:/lib",
+    }
 
 
 LAUNCHER = """
@@ -201,6 +218,8 @@ def test_an_honest_order_is_taken_and_no_other() -> None:
     ]
     for told, right in (
         (honest, True),
+        ([Unconfined(("files: x",)), *honest], True),
+        ([*honest, Unconfined(("files: x",))], False),
         ([Passed(0, 0, 9), lost, go, opened, Passed(0, 0, 0), ended], True),
         ([lost, go, lost, go, ended], True),
         ([opened, frame], False),
@@ -231,7 +250,9 @@ values = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(texts, inner, max_size=3),
     max_leaves=12,
 )
-tags = st.sampled_from(["Opened", "Delivered", "Passed", "Named", "BrokeOff", "Ended", "Lost", "Failed", "Go", "x"])
+tags = st.sampled_from(
+    ["Opened", "Delivered", "Passed", "Named", "BrokeOff", "Ended", "Lost", "Failed", "Unconfined", "Go", "x"]
+)
 right = st.one_of(
     st.builds(lambda h, w, i: ["Opened", [h, w, 3], i], st.integers(1, 9000), st.integers(1, 9000), st.floats(0, 9)),
     st.builds(

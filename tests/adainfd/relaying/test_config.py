@@ -63,7 +63,7 @@ values = st.recursive(
     max_leaves=3,
 )
 tables = {
-    "box": ("connect", "server", "conect"),
+    "box": ("connect", "server", "host", "conect"),
     "publish": ("bind", "clients", "unprotected"),
     "mqtt": ("url", "user", "password_file", "ca_file", "prefix", "discovery", "name"),
 }
@@ -111,6 +111,10 @@ def keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         KeyPair.new(tmp_path / name)
     (tmp_path / "clients").mkdir()
     (tmp_path / "password").write_text("agreed\n", encoding="utf-8")
+    (tmp_path / "password").chmod(0o600)
+    (tmp_path / "empty").touch()
+    with (tmp_path / "large").open("wb") as large:
+        large.truncate(3 << 40)
     return tmp_path
 
 
@@ -141,9 +145,19 @@ def test_a_relays_file_is_checked_as_one(keys: Path, text: str, said: str) -> No
         (f'key = "own.key_secret"\n{BOX}[publish]\nbind = ["ipc://s"]\nclients = "nosuch"', "clients nosuch"),
         (f'{MQTT}password_file = "nosuch"', "mqtt.password_file nosuch: cannot be read (No such file or directory)"),
         (f'{MQTT}password_file = "."', "mqtt.password_file .: cannot be read (Is a directory)"),
-        (f'{MQTT}ca_file = "nosuch"', "mqtt.ca_file nosuch: cannot be read (no such file)"),
-        (f'{MQTT}ca_file = "password"', "mqtt.ca_file password: cannot be read"),
-        (f'{BOX}[mqtt]\nurl = "mqtt://h"\npassword_file = "password"', "password_file: goes together with user"),
+        (f'{MQTT}ca_file = "nosuch"', "mqtt.ca_file nosuch: cannot be read (No such file or directory)"),
+        (f'{MQTT}ca_file = "."', "mqtt.ca_file .: cannot be read (Is a directory)"),
+        (f'{MQTT}ca_file = "password"', "mqtt.ca_file password: holds no certificate"),
+        (f'{MQTT}ca_file = "/dev/null"', "mqtt.ca_file /dev/null: cannot be read (Is no file)"),
+        (f'{MQTT}ca_file = "/dev/zero"', "mqtt.ca_file /dev/zero: cannot be read (Is no file)"),
+        (f'{MQTT}ca_file = "empty"', "mqtt.ca_file empty: holds no certificate"),
+        (f'{MQTT}ca_file = "large"', "mqtt.ca_file large: cannot be read (Is larger than 1 MiB)"),
+        (
+            f'{BOX}[mqtt]\nurl = "mqtt://h"\npassword_file = "password"',
+            "password_file: goes together with user, which may also stand in the url before its host",
+        ),
+        (f'{BOX}host = "a/b"\n[mqtt]\nurl = "mqtt://h"', "box.0.host"),
+        (f'{BOX}host = []\n[mqtt]\nurl = "mqtt://h"', "box.0.host"),
         (f'{MQTT}name = "a/b"', "mqtt.name: 'a/b'"),
         (f'{MQTT}prefix = "a\\u0000"', "mqtt.prefix"),
     ],
@@ -176,6 +190,7 @@ def test_names_differ_by_relay_and_stay(keys: Path) -> None:
 def test_password_is_what_an_editor_shows(tmp_path: Path, content: bytes) -> None:
     file = tmp_path / "password"
     file.write_bytes(content)
+    file.chmod(0o640)
     section = MqttSection(url="mqtt://h", user="me", password_file=file)
     broker = Broker(section, "x", ("t", b""), None, connected=lambda: None, received=lambda *_: None)
     assert broker._client.password == "agreed"  # noqa: S105

@@ -2,70 +2,21 @@
 
 import contextlib
 import json
-import shutil
 import signal
-import socket
-import subprocess
-import threading
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from adainfd.wire.messages import Account, Dropped, Event, Label, Present, Seen, Status
+from adainfd.wire.messages import Status
 from adainfd.wire.publisher import Publisher
-from daemons import Program, await_true, free_port
+from brokers import Beating, Broker, event_of, keeping, kept
+from daemons import Program, await_true
 from paho.mqtt import client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 
 Told = Callable[[str], Any]
 AGREED = "hunter2 of the broker"
-
-
-class Broker:
-    """Mosquitto, started and killed at will; it forgets what it retained."""
-
-    def __init__(self, program: str, folder: Path, *, password: str | None = None) -> None:
-        self.port = free_port()
-        self._command = [program, "-c", str(folder / "mosquitto.conf")]
-        lines = [f"listener {self.port} 127.0.0.1", f"allow_anonymous {'false' if password else 'true'}", "user root"]
-        if password:
-            file = folder / "passwords"
-            file.write_text(f"adainf:{password}\n", encoding="utf-8")
-            subprocess.run(["mosquitto_passwd", "-U", file], check=True)
-            lines.append(f"password_file {file}")
-        (folder / "mosquitto.conf").write_text("\n".join(lines) + "\n", encoding="utf-8")
-
-    def start(self) -> None:
-        self._process = subprocess.Popen(self._command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-
-        def answers() -> bool:
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port)):
-                return True
-            return False
-
-        await_true(answers, 10, "mosquitto answers")
-
-    def kill(self) -> None:
-        self._process.kill()
-        self._process.wait()
-
-
-@pytest.fixture
-def mosquitto() -> str:
-    program = shutil.which("mosquitto", path="/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin")
-    if program is None:
-        pytest.skip("needs a broker: apt-get install mosquitto")
-    return program
-
-
-@pytest.fixture
-def broker(mosquitto: str, tmp_path: Path) -> Iterator[Broker]:
-    started = Broker(mosquitto, tmp_path)
-    started.start()
-    yield started
-    started.kill()
 
 
 @contextlib.contextmanager
@@ -75,6 +26,8 @@ def reading(broker: Broker, **login: str) -> Iterator[Told]:
     client = paho.Client(CallbackAPIVersion.VERSION2)
     if login:
         client.username_pw_set(**login)
+    if broker.authority.exists():
+        client.tls_set(str(broker.authority))
 
     def note(_: Any, __: Any, message: paho.MQTTMessage) -> None:
         text = message.payload.decode()
@@ -82,7 +35,7 @@ def reading(broker: Broker, **login: str) -> Iterator[Told]:
 
     client.on_message = note
     client.on_connect = lambda *_: client.subscribe("#", qos=1)
-    client.connect("127.0.0.1", broker.port)
+    client.connect("localhost", broker.port)
     client.loop_start()
 
     def told(topic: str) -> Any:
@@ -145,24 +98,6 @@ def test_states_are_retained_and_home_assistant_is_told(launch: Any, broker: Bro
         await_true(lambda: told(f"adainf/relay/{name}")[0] == "offline", 10, "the relay has gone")
     assert relay.ended(5) == 0
     assert "Traceback" not in relay.said
-
-
-def event_of(host: str, camera: str, region: str | None, label: str, event: Any = "appeared") -> Callable[[int], Event]:
-    seen = Seen(frame=1, captured_at=1.0)
-    return lambda number: Event(
-        host=host,
-        camera=camera,
-        region=region,
-        sequence=number,
-        published_at=1.0,
-        event=event,
-        label=label,
-        index=0,
-        score=0.9 if label == "dog" else 0.8,
-        first=seen,
-        last=seen,
-        seconds=0.0,
-    )
 
 
 def happen(publisher: Publisher, event: Any, label: str, region: str | None = None) -> None:
@@ -234,18 +169,52 @@ def test_password_is_wanted_and_said_nowhere(
             encoding="utf-8",
         )
         password.write_text("wrong\n", encoding="utf-8")
+        password.chmod(0o600)
         mistaken = launch("relay", "--config", file)
         assert "uthorized" in mistaken.await_event("broker_refused", 20)["why"]
         password.unlink()
         mistaken.process.send_signal(signal.SIGHUP)
         assert "password: cannot be read" in mistaken.await_event("reload_failed", 10)["why"]
         password.write_text(f"{AGREED}\n", encoding="utf-8")
+        password.chmod(0o600)
         mistaken.process.send_signal(signal.SIGHUP)
         mistaken.await_event("reloaded", 10)
         await_greeted(box, mistaken)
         with reading(broker, username="adainf", password=AGREED) as told:
             assert told("boxes/status/edge1")[0]["state"] == "ready"
         assert AGREED not in mistaken.said
+    finally:
+        broker.kill()
+
+
+def test_broker_that_wants_tls_and_a_password(
+    launch: Any, mosquitto: str, tmp_path: Path, box: Publisher, ipc: str
+) -> None:
+    broker = Broker(mosquitto, tmp_path, password=AGREED, tls=True)
+    broker.start()
+    try:
+        password, file = tmp_path / "password", tmp_path / "relay.toml"
+        password.write_text(f"{AGREED}\n", encoding="utf-8")
+        password.chmod(0o600)
+        file.write_text(
+            f"""
+            [[box]]
+            connect = "{ipc}"
+            host = "edge1"
+            [mqtt]
+            url = "mqtts://localhost:{broker.port}"
+            user = "adainf"
+            password_file = "{password}"
+            ca_file = "{broker.authority}"
+            """,
+            encoding="utf-8",
+        )
+        relay = launch("relay", "--config", file)
+        await_greeted(box, relay)
+        with reading(broker, username="adainf", password=AGREED) as told:
+            assert told("adainf/status/edge1/door")[0]["state"] == "online"
+            assert told("adainf/available/edge1")[0] == "online"
+        assert not relay.named("broker_gone")
     finally:
         broker.kill()
 
@@ -263,83 +232,6 @@ def test_broker_that_is_not_there_is_waited_for(
             told("adainf/status/edge1/door")
     finally:
         broker.kill()
-
-
-Views = Mapping[tuple[str, str | None], list[str]]
-
-
-class Beating:
-    """A box whose heart beats: each time it says that these views of its cameras show these labels."""
-
-    def __init__(self, endpoint: str, host: str, views: Views, state: str = "ready") -> None:
-        self.views, self.state, self.beats = views, state, 0
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._run, args=(endpoint, host))
-        self._thread.start()
-
-    def _run(self, endpoint: str, host: str) -> None:
-        publisher = Publisher([endpoint])
-        for (camera, region), labels in self.views.items():  # said again before the heartbeat
-            for label in labels:
-                publisher.send(f"event/{host}/{camera}", event_of(host, camera, region, label))
-        while not self._ended.wait(0.05):
-            publisher.greet()
-            self.beats += 1
-            publisher.send(f"status/{host}", lambda number: self._status(host, number))
-        publisher.close()
-
-    def _status(self, host: str, number: int) -> Status:
-        account = Account("online", number, number, 0, 0, Dropped(0, 0), 0)
-        return Status(
-            host=host,
-            sequence=number,
-            state=self.state,  # type: ignore[arg-type]
-            published_at=time.time(),
-            cameras={camera: account for camera, _ in self.views},
-            present=[
-                Present(camera, region, [Label(label, 0, 0.9) for label in labels])
-                for (camera, region), labels in self.views.items()
-            ],
-        )
-
-    def end(self) -> None:
-        self._ended.set()
-        self._thread.join()
-
-
-@pytest.fixture
-def boxes(tmp_path: Path) -> Iterator[Callable[..., Beating]]:
-    """Start a box: `boxes(NAME OF ITS SOCKET, host, views)`."""
-    started: list[Beating] = []
-
-    def start(name: str, host: str, views: Views, **more: str) -> Beating:
-        started.append(Beating(f"ipc://{tmp_path}/{name}", host, views, **more))
-        return started[-1]
-
-    yield start
-    for box in started:
-        box.end()
-
-
-@contextlib.contextmanager
-def keeping(broker: Broker) -> Iterator[tuple[paho.Client, dict[str, list[str]]]]:
-    """A client to publish with, and all payloads by topic, as they come."""
-    heard: dict[str, list[str]] = {}
-    client = paho.Client(CallbackAPIVersion.VERSION2)
-    client.on_message = lambda _, __, told: heard.setdefault(told.topic, []).append(told.payload.decode())
-    client.on_connect = lambda *_: client.subscribe("#", qos=1)
-    client.connect("127.0.0.1", broker.port)
-    client.loop_start()
-    try:
-        yield client, heard
-    finally:
-        client.disconnect()
-        client.loop_stop()
-
-
-def kept(heard: Mapping[str, list[str]]) -> dict[str, str]:
-    """The topics that the broker still keeps."""
-    return {topic: payloads[-1] for topic, payloads in heard.items() if payloads[-1]}
 
 
 def configured(file: Path, broker: Broker, *sockets: str) -> Path:

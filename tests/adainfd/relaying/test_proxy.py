@@ -1,18 +1,26 @@
 """Many boxes at one address, seen by plain ZeroMQ and by our client."""
 
+import contextlib
 import signal
+import threading
+import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import strangers
+import zmq
 from adainfd.client import Link, Notice, Subscriber
 from adainfd.relaying import from_command_line
 from adainfd.relaying import run as relay
 from adainfd.wire.gate import Curve
 from adainfd.wire.keys import KeyPair
 from adainfd.wire.publisher import Publisher
-from daemons import Program, assert_refused, await_true
+from brokers import Attacker, a_status
+from daemons import Program, assert_refused, await_true, free_port
+from strangers import MORE, SUBSCRIBE, frame
 from streams import Log, say
 
 from adainf.errors import InvalidInputError
@@ -89,6 +97,145 @@ def test_box_that_comes_later_and_comes_back(launch: Any, tmp_path: Path, ipc: s
             await_topics(subscriber, [publisher])
             publisher.close()
     await_true(lambda: len(relay.named("box_absent")) >= 2, 10, "the box has gone again")
+
+
+def test_a_reader_who_wants_everything_hurts_neither_the_others_nor_the_boxes(
+    launch: Any, boxes: list[Publisher], ipc: str
+) -> None:
+    port = f"tcp://127.0.0.1:{free_port()}"
+    relay = launch("relay", "--connect", boxes[0].endpoints[0], "--bind", port, "--bind", ipc)
+    relay.await_event("relaying")
+
+    with Subscriber(ipc, topics=["status/"]) as subscriber:
+        await_topics(subscriber, boxes[:1])
+        before = relay.megabytes()
+        many = [b"".join(frame(SUBSCRIBE + b"%d/%d" % (n, m)) for m in range(200)) for n in range(20)]
+        endless = [frame(SUBSCRIBE + b"x" * 200, MORE) * 5000] * 5
+        held = []
+        for number, what in enumerate(many + endless):
+            held.append(strangers.subscriber((port, ipc)[number % 2]))
+            with contextlib.suppress(OSError):
+                held[-1].sendall(what)
+            say(boxes[0], str(number), TOPICS[0])
+            await_true(
+                lambda n=number: boxes[0].greet() or getattr(subscriber.receive(0.02), "detail", "") == str(n),
+                10,
+                "the other reader hears",
+            )
+        assert relay.megabytes() - before < 20
+        assert boxes[0].subscriptions <= 256
+        assert boxes[0].hung_up == 0
+        for stranger in held:
+            stranger.close()
+        # Those who went took their topics with them.
+        await_true(lambda: boxes[0].greet() or boxes[0].subscriptions == 1, 20, "one subscription is left")
+    assert relay.await_event("reader_hung_up_on", 10)["hung_up"] >= 1
+    assert subscriber.lost == 0
+    assert "Traceback" not in relay.said
+
+
+def assert_no_message_is_endless(attacker: Attacker, relay: Program) -> None:
+    """Of a message that has no end the relay keeps some parts, and lets go of them."""
+    before, most = relay.megabytes(), 0.0
+    attacker.socket.send(b"status/evil", zmq.SNDMORE)
+    for _ in range(5000):
+        attacker.socket.send(b"x" * 200_000, zmq.SNDMORE)
+        time.sleep(0.001)
+        most = max(most, relay.megabytes())
+        if "without end" in str(relay.named("box_absent")):
+            break
+    attacker.socket.send(b"")
+    assert most - before < 500
+    await_true(lambda: relay.megabytes() - before < 10, 10, "memory comes back")
+
+
+def test_a_box_speaks_in_its_own_name_alone_and_leaves_the_others_their_turn(
+    launch: Any, flooder: Attacker, tmp_path: Path, ipc: str
+) -> None:
+    """The honest box is behind a relay of its own."""
+    publisher = Publisher([f"ipc://{tmp_path}/good"])
+    say(publisher, "first", "status/edge1/a")
+    launch("relay", "--connect", *publisher.endpoints, "--bind", f"ipc://{tmp_path}/inner")
+    file = tmp_path / "relay.toml"
+    hosts = {"evil": '"evil"', "inner": '["edge1", "edge3"]'}
+    tables = [f'[[box]]\nconnect = "ipc://{tmp_path}/{name}"\nhost = {host}' for name, host in hosts.items()]
+    file.write_text("\n".join([*tables, f'[publish]\nbind = ["{ipc}"]']), encoding="utf-8")
+    relay: Program = launch("relay", "--config", file)
+    topics: Counter[bytes] = Counter()
+    with (
+        zmq.Context() as context,
+        context.socket(zmq.SUB) as everything,
+        Subscriber(ipc, topics=["status/edge1"]) as one,
+    ):
+        everything.setsockopt(zmq.SUBSCRIBE, b"")
+        everything.connect(ipc)
+        flooder.await_subscribed()
+
+        def comes(topic: bytes) -> bool:
+            while everything.poll(0):
+                topics[everything.recv_multipart()[0]] += 1
+            return topics[topic] > 0
+
+        await_true(lambda: publisher.greet() or comes(b"status/edge1/a"), 20, "the honest box")
+        for topic in (
+            "status/edge1",
+            "status/edge1/a",
+            "event/edge3/x",
+            "status/",
+            "status",
+            "",
+            b"status/\xff",
+            "x" * 500,
+        ):
+            flooder.send(topic, a_status("edge1", state="stopped"))
+        flooder.socket.send(b"status/evil")
+        flooder.socket.send_multipart([b"status/evil", b"{}", b"{}"])
+        flooder.send("status/evil/end", a_status("evil", "end"))
+        await_true(lambda: comes(b"status/evil/end"), 10, "its own name")
+        assert relay.named("message_refused")[0]["why"] == "speaks as 'edge1', and its host is evil"
+        before = topics.copy()
+        over = threading.Event()
+
+        def flood() -> None:
+            while not over.is_set():
+                flooder.send("status/evil/flood", b"{" * 900)
+                flooder.send("status/edge1/flood", b"{" * 900)
+
+        flooding = threading.Thread(target=flood)
+        flooding.start()
+        try:
+            relay.await_event("box_too_fast")
+            for number in range(100):
+                say(publisher, str(number), "status/edge1/a")
+                told = await_true(lambda: publisher.greet() or one.receive(0.02), 10, "it is heard")
+                while told.detail != str(number):
+                    told = await_true(lambda: publisher.greet() or one.receive(0.02), 10, "it is heard")
+                comes(b"")
+        finally:
+            over.set()
+            flooding.join()
+        assert one.lost == 0
+
+        def hung_up() -> bool:
+            flooder.socket.send_multipart([b"status/evil", *[b"x" * 200_000] * 3])
+            return "of 262144 allowed" in str(relay.named("box_absent"))
+
+        await_true(hung_up, 10, "it sends too much at once")
+
+        def again(camera: str) -> bool:
+            flooder.send(f"status/evil/{camera}", a_status("evil", camera))
+            return comes(f"status/evil/{camera}".encode())
+
+        await_true(lambda: again("again"), 10, "it is taken up again")
+        flooder.send("status/evil", b"x" * 300_000)  # libzmq itself hangs up, for good
+        await_true(lambda: len(relay.named("box_absent")) == 2, 10, "it is hung up on again")
+        await_true(lambda: again("back"), 10, "it is taken up again")
+        assert_no_message_is_endless(flooder, relay)
+        assert topics.keys() == {b"status/edge1/a"} | {topic for topic in topics if topic.startswith(b"status/evil")}
+    assert before.keys() == {b"status/edge1/a", b"status/evil/end"}
+    assert len(relay.named("message_refused")) < 4
+    assert "Traceback" not in relay.said
+    publisher.close()
 
 
 @pytest.fixture

@@ -2,9 +2,11 @@
 
 from typing import Any
 
+import msgspec
 import pytest
 from adainfd.relaying.homeassistant import ONLINE
 from adainfd.relaying.relays import Relays
+from adainfd.relaying.retained import Retained
 from adainfd.relaying.roster import Roster
 from adainfd.relaying.topics import Topics
 from adainfd.wire.messages import Account, Dropped, Event, Label, Present, Seen, Status
@@ -81,11 +83,11 @@ def test_after_a_restart_nothing_of_before_is_there() -> None:
 def test_daemons_of_one_host_stand_side_by_side() -> None:
     roster = Roster()
     for second in range(4):
-        roster.take(beat(started_at=1.0, shown={("door", None): ["cat"]}), second)
-        roster.take(beat(started_at=2.0, shown={("yard", None): []}), second)
+        roster.take(beat(started_at=1.0, shown={("door", None): ["cat"]}), second, "ipc://a")
+        roster.take(beat(started_at=2.0, shown={("yard", None): []}), second, "ipc://b")
     assert roster.cameras("edge1") == {"door", "yard"}
     assert roster.living(3.0) == (1, 2)
-    roster.take(beat("stopped", started_at=1.0), 4.0)
+    roster.take(beat("stopped", started_at=1.0), 4.0, "ipc://a")
     assert roster.cameras("edge1") == {"yard"}
     assert roster.online("edge1", 4.0)
 
@@ -148,3 +150,41 @@ def test_relays_know_for_which_hosts_others_speak() -> None:
     assert (again.another_speaks_for("c"), again.another_knows("c")) == (False, True)
     again.heard("adainf/relay/two/hosts", b"nonsense", retained=False)
     assert not again.another_knows("c")
+
+
+def test_whatever_a_box_says_a_roster_stays_small() -> None:
+    roster = Roster()
+    refused = 0
+    for number in range(100):
+        roster.take(beat(started_at=2.0 + number, shown={(f"x{n}", None): [] for n in range(100)}), 0.0, "ipc://a")
+        assert len(roster.cameras("edge1")) <= 256
+    for number in range(3000):
+        event = msgspec.structs.replace(happened("appeared", "cat"), camera=f"c{number}")
+        refused += roster.take(event, 0.0, "ipc://a") is not None
+        refused += roster.take(happened("appeared", f"l{number}", f"r{number}"), 0.0, "ipc://a") is not None
+        refused += roster.take(happened("appeared", f"l{number}"), 0.0, "ipc://a") is not None
+    assert len(roster.cameras("edge1")) == 256
+    assert len(roster.views("edge1")) == 1024
+    assert max(map(len, roster.views("edge1").values())) == 256
+    assert refused > 6000
+    for number in range(8_000):
+        roster.take(happened("appeared", f"l{number % 256}", f"r{number // 256}"), 0.0, "ipc://a")
+    assert sum(map(len, roster.views("edge1").values())) == 4096
+    assert len(roster._boxes["edge1"].daemons) <= 8
+    roster.take(beat(shown={("door", None): ["cat"]}, started_at=2.0), 0.0, "ipc://b")
+    assert "door" in roster.cameras("edge1"), "another box of this host is heard all the same"
+
+
+def test_what_the_broker_keeps_of_a_host_is_bounded() -> None:
+    retained = Retained(Topics("adainf", "one"))
+    kept = [retained.keep(f"adainf/status/evil/c{number}", b"{}") for number in range(10_000)]
+    large = [retained.keep(f"adainf/status/large/c{number}", b"x" * (1 << 20)) for number in range(10)]
+    assert sum(kept) == len(retained.of("evil")) < 4000
+    assert sum(large) == 4
+    assert retained.keep("adainf/status/good", b"{}")
+    sent: list[str] = []
+    retained.send(lambda topic, _: len(sent) < 10 and not sent.append(topic))  # type: ignore[func-returns-value]
+    assert "adainf/status/good" in sent, "each host has its turn"
+    for number in range(4):
+        retained.clear(f"adainf/status/large/c{number}")
+    assert retained.keep("adainf/status/large/d", b"x" * (4 << 20))

@@ -3,6 +3,7 @@
 import msgspec
 import pytest
 from adainfd.service.overview import Overview
+from adainfd.wire.messages import MOST_CAMERAS
 from generated import generous
 from hypothesis import given
 from hypothesis import strategies as st
@@ -58,3 +59,39 @@ def test_rates_begin_anew_with_a_daemon_and_end_with_its_frames() -> None:
     assert overview.view().frames_per_second == pytest.approx(10 / 3)
     clock.now += 4.0
     assert overview.view().frames_per_second == 0
+
+
+def test_cameras_without_end_hide_none_of_those_that_are_known() -> None:
+    clock = Clock()
+    overview = Overview(clock)
+
+    def publish(*cameras: str) -> None:
+        clock.now += 1.0
+        for camera in cameras:
+            overview.published(msgspec.structs.replace(a_result(1), camera=camera))
+
+    def known() -> set[str]:
+        return {camera.name for camera in overview.view().cameras}
+
+    publish("door")
+    publish(*(f"invented{number}" for number in range(3000)), "door")
+    first = known()
+    assert len(first) == MOST_CAMERAS
+    for turn in range(100):
+        publish("door", *(f"more{turn}" for _ in range(3)))
+    assert len(known()) == MOST_CAMERAS
+    assert "door" in known()
+    assert known() - first  # one that has been silent makes room
+
+
+def test_answers_without_end_are_forgotten() -> None:
+    clock = Clock()
+    overview = Overview(clock)
+    for number in range(1, 30_000):
+        clock.now = number / 10_000
+        overview.published(a_result(number))
+    [camera] = overview._cameras.values()
+    assert len(camera.recent) <= 5000
+    clock.now += 6.0
+    overview.view()
+    assert not camera.recent

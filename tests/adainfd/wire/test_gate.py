@@ -1,8 +1,10 @@
 """Who comes in, told by plain ZeroMQ clients."""
 
+import contextlib
 import os
 import random
 import re
+import resource
 import shutil
 import socket
 from collections.abc import Callable, Iterator
@@ -347,3 +349,40 @@ def test_random_bytes_and_half_open_connections_leave_it_serving(
 def test_no_secret_is_said(keys: dict[str, KeyPair], tmp_path: Path, log: Log) -> None:
     curve = Curve.read(tmp_path / "box.key_secret", tmp_path / "clients", log)
     assert keys["box"].secret not in repr(curve)
+
+
+def test_a_key_is_taken_away_where_no_descriptor_is_left(
+    publisher: Publisher, connect: Connect, keys: dict[str, KeyPair], tmp_path: Path, log: Log
+) -> None:
+    """Without anybody who asks for it; and afterwards the others come back."""
+    inside, outside = tmp_path / "clients" / "stranger.key", tmp_path / "stranger.key"
+    outside.rename(inside)
+    readers = {
+        name: connect(endpoint(publisher, "tcp"), **curve(keys["box"], keys[name])) for name in ("friend", "stranger")
+    }
+    for reader in readers.values():
+        await_heard(publisher, reader)
+        drain(reader)
+    inside.rename(outside)
+    with no_descriptors():
+        await_true(lambda: any(event == "clients_removed" for event, _ in log.lines), 10, "revocation")
+        say(publisher, "secret")
+    assert publisher.gate is not None
+    assert publisher.gate.defect is publisher.connections.defect is None
+    for number in range(20):
+        say(publisher, f"secret {number}")
+    await_heard(publisher, readers["friend"])
+    assert not readers["stranger"].poll(100)
+
+
+@contextlib.contextmanager
+def no_descriptors() -> Iterator[None]:
+    """This process can open nothing meanwhile."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.ExitStack() as opened:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (128, hard))
+        opened.callback(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
+        with contextlib.suppress(OSError):
+            while True:
+                opened.enter_context(Path(os.devnull).open("rb"))
+        yield

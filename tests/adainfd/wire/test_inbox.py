@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 from adainfd.wire.inbox import Gap, Inbox, Unreadable
-from adainfd.wire.messages import SCHEMAS, Message, Status
+from adainfd.wire.messages import SCHEMAS, Message, Status, topic_of
 from generated import generous
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -75,9 +75,8 @@ def test_messages_with_anything_in_any_field_are_read_or_told(kind: str, form: s
 @pytest.mark.parametrize("form", sorted(PACK))
 @pytest.mark.parametrize("message", [a_result(1), Status(host="h", sequence=1, state="ready", published_at=1.0)])
 def test_fields_of_later_versions_are_passed_over(form: str, message: Message) -> None:
-    kind = next(kind for kind, type_ in SCHEMAS.items() if isinstance(message, type_))
     later = {**msgspec.to_builtins(message), "of_a_later_version": [1, {"x": 2}]}
-    assert Inbox(lambda _: None).take([f"{kind}/h".encode(), PACK[form](later)]) == message
+    assert Inbox(lambda _: None).take([topic_of(message).encode(), PACK[form](later)]) == message
 
 
 def a_status(sequence: int, *, repeated: bool = False, started_at: float = 1.0) -> Status:
@@ -105,3 +104,43 @@ def test_lost_is_what_was_published_between_what_was_heard(runs: list[list[str]]
                 taken = inbox.take([TOPIC.encode(), msgspec.json.encode(message)])
                 assert (taken is None) == repeated
     assert inbox.lost == lost == sum(notice.lost for notice in notices if isinstance(notice, Gap))
+
+
+@pytest.mark.parametrize(
+    ("topic", "changes"),
+    [
+        ("status/here/door", {}),
+        ("event/here", {}),
+        ("status/there", {}),
+        ("status/" + "h" * 101, {"host": "h" * 101}),
+        ("status/here\n", {"host": "here\n"}),
+        ("status/", {"host": ""}),
+        ("status/here", {"detail": "x" * 4001}),
+        ("status/here", {"sequence": 2**53 + 1}),
+        ("status/here", {"started_at": 1e12}),
+        ("status/here", {"published_at": float("nan")}),
+        ("status/here", {"lost": {"x": 2**60}}),
+        ("status/here", {"later": [[[]]] * 3, "state": "x" * 100_000}),
+    ],
+)
+@pytest.mark.parametrize("form", sorted(PACK))
+def test_what_is_out_of_bounds_is_told_in_few_words(topic: str, changes: dict[str, object], form: str) -> None:
+    notices: Notices = []
+    told = {**msgspec.to_builtins(a_status(1)), **changes}
+    assert Inbox(notices.append).take([topic.encode(), PACK[form](told)]) is None
+    assert [len(notice.why) < 250 for notice in notices if isinstance(notice, Unreadable)] == [True]
+
+
+@pytest.mark.parametrize("body", [b'{"x":' + b"[" * 100_000, b"\x81\xa1x" + b"\x91" * 100_000])
+def test_depth_ends_no_reader(body: bytes) -> None:
+    notices: Notices = []
+    assert Inbox(notices.append).take([b"status/here", body]) is None
+    assert len(notices) == 1
+
+
+def test_what_is_remembered_of_topics_is_bounded() -> None:
+    inbox = Inbox(lambda _: None)
+    for number in range(12_000):
+        message = Status(host=f"h{number}", sequence=1, state="ready", published_at=1.0)
+        inbox.take([topic_of(message).encode(), msgspec.json.encode(message)])
+    assert len(inbox._heard) == 10_000

@@ -1,0 +1,117 @@
+"""Where a camera may lead us: to its own host, and to those that its owner allows."""
+
+import ipaddress
+import re
+import socket
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from adainf.errors import InvalidInputError, printable
+from adainfd.capture.settings import CameraSettings
+from adainfd.capture.source import Kind, Source
+
+__all__ = ["Leash", "follow_of", "followed_ports", "leash_of"]
+
+# Of schemes whose connections all go to one port, the port that they have where the address names none.
+_PORTS = {"http": 80, "https": 443, "rtsp": 554, "rtsps": 322}
+_LEADS_TO_443 = 80
+"""Many a camera sends from its page to its encrypted page."""
+_HOST = re.compile(r"(\[[0-9A-Fa-f:.]+(?:%[\w.-]+)?\]|[^\s\[\]:/?#@%,;|\"'\\]+)(?::(\d{1,5}))?", re.ASCII)
+_LONGEST_HOST = 253
+_LONGEST_SHOWN = 100
+_HIGHEST_PORT = 65535
+
+
+@dataclass(frozen=True, slots=True)
+class Leash:
+    """host: of the source, as FFmpeg reads it. its: the TCP ports at which it may be asked, None for all.
+
+    others: hosts with their ports that may be asked too.
+    """
+
+    host: str
+    its: frozenset[int] | None
+    others: frozenset[tuple[str, int]] = frozenset()
+
+    def allows(self, host: str, port: int | None) -> bool:
+        """Whether this may be asked. port: of TCP; None for a datagram, which may go to each port of these hosts."""
+        host = _plain(host)
+        if (port is None or self.its is None or port in self.its) and self._is_own(host):
+            return True
+        return any(host == other and port in (None, its) for other, its in self.others)
+
+    def _is_own(self, host: str) -> bool:
+        # A camera that is known by its name may give its address. The other way round a name may change its address.
+        own = _plain(self.host)
+        return host == own or (bool(host) and _is_address(host) and not _is_address(own) and host in _resolved(own))
+
+    def refusal(self, host: str, port: int, *, encrypted: bool = True) -> str:
+        """One line about an address that is not allowed, without the source."""
+        plain = printable(_plain(host), _LONGEST_SHOWN)
+        shown = f"[{plain}]:{port}" if ":" in plain else f"{plain}:{port}"
+        if not encrypted:
+            return f"leads from https to http ({shown}), which is never followed"
+        if not plain:
+            return "leads to an address without a host"
+        return f'leads to {shown}, which is not its own address; to allow it, set follow = ["{shown}"]'
+
+
+def leash_of(settings: CameraSettings) -> Leash:
+    """The leash of a camera; that of a source of this box allows nothing."""
+    source = settings.source
+    if source.kind is not Kind.STREAM:
+        return Leash("", frozenset())
+    standard = (
+        (443,) if source.scheme in ("https",) else (554, 322) if (source.scheme or "").startswith("rtsp") else (80, 443)
+    )
+    others = {
+        (host, port)
+        for host, given in map(follow_of, settings.follow)
+        for port in ([given] if given is not None else standard)
+    }
+    return Leash(source.host_and_port[0], _own_ports(source), frozenset(others))
+
+
+def followed_ports(settings: CameraSettings) -> frozenset[int]:
+    """The TCP ports of hosts that the camera's owner allows beside its own."""
+    return frozenset(port for _, port in leash_of(settings).others)
+
+
+def follow_of(text: str) -> tuple[str, int | None]:
+    """The host and port that an owner allows; raises InvalidInputError where the text names none."""
+    matched = _HOST.fullmatch(text)
+    if matched is None or len(matched[1]) > _LONGEST_HOST or not 0 < int(matched[2] or 1) <= _HIGHEST_PORT:
+        raise InvalidInputError(f"{text!r} is no host; allowed is HOST or HOST:PORT")
+    return _plain(matched[1]), int(matched[2]) if matched[2] else None
+
+
+def _own_ports(source: Source) -> frozenset[int] | None:
+    if source.scheme not in _PORTS:
+        return None
+    port = source.host_and_port[1] or _PORTS[source.scheme]
+    leads = {443} if (source.scheme, port) == ("http", _LEADS_TO_443) else set[int]()
+    return frozenset({port} | leads)
+
+
+def _plain(host: str) -> str:
+    """As hosts are compared: case, brackets, a final dot and the spelling of an address do not matter."""
+    plain = host.lower().strip("[]").removesuffix(".")
+    try:
+        return str(ipaddress.ip_address(plain))
+    except ValueError:
+        return plain
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def _resolved(host: str) -> Iterable[str]:
+    try:
+        return {_plain(str(found[4][0])) for found in socket.getaddrinfo(host, None)}
+    except (OSError, UnicodeError):
+        return ()

@@ -1,0 +1,37 @@
+"""Messages that never end: libzmq keeps their parts until the last has come, and bounds neither number nor sum."""
+
+import resource
+from collections.abc import Sequence
+from pathlib import Path
+
+from adainfd.wire.feed import Feed
+
+__all__ = ["Endless"]
+
+_EVERY_SECONDS = 0.1
+_SPARE_BYTES = 32 << 20
+_PAGE = resource.getpagesize()
+
+
+class Endless:
+    """Hangs up on boxes amidst a message while this process needs more memory than it should. Times are monotonic."""
+
+    def __init__(self, feeds: Sequence[Feed]) -> None:
+        self.due = 0.0
+        """When to look again."""
+        self._feeds = feeds
+        self._most = _resident() + _SPARE_BYTES
+
+    def review(self, now: float) -> None:
+        """Look, where it is time."""
+        if now < self.due:
+            return
+        self.due = now + _EVERY_SECONDS
+        if _resident() > self._most:
+            for feed in self._feeds:
+                if feed.is_amidst(now):
+                    feed.hang_up("it sends a message without end")
+
+
+def _resident() -> int:
+    return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * _PAGE

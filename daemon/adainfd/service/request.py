@@ -1,0 +1,95 @@
+"""The head of an HTTP request, parsed strictly: whatever is doubtful is refused. A body is never read."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from urllib.parse import unquote, urlsplit
+
+__all__ = ["LONGEST_HEAD", "BadRequestError", "Request", "head_end"]
+
+LONGEST_HEAD = 16384
+"""Bytes; a browser sends about a thousand."""
+
+_MOST_FIELDS = 100
+_TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"  # noqa: S105
+_LINE = re.compile(rf"({_TOKEN}) ([\x21-\x7e]+) HTTP/1\.[01]")
+_FIELD = re.compile(rf"({_TOKEN}):[ \t]*([\x20-\x7e\t\x80-\xff]*)")
+# Lines may end without a carriage return (RFC 9112, 2.2): whoever writes a health check by hand forgets it.
+_END = re.compile(rb"\r?\n\r?\n")
+# Of the fields that decide something a second one is an attempt to be read in two ways.
+_ONCE = ("host", "origin", "sec-fetch-site", "sec-fetch-mode", "sec-fetch-dest")
+
+
+class BadRequestError(Exception):
+    """The request cannot be understood; why, in a few words."""
+
+    def __init__(self, why: str, status: HTTPStatus = HTTPStatus.BAD_REQUEST) -> None:
+        super().__init__(why)
+        self.status = status
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is asked for. path: decoded, without the query.
+
+    hosts: the authorities that it is addressed to, by its target and by its Host field; none of an HTTP/1.0 client
+    that names none. fields: by their names in lower case.
+    """
+
+    method: str
+    path: str
+    hosts: tuple[str, ...] = ()
+    fields: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def parse(cls, head: bytes) -> "Request":
+        """Read a head, without the empty line at its end; raises BadRequestError."""
+        first, *rest = re.split(r"\r?\n", head.decode("latin-1"))
+        line = _LINE.fullmatch(first)
+        if line is None:
+            raise BadRequestError("no request of HTTP/1.0 or HTTP/1.1")
+        fields = _fields(rest)
+        method, target = line.groups()
+        hosts = (fields["host"],) if "host" in fields else ()
+        if re.match("https?://", target, re.IGNORECASE):
+            authority, target = _absolute(target)
+            hosts = (authority, *hosts)
+        return cls(method, _path(target), hosts, fields)
+
+
+def head_end(received: bytes | bytearray) -> tuple[int, int] | None:
+    """Where the empty line at the head's end begins and ends; None where it has not come yet."""
+    found = _END.search(received)
+    return None if found is None else found.span()
+
+
+def _fields(lines: list[str]) -> dict[str, str]:
+    if len(lines) > _MOST_FIELDS:
+        raise BadRequestError(f"more than {_MOST_FIELDS} fields", HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
+    fields: dict[str, str] = {}
+    for line in lines:
+        found = _FIELD.fullmatch(line)
+        if found is None:
+            raise BadRequestError("a field that is none")
+        name = found[1].lower()
+        if name in _ONCE and name in fields:
+            raise BadRequestError(f"{name} stands there twice")
+        fields[name] = found[2].strip(" \t")
+    return fields
+
+
+def _absolute(target: str) -> tuple[str, str]:
+    try:
+        parts = urlsplit(target)
+    except ValueError:
+        raise BadRequestError("a target that is no address") from None
+    return parts.netloc, parts.path or "/"
+
+
+def _path(target: str) -> str:
+    """The path of a target; what does not begin with a slash is none of ours, and matches nothing."""
+    try:
+        return unquote(re.split("[?#]", target, maxsplit=1)[0], errors="strict")
+    except UnicodeDecodeError:
+        raise BadRequestError("a path that is not UTF-8") from None

@@ -1,0 +1,50 @@
+"""HTTP responses, and the headers on each of them that keep a browser from lending it to other sites."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from email.utils import formatdate
+from http import HTTPStatus
+
+__all__ = ["Response", "Routes"]
+
+# Nothing from elsewhere, nothing inline; no other site may frame the page or embed a picture.
+_HEADERS = {
+    "Cache-Control": "no-store",
+    "Connection": "close",
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
+    "connect-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """One response. headers: beside those that every response has."""
+
+    body: bytes
+    content_type: str = "text/plain; charset=utf-8"
+    status: HTTPStatus = HTTPStatus.OK
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    def encoded(self, *, with_body: bool = True) -> bytes:
+        """Its bytes, as HTTP/1.0: one request a connection. with_body: False for the response to HEAD."""
+        fields = {
+            "Server": "adainfd",
+            "Date": formatdate(usegmt=True),
+            "Content-Type": self.content_type,
+            "Content-Length": str(len(self.body)),
+            **_HEADERS,
+            **self.headers,
+        }
+        lines = [f"HTTP/1.0 {self.status.value} {self.status.phrase}"]
+        lines += [f"{name}: {value}" for name, value in fields.items()]
+        return "\r\n".join([*lines, "", ""]).encode("latin-1") + (self.body if with_body else b"")
+
+
+Routes = Mapping[str, Callable[[], Response | Awaitable[Response]]]
+"""What makes the response to a GET, by path. There are no patterns: a path that is not a key does not exist."""
