@@ -119,12 +119,12 @@ def is_an_answer(message: Message) -> TypeGuard[Result]:
 def daemon(folder: Path, cameras: list[str], *more: str, web: str | None = None) -> Iterator[Watch]:
     """A daemon with these cameras, each a table of TOML, once every one has brought a result.
 
-    more: where else it publishes. web: HOST:PORT of its web server, where it is to have one.
+    more: where else it publishes. web: HOST:PORT at which it serves its page, with pictures of the camera "door".
     """
     endpoint, file = f"ipc://{folder}/stream", folder / "soak.toml"
     file.write_text(
         f"[publish]\nbind = {json.dumps([endpoint, *more])}\n"
-        + ("" if web is None else f"[web]\nbind = {json.dumps(web)}\n")
+        + ("" if web is None else f'[web]\nbind = {json.dumps(web)}\npictures = ["door"]\n')
         + "".join(f"[[camera]]\n{camera}\n" for camera in cameras)
     )
     command = [sys.executable, "-m", "adainfd", "run", "--config", str(file)]
