@@ -7,8 +7,10 @@ other files and addresses, for whoever wrote the file.
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import cv2
+if TYPE_CHECKING:
+    import cv2
 
 __all__ = ["VIDEOS", "opened", "opened_file", "owners_options", "restriction"]
 
@@ -30,8 +32,10 @@ VIDEOS = (
 """The formats that hold video and open nothing else. hls, concat, sdp, image2 and vobsub are left out."""
 
 
-def opened(address: str, parameters: Sequence[int], options: str) -> cv2.VideoCapture:
+def opened(address: str, parameters: Sequence[int], options: str) -> "cv2.VideoCapture":
     """A capture by FFmpeg, with these options of its own; see `cv2.VideoCapture.isOpened`."""
+    import cv2
+
     before = os.environ.get(_OPTIONS)
     os.environ[_OPTIONS] = options  # OpenCV takes them nowhere else, and only while it opens
     try:
@@ -43,8 +47,10 @@ def opened(address: str, parameters: Sequence[int], options: str) -> cv2.VideoCa
             os.environ[_OPTIONS] = before
 
 
-def opened_file(path: str | Path, parameters: Sequence[int] = ()) -> cv2.VideoCapture:
+def opened_file(path: str | Path, parameters: Sequence[int] = ()) -> "cv2.VideoCapture":
     """A capture of a local video, decoded by one thread."""
+    import cv2
+
     # A name such as a:b.mp4 is no protocol where it says what it is.
     address, single = f"file:{path}", (cv2.CAP_PROP_N_THREADS, 1)
     return opened(address, (*single, *parameters), _joined(owners_options(), restriction(VIDEOS, ("file",))))
@@ -56,8 +62,8 @@ def restriction(formats: Sequence[str], protocols: Sequence[str]) -> str:
 
 
 def owners_options() -> str | None:
-    """The options of FFmpeg that the environment of this process gives."""
-    return os.environ.get(_OPTIONS)
+    """The options of FFmpeg that the environment of this process gives; None where it gives none."""
+    return os.environ.get(_OPTIONS) or None
 
 
 def _joined(*options: str | None) -> str:

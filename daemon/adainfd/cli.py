@@ -213,16 +213,16 @@ def new(file: Path) -> None:
 
 
 @keys.command("show")
-@click.argument("path", metavar="FILE|FOLDER", type=click.Path(path_type=Path))
-def show_keys(path: Path) -> None:
+@click.argument("told", metavar="FILE|FOLDER|KEY")
+def show_keys(told: str) -> None:
     """Show the public key in a file, or those in a folder with their names."""
     from adainf import files
     from adainfd.wire.keys import AllowList, public_key
 
-    if not files.is_folder(path, "key"):
-        output.show(public_key(str(path)))
+    if not files.is_folder(Path(told), "key"):
+        output.show(public_key(told))  # a key may hold //, which is another one as a path
         return
-    for name, key in AllowList(path):
+    for name, key in AllowList(Path(told)):
         output.show(f"{key}  {name}")
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 
 from adainfd.capture.reach import reach_of
 from adainfd.capture.settings import CameraSettings
+from adainfd.capture.source import Kind
 from adainfd.config import Configuration
 from adainfd.wire import endpoint as endpoints
 
@@ -16,9 +17,11 @@ def exposed(configuration: Configuration, cameras: Iterable[CameraSettings]) -> 
     """Each port without a guard that a decoder which is taken over could connect to, and whose."""
     ports = dict(_unguarded(configuration))
     for camera in cameras:
-        reach = reach_of(camera)
+        if camera.source.kind is not Kind.STREAM:
+            continue
+        connects = reach_of(camera).connects
         for port in ports:
-            if reach.network and (reach.connects is None or port in reach.connects):
+            if connects is None or port in connects:
                 yield f"{ports[port]}: the process of camera {camera.name} may connect to port {port}, also of this box"
 
 

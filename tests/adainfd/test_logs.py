@@ -129,3 +129,13 @@ def test_lines_of_any_text() -> None:
     log.info("a\udcffb", path=Path("/\udcff"))
     os.close(writes)
     assert told(os.read(reads, 1 << 16).decode())
+
+
+def test_a_clients_public_key_can_be_read_whatever_it_looks_like() -> None:
+    reads, writes = os.pipe()
+    key = "lx:Yp:+BC-(XsQ29?*h?9#Pf0@-Zyf9zAJ$slZeL"
+    logs.configure(LogLines(writes)).warning("client_refused", key=key, address=f"rtsp://{key}/cam")
+    os.close(writes)
+    [line] = told(os.read(reads, 1 << 16).decode())
+    assert line["key"] == key
+    assert "+BC-" not in line["address"]

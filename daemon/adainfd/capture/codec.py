@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from adainf import captures
 from adainfd.capture.fault import Fault
 from adainfd.capture.source import Source, SourceError
 
@@ -30,8 +31,6 @@ def no_picture(source: Source, codec: str | None) -> SourceError:
 def not_opened(source: Source) -> SourceError:
     """Of a file that OpenCV does not open."""
     import cv2
-
-    from adainf import captures
 
     if Path(source.path).stat().st_size == 0:
         return SourceError(Fault.NOT_VIDEO, f"source {source}: is not a video, it is empty")

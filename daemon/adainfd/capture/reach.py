@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from adainf.captures import owners_options
 from adainfd.capture.leash import followed_ports
 from adainfd.capture.settings import CameraSettings
 from adainfd.capture.source import Kind, Source, SourceError
@@ -32,7 +33,6 @@ _HTTPS = 443
 _OF_ANY_PORT = ("ftp", "sftp")
 # FFmpeg and its libraries receive these in a thread.
 _RECEIVED_IN_A_THREAD = ("udp", "udplite", "rtp", "srtp", "srt", "rist")
-_OPTIONS = "OPENCV_FFMPEG_CAPTURE_OPTIONS"
 _MDNS_SOCKET = "/run/avahi-daemon/socket"
 _LIBRARIES = ("/usr/lib", "/usr/lib64", "/usr/lib32", "/usr/local/lib", "/lib", "/lib64", "/etc/ld.so.cache")
 _RESOLVER = (
@@ -152,7 +152,7 @@ def _of_stream(source: Source, settings: CameraSettings) -> Reach:
 
 def _is_by_udp(settings: CameraSettings) -> bool:
     """Whether the pictures may come so; the owner's options of FFmpeg stand instead of the camera's transport."""
-    return settings.transport == "udp" or _OPTIONS in os.environ
+    return settings.transport == "udp" or owners_options() is not None
 
 
 def _is_numeric(host: str) -> bool:

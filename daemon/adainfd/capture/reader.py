@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from adainf import captures
 from adainf.undecodable import Undecodable, UndecodableError
 from adainfd.capture import codec, formats, lookups
 from adainfd.capture.attempts import DEADLY, Attempts
@@ -266,8 +267,6 @@ def _open(settings: CameraSettings, address: str | None = None) -> Any:
     if settings.source.kind is Kind.STREAM:
         _hold(settings)
     import cv2
-
-    from adainf import captures
 
     cv2.setNumThreads(1)
     source = settings.source

@@ -4,6 +4,7 @@ import time
 
 from adainfd.capture.channel import Receiver, Sender
 from adainfd.capture.reports import Report, command_of, encoded
+from adainfd.token_bucket import TokenBucket
 
 __all__ = ["Daemon"]
 
@@ -20,8 +21,7 @@ class Daemon:
         """The descriptors of both pipes, which belong to this from now on."""
         self._commands = Receiver(commands)
         self._reports = Sender(reports)
-        self._allowed = _MOST_FRAMES_IN_A_ROW
-        self._since = time.monotonic()
+        self._frames = TokenBucket(_MOST_FRAMES_IN_A_ROW, _MOST_FRAMES_A_SECOND, time.monotonic())
 
     def tell(self, report: Report) -> None:
         """Waits where the daemon is far behind."""
@@ -29,11 +29,9 @@ class Daemon:
 
     def takes_frame(self, now: float) -> bool:
         """Whether to tell of a frame now, monotonic seconds: the daemon keeps up, and it is not one of too many."""
-        self._allowed = min(_MOST_FRAMES_IN_A_ROW, self._allowed + (now - self._since) * _MOST_FRAMES_A_SECOND)
-        self._since = now
-        if self._allowed < 1 or not self._reports.is_heard:
+        if self._frames.earn(now) < 1 or not self._reports.is_heard:
             return False
-        self._allowed -= 1
+        self._frames.spend()
         return True
 
     def go(self, seconds: float | None) -> int | None:

@@ -12,6 +12,7 @@ from adainfd.relaying.complaints import Complaints
 from adainfd.relaying.endless import Endless
 from adainfd.relaying.names import Names
 from adainfd.relaying.sources import QUEUED, tell
+from adainfd.token_bucket import TokenBucket
 from adainfd.wire.inbox import Gap, Unreadable
 from adainfd.wire.line import Line, Notice
 from adainfd.wire.link import Box, Link
@@ -32,13 +33,8 @@ _SOCKETS_AT_LEAST, _SOCKETS_PER_BOX = 16, 4
 class _Inlet:
     endpoint: str
     line: Line
-    allowed: float
-    at: float
+    messages: TokenBucket
     behind: bool = False
-
-    def refill(self, now: float) -> None:
-        self.allowed = min(_IN_A_BURST, self.allowed + _A_SECOND * (now - self.at))
-        self.at = now
 
 
 class Inlets:
@@ -52,7 +48,11 @@ class Inlets:
         self._context.max_sockets = _SOCKETS_AT_LEAST + _SOCKETS_PER_BOX * len(by_endpoint)
         now = time.monotonic()
         self._inlets = [
-            _Inlet(endpoint, Line(self._context, box, topics, partial(self._tell, endpoint), QUEUED), _IN_A_BURST, now)
+            _Inlet(
+                endpoint,
+                Line(self._context, box, topics, partial(self._tell, endpoint), QUEUED),
+                TokenBucket(_IN_A_BURST, _A_SECOND, now),
+            )
             for endpoint, box in by_endpoint.items()
         ]
         self._endless = Endless([inlet.line for inlet in self._inlets])
@@ -74,7 +74,7 @@ class Inlets:
         behind = [inlet for inlet in self._inlets if inlet.behind]
         if not behind:
             return None
-        return 0.0 if any(inlet.allowed >= 1 for inlet in behind) else _PAUSE_SECONDS
+        return 0.0 if any(inlet.messages.left >= 1 for inlet in behind) else _PAUSE_SECONDS
 
     @property
     def connected(self) -> bool:
@@ -88,7 +88,7 @@ class Inlets:
         """A round: some messages of each box, with its endpoint."""
         for inlet in self._inlets:
             inlet.line.follow()
-            inlet.refill(time.monotonic())
+            inlet.messages.earn(time.monotonic())
             yield from self._of(inlet)
         self._endless.review(time.monotonic())
 
@@ -98,15 +98,15 @@ class Inlets:
 
     def _of(self, inlet: _Inlet) -> Iterator[tuple[str, Message]]:
         for _ in range(_AT_ONCE):
-            if inlet.allowed < 1:
-                self._complaints.make("box_too_fast", inlet.endpoint, inlet.at, endpoint=inlet.endpoint)
+            if inlet.messages.left < 1:
+                self._complaints.make("box_too_fast", inlet.endpoint, time.monotonic(), endpoint=inlet.endpoint)
                 break
             try:
                 message = inlet.line.take()
             except zmq.Again:
                 inlet.behind = False
                 return
-            inlet.allowed -= 1
+            inlet.messages.spend()
             if message is None:
                 continue
             if (why := self._names.refusal(inlet.endpoint, message.host)) is not None:

@@ -11,6 +11,7 @@ import zmq
 from adainfd.relaying.complaints import Complaints
 from adainfd.relaying.endless import Endless
 from adainfd.relaying.names import Names
+from adainfd.token_bucket import TokenBucket
 from adainfd.wire.feed import Feed
 from adainfd.wire.link import Box, Link
 from adainfd.wire.messages import LONGEST_TOPIC
@@ -31,17 +32,12 @@ _LINK_LINES_A_MINUTE = 20
 
 @dataclass(slots=True)
 class _Source:
-    """allowed: messages that may be taken, at the time `at`. listens: it is polled; not while it has said too much."""
+    """messages: that may be taken. listens: it is polled; not while it has said too much."""
 
     endpoint: str
     feed: Feed
-    at: float
-    allowed: float = _IN_A_BURST
+    messages: TokenBucket
     listens: bool = False
-
-    def refill(self, now: float) -> None:
-        self.allowed = min(_IN_A_BURST, self.allowed + _A_SECOND * (now - self.at))
-        self.at = now
 
 
 class Sources:
@@ -59,7 +55,11 @@ class Sources:
         self._complaints = complaints
         now = time.monotonic()
         self._sources = [
-            _Source(endpoint, Feed(context, box, zmq.XSUB, partial(tell, complaints, endpoint), QUEUED), now)
+            _Source(
+                endpoint,
+                Feed(context, box, zmq.XSUB, partial(tell, complaints, endpoint), QUEUED),
+                TokenBucket(_IN_A_BURST, _A_SECOND, now),
+            )
             for endpoint, box in {box.endpoint: box for box in boxes}.items()
         ]
         self._endless = Endless([source.feed for source in self._sources])
@@ -85,8 +85,7 @@ class Sources:
         for source in self._sources:
             if not self._registered:
                 poller.register(source.feed.monitor, zmq.POLLIN)
-            source.refill(now)
-            listens = source.allowed >= 1
+            listens = source.messages.earn(now) >= 1
             if listens and not source.listens:
                 poller.register(source.feed.socket, zmq.POLLIN)
             elif source.listens and not listens:
@@ -105,20 +104,23 @@ class Sources:
 
     def _of(self, source: _Source) -> Iterator[list[bytes]]:
         for _ in range(_AT_ONCE):
-            if source.allowed < 1:
-                self._complaints.make("box_too_fast", source.endpoint, source.at, endpoint=source.endpoint)
+            if source.messages.left < 1:
+                self._complain("box_too_fast", source.endpoint)
                 return
             try:
                 message = source.feed.receive()
             except zmq.Again:
                 return
-            source.allowed -= 1
+            source.messages.spend()
             if message is None:
                 return
             if (why := self._refusal(source.endpoint, message)) is None:
                 yield message
             else:
-                self._complaints.make("message_refused", source.endpoint, source.at, endpoint=source.endpoint, why=why)
+                self._complain("message_refused", source.endpoint, why=why)
+
+    def _complain(self, event: str, endpoint: str, **values: Any) -> None:
+        self._complaints.make(event, endpoint, time.monotonic(), endpoint=endpoint, **values)
 
     def _refusal(self, endpoint: str, message: Sequence[bytes]) -> str | None:
         """Why the box may not say this under its topic, KIND/HOST or KIND/HOST/CAMERA; None where it may."""

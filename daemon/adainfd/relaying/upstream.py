@@ -5,6 +5,8 @@ from collections.abc import Collection, Iterable
 
 import zmq
 
+from adainfd.token_bucket import TokenBucket
+
 __all__ = ["Upstream"]
 
 # A box lets one connection subscribe to 256 topics, and ask 64 times a second.
@@ -24,8 +26,8 @@ class Upstream:
         self._subscribed: set[bytes] = set()
         self._target: set[bytes] = set()
         self._asked: set[bytes] = set()
-        self._from = self._left_at = time.monotonic()
-        self._left = float(_REQUESTS_AT_ONCE)
+        self._from = time.monotonic()
+        self._requests = TokenBucket(_REQUESTS_AT_ONCE, _REQUESTS_A_SECOND, self._from)
 
     @property
     def due(self) -> float | None:
@@ -43,15 +45,14 @@ class Upstream:
         if self.due is None or now < self._from:
             return
         self._from = now + _EVERY_SECONDS
-        self._left = min(_REQUESTS_AT_ONCE, self._left + _REQUESTS_A_SECOND * (now - self._left_at))
-        self._left_at = now
+        self._requests.earn(now)
         new = self._change()
         self._ask_again(new)
 
     def _change(self) -> set[bytes]:
         """Subscribe and unsubscribe; the topics that are new."""
         target = self._target
-        if len(target ^ self._subscribed) > self._left:
+        if len(target ^ self._subscribed) > self._requests.left:
             # Too much for now: everything until then, which misses nothing.
             target = self._subscribed | ({_EVERYTHING} if self._target - self._subscribed else set())
         new = target - self._subscribed
@@ -59,19 +60,19 @@ class Upstream:
             self._send(_SUBSCRIBE + topic)
         for topic in self._subscribed - target:
             self._send(_UNSUBSCRIBE + topic)
-        self._left -= len(target ^ self._subscribed)
+        self._requests.spend(len(target ^ self._subscribed))
         self._subscribed = target
         return new
 
     def _ask_again(self, new: set[bytes]) -> None:
         known = {topic if topic in self._subscribed else _EVERYTHING for topic in self._asked}
         self._asked = known & self._subscribed - new
-        while self._asked and self._left >= 1:
+        while self._asked and self._requests.left >= 1:
             topic = self._asked.pop()
             # libzmq counts what is subscribed to: the second request ends here.
             self._send(_SUBSCRIBE + topic)
             self._send(_UNSUBSCRIBE + topic)
-            self._left -= 1
+            self._requests.spend()
 
     def _send(self, request: bytes) -> None:
         for inlet in self._inlets:

@@ -11,6 +11,8 @@ import stat
 import struct
 from pathlib import Path
 
+from adainfd.token_bucket import TokenBucket
+
 __all__ = ["AcceptRate"]
 
 _A_SECOND = 100.0
@@ -24,11 +26,11 @@ class AcceptRate:
     """Lets so many connect at once, then 100 a second; beyond that the kernel drops what asks, which asks again.
 
     The kernel filters nothing at a path: there the socket's mode refuses all but its owner and root meanwhile.
-    A token bucket. Not thread-safe.
+    Not thread-safe.
     """
 
     def __init__(self, at_once: int, now: float) -> None:
-        self._at_once, self._tokens, self._at = at_once, float(at_once), now
+        self._bucket = TokenBucket(at_once, _A_SECOND, now)
         self._listeners: list[socket.socket] = []
         self._paths: dict[int, int] = {}
         self.resumes_at: float | None = None
@@ -49,9 +51,9 @@ class AcceptRate:
 
     def connected(self, now: float) -> None:
         """Somebody has connected."""
-        self._earn(now)
-        self._tokens -= 1
-        if self._tokens < 0 and self.resumes_at is None:
+        self._bucket.earn(now)
+        self._bucket.spend()
+        if self._bucket.left < 0 and self.resumes_at is None:
             self.resumes_at = now + _PAUSE_SECONDS
             code = ctypes.create_string_buffer(_DROP_ALL)
             program = struct.pack("HxxxxxxP", 1, ctypes.addressof(code))
@@ -62,14 +64,13 @@ class AcceptRate:
 
     def charge(self, connections: float) -> None:
         """Somebody was hung up on: those who come next wait as if so many had connected."""
-        self._tokens = max(-_A_SECOND, self._tokens - connections)
+        self._bucket.spend(min(connections, max(0.0, self._bucket.left + _A_SECOND)))
 
     def resume(self, now: float) -> None:
         """Let others connect again, if it is time."""
         if self.resumes_at is None or now < self.resumes_at:
             return
-        self._earn(now)
-        if self._tokens < 0:
+        if self._bucket.earn(now) < 0:
             self.resumes_at = now + _PAUSE_SECONDS
             return
         self._open()
@@ -88,10 +89,6 @@ class AcceptRate:
         self._set(_SO_DETACH_FILTER, bytes(4))
         for path, mode in self._paths.items():
             _change_mode(path, mode)
-
-    def _earn(self, now: float) -> None:
-        self._tokens = min(self._at_once, self._tokens + _A_SECOND * (now - self._at))
-        self._at = now
 
     def _set(self, option: int, value: bytes) -> None:
         for listener in self._listeners:

@@ -8,6 +8,8 @@ import struct
 import termios
 from fcntl import ioctl
 
+from adainfd.token_bucket import TokenBucket
+
 __all__ = ["Connection", "Reserve"]
 
 # Bytes that libzmq does not pass on: pings (some 25 a second), and the parts of a message that never ends.
@@ -35,7 +37,8 @@ class Connection:
         except OSError:
             os.close(own)
             raise
-        self._received, self._left, self._at = 0, float(_UNHEARD_AT_ONCE), now
+        self._received = 0
+        self._unheard = TokenBucket(_UNHEARD_AT_ONCE, _UNHEARD_A_SECOND, now)
 
     def fileno(self) -> int:
         """Our own descriptor."""
@@ -64,7 +67,7 @@ class Connection:
     def heard(self, size: int) -> None:
         """A request of `size` bytes has come: these bytes were passed on."""
         self.asked = True
-        self._left = min(_UNHEARD_AT_ONCE, self._left + size + _OVERHEAD)
+        self._unheard.give(size + _OVERHEAD)
 
     def sends_too_much(self, now: float) -> bool:
         """Whether more bytes have come that were not passed on than may."""
@@ -72,10 +75,10 @@ class Connection:
             received = self._bytes_received()
         except OSError:
             return False  # it is gone
-        self._left = min(_UNHEARD_AT_ONCE, self._left + _UNHEARD_A_SECOND * (now - self._at))
-        self._left -= received - self._received
-        self._received, self._at = received, now
-        return self._left < 0
+        self._unheard.earn(now)
+        self._unheard.spend(received - self._received)
+        self._received = received
+        return self._unheard.left < 0
 
     def _bytes_received(self) -> int:
         """At a path the kernel counts none: then those that wait now, or a few where they are read already."""

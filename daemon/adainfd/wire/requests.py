@@ -5,6 +5,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
+from adainfd.token_bucket import TokenBucket
+
 __all__ = ["LONGEST_TOPIC", "Excess", "Requests", "too_much"]
 
 LONGEST_TOPIC = 256
@@ -24,10 +26,9 @@ Key = TypeVar("Key")
 class _Asked:
     """What one connection has subscribed to, and how many more requests it may send at once."""
 
-    now: float
+    requests: TokenBucket
     topics: set[bytes] = field(default_factory=set)
     bytes: int = 0
-    left: float = _REQUESTS_AT_ONCE
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +57,9 @@ class Requests(Generic[Key]):
         """
         asked = self._asked.get(connection)
         if asked is None:
-            asked = self._asked[connection] = _Asked(now)
-        asked.left = min(_REQUESTS_AT_ONCE, asked.left + _REQUESTS_A_SECOND * (now - asked.now)) - 1
-        asked.now = now
+            asked = self._asked[connection] = _Asked(TokenBucket(_REQUESTS_AT_ONCE, _REQUESTS_A_SECOND, now))
+        asked.requests.earn(now)
+        asked.requests.spend()
         kind, topic = request[:1], request[1:]
         if kind == _UNSUBSCRIBES:
             self._remove(asked, topic)
@@ -81,7 +82,7 @@ class Requests(Generic[Key]):
             yield f"it subscribes to more than {_TOPICS_A_CONNECTION} topics"
         if asked.bytes > _BYTES_A_CONNECTION:
             yield f"its topics take more than {_BYTES_A_CONNECTION // 1024} KB together"
-        if asked.left < 0:
+        if asked.requests.left < 0:
             yield f"it sends more than {_REQUESTS_A_SECOND:.0f} requests a second"
 
     def forget(self, connection: Key) -> None:

@@ -15,6 +15,7 @@ from adainfd.service.refusals import Refusals
 from adainfd.service.response import Response
 from adainfd.service.web import WebServer
 from daemons import await_true
+from raw_http import answered
 
 SECONDS = 1.0
 LARGE = 1 << 24  # more than the buffers between two ends hold
@@ -52,15 +53,6 @@ def patient_server() -> Iterator[WebServer]:
 
 def connected(server: WebServer) -> socket.socket:
     return socket.create_connection(server.address, timeout=10)
-
-
-def answered(client: socket.socket) -> bytes:
-    """All that comes until the other end hangs up."""
-    said = b""
-    with contextlib.suppress(ConnectionResetError):
-        while part := client.recv(1 << 16):
-            said += part
-    return said
 
 
 def asked(server: WebServer, request: bytes) -> bytes:

@@ -27,6 +27,7 @@ from daemons import START_SECONDS, Network, await_true, listening
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
+from raw_http import answered
 
 CHROMIUM = next(
     (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None
@@ -171,10 +172,7 @@ def raw(address: tuple[str, int], request: bytes) -> bytes:
     with socket.create_connection(address, timeout=10) as client:
         client.sendall(request)
         client.shutdown(socket.SHUT_WR)
-        said = b""
-        while part := client.recv(65536):
-            said += part
-    return said
+        return answered(client)
 
 
 def test_address_is_free_again_at_once() -> None:

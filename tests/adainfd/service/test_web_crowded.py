@@ -12,6 +12,7 @@ from typing import Any
 
 import daemons
 from daemons import START_SECONDS, Network, listening
+from raw_http import answered
 
 DESCRIPTORS, IDLE = 256, 300
 
@@ -26,10 +27,7 @@ def get(address: str, path: str) -> bytes:
     host, port = address.split(":")
     with socket.create_connection((host, int(port)), timeout=2) as client:
         client.sendall(f"GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
-        said = b""
-        while part := client.recv(1 << 16):
-            said += part
-    return said
+        return answered(client)
 
 
 def test_idle_connections_hinder_neither_cameras_nor_sensors_nor_watchers(

@@ -14,6 +14,7 @@ from adainfd.service.web import WebServer
 from generated import generous
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from raw_http import answered
 
 BATCH = 16
 BODIES = {b"/": b"page", b"/live": b"yes", b"/state": b"state", b"/metrics": b"metrics", b"/picture/door": b"jpeg"}
@@ -28,15 +29,6 @@ def sending(server: WebServer, message: bytes) -> socket.socket:
         client.sendall(message)
         client.shutdown(socket.SHUT_WR)
     return client
-
-
-def answered(client: socket.socket) -> bytes:
-    """All that comes until the other end hangs up."""
-    said = b""
-    with contextlib.suppress(ConnectionResetError):
-        while part := client.recv(1 << 16):
-            said += part
-    return said
 
 
 def asked(server: WebServer, message: bytes) -> bytes:

@@ -126,6 +126,8 @@ def test_command(run: Any, tmp_path: Path) -> None:
     assert (made.returncode, made.stdout, made.stderr) == (0, f"{key}\n", "")
     for shown in ("edge1.key", "edge1.key_secret", key):
         assert run("keys", "show", shown).stdout == f"{key}\n"
+    doubled = "H!H*n]IknybCO//eQ(:Hu5#K]5fwO/kk+eS}<)QC"
+    assert run("keys", "show", doubled).stdout == f"{doubled}\n"
     assert run("keys", "show", ".").stdout == f"{key}  edge1\n"
     assert_refused(run("keys", "new", "edge1"), WRONG, "edge1.key_secret", "File exists")
     assert_refused(run("keys", "new", "nosuch/edge1"), WRONG, "No such file")
