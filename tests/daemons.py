@@ -32,6 +32,22 @@ def await_true(condition: Callable[[], Any], seconds: float, what: str) -> Any:
     return result
 
 
+def process_state(process: int) -> str:
+    """R, S, T … as proc(5) has them."""
+    return _stat(process)[0]
+
+
+def processor_seconds(process: int) -> float:
+    """Seconds of processor time until now."""
+    _, *fields = _stat(process)
+    return (int(fields[10]) + int(fields[11])) / os.sysconf("SC_CLK_TCK")
+
+
+def _stat(process: int) -> list[str]:
+    """Of proc(5), all from the state on."""
+    return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+
+
 @dataclass(slots=True)
 class Program:
     """A program of ours as a subprocess, its output in files."""

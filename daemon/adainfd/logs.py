@@ -28,7 +28,7 @@ _SURE_TO_FIT = 512
 _LONGEST = 400
 _UNREAD = "nobody reads them"
 _PUBLIC_KEY = "key"
-"""The field of a client's public key, of which one in four looks like an address with a password."""
+"""The field of a client's public key, which may look like an address with a password."""
 
 
 def configure(lines: "LogLines | None" = None) -> Logger:

@@ -12,7 +12,16 @@ from typing import Any
 
 import pytest
 import strangers
-from daemons import Network, Program, await_true, camera_processes, descriptors, free_port, listening
+from daemons import (
+    Network,
+    Program,
+    await_true,
+    camera_processes,
+    descriptors,
+    free_port,
+    listening,
+    processor_seconds,
+)
 from strangers import MORE, SUBSCRIBE, frame, greeting
 
 ALLOWED = 256
@@ -42,12 +51,6 @@ def attacked(tmp_path: Path, environment: dict[str, str], network: Network, clip
     program.kill()
 
 
-def busy(process: int) -> float:
-    """Seconds of processor time until now."""
-    told = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
-    return (int(told[11]) + int(told[12])) / os.sysconf("SC_CLK_TCK")
-
-
 def test_half_open_connections_take_nothing_from_cameras_and_sensors(
     attacked: tuple[Program, str], tmp_path: Path
 ) -> None:
@@ -66,9 +69,9 @@ def test_half_open_connections_take_nothing_from_cameras_and_sensors(
 
         await_true(lambda: "cpu_foreign" in known(), 20, "sensors know something")
         before = known()
-        begun, used = time.monotonic(), busy(pid)
+        begun, used = time.monotonic(), processor_seconds(pid)
         known()
-        usual = (busy(pid) - used) / (time.monotonic() - begun)
+        usual = (processor_seconds(pid) - used) / (time.monotonic() - begun)
         open_: list[socket.socket] = []
 
         def attempt() -> None:
@@ -77,9 +80,9 @@ def test_half_open_connections_take_nothing_from_cameras_and_sensors(
 
         rush = threading.Thread(target=strangers.again_and_again, args=(attempt, time.monotonic() + 5))
         rush.start()
-        begun, used = time.monotonic(), busy(pid)
+        begun, used = time.monotonic(), processor_seconds(pid)
         assert known() == before
-        assert (busy(pid) - used) / (time.monotonic() - begun) < usual + 0.4  # it was 1.3 more
+        assert (processor_seconds(pid) - used) / (time.monotonic() - begun) < usual + 0.4  # it was 1.3 more
         assert len(descriptors(pid)) < ALLOWED - 32
         (camera,) = camera_processes(pid)
         os.kill(camera, signal.SIGKILL)

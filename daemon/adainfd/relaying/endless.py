@@ -1,4 +1,4 @@
-"""Messages that never end: libzmq keeps their parts until the last has come, and bounds neither number nor sum."""
+"""Endless messages: libzmq keeps the parts of a message until the last has come, and limits neither number nor size."""
 
 import resource
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ _PAGE = resource.getpagesize()
 
 
 class Endless:
-    """Hangs up on boxes amidst a message while this process needs more memory than it should. Times are monotonic."""
+    """Closes the connections that are amid a message while this process exceeds its memory limit. Times are monotonic."""
 
     def __init__(self, feeds: Sequence[Feed]) -> None:
         self.due = 0.0

@@ -1,4 +1,4 @@
-"""The boxes of a relay that binds: each has its turn, and speaks in its own name alone."""
+"""The boxes of a relay that binds: read in turn, each limited to its own host name and to a rate."""
 
 import time
 from collections.abc import Collection, Iterator, Sequence
@@ -21,7 +21,7 @@ __all__ = ["QUEUED", "Sources", "tell"]
 _AT_ONCE = 100
 """Messages of one box, before the others have their turn."""
 _A_SECOND, _IN_A_BURST = 5000, 500
-"""Messages of one box: as many as a reader takes. Those beyond wait, and then the box itself loses them."""
+"""Messages of one box, about as many as a reader can take. Further ones wait, and finally the box drops them."""
 QUEUED = 64
 """Messages of one box that wait here: 16 MiB, where it sends the longest. Those beyond wait at the box."""
 _PAUSE_SECONDS = 0.02

@@ -1,6 +1,6 @@
-"""How many may connect each second: libzmq accepts everybody, and each costs processor time and descriptors.
+"""The rate of new connections. libzmq accepts them all, and each costs processor time and descriptors.
 
-Where none is left, libzmq ends the whole program as it accepts at a path.
+If no descriptor is left when libzmq accepts a connection at a path, it aborts the whole program.
 """
 
 import contextlib
@@ -23,9 +23,9 @@ _DROP_ALL = struct.pack("HBBI", 0x06, 0, 0, 0)
 
 
 class AcceptRate:
-    """Lets so many connect at once, then 100 a second; beyond that the kernel drops what asks, which asks again.
+    """Allows a burst of connections, then 100 a second. Beyond that the kernel drops SYN packets; clients repeat them.
 
-    The kernel filters nothing at a path: there the socket's mode refuses all but its owner and root meanwhile.
+    The kernel has no filter for paths. There the socket's mode refuses all but its owner and root meanwhile.
     Not thread-safe.
     """
 
@@ -34,15 +34,15 @@ class AcceptRate:
         self._listeners: list[socket.socket] = []
         self._paths: dict[int, int] = {}
         self.resumes_at: float | None = None
-        """Monotonic time at which `resume` has something to do; None while everybody may connect."""
+        """Monotonic time at which to call `resume`; None while connections are allowed."""
 
     def add(self, listener: socket.socket) -> None:
-        """Hold back those who connect to this listening socket too; closed by `close`."""
+        """Apply the rate to this listening socket too; `close` closes it."""
         self._listeners.append(listener)
 
     def add_path(self, path: str) -> None:
-        """Hold back those who connect to the socket at this path too."""
-        with contextlib.suppress(OSError):  # somebody has removed it: nobody can connect
+        """Apply the rate to the socket at this path too."""
+        with contextlib.suppress(OSError):  # it has been removed, so nobody can connect
             descriptor = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
             if stat.S_ISSOCK(os.fstat(descriptor).st_mode):
                 self._paths[descriptor] = _mode(descriptor)
@@ -50,7 +50,7 @@ class AcceptRate:
                 os.close(descriptor)
 
     def connected(self, now: float) -> None:
-        """Somebody has connected."""
+        """Count a new connection."""
         self._bucket.earn(now)
         self._bucket.spend()
         if self._bucket.left < 0 and self.resumes_at is None:
@@ -63,11 +63,11 @@ class AcceptRate:
                 _change_mode(path, self._paths[path] & stat.S_IWUSR)
 
     def charge(self, connections: float) -> None:
-        """Somebody was hung up on: those who come next wait as if so many had connected."""
+        """Charge for a closed connection, as if so many had connected."""
         self._bucket.spend(min(connections, max(0.0, self._bucket.left + _A_SECOND)))
 
     def resume(self, now: float) -> None:
-        """Let others connect again, if it is time."""
+        """Allow connections again, if it is time."""
         if self.resumes_at is None or now < self.resumes_at:
             return
         if self._bucket.earn(now) < 0:

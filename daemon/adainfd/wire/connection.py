@@ -1,4 +1,4 @@
-"""One connection that libzmq has accepted: how much has come over it, and how it is ended."""
+"""One connection that libzmq has accepted: counts its bytes, and closes it."""
 
 import contextlib
 import os
@@ -12,7 +12,7 @@ from adainfd.token_bucket import TokenBucket
 
 __all__ = ["Connection", "Reserve"]
 
-# Bytes that libzmq does not pass on: pings (some 25 a second), and the parts of a message that never ends.
+# Bytes that libzmq does not hand on to us: pings (some 25 a second), and the parts of a message that has not ended.
 _UNHEARD_AT_ONCE, _UNHEARD_A_SECOND = 48 * 1024, 64.0
 # What CURVE and the framing add to a request.
 _OVERHEAD = 64

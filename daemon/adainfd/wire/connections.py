@@ -1,7 +1,7 @@
-"""The connections to bound sockets: watched, and hung up on where they are too many or cost too much.
+"""Limits on the connections to bound sockets: their number, and the bytes that they send.
 
-libzmq accepts everybody, keeps what they send, and bounds neither. Its monitor tells of each connection by the file
-descriptor.
+libzmq limits neither the connections that it accepts nor the bytes that it keeps. Its monitors name each connection by
+its file descriptor, through which this module measures and closes it.
 """
 
 import errno

@@ -1,4 +1,4 @@
-"""Who may come in: libzmq asks about each CURVE client by its own protocol (ZAP, RFC 27); the allow-list answers."""
+"""Authentication of CURVE clients: libzmq asks about each by ZAP (RFC 27), and the allow-list decides."""
 
 import threading
 import time

@@ -1,4 +1,4 @@
-"""What libzmq tells of the connections to its sockets."""
+"""Events that libzmq reports of the connections to its sockets."""
 
 import struct
 from collections.abc import Iterator
@@ -33,7 +33,7 @@ class Happened:
 
 
 class Monitors:
-    """The monitors of sockets. Where their events are not taken in, libzmq stands still in the end.
+    """Monitor sockets. Read their events: once their queues are full, libzmq blocks.
 
     Not thread-safe.
     """
@@ -49,11 +49,11 @@ class Monitors:
         return int(monitor.getsockopt(zmq.FD))
 
     def happened(self) -> list[Happened]:
-        """All that has happened since this was asked last."""
+        """The events since the last call."""
         return [Happened(*told, id(zmq_socket)) for zmq_socket, monitor in self._monitors for told in _events(monitor)]
 
     def stop(self) -> None:
-        """Have libzmq tell no more; another thread should take in what it tells meanwhile."""
+        """Stop the monitors; another thread should keep reading their events meanwhile."""
         for zmq_socket, _ in self._monitors:
             if not zmq_socket.closed:
                 zmq_socket.disable_monitor()

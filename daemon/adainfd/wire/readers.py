@@ -1,4 +1,4 @@
-"""Those who read what bound sockets publish: whom the gate lets in, and how much they may subscribe to."""
+"""Subscribers of the bound sockets: who may connect, and the limits on what they subscribe to."""
 
 import time
 from collections import Counter
@@ -16,8 +16,8 @@ from adainfd.wire.requests import Requests
 
 __all__ = ["Readers", "context"]
 
-# Few at a time: whoever asks for too much is hung up on before more is taken in, all of which libzmq keeps, and frames
-# are answered meanwhile.
+# Small batches: libzmq keeps every request that it reads, so a connection that exceeds a limit must be closed before more
+# of its requests are read. Frames are answered between batches.
 _REQUESTS_AT_ONCE, _TIMES = 32, 4
 _SUBSCRIBES = b"\x01"
 _ZERO_COPY_RECV = 10
@@ -32,15 +32,15 @@ def context() -> "zmq.Context[zmq.Socket[bytes]]":
 
 
 class Readers:
-    """The readers of XPUB sockets; whoever asks for too much is hung up on. Close them before their context."""
+    """The subscribers of XPUB sockets; closes connections that exceed a limit. Close it before the context."""
 
     def __init__(
         self, context: "zmq.Context[zmq.Socket[bytes]]", curve: Curve | None, log: Logger, *, most: int = MOST
     ) -> None:
-        """context: of the sockets. curve: who may come in at the ports; None: everybody. most: readers at once."""
+        """context: of the sockets. curve: keys and allow-list for the ports; None requires no keys. most: connections at once."""
         self._connections = Connections(log, most=most)
         self.gate = None if curve is None else Gate(context, curve, self._connections)
-        """Who lets readers in at the ports; None where everybody may come in."""
+        """Checks the keys of readers at the ports; None where no keys are required."""
         self._requests: Requests[Connection] = Requests()
 
     def watch(self, socket: "zmq.Socket[bytes]") -> "zmq.Socket[bytes]":

@@ -1,4 +1,4 @@
-"""What those who connect ask for: topics, counted by connection and bounded, so that nobody's cost without end."""
+"""Subscriptions, counted and limited for each connection and for all connections together."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -24,7 +24,7 @@ Key = TypeVar("Key")
 
 @dataclass(slots=True)
 class _Asked:
-    """What one connection has subscribed to, and how many more requests it may send at once."""
+    """The subscriptions of one connection, and the requests that it may still send."""
 
     requests: TokenBucket
     topics: set[bytes] = field(default_factory=set)
@@ -33,7 +33,7 @@ class _Asked:
 
 @dataclass(frozen=True, slots=True)
 class Excess(Generic[Key]):
-    """A connection asked for more than it may."""
+    """A connection exceeds a limit; why: which one."""
 
     connection: Key
     why: str
@@ -51,7 +51,7 @@ class Requests(Generic[Key]):
         self._asked: dict[Key, _Asked] = {}
 
     def take(self, connection: Key, request: bytes, now: float) -> Excess[Key] | None:
-        """Take a request in; whom to hang up on for it: that one, or another who takes the room of many.
+        """Count a request. Returns the connection to close for it, if any: this one, or the one that subscribes to the most.
 
         now: seconds, never less than before.
         """
@@ -86,7 +86,7 @@ class Requests(Generic[Key]):
             yield f"it sends more than {_REQUESTS_A_SECOND:.0f} requests a second"
 
     def forget(self, connection: Key) -> None:
-        """It is gone, and what it subscribed to with it."""
+        """Forget a connection that has ended, and its subscriptions."""
         asked = self._asked.pop(connection, None)
         if asked is not None:
             for topic in [*asked.topics]:

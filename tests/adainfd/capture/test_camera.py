@@ -16,7 +16,7 @@ from adainfd.capture.captured import Captured
 from adainfd.capture.lifecycle import Limits
 from adainfd.capture.settings import CameraSettings
 from adainfd.capture.source import Source
-from daemons import await_true, write_video
+from daemons import await_true, process_state, write_video
 from footage import MPEG4, ffmpeg, footage, giant_png
 from hypothesis import given
 from hypothesis import strategies as st
@@ -261,9 +261,9 @@ def test_picture_that_its_process_ended_on_is_not_tried_again(tmp_path: Path, lo
 
 @pytest.mark.parametrize(("loop", "after"), [(False, 5), (True, 5), (False, _FILM - 30)])
 def test_film_goes_on_behind_the_frame_that_its_process_ended_on(tmp_path: Path, loop: bool, after: int) -> None:
-    film = write_video(
-        tmp_path / "v.mp4", _FILM, fps=300 if after < 100 else 75, size=(1280, 720), moves=lambda _: True
-    )
+    # Near its end the film must not be over before it was seen to be there: fewer frames, that take longer to decode.
+    fps, size = (300, (1280, 720)) if after < 100 else (50, (1920, 1080))
+    film = write_video(tmp_path / "v.mp4", _FILM, fps=fps, size=size, moves=lambda _: True)
     camera = door(film, loop=loop, limits=Limits(retry_seconds=0.1))
     camera.start()
     try:
@@ -276,14 +276,16 @@ def test_film_goes_on_behind_the_frame_that_its_process_ended_on(tmp_path: Path,
         def dies() -> bool:
             if camera.account.captured <= after:
                 return False
+            process = camera.process_id or 0
             end = time.monotonic() + 5
-            while time.monotonic() < end:  # a frame takes a millisecond to decode
+            while time.monotonic() < end:  # held up, it is late, and decodes one frame after the other
+                os.kill(process, signal.SIGSTOP)
+                await_true(lambda: process_state(process) == "T", 5, "it stands still")
                 if attempts.begun is not None:
-                    os.kill(camera.process_id or 0, signal.SIGSTOP)
-                    if attempts.begun is not None:
-                        os.kill(camera.process_id or 0, signal.SIGKILL)
-                        return True
-                    os.kill(camera.process_id or 0, signal.SIGCONT)
+                    os.kill(process, signal.SIGKILL)
+                    return True
+                os.kill(process, signal.SIGCONT)
+                time.sleep(0.001)
             return False
 
         run_until(camera, dies, "a frame that is being decoded")

@@ -11,15 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import daemons
-from daemons import START_SECONDS, Network, listening
+from daemons import START_SECONDS, Network, listening, processor_seconds
 from raw_http import answered
 
 DESCRIPTORS, IDLE = 256, 300
-
-
-def processor_seconds(process: int) -> float:
-    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def get(address: str, path: str) -> bytes:
