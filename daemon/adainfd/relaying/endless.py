@@ -14,7 +14,7 @@ _PAGE = resource.getpagesize()
 
 
 class Endless:
-    """Closes the connections that are amid a message while this process exceeds its memory limit. Times are monotonic."""
+    """Closes connections that are amid a message while this process exceeds its memory limit. Times are monotonic."""
 
     def __init__(self, feeds: Sequence[Feed]) -> None:
         self.due = 0.0

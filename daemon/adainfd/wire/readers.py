@@ -16,8 +16,8 @@ from adainfd.wire.requests import Requests
 
 __all__ = ["Readers", "context"]
 
-# Small batches: libzmq keeps every request that it reads, so a connection that exceeds a limit must be closed before more
-# of its requests are read. Frames are answered between batches.
+# Small batches: libzmq keeps every request that it reads, so a connection that exceeds a limit must be closed before
+# more of its requests are read. Frames are answered between batches.
 _REQUESTS_AT_ONCE, _TIMES = 32, 4
 _SUBSCRIBES = b"\x01"
 _ZERO_COPY_RECV = 10
@@ -37,7 +37,7 @@ class Readers:
     def __init__(
         self, context: "zmq.Context[zmq.Socket[bytes]]", curve: Curve | None, log: Logger, *, most: int = MOST
     ) -> None:
-        """context: of the sockets. curve: keys and allow-list for the ports; None requires no keys. most: connections at once."""
+        """context: of the sockets. curve: keys and allow-list of the ports; None requires no keys. most: connections."""
         self._connections = Connections(log, most=most)
         self.gate = None if curve is None else Gate(context, curve, self._connections)
         """Checks the keys of readers at the ports; None where no keys are required."""

@@ -51,7 +51,7 @@ class Requests(Generic[Key]):
         self._asked: dict[Key, _Asked] = {}
 
     def take(self, connection: Key, request: bytes, now: float) -> Excess[Key] | None:
-        """Count a request. Returns the connection to close for it, if any: this one, or the one that subscribes to the most.
+        """Count a request; the connection to close for it, if any: this one, or the one that subscribes to the most.
 
         now: seconds, never less than before.
         """
