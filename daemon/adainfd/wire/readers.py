@@ -37,7 +37,7 @@ class Readers:
     def __init__(
         self, context: "zmq.Context[zmq.Socket[bytes]]", curve: Curve | None, log: Logger, *, most: int = MOST
     ) -> None:
-        """context: of the sockets. curve: keys and allow-list of the ports; None requires no keys. most: connections."""
+        """context: of the sockets. curve: keys and allow-list of the ports, None for no keys. most: connections."""
         self._connections = Connections(log, most=most)
         self.gate = None if curve is None else Gate(context, curve, self._connections)
         """Checks the keys of readers at the ports; None where no keys are required."""
