@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from adainf.errors import InvalidInputError
 
-__all__ = ["Preprocessing", "crop_box", "prepare", "whole_shrink"]
+__all__ = ["Preprocessing", "crop_box", "looked_at", "prepare", "whole_shrink"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,16 +61,25 @@ def prepare(
 
     mirrored: left and right change places.
     """
-    square = picture[crop_box(picture.shape[0], picture.shape[1], preprocessing.crop_at(resolution))]
-    resized = _resized(square, resolution)
-    if mirrored:
-        resized = resized[:, ::-1]
+    resized = looked_at(picture, resolution, preprocessing, mirrored=mirrored)
     prepared = np.empty((3, resolution, resolution), np.float32)
     levels = np.arange(256, dtype=np.float32) / 255
     for channel, (mean, deviation) in enumerate(zip(preprocessing.mean, preprocessing.std, strict=True)):
         plane = np.ascontiguousarray(resized[..., 2 - channel])
         cv2.LUT(plane, (levels - np.float32(mean)) / np.float32(deviation), dst=prepared[channel])
     return prepared
+
+
+def looked_at(
+    picture: NDArray[np.uint8], resolution: int, preprocessing: Preprocessing, *, mirrored: bool = False
+) -> NDArray[np.uint8]:
+    """What is looked at of a BGR picture (height, width, 3), at the network's size: (resolution, resolution, 3), BGR.
+
+    A quarter of the bytes of `prepare`, which only normalises it.
+    """
+    square = picture[crop_box(picture.shape[0], picture.shape[1], preprocessing.crop_at(resolution))]
+    resized = _resized(square, resolution)
+    return resized[:, ::-1] if mirrored else resized
 
 
 def whole_shrink(side: int, resolution: int) -> int:

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from profiles import SMALL, profiles
 
 from adainf.branch import Branch
-from adainf.engines import OutOfMemoryError
+from adainf.engines import SIZES, OutOfMemoryError
 from adainf.profile import Profile, Scheduled
 from adainf.schedulers import Choice, LookupTable
 
@@ -52,7 +52,7 @@ class Engine:
     """Takes as long, and answers as surely, as it is told. memory: for so many runs."""
 
     clock: Clock
-    batches: bool = False
+    sizes: tuple[int, ...] = (1,)
     name: str = "told"
     device: str = "none"
     threads: int = 1
@@ -154,7 +154,7 @@ class Live:
         self.clock = Clock()
         for module in (pipeline, looking):
             patch.setattr(module, "time", self.clock)
-        self.engine = Engine(self.clock, batches)
+        self.engine = Engine(self.clock, SIZES if batches else (1,))
         self.profile = profile
         self._all = [choice.branch for choice in LookupTable(profile).frontier]
         self._content: Any = Content(profile) if scheduled else None

@@ -5,13 +5,13 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from adainf.branch import Branch
-from adainf.engines.base import Adapted, Engine, OutOfMemoryError, UnsupportedExportError
+from adainf.engines.base import SIZES, Adapted, Engine, OutOfMemoryError, UnsupportedExportError
 from adainf.errors import InvalidInputError, UnavailableError
 
 if TYPE_CHECKING:
     from adainf.backbones import Backbone
 
-__all__ = ["ENGINES", "Adapted", "Engine", "OutOfMemoryError", "load"]
+__all__ = ["ENGINES", "SIZES", "Adapted", "Engine", "OutOfMemoryError", "load"]
 
 ENGINES = ("onnx", "torch")
 

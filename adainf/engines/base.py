@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from adainf.backbones import Backbone
 
 __all__ = [
+    "SIZES",
     "Adapted",
     "Engine",
     "Exportable",
@@ -27,6 +28,10 @@ __all__ = [
     "UnsupportedExportError",
     "parts_after_first",
 ]
+
+
+SIZES = (1, 2, 4, 8, 16, 32)
+"""How many pictures an engine that gains by it runs together; groups in between are filled up to the next of these."""
 
 
 class OutOfMemoryError(UnavailableError):
@@ -100,7 +105,9 @@ class Engine(Protocol):
     """Runs pictures along branches on one device; `prepare`, then `run`, so that each can be timed.
 
     outline, adapted_outline: what it runs, and the same with a second set of weights where it has one.
-    preprocessing: what `prepare` goes by. batches: whether it is faster at many pictures together than one by one.
+    preprocessing: what `prepare` goes by. sizes: how many pictures it runs together along a branch, rising from 1;
+    (1,) where it runs them one by one. `prepare` may be called from several threads at once, the other methods from
+    one; `make_ready` and `run` never from two.
     """
 
     name: str
@@ -110,10 +117,25 @@ class Engine(Protocol):
     adapted_outline: Outline | None
     preprocessing: Preprocessing
     class_names: tuple[str, ...]
-    batches: bool
+    sizes: tuple[int, ...]
 
-    def warm_up(self, branches: Iterable[Branch]) -> None:
-        """Make each branch ready, so that its first frame takes no longer than the next."""
+    def warm_up(self, branches: Iterable[Branch], pictures: int = 1) -> None:
+        """Make each branch ready, so that its first frame takes no longer than the next.
+
+        pictures: so many together, one of `sizes`.
+        """
+        ...
+
+    def make_ready(self, branch: Branch, pictures: int = 1) -> bool:
+        """Whether so many pictures, one of `sizes`, run together along a branch without delay.
+
+        Where they do not, that is being made ready meanwhile, by the engine's own thread where it has one, so ask
+        again; frames are answered as before. An engine without such a thread makes it ready at once.
+        """
+        ...
+
+    def close(self) -> None:
+        """End the engine's threads and give its memory back; it is not used any more."""
         ...
 
     def prepare(self, picture: NDArray[np.uint8], resolution: int, *, mirrored: bool = False) -> Any:

@@ -39,7 +39,7 @@ class OnnxEngine:
     """
 
     name = "onnx"
-    batches = False
+    sizes: tuple[int, ...] = (1,)
 
     def __init__(
         self,
@@ -75,13 +75,25 @@ class OnnxEngine:
         self._sessions: OrderedDict[Branch, onnxruntime.InferenceSession] = OrderedDict()
         self._parts: dict[tuple[Part, WeightSet], onnxruntime.InferenceSession] = {}
 
-    def warm_up(self, branches: Iterable[Branch]) -> None:
+    def warm_up(self, branches: Iterable[Branch], pictures: int = 1) -> None:
         """Export, load and run each branch once, so that none of it happens on a frame's way.
 
         Raises UnsupportedExportError where the network cannot be exported.
         """
         for branch in branches:
-            self.run([np.zeros((1, 3, branch.resolution, branch.resolution), np.float32)], [branch])
+            zeros = np.zeros((1, 3, branch.resolution, branch.resolution), np.float32)
+            self.run([zeros] * pictures, [branch] * pictures)
+
+    def make_ready(self, branch: Branch, pictures: int = 1) -> bool:
+        """Load the branch where it is not; it is ready then."""
+        if branch not in self._sessions:
+            self.warm_up([branch], pictures)
+        return True
+
+    def close(self) -> None:
+        """Let go of all sessions."""
+        self._sessions.clear()
+        self._parts.clear()
 
     def at_hand(self, branch: Branch) -> bool:
         """Whether the export of `branch` lies in the cache."""

@@ -13,7 +13,7 @@ from torch.nn import functional
 from adainf.backbones import Backbone
 from adainf.backbones.weights import outline
 from adainf.branch import Branch
-from adainf.engines.base import Adapted, OutOfMemoryError, Seen
+from adainf.engines.base import SIZES, Adapted, OutOfMemoryError, Seen
 from adainf.engines.graphs import Graphs
 from adainf.engines.processor import processor_name, usable_processors
 from adainf.errors import InvalidInputError, UnavailableError, one_line
@@ -28,7 +28,7 @@ class TorchEngine:
     """Runs a backbone in float32 on the CPU, or in half precision on a GPU, where preprocessing happens too."""
 
     name = "torch"
-    batches = True
+    sizes: tuple[int, ...] = SIZES
 
     def __init__(
         self,
@@ -72,11 +72,19 @@ class TorchEngine:
         self.backbone.to(device)
         self._adapted_backbone.to(device)
 
-    def warm_up(self, branches: Iterable[Branch]) -> None:
+    def warm_up(self, branches: Iterable[Branch], pictures: int = 1) -> None:
         """Run each branch once: kernels are chosen and memory is taken at the first run."""
         for branch in branches:
             shape = (1, 3, branch.resolution, branch.resolution)
-            self.run([torch.zeros(shape, dtype=self._dtype, device=self._device)], [branch])
+            self.run([torch.zeros(shape, dtype=self._dtype, device=self._device)] * pictures, [branch] * pictures)
+
+    def make_ready(self, branch: Branch, pictures: int = 1) -> bool:
+        """Run the branch once; it is ready then."""
+        self.warm_up([branch], pictures)
+        return True
+
+    def close(self) -> None:
+        """There is nothing to end."""
 
     @contextlib.contextmanager
     def _memory(self) -> Iterator[None]:

@@ -115,7 +115,7 @@ class Pipeline:
         waiting, of these cameras or others; none of them waits for what may be done after the answer.
         """
         begun = time.monotonic()
-        count = len(waiting) if self._recogniser.engine.batches else 1
+        count = len(waiting) if len(self._recogniser.engine.sizes) > 1 else 1
         tick = [stream for stream in waiting[:count] if stream.camera.newest is not None]
         for stream in tick:
             stream.take_turn()
