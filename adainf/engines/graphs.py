@@ -1,75 +1,96 @@
-"""Forward passes on an NVIDIA GPU that are recorded once and then started as one piece of work."""
+"""Recorded forward passes: made by a thread of their own, kept while they are used, given back at once."""
 
+import threading
+import time
 from collections import OrderedDict
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from typing import Generic, TypeVar
 
 import torch
-from torch import Tensor
 
-from adainf.branch import Branch
+from adainf.engines.cuda import Recording
 
 __all__ = ["Graphs"]
 
-_RUNS_BEFORE = 3  # kernels are chosen in the first ones
+_AGAIN_SECONDS = 30.0
+
+Key = TypeVar("Key", bound=Hashable)
 
 
-@dataclass(frozen=True, slots=True)
-class _Graph:
-    """given, gives: the memory that it reads and writes."""
+class Graphs(Generic[Key]):
+    """At most so many recordings; the one not used for longest goes.
 
-    graph: torch.cuda.CUDAGraph
-    given: Tensor
-    gives: Tensor
-
-
-class Graphs:
-    """A CUDA graph for each branch that single pictures take; at most so many, the one not used for longest goes.
-
-    Eagerly the host starts some hundred kernels a frame, which takes longer than they run.
+    One thread makes them, so that nobody waits for one, and because cuDNN's plans, which take seconds where shapes are
+    new, are known only to the thread that made them. Its methods are called by one other thread.
     """
 
-    def __init__(self, most: int = 32) -> None:
+    def __init__(self, record: Callable[[Key], Recording], most: int) -> None:
+        self._record = record
         self._most = most
-        self._graphs: OrderedDict[Branch, _Graph | None] = OrderedDict()
+        self._made: OrderedDict[Key, Recording] = OrderedDict()
+        self._lock = threading.Lock()
+        self._asked: dict[Key, Future[None]] = {}
+        self._no_memory_until = 0.0
+        self._thread = ThreadPoolExecutor(1, "graphs")
 
-    def run(self, branch: Branch, forward: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
-        """What `forward` makes of the images, which have one shape for a branch; overwritten by the branch's next run.
+    def get(self, key: Key) -> Recording | None:
+        """The recording where it is made."""
+        with self._lock:
+            made = self._made.get(key)
+            if made is not None:
+                self._made.move_to_end(key)
+            return made
 
-        Where it does what no graph can hold, such as to wait for the host, it runs as it is.
+    def ask(self, key: Key) -> bool:
+        """Whether the recording is made; where it is not, it will be. Raises what went wrong at the last try.
+
+        Where there was no memory for one, none is tried for a while.
         """
-        if branch not in self._graphs:
-            self._graphs[branch] = _recorded(forward, images)
-            while len(self._graphs) > self._most:
-                self._graphs.popitem(last=False)
-        self._graphs.move_to_end(branch)
-        graph = self._graphs[branch]
-        if graph is None:
-            return forward(images)
-        graph.given.copy_(images)
-        graph.graph.replay()
-        return graph.gives
+        if self.get(key) is not None:
+            return True
+        asked = self._asked.get(key)
+        if asked is None:
+            if time.monotonic() >= self._no_memory_until:
+                self._asked[key] = self._thread.submit(self._make, key)
+            return False
+        if not asked.done():
+            return False
+        del self._asked[key]
+        try:
+            asked.result()
+        except CancelledError:
+            return False
+        except torch.cuda.OutOfMemoryError:
+            self._no_memory_until = time.monotonic() + _AGAIN_SECONDS
+            return False
+        return self.get(key) is not None
+
+    def now(self, key: Key) -> Recording:
+        """The recording, waited for where it is not made; raises what making it raises."""
+        while (made := self.get(key)) is None:
+            asked = self._asked.pop(key, None) or self._thread.submit(self._make, key)
+            asked.result()
+        return made
 
     def forget(self) -> None:
-        """Let go of all, with their memory: the weights that they read are moved."""
-        self._graphs.clear()
+        """Let go of all recordings and of their memory, and make none that was asked for."""
+        for asked in self._asked.values():
+            asked.cancel()
+        self._thread.submit(self._made.clear).result()  # once the one that is being made is there
+        self._asked.clear()
 
+    def close(self) -> None:
+        """End the thread; a recording that is being made is waited for."""
+        self._thread.shutdown(cancel_futures=True)
+        self._asked.clear()
+        self._made.clear()
 
-def _recorded(forward: Callable[[Tensor], Tensor], images: Tensor) -> _Graph | None:
-    with torch.cuda.device(images.device):
-        given = images.clone()
-        beside = torch.cuda.Stream()  # type: ignore[no-untyped-call]
-        beside.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(beside):
-            for _ in range(_RUNS_BEFORE):
-                forward(given)
-        torch.cuda.current_stream().wait_stream(beside)
-        graph = torch.cuda.CUDAGraph()
-        try:
-            with torch.cuda.graph(graph):
-                gives = forward(given)
-        except torch.cuda.OutOfMemoryError:
-            raise
-        except RuntimeError:
-            return None
-    return _Graph(graph, given, gives)
+    def _make(self, key: Key) -> None:
+        if self.get(key) is not None:
+            return
+        made = self._record(key)
+        with self._lock:
+            self._made[key] = made
+            while len(self._made) > self._most:
+                self._made.popitem(last=False)

@@ -1,23 +1,20 @@
-"""The reference engine: the backbone's own modules under PyTorch, on an NVIDIA GPU where there is one."""
+"""The reference engine: the backbone's own modules under PyTorch, one after the other."""
 
-import contextlib
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional
 
 from adainf.backbones import Backbone
 from adainf.backbones.weights import outline
 from adainf.branch import Branch
-from adainf.engines.base import SIZES, Adapted, OutOfMemoryError, Seen
-from adainf.engines.graphs import Graphs
+from adainf.engines.base import SIZES, Adapted, Seen
 from adainf.engines.processor import processor_name, usable_processors
-from adainf.errors import InvalidInputError, UnavailableError, one_line
-from adainf.preprocessing import crop_box, prepare, whole_shrink
+from adainf.errors import InvalidInputError, UnavailableError
+from adainf.preprocessing import prepare
 from adainf.profile import WeightSet
 from adainf.schedulers.embedding import embedding
 
@@ -25,7 +22,7 @@ __all__ = ["TorchEngine"]
 
 
 class TorchEngine:
-    """Runs a backbone in float32 on the CPU, or in half precision on a GPU, where preprocessing happens too."""
+    """Runs a backbone in float32 on the CPU, or in half precision on a GPU, where evaluations run; frames there take `gpu`."""
 
     name = "torch"
     sizes: tuple[int, ...] = SIZES
@@ -53,8 +50,6 @@ class TorchEngine:
         self.adapted_outline = None if adapted is None else outline(adapted.backbone)
         self.preprocessing = backbone.preprocessing
         self.class_names = backbone.classes.names
-        self._parked = False
-        self._graphs = Graphs()
         self._dtype = torch.float16 if self._on_gpu else torch.float32
         self.backbone = self._placed(backbone)
         self._adapted: frozenset[Branch] = frozenset()
@@ -62,15 +57,9 @@ class TorchEngine:
         if adapted is not None:
             self._adapted = adapted.branches
             self._adapted_backbone = self._placed(adapted.backbone)
-        statistics = torch.tensor([self.preprocessing.mean, self.preprocessing.std], device=self._device)
-        self._mean, self._deviation = statistics.view(2, 1, 3, 1, 1)
 
     def _placed(self, backbone: Backbone) -> Backbone:
         return backbone.to(self._device, self._dtype).to(memory_format=torch.channels_last)
-
-    def _move(self, device: torch.device | str) -> None:
-        self.backbone.to(device)
-        self._adapted_backbone.to(device)
 
     def warm_up(self, branches: Iterable[Branch], pictures: int = 1) -> None:
         """Run each branch once: kernels are chosen and memory is taken at the first run."""
@@ -86,40 +75,11 @@ class TorchEngine:
     def close(self) -> None:
         """There is nothing to end."""
 
-    @contextlib.contextmanager
-    def _memory(self) -> Iterator[None]:
-        """Inside, the model is on its device; where that has no memory for it, all of it is given back."""
-        try:
-            if self._parked:
-                self._move(self._device)
-                self._parked = False
-            yield
-        except torch.cuda.OutOfMemoryError as error:
-            self._graphs.forget()
-            self._move("cpu")
-            torch.cuda.empty_cache()
-            self._parked = True
-            raise OutOfMemoryError(f"device {self.device}: out of memory ({one_line(error, 120)})") from None
-
     @torch.inference_mode()
     def prepare(self, picture: NDArray[np.uint8], resolution: int, *, mirrored: bool = False) -> Tensor:
         """The input (1, 3, resolution, resolution) on the device of a BGR picture (height, width, 3)."""
-        if not self._on_gpu:
-            prepared = prepare(picture, resolution, self.preprocessing, mirrored=mirrored)
-            return torch.from_numpy(prepared)[None].contiguous(memory_format=torch.channels_last)
-        with self._memory():
-            on_gpu = self._prepare_on_gpu(picture, resolution)
-            return on_gpu.flip(3) if mirrored else on_gpu
-
-    def _prepare_on_gpu(self, picture: NDArray[np.uint8], resolution: int) -> Tensor:
-        square = picture[crop_box(picture.shape[0], picture.shape[1], self.preprocessing.crop_at(resolution))]
-        uploaded = torch.from_numpy(np.ascontiguousarray(square)).pin_memory().to(self._device, non_blocking=True)
-        rgb = uploaded.permute(2, 0, 1).flip(0)[None].float() / 255
-        averaged = functional.avg_pool2d(rgb, whole_shrink(square.shape[0], resolution))
-        resized = functional.interpolate(averaged, (resolution, resolution), mode="bicubic", align_corners=False)
-        normalised = (resized.clamp(0, 1) - self._mean) / self._deviation
-        prepared: Tensor = normalised.to(self._dtype)
-        return prepared.contiguous(memory_format=torch.channels_last)
+        prepared = torch.from_numpy(prepare(picture, resolution, self.preprocessing, mirrored=mirrored))[None]
+        return prepared.to(self._device, self._dtype).contiguous(memory_format=torch.channels_last)
 
     @torch.inference_mode()
     def run(self, inputs: Sequence[Tensor], branches: Sequence[Branch]) -> NDArray[np.float32]:
@@ -128,42 +88,28 @@ class TorchEngine:
         for position, branch in enumerate(branches):
             together[branch.resolution, branch in self._adapted].append(position)
         scores = torch.empty(len(inputs), len(self.class_names))
-        with self._memory():
-            for (_, is_adapted), positions in together.items():
-                backbone = self._adapted_backbone if is_adapted else self.backbone
-                if self._on_gpu and len(positions) == 1:
-                    result = self._replayed(backbone, branches[positions[0]], inputs[positions[0]])
-                else:
-                    images = inputs[positions[0]] if len(positions) == 1 else torch.cat([inputs[p] for p in positions])
-                    result = backbone.forward_each(images, [branches[position].keep for position in positions])
-                scores[positions] = result.float().cpu()
+        for (_, is_adapted), positions in together.items():
+            backbone = self._adapted_backbone if is_adapted else self.backbone
+            images = inputs[positions[0]] if len(positions) == 1 else torch.cat([inputs[p] for p in positions])
+            scores[positions] = backbone.forward_each(images, [branches[position].keep for position in positions]).float().cpu()
         return scores.numpy()
-
-    def _replayed(self, backbone: Backbone, branch: Branch, images: Tensor) -> Tensor:
-        def forward(images: Tensor) -> Tensor:
-            result: Tensor = backbone(images, branch.keep)
-            return result
-
-        return self._graphs.run(branch, forward, images)
 
     @torch.inference_mode()
     def look(self, prepared: Tensor, resolution: int, weights: WeightSet) -> Seen:
         """A prepared picture (1, 3, resolution, resolution) after the first block, with this set of weights."""
         backbone = self._with(weights)
-        with self._memory():
-            hidden = backbone.step(0, backbone.stem(prepared), True)
-            return Seen(embedding(hidden.float().cpu().numpy())[0], hidden, resolution, weights)
+        hidden = backbone.step(0, backbone.stem(prepared), True)
+        return Seen(embedding(hidden.float().cpu().numpy())[0], hidden, resolution, weights)
 
     @torch.inference_mode()
     def complete(self, seen: Seen, keep: Sequence[bool]) -> NDArray[np.float32]:
         """Scores before softmax (classes,) of a picture that was looked at, along these blocks; the first has run."""
         backbone, hidden = self._with(seen.weights), seen.hidden
-        with self._memory():
-            for index, kept in enumerate(keep):
-                if index:
-                    hidden = backbone.step(index, hidden, kept)
-            scores: NDArray[np.float32] = backbone.scores(hidden)[0].float().cpu().numpy()
-            return scores
+        for index, kept in enumerate(keep):
+            if index:
+                hidden = backbone.step(index, hidden, kept)
+        scores: NDArray[np.float32] = backbone.scores(hidden)[0].float().cpu().numpy()
+        return scores
 
     def _with(self, weights: WeightSet) -> Backbone:
         return self._adapted_backbone if weights == "adapted" else self.backbone

@@ -1,0 +1,242 @@
+"""The engine for a GPU: pictures that go along one branch run together, as one recorded graph."""
+
+import contextlib
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from adainf.backbones import Backbone
+from adainf.backbones.weights import outline
+from adainf.branch import Branch
+from adainf.engines.base import SIZES, Adapted, OutOfMemoryError, Part, Seen, parts_after_first
+from adainf.engines.cuda import Device, Forward, Recording
+from adainf.engines.graphs import Graphs
+from adainf.engines.portions import portions
+from adainf.engines.staging import Staging
+from adainf.errors import one_line
+from adainf.preprocessing import looked_at
+from adainf.profile import WeightSet
+from adainf.schedulers.embedding import embedding
+
+__all__ = ["GpuEngine"]
+
+# Twelve branches of six sizes each, and the parts that a content-aware scheduler asks for.
+_MOST_GRAPHS = 128
+
+
+@dataclass(frozen=True, slots=True)
+class _Along:
+    """So many pictures together along a branch."""
+
+    branch: Branch
+    pictures: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Through:
+    """One picture through a part of the network."""
+
+    part: Part
+    weights: WeightSet
+
+
+class GpuEngine:
+    """Runs a backbone in half precision on a GPU.
+
+    Pictures are cut out and shrunk by the processor, as for every engine; they go to the GPU as bytes, one upload a
+    graph, and the graph normalises them.
+    """
+
+    name = "torch"
+    threads = 1
+    sizes: tuple[int, ...] = SIZES
+
+    def __init__(self, backbone: Backbone, device: Device, adapted: Adapted | None = None) -> None:
+        """adapted: another set of weights, for some branches. Raises OutOfMemoryError where there is no memory."""
+        # Taken before the weights are moved or rounded.
+        self.outline = outline(backbone)
+        self.adapted_outline = None if adapted is None else outline(adapted.backbone)
+        self.preprocessing = backbone.preprocessing
+        self.class_names = backbone.classes.names
+        self.device = device.name
+        self._device = device
+        self._adapted = frozenset[Branch]() if adapted is None else adapted.branches
+        self._networks: dict[WeightSet, Backbone] = {"base": backbone}
+        if adapted is not None:
+            self._networks["adapted"] = adapted.backbone
+        self._inputs: dict[int, Tensor] = {}
+        self._graphs: Graphs[_Along | _Through] = Graphs(self._recorded, _MOST_GRAPHS)
+        self._up, self._down = Staging(device, torch.uint8), Staging(device, torch.float32)
+        self._statistics = torch.tensor([self.preprocessing.mean, self.preprocessing.std])
+        self._parked = True
+        with self._memory():
+            pass
+
+    def warm_up(self, branches: Iterable[Branch], pictures: int = 1) -> None:
+        """Record each branch for so many pictures together."""
+        with self._memory():
+            for branch in branches:
+                self._graphs.now(_Along(branch, pictures))
+
+    def make_ready(self, branch: Branch, pictures: int = 1) -> bool:
+        """Whether so many pictures together along a branch are recorded; if not, they are being recorded meanwhile."""
+        return not self._parked and self._graphs.ask(_Along(branch, pictures))
+
+    def close(self) -> None:
+        """End the thread that records, and give the GPU's memory back."""
+        self._graphs.close()
+        self._inputs.clear()
+        self._networks.clear()
+        self._device.give_back()
+
+    def prepare(
+        self, picture: NDArray[np.uint8], resolution: int, *, mirrored: bool = False
+    ) -> NDArray[np.uint8]:
+        """What is looked at of a BGR picture (height, width, 3): bytes (resolution, resolution, 3)."""
+        return looked_at(picture, resolution, self.preprocessing, mirrored=mirrored)
+
+    @torch.inference_mode()
+    def run(self, inputs: Sequence[NDArray[np.uint8]], branches: Sequence[Branch]) -> NDArray[np.float32]:
+        """Scores before softmax (pictures, classes), each picture along its own branch.
+
+        Those of one branch run together, filled up to a number that is recorded. Where the number that would suit them
+        is not recorded yet, they run in smaller groups, and it is recorded meanwhile. A branch of which nothing is
+        recorded is recorded now: seconds, unless `warm_up` or `make_ready` has seen it.
+        """
+        scores = np.empty((len(inputs), len(self.class_names)), np.float32)
+        together: defaultdict[Branch, list[int]] = defaultdict(list)
+        for position, branch in enumerate(branches):
+            together[branch].append(position)
+        with self._memory():
+            self._up.begin(sum(each.nbytes for each in inputs))
+            self._down.begin(scores.size)
+            started: list[tuple[list[int], Tensor]] = []
+            for branch, positions in together.items():
+                for recording, group in self._groups(branch, positions):
+                    started.append((group, self._started(recording, [inputs[position] for position in group])))
+            self._device.wait()
+        for group, gives in started:
+            scores[group] = gives.numpy()
+        return scores
+
+    @torch.inference_mode()
+    def look(self, prepared: NDArray[np.uint8], resolution: int, weights: WeightSet) -> Seen:
+        """What was prepared of a picture after the first block, with this set of weights."""
+        with self._memory():
+            recording = self._graphs.now(_Through(Part(resolution, 0, 1), weights))
+            recording.given.copy_(torch.from_numpy(np.ascontiguousarray(prepared))[None])
+            recording.replay()
+            hidden = recording.gives.clone()
+            seen = hidden.float().cpu().numpy()
+        return Seen(embedding(seen)[0], hidden, resolution, weights)
+
+    @torch.inference_mode()
+    def complete(self, seen: Seen, keep: Sequence[bool]) -> NDArray[np.float32]:
+        """Scores before softmax (classes,) of a picture that was looked at, along these blocks; the first has run."""
+        hidden: Tensor = seen.hidden
+        with self._memory():
+            for start, stop in parts_after_first(self.outline.droppable):
+                recording = self._graphs.now(_Through(Part(seen.resolution, start, stop, keep[start]), seen.weights))
+                recording.given.copy_(hidden)
+                recording.replay()
+                hidden = recording.gives
+            scores: NDArray[np.float32] = hidden[0].float().cpu().numpy()
+        return scores
+
+    def _groups(self, branch: Branch, positions: Sequence[int]) -> Iterator[tuple[Recording, list[int]]]:
+        """The pictures at these positions, as the recordings that there are take them."""
+        suits = next((size for size in self.sizes if size >= len(positions)), self.sizes[-1])
+        if not self._graphs.ask(_Along(branch, suits)) and not self._recorded_sizes(branch):
+            self._graphs.now(_Along(branch, suits))
+        first = 0
+        for size in portions(len(positions), self._recorded_sizes(branch)):
+            yield self._graphs.now(_Along(branch, size)), list(positions[first : first + size])
+            first += size
+
+    def _recorded_sizes(self, branch: Branch) -> list[int]:
+        return [size for size in self.sizes if self._graphs.get(_Along(branch, size)) is not None]
+
+    def _started(self, recording: Recording, pictures: Sequence[NDArray[np.uint8]]) -> Tensor:
+        """Have the pictures run; their scores (pictures, classes), there once the device was waited for."""
+        count = len(pictures)
+        bytes_up = self._up.take(sum(picture.nbytes for picture in pictures)).view(count, *pictures[0].shape)
+        np.stack(pictures, out=bytes_up.numpy())
+        recording.given[:count].copy_(bytes_up, non_blocking=True)
+        recording.replay()
+        gives = self._down.take(count * len(self.class_names)).view(count, -1)
+        gives.copy_(recording.gives[:count], non_blocking=True)
+        return gives
+
+    def _recorded(self, what: _Along | _Through) -> Recording:
+        with torch.inference_mode():
+            if isinstance(what, _Along):
+                given = self._input(what.branch.resolution)[: what.pictures]
+                return self._device.record(self._along(what.branch), given)
+            forward, network = self._through(what), self._networks[what.weights]
+            if not what.part.start:
+                return self._device.record(forward, self._input(what.part.resolution)[:1])
+            hidden = network.stem(self._normalised(self._input(what.part.resolution)[:1]))
+            for index in range(what.part.start):
+                hidden = network.step(index, hidden, True)
+            return self._device.record(forward, hidden.clone())
+
+    def _along(self, branch: Branch) -> Forward:
+        network = self._networks["adapted" if branch in self._adapted else "base"]
+
+        def forward(given: Tensor) -> Tensor:
+            scores: Tensor = network(self._normalised(given), branch.keep)
+            return scores.float()
+
+        return forward
+
+    def _through(self, what: _Through) -> Forward:
+        network, part = self._networks[what.weights], what.part
+
+        def forward(given: Tensor) -> Tensor:
+            hidden = given if part.start else network.stem(self._normalised(given))
+            for index in range(part.start, part.stop):
+                hidden = network.step(index, hidden, part.kept or index > part.start)
+            return network.scores(hidden) if part.stop == len(network.blocks) else hidden
+
+        return forward
+
+    def _input(self, resolution: int) -> Tensor:
+        """Where graphs of this resolution find their pictures: bytes (pictures, resolution, resolution, 3), BGR."""
+        if resolution not in self._inputs:
+            shape = (self.sizes[-1], resolution, resolution, 3)
+            self._inputs[resolution] = torch.zeros(shape, dtype=torch.uint8, device=self._device.place)
+        return self._inputs[resolution]
+
+    def _normalised(self, given: Tensor) -> Tensor:
+        """What `adainf.preprocessing.prepare` makes of the same bytes, with the channels last in memory."""
+        shares = given.flip(3).float() / 255
+        normalised = (shares - self._mean) / self._deviation
+        return normalised.to(self._device.dtype).permute(0, 3, 1, 2)
+
+    @contextlib.contextmanager
+    def _memory(self) -> Iterator[None]:
+        """Inside, the weights are on the device; where that has no memory for them, all of it is given back."""
+        try:
+            with self._device.frames():
+                if self._parked:
+                    self._place(self._device.place)
+                    self._parked = False
+                yield
+        except torch.cuda.OutOfMemoryError as error:
+            self._parked = True
+            self._graphs.forget()
+            self._inputs.clear()
+            self._place("cpu")
+            self._device.give_back()
+            raise OutOfMemoryError(f"device {self.device}: out of memory ({one_line(error, 120)})") from None
+
+    def _place(self, place: torch.device | str) -> None:
+        for network in self._networks.values():
+            network.to(place, self._device.dtype).to(memory_format=torch.channels_last)
+        self._mean, self._deviation = self._statistics.to(place)
+        self._device.settle()
