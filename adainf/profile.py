@@ -46,6 +46,7 @@ Count = Annotated[int, Field(ge=0, le=2**53)]
 Resolution = Annotated[int, Field(ge=1, le=99999)]
 Milliseconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1)]
+Together = Annotated[int, Field(ge=2, le=1024)]
 
 
 class _Model(BaseModel):
@@ -91,20 +92,29 @@ class Calibration(_Model):
 
 
 class BranchTime(_Model):
-    """Time of one frame along a branch, forward pass only, batch of one."""
+    """Time of a forward pass along a branch, of one picture or of several together."""
 
     p50_ms: Milliseconds
     p95_ms: Milliseconds
 
 
 class Timings(_Model):
-    """Times of branches on one device with one engine."""
+    """Times of branches on one device with one engine.
+
+    times: of one picture. together: of several that go along one branch together, by their number.
+    """
 
     device: str
     engine: str
     threads: Annotated[int, Field(ge=1)]
     measured: str
     times: dict[BranchText, BranchTime]
+    together: dict[Together, dict[BranchText, BranchTime]] = {}
+
+    @property
+    def every(self) -> dict[int, dict[str, BranchTime]]:
+        """The times by number of pictures, one picture first, and by branch."""
+        return {1: self.times, **self.together}
 
 
 class Scheduled(_Model):
@@ -156,7 +166,7 @@ class Profile(_Model):
         space = self.space
         if not space.macs(space.full):
             raise ValueError(f"parts: the full branch {space.full} takes no MACs")
-        timed = [text for timings in self.timings for text in timings.times]
+        timed = [text for timings in self.timings for times in timings.every.values() for text in times]
         every = (*self.branches, *self.set_aside)
         for text in (*(measured.branch for measured in every), *timed):
             try:
@@ -278,6 +288,9 @@ class Profile(_Model):
                 del told[key]
         if self.adapter is None:
             del told["strength"]
+        for timings in told["timings"]:
+            if not timings["together"]:
+                del timings["together"]
         for measured in (*told["branches"], *told.get("set_aside", ())):
             if measured["weights"] == "base":
                 del measured["weights"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from pathlib import Path
 from typing import Any
 
@@ -128,7 +127,7 @@ def calibrate(
 @labels_option
 @threads_option
 @click.option("--engine", type=click.Choice(["torch", "onnx"]), help="[default: the device's]")
-@click.option("--seconds", type=click.FloatRange(1, 100), default=100, show_default=True, help="Stop after these.")
+@click.option("--seconds", type=click.FloatRange(1, 100), default=100, show_default=True, help="Measure for so long.")
 def measure(
     profile: str,
     weights: str | None,
@@ -139,11 +138,13 @@ def measure(
 ) -> None:
     """Time the branches of a profile on this device and write the times into it.
 
+    Where the engine runs several pictures together, they are timed by their number too. What it takes to make a branch
+    ready counts neither as its time nor towards --seconds.
+
     Without weights random ones are timed, which take as long. Without --engine each engine that runs on the processor
     is timed, where there is no GPU; the daemon takes the faster one.
     """
     use_all_of_the_processor()
-    deadline = time.monotonic() + seconds
     from adainf.evaluation.partial import check_writable
 
     path, read = open_profile(profile)
@@ -155,9 +156,8 @@ def measure(
     first = engines.load(engine, backbone, threads=threads, warn=warn)
     both = engine is None and first.name == "onnx"
     timed = [first, engines.load("torch", backbone, device="cpu", threads=threads)] if both else [first]
-    for number, runs_on in enumerate(timed):
-        left = (deadline - time.monotonic()) / (len(timed) - number)
-        read, times = timing.add_timings(read, runs_on, left)
+    for runs_on in timed:
+        read, times = timing.add_timings(read, runs_on, seconds / len(timed))
         read.write(path)
         tables.print_times(read, times)
     faster = read.faster_engine(first.device, first.threads)

@@ -8,10 +8,10 @@ from rich import box
 from rich.table import Table
 
 from adainf import output
-from adainf.branch import Branch
 from adainf.errors import printable
 from adainf.evaluation.curve import Point
 from adainf.evaluation.study import Study
+from adainf.evaluation.timing import Along
 from adainf.profile import BranchTime, Profile
 
 __all__ = ["points_as_json", "print_points", "print_shares", "print_times"]
@@ -74,13 +74,17 @@ def print_shares(study: Study, out: Path) -> None:
         output.show(f"{gain.method} before {gain.against}, means of 25 to 80 % of the MACs, at equal MACs: {found}")
 
 
-def print_times(profile: Profile, times: Mapping[Branch, BranchTime]) -> None:
-    """A line for each branch, the most expensive first."""
-    table = _table("branch", "MACs", "p50 ms", "p95 ms")
-    for branch in sorted(times, key=profile.space.macs, reverse=True):
-        taken = times[branch]
-        share = _percent(profile.space.fraction(branch))
-        table.add_row(str(branch), share, f"{taken.p50_ms:.2f}", f"{taken.p95_ms:.2f}")
+def print_times(profile: Profile, times: Mapping[Along, BranchTime]) -> None:
+    """A line for each branch, the most expensive first; a column for each number of pictures together."""
+    several = sorted({along.pictures for along in times if along.pictures > 1})
+    table = _table("branch", "MACs", "p50 ms", "p95 ms", *(f"{pictures} together" for pictures in several))
+    for branch in sorted({along.branch for along in times}, key=profile.space.macs, reverse=True):
+        single = times.get(Along(branch))
+        found = ["", ""] if single is None else [f"{single.p50_ms:.2f}", f"{single.p95_ms:.2f}"]
+        for pictures in several:
+            taken = times.get(Along(branch, pictures))
+            found.append("" if taken is None else f"{taken.p50_ms:.2f}")
+        table.add_row(str(branch), _percent(profile.space.fraction(branch)), *found)
     _print(table)
 
 

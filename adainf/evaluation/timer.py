@@ -1,4 +1,4 @@
-"""How long one frame takes along a branch; imports no torch."""
+"""How long pictures take along a branch; imports no torch."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -14,7 +14,7 @@ __all__ = ["Timer", "summary"]
 
 
 class Timer:
-    """Times single frames of noise along branches of one engine."""
+    """Times pictures of noise along branches of one engine."""
 
     def __init__(self, engine: Engine, seed: int = 0, now: Callable[[], float] = time.perf_counter) -> None:
         """now: a clock in seconds."""
@@ -23,18 +23,18 @@ class Timer:
         self._prepared: dict[int, Any] = {}
         self._now = now
 
-    def seconds(self, branch: Branch) -> float:
-        """What one frame's forward pass takes."""
+    def seconds(self, branch: Branch, pictures: int = 1) -> float:
+        """What the forward pass of so many pictures together takes."""
         side = branch.resolution
         if side not in self._prepared:
             self._prepared[side] = self._engine.prepare(self._picture, side)
         started = self._now()
-        self._engine.run([self._prepared[side]], [branch])
+        self._engine.run([self._prepared[side]] * pictures, [branch] * pictures)
         return self._now() - started
 
 
 def summary(seconds: Sequence[float]) -> BranchTime:
-    """The times of single frames along one branch as a profile keeps them."""
+    """Times of one branch as a profile keeps them."""
     p50, p95 = np.percentile(np.multiply(seconds, 1000), (50, 95))
     # A clock's resolution is no time at all; a time is above 0.
     return BranchTime(p50_ms=max(round(float(p50), 3), 0.001), p95_ms=max(round(float(p95), 3), 0.001))

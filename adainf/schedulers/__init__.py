@@ -1,5 +1,5 @@
 """Which branch runs for a frame and a budget."""
 
-from adainf.schedulers.lookup import Choice, LookupTable
+from adainf.schedulers.lookup import Choice, LookupTable, wanted_branches
 
-__all__ = ["Choice", "LookupTable"]
+__all__ = ["Choice", "LookupTable", "wanted_branches"]

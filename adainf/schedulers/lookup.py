@@ -9,7 +9,10 @@ from adainf.branch import Branch
 from adainf.errors import InvalidInputError
 from adainf.profile import Measured, Profile, WeightSet
 
-__all__ = ["Choice", "LookupTable"]
+__all__ = ["Choice", "LookupTable", "wanted_branches"]
+
+# Each is exported or recorded at a start, and held in memory.
+_MOST_BRANCHES = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +77,14 @@ class LookupTable:
         # Compared as fractions: exactly what a reader of the message compares.
         within = bisect.bisect_right(self.frontier, budget, key=lambda choice: choice.macs_fraction)
         return self.frontier[within - 1]
+
+
+def wanted_branches(profile: Profile) -> list[Branch]:
+    """The branches that are kept ready: the full one, and those that matter most, in that order."""
+    wanted = [profile.space.full]
+    for most in range(2, _MOST_BRANCHES + 1):  # a table of more branches has all those of one of fewer
+        wanted += [choice.branch for choice in LookupTable(profile, most=most).frontier]
+    return list(dict.fromkeys(wanted))
 
 
 def expected_accuracy(measured: Measured) -> float:

@@ -12,7 +12,7 @@ from adainf.engines import Engine
 from adainf.errors import InvalidInputError
 from adainf.profile import Profile
 from adainf.run import Run
-from adainf.schedulers import LookupTable
+from adainf.schedulers import LookupTable, wanted_branches
 from adainf.schedulers.content_aware import ContentAware, content_aware
 from adainfd.config import Configuration, ModelSection
 
@@ -34,8 +34,6 @@ __all__ = [
 
 _BACKBONE = "timm/tf_efficientnet_lite0"
 DEFAULT_PROFILE = "efficientnet-lite0"
-# Each is exported at the first start, and is held in a session of its own.
-_MOST_BRANCHES = 12
 
 
 def read_run(section: ModelSection) -> Run | None:
@@ -139,14 +137,6 @@ def _measured_engine(section: ModelSection, profile: Profile) -> str | None:
 
     faster = profile.faster_engine(processor_name(), section.threads or usable_processors())
     return faster if faster == "torch" else None
-
-
-def wanted_branches(profile: Profile) -> list[Branch]:
-    """The branches that are kept ready: the full one, and those that matter most, in that order."""
-    wanted = [profile.space.full]
-    for most in range(2, _MOST_BRANCHES + 1):  # a table of more branches has all those of one of fewer
-        wanted += [choice.branch for choice in LookupTable(profile, most=most).frontier]
-    return list(dict.fromkeys(wanted))
 
 
 def needed_first(profile: Profile) -> list[Branch]:

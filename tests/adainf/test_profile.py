@@ -62,6 +62,17 @@ def test_a_branch_a_line_and_a_time_a_line(tmp_path: Path) -> None:
     assert max(map(len, lines)) <= 140
 
 
+def test_times_of_several_pictures_together_are_kept_by_their_number(tmp_path: Path) -> None:
+    together = {n: {str(CHEAP): BranchTime(p50_ms=n, p95_ms=n)} for n in (2, 16)}
+    made = profile(SMALL, []).with_timings(timings("a").model_copy(update={"together": together}))
+    made.write(tmp_path / "profile.json")
+    (found,) = Profile.read(tmp_path / "profile.json").timings
+    assert found.together == together
+    assert {n: times[str(CHEAP)].p50_ms for n, times in found.every.items()} == {1: 1.25, 2: 2, 16: 16}
+    profile(SMALL, []).with_timings(timings("a")).write(tmp_path / "profile.json")
+    assert "together" not in (tmp_path / "profile.json").read_text()
+
+
 def test_times_of_a_device_replace_its_older_ones() -> None:
     made = profile(SMALL, []).with_timings(timings("a")).with_timings(timings("b")).with_timings(timings("a", 2.0))
     assert [found.device for found in made.timings] == ["b", "a"]
@@ -106,6 +117,10 @@ def put(*keys: str | int, value: object) -> Callable[[dict[str, Any]], None]:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
+        (
+            put("timings", 0, "together", value={"1": {}}),
+            "timings.0.together.1.[key]: '1': Input should be greater than or equal to 2",
+        ),
         (
             put("branches", 0, "accuracy", value=1.2),
             "branches.0.accuracy: 1.2: Input should be less than or equal to 1",
