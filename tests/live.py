@@ -172,7 +172,7 @@ class Live:
 
     def _along(self, ready: int) -> Recogniser:
         branches = [*self._all[: max(0, ready - 1)], self._all[-1]]
-        times = {str(branch): FULL_MS * SMALL.fraction(branch) for branch in self._all}
+        times = {1: {str(branch): FULL_MS * SMALL.fraction(branch) for branch in self._all}}
         engine: Any = self.engine
         return Recogniser.of(engine, self.profile, branches, times, self._content)
 

@@ -44,6 +44,11 @@ class Moments:
     prepared: float
     recognised: float
 
+    @property
+    def forward(self) -> float:
+        """Seconds of the forward pass."""
+        return self.recognised - self.prepared
+
     def timing(self, published: float) -> messages.Timing:
         """The times between them, and until the message was published."""
 

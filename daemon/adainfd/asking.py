@@ -1,5 +1,6 @@
 """What each frame that waits asks for, and what it is granted beside the others."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -8,7 +9,7 @@ from adainfd.capture.captured import Captured
 from adainfd.capture.motion import Sketch, changed_share
 from adainfd.control import Budget, ControllerState, Costs, Signals
 from adainfd.control.deciding import Wish, stands, wish
-from adainfd.control.division import Claim, divided
+from adainfd.control.division import Claim, divided, divided_together
 from adainfd.control.lateness import slowdown
 from adainfd.sensors import Readings
 from adainfd.stream import Stream, View
@@ -81,7 +82,7 @@ def asked(view: View, captured: Captured, readings: Readings, table: LookupTable
 def shared(
     waiting: Sequence[Waiting], table: LookupTable, costs: Costs, now: float, *, together: bool
 ) -> list[tuple[Ask, ...]]:
-    """What each of these frames is granted; together: whether all are answered at once, by the earliest's deadline.
+    """What each of these frames is granted; together: whether all are answered at once.
 
     A frame that meets no other, and has waited for none, is granted what it asks for; so is each where times are not
     known.
@@ -93,11 +94,13 @@ def shared(
         return [frame.asks for frame in waiting]
     left = [_left(frame, ask.view, now) for frame, ask in running]
     if together:
-        left = [min(left)] * len(left)
-    if crowded:
+        # All of them begin and end together, at every turn.
+        shortest = min((one for frame, _ in running if (one := frame.stream.camera.pace.interval)), default=math.inf)
+        left = [min(one, shortest) for one in left]
+    elif crowded:
         left = [min(one, _until_next(frame, now)) for one, (frame, _) in zip(left, running, strict=True)]
     claims = [_claim(frame, ask, costs, 1000 * one) for one, (frame, ask) in zip(left, running, strict=True)]
-    budgets = iter(divided(claims, costs))
+    budgets = iter((divided_together if together else divided)(claims, costs))
     return [tuple(ask if ask.reuses else _cut(ask, next(budgets), table) for ask in frame.asks) for frame in waiting]
 
 
@@ -112,7 +115,7 @@ def _left(frame: Waiting, view: View, now: float) -> float:
 def _until_next(frame: Waiting, now: float) -> float:
     """Seconds until the camera's next frame comes, which would take the place of one that still waits."""
     interval = frame.stream.camera.pace.interval
-    return float("inf") if interval is None else frame.captured.at + interval - now
+    return math.inf if interval is None else frame.captured.at + interval - now
 
 
 def _claim(frame: Waiting, ask: Ask, costs: Costs, left_ms: float) -> Claim:

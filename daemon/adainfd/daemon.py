@@ -140,7 +140,8 @@ def run(
         reloader = Reloader(
             reload, configure, configuration, streams, recording, target, publisher, announcer, observer, log
         )
-        preparation = Preparation(recogniser, configuration.model, exporter, keeper, log, time.monotonic())
+        pictures = sum(len(stream.views) for stream in streams)
+        preparation = Preparation(recogniser, configuration.model, exporter, keeper, log, time.monotonic(), pictures)
         loop = Loop(
             streams, pipeline, preparation, publisher, announcer, reloader, recording, hindrances, observer, stop, log
         )
@@ -262,9 +263,7 @@ def _recording(
         host=configuration.publish.host,
         recorded_at=time.time(),
         profile=recogniser.profile.model_dump(mode="json", by_alias=True, exclude={"set_aside"}),
-        branches=recogniser.choosable,
-        times=dict(recogniser.times),
-        scheduler_macs=recogniser.scheduler_macs,
+        **msgspec.structs.asdict(recogniser.prepared),
         **msgspec.structs.asdict(policies.in_force(streams)),
     )
     recording = Recording(header, log)
@@ -287,5 +286,5 @@ def _model(recogniser: Recogniser) -> messages.Model:
         device=recogniser.engine.device,
         full_branch=str(space.full),
         full_macs=space.macs(space.full),
-        full_ms=recogniser.times.get(str(space.full)),
+        full_ms=recogniser.times.get(1, {}).get(str(space.full)),
     )

@@ -1,6 +1,7 @@
 """A picture along a branch: prepared, run, and what is said of it then."""
 
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,7 +19,7 @@ from adainfd.control.evidence import gathered
 from adainfd.recogniser import Recogniser
 from adainfd.stream import View
 
-__all__ = ["Look", "Looker", "Picture", "Shown", "Way"]
+__all__ = ["Look", "Looked", "Looker", "Picture", "Shown", "Way"]
 
 Picture = NDArray[np.uint8]
 
@@ -55,6 +56,17 @@ class Look:
     prepared: Any
     taken: float
     at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """What a look has found. expected_ms: what its forward pass should have taken, with all that ran together with it;
+    None where times are not known.
+    """
+
+    answer: Answer
+    moments: Moments
+    expected_ms: float | None
 
 
 class Looker:
@@ -96,30 +108,36 @@ class Looker:
         prepared = self._recogniser.engine.prepare(shown.picture, way.resolution, mirrored=view.mirror)
         return Look(view, shown, way, signals, prepared, taken, time.monotonic()) if shown.holds() else None
 
-    def run(self, looks: Sequence[Look]) -> list[tuple[Answer, Moments]]:
-        """What these pictures show; those along branches that are known run in one batch.
+    def run(self, looks: Sequence[Look]) -> list[Looked]:
+        """What these pictures show.
 
-        Of a batch's time each is told the part that its branch would take of the time that all would take alone.
+        Where the engine runs several together, those along branches that are known do; all of them wait for the last.
         """
-        results: dict[int, tuple[NDArray[np.float32], Choice, float]] = {}
-        together = [(number, choice) for number, look in enumerate(looks) if (choice := look.way.choice) is not None]
-        if len(together) > 1:
+        engine, results = self._recogniser.engine, dict[int, _Ran]()
+        known = [(number, choice) for number, look in enumerate(looks) if (choice := look.way.choice) is not None]
+        if len(known) > 1 and len(engine.sizes) > 1:
             begun = time.monotonic()
-            scores = self._recogniser.engine.run(
-                [looks[number].prepared for number, _ in together], [choice.branch for _, choice in together]
-            )
+            scores = engine.run([looks[number].prepared for number, _ in known], [choice.branch for _, choice in known])
             seconds = time.monotonic() - begun
-            expected = [self._costs.expected(choice.macs_fraction) or choice.macs_fraction for _, choice in together]
-            for (number, choice), own_scores, own in zip(together, scores, expected, strict=True):
-                results[number] = own_scores, choice, seconds * own / sum(expected)
+            expected_ms = self._expected([choice for _, choice in known])
+            for (number, choice), own_scores in zip(known, scores, strict=True):
+                results[number] = _Ran(own_scores, choice, seconds, expected_ms)
         for number, look in enumerate(looks):
             if number not in results:
                 begun = time.monotonic()
-                results[number] = (*look.way.run(look.prepared), time.monotonic() - begun)
-        return [self._said(look, *results[number]) for number, look in enumerate(looks)]
+                own_scores, choice = look.way.run(look.prepared)
+                results[number] = _Ran(own_scores, choice, time.monotonic() - begun, self._expected([choice]))
+        return [self._said(look, results[number]) for number, look in enumerate(looks)]
 
-    def _said(self, look: Look, scores: NDArray[np.float32], choice: Choice, seconds: float) -> tuple[Answer, Moments]:
-        view, captured = look.view, look.shown.captured
+    def _expected(self, choices: Sequence[Choice]) -> float | None:
+        """Milliseconds of all that run together; those along one branch are a group."""
+        if not self._costs.milliseconds:
+            return None
+        groups = Counter(choice.macs_fraction for choice in choices)
+        return sum(self._costs.expected(fraction, pictures) or 0.0 for fraction, pictures in groups.items())
+
+    def _said(self, look: Look, ran: "_Ran") -> Looked:
+        view, captured, scores, choice = look.view, look.shown.captured, ran.scores, ran.choice
         rule, last = view.policy.evidence, view.answer
         asked_for = view.labels.asked_for(scores)
         holds = 0.0 if rule is None or look.signals.change is None else rule.at(look.signals.change)
@@ -129,4 +147,14 @@ class Looker:
         labels = best_labels(evidence.log_shares, view.labels, self._top)
         alone = view.labels.index(int(asked_for.argmax()))
         answer = Answer(captured, choice, evidence, labels, alone=alone)
-        return answer, Moments(captured.at, look.taken, look.at, look.at + seconds)
+        return Looked(answer, Moments(captured.at, look.taken, look.at, look.at + ran.seconds), ran.expected_ms)
+
+
+@dataclass(frozen=True, slots=True)
+class _Ran:
+    """What a forward pass gave: scores (labels,), along which branch, within how long, and what was expected."""
+
+    scores: NDArray[np.float32]
+    choice: Choice
+    seconds: float
+    expected_ms: float | None

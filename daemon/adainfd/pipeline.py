@@ -15,7 +15,7 @@ from adainfd.capture.captured import Captured
 from adainfd.control import Budget, Costs
 from adainfd.control.audit import REUSE
 from adainfd.control.deciding import Ran, answered, better_look, looked_again
-from adainfd.control.lines import Frame, LastLook, Prepared, Remembered, SecondLook
+from adainfd.control.lines import Frame, LastLook, Remembered, SecondLook
 from adainfd.control.trace import Recorder
 from adainfd.looking import Look, Looker, Shown
 from adainfd.observing import NOBODY, Observer
@@ -36,7 +36,10 @@ _UNTROUBLED = ("maximum", "motion")
 
 @dataclass(frozen=True, slots=True)
 class _Decided:
-    """What is to be said of one view of a frame; nothing of it is said or in force yet. shown: the view's picture."""
+    """What is to be said of one view of a frame; nothing of it is said or in force yet. shown: the view's picture.
+
+    expected_ms: as of a look.
+    """
 
     ask: Ask
     shown: Shown
@@ -44,6 +47,7 @@ class _Decided:
     chosen_by: Literal["lookup", "scheduler", "reuse"]
     choice: Choice
     moments: Moments
+    expected_ms: float | None = None
 
     @property
     def reused(self) -> bool:
@@ -101,21 +105,17 @@ class Pipeline:
         self._costs = Costs.of(recogniser.table.frontier, recogniser.times)
         self._looker = Looker(recogniser, self._costs, self._top)
         self._seen_waiting.clear()
-        self._recorder.prepared(
-            Prepared(
-                branches=recogniser.choosable, times=dict(recogniser.times), scheduler_macs=recogniser.scheduler_macs
-            )
-        )
+        self._recorder.prepared(recogniser.prepared)
 
     def answer(self, waiting: Sequence[Stream], more_wait: Callable[[], bool]) -> None:
         """Recognise the newest frame of the first of these streams, and publish the result.
 
-        waiting: every stream with a frame that waits, in turn: they are reckoned with. Where the engine is faster at
-        many pictures together than one by one, all of them are answered at once. more_wait: whether other frames are
+        waiting: every stream with a frame that waits, in turn: they are reckoned with. Where the engine runs several
+        pictures together, as many of them are answered at once. more_wait: whether other frames are
         waiting, of these cameras or others; none of them waits for what may be done after the answer.
         """
         begun = time.monotonic()
-        count = len(waiting) if len(self._recogniser.engine.sizes) > 1 else 1
+        count = self._recogniser.engine.sizes[-1]
         tick = [stream for stream in waiting[:count] if stream.camera.newest is not None]
         for stream in tick:
             stream.take_turn()
@@ -150,6 +150,9 @@ class Pipeline:
                 frame.stream.camera.account.model_parked += 1
             return
         decided_at = time.monotonic()
+        every = [one for views in decided for one in views]
+        preparing = decided_at - begun - max((one.moments.forward for one in every), default=0.0)
+        each_ms = 1000 * preparing / len(every) if len(taken) > 1 and every else None
         concluded: list[tuple[_Taken, list[_Decided], list[_Record], bool]] = []
         for frame, views in zip(taken, decided, strict=True):
             account = frame.stream.camera.account
@@ -164,11 +167,12 @@ class Pipeline:
             else:
                 account.published += 1
             others_ms = 1000 * frame.waited_for_others
-            if len(taken) > 1:  # what was done meanwhile for others of the batch
-                own = sum(one.moments.recognised - one.moments.taken for one in views)
-                others_ms += 1000 * max(0.0, decided_at - begun - own)
+            if len(taken) > 1:  # what was done meanwhile for others of the batch; the forward pass is everybody's
+                own = sum(one.moments.prepared - one.moments.taken for one in views)
+                others_ms += 1000 * max(0.0, preparing - own)
             records = [
-                self._conclude(frame.stream, one, begun, decided_at, others_ms, publish=not too_old) for one in views
+                self._conclude(frame.stream, one, begun, decided_at, others_ms, each_ms, publish=not too_old)
+                for one in views
             ]
             if not too_old:
                 self._observer.answered(frame.stream.camera.name, frame.shown.picture)
@@ -211,9 +215,12 @@ class Pipeline:
         for stands, each in zip(reused, looks, strict=True):
             ran: list[_Decided] = []
             for ask, look in each:
-                answer, moments = next(results)
+                found = next(results)
                 chosen_by: Literal["lookup", "scheduler"] = "scheduler" if look.way.choice is None else "lookup"
-                ran.append(_Decided(ask, look.shown, answer, chosen_by, answer.choice, moments))
+                answer = found.answer
+                ran.append(
+                    _Decided(ask, look.shown, answer, chosen_by, answer.choice, found.moments, found.expected_ms)
+                )
             decided.append(sorted([*stands, *ran], key=lambda one: one.ask.view.part))
         return decided
 
@@ -248,9 +255,20 @@ class Pipeline:
         return Shown(shown.captured, cropped(shown.picture, view.box, seen), shown.holds)
 
     def _conclude(
-        self, stream: Stream, one: _Decided, now: float, decided_at: float, others_ms: float, *, publish: bool
+        self,
+        stream: Stream,
+        one: _Decided,
+        now: float,
+        decided_at: float,
+        others_ms: float,
+        prepared_ms: float | None,
+        *,
+        publish: bool,
     ) -> _Record:
-        """Say what was decided, unless it comes too late, and let it be in force; what is to be recorded of it."""
+        """Say what was decided, unless it comes too late, and let it be in force; what is to be recorded of it.
+
+        prepared_ms: a picture's part of what preparing took, where several were prepared for one forward pass.
+        """
         begun = time.monotonic()
         ask, view, captured, last = one.ask, one.ask.view, one.shown.captured, one.ask.view.answer
         before = _remembered(stream, view)
@@ -271,14 +289,16 @@ class Pipeline:
             chosen_by=one.chosen_by,
             branch=str(one.choice.branch),
             forward_ms=timing.forward,
+            expected_ms=one.expected_ms,
             around_ms=timing.total - timing.forward,
             others_ms=others_ms,
         )
         ran = None
         if not one.reused:
-            ran = Ran(one.choice, timing.forward, frame.own_around_ms)
-            view.took_around(timing.preprocess + 1000 * (time.monotonic() - begun))
-        view.controller = answered(ask.controller, view.policy, self._costs, ask.budget, ran)
+            ran = Ran(one.choice, timing.forward, frame.own_around_ms, one.expected_ms)
+            prepared_ms = timing.preprocess if prepared_ms is None else prepared_ms
+            view.took_around(prepared_ms + 1000 * (time.monotonic() - begun))
+        view.controller = answered(ask.controller, view.policy, ask.budget, ran)
         return _Record(frame, before)
 
     def _look_further(self, stream: Stream, decided: list[_Decided], records: list[_Record], *, hurried: bool) -> None:
@@ -325,15 +345,16 @@ class Pipeline:
         look = self._looker.prepare(view, one.shown, self._looker.along(choice), one.ask.signals)
         if look is None:
             return None
-        ((answer, moments),) = self._looker.run([look])
+        (found,) = self._looker.run([look])
+        answer, moments = found.answer, found.moments
         self.parking.unpark()
         if choice == last.choice:
             answer = replace(answer, looks_here=last.looks_here + 1)
         timing = moments.timing(time.monotonic())
         self._teller.result(stream, view, one.shown.captured, answer, "second_look", budget, one.ask.signals, timing)
         view.answer = answer
-        ran = Ran(choice, timing.forward, frame.own_around_ms)
-        view.controller = looked_again(view.controller, view.policy, self._costs, ran)
+        ran = Ran(choice, timing.forward, frame.own_around_ms, found.expected_ms)
+        view.controller = looked_again(view.controller, view.policy, ran)
         return SecondLook(budget=budget, branch=str(choice.branch), forward_ms=timing.forward)
 
     def _audit(self, stream: Stream, one: _Decided) -> None:

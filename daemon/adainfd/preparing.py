@@ -13,7 +13,7 @@ from adainfd.keeping import Keeper
 from adainfd.logs import Logger
 from adainfd.model import content_of, warm_up_content
 from adainfd.recogniser import Recogniser
-from adainfd.times import Measuring
+from adainfd.times import Measuring, missing_times
 
 __all__ = ["Preparation"]
 
@@ -34,15 +34,20 @@ class Preparation:
         keeper: Keeper,
         log: Logger,
         now: float,
+        pictures: int = 1,
     ) -> None:
-        """exporter: what it exports is taken up as it comes. keeper: of what is measured. now: monotonic seconds."""
+        """exporter: what it exports is taken up as it comes. keeper: of what is measured. now: monotonic seconds.
+
+        pictures: so many may be answered together.
+        """
         self._recogniser = recogniser
         self._section = section
         self._exporter = exporter if exporter is not None and exporter.running else None
         self._keeper = keeper
         self._log = log
         self._at_hand: deque[Branch | str | None] = deque()
-        self._measuring = None if self._exporter is not None else _to_measure(recogniser)
+        self._pictures = pictures
+        self._measuring = None if self._exporter is not None else self._to_measure()
         self._stepped = now
 
     @property
@@ -92,7 +97,7 @@ class Preparation:
         elif what is None:
             give_back()
             self._log.info("prepared", branches=len(better.ready))
-            self._measuring = _to_measure(better)
+            self._measuring = self._to_measure()
         elif (content := content_of(self._section, better.profile)) is not None:
             warm_up_content(better.engine, content)
             better = replace(better, content=content)
@@ -106,11 +111,15 @@ class Preparation:
             return None
         if not measuring.done:
             return None
-        self._measuring = None
-        self._recogniser = replace(self._recogniser, times=measuring.keep(self._keeper))
-        self._log.info("measured", device=self._recogniser.engine.device, branches=len(self._recogniser.times))
+        recogniser = self._recogniser
+        times = {**recogniser.times, **measuring.keep(self._keeper)}
+        self._recogniser = replace(recogniser, times=times)
+        self._measuring = self._to_measure()
+        device, pictures = recogniser.engine.device, measuring.pictures
+        self._log.info("measured", device=device, branches=len(times[pictures]), pictures=pictures)
         return self._recogniser
 
-
-def _to_measure(recogniser: Recogniser) -> Measuring | None:
-    return None if recogniser.times else Measuring(recogniser.engine, recogniser.profile, recogniser.ready)
+    def _to_measure(self) -> Measuring | None:
+        recogniser = self._recogniser
+        missing = missing_times(recogniser.engine, recogniser.times, self._pictures)
+        return Measuring(recogniser.engine, recogniser.profile, recogniser.ready, missing[0]) if missing else None

@@ -1,7 +1,7 @@
 """From a configuration to what recognises: engine, profile and lookup table, checked against each other."""
 
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Self
 
@@ -16,6 +16,8 @@ from adainf.profile import Profile
 from adainf.schedulers import LookupTable
 from adainf.schedulers.content_aware import ContentAware
 from adainfd.config import Configuration
+from adainfd.control.costs import Times
+from adainfd.control.lines import Prepared
 from adainfd.exporting import Exporter
 from adainfd.keeping import Keeper
 from adainfd.logs import Logger
@@ -42,8 +44,8 @@ _EXPORT_SECONDS = 300.0
 class Recogniser:
     """What recognises.
 
-    ready: the branches that run without delay. table: over those. times: median milliseconds of the forward pass along
-    branches on this device, as measured; empty while unknown. content: the run's content-aware scheduler, for the
+    ready: the branches that run without delay. table: over those. times: of branches on this device, as measured; empty
+    while unknown. content: the run's content-aware scheduler, for the
     budgets at which it is better than the table.
     """
 
@@ -51,7 +53,7 @@ class Recogniser:
     profile: Profile
     ready: frozenset[Branch]
     table: LookupTable
-    times: Mapping[str, float]
+    times: Times
     content: ContentAware | None = None
 
     @classmethod
@@ -60,7 +62,7 @@ class Recogniser:
         engine: Engine,
         profile: Profile,
         ready: Collection[Branch],
-        times: Mapping[str, float],
+        times: Times,
         content: ContentAware | None = None,
     ) -> Self:
         """What recognises along these branches."""
@@ -76,6 +78,16 @@ class Recogniser:
     def scheduler_macs(self) -> int:
         """Of a decision of the content-aware scheduler; 0 without one."""
         return 0 if self.content is None else self.content.scheduler.macs
+
+    @property
+    def prepared(self) -> Prepared:
+        """What a trace is told of it."""
+        return Prepared(
+            branches=self.choosable,
+            times=dict(self.times.get(1, {})),
+            together={pictures: dict(times) for pictures, times in self.times.items() if pictures > 1},
+            scheduler_macs=self.scheduler_macs,
+        )
 
     def along(self, branch: Branch) -> Self:
         """The same, with one more branch ready."""

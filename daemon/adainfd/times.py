@@ -1,4 +1,4 @@
-"""How long branches take on this device when nothing else runs."""
+"""How long branches take on this device when nothing else runs, by how many pictures run together."""
 
 import json
 from collections.abc import Collection
@@ -10,40 +10,55 @@ import numpy as np
 
 from adainf import documents
 from adainf.branch import Branch
-from adainf.engines import Engine
+from adainf.engines import Engine, OutOfMemoryError
 from adainf.profile import Profile, Timings
 from adainfd import state
+from adainfd.control.costs import Times
 from adainfd.keeping import Keeper
 from adainfd.logs import Logger
 
-__all__ = ["Measuring", "kept_times", "known_times"]
+__all__ = ["Measuring", "kept_times", "known_times", "missing_times"]
 
 _ROUNDS = 8
 
 
-def known_times(engine: Engine, profile: Profile, branches: Collection[Branch], log: Logger) -> dict[str, float]:
-    """Median milliseconds along branches here, of the profile or kept from an earlier start.
+def known_times(engine: Engine, profile: Profile, branches: Collection[Branch], log: Logger) -> Times:
+    """The times of the profile, and of an earlier start where the profile has none.
 
-    Nothing where that of one of `branches` is unknown.
+    A number of pictures that was not timed along all of `branches` is left out.
     """
-    shipped = profile.timings_on(engine.device, engine.name, engine.threads)
+    shipped, kept = (
+        profile.timings_on(engine.device, engine.name, engine.threads),
+        kept_times(engine, profile, branches),
+    )
     if shipped is not None:
-        return _medians(shipped)
+        medians = _medians(shipped)
+        return {**kept, **_complete(medians, branches), 1: medians[1]}
     if profile.timings:
         others = sorted({timings.device for timings in profile.timings})
         log.warning("timings_of_another_device", measured_on=others, this=engine.device, remedy="measured anew here")
-    return kept_times(engine, profile, branches)
+    return kept
 
 
-def kept_times(engine: Engine, profile: Profile, branches: Collection[Branch]) -> dict[str, float]:
-    """Median milliseconds along branches here, kept from an earlier start; empty where one of `branches` is missing."""
+def kept_times(engine: Engine, profile: Profile, branches: Collection[Branch]) -> Times:
+    """The times kept from an earlier start, for each number of pictures that was timed along all of `branches`."""
     found = documents.kept(_file(engine, profile), Timings.model_validate_json)
-    kept = {} if found is None else _medians(found)
-    return kept if all(str(branch) in kept for branch in branches) else {}
+    return {} if found is None else _complete(_medians(found), branches)
 
 
-def _medians(timings: Timings) -> dict[str, float]:
-    return {branch: time.p50_ms for branch, time in timings.times.items()}
+def missing_times(engine: Engine, times: Times, pictures: int) -> list[int]:
+    """The numbers of pictures that are not timed yet, of those that up to `pictures` at a time run in."""
+    sizes = engine.sizes
+    wanted = [size for size, smaller in zip(sizes, (0, *sizes), strict=False) if smaller < pictures]
+    return [size for size in wanted if size not in times]
+
+
+def _complete(times: Times, branches: Collection[Branch]) -> Times:
+    return {size: known for size, known in times.items() if all(str(branch) in known for branch in branches)}
+
+
+def _medians(timings: Timings) -> Times:
+    return {size: {branch: time.p50_ms for branch, time in times.items()} for size, times in timings.every.items()}
 
 
 def _file(engine: Engine, profile: Profile) -> Path:
@@ -53,21 +68,25 @@ def _file(engine: Engine, profile: Profile) -> Path:
 
 
 class Measuring:
-    """Times single frames, one at each call, so that it can go on in the gaps between a camera's frames.
+    """Times so many pictures together, once at each call, so that it can go on in the gaps between a camera's frames.
 
     In rounds, in each of which every branch runs once in shuffled order: a disturbance falls on all alike.
     """
 
-    def __init__(self, engine: Engine, profile: Profile, ready: Collection[Branch], seed: int = 0) -> None:
+    def __init__(
+        self, engine: Engine, profile: Profile, branches: Collection[Branch], pictures: int = 1, seed: int = 0
+    ) -> None:
         from adainf.evaluation.timer import Timer
 
+        self.pictures = pictures
         self._timer = Timer(engine, seed)
         self._engine = engine
         self._profile = profile
-        branches = sorted(ready)
-        rounds = np.random.default_rng(seed).permuted(np.tile(np.arange(len(branches)), (_ROUNDS, 1)), axis=1)
-        self._left = [branches[index] for index in chain.from_iterable(rounds)]
-        self._taken: dict[Branch, list[float]] = {branch: [] for branch in branches}
+        every = sorted(branches)
+        rounds = np.random.default_rng(seed).permuted(np.tile(np.arange(len(every)), (_ROUNDS, 1)), axis=1)
+        self._left = [every[index] for index in chain.from_iterable(rounds)]
+        self._ready: set[Branch] = set()
+        self._taken: dict[Branch, list[float]] = {branch: [] for branch in every}
 
     @property
     def done(self) -> bool:
@@ -75,23 +94,38 @@ class Measuring:
         return not self._left
 
     def step(self) -> None:
-        """Run one frame along one branch; raises OutOfMemoryError as the engine does, and may be tried again."""
+        """Run the pictures along one branch, or have it made ready first, which takes steps of its own.
+
+        Raises OutOfMemoryError as the engine does, and may be tried again.
+        """
         branch = self._left[-1]
-        self._taken[branch].append(self._timer.seconds(branch))
+        try:
+            if branch not in self._ready:
+                if self._engine.make_ready(branch, self.pictures):
+                    self._ready.add(branch)
+                return
+            self._taken[branch].append(self._timer.seconds(branch, self.pictures))
+        except OutOfMemoryError:
+            self._ready.clear()  # the engine has let go of all
+            raise
         self._left.pop()
 
-    def keep(self, keeper: Keeper) -> dict[str, float]:
-        """Median milliseconds along each branch, which the next start knows too."""
+    def keep(self, keeper: Keeper) -> Times:
+        """Median milliseconds along each branch, by the number of pictures, which the next start knows too."""
         from adainf.evaluation.timer import summary
 
         engine = self._engine
+        before = documents.kept(_file(engine, self._profile), Timings.model_validate_json)
+        every = {} if before is None else dict(before.every)
+        every[self.pictures] = {str(branch): summary(times) for branch, times in self._taken.items()}
         measured = Timings(
             device=engine.device,
             engine=engine.name,
             threads=engine.threads,
             measured=datetime.now(UTC).isoformat(timespec="seconds"),
-            times={str(branch): summary(times) for branch, times in self._taken.items()},
+            times=every.pop(1, {}),
+            together=every,
         )
         text = json.dumps(measured.model_dump(mode="json"), indent=1) + "\n"
         keeper.keep("timings", _file(engine, self._profile), text)
-        return _medians(measured)
+        return {self.pictures: _medians(measured)[self.pictures]}

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import structlog
 from adainfd.capture.camera import Camera
@@ -82,7 +83,7 @@ def three(
     counting: Any = Counting(loaded.engine)
     times = {str(choice.branch): choice.macs_fraction for choice in loaded.table.frontier}
     if full_seconds is not None:
-        loaded = replace(loaded, times={branch: 1000 * full_seconds * part for branch, part in times.items()})
+        loaded = replace(loaded, times={1: {branch: 1000 * full_seconds * part for branch, part in times.items()}})
     recogniser = replace(loaded, engine=counting)
     with ExitStack() as parts:
         publisher = Publisher([ipc])
@@ -110,8 +111,7 @@ def three(
                 recorded_at=0.0,
                 policy=streams[0].views[0].policy.model_dump(mode="json"),
                 profile=loaded.profile.model_dump(mode="json", by_alias=True, exclude={"set_aside"}),
-                branches=tuple(times),
-                times=recogniser.times,
+                **msgspec.structs.asdict(recogniser.prepared),
             )
             recorder = parts.enter_context(TraceWriter(trace, header))
         pipeline = Pipeline(recogniser, publisher, Readings, recorder, host="here", top=1)

@@ -1,13 +1,18 @@
 """What branches cost, in shares of the full branch's MACs and in time."""
 
 import bisect
+import itertools
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from adainf.engines.portions import portions
 from adainf.schedulers import Choice
 
-__all__ = ["Costs", "rounded_down", "rounded_up"]
+__all__ = ["Costs", "Times", "rounded_down", "rounded_up"]
+
+Times = Mapping[int, Mapping[str, float]]
+"""Median milliseconds of a forward pass, by how many pictures run together and by branch; empty while unknown."""
 
 # Budgets are told and compared in ten-thousandths: no branch differs from another by less.
 _BUDGET_STEPS = 10_000
@@ -30,19 +35,24 @@ class Costs:
     """What the branches that may be chosen cost, cheapest first.
 
     fractions: of the full branch's MACs. milliseconds: median forward time here when nothing else runs; empty where
-    it was not measured.
+    it was not measured. together: the same of several pictures that go along a branch together, by their rising number.
     """
 
     fractions: tuple[float, ...]
     milliseconds: tuple[float, ...] = ()
+    together: tuple[tuple[int, tuple[float, ...]], ...] = ()
 
     @classmethod
-    def of(cls, frontier: Sequence[Choice], times: Mapping[str, float]) -> "Costs":
-        """The costs of a lookup table's choices; times: median milliseconds by branch, used where all are known."""
+    def of(cls, frontier: Sequence[Choice], times: Times) -> "Costs":
+        """The costs of a lookup table's choices; a number of pictures counts where all are timed with it."""
         branches = [str(choice.branch) for choice in frontier]
-        known = all(branch in times for branch in branches)
-        fractions = tuple(choice.macs_fraction for choice in frontier)
-        return cls(fractions, tuple(times[branch] for branch in branches) if known else ())
+        known = {
+            pictures: tuple(measured[branch] for branch in branches)
+            for pictures, measured in sorted(times.items())
+            if all(branch in measured for branch in branches)
+        }
+        fractions, single = tuple(choice.macs_fraction for choice in frontier), known.pop(1, ())
+        return cls(fractions, single, tuple(known.items()) if single else ())
 
     @property
     def floor(self) -> float:
@@ -54,22 +64,50 @@ class Costs:
         """The smallest budget, as budgets are told, that a branch fits."""
         return rounded_up(self.floor)
 
-    def expected(self, fraction: float) -> float | None:
-        """Milliseconds of a branch that takes this share of the full branch's MACs, by those of its neighbours."""
+    def expected(self, fraction: float, pictures: int = 1) -> float | None:
+        """Milliseconds of a branch that takes this share of the full branch's MACs, by those of its neighbours.
+
+        pictures: that go along it together. They are filled up to the next number that was measured; where there is
+        none, they run in smaller groups.
+        """
         if not self.milliseconds:
             return None
+        return sum(self._between(times, fraction) for times in self._runs(pictures))
+
+    def taken(self, index: int, pictures: int) -> float:
+        """Milliseconds of so many pictures that go together along the branch at this place; where times are known."""
+        return sum(times[index] for times in self._runs(pictures))
+
+    def most_a_picture(self, pictures: int) -> "Costs":
+        """The costs of single pictures that so many, in whatever groups, do not exceed together."""
+        if not self.together:
+            return self
+        groups = range(1, pictures + 1)
+        places = range(len(self.milliseconds))
+        return Costs(self.fractions, tuple(max(self.taken(place, n) / n for n in groups) for place in places))
+
+    def _runs(self, pictures: int) -> Iterator[tuple[float, ...]]:
+        """The times by branch of each of the runs that so many pictures together take."""
+        if pictures == 1 or not self.together:
+            return itertools.repeat(self.milliseconds, pictures)
+        times = {1: self.milliseconds, **dict(self.together)}
+        return (times[size] for size in portions(pictures, tuple(times)))
+
+    def _between(self, milliseconds: Sequence[float], fraction: float) -> float:
         right = bisect.bisect_left(self.fractions, fraction)
         if right == len(self.fractions) or right == 0 or self.fractions[right] == fraction:
-            return self.milliseconds[min(right, len(self.milliseconds) - 1)]
-        (one, other), (first, second) = self.fractions[right - 1 : right + 1], self.milliseconds[right - 1 : right + 1]
+            return milliseconds[min(right, len(milliseconds) - 1)]
+        (one, other), (first, second) = self.fractions[right - 1 : right + 1], milliseconds[right - 1 : right + 1]
         return first + (second - first) * (fraction - one) / (other - one)
 
     def dearest(self, fits: Callable[[float], bool], otherwise: float | None = None) -> float:
-        """The smallest budget for the dearest branch whose time `fits`, as those of all cheaper ones do.
+        """The smallest budget for the dearest branch whose time `fits`, as all shorter times do.
 
         Where none does, `otherwise`, or the floor.
         """
-        fitting = bisect.bisect_left(self.milliseconds, True, key=lambda time: not fits(time))
+        # A cheaper branch may take longer: on a GPU one of fewer pixels takes longer than one of fewer blocks.
+        by_time = sorted(range(len(self.milliseconds)), key=self.milliseconds.__getitem__)
+        fitting = bisect.bisect_left(by_time, True, key=lambda index: not fits(self.milliseconds[index]))
         if fitting:
-            return rounded_up(self.fractions[fitting - 1])
+            return rounded_up(self.fractions[max(by_time[:fitting])])
         return self.floor if otherwise is None else otherwise

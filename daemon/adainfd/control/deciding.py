@@ -31,11 +31,15 @@ class Wish:
 
 @dataclass(frozen=True, slots=True)
 class Ran:
-    """A look: along which branch, the milliseconds of its forward pass, and those from capture to publishing beside."""
+    """A look: along which branch, the milliseconds of its forward pass, and those from capture to publishing beside.
+
+    expected_ms: what the forward pass should have taken, with all that ran together with it; None where unknown.
+    """
 
     choice: Choice
     forward_ms: float
     around_ms: float
+    expected_ms: float | None
 
 
 def wish(
@@ -55,12 +59,10 @@ def stands(
     return may_reuse(signals, policy, age, lead, last.macs_fraction, choice.macs_fraction)
 
 
-def answered(
-    controller: ControllerState, policy: Policy, costs: Costs, budget: Budget, ran: Ran | None
-) -> ControllerState:
+def answered(controller: ControllerState, policy: Policy, budget: Budget, ran: Ran | None) -> ControllerState:
     """The state after a frame was answered within `budget`; ran: None where the last answer stood for it."""
     taken = 0.0 if ran is None else ran.choice.macs_fraction
-    return spend(_observed(controller, costs, ran), policy, budget.fraction, taken)
+    return spend(_observed(controller, ran), policy, budget.fraction, taken)
 
 
 def better_look(
@@ -83,13 +85,12 @@ def better_look(
     return (budget, choice) if worth_a_second_look(policy, choice, last, looks_here) else None
 
 
-def looked_again(controller: ControllerState, policy: Policy, costs: Costs, ran: Ran) -> ControllerState:
+def looked_again(controller: ControllerState, policy: Policy, ran: Ran) -> ControllerState:
     """The state after a second look, which is allowed nothing of its own: the savings pay for it."""
-    return spend(_observed(controller, costs, ran), policy, 0.0, ran.choice.macs_fraction)
+    return spend(_observed(controller, ran), policy, 0.0, ran.choice.macs_fraction)
 
 
-def _observed(controller: ControllerState, costs: Costs, ran: Ran | None) -> ControllerState:
-    expected = None if ran is None else costs.expected(ran.choice.macs_fraction)
-    if ran is None or expected is None:
+def _observed(controller: ControllerState, ran: Ran | None) -> ControllerState:
+    if ran is None or ran.expected_ms is None:
         return controller
-    return observe(controller, Outcome(expected, ran.forward_ms, ran.around_ms))
+    return observe(controller, Outcome(ran.expected_ms, ran.forward_ms, ran.around_ms))

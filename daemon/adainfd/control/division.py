@@ -3,15 +3,18 @@
 A frame whose branch takes `c` milliseconds and that must be answered within `d` takes the share c / d of the processor.
 While all shares together stay below one, each frame is answered in time when those with the least time left come first
 (the density of a set of tasks under earliest deadline first: Liu and Layland, 1973). So it is this sum that is kept.
+
+Frames that are answered together all wait for the last of them, so there it is the time of all that is kept: of each
+group that goes along one branch as long as so many pictures together were measured to take.
 """
 
 import bisect
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
 from adainfd.control.costs import Costs, rounded_up
 
-__all__ = ["PLANNED", "Claim", "divided", "share"]
+__all__ = ["PLANNED", "Claim", "divided", "divided_together", "share"]
 
 PLANNED = 0.9
 """So much of the processor is given away: expected times are medians, and every other frame takes longer."""
@@ -38,6 +41,11 @@ class Claim:
     slowdown: float = 1.0
     around_ms: float = 0.0
 
+    @property
+    def weight(self) -> float:
+        """How much of what is left it has beside others."""
+        return self.priority * self.need
+
 
 def share(claim: Claim, expected_ms: float) -> float:
     """The share of the processor that a branch of so many expected milliseconds takes until it must be through."""
@@ -53,11 +61,95 @@ def divided(claims: Sequence[Claim], costs: Costs) -> list[float]:
     camera lose frames, whatever the others do. costs: with times.
     """
     options = [_options(claim, costs) for claim in claims]
+    return _budgets(claims, costs, options, _divided(claims, costs, options))
+
+
+def divided_together(claims: Sequence[Claim], costs: Costs) -> list[float]:
+    """As `divided`, where all are answered together: by the time that groups of pictures take.
+
+    What no branch keeps cuts no other: whoever is late even if all take their least is late whatever the others do.
+    Two divisions are looked at: by weight, as if the frames came one by one, and the same branch for all as far as
+    each one's limits reach, in one group. The second is taken where it fits and nobody has less by it, or where only it
+    fits. What time is left then goes to those that weigh most. costs: with times.
+    """
+    options = [_options(claim, costs) for claim in claims]
+    quickest = _Together(claims, costs, [each[0] for each in options]).milliseconds
+    rooms = [PLANNED * max(_SHORTEST_MS, claim.left_ms) + _ROUNDING for claim in claims]
+    room = min((room for room in rooms if room >= quickest), default=max(rooms))
+
+    def fits(taken: Sequence[int]) -> bool:
+        return _Together(claims, costs, taken).milliseconds <= room
+
+    wished = [each[-1] for each in options]
+    if fits(wished):
+        return [claim.most for claim in claims]
+    within = [replace(claim, left_ms=room / PLANNED) for claim in claims]
+    taken = _divided(within, costs.most_a_picture(len(claims)), options)
+    alone_fits = fits(taken)
+    for index in range(max(wished), min(each[0] for each in options) - 1, -1):
+        alike = [min(max(index, each[0]), each[-1]) for each in options]
+        if fits(alike) and (not alone_fits or all(one >= other for one, other in zip(alike, taken, strict=True))):
+            taken = alike
+            break
+    together = _Together(claims, costs, taken)
+    for number in sorted(range(len(claims)), key=lambda number: -claims[number].weight):
+        for index in reversed(options[number]):
+            if index <= together.taken[number]:
+                break
+            before = together.taken[number]
+            together.move(number, index)
+            if together.milliseconds <= room:
+                break
+            together.move(number, before)
+    return _budgets(claims, costs, options, together.taken)
+
+
+class _Together:
+    """Claims that are answered together, in groups by branch. taken: the place of each one's branch."""
+
+    def __init__(self, claims: Sequence[Claim], costs: Costs, taken: Iterable[int]) -> None:
+        self.taken = list(taken)
+        self._claims = claims
+        self._around = sum(claim.around_ms for claim in claims)
+        self._count = [0] * len(costs.fractions)
+        self._slowdown = [0.0] * len(costs.fractions)
+        self._ms = [0.0] * len(costs.fractions)
+        self._costs = costs
+        for number, index in enumerate(self.taken):
+            self._add(index, 1, claims[number].slowdown)
+        for index in set(self.taken):
+            self._reckon(index)
+
+    @property
+    def milliseconds(self) -> float:
+        """Until all are answered."""
+        return self._around + sum(self._ms)
+
+    def move(self, number: int, index: int) -> None:
+        """Let a claim go along another branch."""
+        slowdown, before = self._claims[number].slowdown, self.taken[number]
+        self._add(before, -1, -slowdown)
+        self._add(index, 1, slowdown)
+        self._reckon(before)
+        self._reckon(index)
+        self.taken[number] = index
+
+    def _add(self, index: int, count: int, slowdown: float) -> None:
+        self._count[index] += count
+        self._slowdown[index] += slowdown
+
+    def _reckon(self, index: int) -> None:
+        count = self._count[index]
+        self._ms[index] = self._slowdown[index] / count * self._costs.taken(index, count) if count else 0.0
+
+
+def _divided(claims: Sequence[Claim], costs: Costs, options: Sequence[range]) -> list[int]:
+    """The place of each claim's branch among its options, by the shares of the processor."""
     shares = [
         [share(claim, costs.milliseconds[index]) for index in each] for claim, each in zip(claims, options, strict=True)
     ]
     if sum(each[-1] for each in shares) <= PLANNED:
-        return [claim.most for claim in claims]
+        return [each[-1] for each in options]
     least = [each[0] for each in shares]
     wants = [each[-1] - each[0] for each in shares]
     counted = least
@@ -66,7 +158,7 @@ def divided(claims: Sequence[Claim], costs: Costs) -> list[float]:
         parts = [PLANNED * claim.priority / priorities for claim in claims]
         counted = [min(part, one) for part, one in zip(parts, least, strict=True)]
         wants = [want if one <= part else 0.0 for want, part, one in zip(wants, parts, least, strict=True)]
-    weights = [claim.priority * claim.need for claim in claims]
+    weights = [claim.weight for claim in claims]
     given = _filled(PLANNED - sum(counted), weights, wants)
     taken = [_dearest(each, each[0] + room) for each, room in zip(shares, given, strict=True)]
     # Branches are whole: what is left over goes to those that weigh most.
@@ -76,19 +168,19 @@ def divided(claims: Sequence[Claim], costs: Costs) -> list[float]:
             each, before = shares[number], shares[number][taken[number]]
             taken[number] = _dearest(each, before + over)
             over -= each[taken[number]] - before
-    return [
-        claim.most if took == len(each) - 1 else _budget_of(costs.fractions[each[took]], claim)
-        for claim, each, took in zip(claims, options, taken, strict=True)
-    ]
+    return [each[took] for each, took in zip(options, taken, strict=True)]
 
 
 def _dearest(shares: Sequence[float], room: float) -> int:
-    """The last of these rising shares that fits; the first one always does."""
-    return max(0, bisect.bisect_right(shares, room + _ROUNDING) - 1)
+    """The last of these shares that fits; the first one always does."""
+    return next((place for place in range(len(shares) - 1, 0, -1) if shares[place] <= room + _ROUNDING), 0)
 
 
-def _budget_of(fraction: float, claim: Claim) -> float:
-    return min(claim.most, rounded_up(fraction))
+def _budgets(claims: Sequence[Claim], costs: Costs, options: Sequence[range], taken: Sequence[int]) -> list[float]:
+    return [
+        claim.most if index == each[-1] else min(claim.most, rounded_up(costs.fractions[index]))
+        for claim, each, index in zip(claims, options, taken, strict=True)
+    ]
 
 
 def _options(claim: Claim, costs: Costs) -> range:

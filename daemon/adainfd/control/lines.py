@@ -59,7 +59,7 @@ class Header(InForce, frozen=True, kw_only=True, tag_field="kind", tag="header")
     """What the decisions were made with.
 
     branches: those of the profile that were ready, and so could be chosen. times: their median milliseconds on this
-    device, empty while unknown. scheduler_macs: of a decision of the run's content-aware scheduler, 0 without one.
+    device, empty while unknown; together: of several pictures together, by their number. scheduler_macs: of a decision of the run's content-aware scheduler, 0 without one.
     """
 
     schema: str = SCHEMA
@@ -68,6 +68,7 @@ class Header(InForce, frozen=True, kw_only=True, tag_field="kind", tag="header")
     profile: dict[str, Any]
     branches: tuple[str, ...]
     times: dict[str, float]
+    together: dict[int, dict[str, float]] = {}
     scheduler_macs: int = 0
 
 
@@ -76,6 +77,7 @@ class Prepared(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag=
 
     branches: tuple[str, ...]
     times: dict[str, float]
+    together: dict[int, dict[str, float]] = {}
     scheduler_macs: int = 0
 
 
@@ -158,7 +160,8 @@ class Frame(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="fr
     took its place, or there was no memory.
 
     granted: the budget that other cameras had left it, None where that was all it asked for. others_ms: of around_ms,
-    how long it waited while others were answered.
+    how long it waited while others were answered. expected_ms: what the forward pass should have taken, with all frames
+    that ran together with it; None where times were not known.
     """
 
     camera: str
@@ -173,6 +176,7 @@ class Frame(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="fr
     chosen_by: Literal["lookup", "scheduler", "reuse"]
     branch: str
     forward_ms: float
+    expected_ms: float | None = None
     around_ms: float
     others_ms: float = 0.0
     hurried: bool = False

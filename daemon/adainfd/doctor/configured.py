@@ -141,7 +141,7 @@ def _model(configuration: Configuration) -> Iterator[Finding]:
 def _timings(engine: Engine, profile: Profile) -> Finding:
     if profile.timings_on(engine.device, engine.name, engine.threads) is not None:
         return ok("timings", f"of this device ({engine.device}), in the profile")
-    if kept_times(engine, profile, wanted_branches(profile)):
+    if 1 in kept_times(engine, profile, wanted_branches(profile)):
         return ok("timings", f"of this device ({engine.device}), kept from an earlier start")
     return ok(
         "timings", f"none of this device ({engine.device}): the first start measures some seconds, and keeps them"

@@ -193,9 +193,9 @@ def _decided(frame: Frame, part: _Part) -> Decision:
         view.moved += frame.signals.motion or 0.0
     else:
         answer, reused = known.choose(frame, asked.budget, asked.choice), False
-        taken = None if frame.chosen_by == "reuse" else (known.ran(frame), frame.forward_ms)
+        taken = None if frame.chosen_by == "reuse" else _taken(frame, known)
         ran = _run(frame, view, answer, taken, known)
-    view.controller = answered(asked.controller, policy, known.costs, asked.budget, ran)
+    view.controller = answered(asked.controller, policy, asked.budget, ran)
     latency = frame.around_ms + (0.0 if ran is None else ran.forward_ms)
     looked = _look_again(frame, view, policy, known, latency) if reused and not frame.hurried else None
     return _decision(frame, part, asked.budget, answer, reused, looked, latency)
@@ -211,31 +211,38 @@ def _look_again(
     if better is not None:
         _, choice = better
         again = frame.second_look
-        taken = None if again is None else (known.choices[again.branch], again.forward_ms)
+        taken = None
+        if again is not None:
+            chosen = known.choices[again.branch]
+            taken = Ran(chosen, again.forward_ms, frame.own_around_ms, known.costs.expected(chosen.macs_fraction))
         ran = _run(frame, view, choice, taken, known, last.looks_here + 1 if choice == last.choice else 1)
-        view.controller = looked_again(view.controller, policy, known.costs, ran)
+        view.controller = looked_again(view.controller, policy, ran)
     return better
 
 
-def _run(
-    frame: Frame,
-    view: _View,
-    choice: Choice,
-    taken: tuple[Choice, float] | None,
-    known: Knowledge,
-    looks_here: int = 1,
-) -> Ran:
-    """A look along `choice`, which is the view's last from now on. taken: the branch recorded, its milliseconds.
+def _taken(frame: Frame, known: Knowledge) -> Ran:
+    """The recorded look."""
+    choice, expected = known.ran(frame), frame.expected_ms
+    if expected is None:  # of a trace of older times, whose frames were each told a part of their own
+        expected = known.costs.expected(choice.macs_fraction)
+    return Ran(choice, frame.forward_ms, frame.own_around_ms, expected)
 
-    Where another branch ran, or none, it takes what is to be expected at that moment.
+
+def _run(frame: Frame, view: _View, choice: Choice, taken: Ran | None, known: Knowledge, looks_here: int = 1) -> Ran:
+    """A look along `choice`, which is the view's last from now on. taken: the recorded look.
+
+    Where another branch ran, or none, it takes what is to be expected at that moment, beside the same others.
     """
-    expected = known.costs.expected(choice.macs_fraction)
-    if taken is not None and (recorded_expected := known.costs.expected(taken[0].macs_fraction)):
-        view.slowdown = taken[1] / recorded_expected
-    same = taken is not None and taken[0].branch == choice.branch
-    forward = taken[1] if taken is not None and same else (expected or 0.0) * view.slowdown
     view.last, view.moved = _last_look(frame, choice, looks_here), 0.0
-    return Ran(choice, forward, frame.own_around_ms)
+    if taken is not None and taken.expected_ms:
+        view.slowdown = taken.forward_ms / taken.expected_ms
+    if taken is not None and taken.choice.branch == choice.branch:
+        return taken
+    expected = own = known.costs.expected(choice.macs_fraction)
+    if own is not None and taken is not None and taken.expected_ms is not None:
+        others = taken.expected_ms - (known.costs.expected(taken.choice.macs_fraction) or 0.0)
+        expected = own + max(0.0, others)
+    return Ran(choice, (expected or 0.0) * view.slowdown, frame.own_around_ms, expected)
 
 
 def _last_look(frame: Frame, choice: Choice, looks_here: int) -> LastLook:

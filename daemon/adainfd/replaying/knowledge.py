@@ -41,7 +41,9 @@ class Knowledge:
         table = LookupTable(profile, allowed=lambda branch: str(branch) in line.branches)
         full_macs = profile.space.macs(profile.space.full)
         choices = {measured.branch: Choice.of(measured, full_macs) for measured in profile.branches}
-        return cls(table, Costs.of(table.frontier, line.times), profile, line.scheduler_macs, choices)
+        return cls(
+            table, Costs.of(table.frontier, {1: line.times, **line.together}), profile, line.scheduler_macs, choices
+        )
 
     def prepared(self, line: Prepared) -> "Knowledge":
         """What is known once more branches are ready."""

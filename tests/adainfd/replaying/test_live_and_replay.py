@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import structlog
 from adainfd.control import Policy
@@ -41,16 +42,8 @@ def in_force(streams: list[Stream]) -> PolicyChange:
 def recording(recogniser: Recogniser, streams: list[Stream]) -> Recording:
     told: dict[str, Any] = {name: getattr(in_force(streams), name) for name in ("policy", "policies")}
     profile = recogniser.profile.model_dump(mode="json", by_alias=True, exclude={"set_aside"})
-    branches, macs = recogniser.choosable, recogniser.scheduler_macs
-    header = Header(
-        host="here",
-        recorded_at=0.0,
-        profile=profile,
-        branches=branches,
-        times=dict(recogniser.times),
-        scheduler_macs=macs,
-        **told,
-    )
+    prepared = msgspec.structs.asdict(recogniser.prepared)
+    header = Header(host="here", recorded_at=0.0, profile=profile, **prepared, **told)
     return Recording(header, structlog.wrap_logger(structlog.ReturnLogger()))
 
 
