@@ -150,9 +150,7 @@ class Pipeline:
                 frame.stream.camera.account.model_parked += 1
             return
         decided_at = time.monotonic()
-        every = [one for views in decided for one in views]
-        preparing = decided_at - begun - max((one.moments.forward for one in every), default=0.0)
-        each_ms = 1000 * preparing / len(every) if len(taken) > 1 and every else None
+        each_ms = _preparing_each(decided, begun) if len(taken) > 1 else None
         concluded: list[tuple[_Taken, list[_Decided], list[_Record], bool]] = []
         for frame, views in zip(taken, decided, strict=True):
             account = frame.stream.camera.account
@@ -167,9 +165,10 @@ class Pipeline:
             else:
                 account.published += 1
             others_ms = 1000 * frame.waited_for_others
-            if len(taken) > 1:  # what was done meanwhile for others of the batch; the forward pass is everybody's
+            if len(taken) > 1:  # what was done meanwhile for others of the batch; its forward pass is everybody's
                 own = sum(one.moments.prepared - one.moments.taken for one in views)
-                others_ms += 1000 * max(0.0, preparing - own)
+                own += max(one.moments.forward for one in views)
+                others_ms += 1000 * max(0.0, decided_at - begun - own)
             records = [
                 self._conclude(frame.stream, one, begun, decided_at, others_ms, each_ms, publish=not too_old)
                 for one in views
@@ -383,6 +382,12 @@ class Pipeline:
         audited = REUSE if one.reused else str(answer.choice.branch)
         view.audit.note(audited, given == full_answer)
         self._observer.audited(stream.camera.name, audited, agreed=given == full_answer)
+
+
+def _preparing_each(decided: list[list[_Decided]], begun: float) -> float | None:
+    """Milliseconds that preparing took, by picture; None where none was prepared."""
+    prepared = [one.moments.prepared for views in decided for one in views]
+    return 1000 * (max(prepared) - begun) / len(prepared) if prepared else None
 
 
 def _remembered(stream: Stream, view: View) -> Remembered:

@@ -45,8 +45,7 @@ class Recogniser:
     """What recognises.
 
     ready: the branches that run without delay. table: over those. times: of branches on this device, as measured; empty
-    while unknown. content: the run's content-aware scheduler, for the
-    budgets at which it is better than the table.
+    while unknown. content: the run's content-aware scheduler, for the budgets at which it is better than the table.
     """
 
     engine: Engine

@@ -59,7 +59,8 @@ class Header(InForce, frozen=True, kw_only=True, tag_field="kind", tag="header")
     """What the decisions were made with.
 
     branches: those of the profile that were ready, and so could be chosen. times: their median milliseconds on this
-    device, empty while unknown; together: of several pictures together, by their number. scheduler_macs: of a decision of the run's content-aware scheduler, 0 without one.
+    device, empty while unknown; together: of several pictures together, by their number. scheduler_macs: of a decision
+    of the run's content-aware scheduler, 0 without one.
     """
 
     schema: str = SCHEMA
