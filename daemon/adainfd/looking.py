@@ -126,7 +126,8 @@ class Looker:
             if number not in results:
                 begun = time.monotonic()
                 own_scores, choice = look.way.run(look.prepared)
-                results[number] = _Ran(own_scores, choice, time.monotonic() - begun, self._expected([choice]))
+                seconds = time.monotonic() - begun
+                results[number] = _Ran(own_scores, choice, seconds, self._costs.expected(choice.macs_fraction))
         return [self._said(look, results[number]) for number, look in enumerate(looks)]
 
     def _expected(self, choices: Sequence[Choice]) -> float | None:

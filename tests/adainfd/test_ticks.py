@@ -72,9 +72,13 @@ def three(
     *,
     engine: str = "onnx",
     full_seconds: float | None = None,
+    together: float | None = None,
     trace: Path | None = None,
 ) -> Iterator[Three]:
-    """full_seconds: what the full branch is said to take, and others by their MACs; None, what was measured."""
+    """full_seconds: what the full branch is said to take, and others by their MACs; None, what was measured.
+
+    together: how many times as long two pictures and four are said to take; None where that is not known.
+    """
     video = write_video(folder / "still.avi", 3, fps=25, moves=lambda _: False)
     configuration = Configuration.read(network.configuration(folder / "c.toml", bind=ipc))
     model = configuration.model.model_copy(update={"engine": engine})
@@ -83,7 +87,10 @@ def three(
     counting: Any = Counting(loaded.engine)
     times = {str(choice.branch): choice.macs_fraction for choice in loaded.table.frontier}
     if full_seconds is not None:
-        loaded = replace(loaded, times={1: {branch: 1000 * full_seconds * part for branch, part in times.items()}})
+        single = {branch: 1000 * full_seconds * part for branch, part in times.items()}
+        sizes = () if together is None else (2, 4)
+        several = {size: {branch: together * ms for branch, ms in single.items()} for size in sizes if together}
+        loaded = replace(loaded, times={1: single, **several})
     recogniser = replace(loaded, engine=counting)
     with ExitStack() as parts:
         publisher = Publisher([ipc])
@@ -168,3 +175,28 @@ def test_an_engine_that_batches_answers_all_at_once_along_branches_of_their_own(
         assert answer is not None
         assert [label.label for label in answer.labels] == [label.label for label in labels]
         assert answer.labels[0].score == pytest.approx(labels[0].score, abs=2e-4)
+
+
+@pytest.mark.parametrize(("together", "fraction"), [(1.1, 1.0), (None, 0.6)])
+def test_what_takes_no_longer_together_goes_along_one_branch_and_all_wait_for_it(
+    network: Network, ipc: str, tmp_path: Path, together: float | None, fraction: float
+) -> None:
+    """Three of 30 s in a minute: one after the other they have 18 s each, as one batch of 33 s all they want."""
+    trace = tmp_path / "t.trace"
+    policies = [IN_A_MINUTE] * 3
+    with three(
+        network, ipc, tmp_path, policies, engine="torch", full_seconds=30, together=together, trace=trace
+    ) as cameras:
+        cameras.answer()
+        assert cameras.engine.at_once == [3]
+        assert all(ran is not None and fraction - 0.4 <= ran <= fraction for ran in cameras.fractions)
+        assert (set(cameras.fractions) == {1.0}) == (together is not None)
+    frames = [msgspec.json.decode(line) for line in trace.read_bytes().splitlines()[1:]]
+    assert len(frames) == 3
+    (forward,), (expected,) = ({frame[key] for frame in frames} for key in ("forward_ms", "expected_ms"))
+    ran = sum(fraction for fraction in cameras.fractions if fraction is not None)
+    assert expected == pytest.approx(33_000 if together is not None else 30_000 * ran)
+    assert all(frame["others_ms"] > 0 for frame in frames)
+    assert forward > 0
+    before, after = recorded(trace), replayed(trace, None)
+    assert differences(before, after) == []

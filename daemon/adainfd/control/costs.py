@@ -82,7 +82,8 @@ class Costs:
         """The costs of single pictures that so many, in whatever groups, do not exceed together."""
         if not self.together:
             return self
-        groups = range(1, pictures + 1)
+        # A picture takes longest in the smallest of the groups that are filled up to one number.
+        groups = [1, *(size + 1 for size in (1, *dict(self.together)) if size < pictures)]
         places = range(len(self.milliseconds))
         return Costs(self.fractions, tuple(max(self.taken(place, n) / n for n in groups) for place in places))
 
