@@ -35,6 +35,7 @@ class Counting:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        self.sizes = engine.sizes
         self.at_once: list[int] = []
 
     def __getattr__(self, name: str) -> Any:
@@ -175,6 +176,16 @@ def test_an_engine_that_batches_answers_all_at_once_along_branches_of_their_own(
         assert answer is not None
         assert [label.label for label in answer.labels] == [label.label for label in labels]
         assert answer.labels[0].score == pytest.approx(labels[0].score, abs=2e-4)
+
+
+def test_no_more_are_answered_at_once_than_the_engine_runs_together(network: Network, ipc: str, tmp_path: Path) -> None:
+    with three(network, ipc, tmp_path, [IN_A_MINUTE] * 3, engine="torch") as cameras:
+        cameras.engine.sizes = (1, 2)
+        cameras.answer()
+        assert sum(stream.camera.newest is not None for stream in cameras.streams) == 1
+        cameras.answer()
+        assert [stream.camera.account.published for stream in cameras.streams] == [1, 1, 1]
+        assert cameras.engine.at_once == [2, 1]
 
 
 @pytest.mark.parametrize(("together", "fraction"), [(1.1, 1.0), (None, 0.6)])

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from adainfd.control import Budget, ControllerState, Signals
 from adainfd.control.lines import Frame, Gap, Header, LastLook, Remembered, read
@@ -52,6 +53,21 @@ def frames(path: Path) -> list[int]:
 def gaps(path: Path) -> list[int]:
     _, lines = read(path)
     return [line.lost for line in lines if isinstance(line, Gap)]
+
+
+def test_a_trace_from_before_pictures_ran_together_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "t.trace"
+    with TraceWriter(path, HEADER) as writer:
+        add(writer, 1)
+    lines = [msgspec.json.decode(line) for line in path.read_bytes().splitlines()]
+    assert {key for line in lines for key in ("together", "expected_ms") if line.pop(key, 0) != 0} == {
+        "together",
+        "expected_ms",
+    }
+    path.write_bytes(b"".join(msgspec.json.encode(line) + b"\n" for line in lines))
+    header, rest = read(path)
+    assert header.together == {}
+    assert [line.expected_ms for line in rest if isinstance(line, Frame)] == [None]
 
 
 @given(room=st.lists(st.tuples(st.integers(1, 6), st.integers(0, 900)), max_size=6))
