@@ -72,6 +72,10 @@ class TorchEngine:
         self.warm_up([branch], pictures)
         return True
 
+    def make_parts_ready(self, resolution: int, weights: WeightSet) -> bool:
+        """There is nothing to make."""
+        return True
+
     def close(self) -> None:
         """There is nothing to end."""
 
