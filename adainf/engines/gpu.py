@@ -93,11 +93,11 @@ class GpuEngine:
         return not self._parked and self._graphs.ask(_Along(branch, pictures))
 
     def make_parts_ready(self, resolution: int, weights: WeightSet) -> bool:
-        """Whether all that `look` and `complete` run is recorded; if not, it is being recorded meanwhile."""
+        """Whether all that `look` and `complete` run is recorded; if not, the next is being recorded meanwhile."""
         if self._parked:
             return False
         every = parts(resolution, self.outline.droppable)
-        return all([self._graphs.ask(_Through(part, weights)) for part in every])  # a list: all are asked for
+        return all(self._graphs.ask(_Through(part, weights)) for part in every)
 
     def close(self) -> None:
         """End the thread that records, and give the GPU's memory back."""

@@ -92,6 +92,7 @@ class OnnxEngine:
 
     def make_parts_ready(self, resolution: int, weights: WeightSet) -> bool:
         """There is no thread that makes them."""
+        del resolution, weights
         return True
 
     def close(self) -> None:

@@ -74,6 +74,7 @@ class TorchEngine:
 
     def make_parts_ready(self, resolution: int, weights: WeightSet) -> bool:
         """There is nothing to make."""
+        del resolution, weights
         return True
 
     def close(self) -> None:
