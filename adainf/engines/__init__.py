@@ -5,6 +5,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from adainf.branch import Branch
+from adainf.engines import devices
 from adainf.engines.base import SIZES, Adapted, Engine, OutOfMemoryError, UnsupportedExportError
 from adainf.errors import InvalidInputError, UnavailableError
 
@@ -14,6 +15,10 @@ if TYPE_CHECKING:
 __all__ = ["ENGINES", "SIZES", "Adapted", "Engine", "OutOfMemoryError", "load"]
 
 ENGINES = ("onnx", "torch")
+
+# Half precision, and what libraries, pictures and recorded branches take beside the weights.
+_BYTES_A_WEIGHT = 2
+_GPU_BYTES = 512 << 20
 
 
 def load(
@@ -25,42 +30,46 @@ def load(
     threads: int | None = None,
     warn: Callable[[str], None] = lambda _: None,
 ) -> Engine:
-    """The engine `name` for `backbone`; None takes torch on a GPU, else onnx where it can be had, else torch.
+    """The engine `name` for `backbone`; None takes a GPU's, else onnx where it can be had, else torch.
 
     adapted: another set of weights, and the branches that run with it.
-    device: `cpu`, `cuda`, `cuda:1`…; None takes a GPU where there is one. warn: told where the choice fell on the
+    device: `cpu`, `cuda`, `cuda:1`…; None takes a GPU where one can be used. warn: told where the choice fell on the
     slower engine, and why.
     Raises InvalidInputError on an unknown name or a device the engine has not, UnavailableError where an engine or
-    device that was asked for is missing, UnsupportedExportError where onnx was asked for and the backbone cannot be
-    exported.
+    device that was asked for is missing or has too little memory, UnsupportedExportError where onnx was asked for and
+    the backbone cannot be exported.
     """
     if name not in (None, *ENGINES):
         raise InvalidInputError(f"engine {name!r}: must be one of {', '.join(ENGINES)}")
     if name == "onnx" and device not in (None, "cpu"):
         raise InvalidInputError(f"device {device!r}: the onnx engine runs on 'cpu' only")
-    if name == "onnx" or (name is None and not _wants_gpu(device)):
+    if name != "onnx" and device != "cpu" and (device is not None or devices.may_be_there()):
+        try:
+            return _load_gpu(backbone, adapted, device or "cuda")
+        except UnavailableError as error:
+            if device is not None or isinstance(error, OutOfMemoryError):  # which has rounded the weights already
+                raise
+            warn(f"engine: the processors', not the GPU's; {error}")
+    if name != "torch":
         try:
             return _load_onnx(backbone, adapted, threads, warn)
         except (UnavailableError, UnsupportedExportError) as error:
             if name == "onnx":
                 raise
             warn(f"engine: torch instead of the faster onnx; {error}")
-            device = "cpu"
-    from adainf.engines.torch import TorchEngine, device_named
+    from adainf.engines.torch import TorchEngine
 
-    place = device_named(device)
-    if place.type != "cuda":
-        return TorchEngine(backbone, device, threads, adapted)
+    return TorchEngine(backbone, "cpu", threads, adapted)
+
+
+def _load_gpu(backbone: "Backbone", adapted: Adapted | None, device: str) -> Engine:
     from adainf.engines.cuda import Cuda
     from adainf.engines.gpu import GpuEngine
 
-    return GpuEngine(backbone, Cuda(place), adapted)
-
-
-def _wants_gpu(device: str | None) -> bool:
-    import torch
-
-    return torch.cuda.is_available() if device is None else device != "cpu"
+    networks = [backbone] if adapted is None else [backbone, adapted.backbone]
+    weights = sum(parameter.numel() for network in networks for parameter in network.parameters())
+    with devices.used(device, room=_BYTES_A_WEIGHT * weights + _GPU_BYTES) as place:
+        return GpuEngine(backbone, Cuda(place), adapted)
 
 
 def _load_onnx(

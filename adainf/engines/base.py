@@ -26,6 +26,7 @@ __all__ = [
     "Part",
     "Seen",
     "UnsupportedExportError",
+    "parts",
     "parts_after_first",
 ]
 
@@ -63,6 +64,18 @@ def parts_after_first(droppable: Sequence[bool]) -> list[tuple[int, int]]:
     """Where the parts after the first block start and stop: at each block that may be skipped one begins."""
     starts = [index for index in range(1, len(droppable)) if index == 1 or droppable[index]]
     return list(itertools.pairwise([*starts, len(droppable)]))
+
+
+def parts(resolution: int, droppable: Sequence[bool]) -> list[Part]:
+    """All that `look` and `complete` may run: the first block, and those after it, each as it may be chosen."""
+    return [
+        Part(resolution, 0, 1),
+        *(
+            Part(resolution, start, stop, kept)
+            for start, stop in parts_after_first(droppable)
+            for kept in ((True, False) if droppable[start] else (True,))
+        ),
+    ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +145,10 @@ class Engine(Protocol):
         Where they do not, that is being made ready meanwhile, by the engine's own thread where it has one, so ask
         again; frames are answered as before. An engine without such a thread makes it ready at once.
         """
+        ...
+
+    def make_parts_ready(self, resolution: int, weights: WeightSet) -> bool:
+        """Whether no thread of the engine's still makes what `look` and `complete` run; where one does, ask again."""
         ...
 
     def close(self) -> None:

@@ -13,7 +13,7 @@ from torch import Tensor
 from adainf.backbones import Backbone
 from adainf.backbones.weights import outline
 from adainf.branch import Branch
-from adainf.engines.base import SIZES, Adapted, OutOfMemoryError, Part, Seen, parts_after_first
+from adainf.engines.base import SIZES, Adapted, OutOfMemoryError, Part, Seen, parts, parts_after_first
 from adainf.engines.cuda import Device, Forward, Recording
 from adainf.engines.graphs import Graphs
 from adainf.engines.portions import portions
@@ -91,6 +91,13 @@ class GpuEngine:
     def make_ready(self, branch: Branch, pictures: int = 1) -> bool:
         """Whether so many pictures together along a branch are recorded; if not, they are being recorded meanwhile."""
         return not self._parked and self._graphs.ask(_Along(branch, pictures))
+
+    def make_parts_ready(self, resolution: int, weights: WeightSet) -> bool:
+        """Whether all that `look` and `complete` run is recorded; if not, the next is being recorded meanwhile."""
+        if self._parked:
+            return False
+        every = parts(resolution, self.outline.droppable)
+        return all(self._graphs.ask(_Through(part, weights)) for part in every)
 
     def close(self) -> None:
         """End the thread that records, and give the GPU's memory back."""

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adainf.branch import Branch
-from adainf.engines.base import Exportable, Part, Seen, parts_after_first
+from adainf.engines.base import Exportable, Part, Seen, parts, parts_after_first
 from adainf.engines.cache import ExportCache, cache_folder
 from adainf.engines.processor import keeping_to, processor_name, usable_processors
 from adainf.errors import one_line
@@ -90,6 +90,11 @@ class OnnxEngine:
             self.warm_up([branch], pictures)
         return True
 
+    def make_parts_ready(self, resolution: int, weights: WeightSet) -> bool:
+        """There is no thread that makes them."""
+        del resolution, weights
+        return True
+
     def close(self) -> None:
         """Let go of all sessions."""
         self._sessions.clear()
@@ -101,12 +106,7 @@ class OnnxEngine:
 
     def parts_at_hand(self, resolution: int, weights: WeightSet) -> bool:
         """Whether all that `look` and `complete` may run lies in the cache."""
-        exports, droppable = self._exports_of(weights), self.outline.droppable
-        return exports.has(Part(resolution, 0, 1)) and all(
-            exports.has(Part(resolution, start, stop, kept))
-            for start, stop in parts_after_first(droppable)
-            for kept in {True, not droppable[start]}
-        )
+        return all(map(self._exports_of(weights).has, parts(resolution, self.outline.droppable)))
 
     def prepare(self, picture: NDArray[np.uint8], resolution: int, *, mirrored: bool = False) -> NDArray[np.float32]:
         """The input (1, 3, resolution, resolution) of a BGR picture (height, width, 3)."""

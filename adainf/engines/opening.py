@@ -1,15 +1,15 @@
 """From a backbone's name to an engine that runs it, by the shortest way."""
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.util import find_spec
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from adainf import engines
 from adainf.backbones.options import Options
 from adainf.branch import Branch
+from adainf.engines import devices
 from adainf.engines.base import Adapted, Engine, Part
 from adainf.engines.memory import Memory, Remembered
 from adainf.errors import InvalidInputError
@@ -21,9 +21,6 @@ if TYPE_CHECKING:
     from adainf.engines.onnx import OnnxEngine
 
 __all__ = ["Opening"]
-
-# NVIDIA's driver, a Jetson's, one below WSL, AMD's.
-_GPU_NODES = ("/dev/nvidiactl", "/dev/nvhost-ctrl-gpu", "/dev/nvgpu", "/dev/dxg", "/dev/kfd")
 
 
 @dataclass(frozen=True)
@@ -50,7 +47,24 @@ class Opening:
         """Whether `engines.load` could take onnx; told without torch, which need not be imported to know."""
         if self.name not in (None, "onnx") or self.device not in (None, "cpu") or find_spec("onnxruntime") is None:
             return False
-        return self.name == "onnx" or self.device == "cpu" or not any(Path(node).exists() for node in _GPU_NODES)
+        return self.name == "onnx" or not self.tries_gpu
+
+    @property
+    def tries_gpu(self) -> bool:
+        """Whether `engines.load` tries a GPU first; told without torch."""
+        if self.name == "onnx" or self.device == "cpu":
+            return False
+        return self.device is not None or devices.may_be_there()
+
+    @property
+    def on_processors(self) -> "Opening":
+        """The same by the onnx engine on the processors, whatever else there is."""
+        return replace(self, name="onnx", device="cpu")
+
+    @property
+    def on_gpu(self) -> "Opening":
+        """The same on a GPU or not at all."""
+        return replace(self, device=self.device or "cuda")
 
     def recall(self) -> "OnnxEngine | None":
         """The engine where it runs what the onnx engine once ran, which is remembered; else None.

@@ -11,14 +11,14 @@ from torch import Tensor
 from adainf.backbones import Backbone
 from adainf.backbones.weights import outline
 from adainf.branch import Branch
+from adainf.engines import devices
 from adainf.engines.base import SIZES, Adapted, Seen
 from adainf.engines.processor import processor_name, usable_processors
-from adainf.errors import InvalidInputError, UnavailableError
 from adainf.preprocessing import prepare
 from adainf.profile import WeightSet
 from adainf.schedulers.embedding import embedding
 
-__all__ = ["TorchEngine", "device_named"]
+__all__ = ["TorchEngine"]
 
 
 class TorchEngine:
@@ -40,7 +40,7 @@ class TorchEngine:
         The number of threads is a setting of the whole process. Raises InvalidInputError on another device's name,
         UnavailableError where the device is missing.
         """
-        self._device = device_named(device)
+        self._device = devices.place(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self._on_gpu = self._device.type == "cuda"
         self.threads = threads or usable_processors()
         torch.set_num_threads(self.threads)
@@ -70,6 +70,11 @@ class TorchEngine:
     def make_ready(self, branch: Branch, pictures: int = 1) -> bool:
         """Run the branch once; it is ready then."""
         self.warm_up([branch], pictures)
+        return True
+
+    def make_parts_ready(self, resolution: int, weights: WeightSet) -> bool:
+        """There is nothing to make."""
+        del resolution, weights
         return True
 
     def close(self) -> None:
@@ -114,18 +119,3 @@ class TorchEngine:
 
     def _with(self, weights: WeightSet) -> Backbone:
         return self._adapted_backbone if weights == "adapted" else self.backbone
-
-
-def device_named(name: str | None) -> torch.device:
-    """The device: `cpu`, `cuda`, `cuda:1`…; None is a GPU where there is one.
-
-    Raises InvalidInputError on another name, UnavailableError where the device is missing.
-    """
-    if name is None:
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    kind, colon, index = name.partition(":")
-    if kind not in ("cpu", "cuda") or (colon and not (kind == "cuda" and index.isdecimal())):
-        raise InvalidInputError(f"device {name!r}: must be 'cpu', 'cuda' or 'cuda:NUMBER'")
-    if kind == "cuda" and int(index or 0) >= torch.cuda.device_count():
-        raise UnavailableError(f"device {name!r}: PyTorch sees {torch.cuda.device_count()} GPUs")
-    return torch.device(name)

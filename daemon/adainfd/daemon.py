@@ -4,12 +4,15 @@ import contextlib
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from multiprocessing.connection import wait
 from pathlib import Path
 
 import msgspec
 
 from adainf import home, limits
+from adainf.engines import devices
+from adainf.engines.processor import usable_processors
 from adainf.errors import InvalidInputError, UnavailableError
 from adainf.profile import Profile
 from adainfd import state
@@ -26,11 +29,11 @@ from adainfd.hindrances import Hindered, Hindrances
 from adainfd.keeping import Keeper
 from adainfd.logs import Logger
 from adainfd.loop import Loop
-from adainfd.model import read_profile
+from adainfd.model import on_gpu, read_profile
 from adainfd.pipeline import Pipeline
 from adainfd.policies import Policies
 from adainfd.preparing import Preparation
-from adainfd.recogniser import LabelColumns, Recogniser, load_recogniser
+from adainfd.recogniser import LabelColumns, Recogniser, load_recogniser, open_successor, stand_in_of
 from adainfd.recording import Recording, Target, target_of
 from adainfd.reloading import Reloader
 from adainfd.sensors import Sensors
@@ -38,6 +41,7 @@ from adainfd.service.observers import observers
 from adainfd.sighup import ReloadRequest
 from adainfd.stopping import StopRequest
 from adainfd.stream import Stream, View
+from adainfd.successor import Successor
 from adainfd.unused import unused
 from adainfd.wire import messages
 from adainfd.wire.announcer import Announcer
@@ -52,7 +56,8 @@ _START_SECONDS = 60.0
 # What may be open at once: for sockets, signals and a few readers; a camera's process, its pictures and
 # what the kernel tells of it; and the weights of a block, all of which ONNX Runtime opens before it maps them.
 _FILES, _FILES_A_CAMERA, _FILES_A_BLOCK = 64, 6, 12
-_THREADS, _THREADS_A_CAMERA = 16, 4
+_THREADS, _THREADS_A_CAMERA = 26, 4
+_MOST_PREPARERS = 8
 
 
 def run(
@@ -100,13 +105,30 @@ def run(
         observer.beginning("opening cameras", _START_SECONDS)
         _await_open(cameras, all_may_miss=wait_for_cameras)
         publisher.greet()
-        recogniser = load_recogniser(configuration, profile, log, observer, exporter, keeper)
+        stand_in = stand_in_of(configuration, profile)
+        recogniser = load_recogniser(configuration, profile, log, observer, exporter, keeper, stand_in)
+        successor = None
+        if stand_in is not None:
+            successor = parts.enter_context(_successor(configuration, profile))
         streams = [
             parts.enter_context(_stream(camera, section, configuration, policies, recogniser, keeper))
             for camera, section in zip(cameras, configuration.camera, strict=True)
         ]
+        preparation = Preparation(
+            recogniser,
+            configuration.model,
+            exporter,
+            keeper,
+            log,
+            time.monotonic(),
+            successor=successor,
+            pictures=sum(len(stream.views) for stream in streams),
+        )
+        parts.callback(preparation.close)
         sensors = Sensors(
-            lambda: _own_processes(cameras, exporter), lambda name, why: log.info("unknown", signal=name, why=why)
+            lambda: _own_processes(cameras, exporter),
+            lambda name, why: log.info("unknown", signal=name, why=why),
+            device=_watched_gpu(configuration, recogniser),
         )
         parts.callback(sensors.stop)
         recording = parts.enter_context(_recording(configuration, policies, streams, recogniser, log))
@@ -119,7 +141,14 @@ def run(
             host=configuration.publish.host,
             top=configuration.publish.top,
             observer=observer,
+            executor=parts.enter_context(_preparers()),
         )
+
+        def take_up(better: Recogniser) -> None:
+            pipeline.take_up(better)
+            announcer.runs(_model(better))
+            sensors.watch(_watched_gpu(configuration, better))
+
         guards = (publisher.connections,) if publisher.gate is None else (publisher.connections, publisher.gate)
         for part in (*hindered, pipeline.parking, recording, keeper, sensors.thread, *guards):
             hindrances.watch(part)
@@ -140,10 +169,19 @@ def run(
         reloader = Reloader(
             reload, configure, configuration, streams, recording, target, publisher, announcer, observer, log
         )
-        pictures = sum(len(stream.views) for stream in streams)
-        preparation = Preparation(recogniser, configuration.model, exporter, keeper, log, time.monotonic(), pictures)
         loop = Loop(
-            streams, pipeline, preparation, publisher, announcer, reloader, recording, hindrances, observer, stop, log
+            streams,
+            pipeline,
+            preparation,
+            take_up,
+            publisher,
+            announcer,
+            reloader,
+            recording,
+            hindrances,
+            observer,
+            stop,
+            log,
         )
         loop.run(seconds)
 
@@ -180,6 +218,28 @@ def _exporter(configuration: Configuration, profile: Profile, stop: StopRequest)
     finally:
         if exporter is not None:
             exporter.close()
+
+
+@contextlib.contextmanager
+def _successor(configuration: Configuration, profile: Profile) -> Iterator[Successor]:
+    """The GPU's engine, which is being opened."""
+    successor = Successor(lambda: open_successor(configuration, profile))
+    successor.start()
+    try:
+        yield successor
+    finally:
+        successor.close()
+
+
+def _preparers() -> Executor:
+    """Threads, begun when there is work for them, that cut out and shrink what is answered together."""
+    return ThreadPoolExecutor(min(_MOST_PREPARERS, usable_processors()), "preparing")
+
+
+def _watched_gpu(configuration: Configuration, recogniser: Recogniser) -> str:
+    """The GPU that recognises, by its UUID; before it does, or where none does, as CUDA counts them."""
+    device = configuration.model.device
+    return devices.uuid(device) if on_gpu(recogniser.engine) else str(devices.index(device))
 
 
 @contextlib.contextmanager

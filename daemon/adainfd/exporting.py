@@ -36,10 +36,20 @@ class Failed:
 
 
 class Exporter:
-    """The process. It exports what is needed first, then with what the processors have to spare all that is wanted."""
+    """The process. It exports what is needed first, then with what the processors have to spare all that is wanted.
 
-    def __init__(self, configuration: Configuration, profile: Profile) -> None:
-        self._process, self.connection = started(_work, configuration, profile, name="exporter")
+    for_next_start: nothing waits for what it makes; so all of it is made with what the processors have to spare.
+    """
+
+    def __init__(self, configuration: Configuration, profile: Profile, *, for_next_start: bool = False) -> None:
+        self._configuration, self._profile = configuration, profile
+        self.for_next_start = for_next_start
+        self.running = False
+
+    def begin(self) -> None:
+        """Start the process."""
+        arguments = (self._configuration, self._profile, self.for_next_start)
+        self._process, self.connection = started(_work, *arguments, name="exporter")
         self.running = True
 
     @property
@@ -87,8 +97,26 @@ class Exporter:
 
 
 def exporter_of_missing(configuration: Configuration, profile: Profile) -> Exporter | None:
-    """A process begun, where exports are missing that it can make."""
-    return Exporter(configuration, profile) if _missing(configuration, profile) else None
+    """What makes exports that are missing, begun; None where none is, or none can be made.
+
+    Where a GPU is to recognise it has not begun: what it makes is for the next start, in which the processors answer
+    until the GPU can.
+    """
+    asked = opening(configuration, profile)
+    if asked.tries_gpu:
+        on_processors = _on_processors(configuration)
+        missing = asked.name is None and _missing(on_processors, profile)
+        return Exporter(on_processors, profile, for_next_start=True) if missing else None
+    if not _missing(configuration, profile):
+        return None
+    exporter = Exporter(configuration, profile)
+    exporter.begin()
+    return exporter
+
+
+def _on_processors(configuration: Configuration) -> Configuration:
+    model = configuration.model.model_copy(update={"engine": "onnx", "device": "cpu"})
+    return configuration.model_copy(update={"model": model})
 
 
 def _missing(configuration: Configuration, profile: Profile) -> bool:
@@ -101,8 +129,10 @@ def _missing(configuration: Configuration, profile: Profile) -> bool:
     return content is not None and not engine.parts_at_hand(content.resolution, content.weights)
 
 
-def _work(configuration: Configuration, profile: Profile, daemon: Connection) -> None:
+def _work(configuration: Configuration, profile: Profile, for_next_start: bool, daemon: Connection) -> None:
     end_with_parent()
+    if for_next_start:
+        os.nice(_NICE)
     signal.signal(signal.SIGTERM, _stop)  # what is half written goes with it
     signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGTERM,))
     with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # the daemon is gone

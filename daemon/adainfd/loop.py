@@ -1,7 +1,7 @@
 """The daemon's loop: takes what the cameras bring, answers it, and keeps the heart beating."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from multiprocessing.connection import wait
 
 from adainfd.capture.lifecycle import Change, State
@@ -10,6 +10,7 @@ from adainfd.logs import Logger
 from adainfd.observing import Observer
 from adainfd.pipeline import Pipeline
 from adainfd.preparing import Preparation
+from adainfd.recogniser import Recogniser
 from adainfd.recording import Recording
 from adainfd.reloading import Reloader
 from adainfd.stopping import StopRequest
@@ -32,6 +33,7 @@ class Loop:
         streams: Sequence[Stream],
         pipeline: Pipeline,
         preparation: Preparation,
+        take_up: Callable[[Recogniser], None],
         publisher: Publisher,
         announcer: Announcer,
         reloader: Reloader,
@@ -41,10 +43,12 @@ class Loop:
         stop: StopRequest,
         log: Logger,
     ) -> None:
+        """take_up: what is to be done where something else recognises from now on."""
         self._streams = streams
         self._cameras = [stream.camera for stream in streams]
         self._pipeline = pipeline
         self._preparation = preparation
+        self._take_up = take_up
         self._idle_since: float | None = None
         self._publisher = publisher
         self._announcer = announcer
@@ -125,7 +129,7 @@ class Loop:
     def _prepare(self) -> None:
         better = self._preparation.go_on(None if self._more_wait() else self._idle_since, time.monotonic())
         if better is not None:
-            self._pipeline.take_up(better)
+            self._take_up(better)
 
     def _more_wait(self) -> bool:
         return any(

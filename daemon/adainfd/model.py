@@ -9,6 +9,7 @@ import numpy as np
 from adainf import files, shipped
 from adainf.branch import Branch
 from adainf.engines import Engine
+from adainf.engines.processor import processor_name, usable_processors
 from adainf.errors import InvalidInputError
 from adainf.profile import Profile
 from adainf.run import Run
@@ -22,12 +23,15 @@ if TYPE_CHECKING:
 __all__ = [
     "DEFAULT_PROFILE",
     "asked_for",
+    "cheapest",
     "content_of",
     "fits",
     "needed_first",
+    "on_gpu",
     "opening",
     "read_profile",
     "read_run",
+    "sizes_for",
     "wanted_branches",
     "warm_up_content",
 ]
@@ -133,8 +137,6 @@ def opening(configuration: Configuration, profile: Profile, warn: Callable[[str]
 
 def _measured_engine(section: ModelSection, profile: Profile) -> str | None:
     """The engine that `adainf measure` found to be faster on this processor, unless it is the one taken anyway."""
-    from adainf.engines.processor import processor_name, usable_processors
-
     faster = profile.faster_engine(processor_name(), section.threads or usable_processors())
     return faster if faster == "torch" else None
 
@@ -144,6 +146,21 @@ def needed_first(profile: Profile) -> list[Branch]:
     return list(
         dict.fromkeys([profile.space.full, *(choice.branch for choice in LookupTable(profile, most=2).frontier)])
     )
+
+
+def cheapest(profile: Profile) -> Branch:
+    """The branch that fits every budget."""
+    return LookupTable(profile).frontier[0].branch
+
+
+def on_gpu(engine: Engine) -> bool:
+    """Whether a GPU recognises."""
+    return engine.device != processor_name()
+
+
+def sizes_for(engine: Engine, pictures: int) -> tuple[int, ...]:
+    """How many pictures an engine runs together where so many may wait at once: its sizes up to one that holds them."""
+    return tuple(size for index, size in enumerate(engine.sizes) if not index or engine.sizes[index - 1] < pictures)
 
 
 def content_of(section: ModelSection, profile: Profile) -> ContentAware | None:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -85,14 +86,19 @@ class Pipeline:
         host: str,
         top: int,
         observer: Observer = NOBODY,
+        executor: Executor | None = None,
     ) -> None:
-        """readings: the sensors' latest. host: stands in topics and messages. top: labels a message."""
+        """readings: the sensors' latest. host: stands in topics and messages. top: labels a message.
+
+        executor: prepares frames that are answered together; None, one after the other.
+        """
         self.parking = Parking()
         self._recogniser = recogniser
         self._readings = readings
         self._recorder = recorder
         self._observer = observer
         self._top = top
+        self._executor = executor
         self._costs = Costs.of(recogniser.table.frontier, recogniser.times)
         self._looker = Looker(recogniser, self._costs, top)
         self._teller = Teller(publisher, host, recogniser.profile)
@@ -202,8 +208,8 @@ class Pipeline:
         """What is to be said of the views of each frame; nothing where a newer frame has overwritten it."""
         reused: list[list[_Decided]] = []
         looks: list[list[tuple[Ask, Look]]] = []
-        for frame, asks in zip(taken, granted, strict=True):
-            ready = self._prepare(frame, asks)
+        prepared = map if self._executor is None or len(taken) == 1 else self._executor.map
+        for ready in prepared(self._prepare, taken, granted):
             reused.append([] if ready is None else ready[0])
             looks.append([] if ready is None else ready[1])
         flat = [look for each in looks for _, look in each]
@@ -362,6 +368,8 @@ class Pipeline:
         view.since_audit += 1
         full = self._recogniser.profile.space.full
         answer = view.answer
+        if full not in self._recogniser.ready:
+            return
         if policy.budget.mean is not None:  # what audits take is no frame's, and would break it
             return
         if not policy.audit.share or view.since_audit * policy.audit.share < 1 or answer is None:

@@ -1,26 +1,38 @@
-"""What can be made ready while frames are answered: branches that were not exported yet, and how long each takes."""
+"""What can be made ready while frames are answered: another engine, more branches, and how long each takes."""
 
 from collections import deque
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 
 from adainf.allocator import give_back
 from adainf.branch import Branch
 from adainf.engines import OutOfMemoryError
+from adainf.errors import UnavailableError
+from adainf.schedulers.content_aware import ContentAware
 from adainfd.config import ModelSection
-from adainfd.exporting import Exporter, Failed
+from adainfd.exporting import SCHEDULER, Exporter, Failed
 from adainfd.keeping import Keeper
 from adainfd.logs import Logger
-from adainfd.model import content_of, warm_up_content
+from adainfd.model import content_of, needed_first, on_gpu, sizes_for, wanted_branches, warm_up_content
 from adainfd.recogniser import Recogniser
-from adainfd.times import Measuring, missing_times
+from adainfd.successor import Successor
+from adainfd.times import Measuring, known_times, missing_times
 
 __all__ = ["Preparation"]
 
 # Caches and threads that have gone cold are part of a frame's time.
 _REST_SECONDS = 0.01
+_ASK_AGAIN_SECONDS = 0.05  # whether a recording is made, which takes between 0.03 s and 3 s
 # Where frames never stop waiting, one of them waits for a step now and then.
 _STEP_AT_LEAST_EVERY_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Together:
+    """So many pictures together along a branch that is ready for one."""
+
+    branch: Branch
+    pictures: int
 
 
 class Preparation:
@@ -34,75 +46,174 @@ class Preparation:
         keeper: Keeper,
         log: Logger,
         now: float,
+        *,
+        successor: Successor | None = None,
         pictures: int = 1,
     ) -> None:
-        """exporter: what it exports is taken up as it comes. keeper: of what is measured. now: monotonic seconds.
+        """exporter: what it exports is taken up as it comes; one that exports for the next start begins at last.
 
+        keeper: of what is measured. now: monotonic seconds. successor: opens the engine that takes over.
         pictures: so many may be answered together.
         """
         self._recogniser = recogniser
         self._section = section
         self._exporter = exporter if exporter is not None and exporter.running else None
+        self._next_start = exporter if exporter is not None and exporter.for_next_start else None
         self._keeper = keeper
         self._log = log
-        self._at_hand: deque[Branch | str | None] = deque()
+        self._successor = successor
         self._pictures = pictures
-        self._measuring = None if self._exporter is not None else self._to_measure()
+        self._to_come: deque[Branch | _Together | str | None] = deque()
+        self._being_made = False
+        self._measuring: Measuring | None = None
         self._stepped = now
+        if successor is None and self._exporter is None:
+            if on_gpu(recogniser.engine):
+                self._to_come.extend(self._all_on_gpu())
+            else:
+                self._measuring = self._to_measure()
 
     @property
     def connections(self) -> list[Connection]:
         """Readable when there is more to do."""
-        return [] if self._exporter is None else [self._exporter.connection]
+        exporter = [] if self._exporter is None else [self._exporter.connection]
+        return exporter if self._successor is None else [*exporter, self._successor.connection]
 
     def due(self, idle_since: float | None) -> float | None:
         """When to `go_on` if no frame comes; None where there is nothing to do yet. Monotonic seconds.
 
         idle_since: when the last frame was answered; None before the first.
         """
-        if idle_since is None or self._at_hand:
-            return idle_since
+        if idle_since is None:
+            return None
+        if self._to_come:
+            return max(idle_since, self._stepped + _ASK_AGAIN_SECONDS) if self._being_made else idle_since
         return None if self._measuring is None else max(idle_since, self._stepped) + _REST_SECONDS
 
     def go_on(self, idle_since: float | None, now: float) -> Recogniser | None:
         """Do a step where it disturbs nobody; what recognises from now on, where that changes.
 
         idle_since: when the last frame was answered, None while one waits; monotonic seconds, as `now`.
+        Raises UnavailableError where the configured device cannot be used.
         """
         self._hear()
+        if self._successor is not None and (better := self._change_over(self._successor)) is not None:
+            return better
         due = self.due(idle_since)
         if now < self._stepped + _STEP_AT_LEAST_EVERY_SECONDS and (due is None or now < due):
             return None
         self._stepped = now
-        if self._at_hand:
-            return self._take_up(self._at_hand.popleft())
+        if self._to_come:
+            return self._take_up()
         return None if self._measuring is None else self._time(self._measuring)
+
+    def close(self) -> None:
+        """End the engine that recognises."""
+        self._recogniser.engine.close()
+
+    def _change_over(self, successor: Successor) -> Recogniser | None:
+        """The next frame is answered by the engine that was opened meanwhile; no frame is on its way now."""
+        before = self._recogniser
+        try:
+            engine = successor.take()
+        except UnavailableError as error:
+            if self._section.device is not None:
+                raise
+            self._log.warning("engine", detail=f"the processors', not the GPU's; {error}")
+            self._successor = None
+            self._stay()
+            return None
+        if engine is None:
+            return None
+        self._successor = None
+        before.engine.close()
+        profile, ready = before.profile, needed_first(before.profile)
+        times = known_times(engine, profile, wanted_branches(profile), self._log)
+        content = content_of(self._section, profile)
+        self._recogniser = Recogniser.of(engine, profile, ready, times, content)
+        self._to_come.extend(self._all_on_gpu())
+        self._log.info("changed_over", engine=engine.name, device=engine.device)
+        give_back()
+        return self._recogniser
+
+    def _stay(self) -> None:
+        """The processors go on to recognise, as on a box without a GPU."""
+        self._exporter, self._next_start = self._next_start, None
+        if self._exporter is not None:
+            self._exporter.begin()
+            return
+        self._to_come.extend(branch for branch in wanted_branches(self._recogniser.profile))
+        self._to_come.extend([SCHEDULER, None])
+
+    def _all_on_gpu(self) -> list[Branch | _Together | str | None]:
+        """All that a GPU's engine is to be made ready for: what may answer, then many pictures at once."""
+        engine, profile = self._recogniser.engine, self._recogniser.profile
+        wanted = wanted_branches(profile)
+        branches = [branch for branch in wanted if branch not in self._recogniser.ready]
+        several = sizes_for(engine, self._pictures)[1:]
+        return [
+            *branches,
+            SCHEDULER,
+            *(_Together(branch, size) for size in reversed(several) for branch in wanted),
+            None,
+        ]
 
     def _hear(self) -> None:
         while self._exporter is not None and self._exporter.connection.poll():
             said = self._exporter.receive()
             if isinstance(said, Failed):
                 self._log.warning("exporter_failed", why=said.why)
-                self._keeper.missing("exports", f"branches are not exported, and not used: {said.why}")
+                if not on_gpu(self._recogniser.engine):
+                    self._keeper.missing("exports", f"branches are not exported, and not used: {said.why}")
                 said = None
-            self._at_hand.append(said)
             if said is None:
                 self._exporter = None
+            if not on_gpu(self._recogniser.engine):
+                self._to_come.append(said)
 
-    def _take_up(self, what: Branch | str | None) -> Recogniser:
-        better = self._recogniser
+    def _take_up(self) -> Recogniser | None:
+        """What comes next, where it is ready."""
+        what, now = self._to_come[0], self._recogniser
+        try:
+            self._being_made = not self._is_ready(what)
+        except OutOfMemoryError:  # the next frame meets it too
+            self._being_made = True
+        if self._being_made:
+            return None
+        self._to_come.popleft()
         if isinstance(what, Branch):
-            better.engine.warm_up([what])
-            better = better.along(what)
+            self._recogniser = now.along(what)
         elif what is None:
-            give_back()
-            self._log.info("prepared", branches=len(better.ready))
-            self._measuring = self._to_measure()
-        elif (content := content_of(self._section, better.profile)) is not None:
-            warm_up_content(better.engine, content)
-            better = replace(better, content=content)
-        self._recogniser = better
-        return better
+            self._finish()
+        elif what == SCHEDULER and now.content is None:
+            self._recogniser = replace(now, content=self._content())
+        return None if self._recogniser is now else self._recogniser
+
+    def _is_ready(self, what: Branch | _Together | str | None) -> bool:
+        """Whether it can answer; what is asked for here is made meanwhile, or at once by an engine without threads."""
+        engine = self._recogniser.engine
+        if isinstance(what, Branch):
+            return engine.make_ready(what)
+        if isinstance(what, _Together):
+            return engine.make_ready(what.branch, what.pictures)
+        content = self._content() if what == SCHEDULER else None
+        if content is None or self._recogniser.content is not None:
+            return True
+        if not engine.make_parts_ready(content.resolution, content.weights):
+            return False
+        warm_up_content(engine, content)
+        return True
+
+    def _content(self) -> ContentAware | None:
+        return content_of(self._section, self._recogniser.profile)
+
+    def _finish(self) -> None:
+        give_back()
+        self._log.info("prepared", branches=len(self._recogniser.ready))
+        self._measuring = self._to_measure()
+        if self._next_start is not None:
+            self._exporter, self._next_start = self._next_start, None
+            self._exporter.begin()
 
     def _time(self, measuring: Measuring) -> Recogniser | None:
         try:

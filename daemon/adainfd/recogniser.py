@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from adainf.allocator import give_back
 from adainf.branch import Branch
-from adainf.engines import Engine
+from adainf.engines import Engine, devices
 from adainf.errors import InvalidInputError
 from adainf.profile import Profile
 from adainf.schedulers import LookupTable
@@ -23,9 +23,11 @@ from adainfd.keeping import Keeper
 from adainfd.logs import Logger
 from adainfd.model import (
     DEFAULT_PROFILE,
+    cheapest,
     content_of,
     fits,
     needed_first,
+    on_gpu,
     opening,
     wanted_branches,
     warm_up_content,
@@ -33,7 +35,7 @@ from adainfd.model import (
 from adainfd.observing import NOBODY, Observer
 from adainfd.times import known_times
 
-__all__ = ["LabelColumns", "Recogniser", "load_recogniser", "open_model"]
+__all__ = ["LabelColumns", "Recogniser", "load_recogniser", "open_model", "open_successor", "stand_in_of"]
 
 # What steps of the start may take on a slow box, longer than which something is broken.
 _LOAD_SECONDS = 900.0  # the weights may have to be downloaded
@@ -126,11 +128,14 @@ def load_recogniser(
     observer: Observer = NOBODY,
     exporter: Exporter | None = None,
     keeper: Keeper | None = None,
+    stand_in: Engine | None = None,
 ) -> Recogniser:
     """Load the network, see that the profile is its own, and prepare the branches that may be chosen.
 
     exporter: makes them; then only those are prepared without which nothing can be answered. keeper: is told where they
-    cannot be kept. Raises UnavailableError where weights cannot be fetched.
+    cannot be kept. stand_in: recognises until another engine is open; nothing is loaded, and those alone are prepared.
+    On a GPU only the cheapest branch is, which fits every budget. Raises UnavailableError where weights cannot be
+    fetched, or the configured device cannot be used.
     """
     section = configuration.model
     observer.beginning(f"loading {profile.backbone}", _LOAD_SECONDS)
@@ -141,7 +146,7 @@ def load_recogniser(
         warnings.append(text)
         log.warning("engine", detail=text)
 
-    engine = opening(configuration, profile, warn).open()
+    engine = stand_in or opening(configuration, profile, warn).open()
     if not fits(engine, profile, section):
         log.warning(
             "profile_of_other_weights",
@@ -150,20 +155,45 @@ def load_recogniser(
         )
     if exported:  # said no earlier: a start that is refused says why, and no more
         log.info("exporting", backbone=profile.backbone)
-    branches = needed_first(profile) if exported else wanted_branches(profile)
+    whole = not exported and stand_in is None and not on_gpu(engine)
+    first = [cheapest(profile)] if on_gpu(engine) else needed_first(profile)
+    branches = wanted_branches(profile) if whole else first
     for number, branch in enumerate(branches, start=1):
         observer.beginning(f"preparing branch {number} of {len(branches)}", _EXPORT_SECONDS)
         engine.warm_up([branch])
-    content = None if exported else content_of(section, profile)
+    content = content_of(section, profile) if whole else None
     if content is not None:
         observer.beginning("preparing the scheduler", _EXPORT_SECONDS)
         warm_up_content(engine, content)
     if keeper is not None and warnings and engine.name == "onnx":
         keeper.missing("exports", "exports cannot be kept, and every start makes them anew")
     give_back()
-    return Recogniser.of(
-        engine, profile, branches, known_times(engine, profile, wanted_branches(profile), log), content
-    )
+    times = {} if stand_in is not None else known_times(engine, profile, wanted_branches(profile), log)
+    return Recogniser.of(engine, profile, branches, times, content)
+
+
+def stand_in_of(configuration: Configuration, profile: Profile) -> Engine | None:
+    """The processors' engine that can answer at once until the GPU's is open; None where there is none, or no GPU.
+
+    Raises InvalidInputError or UnavailableError on a device that cannot be there.
+    """
+    asked = opening(configuration, profile)
+    if asked.device is not None:
+        devices.check(asked.device)
+    if asked.name is not None or not asked.tries_gpu:
+        return None
+    engine = asked.on_processors.recall()
+    return engine if engine is not None and all(map(engine.at_hand, needed_first(profile))) else None
+
+
+def open_successor(configuration: Configuration, profile: Profile) -> Engine:
+    """The GPU's engine, with what is needed first ready; raises UnavailableError where the GPU cannot be used."""
+    engine = opening(configuration, profile).on_gpu.open()
+    engine.warm_up(needed_first(profile))
+    content = content_of(configuration.model, profile)
+    if content is not None:
+        warm_up_content(engine, content)
+    return engine
 
 
 def open_model(configuration: Configuration, profile: Profile) -> tuple[Engine, bool]:

@@ -16,6 +16,7 @@ from adainfd import state
 from adainfd.control.costs import Times
 from adainfd.keeping import Keeper
 from adainfd.logs import Logger
+from adainfd.model import sizes_for
 
 __all__ = ["Measuring", "kept_times", "known_times", "missing_times"]
 
@@ -48,9 +49,7 @@ def kept_times(engine: Engine, profile: Profile, branches: Collection[Branch]) -
 
 def missing_times(engine: Engine, times: Times, pictures: int) -> list[int]:
     """The numbers of pictures that are not timed yet, of those that up to `pictures` at a time run in."""
-    sizes = engine.sizes
-    wanted = [size for size, smaller in zip(sizes, (0, *sizes), strict=False) if smaller < pictures]
-    return [size for size in wanted if size not in times]
+    return [size for size in sizes_for(engine, pictures) if size not in times]
 
 
 def _complete(times: Times, branches: Collection[Branch]) -> Times:

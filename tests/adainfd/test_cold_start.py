@@ -89,6 +89,7 @@ def test_the_exporter_tells_where_it_cannot(unmeasured: Path, network: Network, 
     configuration, log = Configuration.read(unmeasured), structlog.get_logger()
     profile = read_profile(configuration.model)
     killed = Exporter(configuration, profile)
+    killed.begin()
     os.kill(killed.process_id or 0, signal.SIGKILL)
     assert not killed.have(wanted_branches(profile), log)
     assert killed.process_id is None
@@ -96,6 +97,7 @@ def test_the_exporter_tells_where_it_cannot(unmeasured: Path, network: Network, 
     wrong = tmp_path / "none.safetensors"
     model = configuration.model.model_copy(update={"weights": str(wrong)})
     refused = Exporter(configuration.model_copy(update={"model": model}), profile)
+    refused.begin()
     with pytest.raises(InvalidInputError, match=str(wrong)):
         refused.have(wanted_branches(profile), log)
     assert not refused.running

@@ -75,7 +75,7 @@ class GpuSensor:
         (CUDA_DEVICE_ORDER), only a UUID is sure to be the same GPU.
         """
         self._own_processes = own_processes
-        self._wanted = device or "0"
+        self._wanted = self._open_as = device or "0"
         self._visible = environment.get("CUDA_VISIBLE_DEVICES")
         self._look_again_seconds = look_again_seconds
         self._look_at = -math.inf
@@ -85,8 +85,15 @@ class GpuSensor:
         self.found = False
         self.lost: dict[str, str] = {}
 
+    def watch(self, device: str) -> None:
+        """From the next reading on, watch this GPU: an index or UUID. May be called by another thread."""
+        self._wanted = device
+
     def read(self) -> dict[str, Value | None]:
         """All values of this sensor by their names in `Readings`, each None where it is not told."""
+        if self._wanted != self._open_as:
+            self.close()
+            self._open_as, self._look_at = self._wanted, -math.inf
         if self._handle is None and not self._open():
             return dict.fromkeys(_VALUES)
         answers = Answers()
@@ -117,7 +124,7 @@ class GpuSensor:
             return False
         self._look_at = now + self._look_again_seconds
         try:
-            wanted = _among_visible(self._wanted, self._visible)
+            wanted = _among_visible(self._open_as, self._visible)
             _call(("nvmlInit",))
             self._initialised = True
             self._handle = _find(wanted)

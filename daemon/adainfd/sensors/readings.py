@@ -89,6 +89,11 @@ class Sensors:
             return Readings(at=latest.at)
         return latest
 
+    def watch(self, device: str) -> None:
+        """From now on read this NVIDIA GPU: an index or UUID."""
+        if isinstance(self._gpu, GpuSensor):
+            self._gpu.watch(device)
+
     def start(self) -> None:
         """Begin to read."""
         self._started = True

@@ -97,6 +97,10 @@ class Announcer:
             ),
         )
 
+    def runs(self, model: messages.Model) -> None:
+        """Another engine recognises, or its times are known now: the next heartbeat says so."""
+        self._model = model
+
     def beat(
         self,
         cameras: Sequence[Camera],

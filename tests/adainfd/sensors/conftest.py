@@ -53,6 +53,10 @@ class FakeGpu:
         """A new sensor of the GPU; the one before is closed."""
         self._do("open", own=own, proc=str(proc or self.folder / "proc"), environment=environment or {}, **more)
 
+    def watch(self, device: str) -> None:
+        """The sensor is to read another GPU."""
+        self._do("watch", device=device)
+
     def read(self) -> dict[str, Any]:
         """`values`, `lost` and `found` of a reading."""
         return self._do("read")

@@ -26,6 +26,9 @@ class Reader:
         self.stop()
         self.gpu = GpuSensor(lambda: own, proc=Path(proc), environment=environment, **more)
 
+    def watch(self, device: str) -> None:
+        self.gpu.watch(device)
+
     def read(self) -> dict[str, Any]:
         return {"values": self.gpu.read(), "lost": self.gpu.lost, "found": self.gpu.found}
 

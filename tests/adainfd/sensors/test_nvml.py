@@ -272,6 +272,18 @@ def test_gpu_is_chosen_as_cuda_does(gpu: Any, device: str | None, visible: str |
     assert gpu.read()["values"]["gpu_utilization"] == utilization
 
 
+def test_the_gpu_that_is_watched_may_change(gpu: Any) -> None:
+    gpu.tell(*TWO_MORE)
+    gpu.open(OURS)
+    assert gpu.read()["values"]["gpu_utilization"] == 0.33
+    gpu.watch("GPU-bbbb-2")
+    assert gpu.read()["values"]["gpu_utilization"] == 0.22
+    gpu.watch("GPU-cccc")
+    assert gpu.read()["lost"]["gpu_utilization"] == "no NVIDIA GPU (none is GPU-cccc)"
+    gpu.watch("1")
+    assert gpu.read()["values"]["gpu_utilization"] == 0.11
+
+
 def test_gpu_that_tells_no_uuid_does_not_hide_the_next(gpu: Any) -> None:
     gpu.tell(*TWO_MORE[1:])
     gpu.open(OURS, device="GPU-bb")

@@ -1,0 +1,106 @@
+"""GPUs: whether one may be there, which one a name means, and what to do where it cannot be used."""
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from adainf.errors import InvalidInputError, UnavailableError, one_line
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["check", "index", "may_be_there", "place", "unusable", "used", "uuid"]
+
+# NVIDIA's driver, a Jetson's, one below WSL, AMD's.
+_NODES = ("/dev/nvidiactl", "/dev/nvhost-ctrl-gpu", "/dev/nvgpu", "/dev/dxg", "/dev/kfd")
+_MEGABYTE = 1 << 20
+
+
+def may_be_there() -> bool:
+    """Whether a GPU's driver is loaded; told without PyTorch, which takes seconds to import."""
+    return any(Path(node).exists() for node in _NODES)
+
+
+def check(name: str) -> None:
+    """See, without PyTorch, that a device can be what is meant: `cpu`, `cuda`, `cuda:1`…
+
+    Raises InvalidInputError on another name, UnavailableError where no GPU's driver is loaded.
+    """
+    kind, colon, number = name.partition(":")
+    if kind not in ("cpu", "cuda") or (colon and not (kind == "cuda" and number.isdecimal())):
+        raise InvalidInputError(f"device {name!r}: must be 'cpu', 'cuda' or 'cuda:NUMBER'")
+    if kind == "cuda" and not may_be_there():
+        raise UnavailableError(f"device {name!r}: no GPU's driver is loaded; install it, or leave `device` out")
+
+
+def index(name: str | None) -> int:
+    """The number in a device's name, 0 where there is none."""
+    number = "" if name is None else name.partition(":")[2]
+    return int(number) if number.isdecimal() else 0
+
+
+def place(name: str) -> "torch.device":
+    """The device of this name, which PyTorch can use; raises as `check` does, UnavailableError also where it cannot."""
+    check(name)
+    import torch
+
+    if name == "cpu":
+        return torch.device(name)
+    if (why := unusable()) is not None:
+        raise UnavailableError(f"device {name!r}: {why}")
+    if index(name) >= (count := torch.cuda.device_count()):
+        raise UnavailableError(f"device {name!r}: PyTorch sees cuda:0 to cuda:{count - 1}; name one of these")
+    return torch.device("cuda", index(name))
+
+
+def unusable() -> str | None:
+    """Why PyTorch can use no GPU, and what helps; None where it can."""
+    import torch
+
+    if not torch.backends.cuda.is_built():  # type: ignore[no-untyped-call]
+        return (
+            f"PyTorch {torch.__version__} is built without CUDA; "
+            "install its CUDA build (pytorch.org names the index; on a Jetson NVIDIA's wheels)"
+        )
+    try:
+        torch.cuda.init()  # type: ignore[no-untyped-call]
+    except (RuntimeError, AssertionError) as error:
+        told = one_line(error, 200)
+        if "too old" in told:
+            return f"its driver is too old for the CUDA {torch.version.cuda} of PyTorch; update the driver"
+        return f"PyTorch cannot use it ({told.rstrip('.')}); `adainfd doctor` tells more"
+    return None
+
+
+@contextlib.contextmanager
+def used(name: str, room: int = 0) -> Iterator["torch.device"]:
+    """Inside, a device is taken into use that has so many bytes of memory free.
+
+    Raises as `place` does, UnavailableError also where memory is missing.
+    """
+    import torch
+
+    device = place(name)
+    try:
+        if device.type == "cuda" and (free := torch.cuda.mem_get_info(device)[0]) < room:
+            raise UnavailableError(
+                f"device {name!r}: {free // _MEGABYTE} MB of its memory are free, the model takes "
+                f"{room // _MEGABYTE}; end other programs on it, or name another device"
+            )
+        yield device
+    except RuntimeError as error:
+        if "CUDA" not in str(error):
+            raise
+        told = one_line(error, 120)
+        raise UnavailableError(
+            f"device {name!r}: cannot be used ({told}); end other programs on it, or name another device"
+        ) from None
+
+
+def uuid(name: str | None) -> str:
+    """The UUID, as NVML has it, of the GPU that PyTorch means by a name; it must be in use."""
+    import torch
+
+    told: object = torch.cuda.get_device_properties(index(name)).uuid
+    return f"GPU-{told}"
