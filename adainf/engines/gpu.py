@@ -16,9 +16,9 @@ from adainf.branch import Branch
 from adainf.engines.base import SIZES, Adapted, OutOfMemoryError, Part, Seen, parts, parts_after_first
 from adainf.engines.cuda import Device, Forward, Recording
 from adainf.engines.graphs import Graphs
-from adainf.engines.portions import portions
 from adainf.engines.staging import Staging
 from adainf.errors import one_line
+from adainf.portions import portions
 from adainf.preprocessing import looked_at
 from adainf.profile import WeightSet
 from adainf.schedulers.embedding import embedding

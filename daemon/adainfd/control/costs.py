@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from adainf.engines.portions import portions
+from adainf.portions import portions
 from adainf.schedulers import Choice
 
 __all__ = ["Costs", "Times", "rounded_down", "rounded_up"]

@@ -22,8 +22,8 @@ from adainf.branch import Branch
 from adainf.engines.base import Adapted, OutOfMemoryError
 from adainf.engines.cuda import Cuda, Eager, Forward, Recording
 from adainf.engines.gpu import GpuEngine
-from adainf.engines.portions import portions
 from adainf.engines.torch import TorchEngine
+from adainf.portions import portions
 
 _SECONDS = 30.0
 _ON_GPU = [
