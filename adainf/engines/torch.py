@@ -18,7 +18,7 @@ from adainf.preprocessing import prepare
 from adainf.profile import WeightSet
 from adainf.schedulers.embedding import embedding
 
-__all__ = ["TorchEngine"]
+__all__ = ["TorchEngine", "device_named"]
 
 
 class TorchEngine:
@@ -40,7 +40,7 @@ class TorchEngine:
         The number of threads is a setting of the whole process. Raises InvalidInputError on another device's name,
         UnavailableError where the device is missing.
         """
-        self._device = _device(device)
+        self._device = device_named(device)
         self._on_gpu = self._device.type == "cuda"
         self.threads = threads or usable_processors()
         torch.set_num_threads(self.threads)
@@ -115,7 +115,11 @@ class TorchEngine:
         return self._adapted_backbone if weights == "adapted" else self.backbone
 
 
-def _device(name: str | None) -> torch.device:
+def device_named(name: str | None) -> torch.device:
+    """The device; None takes a GPU where there is one.
+
+    Raises InvalidInputError on another name than `cpu`, `cuda`, `cuda:1`…, UnavailableError where there is no such GPU.
+    """
     if name is None:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     kind, colon, index = name.partition(":")
