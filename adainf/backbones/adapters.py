@@ -89,7 +89,9 @@ class Adapter(ABC):
 
 
 def _statistics(backbone: Backbone) -> dict[str, Tensor]:
-    return {name: buffer for name, buffer in backbone.named_buffers() if _is_statistic(name)}
+    """Batch norm's running means and variances."""
+    layers = [name for name, module in backbone.named_modules() if isinstance(module, _BatchNorm)]
+    return {f"{layer}{what}": backbone.get_buffer(f"{layer}{what}") for layer in layers for what in _STATISTICS}
 
 
 def _is_statistic(name: str) -> bool:
