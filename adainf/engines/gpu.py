@@ -94,9 +94,7 @@ class GpuEngine:
         self._networks.clear()
         self._device.give_back()
 
-    def prepare(
-        self, picture: NDArray[np.uint8], resolution: int, *, mirrored: bool = False
-    ) -> NDArray[np.uint8]:
+    def prepare(self, picture: NDArray[np.uint8], resolution: int, *, mirrored: bool = False) -> NDArray[np.uint8]:
         """What is looked at of a BGR picture (height, width, 3): bytes (resolution, resolution, 3)."""
         return looked_at(picture, resolution, self.preprocessing, mirrored=mirrored)
 

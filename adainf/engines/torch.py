@@ -91,7 +91,9 @@ class TorchEngine:
         for (_, is_adapted), positions in together.items():
             backbone = self._adapted_backbone if is_adapted else self.backbone
             images = inputs[positions[0]] if len(positions) == 1 else torch.cat([inputs[p] for p in positions])
-            scores[positions] = backbone.forward_each(images, [branches[position].keep for position in positions]).float().cpu()
+            scores[positions] = (
+                backbone.forward_each(images, [branches[position].keep for position in positions]).float().cpu()
+            )
         return scores.numpy()
 
     @torch.inference_mode()

@@ -102,9 +102,7 @@ class Projection:
     @cached_property
     def counts(self) -> NDArray[np.intp]:
         """Every way to take a number of each kind (sets, kinds), the cheapest first."""
-        counts = np.array(
-            list(itertools.product(*(range(len(positions) + 1) for _, positions in self.kinds))), np.intp
-        )
+        counts = np.array(list(itertools.product(*(range(len(positions) + 1) for _, positions in self.kinds))), np.intp)
         order = np.argsort(counts @ np.array([cost for cost, _ in self.kinds], np.int64), kind="stable")
         return counts[order]
 

@@ -95,8 +95,14 @@ class Looks:
 
     def own(self, positions: slice) -> "Looks":
         """Those at these positions."""
-        where = (values[positions] for values in (self.row, self.side, self.top, self.left, self.mirrored))
-        return Looks(*where, self.light[:, positions])
+        return Looks(
+            self.row[positions],
+            self.side[positions],
+            self.top[positions],
+            self.left[positions],
+            self.mirrored[positions],
+            self.light[:, positions],
+        )
 
 
 @dataclass(frozen=True)
@@ -164,9 +170,7 @@ def _lit(pixels: Tensor, inside: Tensor, light: Tensor) -> Tensor:
     return _bytes(brightness * (contrast * mixed + (1 - contrast) * mean.view(-1, 1, 1, 1)))
 
 
-def _interpolation(
-    side: Tensor, first: Tensor, mirrored: Tensor, crop: float, resolution: int, size: int
-) -> Tensor:
+def _interpolation(side: Tensor, first: Tensor, mirrored: Tensor, crop: float, resolution: int, size: int) -> Tensor:
     """What each pixel of an input is of those of a picture, along one side: (views, resolution, size).
 
     side, first: of the square that is seen, of which the input shows the middle `crop`; OpenCV's cubic interpolation.

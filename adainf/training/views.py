@@ -26,6 +26,7 @@ GREY = np.array([0.114, 0.587, 0.299])
 """What blue, green and red are of grey."""
 
 _STEPS_AHEAD = 4
+_CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,7 @@ class Views:
     ranks: Ranks
     resolutions: Callable[[int], Sequence[int]]
     least_area: float = 0.25
-    device: torch.device = torch.device("cpu")
+    device: torch.device = _CPU
     threads: int = 2
 
     def from_step(self, step: int) -> Generator[Batch, None, None]:
@@ -84,9 +85,7 @@ class Views:
         positions = self.ranks.own(self.batch)
         # What a GPU copies by itself must lie in pinned memory, which is kept for the next steps when it is free.
         pixels = {
-            side: torch.empty(
-                (len(positions), side, side, 3), dtype=torch.uint8, pin_memory=self.device.type == "cuda"
-            )
+            side: torch.empty((len(positions), side, side, 3), dtype=torch.uint8, pin_memory=self.device.type == "cuda")
             for side in set(self.resolutions(step))
         }
         labels = [

@@ -54,12 +54,17 @@ def test_gradients_reach_the_scheduler_and_the_adapter(recipe, bound, labelled):
             assert parameter.grad.abs().max() > 0, name
 
 
+def kept(scheduler, odds, budgets):
+    return torch.from_numpy(scheduler.kept(odds.numpy(), budgets))
+
+
 @pytest.mark.parametrize("bound", ["hard", "soft"])
 def test_bits_run_as_0_and_1_and_learn_as_soft_ones(backbone, space, bound):
     scheduler = Scheduler(16, sum(space.droppable), seed=0)
     log_odds = torch.zeros(40, sum(space.droppable), requires_grad=True)
     noise = torch.linspace(-3, 3, log_odds.numel()).view_as(log_odds)
-    bits = draw_bits(log_odds, noise, scheduler.frozen(bound, space), np.linspace(0.2, 1, 40))
+    runs = scheduler.frozen(bound, space)
+    bits = draw_bits(log_odds, noise, lambda odds: kept(runs, odds, np.linspace(0.2, 1, 40)))
     assert set(bits.unique().tolist()) == {0.0, 1.0}
     (gradient,) = torch.autograd.grad(bits.sum(), log_odds)
     soft = noise.sigmoid()
@@ -70,7 +75,7 @@ def test_a_hard_bound_holds_while_training_too(backbone, space):
     scheduler = Scheduler(16, sum(space.droppable), seed=0).frozen("hard", space)
     budgets = np.linspace(scheduler.floor, 1, 64)
     log_odds = torch.full((64, sum(space.droppable)), 9.0)
-    bits = draw_bits(log_odds, torch.zeros_like(log_odds), scheduler, budgets)
+    bits = draw_bits(log_odds, torch.zeros_like(log_odds), lambda odds: kept(scheduler, odds, budgets))
     macs = scheduler.projection.macs(bits.numpy() > 0) + scheduler.macs
     assert (macs / space.macs(space.full) <= budgets).all()
 
