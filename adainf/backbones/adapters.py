@@ -147,10 +147,13 @@ class _LowRank(Adapter):
             weight.requires_grad_()
 
     def gather(self) -> None:
+        deltas, gradients = [], []
         for name, delta in self._deltas():
             gradient, self._weights[name].grad = self._weights[name].grad, None
             if gradient is not None:
-                torch.autograd.backward(delta, gradient)
+                deltas.append(delta)
+                gradients.append(gradient)
+        torch.autograd.backward(deltas, gradients)
 
     @torch.no_grad()
     def apply(self) -> None:

@@ -164,7 +164,7 @@ def _bytes(values: Tensor) -> Tensor:
 def _lit(pixels: Tensor, inside: Tensor, light: Tensor) -> Tensor:
     """The pictures (views, 3, height, width), RGB, in the light and colours of their squares, as `seen` has it."""
     brightness, contrast, saturation = light[:, :, None, None, None]
-    grey = torch.tensor(GREY[::-1].copy(), dtype=torch.float32, device=pixels.device).view(1, 3, 1, 1)
+    grey = uploaded(torch.tensor(GREY[::-1].copy(), dtype=torch.float32), pixels.device).view(1, 3, 1, 1)
     mean = (pixels * inside[:, None]).sum(dim=(1, 2, 3)) / (3 * inside.sum(dim=(1, 2)))
     mixed = saturation * pixels + (1 - saturation) * (pixels * grey).sum(dim=1, keepdim=True)
     return _bytes(brightness * (contrast * mixed + (1 - contrast) * mean.view(-1, 1, 1, 1)))

@@ -127,7 +127,7 @@ class _Begun:
 def normalised(pixels: Tensor, preprocessing: Preprocessing) -> Tensor:
     """The network's input, as `prepare` makes it, of RGB pixels (views, 3, side, side), 0 to 255."""
     mean, deviation = (
-        torch.tensor(values, dtype=torch.float32, device=pixels.device).view(1, 3, 1, 1)
+        uploaded(torch.tensor(values, dtype=torch.float32), pixels.device).view(1, 3, 1, 1)
         for values in (preprocessing.mean, preprocessing.std)
     )
     return ((pixels.float() / 255 - mean) / deviation).contiguous(memory_format=torch.channels_last)
