@@ -5,9 +5,9 @@
         [--epochs 30 | --minutes 2] [--batch 512] [--device cuda] [--out DIR] [--quick] [--write]
 
 FOLDER has `train` and `test`, with a folder a class; FILE has train_x, train_y, test_x, test_y (pixels (pictures, 3,
-32, 32), RGB, bytes). Each network is pretrained, then adapted with the recipe `paper` in each setting: what learns (lora,
-full), the bound (hard, soft), batch norm (frozen, train). One half of the test pictures chooses branches, the other
-reports. What is finished in --out is not done again, so settings may be spread over processes.
+32, 32), RGB, bytes). Each network is pretrained, then adapted with the recipe `paper` in each setting: what learns
+(lora, full), the bound (hard, soft), batch norm (frozen, train). One half of the test pictures chooses branches, the
+other reports. What is finished in --out is not done again, so settings may be spread over processes.
 """
 
 import argparse
@@ -16,12 +16,14 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 import torch
 from pages import measured_on, put
+from pydantic import JsonValue
 from rich.console import Console
 from small_study import BUDGETS, Study
 from tables import Table
@@ -80,11 +82,11 @@ class Pictures:
 
     def first_classes(self, count: int, each: int) -> "Pictures":
         """So many classes, and of each so many pictures."""
-        parts = []
-        for data in (self.train, self.test):
-            rows = torch.cat([(data.labels == label).nonzero()[:each, 0] for label in range(count)])
-            parts.append(data.rows(rows))
-        return Pictures(*parts, self.classes[:count])
+
+        def some(data: Data) -> Data:
+            return data.rows(torch.cat([(data.labels == label).nonzero()[:each, 0] for label in range(count)]))
+
+        return Pictures(some(self.train), some(self.test), self.classes[:count])
 
 
 def pictures_of(path: Path) -> Pictures:
@@ -92,11 +94,9 @@ def pictures_of(path: Path) -> Pictures:
     if path.is_dir():
         listed = images.listing(path / "train", labelled=True)
         classes = tuple(dict.fromkeys(picture.folder for picture in listed if picture.folder is not None))
-        found = []
-        for part in ("train", "test"):
-            (source,) = open_sources((path / part,), Classes(classes), _SIDE)
-            found.append(read(source, _SIDE, usable_processors()))
-        return Pictures(*found, classes)
+        sources = (open_sources((path / part,), Classes(classes), _SIDE)[0] for part in ("train", "test"))
+        train, test = (read(source, _SIDE, usable_processors()) for source in sources)
+        return Pictures(train, test, classes)
     arrays = np.load(path)
     train, test = (
         Data(torch.from_numpy(arrays[f"{part}_x"]), torch.from_numpy(arrays[f"{part}_y"].astype(np.int64)))
@@ -120,11 +120,12 @@ class Length:
         return max(1, round(self.epochs * data.count / batch)), None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Bench:
     """What is asked for, and where it goes."""
 
-    pictures: Pictures
+    images: Path
+    quick: bool
     device: torch.device
     out: Path
     batch: int
@@ -133,6 +134,12 @@ class Bench:
     label_smoothing: float
     adaptation: Length
     rate: float
+
+    @cached_property
+    def pictures(self) -> Pictures:
+        """Read where something is still to be done."""
+        whole = pictures_of(self.images)
+        return whole.first_classes(4, 64) if self.quick else whole
 
     def file(self, network: str, ending: str) -> Path:
         """A file of a network's."""
@@ -158,7 +165,12 @@ class Bench:
             seconds=seconds,
             label_smoothing=self.label_smoothing,
         )
-        settings = {"backbone": network, "batch": self.batch, "steps": steps, "rate": self.pretrain_rate}
+        settings: dict[str, JsonValue] = {
+            "backbone": network,
+            "batch": self.batch,
+            "steps": steps,
+            "rate": self.pretrain_rate,
+        }
         progress, learnt = learn(wanted, data, classes, settings, self.device)
         told = {"epochs": round(progress.step * self.batch / data.count, 1), "seconds": round(progress.seconds, 1)}
         self.file(network, "-pretraining.json").write_text(json.dumps(told) + "\n", encoding="utf-8")
@@ -184,7 +196,12 @@ class Bench:
         plan = Plan(self.rate, *self.adaptation.of(data, self.batch))
         folder = self.file(base.name, f"-{str(setting).replace('/', '-')}")
         folder.mkdir(parents=True, exist_ok=True)
-        told = {"batch": self.batch, "rate": self.rate, "steps": plan.steps, "setting": str(setting)}
+        told: dict[str, JsonValue] = {
+            "batch": self.batch,
+            "rate": self.rate,
+            "steps": plan.steps,
+            "setting": str(setting),
+        }
         progress = train(recipe, views, plan, folder, told, ranks)
         checkpoint_path(folder).unlink(missing_ok=True)
         adapter.backbone.eval().requires_grad_(False)
@@ -212,8 +229,8 @@ class Bench:
         tables["scheduler, content shuffled"] = {budget: study.reported(one.right) for budget, one in shuffled.items()}
         epochs = round(progress.step * self.batch / self.pictures.train.count, 1)
         pretraining = json.loads(self.file(network, "-pretraining.json").read_text(encoding="utf-8"))
-        told = f"{network} {setting}: {epochs} epochs in {progress.seconds:.0f} s, measured in {time.monotonic() - began:.0f} s"
-        print(told, flush=True)
+        took = f"{epochs} epochs in {progress.seconds:.0f} s, measured in {time.monotonic() - began:.0f} s"
+        print(f"{network} {setting}: {took}", flush=True)
         return {
             "network": network,
             "setting": asdict(setting),
@@ -237,7 +254,7 @@ def _machine(device: torch.device) -> str:
     return f"{torch.cuda.get_device_name(device)}; {measured_on()}"
 
 
-def table_of(results: Sequence[dict], network: str) -> Table:
+def table_of(results: Sequence[dict[str, Any]], network: str) -> Table:
     """A line a setting and method: shares of the full branch's accuracy at each budget."""
     rows = []
     for result in results:
@@ -278,14 +295,12 @@ def main() -> int:
     parser.add_argument("--write", action="store_true", help=f"put the tables into {_PAGE}")
     arguments = parser.parse_args()
     torch.set_num_threads(usable_processors())
-    device = devices.chosen(arguments.device, Ranks())
-    pictures = pictures_of(arguments.images)
     if arguments.quick:
-        pictures = pictures.first_classes(4, 64)
         arguments.pretrain_epochs, arguments.epochs, arguments.batch = 1.0, 1.0, 64
     bench = Bench(
-        pictures,
-        device,
+        arguments.images,
+        arguments.quick,
+        devices.chosen(arguments.device, Ranks()),
         arguments.out,
         arguments.batch,
         Length(arguments.pretrain_epochs, arguments.pretrain_minutes),
