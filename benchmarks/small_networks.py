@@ -218,15 +218,17 @@ class Bench:
         began = time.monotonic()
         branches = sorted(study.branches(base) | study.branches(adapter.backbone), reverse=True)
         raw, learnt = (study.right(weights, branches) for weights in (base, adapter.backbone))
-        tables = {
-            "lookup table, raw": study.table([raw], branches),
-            "lookup table, adapted weights": study.table([learnt], branches),
-            "better weights of each branch": study.table([raw, learnt], branches),
-        }
         scheduler = recipe.scheduler.frozen("hard", space)
         own, shuffled = (study.scheduled(adapter.backbone, scheduler, shuffled=s) for s in (False, True))
-        tables["scheduler"] = {budget: study.reported(one.right) for budget, one in own.items()}
-        tables["scheduler, content shuffled"] = {budget: study.reported(one.right) for budget, one in shuffled.items()}
+        table = study.table([learnt], branches)
+        methods = {
+            "lookup table, raw": study.table([raw], branches),
+            "lookup table, adapted weights": table,
+            "lookup table, better weights of each branch": study.table([raw, learnt], branches),
+            "scheduler": {budget: one.right for budget, one in own.items()},
+            "better of table and scheduler": {budget: study.better(table[budget], own[budget].right) for budget in own},
+            "scheduler, content shuffled": {budget: one.right for budget, one in shuffled.items()},
+        }
         epochs = round(progress.step * self.batch / self.pictures.train.count, 1)
         pretraining = json.loads(self.file(network, "-pretraining.json").read_text(encoding="utf-8"))
         took = f"{epochs} epochs in {progress.seconds:.0f} s, measured in {time.monotonic() - began:.0f} s"
@@ -241,8 +243,10 @@ class Bench:
             "batch": self.batch,
             "seconds": round(progress.seconds, 1),
             "machine": _machine(self.device),
-            "right": {name: {str(budget): round(value, 5) for budget, value in row.items()}
-                      for name, row in tables.items()},
+            "right": {
+                name: {str(budget): round(study.reported(right), 5) for budget, right in found.items()}
+                for name, found in methods.items()
+            },
             "macs of the scheduler": {str(budget): [round(one.macs, 4), round(one.most, 4)]
                                       for budget, one in own.items()},
         }  # fmt: skip

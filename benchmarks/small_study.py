@@ -93,8 +93,8 @@ class Study:
                     found[row_of[keep], some] = scores.argmax(dim=1) == self.labels[some]
         return found.cpu().numpy()
 
-    def table(self, measured: Sequence[_Bits], branches: Sequence[Branch]) -> dict[float, float]:
-        """Of the branches within each budget, and of the weights, the best one's share of right answers.
+    def table(self, measured: Sequence[_Bits], branches: Sequence[Branch]) -> dict[float, _Bits]:
+        """Which pictures (pictures) the best branch within each budget has right, along the better of the weights.
 
         measured: what `right` gave, for each set of weights. It is chosen on one half of the pictures.
         """
@@ -103,8 +103,7 @@ class Study:
         for budget in BUDGETS:
             fitting = np.flatnonzero(macs <= budget + 1e-9)
             rows = np.concatenate([right[fitting] for right in measured])
-            best = rows[rows[:, _CHOOSES].mean(axis=1).argmax()]
-            found[budget] = float(best[_REPORTS].mean())
+            found[budget] = rows[rows[:, _CHOOSES].mean(axis=1).argmax()]
         return found
 
     @torch.inference_mode()
@@ -140,11 +139,11 @@ class Study:
         return Scheduled(torch.cat(right).cpu().numpy(), float(macs.mean()), float(macs.max()))
 
     @staticmethod
+    def better(first: _Bits, second: _Bits) -> _Bits:
+        """Of two ways to answer the one that is more often right on the pictures that choose; of equals the first."""
+        return second if second[_CHOOSES].mean() > first[_CHOOSES].mean() else first
+
+    @staticmethod
     def reported(right: _Bits) -> float:
         """The share of right answers on the pictures that report."""
         return float(right[_REPORTS].mean())
-
-    @staticmethod
-    def chosen(right: _Bits) -> float:
-        """The share of right answers on the pictures that choose."""
-        return float(right[_CHOOSES].mean())
