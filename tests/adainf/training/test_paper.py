@@ -9,6 +9,8 @@ from adainf.backbones import Options, load
 from adainf.backbones.adapters import attach
 from adainf.backbones.macs import branch_space, count
 from adainf.schedulers.paper import PaperScheduler
+from adainf.schedulers.projection import Projection
+from adainf.training.knapsack import Knapsack
 from adainf.training.paper import PaperRecipe, Scheduler, draw_bits, embedding
 from adainf.training.ranks import Ranks
 from adainf.training.views import Batch
@@ -78,6 +80,17 @@ def test_a_hard_bound_holds_while_training_too(backbone, space):
     bits = draw_bits(log_odds, torch.zeros_like(log_odds), lambda odds: kept(scheduler, odds, budgets))
     macs = scheduler.projection.macs(bits.numpy() > 0) + scheduler.macs
     assert (macs / space.macs(space.full) <= budgets).all()
+
+
+@pytest.mark.parametrize("name", ["resnet18", "resnet20", "resnet32"])
+def test_where_the_scores_are_the_same_blocks_are_chosen(name):
+    space = branch_space(load(f"cifar/{name}", Options("random", size=16)))
+    projection = Projection(space.parts[16], space.droppable)
+    draw = np.random.default_rng(0)
+    scores = draw.normal(size=(500, projection.count)).astype(np.float32)
+    budgets = (draw.uniform(size=500) * space.macs(space.full)).astype(np.int64)
+    found = Knapsack(projection, torch.device("cpu")).kept(torch.from_numpy(scores), torch.from_numpy(budgets))
+    assert (found.numpy() == projection.project(scores, budgets)).all()
 
 
 def test_the_soft_bound_is_taught_to_spend_less(recipe):
