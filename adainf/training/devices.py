@@ -30,6 +30,6 @@ def half(device: torch.device) -> contextlib.AbstractContextManager[object]:
 
 def uploaded(tensor: Tensor, device: torch.device) -> Tensor:
     """The tensor on the device; the processor goes on before a GPU has it."""
-    if device.type != "cuda":
+    if device.type != "cuda" or tensor.is_cuda:
         return tensor.to(device)
     return (tensor if tensor.is_pinned() else tensor.pin_memory()).to(device, non_blocking=True)
