@@ -108,7 +108,7 @@ class Distillation:
             loss = loss + functional.cross_entropy(scores.flatten(0, 1), labels)
         torch.autograd.backward(loss)
         self.adapter.gather()
-        return Outcome(loss, (scores.argmax(dim=2) == answers).float().mean())
+        return Outcome(loss.detach(), (scores.argmax(dim=2) == answers).float().mean())
 
     def apply(self) -> None:
         self.adapter.apply()

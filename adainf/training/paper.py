@@ -155,7 +155,7 @@ class PaperRecipe:
         loss.backward()  # type: ignore[no-untyped-call]
         self.adapter.gather()
         truth = target if target.ndim == 1 else target.argmax(dim=1)
-        return Outcome(loss, (scores.argmax(dim=1) == truth).float().mean())
+        return Outcome(loss.detach(), (scores.argmax(dim=1) == truth).float().mean())
 
     def _chosen(self, log_odds: Tensor, room: Tensor) -> Tensor:
         return log_odds > 0 if self.bound == "soft" else self._knapsack.kept(log_odds, room)

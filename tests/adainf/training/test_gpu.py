@@ -9,6 +9,7 @@ from adainf.backbones import Options, load
 from adainf.backbones.adapters import attach
 from adainf.backbones.macs import branch_space
 from adainf.preprocessing import Preprocessing
+from adainf.training.checkpoint import Checkpoint, Progress
 from adainf.training.distil import Distillation
 from adainf.training.paper import PaperRecipe
 from adainf.training.ranks import Ranks
@@ -81,3 +82,22 @@ def test_pretraining_runs_there(done, pictures, tmp_path):
         *command, "--steps", 40, "--checkpoint-every", 0, "--label-smoothing", 0.1, "--out", tmp_path / "w.safetensors"
     )
     assert load_file(tmp_path / "w.safetensors")["conv1.weight"].dtype == torch.float32
+
+
+def test_an_optimizer_goes_on_from_its_checkpoint(tmp_path):
+    def begun():
+        parameter = torch.nn.Parameter(torch.ones(3, device=GPU))
+        return parameter, torch.optim.AdamW([parameter], lr=0.1, fused=True)
+
+    def step(parameter, optimizer):
+        optimizer.zero_grad()
+        (parameter * torch.arange(3.0, device=GPU)).square().sum().backward()
+        optimizer.step()
+
+    first, other = begun(), begun()
+    step(*first)
+    Checkpoint.take(Progress(1), {"p": first[0]}, first[1]).write(tmp_path / "checkpoint.safetensors", {})
+    Checkpoint.read(tmp_path / "checkpoint.safetensors", {}).restore({"p": other[0]}, other[1])
+    step(*first)
+    step(*other)
+    assert torch.equal(first[0], other[0])
