@@ -107,7 +107,7 @@ class Looks:
 
 @dataclass(frozen=True)
 class SmallViews:
-    """The views of every step, as `Views` has them. sides: the inputs that a step may need."""
+    """The views of every step, as `Views` has them."""
 
     kept: Kept
     shares: Sequence[float]
