@@ -14,10 +14,13 @@ from adainf import documents, files
 from adainf.errors import InvalidInputError, one_line
 from adainf.profile import Profile, write_atomically
 
-__all__ = ["SCHEMA", "Adapter", "Manifest", "Run", "Training", "digest", "now"]
+__all__ = ["SCHEMA", "Adapter", "BatchNorm", "Manifest", "Run", "Training", "digest", "now"]
 
 SCHEMA = "adainf.run/1"
 _MANIFEST = "manifest.json"
+
+BatchNorm = Literal["frozen", "train"]
+"""Whether batch norm's statistics stay as the base has them while training, or move."""
 
 Count = Annotated[int, Field(ge=0)]
 
@@ -56,6 +59,7 @@ class Training(_Model):
     branches: tuple[str, ...] = ()
     least_area: float | None = None
     zoom: float = 0.0
+    batch_norm: BatchNorm = "frozen"
     seed: Count
     seconds: Annotated[float, Field(ge=0)]
     loss: float

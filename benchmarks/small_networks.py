@@ -1,227 +1,334 @@
-"""The paper's figure 3 on one's own pictures: a CIFAR ResNet, its lookup table, and the paper's scheduler.
+"""The paper's figure 3: ResNets on CIFAR-100, their lookup table, and the paper's scheduler.
 
-    python benchmarks/small_networks.py --train FOLDER --test FOLDER [--backbone cifar/resnet32] [--classes 20]
-        [--minutes 8 | --steps 600,900] [--out DIR] [--quick] [--write]
+    python benchmarks/small_networks.py --images FOLDER|FILE.npz [--networks cifar/resnet18,cifar/resnet32]
+        [--settings lora/hard/train,full/hard/train] [--pretrain-epochs 30 | --pretrain-minutes 1]
+        [--epochs 30 | --minutes 2] [--batch 512] [--device cuda] [--out DIR] [--quick] [--write]
 
-Pretrains the network on the first so many classes of --train, then trains the paper's scheduler together with LoRA
-(hard and soft bound) and with all weights (hard bound), and the recipe `distil` with LoRA and with all weights, each
-for --minutes, or the --steps of pretraining and of adaptation, of which a busy machine takes no fewer; calibrates on
-one half of --test and evaluates on the other. As control the network is pretrained for as long as pretraining and
-adaptation together. A real CIFAR-100, as two folders of class folders, is taken as it is. What is finished in --out is
-not done again.
+FOLDER has `train` and `test`, with a folder a class; FILE has train_x, train_y, test_x, test_y (pixels (pictures, 3,
+32, 32), RGB, bytes). Each network is pretrained, then adapted with the recipe `paper` in each setting: what learns
+(lora, full), the bound (hard, soft), batch norm (frozen, train). One half of the test pictures chooses branches, the
+other reports. What is finished in --out is not done again, so settings may be spread over processes.
 """
 
 import argparse
-import csv
-import subprocess
+import json
 import sys
+import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import Any, get_args
 
+import numpy as np
+import torch
 from pages import measured_on, put
+from pydantic import JsonValue
 from rich.console import Console
+from small_study import BUDGETS, Study
 from tables import Table
 
-_LEARNING_RATE = 1e-3
-BUDGETS = (0.4, 0.6, 0.7, 1.0)
+from adainf import images
+from adainf.backbones import Backbone, Classes, Options, load, weights
+from adainf.backbones.adapters import Adapter, Kind, attach
+from adainf.backbones.macs import branch_space
+from adainf.branch import BranchSpace
+from adainf.engines.processor import usable_processors
+from adainf.run import BatchNorm
+from adainf.schedulers.paper import Bound
+from adainf.training import devices
+from adainf.training.checkpoint import Progress, checkpoint_path
+from adainf.training.loop import Plan, train
+from adainf.training.paper import PaperRecipe
+from adainf.training.pretrain import Data, Pretraining, checkpoint_of, learn, read
+from adainf.training.ranks import Ranks
+from adainf.training.small import Kept, SmallViews
+from adainf.training.sources import open_sources
+
 _PAGE = "results.md"
+_SIDE = 32
+_LEAST_AREA = 0.6
+_CLAIMS = {"lora": 0.6, "full": 0.4}
+"""At which share of the MACs the paper says that nothing is lost."""
 
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """A way to train. bound: of the paper's scheduler; None is the recipe `distil`, whose lookup table it improves."""
+    """A way to train."""
 
-    adapt: str
-    bound: str | None
+    adapt: Kind
+    bound: Bound
+    batch_norm: BatchNorm
+
+    @classmethod
+    def parse(cls, text: str) -> "Setting":
+        """Read `lora/hard/train`."""
+        adapt, bound, batch_norm = text.split("/")
+        if adapt not in get_args(Kind) or bound not in get_args(Bound) or batch_norm not in get_args(BatchNorm):
+            raise ValueError(text)
+        return cls(adapt, bound, batch_norm)  # type: ignore[arg-type]
 
     def __str__(self) -> str:
-        return f"{self.adapt}, {self.bound or 'distilled'}"
-
-    @property
-    def options(self) -> tuple[object, ...]:
-        """What `adainf train` is told."""
-        if self.bound is None:
-            # Small pictures leave no smaller resolution, so branches of all sizes are taught by blocks alone.
-            how: tuple[object, ...] = ("--resolutions", 32, "--ceiling", 1)
-            return ("--recipe", "distil", "--adapt", self.adapt, "--learning-rate", _LEARNING_RATE, *how)
-        return ("--recipe", "paper", "--adapt", self.adapt, "--bound", self.bound)
-
-
-SETTINGS = (
-    Setting("lora", "hard"),
-    Setting("lora", "soft"),
-    Setting("full", "hard"),
-    Setting("lora", None),
-    Setting("full", None),
-)
+        return f"{self.adapt}/{self.bound}/{self.batch_norm}"
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """A line of curve.csv. Shares of the full branch's MACs, and of the pictures."""
+class Pictures:
+    """What is learnt from, and what tells how well."""
 
-    method: str
-    bound: str
-    budget: float
-    floor: float
-    macs_fraction: float
-    macs_fraction_max: float
-    top1: float
+    train: Data
+    test: Data
+    classes: tuple[str, ...]
 
+    def first_classes(self, count: int, each: int) -> "Pictures":
+        """So many classes, and of each so many pictures."""
 
-def adainf(*arguments: object) -> None:
-    """Run a command of ours; what it says is shown."""
-    subprocess.run([sys.executable, "-c", "from adainf.cli import main; main()", *map(str, arguments)], check=True)
+        def some(data: Data) -> Data:
+            return data.rows(torch.cat([(data.labels == label).nonzero()[:each, 0] for label in range(count)]))
 
-
-def classes_of(folder: Path, names: Sequence[str], out: Path) -> Path:
-    """A folder that shows only these classes of `folder`."""
-    for name in names:
-        (out / name).mkdir(parents=True, exist_ok=True)
-        for picture in (folder / name).iterdir():
-            if not (out / name / picture.name).exists():
-                (out / name / picture.name).symlink_to(picture.resolve())
-    return out
+        return Pictures(some(self.train), some(self.test), self.classes[:count])
 
 
-def rows_of(folder: Path) -> list[Row]:
-    """The lines of an evaluation."""
-    numbers = ("budget", "floor", "macs_fraction", "macs_fraction_max", "top1")
-    with (folder / "curve.csv").open(newline="", encoding="utf-8") as file:
-        return [
-            Row(line["method"], line["bound"], *(float(line[number]) for number in numbers))
-            for line in csv.DictReader(file)
-        ]
-
-
-def at(rows: Sequence[Row], method: str, bound: str, budget: float) -> Row:
-    """A method's row at the largest budget up to this one."""
-    ours = [row for row in rows if (row.method, row.bound) == (method, bound) and row.budget <= budget + 1e-9]
-    return max(ours, key=lambda row: row.budget)
+def pictures_of(path: Path) -> Pictures:
+    """The pictures of a folder or of a file of arrays."""
+    if path.is_dir():
+        listed = images.listing(path / "train", labelled=True)
+        classes = tuple(dict.fromkeys(picture.folder for picture in listed if picture.folder is not None))
+        sources = (open_sources((path / part,), Classes(classes), _SIDE)[0] for part in ("train", "test"))
+        train, test = (read(source, _SIDE, usable_processors()) for source in sources)
+        return Pictures(train, test, classes)
+    arrays = np.load(path)
+    train, test = (
+        Data(torch.from_numpy(arrays[f"{part}_x"]), torch.from_numpy(arrays[f"{part}_y"].astype(np.int64)))
+        for part in ("train", "test")
+    )
+    named = map(str, arrays["classes"]) if "classes" in arrays else map(str, range(int(train.labels.max()) + 1))
+    return Pictures(train, test, tuple(named))
 
 
 @dataclass(frozen=True, slots=True)
-class Lengths:
-    """How long each training lasts, as our commands are told, and as the page is."""
+class Length:
+    """How long a training lasts: so many epochs, or minutes where they are given."""
 
-    pretraining: tuple[object, ...]
-    control: tuple[object, ...]
-    adaptation: tuple[object, ...]
-    told: str
+    epochs: float
+    minutes: float | None
 
-
-def _lengths(arguments: argparse.Namespace) -> Lengths:
-    if arguments.steps is None:
-        minutes = arguments.minutes
-        once = ("--minutes", minutes)
-        return Lengths(once, ("--minutes", 2 * minutes), once, f"{minutes:g} minutes each")
-    before, after = arguments.steps
-    # A step of adaptation sees a quarter of the pictures that one of pretraining does.
-    told = f"{before} steps of pretraining (128 pictures), {after} of each adaptation (32)"
-    return Lengths(("--steps", before), ("--steps", before + -(-after // 4)), ("--steps", after), told)
+    def of(self, data: Data, batch: int) -> tuple[int | None, float | None]:
+        """Steps or seconds."""
+        if self.minutes is not None:
+            return None, self.minutes * 60
+        return max(1, round(self.epochs * data.count / batch)), None
 
 
-def _two_numbers(text: str) -> tuple[int, int]:
-    before, after = map(int, text.split(","))
-    return before, after
+@dataclass(frozen=True)
+class Bench:
+    """What is asked for, and where it goes."""
 
+    images: Path
+    quick: bool
+    device: torch.device
+    out: Path
+    batch: int
+    pretraining: Length
+    pretrain_rate: float
+    label_smoothing: float
+    adaptation: Length
+    rate: float
 
-def evaluate(arguments: argparse.Namespace, train: Path, test: Path) -> dict[str, list[Row]]:
-    """Every setting's rows, with the control's under `control`."""
-    out, long = arguments.out, _lengths(arguments)
-    common = ("--backbone", arguments.backbone, "--size", 32)
-    base, longer = out / "pretrained.safetensors", out / "control.safetensors"
-    for weights, length in ((base, long.pretraining), (longer, long.control)):
-        if not weights.is_file():
-            adainf("pretrain", *common, "--images", train, *length, "--out", weights, "--checkpoint-every", 20)
-    found = {}
-    for name, weights in (("raw", base), ("control", longer)):
-        profile = out / f"{name}.json"
-        calibrated = (*common, "--weights", weights, "--images", test, "--part", "1/2", "--resolutions", 32)
-        if not profile.is_file():
-            adainf("calibrate", *calibrated, "--out", profile)
-        adainf(
-            "evaluate",
-            "--profile",
-            profile,
-            "--weights",
-            weights,
-            "--images",
-            test,
-            "--part",
-            "2/2",
-            "--out",
-            out / name,
+    @cached_property
+    def pictures(self) -> Pictures:
+        """Read where something is still to be done."""
+        whole = pictures_of(self.images)
+        return whole.first_classes(4, 64) if self.quick else whole
+
+    def file(self, network: str, ending: str) -> Path:
+        """A file of a network's."""
+        return self.out / f"{network.partition('/')[2]}{ending}"
+
+    def pretrained(self, network: str) -> Path:
+        """The network's weights; trained where they are not there."""
+        path = self.file(network, ".safetensors")
+        if path.is_file():
+            return path
+        data, classes = self.pictures.train, self.pictures.classes
+        steps, seconds = self.pretraining.of(data, self.batch)
+        wanted = Pretraining(
+            network,
+            Path(),
+            _SIDE,
+            self.batch,
+            self.pretrain_rate,
+            seed=0,
+            out=path,
+            resume=True,
+            steps=steps,
+            seconds=seconds,
+            label_smoothing=self.label_smoothing,
         )
-        found[name] = rows_of(out / name)
-    of_base = ("--weights", base)
-    for setting in SETTINGS:
-        short = f"{setting.adapt}-{setting.bound or 'distilled'}"
-        run = out / f"run-{short}"
-        how = (*setting.options, "--least-area", 0.6)
-        if not (run / "manifest.json").is_file():
-            adainf("train", *common, *of_base, "--images", train, *how, *long.adaptation, "--out", run)
-        pictures = ("--run", run, *of_base, "--images", test)
-        if not (run / "profile.json").is_file():
-            adainf("calibrate", *pictures, "--part", "1/2", "--profile", out / "raw.json", "--resolutions", 32)
-        adainf("evaluate", *pictures, "--part", "2/2", "--out", out / f"evaluated-{short}")
-        found[str(setting)] = rows_of(out / f"evaluated-{short}")
-    return found
+        settings: dict[str, JsonValue] = {
+            "backbone": network,
+            "batch": self.batch,
+            "steps": steps,
+            "rate": self.pretrain_rate,
+        }
+        progress, learnt = learn(wanted, data, classes, settings, self.device)
+        told = {"epochs": round(progress.step * self.batch / data.count, 1), "seconds": round(progress.seconds, 1)}
+        self.file(network, "-pretraining.json").write_text(json.dumps(told) + "\n", encoding="utf-8")
+        weights.write(path, learnt, classes)
+        checkpoint_of(path).unlink(missing_ok=True)
+        print(f"{network}: {progress.step} steps of {self.batch} in {progress.seconds:.0f} s", flush=True)
+        return path
+
+    def adapted(self, base: Backbone, space: BranchSpace, setting: Setting) -> tuple[Adapter, PaperRecipe, Progress]:
+        """The network as the recipe leaves it, the recipe, and how far it came."""
+        adapter = attach(base, setting.adapt)
+        if setting.batch_norm == "train":
+            adapter.move_statistics()
+        ranks = Ranks()
+        recipe = PaperRecipe(
+            base, adapter, space, bound=setting.bound, overrun_weight=1, batch=self.batch, seed=0, ranks=ranks
+        )
+        data = self.pictures.train
+        kept = Kept(data.pictures.to(self.device), data.labels.to(self.device), (data.count,))
+        views = SmallViews(
+            kept, (1,), base.preprocessing, self.batch, 0, ranks, recipe.resolutions, least_area=_LEAST_AREA
+        )
+        plan = Plan(self.rate, *self.adaptation.of(data, self.batch))
+        folder = self.file(base.name, f"-{str(setting).replace('/', '-')}")
+        folder.mkdir(parents=True, exist_ok=True)
+        told: dict[str, JsonValue] = {
+            "batch": self.batch,
+            "rate": self.rate,
+            "steps": plan.steps,
+            "setting": str(setting),
+        }
+        progress = train(recipe, views, plan, folder, told, ranks)
+        checkpoint_path(folder).unlink(missing_ok=True)
+        adapter.backbone.eval().requires_grad_(False)
+        return adapter, recipe, progress
+
+    def measured(self, network: str, setting: Setting) -> dict[str, object]:
+        """What comes of a setting: shares of right answers by method and budget."""
+        options = Options(str(self.pretrained(network)))
+        base = load(network, options).to(self.device).to(memory_format=torch.channels_last)
+        space = branch_space(base)
+        study = Study.of(self.pictures.test, base, space, self.device)
+        print(f"{network}: {study.full:.1%} right along the full branch", flush=True)
+        adapter, recipe, progress = self.adapted(base, space, setting)
+        began = time.monotonic()
+        branches = sorted(study.branches(base) | study.branches(adapter.backbone), reverse=True)
+        raw, learnt = (study.right(weights, branches) for weights in (base, adapter.backbone))
+        scheduler = recipe.scheduler.frozen("hard", space)
+        own, shuffled = (study.scheduled(adapter.backbone, scheduler, shuffled=s) for s in (False, True))
+        table = study.table([learnt], branches)
+        methods = {
+            "lookup table, raw": study.table([raw], branches),
+            "lookup table, adapted weights": table,
+            "lookup table, better weights of each branch": study.table([raw, learnt], branches),
+            "scheduler": {budget: one.right for budget, one in own.items()},
+            "better of table and scheduler": {budget: study.better(table[budget], own[budget].right) for budget in own},
+            "scheduler, content shuffled": {budget: one.right for budget, one in shuffled.items()},
+        }
+        epochs = round(progress.step * self.batch / self.pictures.train.count, 1)
+        pretraining = json.loads(self.file(network, "-pretraining.json").read_text(encoding="utf-8"))
+        took = f"{epochs} epochs in {progress.seconds:.0f} s, measured in {time.monotonic() - began:.0f} s"
+        print(f"{network} {setting}: {took}", flush=True)
+        return {
+            "network": network,
+            "setting": asdict(setting),
+            "full": study.full,
+            "pictures": self.pictures.train.count,
+            "pretrain_epochs": pretraining["epochs"],
+            "epochs": epochs,
+            "batch": self.batch,
+            "seconds": round(progress.seconds, 1),
+            "machine": _machine(self.device),
+            "right": {
+                name: {str(budget): round(study.reported(right), 5) for budget, right in found.items()}
+                for name, found in methods.items()
+            },
+            "macs of the scheduler": {str(budget): [round(one.macs, 4), round(one.most, 4)]
+                                      for budget, one in own.items()},
+        }  # fmt: skip
 
 
-def table_of(found: dict[str, list[Row]]) -> Table:
-    """A line a method, with the least MACs at which it reaches the better of pretrained and control network."""
-    full = max(at(found[name], "table", "hard", 1.0).top1 for name in ("raw", "control"))
-    lines = [("raw", "table", "hard"), ("raw", "random feasible branch", "hard"), ("raw", "oracle", "hard")]
-    lines += [("control", "table", "hard")]
-    for setting in SETTINGS:
-        name, bound = str(setting), setting.bound
-        lines += [(name, "lookup, adapted weights", "hard"), (name, "upper envelope", "hard")]
-        if bound is None:
-            lines.append((name, "table", "hard"))
-            continue
-        lines += [(name, "paper", bound), (name, "paper, content shuffled", bound)]
-        if bound == "hard":
-            lines.append((name, "better of table and paper", bound))
+def _machine(device: torch.device) -> str:
+    if device.type != "cuda":
+        return measured_on()
+    return f"{torch.cuda.get_device_name(device)}; {measured_on()}"
+
+
+def table_of(results: Sequence[dict[str, Any]], network: str) -> Table:
+    """A line a setting and method: shares of the full branch's accuracy at each budget."""
     rows = []
-    for name, method, bound in lines:
-        ours = [row for row in found[name] if (row.method, row.bound) == (method, bound)]
-        if not ours:
-            continue
-        reached = min((row.macs_fraction for row in ours if row.top1 >= full), default=None)
-        over = sum(row.macs_fraction_max > max(row.budget, row.floor) + 1e-9 for row in ours)
-        tops = [f"{at(found[name], method, bound, budget).top1:.1%}" for budget in BUDGETS]
-        rows.append((name, method, bound, *tops, "never" if reached is None else f"{reached:.2f}", str(over)))
-    headings = ("weights", "method", "bound", *(f"≤ {budget:.0%}" for budget in BUDGETS), "full at", "budgets exceeded")
-    return Table(f"top-1 at a share of the MACs; the full model's is {full:.1%}", headings, rows)
+    for result in results:
+        setting = Setting(**result["setting"])
+        for method, row in result["right"].items():
+            shares = [f"{row[str(budget)] / result['full']:.1%}" for budget in BUDGETS]
+            rows.append((str(setting), method, *shares))
+        claim = _CLAIMS[setting.adapt]
+        rows.append((str(setting), "the paper's claim", *("100 %" if budget >= claim else "" for budget in BUDGETS)))
+    headings = ("setting", "method", *(f"≤ {budget:.0%}" for budget in BUDGETS))
+    first = results[0]
+    epochs = " and ".join(f"{result['epochs']:g} ({Setting(**result['setting'])})" for result in results)
+    title = (
+        f"`{network}`, {first['pictures']:,} pictures, {first['pretrain_epochs']:g} epochs of pretraining, "
+        f"{epochs} of adaptation: shares of the full branch's accuracy, {first['full']:.1%}, by the "
+        f"MACs at most; {first['machine']}"
+    )
+    return Table(title, headings, rows)
 
 
 def main() -> int:
-    """Train, evaluate and print; write the table into the page where asked."""
+    """Train, measure and print; write the tables into the page where asked."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--train", type=Path, required=True, help="pictures to learn from, a folder a class")
-    parser.add_argument("--test", type=Path, required=True, help="others of the same classes")
-    parser.add_argument("--backbone", default="cifar/resnet32")
-    parser.add_argument("--classes", type=int, default=20)
-    parser.add_argument("--minutes", type=float, default=8.0, help="of pretraining, and of each adaptation")
-    parser.add_argument("--steps", type=_two_numbers, help="of both, in place of --minutes")
+    parser.add_argument("--images", type=Path, required=True, help="a folder with train and test, or a file .npz")
+    parser.add_argument("--networks", default="cifar/resnet18,cifar/resnet32")
+    parser.add_argument("--settings", default="lora/hard/train,full/hard/train", help="none: pretraining alone")
+    parser.add_argument("--pretrain-epochs", type=float, default=30)
+    parser.add_argument("--pretrain-minutes", type=float, help="in place of epochs")
+    parser.add_argument("--pretrain-rate", type=float, default=0.4)
+    parser.add_argument("--label-smoothing", type=float, default=0.0)
+    parser.add_argument("--epochs", type=float, default=30, help="of each adaptation")
+    parser.add_argument("--minutes", type=float, help="in place of epochs")
+    parser.add_argument("--rate", type=float, default=1e-3, help="of each adaptation")
+    parser.add_argument("--batch", type=int, default=512)
+    parser.add_argument("--device")
     parser.add_argument("--out", type=Path, default=Path("build/small-networks"))
-    parser.add_argument("--quick", action="store_true", help="four classes, a quarter of a minute each")
-    parser.add_argument("--write", action="store_true", help=f"put the table into {_PAGE}")
+    parser.add_argument("--quick", action="store_true", help="four classes, 64 pictures of each, an epoch each")
+    parser.add_argument("--write", action="store_true", help=f"put the tables into {_PAGE}")
     arguments = parser.parse_args()
+    torch.set_num_threads(usable_processors())
     if arguments.quick:
-        arguments.classes, arguments.minutes = 4, 0.25
-    names = sorted(path.name for path in arguments.train.iterdir() if path.is_dir())[: arguments.classes]
+        arguments.pretrain_epochs, arguments.epochs, arguments.batch = 1.0, 1.0, 64
+    bench = Bench(
+        arguments.images,
+        arguments.quick,
+        devices.chosen(arguments.device, Ranks()),
+        arguments.out,
+        arguments.batch,
+        Length(arguments.pretrain_epochs, arguments.pretrain_minutes),
+        arguments.pretrain_rate,
+        arguments.label_smoothing,
+        Length(arguments.epochs, arguments.minutes),
+        arguments.rate,
+    )
     arguments.out.mkdir(parents=True, exist_ok=True)
-    train = classes_of(arguments.train, names, arguments.out / "train")
-    test = classes_of(arguments.test, names, arguments.out / "test")
-    table = table_of(evaluate(arguments, train, test))
-    Console(width=150).print(table.rich())
-    if arguments.write:
-        how = f"{len(names)} classes, {_lengths(arguments).told}"
-        head = f"`{arguments.backbone}`, {how}; {table.title}; {measured_on()}."
-        put(_PAGE, f"benchmarks/small_networks.py {arguments.backbone}", f"{head}\n\n{table.markdown()}")
+    settings = [] if arguments.settings == "none" else [Setting.parse(one) for one in arguments.settings.split(",")]
+    for network in arguments.networks.split(","):
+        if not settings:
+            bench.pretrained(network)
+            continue
+        results = []
+        for setting in settings:
+            path = bench.file(network, f"-{str(setting).replace('/', '-')}.json")
+            if not path.is_file():
+                path.write_text(json.dumps(bench.measured(network, setting), indent=1) + "\n", encoding="utf-8")
+            results.append(json.loads(path.read_text(encoding="utf-8")))
+        table = table_of(results, network)
+        Console(width=150).print(table.rich())
+        if arguments.write:
+            put(_PAGE, f"benchmarks/small_networks.py {network}", f"{table.title}.\n\n{table.markdown()}")
     return 0
 
 

@@ -9,6 +9,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from adainf.backbones.base import Backbone
 from adainf.backbones.positions import PositionEmbedding
@@ -21,6 +22,9 @@ __all__ = ["Adapter", "Kind", "adapted", "attach", "weakened"]
 
 Kind = Literal["lora", "full", "none"]
 
+_STATISTICS = (".running_mean", ".running_var")
+# Of running means: fifty batches and more are in them.
+_MOMENTUM = 0.02
 _DOWN, _UP, _WHOLE = ".lora_A.weight", ".lora_B.weight", ".delta"
 
 
@@ -28,7 +32,8 @@ class Adapter(ABC):
     """What is trained of a backbone.
 
     backbone: a copy of it that always runs with plain, adapted weights, so that it may be walked in any way.
-    parameters: what an optimizer changes, by the names under which they are stored.
+    parameters: what an optimizer changes, by the names under which they are stored. statistics: batch norm's means and
+    variances, where they move while it learns (`move_statistics`); none where they stay as the base has them.
 
     A step of training: run the backbone and call `backward` as often as wanted, then `gather`, the optimizer's step,
     and `apply`.
@@ -37,6 +42,20 @@ class Adapter(ABC):
     def __init__(self, backbone: Backbone, parameters: Mapping[str, nn.Parameter]) -> None:
         self.backbone = backbone
         self.parameters = dict(parameters)
+        self.statistics: dict[str, Tensor] = {}
+
+    def move_statistics(self) -> None:
+        """Batch norm normalises by its batch from now on, and keeps running means for those who use what was learnt.
+
+        Raises InvalidInputError where the backbone has no batch norm.
+        """
+        self.statistics = _statistics(self.backbone)
+        if not self.statistics:
+            raise InvalidInputError(f"batch norm 'train': {self.backbone.name} has no batch norm; it must be 'frozen'")
+        for module in self.backbone.modules():
+            if isinstance(module, _BatchNorm):
+                module.train()
+                module.momentum = _MOMENTUM
 
     @abstractmethod
     def gather(self) -> None:
@@ -47,29 +66,40 @@ class Adapter(ABC):
         """Give the backbone the weights that belong to the parameters' values."""
 
     def state(self) -> dict[str, Tensor]:
-        """The parameters' values."""
-        return {name: parameter.detach() for name, parameter in self.parameters.items()}
+        """The values of parameters and statistics."""
+        return {name: tensor.detach() for name, tensor in (self.parameters | self.statistics).items()}
 
     def load(self, state: Mapping[str, Tensor], origin: object) -> None:
-        """Take over the parameters' values; raises InvalidInputError, naming `origin`, where they do not fit."""
-        shapes = {name: parameter.shape for name, parameter in self.parameters.items()}
-        if {name: value.shape for name, value in state.items()} != shapes:
+        """Take over what `state` gave; raises InvalidInputError, naming `origin`, where it does not fit."""
+        if any(map(_is_statistic, state)):
+            self.statistics = _statistics(self.backbone)
+        kept = self.state()
+        if {name: value.shape for name, value in state.items()} != {name: value.shape for name, value in kept.items()}:
             raise InvalidInputError(f"{origin}: its tensors do not fit {self.backbone.name}")
-        with torch.no_grad():
-            for name, parameter in self.parameters.items():
-                parameter.copy_(state[name])
+        for name, tensor in kept.items():
+            tensor.copy_(state[name])
         self.apply()
 
     def save(self, path: Path) -> None:
-        """Write the parameters to a safetensors file, whole or not at all."""
+        """Write parameters and statistics to a safetensors file, whole or not at all."""
         from safetensors.torch import save
 
         tensors = {name: value.cpu().contiguous() for name, value in self.state().items()}
         write_atomically(path, save(tensors))
 
 
+def _statistics(backbone: Backbone) -> dict[str, Tensor]:
+    """Batch norm's running means and variances."""
+    layers = [name for name, module in backbone.named_modules() if isinstance(module, _BatchNorm)]
+    return {f"{layer}{what}": backbone.get_buffer(f"{layer}{what}") for layer in layers for what in _STATISTICS}
+
+
+def _is_statistic(name: str) -> bool:
+    return name.endswith(_STATISTICS)
+
+
 class _Full(Adapter):
-    """Every weight of stem, blocks and head; statistics and the texts of a zero-shot head stay."""
+    """Every weight of stem, blocks and head; the texts of a zero-shot head stay."""
 
     def __init__(self, backbone: Backbone) -> None:
         network = copy.deepcopy(backbone)
@@ -117,10 +147,13 @@ class _LowRank(Adapter):
             weight.requires_grad_()
 
     def gather(self) -> None:
+        deltas, gradients = [], []
         for name, delta in self._deltas():
             gradient, self._weights[name].grad = self._weights[name].grad, None
             if gradient is not None:
-                torch.autograd.backward(delta, gradient)
+                deltas.append(delta)
+                gradients.append(gradient)
+        torch.autograd.backward(deltas, gradients)
 
     @torch.no_grad()
     def apply(self) -> None:
@@ -228,7 +261,7 @@ def adapted(backbone: Backbone, run: Run, strength: float = 1.0) -> Backbone:
             if told.rank is None or told.alpha is None:
                 raise InvalidInputError(f"run {run.folder}: adapter: has no rank or alpha")
             # Without peft, which takes seconds to import: a daemon that starts only multiplies.
-            parameters = {name: nn.Parameter(value) for name, value in state.items()}
+            parameters = {name: nn.Parameter(value) for name, value in state.items() if not _is_statistic(name)}
             adapter: Adapter = _LowRank(backbone, parameters, told.alpha / told.rank)
         else:
             adapter = attach(backbone, told.kind)
@@ -248,4 +281,7 @@ def weakened(network: Backbone, base: Backbone, strength: float) -> Backbone:
         with torch.no_grad():
             for weight, original in zip(network.parameters(), base.parameters(), strict=True):
                 weight.lerp_(original, 1 - strength)
+            originals = _statistics(base)
+            for name, statistic in _statistics(network).items():
+                statistic.lerp_(originals[name], 1 - strength)
     return network

@@ -32,6 +32,7 @@ _LEARNING_RATES = {"distil": 1e-4, "paper": 1e-3}
 checkpoints_option = click.option(
     "--checkpoint-every", type=click.FloatRange(min=0), default=60, show_default=True, help="Seconds between two."
 )
+device_option = click.option("--device", help="cpu, cuda, cuda:1…  [default: a GPU where there is one]")
 
 
 class _OneOrMore(click.Command):
@@ -57,6 +58,7 @@ class _OneOrMore(click.Command):
 @labels_option
 @statistics_options
 @threads_option
+@device_option
 @click.option("--size", type=click.IntRange(min=1), help="Native resolution, pixels a side.")
 @click.option("--images", type=PATH, required=True, multiple=True, help="Folders of pictures, or video files.")
 @click.option("--unlabelled", is_flag=True, help="The full model alone teaches; folders need not be classes.")
@@ -86,6 +88,13 @@ class _OneOrMore(click.Command):
 @click.option("--rank", type=click.IntRange(min=1), default=16, show_default=True, help="Of low-rank updates.")
 @click.option(
     "--alpha", type=click.FloatRange(0, min_open=True), help="They are scaled by alpha/rank.  [default: 2 × rank]"
+)
+@click.option(
+    "--batch-norm",
+    type=click.Choice(["frozen", "train"]),
+    default="frozen",
+    show_default=True,
+    help="train: its statistics move, which pays for a ResNet that was trained from nothing.",
 )
 @click.option("--resolutions", callback=numbers(int), help="Input sides.  [default: 4/7 and 5/7 of the native one]")
 @click.option(
@@ -177,6 +186,8 @@ def _request(options: dict[str, Any]) -> Request:
         out=out,
         resume=options["resume"],
         threads=options["threads"],
+        device=options["device"],
+        batch_norm=options["batch_norm"],
     )
 
 
@@ -185,9 +196,17 @@ def _request(options: dict[str, Any]) -> Request:
 @click.option("--images", type=PATH, required=True, help="A folder of pictures, one folder a class.")
 @click.option("--size", type=click.IntRange(min=8), default=32, show_default=True, help="Pixels a side.")
 @threads_option
+@device_option
 @click.option("--minutes", type=click.FloatRange(0, min_open=True), help=f"[default: {_DEFAULT_MINUTES:.0f}]")
 @click.option("--steps", type=click.IntRange(min=1), help="In place of --minutes.")
 @click.option("--learning-rate", type=click.FloatRange(0, min_open=True), default=0.1, show_default=True)
+@click.option(
+    "--label-smoothing",
+    type=click.FloatRange(0, 1, max_open=True),
+    default=0,
+    show_default=True,
+    help="Share of a label that is spread over all classes.",
+)
 @click.option("--batch", type=click.IntRange(min=2), default=128, show_default=True)
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 @click.option("--resume", is_flag=True, help="Go on from the checkpoint beside the output.")
@@ -206,7 +225,8 @@ def pretrain(**options: Any) -> None:
     from adainf.engines.processor import usable_processors
     from adainf.training import pretrain as pretraining
 
-    torch.set_num_threads(options["threads"] or usable_processors())
+    threads = options["threads"] or usable_processors()
+    torch.set_num_threads(threads)
     done = pretraining.pretrain(
         pretraining.Pretraining(
             backbone=options["backbone"],
@@ -220,6 +240,9 @@ def pretrain(**options: Any) -> None:
             steps=options["steps"],
             seconds=None if options["steps"] else (options["minutes"] or _DEFAULT_MINUTES) * 60,
             checkpoint_every=options["checkpoint_every"],
+            label_smoothing=options["label_smoothing"],
+            threads=threads,
+            device=options["device"],
         )
     )
     progress = done.progress

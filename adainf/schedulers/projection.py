@@ -36,6 +36,10 @@ class Projection:
         self.least = parts.along(least)
         """MACs of the cheapest way through: no smaller budget can be kept."""
         self._always = parts.along((True,) * len(droppable)) - int(self._costs.sum())
+        self.turned: NDArray[np.bool_] = self._costs < 0
+        """Whether each block that may be skipped is cheaper than its shortcut: to skip it costs, and has the score."""
+        self.spent = self._always + int(self._costs[self.turned].sum())
+        """MACs that are spent before any of these blocks is chosen."""
 
     @property
     def count(self) -> int:
@@ -59,13 +63,9 @@ class Projection:
         scores: (rows, count), of any sign, finite. budgets: (rows), MACs of the whole way. A row whose budget is below
         `least` gets the cheapest way.
         """
-        room = np.maximum(budgets, self.least) - self._always
-        # A block that is cheaper than its shortcut is turned round: to skip it costs, and skipping has the score.
-        turned = self._costs < 0
-        signed: NDArray[np.float64] = np.where(turned, -scores, scores).astype(np.float64)
-        room = room - self._costs[turned].sum()
-        solve = self._compared if self._sets <= _MOST_COMPARED else self._searched
-        return solve(signed, room) ^ turned
+        signed: NDArray[np.float64] = np.where(self.turned, -scores, scores).astype(np.float64)
+        solve = self._compared if self.sets <= _MOST_COMPARED else self._searched
+        return solve(signed, np.maximum(budgets, self.least) - self.spent) ^ self.turned
 
     def within(self, budget: int) -> Callable[[NDArray[np.floating]], NDArray[np.bool_]]:
         """The blocks that run (blocks,) under one budget, for one row of scores (count) after the other.
@@ -86,41 +86,40 @@ class Projection:
         return sets, self.macs(sets)
 
     @cached_property
-    def _kinds(self) -> list[tuple[int, NDArray[np.intp]]]:
+    def kinds(self) -> list[tuple[int, NDArray[np.intp]]]:
         """Each cost with the positions of the blocks that have it."""
         costs = abs(self._costs)
         return [(int(cost), np.flatnonzero(costs == cost)) for cost in np.unique(costs)]
 
     @cached_property
-    def _sets(self) -> int:
+    def sets(self) -> int:
+        """How many ways there are to take a number of each kind."""
         sets = 1
-        for _, positions in self._kinds:
+        for _, positions in self.kinds:
             sets *= len(positions) + 1
         return sets
 
     @cached_property
-    def _counts(self) -> NDArray[np.intp]:
+    def counts(self) -> NDArray[np.intp]:
         """Every way to take a number of each kind (sets, kinds), the cheapest first."""
-        counts = np.array(
-            list(itertools.product(*(range(len(positions) + 1) for _, positions in self._kinds))), np.intp
-        )
-        order = np.argsort(counts @ np.array([cost for cost, _ in self._kinds], np.int64), kind="stable")
+        counts = np.array(list(itertools.product(*(range(len(positions) + 1) for _, positions in self.kinds))), np.intp)
+        order = np.argsort(counts @ np.array([cost for cost, _ in self.kinds], np.int64), kind="stable")
         return counts[order]
 
     def _compared(self, scores: NDArray[np.float64], room: NDArray[np.int64]) -> NDArray[np.bool_]:
-        counts = self._counts
+        counts = self.counts
         if not self.count:
             return np.empty(scores.shape, bool)
-        costs = counts @ np.array([cost for cost, _ in self._kinds], np.int64)
+        costs = counts @ np.array([cost for cost, _ in self.kinds], np.int64)
         kept = np.empty(scores.shape, bool)
         step = max(1, _CELLS_AT_ONCE // len(counts))
         for first in range(0, len(scores), step):
             rows = slice(first, first + step)
-            orders, sums = zip(*(self._best_first(scores[rows], at) for _, at in self._kinds), strict=True)
+            orders, sums = zip(*(self._best_first(scores[rows], at) for _, at in self.kinds), strict=True)
             total = sum(summed[:, counts[:, kind]] for kind, summed in enumerate(sums))
             total = np.where(costs <= room[rows, None], total, -np.inf)
             taken = counts[total.argmax(axis=1)]
-            for kind, (order, (_, positions)) in enumerate(zip(orders, self._kinds, strict=True)):
+            for kind, (order, (_, positions)) in enumerate(zip(orders, self.kinds, strict=True)):
                 kept[rows, positions] = order < taken[:, kind, None]
         return kept
 

@@ -49,14 +49,16 @@ class Checkpoint:
     @torch.no_grad()
     def restore(self, parameters: Mapping[str, Tensor], optimizer: torch.optim.Optimizer) -> None:
         """Put parameters and optimizer back to where they were."""
+        # Unless it is fused, an optimizer counts steps on the CPU, wherever its parameters are.
+        counts_there = bool(optimizer.defaults.get("fused"))
         for key, value in self.tensors.items():
             name, _, what = key.rpartition("/")
             parameter = parameters[name]
             if what == _VALUE:
                 parameter.copy_(value)
             else:
-                # An optimizer counts steps on the CPU, wherever its parameters are.
-                optimizer.state[parameter][what] = value.clone() if what == "step" else value.to(parameter.device)
+                there = parameter.device if counts_there or what != "step" else "cpu"
+                optimizer.state[parameter][what] = value.to(there, copy=True)
 
     def write(self, path: Path, settings: Mapping[str, JsonValue]) -> None:
         """Write the checkpoint, whole or not at all. settings: all that the outcome depends on."""

@@ -17,6 +17,7 @@ from adainf.backbones.adapters import Adapter
 from adainf.backbones.prefixes import scores_of_each
 from adainf.branch import Branch, BranchSpace
 from adainf.errors import InvalidInputError
+from adainf.training.devices import half
 from adainf.training.recipe import Outcome
 from adainf.training.views import Batch
 
@@ -49,6 +50,7 @@ class Distillation:
         self.teacher = teacher
         self.adapter = adapter
         self.parameters = adapter.parameters
+        self.statistics = adapter.statistics
         self._space = space
         self._sides = tuple(resolutions)
         self._ceiling = ceiling
@@ -91,28 +93,26 @@ class Distillation:
         return self._space.native_resolution, self.students(step)[0].resolution
 
     def learn(self, batch: Batch) -> Outcome:
-        with torch.no_grad():
-            taught = self.teacher(batch.inputs[self._space.native_resolution]).log_softmax(dim=1)
-        answers = taught.argmax(dim=1)
         students = self.students(batch.step)
         inputs = batch.inputs[students[0].resolution]
-        # What the branches share runs once, forwards and backwards: a quarter of the work.
-        of_each = dict(scores_of_each(self.adapter.backbone, inputs, [student.keep for student in students]))
-        scores = torch.stack([of_each[student.keep] for student in students])
-        learnt, taught = scores.log_softmax(dim=2), taught.expand_as(scores)
+        with half(inputs.device):
+            with torch.no_grad():
+                taught = self.teacher(batch.inputs[self._space.native_resolution]).float().log_softmax(dim=1)
+            # What the branches share runs once, forwards and backwards: a quarter of the work.
+            of_each = dict(scores_of_each(self.adapter.backbone, inputs, [student.keep for student in students]))
+        scores = torch.stack([of_each[student.keep] for student in students]).float()
+        learnt, answers, taught = scores.log_softmax(dim=2), taught.argmax(dim=1), taught.expand_as(scores)
         loss = functional.kl_div(learnt, taught, reduction="sum", log_target=True) / learnt[..., 0].numel()
         if batch.labels is not None:
             labels = batch.labels.repeat(len(students))
             loss = loss + functional.cross_entropy(scores.flatten(0, 1), labels)
         torch.autograd.backward(loss)
         self.adapter.gather()
-        return Outcome(loss.item(), (scores.argmax(dim=2) == answers).float().mean().item())
+        return Outcome(loss.detach(), (scores.argmax(dim=2) == answers).float().mean())
 
     def apply(self) -> None:
         self.adapter.apply()
 
     def save(self, folder: Path) -> Sequence[str]:
-        if not self.parameters:
-            return ()
         self.adapter.save(folder / "adapter.safetensors")
         return ("adapter.safetensors",)

@@ -4,24 +4,25 @@ import math
 import time
 from collections.abc import Mapping
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from pydantic import JsonValue
+from torch import Tensor
 
 from adainf.errors import InvalidInputError
 from adainf.training.checkpoint import Checkpoint, Progress, checkpoint_path
+from adainf.training.course import Course
 from adainf.training.progress import progress_shown
 from adainf.training.ranks import Ranks
-from adainf.training.recipe import Outcome, Recipe
-from adainf.training.views import Batch, Views
+from adainf.training.recipe import Recipe
+from adainf.training.views import Batch, Feed
 
 __all__ = ["Plan", "train"]
 
 _WARM_UP = 0.05
 _LARGEST_NORM = 1.0
-_MEMORY = 0.98
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +52,7 @@ class Plan:
 
 def train(
     recipe: Recipe,
-    views: Views,
+    views: Feed,
     plan: Plan,
     folder: Path,
     settings: Mapping[str, JsonValue],
@@ -62,57 +63,46 @@ def train(
     Raises InvalidInputError where the loss is no number, and where a checkpoint cannot be written; the last one stays.
     """
     path = checkpoint_path(folder)
-    optimizer = torch.optim.AdamW(recipe.parameters.values(), lr=plan.learning_rate, weight_decay=0.0)
+    parameters = list(recipe.parameters.values())
+    device = parameters[0].device
+    optimizer = torch.optim.AdamW(parameters, lr=plan.learning_rate, weight_decay=0.0, fused=device.type == "cuda")
+    kept = {**recipe.parameters, **recipe.statistics}
     checkpoint = Checkpoint.read(path, settings)
-    progress = Progress()
     if checkpoint is not None:
-        checkpoint.restore(recipe.parameters, optimizer)
+        checkpoint.restore(kept, optimizer)
         recipe.apply()
-        progress = checkpoint.progress
+    progress = Progress() if checkpoint is None else checkpoint.progress
     ranks.agreed(0.0)  # all have looked before one writes
     if checkpoint is None and ranks.is_first:
         # At once, so that a folder that cannot be written is known before an hour is spent.
-        Checkpoint.take(progress, recipe.parameters, optimizer).write(path, settings)
-    device = next(iter(recipe.parameters.values())).device
+        Checkpoint.take(progress, kept, optimizer).write(path, settings)
+    course = Course("training", progress, views.batch, device)
     kept_at = now = time.monotonic()
     with closing(views.from_step(progress.step)) as batches, progress_shown(silent=not ranks.is_first) as tell:
-        while (done := plan.done(progress)) < 1:
+        while (done := plan.done(course.progress)) < 1:
             for group in optimizer.param_groups:
                 # Half a step on: the first step is worth taking, too.
                 group["lr"] = plan.rate_at(done + (0.5 / plan.steps if plan.steps else 0))
-            outcome = _step(recipe, optimizer, next(batches).to(device), ranks)
+            figures = _step(recipe, optimizer, next(batches), ranks)
             before, now = now, time.monotonic()
-            progress = _after(progress, outcome, ranks.agreed(now - before))
-            tell(plan.done(progress), progress, views.batch * progress.step / progress.seconds)
-            if ranks.is_first and now - kept_at >= plan.checkpoint_every:
+            course.add(figures, ranks.agreed(now - before))
+            to_keep = ranks.is_first and now - kept_at >= plan.checkpoint_every
+            if course.is_to_read or to_keep:
+                tell(plan.done(course.progress), course.read(), course.rate)
+            if to_keep:
                 kept_at = now
-                Checkpoint.take(progress, recipe.parameters, optimizer).write(path, settings)
-    return progress
+                Checkpoint.take(course.progress, kept, optimizer).write(path, settings)
+        return course.read()
 
 
-def _step(recipe: Recipe, optimizer: torch.optim.Optimizer, batch: Batch, ranks: Ranks) -> Outcome:
+def _step(recipe: Recipe, optimizer: torch.optim.Optimizer, batch: Batch, ranks: Ranks) -> Tensor:
+    """The step's figures, as `Course` wants them."""
     optimizer.zero_grad()
     own = recipe.learn(batch)
     ranks.average_gradients(recipe.parameters.values())
-    norm = torch.nn.utils.clip_grad_norm_(recipe.parameters.values(), _LARGEST_NORM)
-    loss, agreement, norm_too = ranks.average(torch.tensor([own.loss, own.agreement, float(norm)])).tolist()
-    if not (math.isfinite(loss) and math.isfinite(norm_too)):
-        raise InvalidInputError(
-            f"training: the loss is {loss} and its gradient {norm_too} long at step {batch.step}; "
-            "start again with a lower learning rate (the last checkpoint is kept)"
-        )
+    ranks.average_all(recipe.statistics.values())
+    length = torch.nn.utils.clip_grad_norm_(recipe.parameters.values(), _LARGEST_NORM)
+    figures = ranks.average(torch.stack([own.loss, own.agreement, length]).detach())
     optimizer.step()
     recipe.apply()
-    return Outcome(loss, agreement)
-
-
-def _after(progress: Progress, outcome: Outcome, seconds: float) -> Progress:
-    # The mean of all steps so far at first, later of about the last fifty.
-    weight = max(1 - _MEMORY, 1 / (progress.step + 1))
-    return replace(
-        progress,
-        step=progress.step + 1,
-        seconds=progress.seconds + seconds,
-        loss=progress.loss + weight * (outcome.loss - progress.loss),
-        agreement=progress.agreement + weight * (outcome.agreement - progress.agreement),
-    )
+    return figures

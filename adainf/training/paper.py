@@ -8,7 +8,7 @@ Three things differ from the authors' code, for cause: the embedding is taken af
 picture, not before; budgets and noise are drawn anew each step; and both terms of the loss are means over the batch.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -22,11 +22,13 @@ from adainf.backbones.adapters import Adapter
 from adainf.branch import BranchSpace
 from adainf.profile import write_atomically
 from adainf.schedulers.paper import Bound, PaperScheduler
+from adainf.training.devices import half, uploaded
+from adainf.training.knapsack import Knapsack
 from adainf.training.ranks import Ranks
 from adainf.training.recipe import Outcome
 from adainf.training.views import Batch
 
-__all__ = ["PaperRecipe", "Scheduler", "draw_bits", "embedding"]
+__all__ = ["PaperRecipe", "Scheduler", "draw_bits", "embedding", "walk"]
 
 _TEMPERATURE = 1.0
 _WIDTH = 64
@@ -69,16 +71,15 @@ class Scheduler(nn.Module):
         return PaperScheduler(tensors, bound, space)
 
 
-def draw_bits(log_odds: Tensor, noise: Tensor, runs: PaperScheduler, budgets: np.ndarray) -> Tensor:
+def draw_bits(log_odds: Tensor, noise: Tensor, chosen: Callable[[Tensor], Tensor]) -> Tensor:
     """Keep bits (batch, blocks) of 0 and 1 whose gradients are those of the Gumbel trick's soft bits.
 
-    noise: the difference of two Gumbel variables for each, (batch, blocks). With the hard bound the disturbed log-odds
-    are projected onto the budgets, so that training sees only what may run.
+    noise: the difference of two Gumbel variables for each, (batch, blocks). chosen: which blocks run, by the disturbed
+    log-odds. With the hard bound it projects onto the budgets, so that training sees only what may run.
     """
     disturbed = (log_odds + noise) / _TEMPERATURE
     soft = disturbed.sigmoid()
-    kept = runs.kept(disturbed.detach().cpu().numpy(), budgets)
-    hard = torch.from_numpy(kept).to(soft)
+    hard = chosen(disturbed.detach()).to(soft)
     return hard + (soft - soft.detach())  # in this order exactly 0 and 1
 
 
@@ -115,6 +116,7 @@ class PaperRecipe:
         self.scheduler = Scheduler(embedding(hidden).shape[1], sum(space.droppable), seed).to(device)
         own = {f"{_PREFIX}{name}": parameter for name, parameter in self.scheduler.named_parameters()}
         self.parameters = adapter.parameters | own
+        self.statistics = adapter.statistics
         self._batch = batch
         self._seed = seed
         self._ranks = ranks
@@ -122,7 +124,10 @@ class PaperRecipe:
         full = space.macs(space.full)
         dearer = np.subtract(parts.blocks, parts.shortcuts)[list(space.droppable)]
         self._fractions = torch.tensor(dearer / full, dtype=torch.float32, device=device)
-        self._always = 1 - float(dearer.sum()) / full + self.scheduler.frozen(bound, space).macs / full
+        # Of it as it runs only costs are needed here, which training does not change.
+        self._costs = self.scheduler.frozen(bound, space)
+        self._always = 1 - float(dearer.sum()) / full + self._costs.macs / full
+        self._knapsack = Knapsack(self._costs.projection, device)
 
     def resolutions(self, step: int) -> Sequence[int]:  # noqa: ARG002
         return (self.space.native_resolution,)
@@ -130,23 +135,30 @@ class PaperRecipe:
     def learn(self, batch: Batch) -> Outcome:
         images = batch.inputs[self.space.native_resolution]
         budgets, noise = self._drawn(batch.step)
-        allowed = torch.tensor(budgets, dtype=torch.float32, device=images.device)
+        allowed = uploaded(torch.tensor(budgets, dtype=torch.float32), images.device)
+        room = uploaded(torch.from_numpy(self._costs.room(budgets)), images.device)
         backbone = self.adapter.backbone
-        hidden = backbone.step(0, backbone.stem(images), True)
-        log_odds = self.scheduler(embedding(hidden), allowed)
-        bits = draw_bits(log_odds, noise.to(images.device), self.scheduler.frozen(self.bound, self.space), budgets)
-        scores = _walk(backbone, hidden, bits)
-        target = batch.labels
-        if target is None:
-            with torch.no_grad():
-                target = self.teacher(images).softmax(dim=1)
+        with half(images.device):
+            hidden = backbone.step(0, backbone.stem(images), True)
+            seen = embedding(hidden.float())
+        log_odds = self.scheduler(seen, allowed)
+        bits = draw_bits(log_odds, uploaded(noise, images.device), lambda odds: self._chosen(odds, room))
+        with half(images.device):
+            scores = walk(backbone, hidden, bits).float()
+            target = batch.labels
+            if target is None:
+                with torch.no_grad():
+                    target = self.teacher(images).float().softmax(dim=1)
         macs = self._always + bits @ self._fractions
         overrun = functional.relu(macs - allowed).mean()
         loss = functional.cross_entropy(scores, target) + self._overrun_weight * overrun
         loss.backward()  # type: ignore[no-untyped-call]
         self.adapter.gather()
         truth = target if target.ndim == 1 else target.argmax(dim=1)
-        return Outcome(loss.item(), (scores.argmax(dim=1) == truth).float().mean().item())
+        return Outcome(loss.detach(), (scores.argmax(dim=1) == truth).float().mean())
+
+    def _chosen(self, log_odds: Tensor, room: Tensor) -> Tensor:
+        return log_odds > 0 if self.bound == "soft" else self._knapsack.kept(log_odds, room)
 
     def _drawn(self, step: int) -> tuple[np.ndarray, Tensor]:
         """This process's budgets (views) and noise (views, blocks)."""
@@ -165,23 +177,26 @@ class PaperRecipe:
 
         tensors = {name: value.detach().cpu().contiguous() for name, value in self.scheduler.state_dict().items()}
         write_atomically(folder / _FILE, save(tensors))
-        if not self.adapter.parameters:
+        if not self.adapter.state():
             return (_FILE,)
         self.adapter.save(folder / "adapter.safetensors")
         return "adapter.safetensors", _FILE
 
 
-def _walk(backbone: Backbone, hidden: Tensor, bits: Tensor) -> Tensor:
+def walk(backbone: Backbone, hidden: Tensor, bits: Tensor) -> Tensor:
     """Scores (batch, classes) from what came out of the first block, each picture's blocks weighed by its bits.
 
-    Every block is computed for every picture: what a skipped one would have given tells its bit's gradient.
+    bits: (batch, blocks that may be skipped). Every block is computed for every picture: what a skipped one would have
+    given tells its bit's gradient.
     """
     number = 0
     for index in range(1, len(backbone.blocks)):
+        through = backbone.step(index, hidden, True)
         if not backbone.droppable[index]:
-            hidden = backbone.step(index, hidden, True)
+            hidden = through
             continue
-        bit = bits[:, number].view(-1, *(1,) * (hidden.ndim - 1))
-        hidden = bit * backbone.step(index, hidden, True) + (1 - bit) * backbone.step(index, hidden, False)
+        bit = bits[:, number].to(through.dtype).view(-1, *(1,) * (hidden.ndim - 1))
+        around = backbone.step(index, hidden, False).to(through.dtype)
+        hidden = torch.lerp(around, through, bit)  # at 0 and 1 exactly one of the two
         number += 1
     return backbone.scores(hidden)

@@ -3,7 +3,9 @@
 import hashlib
 import math
 import time
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -17,27 +19,33 @@ from adainf import __version__, files, images
 from adainf.backbones import Classes, cifar, weights
 from adainf.errors import InvalidInputError
 from adainf.preprocessing import Preprocessing, prepare
+from adainf.training import devices
 from adainf.training.checkpoint import Checkpoint, Progress
+from adainf.training.course import Course
+from adainf.training.devices import half, uploaded
 from adainf.training.progress import progress_shown
+from adainf.training.ranks import Ranks
 from adainf.training.sources import Source, open_sources
+from adainf.training.views import normalised
 from adainf.undecodable import UndecodableError
 
-__all__ = ["Pretrained", "Pretraining", "checkpoint_of", "pretrain"]
+__all__ = ["Data", "Pretrained", "Pretraining", "checkpoint_of", "learn", "pretrain", "read"]
 
 _HELD_OUT = 10
 _WARM_UP = 0.25
 _MOMENTUM = 0.9
 _DECAY = 5e-4
 _PADDING = 4
-_AT_ONCE = 250
-_MEMORY = 0.98
+_AT_ONCE = 1000
+_MOST_ON_GPU = 1 << 30
 
 
 @dataclass(frozen=True, slots=True)
 class Pretraining:
     """What the user asks for. One of steps and seconds is given. side: of the pictures, pixels.
 
-    checkpoint_every: seconds between two checkpoints.
+    label_smoothing: share of a picture's label that is spread over all classes. checkpoint_every: seconds between two.
+    threads: that decode. device: `cpu`, `cuda`, `cuda:1`; None takes a GPU where there is one.
     """
 
     backbone: str
@@ -51,6 +59,9 @@ class Pretraining:
     steps: int | None = None
     seconds: float | None = None
     checkpoint_every: float = 60.0
+    label_smoothing: float = 0.0
+    threads: int = 1
+    device: str | None = None
 
     def done(self, progress: Progress) -> float:
         """How much of it is done, 0 to 1."""
@@ -82,8 +93,8 @@ def pretrain(wanted: Pretraining) -> Pretrained:
     """
     path = checkpoint_of(wanted.out)
     _check(wanted, path)
-    family, _, name = wanted.backbone.partition("/")
-    if family != "cifar":
+    device = devices.chosen(wanted.device, Ranks())
+    if not wanted.backbone.startswith("cifar/"):
         raise InvalidInputError(f"backbone {wanted.backbone!r}: must be one of cifar/, networks for small pictures")
     pictures = images.listing(wanted.folder, labelled=True)
     names = tuple(dict.fromkeys(picture.folder for picture in pictures if picture.folder is not None))
@@ -93,20 +104,11 @@ def pretrain(wanted: Pretraining) -> Pretrained:
         raise InvalidInputError(
             f"images {wanted.folder}: holds {len(pictures)} pictures; {_HELD_OUT} or more are needed"
         )
-    with torch.random.fork_rng(devices=()):
-        torch.default_generator.manual_seed(wanted.seed)
-        network = cifar.network(name, len(names)).to(memory_format=torch.channels_last)
     (source,) = open_sources((wanted.folder,), Classes(names), wanted.side)
-    settings = _settings(wanted, source)
-    checkpoint = Checkpoint.read(path, settings)
-    if checkpoint is None:
-        # At once, so that a folder that cannot be written is known before an hour is spent.
-        checkpoint = Checkpoint(Progress(), {f"{key}/value": value for key, value in network.state_dict().items()})
-        checkpoint.write(path, settings)
-    data = _read(source, wanted.side)
-    progress = _train(wanted, network, data, checkpoint, path, settings)
+    data = read(source, wanted.side, wanted.threads)
+    progress, network = learn(wanted, data.learnt_from, names, _settings(wanted, source), device)
     held_out = data.held_out
-    accuracy = _accuracy(network, held_out)
+    accuracy = _accuracy(network, held_out, device)
     weights.write(wanted.out, network, names)
     path.unlink(missing_ok=True)
     return Pretrained(progress, data.count - held_out.count, held_out.count, accuracy)
@@ -130,6 +132,7 @@ def _settings(wanted: Pretraining, source: Source) -> dict[str, JsonValue]:
         "size": wanted.side,
         "batch": wanted.batch,
         "learning rate": wanted.learning_rate,
+        "label smoothing": wanted.label_smoothing,
         "seed": wanted.seed,
         "steps": wanted.steps,
         "seconds": wanted.seconds,
@@ -137,8 +140,8 @@ def _settings(wanted: Pretraining, source: Source) -> dict[str, JsonValue]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Data:
-    """pictures: (count, 3, side, side), RGB, as bytes. labels: (count)."""
+class Data:
+    """What is learnt from. pictures: (count, 3, side, side), RGB, as bytes. labels: (count)."""
 
     pictures: Tensor
     labels: Tensor
@@ -147,76 +150,108 @@ class _Data:
     def count(self) -> int:
         return len(self.labels)
 
-    def rows(self, rows: slice | NDArray[np.bool_]) -> "_Data":
-        return _Data(self.pictures[rows], self.labels[rows])
+    def rows(self, rows: slice | NDArray[np.bool_] | Tensor) -> "Data":
+        return Data(self.pictures[rows], self.labels[rows])
 
     @property
-    def held_out(self) -> "_Data":
+    def held_out(self) -> "Data":
         return self.rows(slice(_HELD_OUT - 1, None, _HELD_OUT))
 
     @property
-    def learnt_from(self) -> "_Data":
+    def learnt_from(self) -> "Data":
         return self.rows(np.arange(1, self.count + 1) % _HELD_OUT != 0)
 
 
-def _read(source: Source, side: int) -> _Data:
+def read(source: Source, side: int, threads: int) -> Data:
+    """All pictures of a source that can be decoded, decoded by so many threads.
+
+    Raises InvalidInputError where they are too few.
+    """
     # All pictures are kept: a byte a value, they are small, and are seen many times.
     pictures = np.empty((source.count, 3, side, side), np.uint8)
     plain = Preprocessing(side, mean=(0, 0, 0), std=(1, 1, 1))
-    rows: list[int] = []
-    failed: list[UndecodableError] = []
-    for row in range(source.count):
+
+    def put(row: int) -> UndecodableError | None:
         try:
-            np.rint(prepare(source.read(row), side, plain) * 255, out=pictures[len(rows)], casting="unsafe")
+            np.rint(prepare(source.read(row), side, plain) * 255, out=pictures[row], casting="unsafe")
         except UndecodableError as error:
-            failed.append(error)
-        else:
-            rows.append(row)
+            return error
+        return None
+
+    with ThreadPoolExecutor(threads, "decode") as pool:
+        failed = list(pool.map(put, range(source.count)))
+    rows = [row for row, error in enumerate(failed) if error is None]
     if len(rows) < _HELD_OUT:
         decodable = f"{len(rows)} of {source.count} pictures can be decoded"
         raise InvalidInputError(f"images {source.name}: {decodable}; {_HELD_OUT} or more are needed")
-    source.passed_over.note(*failed)
+    source.passed_over.note(*filter(None, failed))
     source.passed_over.tell()
-    return _Data(torch.from_numpy(pictures[: len(rows)]), torch.tensor(source.labels)[rows])
+    return Data(torch.from_numpy(pictures[rows]), torch.tensor(source.labels)[rows])
 
 
-def _train(
-    wanted: Pretraining,
-    network: cifar.CifarResNet,
-    data: _Data,
-    checkpoint: Checkpoint,
-    path: Path,
-    settings: dict[str, JsonValue],
-) -> Progress:
-    optimizer = torch.optim.SGD(network.parameters(), lr=1, momentum=_MOMENTUM, nesterov=True, weight_decay=_DECAY)
+def learn(
+    wanted: Pretraining, data: Data, names: Sequence[str], settings: dict[str, JsonValue], device: torch.device
+) -> tuple[Progress, cifar.CifarResNet]:
+    """The network on the device, trained to the end from its checkpoint where there is one, else from nothing.
+
+    names: of the classes. settings: all that the outcome depends on. Raises InvalidInputError where the loss is no
+    number, and where a checkpoint cannot be written.
+    """
+    path = checkpoint_of(wanted.out)
+    with torch.random.fork_rng(devices=()):
+        torch.default_generator.manual_seed(wanted.seed)
+        network = cifar.network(wanted.backbone.partition("/")[2], len(names))
+    network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    checkpoint = Checkpoint.read(path, settings)
+    if checkpoint is None:
+        # At once, so that a folder that cannot be written is known before an hour is spent.
+        checkpoint = Checkpoint(Progress(), {f"{key}/value": value for key, value in network.state_dict().items()})
+        checkpoint.write(path, settings)
+    optimizer = torch.optim.SGD(
+        network.parameters(),
+        lr=1,
+        momentum=_MOMENTUM,
+        nesterov=True,
+        weight_decay=_DECAY,
+        fused=device.type == "cuda",
+    )
     kept = dict(network.named_parameters()) | dict(network.named_buffers())
     checkpoint.restore(kept, optimizer)
-    progress = checkpoint.progress
-    learnt_from = data.learnt_from
+    course = Course("pretraining", checkpoint.progress, min(wanted.batch, data.count), device)
+    batches = _batches(data, course.progress.step, wanted, device)
     network.train()
     kept_at = now = time.monotonic()
     with progress_shown(silent=False) as tell:
-        while (done := wanted.done(progress)) < 1:
+        while (done := wanted.done(course.progress)) < 1:
             optimizer.param_groups[0]["lr"] = wanted.learning_rate * _one_cycle(done)
-            pictures, labels = _batch(learnt_from, progress.step, wanted)
-            scores = network(pictures)
-            loss = functional.cross_entropy(scores, labels)
-            if not math.isfinite(loss.item()):
-                raise InvalidInputError(
-                    f"pretraining: the loss is {loss.item()} at step {progress.step}; "
-                    "start again with a lower learning rate (the last checkpoint is kept)"
-                )
-            optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
+            figures = _step(network, optimizer, *next(batches), wanted.label_smoothing)
             before, now = now, time.monotonic()
-            right = (scores.argmax(dim=1) == labels).float().mean().item()
-            progress = _after(progress, loss.item(), right, now - before)
-            tell(wanted.done(progress), progress, len(labels) / (now - before))
-            if now - kept_at >= wanted.checkpoint_every:
+            course.add(figures, now - before)
+            to_keep = now - kept_at >= wanted.checkpoint_every
+            if course.is_to_read or to_keep:
+                tell(wanted.done(course.progress), course.read(), course.rate)
+            if to_keep:
                 kept_at = now
-                Checkpoint.take(progress, kept, optimizer).write(path, settings)
-    return progress
+                Checkpoint.take(course.progress, kept, optimizer).write(path, settings)
+        return course.read(), network
+
+
+def _step(
+    network: cifar.CifarResNet,
+    optimizer: torch.optim.Optimizer,
+    pictures: Tensor,
+    labels: Tensor,
+    label_smoothing: float,
+) -> Tensor:
+    """The step's figures, as `Course` wants them."""
+    with half(pictures.device):
+        scores = network(pictures).float()
+    loss = functional.cross_entropy(scores, labels, label_smoothing=label_smoothing)
+    optimizer.zero_grad()
+    loss.backward()  # type: ignore[no-untyped-call]
+    optimizer.step()
+    right = (scores.argmax(dim=1) == labels).float().mean()
+    return torch.stack([loss.detach(), right, torch.zeros_like(right)])
 
 
 def _one_cycle(done: float) -> float:
@@ -226,49 +261,52 @@ def _one_cycle(done: float) -> float:
     return (1 + math.cos(math.pi * (done - _WARM_UP) / (1 - _WARM_UP))) / 2
 
 
-def _batch(data: _Data, step: int, wanted: Pretraining) -> tuple[Tensor, Tensor]:
-    """The step's pictures, each moved by up to four pixels and perhaps mirrored, and their labels.
+def _batches(data: Data, step: int, wanted: Pretraining, device: torch.device) -> Iterator[tuple[Tensor, Tensor]]:
+    """From `step` on, each step's pictures, moved by up to four pixels and perhaps mirrored, and their labels.
 
-    A function of seed and step alone; every picture comes once an epoch.
+    They are a function of seed and step alone; every picture comes once an epoch.
     """
+    if data.pictures.nbytes <= _MOST_ON_GPU:
+        data = Data(data.pictures.to(device), data.labels.to(device))
     steps = max(1, data.count // wanted.batch)
     epoch, number = divmod(step, steps)
-    order = np.random.default_rng((wanted.seed, epoch)).permutation(data.count)
-    rows = torch.from_numpy(order[number * wanted.batch : (number + 1) * wanted.batch])
-    draw = np.random.default_rng((wanted.seed, epoch, number))
-    moved = torch.from_numpy(draw.integers(0, 2 * _PADDING + 1, (2, len(rows), 1)))
-    padded = functional.pad(data.pictures[rows].float(), (_PADDING,) * 4, mode="reflect")
-    along = torch.arange(wanted.side)
+    while True:
+        order = np.random.default_rng((wanted.seed, epoch)).permutation(data.count)
+        for first in range(number * wanted.batch, steps * wanted.batch, wanted.batch):
+            draw = np.random.default_rng((wanted.seed, epoch, first // wanted.batch))
+            rows = torch.from_numpy(order[first : first + wanted.batch])
+            moved = torch.from_numpy(draw.integers(0, 2 * _PADDING + 1, (2, len(rows), 1)))
+            mirrored = torch.from_numpy(draw.random(len(rows)) < 1 / 2)
+            chosen = data.rows(uploaded(rows, data.labels.device))
+            pictures, labels = uploaded(chosen.pictures, device), uploaded(chosen.labels, device)
+            yield _cropped(pictures, uploaded(moved, device), uploaded(mirrored, device)), labels
+        epoch, number = epoch + 1, 0
+
+
+def _cropped(pictures: Tensor, moved: Tensor, mirrored: Tensor) -> Tensor:
+    """Pictures (count, 3, side, side), normalised; moved: where each begins in a wider frame (2, count, 1)."""
+    side = pictures.shape[-1]
+    padded = functional.pad(pictures.float(), (_PADDING,) * 4, mode="reflect")
+    along = torch.arange(side, device=pictures.device)
     columns = along + moved[1]
-    mirrored = torch.from_numpy(draw.random(len(rows)) < 1 / 2)
-    columns[mirrored] = columns[mirrored].flip(1)
-    picture = torch.arange(len(rows))[:, None, None]
+    columns = torch.where(mirrored[:, None], columns.flip(1), columns)
+    picture = torch.arange(len(pictures), device=pictures.device)[:, None, None]
     # Indices apart from the slice put the channels last, where the network wants them in memory.
     cropped = padded.permute(0, 2, 3, 1)[picture, (along + moved[0])[:, :, None], columns[:, None, :]]
-    return _normalised(cropped.permute(0, 3, 1, 2)), data.labels[rows]
+    return _normalised(cropped.permute(0, 3, 1, 2))
 
 
 def _normalised(pictures: Tensor) -> Tensor:
-    mean, deviation = (torch.tensor(values).view(1, 3, 1, 1) for values in (cifar.MEAN, cifar.DEVIATION))
-    return ((pictures / 255 - mean) / deviation).contiguous(memory_format=torch.channels_last)
-
-
-def _after(progress: Progress, loss: float, right: float, seconds: float) -> Progress:
-    weight = max(1 - _MEMORY, 1 / (progress.step + 1))
-    return replace(
-        progress,
-        step=progress.step + 1,
-        seconds=progress.seconds + seconds,
-        loss=progress.loss + weight * (loss - progress.loss),
-        agreement=progress.agreement + weight * (right - progress.agreement),
-    )
+    return normalised(pictures, Preprocessing(pictures.shape[-1], cifar.MEAN, cifar.DEVIATION))
 
 
 @torch.inference_mode()
-def _accuracy(network: cifar.CifarResNet, data: _Data) -> float:
+def _accuracy(network: cifar.CifarResNet, data: Data, device: torch.device) -> float:
     network.eval()
     right = 0
     for first in range(0, data.count, _AT_ONCE):
         part = data.rows(slice(first, first + _AT_ONCE))
-        right += int((network(_normalised(part.pictures.float())).argmax(dim=1) == part.labels).sum())
+        with half(device):
+            scores = network(_normalised(part.pictures.to(device)))
+        right += int((scores.argmax(dim=1) == part.labels.to(device)).sum())
     return right / data.count

@@ -34,7 +34,9 @@ class Ranks:
     @property
     def device(self) -> torch.device:
         """This process's GPU where there are any, else the CPU."""
-        return torch.device("cuda", self.rank % self.on_this_box) if torch.cuda.is_available() else torch.device("cpu")
+        if not torch.cuda.is_available():
+            return torch.device("cpu")
+        return torch.device("cuda", self.rank % self.on_this_box % torch.cuda.device_count())
 
     def own(self, batch: int) -> range:
         """This process's positions of a batch that all share."""
@@ -42,15 +44,18 @@ class Ranks:
 
     def average_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
         """Give every process the mean of all processes' gradients."""
-        gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-        if self.count == 1 or not gradients:
+        self.average_all(parameter.grad for parameter in parameters if parameter.grad is not None)
+
+    def average_all(self, tensors: Iterable[Tensor]) -> None:
+        """Give every process the mean of all processes' tensors, in their place."""
+        own = list(tensors)
+        if self.count == 1 or not own:
             return
-        flat = torch.cat([gradient.flatten() for gradient in gradients])
+        flat = torch.cat([tensor.flatten() for tensor in own])
         distributed.all_reduce(flat)
         flat /= self.count
-        means = torch.split(flat, [gradient.numel() for gradient in gradients])
-        for gradient, mean in zip(gradients, means, strict=True):
-            gradient.copy_(mean.view_as(gradient))
+        for tensor, mean in zip(own, torch.split(flat, [tensor.numel() for tensor in own]), strict=True):
+            tensor.copy_(mean.view_as(tensor))
 
     def average(self, values: Tensor) -> Tensor:
         """The mean over all processes of some numbers."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
-from torch import nn
+from torch import Tensor, nn
 
 from adainf.training.views import Batch
 
@@ -14,10 +14,10 @@ __all__ = ["Outcome", "Recipe"]
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a step came to. agreement: how often a branch answers as the full model does (0..1)."""
+    """What a step came to, where it was computed. agreement: how often a branch answers as the full model (0..1)."""
 
-    loss: float
-    agreement: float
+    loss: Tensor
+    agreement: Tensor
 
 
 class Recipe(Protocol):
@@ -30,6 +30,10 @@ class Recipe(Protocol):
     @property
     def parameters(self) -> Mapping[str, nn.Parameter]:
         """What is trained, by the names under which checkpoints keep it."""
+
+    @property
+    def statistics(self) -> Mapping[str, Tensor]:
+        """What else moves while training: batch norm's means and variances, by the names under which they are kept."""
 
     def resolutions(self, step: int) -> Sequence[int]:
         """The resolutions, pixels a side, that `learn` wants the step's views at."""

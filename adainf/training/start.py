@@ -16,18 +16,21 @@ from adainf.backbones.macs import branch_space
 from adainf.backbones.weights import fingerprint
 from adainf.branch import Branch
 from adainf.errors import InvalidInputError
+from adainf.preprocessing import Preprocessing
 from adainf.profile import Profile
-from adainf.run import Adapter, Manifest, Run, Training, digest, now
+from adainf.run import Adapter, BatchNorm, Manifest, Run, Training, digest, now
 from adainf.schedulers import LookupTable
 from adainf.schedulers.paper import Bound
+from adainf.training import devices
 from adainf.training.checkpoint import checkpoint_path
 from adainf.training.distil import Distillation
 from adainf.training.loop import Plan, train
 from adainf.training.paper import PaperRecipe
 from adainf.training.ranks import Ranks
 from adainf.training.recipe import Recipe
+from adainf.training.small import SmallViews, keep, may_be_shown
 from adainf.training.sources import Source, open_sources
-from adainf.training.views import Views
+from adainf.training.views import Feed, Views
 from adainf.undecodable import PassedOver
 
 __all__ = ["Request", "adapt", "default_resolutions"]
@@ -41,7 +44,8 @@ class Request:
     mix: how likely each of the images' sources is; none: equally. resolutions: none: the default ones. ceiling: the
     most MACs of a drawn branch. profile: draw only branches that its lookup table may take. batch: views a step.
     zoom: how much less of a view smaller inputs show; None takes the profile's. least_area: see `Views`.
-    resume: go on where a training into `out` was.
+    resume: go on where a training into `out` was. threads: of the processor; None takes all. device: `cpu`, `cuda`,
+    `cuda:1`; None takes a GPU where there is one. batch_norm: whether its statistics move.
     """
 
     backbone: str
@@ -66,6 +70,8 @@ class Request:
     out: Path
     resume: bool
     threads: int | None = None
+    device: str | None = None
+    batch_norm: BatchNorm = "frozen"
 
 
 def adapt(request: Request, ranks: Ranks) -> Run:
@@ -73,10 +79,12 @@ def adapt(request: Request, ranks: Ranks) -> Run:
     _check_folder(request)
     if request.batch % ranks.count:
         raise InvalidInputError(f"batch {request.batch}: must be a multiple of the {ranks.count} processes")
-    torch.set_num_threads(request.threads or ranks.threads)
+    device = devices.chosen(request.device, ranks)
+    threads = request.threads or ranks.threads
+    torch.set_num_threads(threads)
     backbone = _load(request)
     weights = fingerprint(backbone)
-    backbone.to(ranks.device)
+    backbone.to(device)
     sources = open_sources(request.images, backbone.classes if request.labelled else None, backbone.native_resolution)
     shares = request.mix or (1.0,) * len(sources)
     if len(shares) != len(sources) or min(shares) < 0 or not sum(shares):
@@ -91,16 +99,8 @@ def adapt(request: Request, ranks: Ranks) -> Run:
         )
     settings = _settings(request, backbone, weights, sources, shares, sides, menu, zoom)
     recipe = _recipe(request, backbone, sides, menu, ranks)
-    views = Views(
-        sources,
-        shares,
-        replace(backbone.preprocessing, zoom=zoom),
-        request.batch,
-        request.seed,
-        ranks,
-        recipe.resolutions,
-        request.least_area,
-    )
+    seeing = replace(backbone.preprocessing, zoom=zoom)
+    views = _feed(request, sources, shares, seeing, ranks, recipe, sides, device, threads)
     progress = train(recipe, views, request.plan, request.out, settings, ranks)
     passed_over = PassedOver()
     for source in sources:
@@ -127,6 +127,7 @@ def adapt(request: Request, ranks: Ranks) -> Run:
             steps=progress.step,
             batch=request.batch,
             learning_rate=request.plan.learning_rate,
+            batch_norm=request.batch_norm,
             seed=request.seed,
             seconds=round(progress.seconds, 1),
             loss=progress.loss,
@@ -213,26 +214,47 @@ def _menu(request: Request, profile: Profile | None) -> list[Branch]:
     return menu
 
 
+def _feed(
+    request: Request,
+    sources: Sequence[Source],
+    shares: Sequence[float],
+    preprocessing: Preprocessing,
+    ranks: Ranks,
+    recipe: Recipe,
+    sides: Sequence[int],
+    device: torch.device,
+    threads: int,
+) -> Feed:
+    """Views of pictures that are kept, where they are small, else of those that are decoded when their turn comes."""
+    wanted = (shares, preprocessing, request.batch, request.seed, ranks, recipe.resolutions, request.least_area)
+    kept = keep(sources, device, threads)
+    if kept is not None and may_be_shown(kept, min(sides)):
+        return SmallViews(kept, *wanted)
+    return Views(sources, *wanted, device, threads)
+
+
 def _recipe(request: Request, backbone: Backbone, sides: Sequence[int], menu: Sequence[Branch], ranks: Ranks) -> Recipe:
-    if request.recipe == "paper":
-        if not any(backbone.droppable):
-            raise InvalidInputError(f"backbone {backbone.name!r}: has no block to skip, so nothing to schedule")
-        return PaperRecipe(
-            backbone,
-            attach(backbone, request.adapt, request.rank, request.alpha, request.seed),
-            branch_space(backbone),
-            bound=request.bound,
-            overrun_weight=request.overrun_weight,
-            batch=request.batch,
-            seed=request.seed,
-            ranks=ranks,
-        )
-    if request.adapt == "none":
+    if request.recipe == "paper" and not any(backbone.droppable):
+        raise InvalidInputError(f"backbone {backbone.name!r}: has no block to skip, so nothing to schedule")
+    if request.recipe == "distil" and request.adapt == "none":
         raise InvalidInputError("adapt 'none': leaves nothing to train with the recipe 'distil'; give lora or full")
     space = branch_space(backbone, sides)
     adapter = attach(backbone, request.adapt, request.rank, request.alpha, request.seed)
-    return Distillation(
-        backbone, adapter, space, resolutions=sides, ceiling=request.ceiling, seed=request.seed, menu=menu
+    if request.batch_norm == "train":
+        adapter.move_statistics()
+    if request.recipe == "distil":
+        return Distillation(
+            backbone, adapter, space, resolutions=sides, ceiling=request.ceiling, seed=request.seed, menu=menu
+        )
+    return PaperRecipe(
+        backbone,
+        adapter,
+        space,
+        bound=request.bound,
+        overrun_weight=request.overrun_weight,
+        batch=request.batch,
+        seed=request.seed,
+        ranks=ranks,
     )
 
 
@@ -275,6 +297,7 @@ def _settings(
         "adapt": request.adapt,
         "rank": request.rank,
         "alpha": request.alpha,
+        "batch norm": request.batch_norm,
         "resolutions": list(sides),
         "ceiling": request.ceiling,
         "branches": list(map(str, menu)),

@@ -161,6 +161,35 @@ def test_a_merged_run_answers_as_the_trained_network(backbone, tmp_path, kind):
     assert not any(parameter.requires_grad for parameter in merged.parameters())
 
 
+@pytest.mark.parametrize("kind", ["lora", "full", "none"])
+@pytest.mark.parametrize("name", ["cifar/resnet20", "timm/tf_efficientnet_lite0"])
+def test_statistics_that_moved_belong_to_the_run(tmp_path, name, kind):
+    backbone = network(name)
+    adapter = stirred(attach(backbone, kind, RANK, ALPHA))
+    still = adapter.backbone(pictures(2, 32)).detach()
+    adapter.move_statistics()
+    for _ in range(3):
+        adapter.backbone(pictures(4, 32))
+    adapter.backbone.eval()
+    with torch.no_grad():
+        trained = adapter.backbone(pictures(2, 32))
+        run = a_run(tmp_path, backbone, adapter, kind)
+        assert torch.equal(adapted(backbone, run)(pictures(2, 32)), trained)
+        assert torch.equal(
+            adapted(backbone, run, 1e-9).get_buffer(_first(backbone)), backbone.get_buffer(_first(backbone))
+        )
+    assert not torch.allclose(trained, still, atol=1e-4)
+
+
+def _first(backbone: Backbone) -> str:
+    return next(name for name, _ in backbone.named_buffers() if name.endswith("running_mean"))
+
+
+def test_statistics_of_a_network_without_batch_norm_are_refused():
+    with pytest.raises(InvalidInputError, match=r"vit_tiny_patch16_224 has no batch norm; it must be 'frozen'$"):
+        attach(network("timm/vit_tiny_patch16_224"), "lora", RANK, ALPHA).move_statistics()
+
+
 @pytest.mark.parametrize("kind", ["lora", "full"])
 def test_at_half_its_strength_a_run_is_half_way_between_base_and_trained(backbone, tmp_path, kind):
     run = a_run(tmp_path, backbone, stirred(attach(backbone, kind, RANK, ALPHA)), kind)

@@ -9,6 +9,8 @@ from adainf.backbones import Options, load
 from adainf.backbones.adapters import attach
 from adainf.backbones.macs import branch_space, count
 from adainf.schedulers.paper import PaperScheduler
+from adainf.schedulers.projection import Projection
+from adainf.training.knapsack import Knapsack
 from adainf.training.paper import PaperRecipe, Scheduler, draw_bits, embedding
 from adainf.training.ranks import Ranks
 from adainf.training.views import Batch
@@ -54,12 +56,17 @@ def test_gradients_reach_the_scheduler_and_the_adapter(recipe, bound, labelled):
             assert parameter.grad.abs().max() > 0, name
 
 
+def kept(scheduler, odds, budgets):
+    return torch.from_numpy(scheduler.kept(odds.numpy(), budgets))
+
+
 @pytest.mark.parametrize("bound", ["hard", "soft"])
 def test_bits_run_as_0_and_1_and_learn_as_soft_ones(backbone, space, bound):
     scheduler = Scheduler(16, sum(space.droppable), seed=0)
     log_odds = torch.zeros(40, sum(space.droppable), requires_grad=True)
     noise = torch.linspace(-3, 3, log_odds.numel()).view_as(log_odds)
-    bits = draw_bits(log_odds, noise, scheduler.frozen(bound, space), np.linspace(0.2, 1, 40))
+    runs = scheduler.frozen(bound, space)
+    bits = draw_bits(log_odds, noise, lambda odds: kept(runs, odds, np.linspace(0.2, 1, 40)))
     assert set(bits.unique().tolist()) == {0.0, 1.0}
     (gradient,) = torch.autograd.grad(bits.sum(), log_odds)
     soft = noise.sigmoid()
@@ -70,9 +77,20 @@ def test_a_hard_bound_holds_while_training_too(backbone, space):
     scheduler = Scheduler(16, sum(space.droppable), seed=0).frozen("hard", space)
     budgets = np.linspace(scheduler.floor, 1, 64)
     log_odds = torch.full((64, sum(space.droppable)), 9.0)
-    bits = draw_bits(log_odds, torch.zeros_like(log_odds), scheduler, budgets)
+    bits = draw_bits(log_odds, torch.zeros_like(log_odds), lambda odds: kept(scheduler, odds, budgets))
     macs = scheduler.projection.macs(bits.numpy() > 0) + scheduler.macs
     assert (macs / space.macs(space.full) <= budgets).all()
+
+
+@pytest.mark.parametrize("name", ["resnet18", "resnet20", "resnet32"])
+def test_where_the_scores_are_the_same_blocks_are_chosen(name):
+    space = branch_space(load(f"cifar/{name}", Options("random", size=16)))
+    projection = Projection(space.parts[16], space.droppable)
+    draw = np.random.default_rng(0)
+    scores = draw.normal(size=(500, projection.count)).astype(np.float32)
+    budgets = (draw.uniform(size=500) * space.macs(space.full)).astype(np.int64)
+    found = Knapsack(projection, torch.device("cpu")).kept(torch.from_numpy(scores), torch.from_numpy(budgets))
+    assert (found.numpy() == projection.project(scores, budgets)).all()
 
 
 def test_the_soft_bound_is_taught_to_spend_less(recipe):

@@ -46,6 +46,7 @@ def here(tmp_path, monkeypatch, draw, clip):
         (["--minutes", "1"], "exclude each other"),
         (["--out", "picture.png"], "is no folder"),
         (["--out", "picture.png/run"], "cannot be written"),
+        (["--device", "gpu"], "must be 'cpu', 'cuda' or 'cuda:NUMBER'"),
         (["--learning-rate", "nan"], "learning rate nan: must be above 0"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
@@ -55,6 +56,21 @@ def test_what_cannot_be_done_is_refused(refused, network, pictures, here, change
     images = [] if "--images" in changed else ["--images", pictures]
     assert says in refused("train", *network, *images, "--steps", 2, "--out", "run", *changed)
     assert sorted(here.rglob("*")) == before
+
+
+@pytest.mark.parametrize("command", ["train", "pretrain"])
+def test_a_gpu_that_is_not_there_may_come_later(adainf, network, pictures, tmp_path, command):
+    given = ("--images", pictures, "--steps", 2, "--device", "cuda:99", "--out", tmp_path / "out.safetensors")
+    named = network if command == "train" else ("--backbone", "cifar/resnet20")
+    status, _, said = adainf(command, *named, *given)
+    assert (status, said.count("\n")) == (69, 1)
+    assert "device 'cuda:99': PyTorch sees" in said
+
+
+def test_statistics_that_are_not_there_cannot_move(refused, pictures, tmp_path):
+    vit = ("--backbone", "timm/vit_tiny_patch16_224", "--weights", "random", "--size", 32, "--batch-norm", "train")
+    said = refused("train", *vit, "--unlabelled", "--images", pictures, "--steps", 1, "--out", tmp_path / "run")
+    assert "vit_tiny_patch16_224 has no batch norm; it must be 'frozen'" in said
 
 
 @pytest.mark.parametrize("kind", ["HLS", "concat", "SDP", "DASH"])

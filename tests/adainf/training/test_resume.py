@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from safetensors import safe_open
+from safetensors.torch import load_file
 
 
 def step_of(checkpoint):
@@ -41,6 +42,24 @@ def test_killed_and_resumed_it_ends_as_if_never_killed(done, network, pictures, 
     done("train", *settings, "--out", tmp_path / "whole")
     assert (killed / "adapter.safetensors").read_bytes() == (tmp_path / "whole" / "adapter.safetensors").read_bytes()
     assert sorted(path.name for path in killed.iterdir()) == ["adapter.safetensors", "manifest.json"]
+
+
+@pytest.mark.parametrize("recipe", ["distil", "paper"])
+def test_statistics_that_move_go_on_moving(done, start, network, pictures, tmp_path, recipe):
+    named = network if recipe == "distil" else (*network[:6], "--recipe", "paper", "--batch", "4")
+    settings = (*named, "--images", pictures, "--batch-norm", "train", "--checkpoint-every", 0, "--steps", 8)
+    killed, whole = tmp_path / "killed", tmp_path / "whole"
+    with start("train", *settings, "--out", killed) as process:
+        checkpoint = killed / "checkpoint.safetensors"
+        while process.poll() is None and not (checkpoint.exists() and step_of(checkpoint) >= 2):
+            os.sched_yield()
+        process.kill()
+    done("train", *settings, "--resume", "--out", killed)
+    done("train", *settings, "--out", whole)
+    assert (killed / "adapter.safetensors").read_bytes() == (whole / "adapter.safetensors").read_bytes()
+    moved = [name for name in load_file(whole / "adapter.safetensors") if name.endswith(".running_mean")]
+    assert len(moved) == 19
+    assert json.loads((whole / "manifest.json").read_text())["training"]["batch_norm"] == "train"
 
 
 @pytest.mark.parametrize(

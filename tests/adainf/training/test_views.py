@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -8,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adainf.preprocessing import Preprocessing
+from adainf.preprocessing import Preprocessing, prepare
 from adainf.training.ranks import Ranks
 from adainf.training.sources import Source, open_sources
 from adainf.training.views import Views, view
@@ -45,6 +46,22 @@ def test_a_view_is_a_square_of_at_least_the_wanted_area(height, width, least_are
 @pytest.fixture
 def noise(draw, tmp_path):
     return open_sources([draw(tmp_path / "noise", ["3", "4"], each=8)], None, 32)
+
+
+def test_inputs_are_those_that_are_prepared_for_an_engine():
+    picture = np.random.default_rng(0).integers(0, 256, (40, 50, 3), np.uint8)
+    inputs = first(views((Source("one", 1, lambda _: picture, None, ("one",)),), (1,), batch=1)).inputs
+    draw = np.random.default_rng((0, 0, 0))
+    draw.choice(1, p=[1.0])
+    draw.integers(1)
+    shown = view(picture, draw, 0.25)
+    for side in (32, 16):
+        assert (inputs[side][0].numpy() == prepare(shown, side, replace(PREPROCESSING, crop_fraction=1.0))).all()
+
+
+def test_the_number_of_threads_changes_no_view(noise):
+    one, four = (replace(views(noise, (1,)), threads=threads) for threads in (1, 4))
+    assert torch.equal(first(one, step=3).inputs[32], first(four, step=3).inputs[32])
 
 
 def test_a_step_has_its_views_wherever_one_begins(noise):

@@ -1,0 +1,149 @@
+"""How often a small network is right under budgets, by its lookup table and by the paper's scheduler, all in memory."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from adainf.backbones import Backbone
+from adainf.backbones.prefixes import scores_of_each
+from adainf.branch import Branch, BranchSpace
+from adainf.evaluation.sample import Divergence, sample
+from adainf.schedulers.paper import PaperScheduler
+from adainf.training.devices import half
+from adainf.training.paper import embedding, walk
+from adainf.training.pretrain import Data
+from adainf.training.views import normalised
+
+__all__ = ["BUDGETS", "Scheduled", "Study"]
+
+BUDGETS = (0.4, 0.5, 0.6, 0.8, 1.0)
+"""Shares of the full branch's MACs."""
+
+_AT_ONCE = 2500
+_BRANCHES = 128
+_SEARCHED_ON = 1000
+_CHOOSES, _REPORTS = slice(0, None, 2), slice(1, None, 2)
+_Bits = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class Scheduled:
+    """What a scheduler does under one budget. right: each picture (pictures). macs: shares, on average and at most."""
+
+    right: _Bits
+    macs: float
+    most: float
+
+
+@dataclass(frozen=True)
+class Study:
+    """Pictures that choose (every second one) and report (the others), on the network's device."""
+
+    space: BranchSpace
+    network: Backbone
+    pictures: Tensor
+    labels: Tensor
+
+    @classmethod
+    def of(cls, data: Data, network: Backbone, space: BranchSpace, device: torch.device) -> "Study":
+        """The pictures as `network` wants them."""
+        inputs = normalised(data.pictures.to(device), network.preprocessing)
+        return cls(space, network, inputs, data.labels.to(device))
+
+    @cached_property
+    def full(self) -> float:
+        """How often the full branch with the base weights is right, on the pictures that report."""
+        return float(self.right(self.network, [self.space.full])[0, _REPORTS].mean())
+
+    def branches(self, network: Backbone) -> set[Branch]:
+        """Those worth measuring with these weights, as `adainf calibrate` finds them."""
+        return set(sample(self.space, _BRANCHES, self._divergence(network), seed=0))
+
+    def _divergence(self, network: Backbone) -> Divergence:
+        pictures, labels = self.pictures[_CHOOSES][:: self._stride], self.labels[_CHOOSES][:: self._stride]
+
+        @torch.inference_mode()
+        def divergence(_resolution: int, keeps: Sequence[tuple[bool, ...]]) -> list[float]:
+            with half(pictures.device):
+                found = {keep: scores.float() for keep, scores in scores_of_each(network, pictures, keeps)}
+            losses = torch.stack([functional.cross_entropy(found[keep], labels) for keep in keeps])
+            return [float(loss) for loss in losses.tolist()]
+
+        return divergence
+
+    @property
+    def _stride(self) -> int:
+        return max(1, len(self.labels) // 2 // _SEARCHED_ON)
+
+    @torch.inference_mode()
+    def right(self, network: Backbone, branches: Sequence[Branch]) -> _Bits:
+        """Whether each picture is right along each branch (branches, pictures)."""
+        row_of = {branch.keep: row for row, branch in enumerate(branches)}
+        found = torch.empty(len(branches), len(self.labels), dtype=torch.bool, device=self.labels.device)
+        for first in range(0, len(self.labels), _AT_ONCE):
+            some = slice(first, first + _AT_ONCE)
+            with half(self.pictures.device):
+                for keep, scores in scores_of_each(network, self.pictures[some], list(row_of)):
+                    found[row_of[keep], some] = scores.argmax(dim=1) == self.labels[some]
+        return found.cpu().numpy()
+
+    def table(self, measured: Sequence[_Bits], branches: Sequence[Branch]) -> dict[float, _Bits]:
+        """Which pictures (pictures) the best branch within each budget has right, along the better of the weights.
+
+        measured: what `right` gave, for each set of weights. It is chosen on one half of the pictures.
+        """
+        macs = np.array([self.space.fraction(branch) for branch in branches])
+        found = {}
+        for budget in BUDGETS:
+            fitting = np.flatnonzero(macs <= budget + 1e-9)
+            rows = np.concatenate([right[fitting] for right in measured])
+            found[budget] = rows[rows[:, _CHOOSES].mean(axis=1).argmax()]
+        return found
+
+    @torch.inference_mode()
+    def scheduled(self, network: Backbone, scheduler: PaperScheduler, *, shuffled: bool) -> dict[float, Scheduled]:
+        """The scheduler under each budget; shuffled: it sees another picture than the one that is answered."""
+        hidden = [self._after_first_block(network, first) for first in range(0, len(self.labels), _AT_ONCE)]
+        seen = np.concatenate([embedding(one.float()).cpu().numpy() for one in hidden])
+        if shuffled:
+            seen = seen[np.random.default_rng(0).permutation(len(seen))]
+        return {budget: self._under(budget, network, scheduler, hidden, seen) for budget in BUDGETS}
+
+    def _after_first_block(self, network: Backbone, first: int) -> Tensor:
+        with half(self.pictures.device):
+            return network.step(0, network.stem(self.pictures[first : first + _AT_ONCE]), True)
+
+    def _under(
+        self,
+        budget: float,
+        network: Backbone,
+        scheduler: PaperScheduler,
+        hidden: Sequence[Tensor],
+        seen: NDArray[np.float32],
+    ) -> Scheduled:
+        budgets = np.full(len(seen), budget)
+        kept = scheduler.kept(scheduler.scores(seen, budgets), budgets)
+        bits = torch.from_numpy(kept).float().to(self.labels.device)
+        right = []
+        for number, one in enumerate(hidden):
+            some = slice(number * _AT_ONCE, number * _AT_ONCE + len(one))
+            with half(one.device):
+                right.append(walk(network, one, bits[some]).argmax(dim=1) == self.labels[some])
+        macs = (scheduler.projection.macs(kept) + scheduler.macs) / self.space.macs(self.space.full)
+        return Scheduled(torch.cat(right).cpu().numpy(), float(macs.mean()), float(macs.max()))
+
+    @staticmethod
+    def better(first: _Bits, second: _Bits) -> _Bits:
+        """Of two ways to answer the one that is more often right on the pictures that choose; of equals the first."""
+        return second if second[_CHOOSES].mean() > first[_CHOOSES].mean() else first
+
+    @staticmethod
+    def reported(right: _Bits) -> float:
+        """The share of right answers on the pictures that report."""
+        return float(right[_REPORTS].mean())
