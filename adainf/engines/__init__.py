@@ -1,4 +1,4 @@
-"""Engines: what runs a frame along a branch. `torch` is the reference and the GPU's, `onnx` is faster on a CPU."""
+"""Engines: what runs a frame along a branch. `torch` is the reference, `gpu` a GPU's; `onnx` is faster on a CPU."""
 
 from collections.abc import Callable
 from importlib.util import find_spec
@@ -46,9 +46,15 @@ def load(
                 raise
             warn(f"engine: torch instead of the faster onnx; {error}")
             device = "cpu"
-    from adainf.engines.torch import TorchEngine
+    from adainf.engines.torch import TorchEngine, device_named
 
-    return TorchEngine(backbone, device, threads, adapted)
+    place = device_named(device)
+    if place.type != "cuda":
+        return TorchEngine(backbone, device, threads, adapted)
+    from adainf.engines.cuda import Cuda
+    from adainf.engines.gpu import GpuEngine
+
+    return GpuEngine(backbone, Cuda(place), adapted)
 
 
 def _wants_gpu(device: str | None) -> bool:

@@ -56,8 +56,13 @@ class GpuEngine:
     threads = 1
     sizes: tuple[int, ...] = SIZES
 
-    def __init__(self, backbone: Backbone, device: Device, adapted: Adapted | None = None) -> None:
-        """adapted: another set of weights, for some branches. Raises OutOfMemoryError where there is no memory."""
+    def __init__(
+        self, backbone: Backbone, device: Device, adapted: Adapted | None = None, most: int = _MOST_GRAPHS
+    ) -> None:
+        """adapted: another set of weights, for some branches. most: recordings that are kept.
+
+        Raises OutOfMemoryError where there is no memory.
+        """
         # Taken before the weights are moved or rounded.
         self.outline = outline(backbone)
         self.adapted_outline = None if adapted is None else outline(adapted.backbone)
@@ -70,7 +75,7 @@ class GpuEngine:
         if adapted is not None:
             self._networks["adapted"] = adapted.backbone
         self._inputs: dict[int, Tensor] = {}
-        self._graphs: Graphs[_Along | _Through] = Graphs(self._recorded, _MOST_GRAPHS)
+        self._graphs: Graphs[_Along | _Through] = Graphs(self._recorded, most)
         self._up, self._down = Staging(device, torch.uint8), Staging(device, torch.float32)
         self._statistics = torch.tensor([self.preprocessing.mean, self.preprocessing.std])
         self._parked = True
@@ -94,9 +99,7 @@ class GpuEngine:
         self._networks.clear()
         self._device.give_back()
 
-    def prepare(
-        self, picture: NDArray[np.uint8], resolution: int, *, mirrored: bool = False
-    ) -> NDArray[np.uint8]:
+    def prepare(self, picture: NDArray[np.uint8], resolution: int, *, mirrored: bool = False) -> NDArray[np.uint8]:
         """What is looked at of a BGR picture (height, width, 3): bytes (resolution, resolution, 3)."""
         return looked_at(picture, resolution, self.preprocessing, mirrored=mirrored)
 
@@ -215,7 +218,7 @@ class GpuEngine:
     def _normalised(self, given: Tensor) -> Tensor:
         """What `adainf.preprocessing.prepare` makes of the same bytes, with the channels last in memory."""
         shares = given.flip(3).float() / 255
-        normalised = (shares - self._mean) / self._deviation
+        normalised: Tensor = (shares - self._mean) / self._deviation
         return normalised.to(self._device.dtype).permute(0, 3, 1, 2)
 
     @contextlib.contextmanager

@@ -18,11 +18,11 @@ from adainf.preprocessing import prepare
 from adainf.profile import WeightSet
 from adainf.schedulers.embedding import embedding
 
-__all__ = ["TorchEngine"]
+__all__ = ["TorchEngine", "device_named"]
 
 
 class TorchEngine:
-    """Runs a backbone in float32 on the CPU, or in half precision on a GPU, where evaluations run; frames there take `gpu`."""
+    """Runs a backbone in float32 on the CPU; or in half precision on a GPU, for evaluations: frames take `GpuEngine`"""
 
     name = "torch"
     sizes: tuple[int, ...] = SIZES
@@ -40,7 +40,7 @@ class TorchEngine:
         The number of threads is a setting of the whole process. Raises InvalidInputError on another device's name,
         UnavailableError where the device is missing.
         """
-        self._device = _device(device)
+        self._device = device_named(device)
         self._on_gpu = self._device.type == "cuda"
         self.threads = threads or usable_processors()
         torch.set_num_threads(self.threads)
@@ -91,7 +91,8 @@ class TorchEngine:
         for (_, is_adapted), positions in together.items():
             backbone = self._adapted_backbone if is_adapted else self.backbone
             images = inputs[positions[0]] if len(positions) == 1 else torch.cat([inputs[p] for p in positions])
-            scores[positions] = backbone.forward_each(images, [branches[position].keep for position in positions]).float().cpu()
+            keeps = [branches[position].keep for position in positions]
+            scores[positions] = backbone.forward_each(images, keeps).float().cpu()
         return scores.numpy()
 
     @torch.inference_mode()
@@ -115,7 +116,11 @@ class TorchEngine:
         return self._adapted_backbone if weights == "adapted" else self.backbone
 
 
-def _device(name: str | None) -> torch.device:
+def device_named(name: str | None) -> torch.device:
+    """The device: `cpu`, `cuda`, `cuda:1`…; None is a GPU where there is one.
+
+    Raises InvalidInputError on another name, UnavailableError where the device is missing.
+    """
     if name is None:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     kind, colon, index = name.partition(":")

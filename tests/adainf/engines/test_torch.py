@@ -11,9 +11,7 @@ from numpy.typing import NDArray
 from adainf import backbones
 from adainf.backbones import RANDOM, Backbone, Options
 from adainf.branch import Branch
-from adainf.engines.graphs import Graphs
 from adainf.engines.torch import TorchEngine
-from adainf.preprocessing import prepare
 
 _ON_GPU = [
     pytest.mark.gpu,
@@ -80,28 +78,3 @@ class TestOnGpu:
         expected = on_cpu.run([prepared], [full])
         scores = on_gpu.run([prepared.to("cuda", torch.float16)], [full])
         np.testing.assert_allclose(scores, expected, rtol=2e-2, atol=2e-2 * float(np.abs(expected).max()))
-
-    def test_recorded_branches_agree_with_the_eager_ones_and_are_bounded(self) -> None:
-        engine = TorchEngine(backbones.load("cifar/resnet20", Options(weights=RANDOM)), "cuda")
-        engine._graphs = Graphs(most=2)
-        generator = np.random.default_rng(1)
-        branches = [Branch.parse(text) for text in ("32:111111111", "32:100100100", "16:111111111")]
-        for _ in range(2):
-            pictures = [generator.integers(0, 256, (64, 64, 3), np.uint8) for _ in range(2)]
-            for branch in branches:
-                prepared = [engine.prepare(picture, branch.resolution) for picture in pictures]
-                together = engine.run(prepared, [branch] * 2)  # a batch is not recorded
-                alone = [engine.run([one], [branch])[0] for one in prepared]
-                np.testing.assert_allclose(alone, together, rtol=2e-2, atol=2e-2 * float(np.abs(together).max()))
-        assert list(engine._graphs._graphs) == branches[1:]
-        assert all(engine._graphs._graphs.values())
-
-    def test_preprocessing_agrees_with_the_cpu(self) -> None:
-        # Smooth, as scenes are: the two shrink by different filters.
-        rows, columns = np.mgrid[0:240, 0:320]
-        picture = np.stack([rows % 256, columns * 255 // 320, (rows + columns) * 255 // 560], axis=-1).astype(np.uint8)
-        engine = TorchEngine(backbones.load("timm/tf_efficientnet_lite0", Options(weights=RANDOM)), "cuda")
-        on_gpu = engine.prepare(picture, 128)[0].float().cpu().numpy()
-        on_cpu = prepare(picture, 128, engine.preprocessing)
-        assert on_gpu.shape == on_cpu.shape
-        assert float(np.abs(on_gpu - on_cpu).mean()) < 0.02
