@@ -8,6 +8,7 @@ import statistics
 import sys
 import time
 import warnings
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -119,7 +120,9 @@ class Subject:
         return 1e3 * (time.perf_counter() - begun) / times
 
     def run_ms(self, along: Sequence[Branch], times: int) -> float:
-        """Median milliseconds of `run`, a picture along each of these."""
+        """Median milliseconds of `run`, a picture along each of these; as many along each branch as are recorded."""
+        for branch, pictures in Counter(along).items():
+            self.graph(branch, pictures)
         inputs = [self.inputs[branch.resolution] for branch in along]
         return median_ms(lambda: self.engine.run(inputs, along), times)
 
