@@ -1,7 +1,7 @@
 """A step of gpu.py: what 1, 4, 16 and 32 cameras get from the daemon.
 
-Each plays the clip in a loop at so many frames a second. Figures are of the last five seconds; a daemon is watched until
-these keep the limits, at most for some seconds, since branches for many pictures are recorded while it runs.
+Each plays the clip in a loop at so many frames a second. Figures are of the last five seconds; a daemon is watched
+until these keep the limits, at most for some seconds, since branches for many pictures are recorded while it runs.
 """
 
 import sys

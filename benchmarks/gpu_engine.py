@@ -90,8 +90,7 @@ class Subject:
         self.name = name
         self.device: Any = Remembering(Cuda(torch.device("cuda")) if device == "cuda" else Processor())
         self.engine = GpuEngine(network(name), self.device)
-        self.space = branch_space(network(name), [128])
-        self.branches = branches_of(name, self.space)
+        self.space, self.branches = branches_of(name)
         drawn = np.random.default_rng(0).integers(0, 256, (480, 640, 3), np.uint8)
         self.inputs = {branch.resolution: self.engine.prepare(drawn, branch.resolution) for branch in self.branches}
         self.picture = drawn
@@ -134,13 +133,13 @@ def network(name: str) -> Backbone:
     return backbones.load(name, Options(weights=weights or RANDOM, labels=labels))
 
 
-def branches_of(name: str, space: BranchSpace) -> list[Branch]:
-    """Four branches, the full one first: the shipped profile's, or else those nearest to some shares of the MACs."""
+def branches_of(name: str) -> tuple[BranchSpace, list[Branch]]:
+    """All branches, and four of them, the full one first: the shipped profile's, or those nearest to some shares."""
     if name == DEFAULT:
-        table = LookupTable(Profile.read(shipped.find("profiles", "efficientnet-lite0", ".json")), most=4)
-        return [choice.branch for choice in reversed(table.frontier)]
-    native = [branch for branch in space if branch.resolution == space.native_resolution]
-    return [min(native, key=lambda branch: abs(space.fraction(branch) - share)) for share in _SHARES]
+        profile = Profile.read(shipped.find("profiles", "efficientnet-lite0", ".json"))
+        return profile.space, [choice.branch for choice in reversed(LookupTable(profile, most=4).frontier)]
+    space = branch_space(network(name), [])
+    return space, [min(space, key=lambda branch: abs(space.fraction(branch) - share)) for share in _SHARES]
 
 
 def median_ms(call: Callable[[], object], times: int) -> float:
