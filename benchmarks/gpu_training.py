@@ -52,7 +52,7 @@ def decoding(folder: Path) -> float:
     return len(files) / (time.perf_counter() - begun)
 
 
-def rate(command: list[str], batch: int, seconds: float, found: Findings) -> float:
+def rate(command: list[str], batch: int, found: Findings) -> float:
     """Pictures a second in the later half of a training, by its lines of progress; 0 where there are none."""
     lines: list[tuple[float, int]] = []
     said: list[str] = []
@@ -81,7 +81,7 @@ def train(step: Step, found: Findings) -> None:
     command = ["train", "--backbone", "timm/tf_efficientnet_lite0", "--profile", "efficientnet-lite0", "--unlabelled"]
     command += ["--images", str(folder), "--batch", str(batch), "--out", str(out)]
     minutes = (12.0 if step.quick else _TRAIN_SECONDS) / 60
-    found_rate = rate([*command, "--minutes", f"{minutes:.3f}"], batch, 60 * minutes, found)
+    found_rate = rate([*command, "--minutes", f"{minutes:.3f}"], batch, found)
     found.row("Training", ("", "pictures a second"), "this box decodes, 500 × 375", f"{decoded:.0f}")
     found.row("Training", ("", "pictures a second"), "EfficientNet-Lite0, batches of 128", f"{found_rate:.0f}")
     limit = min(1500.0, 0.8 * decoded)
@@ -96,7 +96,7 @@ def pretrain(step: Step, found: Findings) -> None:
     out = step.work / f"resnet18-{time.time():.0f}.safetensors"
     command = ["pretrain", "--backbone", "cifar/resnet18", "--images", str(folder), "--batch", str(batch)]
     minutes = (12.0 if step.quick else _PRETRAIN_SECONDS) / 60
-    found_rate = rate([*command, "--out", str(out), "--minutes", f"{minutes:.3f}"], batch, 60 * minutes, found)
+    found_rate = rate([*command, "--out", str(out), "--minutes", f"{minutes:.3f}"], batch, found)
     found.row("Training", ("", "pictures a second"), "cifar/resnet18, 32 × 32", f"{found_rate:.0f}")
     found.figure(Figure("cifar/resnet18: pictures a second", found_rate, 20_000, at_least=True, form="{:.0f}"))
 
