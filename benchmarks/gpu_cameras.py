@@ -14,7 +14,6 @@ from gpu_findings import Findings, Step, arguments
 from tables import Figure
 
 _WINDOW_SECONDS = 5.0
-_START_SECONDS = 25.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +66,9 @@ def around(seen: Stretch) -> float:
 def watch(step: Step, number: int, case: Case, found: Findings) -> None:
     """One number of cameras."""
     with running(step, f"cameras-{number}", case.cameras, step.work / "home") as daemon:
-        daemon.listen(_START_SECONDS, lambda daemon: daemon.first is not None)
+        daemon.listen(step.start_seconds, lambda daemon: daemon.first is not None)
         if daemon.first is None:
-            found.note(f"{case.cameras.count} cameras: no result within {_START_SECONDS:.0f} s\n{daemon.failure()}")
+            found.note(f"{case.cameras.count} cameras: no result within {step.start_seconds:.0f} s\n{daemon.failure()}")
             found.figure(Figure(f"{case.cameras.count} × {case.cameras.fps:g} fps: daemons that answer", 0, 1, True))
             return
         begun = time.monotonic()

@@ -39,10 +39,17 @@ def checks(step: Step, found: Findings) -> None:
     with subprocess.Popen([sys.executable, "-c", _EXPORTS], env=home, stdout=subprocess.DEVNULL) as exports:
         try:
             doctor = [sys.executable, "-m", "adainfd", "doctor"]
-            told = subprocess.run(doctor, capture_output=True, text=True, timeout=30, check=False, env=home)
+            told = subprocess.run(doctor, capture_output=True, text=True, timeout=60, check=False, env=home)
             found.note(f"adainfd doctor exits with {told.returncode}\n{told.stdout.strip()}")
             _tests(step, found)
-            found.figure(Figure("making the exports: exit status", exports.wait(30), 0, form="{:.0f}"))
+            found.figure(
+                Figure(
+                    "making the exports: exit status",
+                    exports.wait(30 if step.device == "cuda" else 200),
+                    0,
+                    form="{:.0f}",
+                )
+            )
         finally:
             exports.kill()
 
@@ -53,7 +60,9 @@ def _tests(step: Step, found: Findings) -> None:
         ["-m", "gpu", "tests"] if step.device == "cuda" and not step.quick else ["tests/adainf/engines/test_gpu.py"]
     )
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:benchmark", *marked]
-    tests = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=60, check=False)
+    tests = subprocess.run(
+        command, cwd=root, capture_output=True, text=True, timeout=60 if step.device == "cuda" else 400, check=False
+    )
     found.note("\n".join(tests.stdout.strip().splitlines()[-_LINES:]))
     found.figure(Figure("GPU tests: exit status", tests.returncode, 0, form="{:.0f}"))
 

@@ -10,7 +10,6 @@ from gpu_daemon import Cameras, quantile, running
 from gpu_findings import Findings, Step, arguments
 from tables import Figure
 
-_START_SECONDS = 25.0
 _BEFORE_SECONDS, _BUSY_SECONDS, _AFTER_SECONDS = 3.0, 4.0, 4.0
 _HEADINGS = ("second", "the other", "results", "budget", "limited by", "others' share of the GPU", "latency p95, ms")
 _BUSY = {
@@ -39,7 +38,7 @@ def other_program(device: str) -> Iterator[None]:
 def contend(step: Step, found: Findings) -> None:
     """The budget's course, second by second."""
     with running(step, "contention", Cameras(1, 25), step.work / "home") as daemon:
-        daemon.listen(_START_SECONDS, lambda daemon: daemon.first is not None)
+        daemon.listen(step.start_seconds, lambda daemon: daemon.first is not None)
         daemon.listen(1.0)
         begun = time.monotonic()
         daemon.listen(_BEFORE_SECONDS)

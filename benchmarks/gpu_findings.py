@@ -23,6 +23,11 @@ class Step:
     work: Path
     clip: Path
 
+    @property
+    def start_seconds(self) -> float:
+        """How long a daemon is given to its first result."""
+        return 25.0 if self.device == "cuda" else 120.0
+
 
 @dataclass
 class Findings:

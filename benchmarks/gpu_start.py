@@ -9,7 +9,6 @@ from gpu_daemon import Cameras, quantile, running
 from gpu_findings import Findings, Step, arguments
 from tables import Figure
 
-_START_SECONDS = 25.0
 _AFTER_SECONDS = 8.0
 _HEADINGS = ("start", "first result, s", "results", "latency p50, ms", "p95, ms", "most, ms", "dropped")
 
@@ -19,10 +18,10 @@ def start(step: Step, name: str, limit: float, found: Findings) -> None:
     with running(
         step, f"start-{name.replace(' ', '-')}", Cameras(1, 12.5), step.work / name.replace(" ", "-")
     ) as daemon:
-        daemon.listen(_START_SECONDS, lambda daemon: daemon.first is not None)
+        daemon.listen(step.start_seconds, lambda daemon: daemon.first is not None)
         daemon.listen(2.0 if step.quick else _AFTER_SECONDS)
         if daemon.first is None:
-            found.note(f"{name}: no result within {_START_SECONDS:.0f} s\n{daemon.failure()}")
+            found.note(f"{name}: no result within {step.start_seconds:.0f} s\n{daemon.failure()}")
         latencies = [result.timing_ms.total for _, result in daemon.results]
         account = next(iter((daemon.beats[-1][1].cameras or {}).values()), None) if daemon.beats else None
         dropped = "–" if account is None else str(account.captured - account.published - account.reused)
