@@ -29,7 +29,7 @@ _LINES = 15
 
 
 @dataclass(frozen=True, slots=True)
-class _Part:
+class Part:
     """A step's program, and the seconds that it may take."""
 
     program: str
@@ -37,14 +37,14 @@ class _Part:
     argument: str | None = None
 
 
-STEPS = {
-    "checks": _Part("gpu_checks.py", 40),
-    "engine": _Part("gpu_engine.py", 60, "engine"),
-    "cameras": _Part("gpu_cameras.py", 95),
-    "start": _Part("gpu_start.py", 40),
-    "contention": _Part("gpu_contention.py", 30),
-    "training": _Part("gpu_training.py", 65),
-    "compile": _Part("gpu_engine.py", 40, "compile"),
+STEPS: dict[str, Part] = {
+    "checks": Part("gpu_checks.py", 40),
+    "engine": Part("gpu_engine.py", 60, "engine"),
+    "cameras": Part("gpu_cameras.py", 95),
+    "start": Part("gpu_start.py", 40),
+    "contention": Part("gpu_contention.py", 30),
+    "training": Part("gpu_training.py", 65),
+    "compile": Part("gpu_engine.py", 40, "compile"),
 }
 _ALL_SECONDS = 290.0
 _ON_A_PROCESSOR_SECONDS = 600.0
@@ -53,7 +53,7 @@ _ON_A_PROCESSOR_SECONDS = 600.0
 def ran(name: str, options: list[str], found: Path, seconds: float) -> Findings:
     """What a step finds within so many seconds."""
     part = STEPS[name]
-    command = [sys.executable, str(Path(__file__).with_name(part.program))]
+    command = [sys.executable, str(Path(__file__).parent / part.program)]
     command += [] if part.argument is None else [part.argument]
     said = found.with_suffix(".log")
     with said.open("wb") as log:
