@@ -38,7 +38,7 @@ class Part:
 
 
 STEPS: dict[str, Part] = {
-    "checks": Part("gpu_checks.py", 40),
+    "checks": Part("gpu_checks.py", 60),
     "engine": Part("gpu_engine.py", 60, "engine"),
     "cameras": Part("gpu_cameras.py", 95),
     "start": Part("gpu_start.py", 40),

@@ -56,9 +56,8 @@ def checks(step: Step, found: Findings) -> None:
 
 def _tests(step: Step, found: Findings) -> None:
     root = Path(__file__).parents[1]
-    marked = (
-        ["-m", "gpu", "tests"] if step.device == "cuda" and not step.quick else ["tests/adainf/engines/test_gpu.py"]
-    )
+    marked = [str(file) for file in sorted(root.glob("tests/**/test_*.py")) if "pytest.mark.gpu" in file.read_text()]
+    marked += ["-m", "gpu"] if step.device == "cuda" else []
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:benchmark", *marked]
     tests = subprocess.run(
         command, cwd=root, capture_output=True, text=True, timeout=60 if step.device == "cuda" else 400, check=False
