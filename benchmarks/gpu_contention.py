@@ -16,35 +16,46 @@ _BUSY = {
     "cuda": """
 import torch
 a = torch.randn(8192, 8192, device="cuda", dtype=torch.float16)
+a @ a
+torch.cuda.synchronize()
+print("ready", flush=True)
+input()
 while True:
     for _ in range(20):
         a @ a
     torch.cuda.synchronize()
 """,
-    "cpu": "while True: pass",
+    "cpu": "print('ready', flush=True); input()\nwhile True: pass",
 }
 
 
 @contextmanager
-def other_program(device: str) -> Iterator[None]:
-    """Another program that takes all it can get."""
-    with subprocess.Popen([sys.executable, "-c", _BUSY[device]]) as process:
+def other_program(device: str) -> Iterator[subprocess.Popen[str]]:
+    """Another program that takes all it can get, once it is given a line."""
+    command = [sys.executable, "-c", _BUSY[device]]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         try:
-            yield
+            assert process.stdout is not None
+            process.stdout.readline()
+            yield process
         finally:
             process.kill()
 
 
 def contend(step: Step, found: Findings) -> None:
     """The budget's course, second by second."""
-    with running(step, "contention", Cameras(1, 25), step.work / "home") as daemon:
+    with (
+        other_program(step.device) as other,
+        running(step, "contention", Cameras(1, 25), step.work / "home") as daemon,
+    ):
         daemon.listen(step.start_seconds, lambda daemon: daemon.first is not None)
         daemon.listen(1.0)
         begun = time.monotonic()
         daemon.listen(_BEFORE_SECONDS)
         busy_from = time.monotonic()
-        with other_program(step.device):
-            daemon.listen(_BUSY_SECONDS)
+        print(file=other.stdin, flush=True)
+        daemon.listen(_BUSY_SECONDS)
+        other.kill()
         busy_until = time.monotonic()
         daemon.listen(_AFTER_SECONDS)
         seconds = int(time.monotonic() - begun)
