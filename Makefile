@@ -10,12 +10,16 @@
 # make generated  EXAMPLES of each kind of file and message, right and wrong: taken, or refused with a cause
 # make bench-video  what a mean budget is worth on labelled clips made of IMAGES
 
+# make gpu-pack  into build/gpu/ all that a GPU machine without a network needs (CLIP125=a video of 12.5 frames a second);
+#             there, in a copy of this folder: bash build/gpu/run
+# make bench-gpu  the benchmark of a GPU box, where the GPU is in this one; docs/gpu.md
+
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 VIDEO  ?=
 
-.PHONY: run soak generated install uninstall test check audit bench bench-contention bench-video clean
+.PHONY: run soak generated install uninstall test check audit bench bench-contention bench-video bench-gpu gpu-pack clean
 .DEFAULT_GOAL := run
 
 run: $(VENV)/.installed
@@ -51,6 +55,14 @@ bench: $(VENV)/.installed
 	$(BIN)/pip install --quiet --disable-pip-version-check 'openvino>=2025' || true
 	status=0; for name in engines branches pipeline cameras startup publishing observers; do \
 		$(BIN)/python benchmarks/$$name.py $(BENCH) || status=1; done; exit $$status
+
+CLIP125 ?= ../shared/data/videos/car-detection.mp4
+
+bench-gpu: $(VENV)/.installed
+	$(BIN)/python benchmarks/gpu.py --clip $(CLIP125) $(BENCH)
+
+gpu-pack: $(VENV)/.installed
+	$(BIN)/python benchmarks/gpu_pack.py --clip $(CLIP125)
 
 soak: $(VENV)/.installed
 	.ci/packages

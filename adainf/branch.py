@@ -1,5 +1,6 @@
 """Branches: the ways through a backbone, and what each of them costs."""
 
+import functools
 import itertools
 import re
 from collections.abc import Iterator, Mapping
@@ -34,7 +35,13 @@ class Branch:
         return cls(int(match[1]), tuple(digit == "1" for digit in match[2]))
 
     def __str__(self) -> str:
-        return f"{self.resolution}:{''.join('1' if kept else '0' for kept in self.keep)}"
+        return _written(self.resolution, self.keep)
+
+
+@functools.lru_cache
+def _written(resolution: int, keep: tuple[bool, ...]) -> str:
+    # A daemon writes the same few branches some thousand times a second.
+    return f"{resolution}:{''.join('1' if kept else '0' for kept in keep)}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,15 +1,16 @@
 """The daemon's loop: takes what the cameras bring, answers it, and keeps the heart beating."""
 
 import time
-from collections.abc import Callable, Sequence
-from multiprocessing.connection import wait
+from collections.abc import Callable, Container, Sequence
 
+from adainfd.capture.camera import Camera
 from adainfd.capture.lifecycle import Change, State
 from adainfd.hindrances import Hindered, Hindrances
 from adainfd.logs import Logger
 from adainfd.observing import Observer
 from adainfd.pipeline import Pipeline
 from adainfd.preparing import Preparation
+from adainfd.readable import Readable
 from adainfd.recogniser import Recogniser
 from adainfd.recording import Recording
 from adainfd.reloading import Reloader
@@ -64,6 +65,7 @@ class Loop:
         self._faults: dict[str, str | None] = {}
         self._parked = False
         self._hindered: tuple[Hindered, ...] = ()
+        self._readable, self._cameras_readable = Readable(), Readable()
 
     def run(self, seconds: float | None) -> None:
         """Run, for at most so many `seconds`; at the end every frame is accounted for."""
@@ -73,11 +75,12 @@ class Loop:
         for camera in self._cameras:
             camera.receive()
             camera.play()
+        self._attend((), everyone=True)
         while self._running and not self._stop.requested and (end is None or now < end):
             self._publisher.greet()  # after what was sent: sending may swallow the sign that somebody has come
-            self._wait(next_beat if end is None else min(next_beat, end))
+            readable = self._wait(next_beat if end is None else min(next_beat, end))
             self._reloader.reload_if_requested()
-            self._attend()
+            self._attend(readable, everyone=time.monotonic() >= next_beat)
             self._answer()
             self._prepare()
             self._tell_hindrances()
@@ -96,22 +99,27 @@ class Loop:
             if stream.camera.lifecycle.state is not State.ONLINE:
                 self._pipeline.blind(stream)
 
-    def _wait(self, until: float) -> None:
-        """Wait until something is to be done."""
-        if any(stream.camera.newest for stream in self._running):
-            return
+    def _wait(self, until: float) -> set[int]:
+        """Wait until something is to be done; the descriptors that are readable."""
         dues = [due for stream in self._running if (due := stream.camera.due) is not None]
-        cameras = [made.fileno() for stream in self._running if (made := stream.camera.connection) is not None]
         if (due := self._preparation.due(self._idle_since)) is not None:
             dues.append(due)
         if self._publisher.greets_at is not None:
             dues.append(self._publisher.greets_at)
-        seconds = max(0.0, min([until, *dues]) - time.monotonic())
-        wait([*cameras, *self._preparation.connections, *self._publisher.readable, self._stop.fileno()], seconds)
+        seconds = 0.0 if self._frame_waits() else max(0.0, min([until, *dues]) - time.monotonic())
+        others = [connection.fileno() for connection in self._preparation.connections]
+        heard = [*self._connected(), *others, *self._publisher.readable, self._stop.fileno()]
+        return self._readable.among(heard, seconds)
 
-    def _attend(self) -> None:
-        """Hear the cameras, do what has become due, and tell what has changed."""
+    def _attend(self, readable: Container[int], *, everyone: bool) -> None:
+        """Hear the cameras, do what has become due, and tell what has changed.
+
+        readable: descriptors. everyone: not only cameras of which one is readable, or something due.
+        """
+        now = time.monotonic()
         for stream in self._running:
+            if not everyone and not _needs_attention(stream.camera, readable, now):
+                continue
             stream.camera.receive()
             stream.camera.supervise(time.monotonic())
             self._tell_changes(stream)
@@ -132,10 +140,13 @@ class Loop:
             self._take_up(better)
 
     def _more_wait(self) -> bool:
-        return any(
-            stream.camera.newest or (stream.camera.connection is not None and stream.camera.connection.poll())
-            for stream in self._running
-        )
+        return self._frame_waits() or bool(self._cameras_readable.among(self._connected(), 0.0))
+
+    def _frame_waits(self) -> bool:
+        return any(stream.camera.newest is not None for stream in self._running)
+
+    def _connected(self) -> list[int]:
+        return [made.fileno() for stream in self._running if (made := stream.camera.connection) is not None]
 
     def _tell_parking(self) -> None:
         parked = self._pipeline.parking.parked
@@ -212,3 +223,9 @@ class Loop:
                 dropped_model_parked=account.model_parked,
                 dropped_stopped=account.stopped,
             )
+
+
+def _needs_attention(camera: Camera, readable: Container[int], now: float) -> bool:
+    """Whether its process says something, or there is none, or something is due."""
+    made, due = camera.connection, camera.due
+    return made is None or made.fileno() in readable or (due is not None and due <= now)

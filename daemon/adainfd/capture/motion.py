@@ -72,7 +72,7 @@ def changed_share(before: Sketch, now: Sketch, counted: NDArray[np.bool_] | None
     low_now, middle_now, high_now = _quartiles(np.bincount(now.ravel(), minlength=256))
     gain = (high_now - low_now) / (high_before - low_before) if high_before > low_before else 1.0
     scaled = (_LEVELS - middle_before) * min(max(gain, 0.5), 2.0) + middle_now
-    beyond_scaled = np.count_nonzero(np.abs(now - scaled[before]) > _CHANGED_LEVELS)
+    beyond_scaled = np.count_nonzero(np.abs(now - scaled.take(before)) > _CHANGED_LEVELS)
     differences = np.bincount((now.astype(np.int16) - before).ravel() + 255, minlength=511)
     _, shift, _ = _quartiles(differences)
     within_shifted = differences[max(0, shift - _CHANGED_LEVELS) : shift + _CHANGED_LEVELS + 1].sum()
@@ -80,10 +80,11 @@ def changed_share(before: Sketch, now: Sketch, counted: NDArray[np.bool_] | None
 
 
 _LEVELS = np.arange(256, dtype=np.float32)
+_QUARTERS = np.array((0.25, 0.5, 0.75))
 
 
 def _quartiles(counts: NDArray[np.int64]) -> tuple[int, int, int]:
     """The quartiles of values that were counted: far quicker than sorting them, and this is on a frame's way."""
     cumulated = counts.cumsum()
-    low, middle, high = np.searchsorted(cumulated, cumulated[-1] * np.array((0.25, 0.5, 0.75)))
+    low, middle, high = cumulated.searchsorted(cumulated[-1] * _QUARTERS)
     return int(low), int(middle), int(high)

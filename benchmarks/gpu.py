@@ -1,0 +1,129 @@
+"""A GPU box against its limits: engine, cameras, starts, training, contention.
+
+    python benchmarks/gpu.py [STEP…] [--clip FILE] [--out FOLDER] [--write]       make bench-gpu
+
+Needs no network. Each step runs in a process of its own within a time limit; all of them together take less than five
+minutes. What they find goes into FOLDER as it comes (gpu.json, gpu.txt). A step that fails, or takes too long, is a
+missed limit that says so, and the others go on. With --device cpu --quick each step runs on a processor, to see that it
+does. Exits with 1 where a limit is missed.
+"""
+
+import argparse
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from gpu_findings import Findings
+from rich.console import Console
+from tables import Figure, Table, finish, limits
+
+_PAGE = "gpu.md"
+_CLIP = Path(__file__).parents[1] / "build/gpu/clip.mp4"
+_LINES = 15
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A step's program, and the seconds that it may take."""
+
+    program: str
+    seconds: float
+    argument: str | None = None
+
+
+STEPS: dict[str, Part] = {
+    "checks": Part("gpu_checks.py", 60),
+    "engine": Part("gpu_engine.py", 60, "engine"),
+    "cameras": Part("gpu_cameras.py", 95),
+    "start": Part("gpu_start.py", 40),
+    "contention": Part("gpu_contention.py", 30),
+    "training": Part("gpu_training.py", 65),
+    "compile": Part("gpu_engine.py", 40, "compile"),
+}
+_ALL_SECONDS = 290.0
+_ON_A_PROCESSOR_SECONDS = 600.0
+
+
+def ran(name: str, options: list[str], found: Path, seconds: float) -> Findings:
+    """What a step finds within so many seconds."""
+    part = STEPS[name]
+    command = [sys.executable, str(Path(__file__).parent / part.program)]
+    command += [] if part.argument is None else [part.argument]
+    said = found.with_suffix(".log")
+    with said.open("wb") as log:
+        process = subprocess.Popen(
+            [*command, *options, "--out", str(found)], stdout=log, stderr=log, start_new_session=True
+        )
+        try:
+            status: int | None = process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            status = None
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+    findings = Findings.read(found)
+    if status != 0:
+        why = f"takes more than {seconds:.0f} s" if status is None else f"exits with {status}"
+        tail = "\n".join(said.read_text(errors="replace").strip().splitlines()[-_LINES:])
+        findings.note(f"{name}: {why}\n{tail}")
+        findings.figure(Figure(f"{name}: {why}", 1, 0, form="{:.0f}"))
+    return findings
+
+
+def main() -> int:
+    """Run the steps, print, and write the tables where asked; the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("steps", nargs="*", metavar="STEP", help=f"[default: all of {', '.join(STEPS)}]")
+    parser.add_argument("--clip", type=Path, default=_CLIP, help="a video of 12.5 frames a second")
+    parser.add_argument("--out", type=Path, default=Path("build/gpu-results"))
+    parser.add_argument("--device", choices=["cuda", "cpu"], default="cuda")
+    parser.add_argument("--quick", action="store_true", help="little of everything, to see that it runs")
+    parser.add_argument("--seconds", type=float, default=_ALL_SECONDS, help="for all steps together")
+    parser.add_argument("--write", action="store_true", help=f"put the tables into {_PAGE}")
+    arguments = parser.parse_args()
+    if unknown := set(arguments.steps) - set(STEPS):
+        parser.error(f"{', '.join(sorted(unknown))}: no such step; there are {', '.join(STEPS)}")
+    if not arguments.clip.is_file():
+        parser.error(f"clip {arguments.clip}: no such file; name one with --clip")
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    end = time.monotonic() + arguments.seconds
+    figures: list[Figure] = []
+    tables: list[Table] = []
+    told: dict[str, object] = {}
+    with (arguments.out / "gpu.txt").open("w") as text, tempfile.TemporaryDirectory() as work:
+        options = ["--device", arguments.device, "--work", work, "--clip", str(arguments.clip)]
+        options += ["--quick"] if arguments.quick else []
+        for name in arguments.steps or STEPS:
+            begun = time.monotonic()
+            allowed = min(STEPS[name].seconds, end - begun) if arguments.device == "cuda" else _ON_A_PROCESSOR_SECONDS
+            findings = ran(name, options, Path(work) / f"{name}.json", max(1.0, allowed))
+            figures += findings.figures
+            tables += findings.tables.values()
+            told[name] = {"seconds": round(time.monotonic() - begun, 1), **findings.told()}
+            (arguments.out / "gpu.json").write_text(json.dumps(told, indent=1) + "\n")
+            for console in (Console(width=200), Console(file=text, width=200)):
+                console.rule(f"{name}, {time.monotonic() - begun:.0f} s")
+                for note in findings.notes:
+                    console.print(note, markup=False, highlight=False)
+                for table in (*findings.tables.values(), limits(findings.figures)):
+                    console.print(table.rich())
+            text.flush()
+    return finish("gpu.py", [*tables, limits(figures)], _PAGE if arguments.write else None, f"; {_gpu()}")
+
+
+def _gpu() -> str:
+    import torch
+
+    name = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
+    return f"{name}; torch {torch.__version__}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

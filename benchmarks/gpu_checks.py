@@ -1,0 +1,78 @@
+"""A step of gpu.py: what is installed, `adainfd doctor`, the tests that need a GPU, and the exports of a later step."""
+
+import platform
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+from gpu_daemon import environment
+from gpu_findings import Findings, Step, arguments
+from tables import Figure
+
+_PACKAGES = ("torch", "torchvision", "timm", "onnxruntime", "numpy", "opencv-python", "opencv-python-headless")
+_LINES = 12
+_EXPORTS = """
+import structlog
+from adainfd.config import Configuration
+from adainfd.model import read_profile
+from adainfd.recogniser import load_recogniser
+configuration = Configuration.model_validate({"model": {"device": "cpu"}})
+load_recogniser(configuration, read_profile(configuration.model), structlog.get_logger())
+"""
+
+
+def versions(found: Findings) -> None:
+    """Of Python and the packages that matter."""
+    told = [f"Python {platform.python_version()}"]
+    for package in _PACKAGES:
+        try:
+            told.append(f"{package} {version(package)}")
+        except ImportError:
+            continue
+    found.note(", ".join(told))
+
+
+def checks(step: Step, found: Findings) -> None:
+    """Doctor and tests, while the exports are being made."""
+    home = environment(step.work / "with-exports")
+    with subprocess.Popen([sys.executable, "-c", _EXPORTS], env=home, stdout=subprocess.DEVNULL) as exports:
+        try:
+            doctor = [sys.executable, "-m", "adainfd", "doctor"]
+            told = subprocess.run(doctor, capture_output=True, text=True, timeout=60, check=False, env=home)
+            found.note(f"adainfd doctor exits with {told.returncode}\n{told.stdout.strip()}")
+            _tests(step, found)
+            found.figure(
+                Figure(
+                    "making the exports: exit status",
+                    exports.wait(30 if step.device == "cuda" else 200),
+                    0,
+                    form="{:.0f}",
+                )
+            )
+        finally:
+            exports.kill()
+
+
+def _tests(step: Step, found: Findings) -> None:
+    root = Path(__file__).parents[1]
+    marked = [str(file) for file in sorted(root.glob("tests/**/test_*.py")) if "pytest.mark.gpu" in file.read_text()]
+    marked += ["-m", "gpu"] if step.device == "cuda" else []
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:benchmark", *marked]
+    tests = subprocess.run(
+        command, cwd=root, capture_output=True, text=True, timeout=60 if step.device == "cuda" else 400, check=False
+    )
+    found.note("\n".join(tests.stdout.strip().splitlines()[-_LINES:]))
+    found.figure(Figure("GPU tests: exit status", tests.returncode, 0, form="{:.0f}"))
+
+
+def main() -> int:
+    """Check; the exit status."""
+    step, found, _ = arguments(__doc__)
+    versions(found)
+    checks(step, found)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
