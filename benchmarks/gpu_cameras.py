@@ -97,7 +97,6 @@ def watch(step: Step, number: int, case: Case, found: Findings) -> None:
 def _tell(case: Case, first: float, taken: float, busy: float, seen: Stretch, found: Findings) -> None:
     looks = seen.looks
     stages = [[getattr(look.timing_ms, stage) for look in looks] for stage in ("wait", "preprocess", "forward")]
-    between = (_WINDOW_SECONDS - 1) or 1
     found.row(
         "Cameras, the last five seconds",
         _HEADINGS,
@@ -106,7 +105,7 @@ def _tell(case: Case, first: float, taken: float, busy: float, seen: Stretch, fo
         case.name,
         f"{first:.1f}",
         f"{taken - _WINDOW_SECONDS:.0f}" if all(f.met for f in case.figures(seen)) else "no",
-        "–" if seen.captured is None else f"{seen.captured / between:.0f}",
+        f"{seen.captured / seen.seconds:.0f}" if seen.seconds else "–",
         f"{seen.answered_share:.1%}",
         f"{len(looks) / max(1, len(seen.results)):.0%}",
         f"{seen.at_full:.1%}",

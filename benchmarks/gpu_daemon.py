@@ -32,16 +32,16 @@ class Cameras:
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
-    """What a reader saw within a stretch of time. captured, answered, dropped: frames, by the daemon's accounts.
+    """What a reader saw within a stretch of time.
 
-    None where no two heartbeats came. results: with second looks and audits, as they came.
+    captured, dropped: frames, by the daemon's accounts from its first to its last heartbeat there, so many seconds
+    apart; 0 where no two came.
     """
 
-    seconds: float
     results: list[Result]
-    captured: int | None
-    answered: int | None
-    dropped: int | None
+    seconds: float = 0.0
+    captured: int = 0
+    dropped: int = 0
 
     @property
     def looks(self) -> list[Result]:
@@ -56,7 +56,7 @@ class Stretch:
     @property
     def answered_share(self) -> float:
         """Of the frames captured; 0 where that is not known."""
-        return min(1.0, (self.answered or 0) / self.captured) if self.captured else 0.0
+        return 1 - self.dropped / self.captured if self.captured else 0.0
 
     def latency(self, share: float) -> float:
         """Milliseconds from capture to message within which this share of the results came."""
@@ -105,12 +105,12 @@ class Watched:
     def stretch(self, since: float, until: float) -> Stretch:
         """What came between these monotonic seconds."""
         results = [result for at, result in self.results if since <= at < until]
-        beats = [status for at, status in self.beats if since <= at < until]
+        beats = [(at, status) for at, status in self.beats if since <= at < until]
         if len(beats) < 2:
-            return Stretch(until - since, results, None, None, None)
-        before, after = (_sums(beats[place]) for place in (0, -1))
-        captured, answered, dropped = (b - a for a, b in zip(before, after, strict=True))
-        return Stretch(until - since, results, captured, answered, dropped)
+            return Stretch(results)
+        (first, before), (last, after) = beats[0], beats[-1]
+        captured, dropped = (b - a for a, b in zip(_sums(before), _sums(after), strict=True))
+        return Stretch(results, last - first, captured, dropped)
 
     def latest(self, seconds: float) -> Stretch:
         """What came in the last seconds."""
@@ -122,12 +122,12 @@ class Watched:
         return self.log.read_text(errors="replace")[-_TOLD_OF_A_FAILURE:].strip()
 
 
-def _sums(status: Status) -> tuple[int, int, int]:
+def _sums(status: Status) -> tuple[int, int]:
+    """Frames captured, and those of them that were dropped, of all cameras until then."""
     accounts = (status.cameras or {}).values()
-    answered = sum(account.published + account.reused for account in accounts)
+    kept = sum(account.published + account.reused + account.waiting for account in accounts)
     captured = sum(account.captured for account in accounts)
-    waiting = sum(account.waiting for account in accounts)
-    return captured, answered, captured - answered - waiting
+    return captured, captured - kept
 
 
 def environment(home: Path) -> dict[str, str]:

@@ -82,8 +82,8 @@ def be_the_daemon(configuration: Path, profile: Path | None) -> None:
 
     loaded = daemon.load_recogniser
 
-    def instant(*arguments: Any) -> Any:
-        recogniser = loaded(*arguments)
+    def instant(*arguments: Any, **named: Any) -> Any:
+        recogniser = loaded(*arguments, **named)
         fractions = {str(choice.branch): choice.macs_fraction for choice in recogniser.table.frontier}
         return replace(recogniser, engine=Instant(recogniser.engine), times=fractions)
 
