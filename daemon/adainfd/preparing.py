@@ -7,7 +7,7 @@ from multiprocessing.connection import Connection
 from adainf.allocator import give_back
 from adainf.branch import Branch
 from adainf.engines import OutOfMemoryError
-from adainf.errors import UnavailableError
+from adainf.errors import AdainfError
 from adainf.schedulers.content_aware import ContentAware
 from adainfd.config import ModelSection
 from adainfd.exporting import SCHEDULER, Exporter, Failed
@@ -22,6 +22,7 @@ __all__ = ["Preparation"]
 
 # Caches and threads that have gone cold are part of a frame's time.
 _REST_SECONDS = 0.01
+_PATIENCE_SECONDS = 30.0  # with what there may be too little memory for
 _ASK_AGAIN_SECONDS = 0.05  # whether a recording is made, which takes between 0.03 s and 3 s
 # Where frames never stop waiting, one of them waits for a step now and then.
 _STEP_AT_LEAST_EVERY_SECONDS = 1.0
@@ -65,6 +66,7 @@ class Preparation:
         self._pictures = pictures
         self._to_come: deque[Branch | _Together | str | None] = deque()
         self._being_made = False
+        self._waited_since = now
         self._measuring: Measuring | None = None
         self._stepped = now
         if successor is None and self._exporter is None:
@@ -94,7 +96,8 @@ class Preparation:
         """Do a step where it disturbs nobody; what recognises from now on, where that changes.
 
         idle_since: when the last frame was answered, None while one waits; monotonic seconds, as `now`.
-        Raises UnavailableError where the configured device cannot be used.
+        Raises UnavailableError, or InvalidInputError on weights that do not fit, where a device is configured and
+        cannot be used.
         """
         self._hear()
         if self._successor is not None and (better := self._change_over(self._successor)) is not None:
@@ -116,7 +119,7 @@ class Preparation:
         before = self._recogniser
         try:
             engine = successor.take()
-        except UnavailableError as error:
+        except AdainfError as error:
             if self._section.device is not None:
                 raise
             self._log.warning("engine", detail=f"the processors', not the GPU's; {error}")
@@ -178,16 +181,21 @@ class Preparation:
             self._being_made = not self._is_ready(what)
         except OutOfMemoryError:  # the next frame meets it too
             self._being_made = True
-        if self._being_made:
+        if self._being_made and not self._given_up(what):
             return None
         self._to_come.popleft()
+        self._waited_since = self._stepped
         if isinstance(what, Branch):
             self._recogniser = now.along(what)
         elif what is None:
             self._finish()
-        elif what == SCHEDULER and now.content is None:
-            self._recogniser = replace(now, content=self._content())
+        elif what == SCHEDULER and now.content is None and (content := self._content()) is not None:
+            self._recogniser = replace(now, content=content)
         return None if self._recogniser is now else self._recogniser
+
+    def _given_up(self, what: Branch | _Together | str | None) -> bool:
+        """Whether the others need wait no longer: the engine asks by itself for numbers of pictures that come."""
+        return isinstance(what, _Together) and self._stepped - self._waited_since > _PATIENCE_SECONDS
 
     def _is_ready(self, what: Branch | _Together | str | None) -> bool:
         """Whether it can answer; what is asked for here is made meanwhile, or at once by an engine without threads."""

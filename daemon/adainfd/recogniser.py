@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from adainf.allocator import give_back
 from adainf.branch import Branch
-from adainf.engines import Engine, devices
+from adainf.engines import Engine, devices, libraries
 from adainf.errors import InvalidInputError
 from adainf.profile import Profile
 from adainf.schedulers import LookupTable
@@ -187,7 +187,11 @@ def stand_in_of(configuration: Configuration, profile: Profile) -> Engine | None
 
 
 def open_successor(configuration: Configuration, profile: Profile) -> Engine:
-    """The GPU's engine, with what is needed first ready; raises UnavailableError where the GPU cannot be used."""
+    """The GPU's engine, with what is needed first ready, opened while another thread answers.
+
+    Raises UnavailableError where the GPU cannot be used.
+    """
+    libraries.load()
     engine = opening(configuration, profile).on_gpu.open()
     engine.warm_up(needed_first(profile))
     content = content_of(configuration.model, profile)

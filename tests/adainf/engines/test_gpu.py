@@ -3,10 +3,8 @@
 A stand-in takes the GPU's place where there is none: it runs on the processor what a GPU would have recorded.
 """
 
-import contextlib
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
@@ -14,13 +12,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from stand_in_gpu import Processor
 from torch import Tensor
 
 from adainf import backbones
 from adainf.backbones import RANDOM, Backbone, Options
 from adainf.branch import Branch
 from adainf.engines.base import Adapted, OutOfMemoryError
-from adainf.engines.cuda import Cuda, Eager, Forward, Recording
+from adainf.engines.cuda import Cuda, Forward, Recording
 from adainf.engines.gpu import GpuEngine
 from adainf.engines.torch import TorchEngine
 from adainf.portions import portions
@@ -33,65 +32,13 @@ _ON_GPU = [
 _BRANCHES = [Branch.parse(text) for text in ("32:111111111", "32:100100100", "16:111111111", "16:101100001")]
 
 
-class _Counted(Eager):
-    """Tells each time how many pictures it ran."""
-
-    def __init__(self, forward: Forward, given: Tensor, tell: Callable[[int], None]) -> None:
-        super().__init__(forward, given)
-        self._tell = tell
-
-    def replay(self) -> None:
-        self._tell(len(self.given))
-        super().replay()
-
-
-@dataclass
-class _Processor:
-    """The processor in a GPU's place. runs: how many pictures each replay held. may_record: unset makes it wait."""
-
-    name: str = "stand-in"
-    place: torch.device = field(default_factory=lambda: torch.device("cpu"))
-    dtype: torch.dtype = torch.float32
-    runs: list[int] = field(default_factory=list)
-    recorded: list[tuple[int, ...]] = field(default_factory=list)
-    may_record: threading.Event = field(default_factory=threading.Event)
-    memory: bool = True
-    given_back: int = 0
-
-    def __post_init__(self) -> None:
-        self.may_record.set()
-
-    @contextlib.contextmanager
-    def frames(self) -> Iterator[None]:
-        if not self.memory:
-            raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 MiB")
-        yield
-
-    def wait(self) -> None:
-        pass
-
-    def settle(self) -> None:
-        pass
-
-    def record(self, forward: Forward, given: Tensor) -> Recording:
-        assert self.may_record.wait(_SECONDS)
-        self.recorded.append(tuple(given.shape))
-        return _Counted(forward, given, self.runs.append)
-
-    def pinned(self, count: int, dtype: torch.dtype) -> Tensor:
-        return torch.empty(count, dtype=dtype)
-
-    def give_back(self) -> None:
-        self.given_back += 1
+@pytest.fixture
+def processor() -> Processor:
+    return Processor()
 
 
 @pytest.fixture
-def processor() -> _Processor:
-    return _Processor()
-
-
-@pytest.fixture
-def engine(processor: _Processor) -> Iterator[GpuEngine]:
+def engine(processor: Processor) -> Iterator[GpuEngine]:
     engine = GpuEngine(_network(), processor)
     yield engine
     processor.may_record.set()
@@ -101,7 +48,7 @@ def engine(processor: _Processor) -> Iterator[GpuEngine]:
 @pytest.fixture(scope="module")
 def shared() -> Iterator[tuple[GpuEngine, TorchEngine]]:
     """An engine that keeps what it has recorded, and the reference."""
-    engine = GpuEngine(_network(), _Processor())
+    engine = GpuEngine(_network(), Processor())
     yield engine, TorchEngine(_network(), "cpu")
     engine.close()
 
@@ -143,7 +90,7 @@ def test_each_picture_is_answered_as_if_it_were_alone(
     np.testing.assert_allclose(_run(engine, pictures, chosen), expected, rtol=1e-4, atol=1e-4)
 
 
-def test_pictures_of_one_branch_run_together(engine: GpuEngine, processor: _Processor) -> None:
+def test_pictures_of_one_branch_run_together(engine: GpuEngine, processor: Processor) -> None:
     full, part, *_ = _BRANCHES
     engine.warm_up([full, part], 4)
     engine.warm_up([full], 2)
@@ -163,7 +110,7 @@ def test_portions_hold_every_picture_and_none_is_needless(count: int, some: set[
 
 
 def test_number_of_pictures_that_is_not_recorded_runs_in_smaller_groups_meanwhile(
-    engine: GpuEngine, processor: _Processor
+    engine: GpuEngine, processor: Processor
 ) -> None:
     full = _BRANCHES[0]
     engine.warm_up([full], 1)
@@ -180,7 +127,7 @@ def test_number_of_pictures_that_is_not_recorded_runs_in_smaller_groups_meanwhil
     assert processor.runs == [8]
 
 
-def test_make_ready_never_waits(engine: GpuEngine, processor: _Processor) -> None:
+def test_make_ready_never_waits(engine: GpuEngine, processor: Processor) -> None:
     processor.may_record.clear()
     assert not engine.make_ready(_BRANCHES[0])
     assert not engine.make_ready(_BRANCHES[0])
@@ -189,7 +136,7 @@ def test_make_ready_never_waits(engine: GpuEngine, processor: _Processor) -> Non
     assert len(processor.recorded) == 1
 
 
-def test_branch_used_least_recently_is_let_go_of(processor: _Processor) -> None:
+def test_branch_used_least_recently_is_let_go_of(processor: Processor) -> None:
     engine = GpuEngine(_network(), processor, most=2)
     first, second, third, _ = _BRANCHES
     engine.warm_up([first, second])
@@ -204,7 +151,7 @@ def test_branch_used_least_recently_is_let_go_of(processor: _Processor) -> None:
 
 
 def test_memory_that_another_program_takes_is_given_back_and_taken_again(
-    engine: GpuEngine, processor: _Processor
+    engine: GpuEngine, processor: Processor
 ) -> None:
     full = _BRANCHES[0]
     before = _run(engine, _pictures(3), [full] * 3)
@@ -218,7 +165,7 @@ def test_memory_that_another_program_takes_is_given_back_and_taken_again(
     assert processor.recorded == [(4, 32, 32, 3)]
 
 
-def test_too_little_memory_for_one_more_recording_stops_no_frame(engine: GpuEngine, processor: _Processor) -> None:
+def test_too_little_memory_for_one_more_recording_stops_no_frame(engine: GpuEngine, processor: Processor) -> None:
     full = _BRANCHES[0]
     engine.warm_up([full], 1)
     record, tries = processor.record, []
@@ -242,7 +189,7 @@ def test_look_and_complete_give_what_the_branch_gives(backbone: Callable[[str], 
         for parameter in adapted.parameters():
             parameter.mul_(1.1)
     other = frozenset({_BRANCHES[1]})
-    engine = GpuEngine(_network(), _Processor(), Adapted(adapted, other))
+    engine = GpuEngine(_network(), Processor(), Adapted(adapted, other))
     reference = TorchEngine(_network(), "cpu", adapted=Adapted(adapted, other))
     (picture,) = _pictures(1)
     for weights in ("base", "adapted"):

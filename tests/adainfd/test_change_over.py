@@ -1,0 +1,110 @@
+"""How a box with a GPU starts: the processors answer until its engine is open, and nothing waits for recordings."""
+
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from adainfd.config import Configuration
+from adainfd.model import cheapest, read_profile, wanted_branches
+from daemons import START_SECONDS, Network, Program, listening
+
+from adainf.profile import Profile
+
+Launch = Callable[..., Program]
+
+
+@pytest.fixture
+def told(tmp_path: Path) -> Path:
+    """The folder that tells the stand-in what to do."""
+    folder = tmp_path / "told"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def with_gpu(told: Path) -> dict[str, str]:
+    """The environment of a box with a stand-in for a GPU."""
+    tests = Path(__file__).parents[1]
+    path = os.pathsep.join([str(tests / "stand_in_box"), str(tests), os.environ.get("PYTHONPATH", "")])
+    return {"PYTHONPATH": path, "ADAINF_STAND_IN": str(told), "XDG_STATE_HOME": str(told / "state")}
+
+
+@pytest.fixture
+def two_cameras(network: Network, clip: Path, ipc: str, tmp_path: Path) -> Path:
+    """A configuration with two cameras."""
+    cameras = [{"name": name, "source": str(clip), "loop": True} for name in ("door", "yard")]
+    return network.configuration(tmp_path / "c.toml", bind=ipc, cameras=cameras)
+
+
+def test_processors_answer_until_the_gpu_does_and_no_frame_is_lost(
+    launch: Launch, two_cameras: Path, with_gpu: dict[str, str], told: Path, ipc: str
+) -> None:
+    (told / "wait").touch()
+    daemon = launch("run", "--config", two_cameras, **with_gpu)
+    assert daemon.await_event("ready")["engine"] == "onnx"
+    with listening(ipc, b"result/") as receive:
+        for _ in range(20):
+            receive(START_SECONDS)
+        assert not daemon.named("changed_over")
+        (told / "wait").unlink()
+        assert daemon.await_event("changed_over")["device"] == "stand-in"
+        assert daemon.await_event("prepared")["branches"] == len(wanted_branches(_profile(two_cameras)))
+        daemon.await_event("measured")
+        receive(START_SECONDS)
+    daemon.process.send_signal(signal.SIGTERM)
+    assert daemon.ended(20) == 0, daemon.said
+    accounts = daemon.named("frames")
+    assert len(accounts) == 2
+    for account in accounts:
+        dropped = sum(count for name, count in account.items() if name.startswith("dropped_"))
+        assert account["captured"] == account["published"] + dropped
+
+
+def test_frames_go_on_while_branches_are_recorded(
+    launch: Launch, two_cameras: Path, with_gpu: dict[str, str], told: Path, ipc: str
+) -> None:
+    empty = {"XDG_CACHE_HOME": str(told / "cache")}  # nothing is exported, so no processor stands in
+    (told / "wait-after-first").touch()
+    daemon = launch("run", "--config", two_cameras, **with_gpu, **empty)
+    profile = _profile(two_cameras)
+    with listening(ipc, b"result/") as receive:
+        first = [receive(START_SECONDS)[1] for _ in range(20)]
+        assert {message["plan"]["branch"] for message in first} == {str(cheapest(profile))}
+        (told / "wait-after-first").unlink()
+        assert daemon.await_event("prepared")["branches"] == len(wanted_branches(profile))
+        receive(START_SECONDS)
+    daemon.process.send_signal(signal.SIGTERM)
+    assert daemon.ended(20) == 0, daemon.said
+
+
+def test_gpu_that_cannot_be_used_leaves_the_processors_to_answer(
+    launch: Launch, two_cameras: Path, with_gpu: dict[str, str], told: Path, ipc: str
+) -> None:
+    (told / "broken").touch()
+    daemon = launch("run", "--config", two_cameras, **with_gpu)
+    warning = daemon.await_event("engine")
+    assert "update the driver" in warning["detail"]
+    with listening(ipc, b"result/") as receive:
+        for _ in range(5):
+            receive(START_SECONDS)
+    assert len(daemon.named("engine")) == 1
+    daemon.process.send_signal(signal.SIGTERM)
+    assert daemon.ended(20) == 0, daemon.said
+
+
+def test_gpu_that_is_asked_for_and_cannot_be_used_ends_the_daemon(
+    launch: Launch, two_cameras: Path, with_gpu: dict[str, str], told: Path
+) -> None:
+    (told / "broken").touch()
+    named = two_cameras.read_text().replace("[model]\n", '[model]\ndevice = "cuda"\n')
+    two_cameras.write_text(named)
+    daemon = launch("run", "--config", two_cameras, **with_gpu)
+    assert daemon.ended(START_SECONDS) == 69
+    assert "device 'cuda': its driver is too old; update the driver" in daemon.said
+    assert "Traceback" not in daemon.said
+
+
+def _profile(configuration: Path) -> Profile:
+    return read_profile(Configuration.read(configuration).model)

@@ -1,0 +1,38 @@
+"""Gives a program a GPU that is none: with this folder on its path, a stand-in takes the GPU's place.
+
+The folder that ADAINF_STAND_IN names says what it does: where it holds `broken`, the GPU cannot be used; while it holds
+`wait`, nothing is recorded; while it holds `wait-after-first`, no more than the first.
+"""
+
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+from adainf import engines
+from adainf.engines import devices
+from adainf.errors import UnavailableError
+
+_FOLDER = Path(os.environ["ADAINF_STAND_IN"])
+
+
+def _load_gpu(backbone: Any, adapted: Any, device: str) -> Any:
+    from stand_in_gpu import Processor
+
+    from adainf.engines.gpu import GpuEngine
+
+    if (_FOLDER / "broken").exists():
+        raise UnavailableError(f"device {device!r}: its driver is too old; update the driver")
+
+    class Waiting(Processor):
+        def record(self, forward: Any, given: Any) -> Any:
+            while (_FOLDER / "wait").exists() or (self.recorded and (_FOLDER / "wait-after-first").exists()):
+                time.sleep(0.01)
+            return super().record(forward, given)
+
+    return GpuEngine(backbone, Waiting(), adapted)
+
+
+devices.may_be_there = lambda: True
+devices.uuid = lambda _: "GPU-none"
+engines._load_gpu = _load_gpu
