@@ -85,7 +85,7 @@ def be_the_daemon(configuration: Path, profile: Path | None) -> None:
     def instant(*arguments: Any, **named: Any) -> Any:
         recogniser = loaded(*arguments, **named)
         fractions = {str(choice.branch): choice.macs_fraction for choice in recogniser.table.frontier}
-        return replace(recogniser, engine=Instant(recogniser.engine), times=fractions)
+        return replace(recogniser, engine=Instant(recogniser.engine), times=dict.fromkeys(SIZES, fractions))
 
     daemon.load_recogniser = instant  # type: ignore[assignment]
     log = structlog.get_logger()
