@@ -59,7 +59,7 @@ def test_processors_answer_until_the_gpu_does_and_no_frame_is_lost(
     assert len(accounts) == 2
     for account in accounts:
         dropped = sum(count for name, count in account.items() if name.startswith("dropped_"))
-        assert account["captured"] == account["published"] + dropped
+        assert account["captured"] == account["published"] + account["reused"] + dropped
 
 
 def test_frames_go_on_while_branches_are_recorded(
