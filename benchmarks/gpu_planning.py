@@ -1,0 +1,153 @@
+"""A step of gpu.py, run by its name alone: what cuDNN's planning costs, and whether other convolutions can avoid it.
+
+cuDNN plans each convolution where it meets a new shape, and compiles kernels for depthwise ones. Beside the network as
+the engine runs it stand others that give the same scores: depthwise convolutions by PyTorch's own kernels, which want
+the channels first; convolutions of one pixel as matrix products; all of it with the channels first. Each runs in a
+process of its own, so that it finds nothing planned.
+"""
+
+import dataclasses
+import multiprocessing
+import sys
+import time
+import warnings
+from collections.abc import Callable
+
+import torch
+from gpu_findings import Findings, Step, arguments
+from torch import Tensor, nn
+from torch.nn import functional
+
+from adainf import backbones
+from adainf.backbones import RANDOM, Options
+
+_NETWORK = "timm/tf_efficientnet_lite0"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Way:
+    """A way to run the convolutions."""
+
+    channels_last: bool
+    own_depthwise: bool
+    products: bool
+
+
+WAYS = {
+    "channels last (the engine)": Way(channels_last=True, own_depthwise=False, products=False),
+    "channels last, own depthwise": Way(channels_last=True, own_depthwise=True, products=False),
+    "channels last, products": Way(channels_last=True, own_depthwise=False, products=True),
+    "channels last, own depthwise, products": Way(channels_last=True, own_depthwise=True, products=True),
+    "channels first": Way(channels_last=False, own_depthwise=False, products=False),
+    "channels first, own depthwise, products": Way(channels_last=False, own_depthwise=True, products=True),
+}
+
+
+class _Product(nn.Module):
+    """A convolution of one pixel as a matrix product."""
+
+    def __init__(self, convolution: nn.Conv2d, *, channels_last: bool) -> None:
+        super().__init__()
+        self.weight, self.bias, self._channels_last = convolution.weight, convolution.bias, channels_last
+
+    def forward(self, images: Tensor) -> Tensor:
+        weight = self.weight.flatten(1)
+        if self._channels_last:
+            return functional.linear(images.permute(0, 2, 3, 1), weight, self.bias).permute(0, 3, 1, 2)
+        product = (weight @ images.flatten(2)).unflatten(2, images.shape[2:])
+        return product if self.bias is None else product + self.bias[:, None, None]
+
+
+class _OwnDepthwise(nn.Module):
+    """A depthwise convolution by PyTorch's own kernel."""
+
+    def __init__(self, convolution: nn.Conv2d, *, channels_last: bool) -> None:
+        super().__init__()
+        self._convolution = convolution
+        self._format = torch.channels_last if channels_last else torch.contiguous_format
+
+    def forward(self, images: Tensor) -> Tensor:
+        with torch.backends.cudnn.flags(enabled=False):
+            convolved: Tensor = self._convolution(images.contiguous())
+        return convolved.contiguous(memory_format=self._format)
+
+
+def changed(network: nn.Module, way: Way) -> nn.Module:
+    """The network with its convolutions run this way."""
+    for name, module in list(network.named_children()):
+        if not isinstance(module, nn.Conv2d):
+            changed(module, way)
+        elif way.products and module.kernel_size == (1, 1) and module.groups == 1:
+            setattr(network, name, _Product(module, channels_last=way.channels_last))
+        elif way.own_depthwise and module.groups > 1:
+            setattr(network, name, _OwnDepthwise(module, channels_last=way.channels_last))
+    return network
+
+
+def first_and_next(way: Way, device: str, pictures: int, times: int) -> tuple[float, float, list[float]]:
+    """Seconds of the first run, milliseconds of the next as a graph, and some scores.
+
+    A processor runs it as it is.
+    """
+    warnings.filterwarnings("ignore")
+    place, dtype = torch.device(device), torch.float16 if device == "cuda" else torch.float32
+    shape = torch.channels_last if way.channels_last else torch.contiguous_format
+    network = changed(backbones.load(_NETWORK, Options(weights=RANDOM)), way).to(place, dtype)
+    network = network.to(memory_format=shape)
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randn(pictures, 3, 224, 224, generator=generator).to(place, dtype).contiguous(memory_format=shape)
+    wait: Callable[[], None] = torch.cuda.synchronize if device == "cuda" else lambda: None
+    with torch.inference_mode():
+        wait()
+        begun = time.perf_counter()
+        scores: Tensor = network(images)
+        wait()
+        first = time.perf_counter() - begun
+        again = _recorded(network, images) if device == "cuda" else lambda: network(images)
+        again()
+        wait()
+        begun = time.perf_counter()
+        for _ in range(times):
+            again()
+        wait()
+    return first, 1e3 * (time.perf_counter() - begun) / times, scores[0, :8].float().tolist()
+
+
+def _recorded(network: nn.Module, images: Tensor) -> Callable[[], object]:
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.stream(torch.cuda.Stream()):  # type: ignore[no-untyped-call]
+        network(images)
+        torch.cuda.current_stream().synchronize()
+        with torch.cuda.graph(graph):
+            network(images)
+    return graph.replay
+
+
+def planning(step: Step, found: Findings) -> None:
+    """Each way for one picture and for sixteen."""
+    times = 2 if step.quick else 50
+    for name, way in WAYS.items():
+        for pictures in (1,) if step.quick else (1, 16):
+            with multiprocessing.get_context("spawn").Pool(1) as process:
+                first, following, scores = process.apply(first_and_next, (way, step.device, pictures, times))
+            headings = ("convolutions", "pictures", "first run, s", "graph, ms", "first score")
+            found.row(
+                f"{_NETWORK}: planning",
+                headings,
+                name,
+                str(pictures),
+                f"{first:.2f}",
+                f"{following:.3f}",
+                f"{scores[0]:.3f}",
+            )
+
+
+def main() -> int:
+    """Measure; the exit status."""
+    step, found, _ = arguments(__doc__)
+    planning(step, found)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
