@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from adainfd.config import Configuration
 from adainfd.model import cheapest, read_profile, wanted_branches
-from daemons import START_SECONDS, Network, Program, listening
+from daemons import START_SECONDS, Network, Program, await_true, listening
 
 from adainf.profile import Profile
 
@@ -75,8 +75,28 @@ def test_frames_go_on_while_branches_are_recorded(
         (told / "wait-after-first").unlink()
         assert daemon.await_event("prepared")["branches"] == len(wanted_branches(profile))
         receive(START_SECONDS)
+        exports = Path(empty["XDG_CACHE_HOME"])
+        all_made = lambda: len([*exports.rglob("*.sha256")]) >= len(wanted_branches(profile))  # noqa: E731
+        await_true(all_made, START_SECONDS, "exports for the next start")
     daemon.process.send_signal(signal.SIGTERM)
     assert daemon.ended(20) == 0, daemon.said
+    assert not daemon.named("changed_over")
+    again = launch("run", "--config", two_cameras, **with_gpu, **empty)
+    assert again.await_event("ready")["engine"] == "onnx"
+    again.await_event("changed_over")
+
+
+def test_stop_while_the_gpus_engine_is_opened(
+    launch: Launch, two_cameras: Path, with_gpu: dict[str, str], told: Path, ipc: str
+) -> None:
+    (told / "wait").touch()
+    daemon = launch("run", "--config", two_cameras, **with_gpu)
+    with listening(ipc, b"result/") as receive:
+        receive(START_SECONDS)
+    daemon.process.send_signal(signal.SIGTERM)
+    (told / "wait").unlink()
+    assert daemon.ended(20) == 0, daemon.said
+    assert "Traceback" not in daemon.said
 
 
 def test_gpu_that_cannot_be_used_leaves_the_processors_to_answer(
@@ -94,9 +114,12 @@ def test_gpu_that_cannot_be_used_leaves_the_processors_to_answer(
     assert daemon.ended(20) == 0, daemon.said
 
 
+@pytest.mark.parametrize("at_hand", [True, False])
 def test_gpu_that_is_asked_for_and_cannot_be_used_ends_the_daemon(
-    launch: Launch, two_cameras: Path, with_gpu: dict[str, str], told: Path
+    launch: Launch, two_cameras: Path, with_gpu: dict[str, str], told: Path, at_hand: bool
 ) -> None:
+    if not at_hand:
+        with_gpu["XDG_CACHE_HOME"] = str(told / "cache")
     (told / "broken").touch()
     named = two_cameras.read_text().replace("[model]\n", '[model]\ndevice = "cuda"\n')
     two_cameras.write_text(named)

@@ -9,7 +9,7 @@ from pathlib import Path
 from adainf import files, home
 from adainf.errors import one_line
 from adainfd import state
-from adainfd.doctor import confined
+from adainfd.doctor import confined, gpu
 from adainfd.doctor.finding import Finding, fail, ok, warn
 
 __all__ = ["examine", "readable_by_all", "systemd"]
@@ -20,7 +20,7 @@ _SYSTEMCTL_SECONDS = 10.0
 def examine() -> Iterator[Finding]:
     """Look at this box, systemd apart."""
     yield _opencv()
-    yield from _gpu()
+    yield from gpu.examine()
     yield from _folders()
     yield confined.examine()
 
@@ -34,34 +34,6 @@ def _opencv() -> Finding:
             return fail("OpenCV", "libGL.so.1 is missing", remedy)
         return fail("OpenCV", f"cannot be imported ({one_line(error, 100)})", "install adainf again")
     return ok("OpenCV", cv2.__version__)
-
-
-def _gpu() -> Iterator[Finding]:
-    import pynvml
-    import torch
-
-    try:
-        pynvml.nvmlInit()
-        names = [
-            pynvml.nvmlDeviceGetName(pynvml.nvmlDeviceGetHandleByIndex(i)) for i in range(pynvml.nvmlDeviceGetCount())
-        ]
-        pynvml.nvmlShutdown()
-    except pynvml.NVMLError as error:
-        names = []
-        told = one_line(error, 80)
-        if "Not Found" in told:
-            told = "no driver"
-        yield ok("GPU", f"no NVIDIA GPU ({told}): the processors recognise, by ONNX Runtime")
-    if names:
-        yield ok("GPU", f"NVML tells of {', '.join(names)}")
-    if torch.cuda.is_available():
-        yield ok("CUDA", f"{torch.version.cuda}: {torch.cuda.get_device_name(0)}")
-    elif names:
-        built = torch.version.cuda
-        remedy = "install the NVIDIA driver that this CUDA needs, or load nvidia-uvm (nvidia-modprobe -u)"
-        if built is None:
-            remedy = "install PyTorch's CUDA build (pytorch.org tells the index; on Jetson: NVIDIA's wheels)"
-        yield warn("CUDA", f"PyTorch {torch.__version__} cannot use the GPU (built for CUDA {built})", remedy)
 
 
 def _folders() -> Iterator[Finding]:

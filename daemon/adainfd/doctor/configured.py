@@ -14,7 +14,7 @@ from adainf.profile import Profile
 from adainfd import recording, relaying
 from adainfd.capture.settings import CameraSettings
 from adainfd.config import Configuration, WebSection
-from adainfd.doctor import cameras
+from adainfd.doctor import cameras, gpu
 from adainfd.doctor.box import readable_by_all
 from adainfd.doctor.eyes import hindrance, running_service, seen_as, unfit_name
 from adainfd.doctor.files import unreadable, unreadable_source
@@ -59,6 +59,8 @@ def _daemon(file: Path, configuration: Configuration) -> Iterator[Finding]:
     subjects = {finding.subject for finding in hidden}
     if "policy" not in subjects:
         yield _policy(configuration)
+    if (device := configuration.model.device) is not None and device.startswith("cuda:"):
+        yield gpu.convolves(device)
     if not subjects & {"profile", "weights", "run"}:
         yield from _model(configuration)
     if not configuration.camera:

@@ -110,6 +110,17 @@ class GpuSensor:
             self.close()
         return answers.values
 
+    def missing(self) -> dict[str, str]:
+        """The values that NVML does not tell, and why; also what it is asked for only while the GPU is busy."""
+        self.read()
+        lost = dict(self.lost)
+        if self._handle is not None and not lost.keys() & {"gpu_utilization", "gpu_foreign"}:
+            try:
+                self._foreign(1.0)
+            except UntoldError as reason:
+                lost["gpu_foreign"] = str(reason)
+        return lost
+
     def close(self) -> None:
         """Let go of NVML."""
         self._handle = None

@@ -124,6 +124,12 @@ int nvmlDeviceGetUUID(Device *device, char *uuid, unsigned length) {
     return SUCCESS;
 }
 
+int nvmlDeviceGetName(Device *device, char *name, unsigned length) {
+    FAIL_IF_TOLD();
+    snprintf(name, length, "GPU %u", device->index);
+    return SUCCESS;
+}
+
 int nvmlDeviceGetUtilizationRates(Device *device, Utilization *answer) {
     FAIL_IF_TOLD();
     answer->gpu = (unsigned)number(device, "utilization");

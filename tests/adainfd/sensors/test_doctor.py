@@ -1,0 +1,83 @@
+"""What the doctor says of a GPU: each thing that the sensors want missing once, and a convolution that fails."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from adainfd.doctor import gpu
+
+_STATE = (
+    "count 1",
+    "0.utilization 40",
+    "0.memory_total 8000",
+    "0.memory_free 2000",
+    "0.milliwatts 45500",
+    "0.limit_milliwatts 70000",
+    "0.celsius 66",
+    "0.slowdown_celsius 92",
+    "0.process 4711",
+)
+
+
+@pytest.fixture
+def doctor(build_driver: Callable[..., Path], run: Any, tmp_path: Path) -> Callable[..., list[str]]:
+    """The lines that the doctor says of a box with a GPU whose driver tells these things."""
+
+    def lines(*told: str) -> list[str]:
+        state = tmp_path / "gpu"
+        state.write_text("".join(f"{line}\n" for line in told))
+        result = run("doctor", LD_LIBRARY_PATH=str(build_driver().parent), FAKE_NVML=str(state))
+        assert result.returncode == 0, result.stdout + result.stderr
+        return result.stdout.splitlines()
+
+    return lines
+
+
+def test_driver_that_tells_all(doctor: Callable[..., list[str]]) -> None:
+    lines = [line for line in doctor(*_STATE) if "GPU sensor" in line]
+    assert len(lines) == 1
+    # In a container, whose processes are numbered apart, the load of others cannot be told.
+    assert lines[0].startswith("ok") or "unlike this container" in lines[0]
+
+
+@pytest.mark.parametrize(
+    ("function", "value", "cost"),
+    [
+        ("nvmlDeviceGetUtilizationRates", "gpu_utilization", "[contention]"),
+        ("nvmlDeviceGetPowerUsage", "power_watts", "[power]"),
+        ("nvmlDeviceGetMemoryInfo", "gpu_memory_free", "free memory"),
+        ("nvmlDeviceGetEnforcedPowerLimit", "power_fraction", "[power]"),
+    ],
+)
+def test_driver_that_does_not_tell_something(
+    doctor: Callable[..., list[str]], function: str, value: str, cost: str
+) -> None:
+    lines = doctor(*_STATE, f"error {function} 3")
+    (line,) = (line for line in lines if line.startswith("warn  GPU sensor") and f"{value}:" in line)
+    assert cost in line
+
+
+def test_processes_are_asked_for_though_the_gpu_idles(doctor: Callable[..., list[str]]) -> None:
+    functions = ("nvmlDeviceGetProcessUtilization", "nvmlDeviceGetComputeRunningProcesses_v3")
+    idle = [line for line in _STATE if not line.startswith("0.utilization")]
+    lines = doctor(*idle, "0.process 4711", *(f"error {function} 4" for function in functions))
+    assert any(line.startswith("warn  GPU sensor") and "gpu_foreign:" in line for line in lines), lines
+
+
+def test_convolution_on_a_gpu_that_pytorch_cannot_use(doctor: Callable[..., list[str]]) -> None:
+    lines = doctor(*_STATE)
+    (index,) = (index for index, line in enumerate(lines) if line.startswith("warn  CUDA"))
+    assert "no convolution on cuda: device 'cuda': " in lines[index]
+    assert "recognises with the processors" in lines[index + 1]
+
+
+def test_convolution_is_computed() -> None:
+    assert gpu.convolves("cpu").verdict == "ok"
+
+
+def test_convolution_that_does_not_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gpu, "_CONVOLUTION_SECONDS", 0.01)
+    finding = gpu.convolves("cpu")
+    assert finding.verdict == "warn"
+    assert "takes more than" in finding.found
