@@ -64,7 +64,7 @@ def test_a_gpu_that_is_not_there_may_come_later(adainf, network, pictures, tmp_p
     named = network if command == "train" else ("--backbone", "cifar/resnet20")
     status, _, said = adainf(command, *named, *given)
     assert (status, said.count("\n")) == (69, 1)
-    assert "device 'cuda:99': PyTorch sees" in said
+    assert "device 'cuda:99': " in said
 
 
 def test_statistics_that_are_not_there_cannot_move(refused, pictures, tmp_path):
