@@ -87,7 +87,8 @@ def be_the_daemon(configuration: Path, profile: Path | None) -> None:
         fractions = {str(choice.branch): choice.macs_fraction for choice in recogniser.table.frontier}
         return replace(recogniser, engine=Instant(recogniser.engine), times=dict.fromkeys(SIZES, fractions))
 
-    daemon.load_recogniser = instant  # type: ignore[assignment]
+    daemon.load_recogniser = instant
+    daemon.on_gpu = lambda _: False  # it runs many pictures together, and is on none
     log = structlog.get_logger()
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     profiler = cProfile.Profile(time.thread_time)
