@@ -27,8 +27,10 @@ run: $(VENV)/.installed
 
 # Two workers suit two processors, and one: many tests wait. More of them would disturb the tests of time limits.
 # Each worker keeps to its half of the tests, so that little is prepared twice, until it takes over some of the other's.
+# To these every box is one without a GPU; the tests that need one follow where there is one.
 test: check
 	$(BIN)/pytest -n 2 --dist worksteal
+	[ ! -e /dev/nvidiactl ] || $(BIN)/pytest -m gpu
 
 check: $(VENV)/.installed
 	$(BIN)/ruff format --check .

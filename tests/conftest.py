@@ -15,8 +15,13 @@ LONG = (
 )
 
 
-def pytest_configure() -> None:
-    """Let SIGINT interrupt: a job in a shell's background is born ignoring it, and so is all that it starts."""
+def pytest_configure(config: pytest.Config) -> None:
+    """Let SIGINT interrupt: a job in a shell's background is born ignoring it, and so is all that it starts.
+
+    The tests that need a GPU run by themselves (`pytest -m gpu`); for all others every box is one without.
+    """
+    if config.option.markexpr != "gpu":
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
     signal.signal(signal.SIGINT, signal.default_int_handler)
     # As the commands set it up for themselves, before torch loads: threads that spin while they wait for each other
     # take the processors from the other worker's tests.

@@ -134,7 +134,10 @@ class Rule:
 EXCUSED = (
     Rule(r"^git clone ", "gets the checkout that the test is in"),
     Rule(r"^(\S*/)?pip install (?!'\.)|^(apt-get|dnf|npm) |^python3 -m venv \.venv", "installs packages from an index"),
-    Rule(r"^make (run|test|check|bench\S*|gpu-pack|soak|generated)\b", "sets up an environment from an index, and takes long"),
+    Rule(
+        r"^make (run|test|check|bench\S*|gpu-pack|soak|generated)\b",
+        "sets up an environment from an index, and takes long",
+    ),
     Rule(r"python benchmarks/(?!labelled_clips)", "measures for minutes, and rewrites its page"),
     Rule(r"^bash build/gpu/run", "needs an NVIDIA GPU"),
     Rule(r"adainf fetch (?!--check)", "needs a model hub: tests/adainf/test_fetch.py has one"),

@@ -1,6 +1,7 @@
 """GPUs: whether one may be there, which one a name means, and what to do where it cannot be used."""
 
 import contextlib
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,20 +19,27 @@ _MEGABYTE = 1 << 20
 
 
 def may_be_there() -> bool:
-    """Whether a GPU's driver is loaded; told without PyTorch, which takes seconds to import."""
-    return any(Path(node).exists() for node in _NODES)
+    """Whether a GPU's driver is loaded, and no GPU hidden; told without PyTorch, which takes seconds to import."""
+    return not _hidden() and any(Path(node).exists() for node in _NODES)
+
+
+def _hidden() -> bool:
+    return os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1")
 
 
 def check(name: str) -> None:
     """See, without PyTorch, that a device can be what is meant: `cpu`, `cuda`, `cuda:1`…
 
-    Raises InvalidInputError on another name, UnavailableError where no GPU's driver is loaded.
+    Raises InvalidInputError on another name, UnavailableError where no GPU can be there.
     """
     kind, colon, number = name.partition(":")
     if kind not in ("cpu", "cuda") or (colon and not (kind == "cuda" and number.isdecimal())):
         raise InvalidInputError(f"device {name!r}: must be 'cpu', 'cuda' or 'cuda:NUMBER'")
     if kind == "cuda" and not may_be_there():
-        raise UnavailableError(f"device {name!r}: no GPU's driver is loaded; install it, or leave `device` out")
+        why = "no GPU's driver is loaded; install it"
+        if _hidden():
+            why = f"CUDA_VISIBLE_DEVICES={os.environ['CUDA_VISIBLE_DEVICES']} hides every GPU; unset it"
+        raise UnavailableError(f"device {name!r}: {why}, or leave `device` out")
 
 
 def index(name: str | None) -> int:

@@ -22,6 +22,7 @@ TOO_OLD = (
 @pytest.fixture
 def driver(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[], None]:
     """As where a GPU's driver is loaded, but PyTorch finds it too old."""
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     monkeypatch.setattr(devices, "_NODES", (str(tmp_path),))
     monkeypatch.setenv("CACHE_DIRECTORY", str(tmp_path))
 
@@ -40,8 +41,9 @@ def test_what_is_no_devices_name_is_refused(name: str) -> None:
 
 def test_a_box_without_a_driver_is_told_so_before_torch_is_imported() -> None:
     program = """
-import sys
+import os, sys
 from adainf.engines import devices
+os.environ.pop("CUDA_VISIBLE_DEVICES", None)
 devices._NODES = ("/nowhere",)
 try: devices.check("cuda:1")
 except Exception as error: print(error)
@@ -49,6 +51,18 @@ sys.exit("torch" in sys.modules)
 """
     told = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True).stdout
     assert told.startswith("device 'cuda:1': no GPU's driver is loaded; install it")
+
+
+@pytest.mark.parametrize("hides", ["", "-1"])
+@pytest.mark.usefixtures("driver")
+def test_a_gpu_that_is_hidden(hides: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert devices.may_be_there()
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", hides)
+    assert not devices.may_be_there()
+    with pytest.raises(
+        UnavailableError, match=f"device 'cuda': CUDA_VISIBLE_DEVICES={hides} hides every GPU; unset it"
+    ):
+        devices.check("cuda")
 
 
 @pytest.mark.usefixtures("driver")
@@ -72,6 +86,7 @@ def test_pytorch_without_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def gpus(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """As where PyTorch can use two GPUs with 100 MB of free memory."""
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     monkeypatch.setattr(devices, "_NODES", (str(tmp_path),))
     monkeypatch.setattr(torch.backends.cuda, "is_built", lambda: True)
     monkeypatch.setattr(torch.cuda, "init", lambda: None)

@@ -15,8 +15,6 @@ from adainf.engines.onnx import OnnxEngine
 from adainf.engines.torch import TorchEngine
 from adainf.errors import InvalidInputError, UnavailableError
 
-_NO_GPU = not torch.cuda.is_available()
-
 
 @pytest.fixture(autouse=True)
 def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -52,10 +50,9 @@ def test_wrong_device_is_refused(name: str, device: str, message: str, network: 
         engines.load(name, network, device=device)
 
 
-@pytest.mark.skipif(not _NO_GPU, reason="there is a GPU")
 @pytest.mark.parametrize("name", [None, "torch"])
 def test_missing_gpu_is_named(name: str | None, network: Backbone) -> None:
-    with pytest.raises(UnavailableError, match="device 'cuda:1': no GPU's driver is loaded; install it"):
+    with pytest.raises(UnavailableError, match=r"device 'cuda:1': .*, or leave `device` out"):
         engines.load(name, network, device="cuda:1")
 
 

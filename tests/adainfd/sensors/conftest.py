@@ -26,6 +26,7 @@ class FakeGpu:
         link.symlink_to(HOST_NUMBERS)
         self.tell("count 0")
         environment = {**os.environ, "LD_LIBRARY_PATH": str(library.parent), "FAKE_NVML": str(self._state)}
+        del environment["CUDA_VISIBLE_DEVICES"]  # which hides every GPU from the tests
         self._process = subprocess.Popen(
             [sys.executable, str(Path(__file__).with_name("gpu_reader.py"))],
             env=environment,

@@ -27,7 +27,8 @@ def doctor(build_driver: Callable[..., Path], run: Any, tmp_path: Path) -> Calla
     def lines(*told: str) -> list[str]:
         state = tmp_path / "gpu"
         state.write_text("".join(f"{line}\n" for line in told))
-        result = run("doctor", LD_LIBRARY_PATH=str(build_driver().parent), FAKE_NVML=str(state))
+        driver = {"LD_LIBRARY_PATH": str(build_driver().parent), "FAKE_NVML": str(state), "CUDA_VISIBLE_DEVICES": "0"}
+        result = run("doctor", **driver)
         assert result.returncode == 0, result.stdout + result.stderr
         return result.stdout.splitlines()
 
