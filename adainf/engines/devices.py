@@ -11,7 +11,7 @@ from adainf.errors import InvalidInputError, UnavailableError, one_line
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["check", "index", "may_be_there", "place", "unusable", "used", "uuid"]
+__all__ = ["check", "hidden", "index", "may_be_there", "place", "unusable", "used", "uuid"]
 
 # NVIDIA's driver, a Jetson's, one below WSL, AMD's.
 _NODES = ("/dev/nvidiactl", "/dev/nvhost-ctrl-gpu", "/dev/nvgpu", "/dev/dxg", "/dev/kfd")
@@ -20,10 +20,11 @@ _MEGABYTE = 1 << 20
 
 def may_be_there() -> bool:
     """Whether a GPU's driver is loaded, and no GPU hidden; told without PyTorch, which takes seconds to import."""
-    return not _hidden() and any(Path(node).exists() for node in _NODES)
+    return not hidden() and any(Path(node).exists() for node in _NODES)
 
 
-def _hidden() -> bool:
+def hidden() -> bool:
+    """Whether CUDA_VISIBLE_DEVICES shows no GPU."""
     return os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1")
 
 
@@ -37,7 +38,7 @@ def check(name: str) -> None:
         raise InvalidInputError(f"device {name!r}: must be 'cpu', 'cuda' or 'cuda:NUMBER'")
     if kind == "cuda" and not may_be_there():
         why = "no GPU's driver is loaded; install it"
-        if _hidden():
+        if hidden():
             why = f"CUDA_VISIBLE_DEVICES={os.environ['CUDA_VISIBLE_DEVICES']} hides every GPU; unset it"
         raise UnavailableError(f"device {name!r}: {why}, or leave `device` out")
 

@@ -60,7 +60,7 @@ def _daemon(file: Path, configuration: Configuration) -> Iterator[Finding]:
     if "policy" not in subjects:
         yield _policy(configuration)
     if (device := configuration.model.device) is not None and device.startswith("cuda:"):
-        yield gpu.convolves(device)
+        yield from gpu.of_device(device)
     if not subjects & {"profile", "weights", "run"}:
         yield from _model(configuration)
     if not configuration.camera:

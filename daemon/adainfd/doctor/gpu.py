@@ -1,16 +1,19 @@
 """The GPU: whether PyTorch computes on it, and what its driver tells of it."""
 
+import contextlib
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 
 from adainf.engines import devices
 from adainf.errors import one_line
 from adainfd.doctor.finding import Finding, ok, warn
 
-__all__ = ["convolves", "examine"]
+__all__ = ["convolves", "examine", "of_device"]
 
 _CONVOLUTION_SECONDS = 60.0
+_END_SECONDS = 1.0
 
 # What is lost with a value that NVML does not tell.
 _COSTS = {
@@ -26,7 +29,7 @@ _COSTS = {
 
 
 def examine() -> Iterator[Finding]:
-    """Look at the GPU that is taken where no device is configured."""
+    """Look at the GPUs, and at the one that is taken where no device is configured."""
     import pynvml
 
     try:
@@ -43,16 +46,23 @@ def examine() -> Iterator[Finding]:
         yield ok("GPU", f"no NVIDIA GPU ({told}): the processors recognise, by ONNX Runtime")
     if names:
         yield ok("GPU", f"NVML tells of {', '.join(names)}")
-        yield from _sensors()
-    if names or devices.may_be_there():
-        yield convolves("cuda")
+    if devices.hidden():
+        yield ok("CUDA", "CUDA_VISIBLE_DEVICES hides every GPU: the processors recognise")
+    elif names or devices.may_be_there():
+        yield from of_device("cuda")
 
 
-def _sensors() -> Iterator[Finding]:
+def of_device(device: str) -> Iterator[Finding]:
+    """What NVML tells of a GPU, and a convolution on it; device: `cuda`, `cuda:1`…"""
+    yield from _sensors(str(devices.index(device)))
+    yield convolves(device)
+
+
+def _sensors(device: str) -> Iterator[Finding]:
     """Each value that a policy or the metrics want."""
     from adainfd.sensors.nvml import GpuSensor
 
-    sensor = GpuSensor(lambda: ())
+    sensor = GpuSensor(lambda: (), device)
     missing = sensor.missing()
     sensor.close()
     for name, why in missing.items():
@@ -68,11 +78,17 @@ def convolves(device: str) -> Finding:
     """
     remedy = f"a daemon with `device` left out recognises with the processors until {device} works"
     command = [sys.executable, "-m", "adainfd.doctor.convolution", device]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=_CONVOLUTION_SECONDS, check=False)  # noqa: S603
-    except subprocess.TimeoutExpired:
-        return warn("CUDA", f"a convolution on {device} takes more than {_CONVOLUTION_SECONDS:.0f} s", remedy)
-    told = (done.stdout if done.returncode == 0 else done.stderr).strip().splitlines() or [f"status {done.returncode}"]
-    if done.returncode:
+    with tempfile.TemporaryFile("w+") as output:
+        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)  # noqa: S603
+        try:
+            status = process.wait(_CONVOLUTION_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            with contextlib.suppress(subprocess.TimeoutExpired):  # one that hangs in the driver cannot be ended
+                process.wait(_END_SECONDS)
+            return warn("CUDA", f"a convolution on {device} takes more than {_CONVOLUTION_SECONDS:.0f} s", remedy)
+        output.seek(0)
+        told = output.read().strip().splitlines() or [f"its process ends with {status}"]
+    if status:
         return warn("CUDA", f"no convolution on {device}: {one_line(told[-1], 300)}", remedy)
     return ok("CUDA", told[-1])

@@ -116,9 +116,10 @@ class GpuSensor:
         lost = dict(self.lost)
         if self._handle is not None and not lost.keys() & {"gpu_utilization", "gpu_foreign"}:
             try:
-                self._foreign(1.0)
+                self._used_by_process()
             except UntoldError as reason:
-                lost["gpu_foreign"] = str(reason)
+                if "Not Found" not in str(reason):  # nobody has used it of late
+                    lost["gpu_foreign"] = str(reason)
         return lost
 
     def close(self) -> None:

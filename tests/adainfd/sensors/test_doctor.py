@@ -24,10 +24,14 @@ _STATE = (
 def doctor(build_driver: Callable[..., Path], run: Any, tmp_path: Path) -> Callable[..., list[str]]:
     """The lines that the doctor says of a box with a GPU whose driver tells these things."""
 
-    def lines(*told: str) -> list[str]:
+    def lines(*told: str, visible: str = "0") -> list[str]:
         state = tmp_path / "gpu"
         state.write_text("".join(f"{line}\n" for line in told))
-        driver = {"LD_LIBRARY_PATH": str(build_driver().parent), "FAKE_NVML": str(state), "CUDA_VISIBLE_DEVICES": "0"}
+        driver = {
+            "LD_LIBRARY_PATH": str(build_driver().parent),
+            "FAKE_NVML": str(state),
+            "CUDA_VISIBLE_DEVICES": visible,
+        }
         result = run("doctor", **driver)
         assert result.returncode == 0, result.stdout + result.stderr
         return result.stdout.splitlines()
@@ -49,21 +53,24 @@ def test_driver_that_tells_all(doctor: Callable[..., list[str]]) -> None:
         ("nvmlDeviceGetPowerUsage", "power_watts", "[power]"),
         ("nvmlDeviceGetMemoryInfo", "gpu_memory_free", "free memory"),
         ("nvmlDeviceGetEnforcedPowerLimit", "power_fraction", "[power]"),
+        ("nvmlDeviceGetTemperature", "temperature_celsius", "[heat]"),
+        ("nvmlDeviceGetProcessUtilization", "gpu_foreign", "[contention]"),
     ],
 )
 def test_driver_that_does_not_tell_something(
     doctor: Callable[..., list[str]], function: str, value: str, cost: str
 ) -> None:
-    lines = doctor(*_STATE, f"error {function} 3")
+    newer = ("error nvmlDeviceGetTemperatureV 3",) if function == "nvmlDeviceGetTemperature" else ()
+    lines = doctor(*_STATE, f"error {function} 3", *newer)
     (line,) = (line for line in lines if line.startswith("warn  GPU sensor") and f"{value}:" in line)
     assert cost in line
 
 
-def test_processes_are_asked_for_though_the_gpu_idles(doctor: Callable[..., list[str]]) -> None:
-    functions = ("nvmlDeviceGetProcessUtilization", "nvmlDeviceGetComputeRunningProcesses_v3")
-    idle = [line for line in _STATE if not line.startswith("0.utilization")]
-    lines = doctor(*idle, "0.process 4711", *(f"error {function} 4" for function in functions))
-    assert any(line.startswith("warn  GPU sensor") and "gpu_foreign:" in line for line in lines), lines
+def test_gpu_that_is_hidden_is_not_looked_at(doctor: Callable[..., list[str]]) -> None:
+    lines = doctor(*_STATE, visible="-1")
+    assert not any("GPU sensor" in line for line in lines)
+    (line,) = (line for line in lines if line[6:].startswith("CUDA"))
+    assert line.startswith("ok")
 
 
 def test_convolution_on_a_gpu_that_pytorch_cannot_use(doctor: Callable[..., list[str]]) -> None:
