@@ -174,4 +174,5 @@ def keeping(broker: Broker) -> Iterator[tuple[paho.Client, dict[str, list[str]]]
 
 def kept(heard: Mapping[str, list[str]]) -> dict[str, str]:
     """The topics that the broker still keeps."""
-    return {topic: payloads[-1] for topic, payloads in heard.items() if payloads[-1]}
+    told = [(topic, payloads) for topic, payloads in [*heard.items()] if payloads]  # its thread goes on to write them
+    return {topic: payloads[-1] for topic, payloads in told if payloads[-1]}
