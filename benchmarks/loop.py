@@ -40,6 +40,7 @@ class Instant:
 
     name = "instant"
     device = "none"
+    on_gpu = False
     threads = 1
     sizes = SIZES
 
@@ -88,7 +89,6 @@ def be_the_daemon(configuration: Path, profile: Path | None) -> None:
         return replace(recogniser, engine=Instant(recogniser.engine), times=dict.fromkeys(SIZES, fractions))
 
     daemon.load_recogniser = instant
-    daemon.on_gpu = lambda _: False  # it runs many pictures together, and is on none
     log = structlog.get_logger()
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     profiler = cProfile.Profile(time.thread_time)

@@ -44,6 +44,7 @@ from adainf.training.pretrain import Data, Pretraining, checkpoint_of, learn, re
 from adainf.training.ranks import Ranks
 from adainf.training.small import Kept, SmallViews
 from adainf.training.sources import open_sources
+from adainf.training.views import Sampling
 
 _PAGE = "results.md"
 _SIDE = 32
@@ -190,9 +191,8 @@ class Bench:
         )
         data = self.pictures.train
         kept = Kept(data.pictures.to(self.device), data.labels.to(self.device), (data.count,))
-        views = SmallViews(
-            kept, (1,), base.preprocessing, self.batch, 0, ranks, recipe.resolutions, least_area=_LEAST_AREA
-        )
+        sampling = Sampling((1,), base.preprocessing, self.batch, 0, ranks, recipe.resolutions, _LEAST_AREA)
+        views = SmallViews(kept, sampling)
         plan = Plan(self.rate, *self.adaptation.of(data, self.batch))
         folder = self.file(base.name, f"-{str(setting).replace('/', '-')}")
         folder.mkdir(parents=True, exist_ok=True)

@@ -56,6 +56,7 @@ class Engine:
     sizes: tuple[int, ...] = (1,)
     name: str = "told"
     device: str = "none"
+    on_gpu: bool = False
     threads: int = 1
     class_names: tuple[str, ...] = ("cat", "dog", "lorry")
     preprocessing: Any = field(default_factory=lambda: SimpleNamespace(crop_fraction=1.0))

@@ -36,8 +36,9 @@ def load(
     device: `cpu`, `cuda`, `cuda:1`…; None takes a GPU where one can be used. warn: told where the choice fell on the
     slower engine, and why.
     Raises InvalidInputError on an unknown name or a device the engine has not, UnavailableError where an engine or
-    device that was asked for is missing or has too little memory, UnsupportedExportError where onnx was asked for and
-    the backbone cannot be exported.
+    device that was asked for is missing or has too little memory, OutOfMemoryError, of which it is one, where a GPU runs
+    out of it and the backbone's weights are rounded by then, UnsupportedExportError where onnx was asked for and the
+    backbone cannot be exported.
     """
     if name not in (None, *ENGINES):
         raise InvalidInputError(f"engine {name!r}: must be one of {', '.join(ENGINES)}")

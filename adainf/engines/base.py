@@ -125,6 +125,7 @@ class Engine(Protocol):
 
     name: str
     device: str
+    on_gpu: bool
     threads: int
     outline: Outline
     adapted_outline: Outline | None
@@ -148,7 +149,10 @@ class Engine(Protocol):
         ...
 
     def make_parts_ready(self, resolution: int, weights: WeightSet) -> bool:
-        """Whether no thread of the engine's still makes what `look` and `complete` run; where one does, ask again."""
+        """Whether `look` and `complete` need not wait for the engine's own thread; where they need, ask again.
+
+        An engine without such a thread makes what they run at their first call.
+        """
         ...
 
     def close(self) -> None:

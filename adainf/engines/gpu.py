@@ -53,6 +53,7 @@ class GpuEngine:
     """
 
     name = "torch"
+    on_gpu = True
     threads = 1
     sizes: tuple[int, ...] = SIZES
 
@@ -160,16 +161,17 @@ class GpuEngine:
 
     def _groups(self, branch: Branch, positions: Sequence[int]) -> Iterator[tuple[Recording, list[int]]]:
         """The pictures at these positions, as the recordings that there are take them."""
-        suits = next((size for size in self.sizes if size >= len(positions)), self.sizes[-1])
-        if not self._graphs.ask(_Along(branch, suits)) and not self._recorded_sizes(branch):
-            self._graphs.now(_Along(branch, suits))
-        first = 0
-        for size in portions(len(positions), self._recorded_sizes(branch)):
-            yield self._graphs.now(_Along(branch, size)), list(positions[first : first + size])
-            first += size
-
-    def _recorded_sizes(self, branch: Branch) -> list[int]:
-        return [size for size in self.sizes if self._graphs.get(_Along(branch, size)) is not None]
+        for begin in range(0, len(positions), self.sizes[-1]):
+            chunk = positions[begin : begin + self.sizes[-1]]
+            suits = next(size for size in self.sizes if size >= len(chunk))
+            if self._graphs.ask(_Along(branch, suits)):
+                recorded = [suits]
+            else:
+                recorded = [size for size in self.sizes if _Along(branch, size) in self._graphs] or [suits]
+            first = 0
+            for size in portions(len(chunk), recorded):
+                yield self._graphs.now(_Along(branch, size)), list(chunk[first : first + size])
+                first += size
 
     def _started(self, recording: Recording, pictures: Sequence[NDArray[np.uint8]]) -> Tensor:
         """Have the pictures run; their scores (pictures, classes), there once the device was waited for."""

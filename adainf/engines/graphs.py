@@ -34,8 +34,13 @@ class Graphs(Generic[Key]):
         self._no_memory_until = 0.0
         self._thread = ThreadPoolExecutor(1, "graphs")
 
+    def __contains__(self, key: Key) -> bool:
+        """Whether the recording is made; to ask is not to use it."""
+        with self._lock:
+            return key in self._made
+
     def get(self, key: Key) -> Recording | None:
-        """The recording where it is made."""
+        """The recording where it is made, which is used now."""
         with self._lock:
             made = self._made.get(key)
             if made is not None:
@@ -47,7 +52,7 @@ class Graphs(Generic[Key]):
 
         Where there was no memory for one, none is tried for a while.
         """
-        if self.get(key) is not None:
+        if key in self:
             return True
         asked = self._asked.get(key)
         if asked is None:
@@ -64,7 +69,7 @@ class Graphs(Generic[Key]):
         except torch.cuda.OutOfMemoryError:
             self._no_memory_until = time.monotonic() + _AGAIN_SECONDS
             return False
-        return self.get(key) is not None
+        return key in self
 
     def now(self, key: Key) -> Recording:
         """The recording, waited for where it is not made; raises what making it raises."""
@@ -87,7 +92,7 @@ class Graphs(Generic[Key]):
         self._made.clear()
 
     def _make(self, key: Key) -> None:
-        if self.get(key) is not None:
+        if key in self:
             return
         made = self._record(key)
         with self._lock:

@@ -39,6 +39,7 @@ class OnnxEngine:
     """
 
     name = "onnx"
+    on_gpu = False
     sizes: tuple[int, ...] = (1,)
 
     def __init__(

@@ -10,7 +10,7 @@ from adainf import engines
 from adainf.backbones.options import Options
 from adainf.branch import Branch
 from adainf.engines import devices
-from adainf.engines.base import Adapted, Engine, Part
+from adainf.engines.base import Adapted, Engine, OutOfMemoryError, Part
 from adainf.engines.memory import Memory, Remembered
 from adainf.errors import InvalidInputError
 from adainf.outline import Outline
@@ -90,9 +90,15 @@ class Opening:
 
     def _load(self) -> Engine:
         adapted = None if self._adapter is None else Adapted(self._with_adapter, frozenset(self.runs_adapted))
-        engine = engines.load(
-            self.name, self._base, adapted=adapted, device=self.device, threads=self.threads, warn=self.warn
-        )
+        try:
+            engine = engines.load(
+                self.name, self._base, adapted=adapted, device=self.device, threads=self.threads, warn=self.warn
+            )
+        except OutOfMemoryError as error:
+            if self.device is not None:
+                raise
+            self.warn(f"engine: the processors', not the GPU's; {error}")
+            return replace(self, device="cpu").open()  # the weights are read anew: these were rounded for the GPU
         if engine.name == "onnx":
             try:
                 self._memory.keep(Remembered(engine.outline, engine.adapted_outline))

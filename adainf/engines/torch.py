@@ -41,16 +41,16 @@ class TorchEngine:
         UnavailableError where the device is missing.
         """
         self._device = devices.place(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        self._on_gpu = self._device.type == "cuda"
+        self.on_gpu = self._device.type == "cuda"
         self.threads = threads or usable_processors()
         torch.set_num_threads(self.threads)
-        self.device = torch.cuda.get_device_name(self._device) if self._on_gpu else processor_name()
+        self.device = torch.cuda.get_device_name(self._device) if self.on_gpu else processor_name()
         # Taken before the weights are moved or rounded.
         self.outline = outline(backbone)
         self.adapted_outline = None if adapted is None else outline(adapted.backbone)
         self.preprocessing = backbone.preprocessing
         self.class_names = backbone.classes.names
-        self._dtype = torch.float16 if self._on_gpu else torch.float32
+        self._dtype = torch.float16 if self.on_gpu else torch.float32
         self.backbone = self._placed(backbone)
         self._adapted: frozenset[Branch] = frozenset()
         self._adapted_backbone = self.backbone

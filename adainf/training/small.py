@@ -1,6 +1,6 @@
 """Views of small pictures: all are kept as bytes where the network is, and a step's are made there together."""
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -9,11 +9,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from adainf.preprocessing import Preprocessing
 from adainf.training.devices import uploaded
-from adainf.training.ranks import Ranks
 from adainf.training.sources import Source
-from adainf.training.views import GREY, JITTER, Batch, normalised
+from adainf.training.views import GREY, JITTER, Batch, Sampling, normalised
 
 __all__ = ["Kept", "Looks", "SmallViews", "keep", "may_be_shown"]
 
@@ -41,7 +39,7 @@ class Kept:
 def keep(sources: Sequence[Source], device: torch.device, threads: int) -> Kept | None:
     """The sources' pictures on the device; None where they are large, many, or of several sizes.
 
-    threads: that decode. In place of one that cannot be decoded the next one is kept.
+    threads: how many decode. In place of a picture that cannot be decoded the next one is kept.
     """
     counts = tuple(source.count for source in sources)
     shape = sources[0].read_from(0)[1].shape
@@ -79,15 +77,13 @@ class Looks:
     light: NDArray[np.float32]
 
     @classmethod
-    def drawn(
-        cls, kept: Kept, shares: Sequence[float], least_area: float, count: int, draw: np.random.Generator
-    ) -> "Looks":
-        """So many views. shares: how likely each source is."""
+    def drawn(cls, kept: Kept, sampling: Sampling, draw: np.random.Generator) -> "Looks":
+        """The views of one step."""
         height, width = kept.pixels.shape[2:]
-        counts = np.array(kept.counts)
-        source = draw.choice(len(counts), count, p=np.asarray(shares) / sum(shares))
+        counts, count = np.array(kept.counts), sampling.batch
+        source = draw.choice(len(counts), count, p=sampling.probabilities)
         row = (counts.cumsum() - counts)[source] + draw.integers(counts[source])
-        whole = np.rint(min(height, width) * np.sqrt(draw.uniform(least_area, 1, count)))
+        whole = np.rint(min(height, width) * np.sqrt(draw.uniform(sampling.least_area, 1, count)))
         side = np.maximum(1, whole).astype(np.int64)
         top, left = draw.integers(height - side + 1), draw.integers(width - side + 1)
         mirrored = draw.random(count) < 1 / 2
@@ -110,26 +106,24 @@ class SmallViews:
     """The views of every step, as `Views` has them."""
 
     kept: Kept
-    shares: Sequence[float]
-    preprocessing: Preprocessing
-    batch: int
-    seed: int
-    ranks: Ranks
-    resolutions: Callable[[int], Sequence[int]]
-    least_area: float = 0.25
+    sampling: Sampling
+
+    @property
+    def batch(self) -> int:
+        return self.sampling.batch
 
     def from_step(self, step: int) -> Generator[Batch, None, None]:
         """Batches from `step` on, for ever."""
-        own = self.ranks.own(self.batch)
+        own = self.sampling.ranks.own(self.batch)
         while True:
-            draw = np.random.default_rng((self.seed, step, _STREAM))
-            looks = Looks.drawn(self.kept, self.shares, self.least_area, self.batch, draw)
+            draw = np.random.default_rng((self.sampling.seed, step, _STREAM))
+            looks = Looks.drawn(self.kept, self.sampling, draw)
             yield self.of(step, looks.own(slice(own.start, own.stop)))
             step += 1
 
     def of(self, step: int, looks: Looks) -> Batch:
         """What these looks see, at the resolutions of the step."""
-        device = self.kept.pixels.device
+        device, preprocessing = self.kept.pixels.device, self.sampling.preprocessing
         where = np.stack([looks.row, looks.side, looks.top, looks.left, looks.mirrored])
         row, side, top, left, mirrored = uploaded(torch.from_numpy(where), device)
         light = uploaded(torch.from_numpy(looks.light), device)
@@ -137,12 +131,12 @@ class SmallViews:
         inside = _within(top, side, pixels.shape[2])[:, :, None] * _within(left, side, pixels.shape[3])[:, None]
         pixels = _lit(pixels, inside, light)
         inputs = {}
-        for resolution in set(self.resolutions(step)):
-            crop = self.preprocessing.crop_at(resolution) / self.preprocessing.crop_fraction
+        for resolution in set(self.sampling.resolutions(step)):
+            crop = preprocessing.crop_at(resolution) / preprocessing.crop_fraction
             across = _interpolation(side, left, mirrored > 0, crop, resolution, pixels.shape[3])
             down = _interpolation(side, top, torch.zeros_like(mirrored > 0), crop, resolution, pixels.shape[2])
             resized = down[:, None] @ (pixels @ across.transpose(1, 2)[:, None])
-            inputs[resolution] = normalised(_bytes(resized), self.preprocessing)
+            inputs[resolution] = normalised(_bytes(resized), preprocessing)
         return Batch(step, inputs, None if self.kept.labels is None else self.kept.labels[row])
 
 

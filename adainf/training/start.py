@@ -16,7 +16,6 @@ from adainf.backbones.macs import branch_space
 from adainf.backbones.weights import fingerprint
 from adainf.branch import Branch
 from adainf.errors import InvalidInputError
-from adainf.preprocessing import Preprocessing
 from adainf.profile import Profile
 from adainf.run import Adapter, BatchNorm, Manifest, Run, Training, digest, now
 from adainf.schedulers import LookupTable
@@ -30,7 +29,7 @@ from adainf.training.ranks import Ranks
 from adainf.training.recipe import Recipe
 from adainf.training.small import SmallViews, keep, may_be_shown
 from adainf.training.sources import Source, open_sources
-from adainf.training.views import Feed, Views
+from adainf.training.views import Feed, Sampling, Views
 from adainf.undecodable import PassedOver
 
 __all__ = ["Request", "adapt", "default_resolutions"]
@@ -43,9 +42,9 @@ class Request:
     bound: whether the scheduler of the recipe `paper` may exceed a budget, and overrun_weight, λ, what that costs it.
     mix: how likely each of the images' sources is; none: equally. resolutions: none: the default ones. ceiling: the
     most MACs of a drawn branch. profile: draw only branches that its lookup table may take. batch: views a step.
-    zoom: how much less of a view smaller inputs show; None takes the profile's. least_area: see `Views`.
-    resume: go on where a training into `out` was. threads: of the processor; None takes all. device: `cpu`, `cuda`,
-    `cuda:1`; None takes a GPU where there is one. batch_norm: whether its statistics move.
+    zoom: how much less of a view smaller inputs show; None takes the profile's. least_area: see `Sampling`.
+    resume: go on where a training into `out` was. threads: how many of the processor's; None takes all.
+    device: `cpu`, `cuda`, `cuda:1`; None takes a GPU where there is one. batch_norm: whether its statistics move.
     """
 
     backbone: str
@@ -99,8 +98,16 @@ def adapt(request: Request, ranks: Ranks) -> Run:
         )
     settings = _settings(request, backbone, weights, sources, shares, sides, menu, zoom)
     recipe = _recipe(request, backbone, sides, menu, ranks)
-    seeing = replace(backbone.preprocessing, zoom=zoom)
-    views = _feed(request, sources, shares, seeing, ranks, recipe, sides, device, threads)
+    sampling = Sampling(
+        shares,
+        replace(backbone.preprocessing, zoom=zoom),
+        request.batch,
+        request.seed,
+        ranks,
+        recipe.resolutions,
+        request.least_area,
+    )
+    views = _feed(sources, sampling, min(sides), device, threads)
     progress = train(recipe, views, request.plan, request.out, settings, ranks)
     passed_over = PassedOver()
     for source in sources:
@@ -214,23 +221,15 @@ def _menu(request: Request, profile: Profile | None) -> list[Branch]:
     return menu
 
 
-def _feed(
-    request: Request,
-    sources: Sequence[Source],
-    shares: Sequence[float],
-    preprocessing: Preprocessing,
-    ranks: Ranks,
-    recipe: Recipe,
-    sides: Sequence[int],
-    device: torch.device,
-    threads: int,
-) -> Feed:
-    """Views of pictures that are kept, where they are small, else of those that are decoded when their turn comes."""
-    wanted = (shares, preprocessing, request.batch, request.seed, ranks, recipe.resolutions, request.least_area)
+def _feed(sources: Sequence[Source], sampling: Sampling, smallest: int, device: torch.device, threads: int) -> Feed:
+    """Views of pictures that are kept, where they are small; else of pictures that are decoded when their turn comes.
+
+    smallest: side of the smallest input, pixels.
+    """
     kept = keep(sources, device, threads)
-    if kept is not None and may_be_shown(kept, min(sides)):
-        return SmallViews(kept, *wanted)
-    return Views(sources, *wanted, device, threads)
+    if kept is not None and may_be_shown(kept, smallest):
+        return SmallViews(kept, sampling)
+    return Views(sources, sampling, device, threads)
 
 
 def _recipe(request: Request, backbone: Backbone, sides: Sequence[int], menu: Sequence[Branch], ranks: Ranks) -> Recipe:

@@ -17,7 +17,7 @@ from adainf.training.devices import uploaded
 from adainf.training.ranks import Ranks
 from adainf.training.sources import Source
 
-__all__ = ["GREY", "JITTER", "Batch", "Feed", "Views", "normalised", "seen", "view"]
+__all__ = ["GREY", "JITTER", "Batch", "Feed", "Sampling", "Views", "normalised", "seen", "view"]
 
 JITTER = 0.2
 """How much brightness, contrast and saturation may differ from the picture's, a share of it."""
@@ -50,14 +50,14 @@ class Feed(Protocol):
 
 
 @dataclass(frozen=True)
-class Views:
-    """The views of every step, each decoded when its turn comes.
+class Sampling:
+    """Which views of its pictures a training takes.
 
-    shares: how likely each source is. batch: views a step, of all ranks together. resolutions: those a step needs.
-    least_area: a view is a random square of at least this share of the picture's largest one. threads: that decode.
+    shares: how likely each source is. preprocessing: the network's. batch: views a step, of all ranks together.
+    resolutions: those that a step needs. least_area: a view is a random square of at least this share of the picture's
+    largest one.
     """
 
-    sources: Sequence[Source]
     shares: Sequence[float]
     preprocessing: Preprocessing
     batch: int
@@ -65,8 +65,25 @@ class Views:
     ranks: Ranks
     resolutions: Callable[[int], Sequence[int]]
     least_area: float = 0.25
+
+    @property
+    def probabilities(self) -> NDArray[np.float64]:
+        """Of each source; they sum to 1."""
+        return np.asarray(self.shares, np.float64) / sum(self.shares)
+
+
+@dataclass(frozen=True)
+class Views:
+    """The views of every step, each decoded when its turn comes. threads: how many decode."""
+
+    sources: Sequence[Source]
+    sampling: Sampling
     device: torch.device = _CPU
     threads: int = 2
+
+    @property
+    def batch(self) -> int:
+        return self.sampling.batch
 
     def from_step(self, step: int) -> Generator[Batch, None, None]:
         """Batches from `step` on, for ever. The threads decode the next ones meanwhile, a few steps ahead."""
@@ -82,11 +99,11 @@ class Views:
                 pool.shutdown(cancel_futures=True)
 
     def _begun(self, pool: ThreadPoolExecutor, step: int) -> "_Begun":
-        positions = self.ranks.own(self.batch)
+        positions = self.sampling.ranks.own(self.batch)
         # What a GPU copies by itself must lie in pinned memory, which is kept for the next steps when it is free.
         pixels = {
             side: torch.empty((len(positions), side, side, 3), dtype=torch.uint8, pin_memory=self.device.type == "cuda")
-            for side in set(self.resolutions(step))
+            for side in set(self.sampling.resolutions(step))
         }
         labels = [
             pool.submit(self._draw, step, position, {side: whole[row].numpy() for side, whole in pixels.items()})
@@ -96,12 +113,12 @@ class Views:
 
     def _draw(self, step: int, position: int, into: dict[int, NDArray[np.uint8]]) -> int | None:
         """Puts the view into arrays (side, side, 3), RGB; its label."""
-        draw = np.random.default_rng((self.seed, step, position))
-        source = self.sources[draw.choice(len(self.sources), p=np.asarray(self.shares) / sum(self.shares))]
+        draw = np.random.default_rng((self.sampling.seed, step, position))
+        source = self.sources[draw.choice(len(self.sources), p=self.sampling.probabilities)]
         row, whole_picture = source.read_from(int(draw.integers(source.count)))
-        picture = view(whole_picture, draw, self.least_area)
+        picture = view(whole_picture, draw, self.sampling.least_area)
         # Of a view the full model sees all, and a smaller input as much less as of a camera's picture.
-        whole = replace(self.preprocessing, crop_fraction=1.0)
+        whole = replace(self.sampling.preprocessing, crop_fraction=1.0)
         for side, pixels in into.items():
             cv2.cvtColor(looked_at(picture, side, whole), cv2.COLOR_BGR2RGB, dst=pixels)
         return None if source.labels is None else source.labels[row]
@@ -109,7 +126,7 @@ class Views:
     def _finished(self, step: int, begun: "_Begun") -> Batch:
         labels = [label for future in begun.labels if (label := future.result()) is not None]
         inputs = {
-            side: normalised(uploaded(pixels, self.device).permute(0, 3, 1, 2), self.preprocessing)
+            side: normalised(uploaded(pixels, self.device).permute(0, 3, 1, 2), self.sampling.preprocessing)
             for side, pixels in begun.pixels.items()
         }
         labelled = len(labels) == len(begun.labels)

@@ -29,7 +29,7 @@ from adainfd.hindrances import Hindered, Hindrances
 from adainfd.keeping import Keeper
 from adainfd.logs import Logger
 from adainfd.loop import Loop
-from adainfd.model import on_gpu, read_profile
+from adainfd.model import read_profile
 from adainfd.pipeline import Pipeline
 from adainfd.policies import Policies
 from adainfd.preparing import Preparation
@@ -239,7 +239,7 @@ def _preparers() -> Executor:
 def _watched_gpu(configuration: Configuration, recogniser: Recogniser) -> str:
     """The GPU that recognises, by its UUID; before it does, or where none does, as CUDA counts them."""
     device = configuration.model.device
-    return devices.uuid(device) if on_gpu(recogniser.engine) else str(devices.index(device))
+    return devices.uuid(device) if recogniser.engine.on_gpu else str(devices.index(device))
 
 
 @contextlib.contextmanager

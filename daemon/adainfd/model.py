@@ -27,7 +27,6 @@ __all__ = [
     "content_of",
     "fits",
     "needed_first",
-    "on_gpu",
     "opening",
     "read_profile",
     "read_run",
@@ -151,11 +150,6 @@ def needed_first(profile: Profile) -> list[Branch]:
 def cheapest(profile: Profile) -> Branch:
     """The branch that fits every budget."""
     return LookupTable(profile).frontier[0].branch
-
-
-def on_gpu(engine: Engine) -> bool:
-    """Whether a GPU recognises."""
-    return engine.device != processor_name()
 
 
 def sizes_for(engine: Engine, pictures: int) -> tuple[int, ...]:

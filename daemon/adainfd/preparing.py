@@ -2,6 +2,7 @@
 
 from collections import deque
 from dataclasses import dataclass, replace
+from functools import cached_property
 from multiprocessing.connection import Connection
 
 from adainf.allocator import give_back
@@ -13,7 +14,7 @@ from adainfd.config import ModelSection
 from adainfd.exporting import SCHEDULER, Exporter, Failed
 from adainfd.keeping import Keeper
 from adainfd.logs import Logger
-from adainfd.model import content_of, needed_first, on_gpu, sizes_for, wanted_branches, warm_up_content
+from adainfd.model import content_of, needed_first, sizes_for, wanted_branches, warm_up_content
 from adainfd.recogniser import Recogniser
 from adainfd.successor import Successor
 from adainfd.times import Measuring, known_times, missing_times
@@ -51,7 +52,7 @@ class Preparation:
         successor: Successor | None = None,
         pictures: int = 1,
     ) -> None:
-        """exporter: what it exports is taken up as it comes; one that exports for the next start begins at last.
+        """exporter: what it exports is taken up as it comes; one that has not begun begins once all is ready.
 
         keeper: of what is measured. now: monotonic seconds. successor: opens the engine that takes over.
         pictures: so many may be answered together.
@@ -59,7 +60,7 @@ class Preparation:
         self._recogniser = recogniser
         self._section = section
         self._exporter = exporter if exporter is not None and exporter.running else None
-        self._next_start = exporter if exporter is not None and exporter.for_next_start else None
+        self._next_start = exporter if exporter is not None and not exporter.running else None
         self._keeper = keeper
         self._log = log
         self._successor = successor
@@ -70,7 +71,7 @@ class Preparation:
         self._measuring: Measuring | None = None
         self._stepped = now
         if successor is None and self._exporter is None:
-            if on_gpu(recogniser.engine):
+            if recogniser.engine.on_gpu:
                 self._to_come.extend(self._all_on_gpu())
             else:
                 self._measuring = self._to_measure()
@@ -132,8 +133,7 @@ class Preparation:
         before.engine.close()
         profile, ready = before.profile, needed_first(before.profile)
         times = known_times(engine, profile, wanted_branches(profile), self._log)
-        content = content_of(self._section, profile)
-        self._recogniser = Recogniser.of(engine, profile, ready, times, content)
+        self._recogniser = Recogniser.of(engine, profile, ready, times, self._content)
         self._to_come.extend(self._all_on_gpu())
         self._log.info("changed_over", engine=engine.name, device=engine.device)
         give_back()
@@ -145,8 +145,7 @@ class Preparation:
         if self._exporter is not None:
             self._exporter.begin()
             return
-        self._to_come.extend(branch for branch in wanted_branches(self._recogniser.profile))
-        self._to_come.extend([SCHEDULER, None])
+        self._to_come.extend([*wanted_branches(self._recogniser.profile), SCHEDULER, None])
 
     def _all_on_gpu(self) -> list[Branch | _Together | str | None]:
         """All that a GPU's engine is to be made ready for: what may answer, then many pictures at once."""
@@ -166,12 +165,12 @@ class Preparation:
             said = self._exporter.receive()
             if isinstance(said, Failed):
                 self._log.warning("exporter_failed", why=said.why)
-                if not on_gpu(self._recogniser.engine):
+                if not self._recogniser.engine.on_gpu:
                     self._keeper.missing("exports", f"branches are not exported, and not used: {said.why}")
                 said = None
             if said is None:
                 self._exporter = None
-            if not on_gpu(self._recogniser.engine):
+            if not self._recogniser.engine.on_gpu:
                 self._to_come.append(said)
 
     def _take_up(self) -> Recogniser | None:
@@ -189,7 +188,7 @@ class Preparation:
             self._recogniser = now.along(what)
         elif what is None:
             self._finish()
-        elif what == SCHEDULER and now.content is None and (content := self._content()) is not None:
+        elif what == SCHEDULER and now.content is None and (content := self._content) is not None:
             self._recogniser = replace(now, content=content)
         return None if self._recogniser is now else self._recogniser
 
@@ -204,7 +203,7 @@ class Preparation:
             return engine.make_ready(what)
         if isinstance(what, _Together):
             return engine.make_ready(what.branch, what.pictures)
-        content = self._content() if what == SCHEDULER else None
+        content = self._content if what == SCHEDULER else None
         if content is None or self._recogniser.content is not None:
             return True
         if not engine.make_parts_ready(content.resolution, content.weights):
@@ -212,7 +211,9 @@ class Preparation:
         warm_up_content(engine, content)
         return True
 
+    @cached_property
     def _content(self) -> ContentAware | None:
+        """Read from the run's files, so not at every step."""
         return content_of(self._section, self._recogniser.profile)
 
     def _finish(self) -> None:

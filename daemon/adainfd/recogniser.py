@@ -27,7 +27,6 @@ from adainfd.model import (
     content_of,
     fits,
     needed_first,
-    on_gpu,
     opening,
     wanted_branches,
     warm_up_content,
@@ -132,31 +131,29 @@ def load_recogniser(
 ) -> Recogniser:
     """Load the network, see that the profile is its own, and prepare the branches that may be chosen.
 
-    exporter: makes them; then only those are prepared without which nothing can be answered. keeper: is told where they
-    cannot be kept. stand_in: recognises until another engine is open; nothing is loaded, and those alone are prepared.
-    On a GPU only the cheapest branch is, which fits every budget. Raises UnavailableError where weights cannot be
-    fetched, or the configured device cannot be used.
+    exporter: makes their exports; then only the branches are prepared without which nothing can be answered.
+    keeper: is told where exports cannot be kept. stand_in: recognises until another engine is open; nothing is loaded,
+    and only the same few branches are prepared. On a GPU only the cheapest branch is prepared, which fits every budget.
+    Raises UnavailableError where weights cannot be fetched, or the configured device cannot be used.
     """
     section = configuration.model
     observer.beginning(f"loading {profile.backbone}", _LOAD_SECONDS)
     exported = exporter is not None and exporter.have(needed_first(profile), log)
-    warnings: list[str] = []
-
-    def warn(text: str) -> None:
-        warnings.append(text)
-        log.warning("engine", detail=text)
-
-    engine = stand_in or opening(configuration, profile, warn).open()
+    asked = opening(configuration, profile, lambda text: log.warning("engine", detail=text))
+    engine = stand_in or asked.open()
     if not fits(engine, profile, section):
         log.warning(
             "profile_of_other_weights",
             profile=section.profile or section.run or DEFAULT_PROFILE,
             remedy="run `adainf calibrate`",
         )
+    if exporter is not None and exporter.for_next_start and stand_in is None and not engine.on_gpu:
+        exporter.begin()  # the GPU cannot be used, so it is this start that wants them
+        exported = exporter.have(needed_first(profile), log)
     if exported:  # said no earlier: a start that is refused says why, and no more
         log.info("exporting", backbone=profile.backbone)
-    whole = not exported and stand_in is None and not on_gpu(engine)
-    first = [cheapest(profile)] if on_gpu(engine) else needed_first(profile)
+    whole = not exported and stand_in is None and not engine.on_gpu
+    first = [cheapest(profile)] if engine.on_gpu else needed_first(profile)
     branches = wanted_branches(profile) if whole else first
     for number, branch in enumerate(branches, start=1):
         observer.beginning(f"preparing branch {number} of {len(branches)}", _EXPORT_SECONDS)
@@ -165,11 +162,20 @@ def load_recogniser(
     if content is not None:
         observer.beginning("preparing the scheduler", _EXPORT_SECONDS)
         warm_up_content(engine, content)
-    if keeper is not None and warnings and engine.name == "onnx":
+    if keeper is not None and not _exports_kept(engine, branches):
         keeper.missing("exports", "exports cannot be kept, and every start makes them anew")
     give_back()
     times = {} if stand_in is not None else known_times(engine, profile, wanted_branches(profile), log)
     return Recogniser.of(engine, profile, branches, times, content)
+
+
+def _exports_kept(engine: Engine, branches: Collection[Branch]) -> bool:
+    """Whether the next start finds the exports of these branches, where the engine has any."""
+    if engine.name != "onnx":
+        return True
+    from adainf.engines.onnx import OnnxEngine  # onnxruntime may not be installed
+
+    return not isinstance(engine, OnnxEngine) or all(map(engine.at_hand, branches))
 
 
 def stand_in_of(configuration: Configuration, profile: Profile) -> Engine | None:

@@ -4,13 +4,15 @@ A frame whose branch takes `c` milliseconds and that must be answered within `d`
 While all shares together stay below one, each frame is answered in time when those with the least time left come first
 (the density of a set of tasks under earliest deadline first: Liu and Layland, 1973). So it is this sum that is kept.
 
-Frames that are answered together all wait for the last of them, so there it is the time of all that is kept: of each
-group that goes along one branch as long as so many pictures together were measured to take.
+Frames that are answered together all wait for the last of them, so for these the time of all is kept within bounds: the
+sum over the groups that go along one branch, each taking as long as its number of pictures was measured to take.
 """
 
 import bisect
-from collections.abc import Iterable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 
 from adainfd.control.costs import Costs, rounded_up
 
@@ -43,7 +45,7 @@ class Claim:
 
     @property
     def weight(self) -> float:
-        """How much of what is left it has beside others."""
+        """Its share of what is left, relative to other claims."""
         return self.priority * self.need
 
 
@@ -65,20 +67,22 @@ def divided(claims: Sequence[Claim], costs: Costs) -> list[float]:
 
 
 def divided_together(claims: Sequence[Claim], costs: Costs) -> list[float]:
-    """As `divided`, where all are answered together: by the time that groups of pictures take.
+    """As `divided`, for frames that are answered together: by the time that groups of pictures take.
 
-    What no branch keeps cuts no other: whoever is late even if all take their least is late whatever the others do.
-    Two divisions are looked at: by weight, as if the frames came one by one, and the same branch for all as far as
-    each one's limits reach, in one group. The second is taken where it fits and nobody has less by it, or where only it
-    fits. What time is left then goes to those that weigh most. costs: with times.
+    A deadline that cannot be met even if all claims take their least branch is disregarded, so that it cuts no other
+    claim. Two divisions are compared: one by weight, as if the frames were answered one by one, and one that sends all
+    claims along the same branch, as far as the limits of each allow. The second is taken where it fits and gives no
+    claim less than the first, or where the first does not fit. Time that is left over goes to the claims of the
+    greatest weight. costs: with times.
     """
     options = [_options(claim, costs) for claim in claims]
-    quickest = _Together(claims, costs, [each[0] for each in options]).milliseconds
+    milliseconds = cache(costs.taken)  # asked for the same groups again and again
+    quickest = _Together(claims, milliseconds, [each[0] for each in options]).milliseconds
     rooms = [PLANNED * max(_SHORTEST_MS, claim.left_ms) + _ROUNDING for claim in claims]
     room = min((room for room in rooms if room >= quickest), default=max(rooms))
 
     def fits(taken: Sequence[int]) -> bool:
-        return _Together(claims, costs, taken).milliseconds <= room
+        return _Together(claims, milliseconds, taken).milliseconds <= room
 
     wished = [each[-1] for each in options]
     if fits(wished):
@@ -91,7 +95,7 @@ def divided_together(claims: Sequence[Claim], costs: Costs) -> list[float]:
         if fits(alike) and (not alone_fits or all(one >= other for one, other in zip(alike, taken, strict=True))):
             taken = alike
             break
-    together = _Together(claims, costs, taken)
+    together = _Together(claims, milliseconds, taken)
     for number in sorted(range(len(claims)), key=lambda number: -claims[number].weight):
         for index in reversed(options[number]):
             if index <= together.taken[number]:
@@ -107,40 +111,33 @@ def divided_together(claims: Sequence[Claim], costs: Costs) -> list[float]:
 class _Together:
     """Claims that are answered together, in groups by branch. taken: the place of each one's branch."""
 
-    def __init__(self, claims: Sequence[Claim], costs: Costs, taken: Iterable[int]) -> None:
+    def __init__(self, claims: Sequence[Claim], group_ms: Callable[[int, int], float], taken: Sequence[int]) -> None:
+        """group_ms: expected milliseconds of a group, by the place of its branch and its number of pictures."""
         self.taken = list(taken)
         self._claims = claims
+        self._group_ms = group_ms
         self._around = sum(claim.around_ms for claim in claims)
-        self._count = [0] * len(costs.fractions)
-        self._slowdown = [0.0] * len(costs.fractions)
-        self._ms = [0.0] * len(costs.fractions)
-        self._costs = costs
-        for number, index in enumerate(self.taken):
-            self._add(index, 1, claims[number].slowdown)
-        for index in set(self.taken):
-            self._reckon(index)
+        self._slowdowns: defaultdict[int, float] = defaultdict(float)
+        for claim, index in zip(claims, taken, strict=True):
+            self._slowdowns[index] += claim.slowdown
+        self._counts = Counter(taken)
 
     @property
     def milliseconds(self) -> float:
-        """Until all are answered."""
-        return self._around + sum(self._ms)
+        """Until all are answered; a group is as much slower than expected as its claims are on average."""
+        return self._around + sum(
+            self._slowdowns[index] / count * self._group_ms(index, count)
+            for index, count in self._counts.items()
+            if count
+        )
 
     def move(self, number: int, index: int) -> None:
         """Let a claim go along another branch."""
         slowdown, before = self._claims[number].slowdown, self.taken[number]
-        self._add(before, -1, -slowdown)
-        self._add(index, 1, slowdown)
-        self._reckon(before)
-        self._reckon(index)
+        for place, count in ((before, -1), (index, 1)):
+            self._counts[place] += count
+            self._slowdowns[place] += count * slowdown
         self.taken[number] = index
-
-    def _add(self, index: int, count: int, slowdown: float) -> None:
-        self._count[index] += count
-        self._slowdown[index] += slowdown
-
-    def _reckon(self, index: int) -> None:
-        count = self._count[index]
-        self._ms[index] = self._slowdown[index] / count * self._costs.taken(index, count) if count else 0.0
 
 
 def _divided(claims: Sequence[Claim], costs: Costs, options: Sequence[range]) -> list[int]:

@@ -15,7 +15,7 @@ from adainf.training.paper import PaperRecipe
 from adainf.training.ranks import Ranks
 from adainf.training.small import SmallViews, keep
 from adainf.training.sources import open_sources
-from adainf.training.views import Batch, Views
+from adainf.training.views import Batch, Sampling, Views
 
 pytestmark = [
     pytest.mark.gpu,
@@ -51,10 +51,10 @@ def test_gradients_are_those_of_the_processor(recipe):
 def test_views_are_those_of_the_processor(draw, tmp_path, small):
     sources = open_sources([draw(tmp_path / "noise", ["3", "4"], each=8)], None, 32)
     preprocessing = Preprocessing(32, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
-    wanted = ((1,), preprocessing, 8, 0, Ranks(), lambda _: (32, 16))
+    sampling = Sampling((1,), preprocessing, 8, 0, Ranks(), lambda _: (32, 16))
     found = []
     for device in (CPU, GPU):
-        feed = SmallViews(keep(sources, device, 2), *wanted) if small else Views(sources, *wanted, 0.25, device, 4)
+        feed = SmallViews(keep(sources, device, 2), sampling) if small else Views(sources, sampling, device, 4)
         batches = feed.from_step(3)
         batch = next(batches)
         batches.close()

@@ -10,7 +10,7 @@ from adainf.preprocessing import Preprocessing, prepare
 from adainf.training.ranks import Ranks
 from adainf.training.small import Looks, SmallViews, keep, may_be_shown
 from adainf.training.sources import Source, open_sources
-from adainf.training.views import seen
+from adainf.training.views import Sampling, seen
 
 CPU = torch.device("cpu")
 COUNT = 60
@@ -27,9 +27,10 @@ def test_they_are_what_the_processor_makes_of_one_after_the_other(height, width,
     pictures, source = noise(height, width)
     preprocessing = Preprocessing(32, (0.5, 0.4, 0.3), (0.2, 0.3, 0.4), 0.875, zoom)
     kept = keep([source], CPU, 2)
-    looks = Looks.drawn(kept, (1,), 0.25, COUNT, np.random.default_rng(5))
+    sampling = Sampling((1,), preprocessing, COUNT, 0, Ranks(), lambda _: (32, 16, 24))
+    looks = Looks.drawn(kept, sampling, np.random.default_rng(5))
     assert 0 < looks.mirrored.sum() < COUNT
-    batch = SmallViews(kept, (1,), preprocessing, COUNT, 0, Ranks(), lambda _: (32, 16, 24)).of(0, looks)
+    batch = SmallViews(kept, sampling).of(0, looks)
     assert batch.labels.tolist() == looks.row.tolist()
     level = 1 / 255 / np.array(preprocessing.std, np.float32)[:, None, None]
     for side, inputs in batch.inputs.items():
@@ -43,9 +44,9 @@ def test_they_are_what_the_processor_makes_of_one_after_the_other(height, width,
             assert (np.abs(found - wanted) > 0.5 * level).mean() < 0.2
 
 
-def views(kept, ranks=None, seed=0):
+def views(kept, ranks=None, seed=0, shares=(1,), batch=8):
     preprocessing = Preprocessing(32, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
-    return SmallViews(kept, (1,), preprocessing, 8, seed, ranks or Ranks(), lambda _: (32, 16))
+    return SmallViews(kept, Sampling(shares, preprocessing, batch, seed, ranks or Ranks(), lambda _: (32, 16)))
 
 
 def test_a_step_has_its_views_wherever_one_begins_and_two_processes_share_them():
@@ -66,9 +67,10 @@ def test_sources_keep_their_shares_and_their_labels():
         for level, label in ((10, 7), (240, 9))
     )
     kept = keep([dark, light], CPU, 1)
-    looks = Looks.drawn(kept, (3, 1), 0.25, 400, np.random.default_rng(0))
+    feed = views(kept, shares=(3, 1), batch=400)
+    looks = Looks.drawn(kept, feed.sampling, np.random.default_rng(0))
     assert 0.68 < (looks.row < 3).mean() < 0.82
-    batch = views(kept).of(0, looks)
+    batch = feed.of(0, looks)
     levels = batch.inputs[16].mean(dim=(1, 2, 3))
     assert batch.labels.tolist() == [7 if level < 0 else 9 for level in levels]
 

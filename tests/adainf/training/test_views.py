@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from adainf.preprocessing import Preprocessing, prepare
 from adainf.training.ranks import Ranks
 from adainf.training.sources import Source, open_sources
-from adainf.training.views import Views, view
+from adainf.training.views import Sampling, Views, view
 
 PREPROCESSING = Preprocessing(32, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5), 0.875)
 
@@ -23,7 +23,8 @@ def plain(name: str, level: int, labels: tuple[int, ...] | None = None) -> Sourc
 
 
 def views(sources, shares=(1, 1), *, batch=8, seed=0, ranks=None, least_area=0.25):
-    return Views(sources, shares, PREPROCESSING, batch, seed, ranks or Ranks(), lambda _: (32, 16), least_area)
+    sampling = Sampling(shares, PREPROCESSING, batch, seed, ranks or Ranks(), lambda _: (32, 16), least_area)
+    return Views(sources, sampling)
 
 
 def first(views, step=0):
