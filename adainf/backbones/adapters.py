@@ -45,7 +45,7 @@ class Adapter(ABC):
         self.statistics: dict[str, Tensor] = {}
 
     def move_statistics(self) -> None:
-        """Batch norm normalises by its batch from now on, and keeps running means for those who use what was learnt.
+        """Let batch norm normalise by its batch from now on, and update the statistics that the adapter stores.
 
         Raises InvalidInputError where the backbone has no batch norm.
         """

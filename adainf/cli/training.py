@@ -94,7 +94,7 @@ class _OneOrMore(click.Command):
     type=click.Choice(["frozen", "train"]),
     default="frozen",
     show_default=True,
-    help="train: its statistics move, which pays for a ResNet that was trained from nothing.",
+    help="train: running statistics move too; for ResNets trained from scratch.",
 )
 @click.option("--resolutions", callback=numbers(int), help="Input sides.  [default: 4/7 and 5/7 of the native one]")
 @click.option(

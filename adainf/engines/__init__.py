@@ -36,9 +36,9 @@ def load(
     device: `cpu`, `cuda`, `cuda:1`…; None takes a GPU where one can be used. warn: told where the choice fell on the
     slower engine, and why.
     Raises InvalidInputError on an unknown name or a device the engine has not, UnavailableError where an engine or
-    device that was asked for is missing or has too little memory, OutOfMemoryError, of which it is one, where a GPU runs
-    out of it and the backbone's weights are rounded by then, UnsupportedExportError where onnx was asked for and the
-    backbone cannot be exported.
+    device that was asked for is missing or has too little memory, OutOfMemoryError where a GPU runs out of memory, by
+    when the backbone's weights are rounded, UnsupportedExportError where onnx was asked for and the backbone cannot be
+    exported.
     """
     if name not in (None, *ENGINES):
         raise InvalidInputError(f"engine {name!r}: must be one of {', '.join(ENGINES)}")
@@ -50,7 +50,7 @@ def load(
         except UnavailableError as error:
             if device is not None or isinstance(error, OutOfMemoryError):  # which has rounded the weights already
                 raise
-            warn(f"engine: the processors', not the GPU's; {error}")
+            warn(f"engine: the processors recognise instead of the GPU; {error}")
     if name != "torch":
         try:
             return _load_onnx(backbone, adapted, threads, warn)

@@ -1,4 +1,4 @@
-"""GPUs: whether one may be there, which one a name means, and what to do where it cannot be used."""
+"""GPUs: whether there may be one, which one a name means, and how to mend one that cannot be used."""
 
 import contextlib
 import os
@@ -19,7 +19,7 @@ _MEGABYTE = 1 << 20
 
 
 def may_be_there() -> bool:
-    """Whether a GPU's driver is loaded, and no GPU hidden; told without PyTorch, which takes seconds to import."""
+    """Whether a GPU driver is loaded and not all GPUs are hidden; without PyTorch, which takes seconds to import."""
     return not hidden() and any(Path(node).exists() for node in _NODES)
 
 
@@ -29,15 +29,15 @@ def hidden() -> bool:
 
 
 def check(name: str) -> None:
-    """See, without PyTorch, that a device can be what is meant: `cpu`, `cuda`, `cuda:1`…
+    """Check, without PyTorch, that a name is `cpu`, `cuda` or `cuda:NUMBER`, and that there may be such a device.
 
-    Raises InvalidInputError on another name, UnavailableError where no GPU can be there.
+    Raises InvalidInputError on another name, UnavailableError where there can be no GPU.
     """
     kind, colon, number = name.partition(":")
     if kind not in ("cpu", "cuda") or (colon and not (kind == "cuda" and number.isdecimal())):
         raise InvalidInputError(f"device {name!r}: must be 'cpu', 'cuda' or 'cuda:NUMBER'")
     if kind == "cuda" and not may_be_there():
-        why = "no GPU's driver is loaded; install it"
+        why = "no GPU driver is loaded; install it"
         if hidden():
             why = f"CUDA_VISIBLE_DEVICES={os.environ['CUDA_VISIBLE_DEVICES']} hides every GPU; unset it"
         raise UnavailableError(f"device {name!r}: {why}, or leave `device` out")
@@ -59,12 +59,13 @@ def place(name: str) -> "torch.device":
     if (why := unusable()) is not None:
         raise UnavailableError(f"device {name!r}: {why}")
     if index(name) >= (count := torch.cuda.device_count()):
-        raise UnavailableError(f"device {name!r}: PyTorch sees cuda:0 to cuda:{count - 1}; name one of these")
+        seen = "only cuda:0" if count == 1 else f"cuda:0 to cuda:{count - 1}"
+        raise UnavailableError(f"device {name!r}: PyTorch sees {seen}; name one of these")
     return torch.device("cuda", index(name))
 
 
 def unusable() -> str | None:
-    """Why PyTorch can use no GPU, and what helps; None where it can."""
+    """Why PyTorch can use no GPU, with the remedy; None where it can use one."""
     import torch
 
     if not torch.backends.cuda.is_built():  # type: ignore[no-untyped-call]
@@ -77,14 +78,14 @@ def unusable() -> str | None:
     except (RuntimeError, AssertionError) as error:
         told = one_line(error, 200)
         if "too old" in told:
-            return f"its driver is too old for the CUDA {torch.version.cuda} of PyTorch; update the driver"
+            return f"the driver is too old for PyTorch's CUDA {torch.version.cuda}; update it"
         return f"PyTorch cannot use it ({told.rstrip('.')}); `adainfd doctor` tells more"
     return None
 
 
 @contextlib.contextmanager
 def used(name: str, room: int = 0) -> Iterator["torch.device"]:
-    """Inside, a device is taken into use that has so many bytes of memory free.
+    """Begin to use a device inside the context. room: bytes of its memory that must be free.
 
     Raises as `place` does, UnavailableError also where memory is missing.
     """
@@ -94,8 +95,8 @@ def used(name: str, room: int = 0) -> Iterator["torch.device"]:
     try:
         if device.type == "cuda" and (free := torch.cuda.mem_get_info(device)[0]) < room:
             raise UnavailableError(
-                f"device {name!r}: {free // _MEGABYTE} MB of its memory are free, the model takes "
-                f"{room // _MEGABYTE}; end other programs on it, or name another device"
+                f"device {name!r}: {free // _MEGABYTE} MB of its memory are free, the model needs "
+                f"{room // _MEGABYTE} MB; end other programs on it, or name another device"
             )
         yield device
     except RuntimeError as error:

@@ -97,7 +97,7 @@ class Opening:
         except OutOfMemoryError as error:
             if self.device is not None:
                 raise
-            self.warn(f"engine: the processors', not the GPU's; {error}")
+            self.warn(f"engine: the processors recognise instead of the GPU; {error}")
             return replace(self, device="cpu").open()  # the weights are read anew: these were rounded for the GPU
         if engine.name == "onnx":
             try:

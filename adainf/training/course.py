@@ -1,4 +1,4 @@
-"""How a training goes: what each of its steps came to."""
+"""The course of a training: the loss and agreement of its steps."""
 
 import math
 import time
@@ -14,13 +14,13 @@ from adainf.training.checkpoint import Progress
 __all__ = ["Course"]
 
 _MEMORY = 0.98
-# Each look at a GPU's figures waits for all that it has been given to do.
+# To read figures from a GPU is to wait for all of its work.
 _STEPS_BETWEEN_LOOKS = 16
 _LOOKS_REMEMBERED = 50
 
 
 class Course:
-    """Notes the figures of each step where they are, and looks at them now and then."""
+    """Collects the figures of each step on the device, and reads them now and then."""
 
     def __init__(self, what: str, progress: Progress, batch: int, device: torch.device) -> None:
         """what: names the training. batch: pictures a step."""
@@ -38,11 +38,11 @@ class Course:
 
     @property
     def is_to_read(self) -> bool:
-        """Whether so many steps were taken unseen that it is time to look."""
+        """Whether enough steps were taken since the last reading."""
         return len(self._unread) >= self._most_unread
 
     def read(self) -> Progress:
-        """Look; raises InvalidInputError where a loss or gradient is no number."""
+        """Read the figures; raises InvalidInputError where a loss or gradient is not a number."""
         first = self.progress.step - len(self._unread)
         figures = torch.stack(self._unread).tolist() if self._unread else []
         self._unread.clear()
@@ -64,6 +64,6 @@ class Course:
 
     @property
     def rate(self) -> float:
-        """Pictures a second of late."""
+        """The recent rate, in pictures a second."""
         (began, before), (now, step) = self._looks[0], self._looks[-1]
         return self._batch * (step - before) / (now - began) if now > began else 0.0

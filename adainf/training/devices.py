@@ -1,4 +1,4 @@
-"""The device that a training runs on, and the numbers that it computes in there."""
+"""The device that a training runs on, and the precision of its computations."""
 
 import contextlib
 
@@ -21,15 +21,15 @@ def chosen(name: str | None, ranks: Ranks) -> torch.device:
 
 
 def half(device: torch.device) -> contextlib.AbstractContextManager[object]:
-    """Inside, convolutions and products on a GPU are computed in bfloat16; weights and sums stay float32.
+    """A context in which a GPU computes convolutions and products in bfloat16; weights and sums stay float32.
 
-    The processor computes all in float32.
+    A processor computes everything in float32.
     """
     return torch.autocast("cuda", torch.bfloat16) if device.type == "cuda" else contextlib.nullcontext()
 
 
 def uploaded(tensor: Tensor, device: torch.device) -> Tensor:
-    """The tensor on the device; the processor goes on before a GPU has it."""
+    """The tensor on the device; the processor does not wait until a GPU has it."""
     if device.type != "cuda" or tensor.is_cuda:
         return tensor.to(device)
     return (tensor if tensor.is_pinned() else tensor.pin_memory()).to(device, non_blocking=True)

@@ -1,4 +1,4 @@
-"""The projection onto budgets where the scores are: a GPU that is asked for no answer is never waited for."""
+"""`Projection.project` on the device of the scores, so that the processor does not wait for a GPU."""
 
 import numpy as np
 import torch
@@ -14,7 +14,7 @@ _MOST_COMPARED = 1 << 12
 
 
 class Knapsack:
-    """Does what `Projection.project` does, in the same numbers."""
+    """Gives the same results as `Projection.project`."""
 
     def __init__(self, projection: Projection, device: torch.device) -> None:
         self._projection = projection

@@ -45,7 +45,7 @@ class Pretraining:
     """What the user asks for. One of steps and seconds is given. side: of the pictures, pixels.
 
     label_smoothing: share of a picture's label that is spread over all classes. checkpoint_every: seconds between two.
-    threads: that decode. device: `cpu`, `cuda`, `cuda:1`; None takes a GPU where there is one.
+    threads: how many decode. device: `cpu`, `cuda`, `cuda:1`; None takes a GPU where there is one.
     """
 
     backbone: str

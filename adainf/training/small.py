@@ -1,4 +1,4 @@
-"""Views of small pictures: all are kept as bytes where the network is, and a step's are made there together."""
+"""Views of small pictures: all pictures stay on the device as bytes, and all views of a step are made there at once."""
 
 from collections.abc import Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -146,7 +146,7 @@ def may_be_shown(kept: Kept, resolution: int) -> bool:
 
 
 def _within(first: Tensor, side: Tensor, size: int) -> Tensor:
-    """1 where a place (views, size) is one of the `side` from `first` on, else 0."""
+    """1 at the `side` places (views, size) from `first` on, else 0."""
     place = torch.arange(size, device=side.device)
     return ((place >= first[:, None]) & (place < (first + side)[:, None])).float()
 

@@ -38,7 +38,7 @@ class Failed:
 class Exporter:
     """The process. It exports what is needed first, then with what the processors have to spare all that is wanted.
 
-    for_next_start: nothing waits for what it makes; so all of it is made with what the processors have to spare.
+    for_next_start: nothing waits for its exports, so it makes all of them with what the processors have to spare.
     """
 
     def __init__(self, configuration: Configuration, profile: Profile, *, for_next_start: bool = False) -> None:
@@ -97,10 +97,10 @@ class Exporter:
 
 
 def exporter_of_missing(configuration: Configuration, profile: Profile) -> Exporter | None:
-    """What makes exports that are missing, begun; None where none is, or none can be made.
+    """The exporter of missing exports, started; None if none is missing or can be made.
 
-    Where a GPU is to recognise it has not begun: what it makes is for the next start, in which the processors answer
-    until the GPU can.
+    If a GPU is to recognise, the exporter is not started yet: its exports are for the next start, when the processors
+    answer until the GPU can.
     """
     asked = opening(configuration, profile)
     if asked.tries_gpu:

@@ -60,8 +60,9 @@ class Look:
 
 @dataclass(frozen=True, slots=True)
 class Looked:
-    """What a look has found. expected_ms: what its forward pass should have taken, with all that ran together with it;
-    None where times are not known.
+    """What a look has found.
+
+    expected_ms: what its forward pass should have taken, with all that ran together with it; None if unknown.
     """
 
     answer: Answer

@@ -153,7 +153,7 @@ def cheapest(profile: Profile) -> Branch:
 
 
 def sizes_for(engine: Engine, pictures: int) -> tuple[int, ...]:
-    """How many pictures an engine runs together where so many may wait at once: its sizes up to one that holds them."""
+    """The engine's sizes, up to the first that holds so many pictures."""
     return tuple(size for index, size in enumerate(engine.sizes) if not index or engine.sizes[index - 1] < pictures)
 
 

@@ -12,9 +12,9 @@ from adainf.engines import OutOfMemoryError
 from adainf.schedulers import Choice
 from adainfd.answer import Answer, Moments
 from adainfd.asking import Ask, Waiting, asked, shared
+from adainfd.auditing import Auditor
 from adainfd.capture.captured import Captured
 from adainfd.control import Budget, Costs
-from adainfd.control.audit import REUSE
 from adainfd.control.deciding import Ran, answered, better_look, looked_again
 from adainfd.control.lines import Frame, LastLook, Remembered, SecondLook
 from adainfd.control.trace import Recorder
@@ -29,10 +29,6 @@ from adainfd.turns import Occupied
 from adainfd.wire.publisher import Publisher
 
 __all__ = ["Pipeline"]
-
-# The box counts as idle, and an audit disturbs nobody, while others take less than this of the processor.
-_IDLE_BELOW = 0.1
-_UNTROUBLED = ("maximum", "motion")
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +97,7 @@ class Pipeline:
         self._executor = executor
         self._costs = Costs.of(recogniser.table.frontier, recogniser.times)
         self._looker = Looker(recogniser, self._costs, top)
+        self._auditor = Auditor(recogniser, readings, observer)
         self._teller = Teller(publisher, host, recogniser.profile)
         self._occupied = Occupied()
         self._seen_waiting: dict[str, Waiting] = {}
@@ -110,6 +107,7 @@ class Pipeline:
         self._recogniser = recogniser
         self._costs = Costs.of(recogniser.table.frontier, recogniser.times)
         self._looker = Looker(recogniser, self._costs, self._top)
+        self._auditor = Auditor(recogniser, self._readings, self._observer)
         self._seen_waiting.clear()
         self._recorder.prepared(recogniser.prepared)
 
@@ -117,8 +115,8 @@ class Pipeline:
         """Recognise the newest frame of the first of these streams, and publish the result.
 
         waiting: every stream with a frame that waits, in turn: they are reckoned with. Where the engine runs several
-        pictures together, as many of them are answered at once. more_wait: whether other frames are
-        waiting, of these cameras or others; none of them waits for what may be done after the answer.
+        pictures together, as many frames are answered at once. more_wait: whether other frames are waiting, of these
+        cameras or others; none of them waits for what may be done after the answer.
         """
         begun = time.monotonic()
         count = self._recogniser.engine.sizes[-1]
@@ -316,7 +314,7 @@ class Pipeline:
                     looked = self._look_again(stream, one, record.frame, *better)
                     prevented = looked is None
                 elif not hurried:
-                    self._audit(stream, one)
+                    self._auditor.audit(stream.camera.name, one.ask, one.shown, reused=one.reused)
             except OutOfMemoryError:
                 # The frame is answered and counted; only the next ones wait.
                 self.parking.park(time.monotonic())
@@ -361,35 +359,6 @@ class Pipeline:
         ran = Ran(choice, timing.forward, frame.own_around_ms, found.expected_ms)
         view.controller = looked_again(view.controller, view.policy, ran)
         return SecondLook(budget=budget, branch=str(choice.branch), forward_ms=timing.forward)
-
-    def _audit(self, stream: Stream, one: _Decided) -> None:
-        """While the box is idle, run the full branch too on a share of the frames, after they were answered."""
-        view, policy = one.ask.view, one.ask.view.policy
-        view.since_audit += 1
-        full = self._recogniser.profile.space.full
-        answer = view.answer
-        if full not in self._recogniser.ready:
-            return
-        if policy.budget.mean is not None:  # what audits take is no frame's, and would break it
-            return
-        if not policy.audit.share or view.since_audit * policy.audit.share < 1 or answer is None:
-            return
-        if one.ask.budget.limited_by not in _UNTROUBLED:
-            return
-        if (self._readings().cpu_foreign or 0.0) > _IDLE_BELOW or (self._readings().gpu_foreign or 0.0) > _IDLE_BELOW:
-            return
-        view.since_audit = 0
-        if answer.choice.branch == full and not one.reused:
-            return
-        prepared = self._recogniser.engine.prepare(one.shown.picture, full.resolution)
-        if not one.shown.holds():
-            return
-        scores = self._recogniser.engine.run([prepared], [full])[0]
-        full_answer = view.labels.index(int(view.labels.asked_for(scores).argmax()))
-        given = answer.labels[0].index if one.reused else answer.alone
-        audited = REUSE if one.reused else str(answer.choice.branch)
-        view.audit.note(audited, given == full_answer)
-        self._observer.audited(stream.camera.name, audited, agreed=given == full_answer)
 
 
 def _preparing_each(decided: list[list[_Decided]], begun: float) -> float | None:

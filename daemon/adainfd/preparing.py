@@ -23,7 +23,7 @@ __all__ = ["Preparation"]
 
 # Caches and threads that have gone cold are part of a frame's time.
 _REST_SECONDS = 0.01
-_PATIENCE_SECONDS = 30.0  # with what there may be too little memory for
+_PATIENCE_SECONDS = 30.0  # for recordings that there may be too little memory for
 _ASK_AGAIN_SECONDS = 0.05  # whether a recording is made, which takes between 0.03 s and 3 s
 # Where frames never stop waiting, one of them waits for a step now and then.
 _STEP_AT_LEAST_EVERY_SECONDS = 1.0
@@ -52,15 +52,19 @@ class Preparation:
         successor: Successor | None = None,
         pictures: int = 1,
     ) -> None:
-        """exporter: what it exports is taken up as it comes; one that has not begun begins once all is ready.
+        """exporter: what it exports is taken up as it comes; one for the next start begins once all is ready.
 
         keeper: of what is measured. now: monotonic seconds. successor: opens the engine that takes over.
         pictures: so many may be answered together.
         """
         self._recogniser = recogniser
         self._section = section
-        self._exporter = exporter if exporter is not None and exporter.running else None
-        self._next_start = exporter if exporter is not None and not exporter.running else None
+        self._exporter: Exporter | None = None
+        self._next_start: Exporter | None = None
+        if exporter is not None and exporter.running:
+            self._exporter = exporter
+        elif exporter is not None and exporter.for_next_start:
+            self._next_start = exporter
         self._keeper = keeper
         self._log = log
         self._successor = successor
@@ -116,14 +120,14 @@ class Preparation:
         self._recogniser.engine.close()
 
     def _change_over(self, successor: Successor) -> Recogniser | None:
-        """The next frame is answered by the engine that was opened meanwhile; no frame is on its way now."""
+        """Switch to the engine that was opened meanwhile, if it is open; no frame is being answered now."""
         before = self._recogniser
         try:
             engine = successor.take()
         except AdainfError as error:
             if self._section.device is not None:
                 raise
-            self._log.warning("engine", detail=f"the processors', not the GPU's; {error}")
+            self._log.warning("engine", detail=f"the processors recognise instead of the GPU; {error}")
             self._successor = None
             self._stay()
             return None
@@ -140,7 +144,7 @@ class Preparation:
         return self._recogniser
 
     def _stay(self) -> None:
-        """The processors go on to recognise, as on a box without a GPU."""
+        """Let the processors go on, as on a box without a GPU."""
         self._exporter, self._next_start = self._next_start, None
         if self._exporter is not None:
             self._exporter.begin()
@@ -148,7 +152,7 @@ class Preparation:
         self._to_come.extend([*wanted_branches(self._recogniser.profile), SCHEDULER, None])
 
     def _all_on_gpu(self) -> list[Branch | _Together | str | None]:
-        """All that a GPU's engine is to be made ready for: what may answer, then many pictures at once."""
+        """All that a GPU engine is made ready for: the branches, the scheduler, then larger groups."""
         engine, profile = self._recogniser.engine, self._recogniser.profile
         wanted = wanted_branches(profile)
         branches = [branch for branch in wanted if branch not in self._recogniser.ready]
@@ -174,7 +178,7 @@ class Preparation:
                 self._to_come.append(said)
 
     def _take_up(self) -> Recogniser | None:
-        """What comes next, where it is ready."""
+        """Take up what comes next, if it is ready."""
         what, now = self._to_come[0], self._recogniser
         try:
             self._being_made = not self._is_ready(what)
@@ -193,11 +197,11 @@ class Preparation:
         return None if self._recogniser is now else self._recogniser
 
     def _given_up(self, what: Branch | _Together | str | None) -> bool:
-        """Whether the others need wait no longer: the engine asks by itself for numbers of pictures that come."""
+        """Whether to go on without it: the engine records by itself the numbers of pictures that come."""
         return isinstance(what, _Together) and self._stepped - self._waited_since > _PATIENCE_SECONDS
 
     def _is_ready(self, what: Branch | _Together | str | None) -> bool:
-        """Whether it can answer; what is asked for here is made meanwhile, or at once by an engine without threads."""
+        """Whether it is ready; an engine with a thread of its own makes it meanwhile, any other makes it at once."""
         engine = self._recogniser.engine
         if isinstance(what, Branch):
             return engine.make_ready(what)

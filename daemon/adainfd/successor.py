@@ -13,7 +13,7 @@ _JOIN_SECONDS = 20.0  # an import cannot be broken off
 
 
 class Successor:
-    """Opens an engine between `start` and `close`; it is its taker's from `take` on."""
+    """Opens an engine between `start` and `close`; whoever takes it owns it."""
 
     def __init__(self, open_engine: Callable[[], Engine]) -> None:
         self._open = open_engine

@@ -99,17 +99,32 @@ def test_stop_while_the_gpus_engine_is_opened(
     assert "Traceback" not in daemon.said
 
 
+@pytest.mark.parametrize("at_hand", [True, False])
+@pytest.mark.parametrize(("fault", "why"), [("broken", "update the driver"), ("full", "out of memory")])
 def test_gpu_that_cannot_be_used_leaves_the_processors_to_answer(
-    launch: Launch, two_cameras: Path, with_gpu: dict[str, str], told: Path, ipc: str
+    launch: Launch,
+    two_cameras: Path,
+    with_gpu: dict[str, str],
+    told: Path,
+    ipc: str,
+    fault: str,
+    why: str,
+    at_hand: bool,
 ) -> None:
-    (told / "broken").touch()
+    (told / fault).touch()
+    if not at_hand:
+        with_gpu["XDG_CACHE_HOME"] = str(told / "cache")
     daemon = launch("run", "--config", two_cameras, **with_gpu)
-    warning = daemon.await_event("engine")
-    assert "update the driver" in warning["detail"]
-    with listening(ipc, b"result/") as receive:
-        for _ in range(5):
-            receive(START_SECONDS)
-    assert len(daemon.named("engine")) == 1
+    with listening(ipc) as receive:
+        assert daemon.await_event("prepared")["branches"] == len(wanted_branches(_profile(two_cameras)))
+        topic, beat = receive(START_SECONDS)
+        while not (topic.startswith("status/") and beat.get("cameras")):
+            topic, beat = receive(START_SECONDS)
+        assert beat["state"] == "ready", beat
+        assert beat["model"]["engine"] == "onnx"
+    (warning,) = daemon.named("engine")
+    assert why in warning["detail"]
+    assert bool(daemon.named("exporting")) is not at_hand
     daemon.process.send_signal(signal.SIGTERM)
     assert daemon.ended(20) == 0, daemon.said
 

@@ -27,7 +27,7 @@ BRANCHES = [FULL, CHEAP]
 class Slow:
     """An engine that takes three asks to record what it is asked for, and must not run what is not recorded."""
 
-    name, device, threads = "slow", "a box", 1
+    name, device, on_gpu, threads = "slow", "a box", True, 1
     preprocessing: Any = SimpleNamespace(crop_fraction=1.0)
     class_names = ("cat",)
 

@@ -1,7 +1,8 @@
-"""Gives a program a GPU that is none: with this folder on its path, a stand-in takes the GPU's place.
+"""Gives a program a GPU where there is none: with this folder on its path, a stand-in takes a GPU's place.
 
-The folder that ADAINF_STAND_IN names says what it does: where it holds `broken`, the GPU cannot be used; while it holds
-`wait`, nothing is recorded; while it holds `wait-after-first`, no more than the first.
+The folder that ADAINF_STAND_IN names says what it does: where it holds `broken`, the GPU cannot be used; where it holds
+`full`, its memory runs out once the weights are rounded; while it holds `wait`, nothing is recorded; while it holds
+`wait-after-first`, no more than the first.
 """
 
 import os
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from adainf import engines
-from adainf.engines import devices
+from adainf.engines import OutOfMemoryError, devices
 from adainf.errors import UnavailableError
 
 _FOLDER = Path(os.environ["ADAINF_STAND_IN"])
@@ -23,6 +24,10 @@ def _load_gpu(backbone: Any, adapted: Any, device: str) -> Any:
 
     if (_FOLDER / "broken").exists():
         raise UnavailableError(f"device {device!r}: its driver is too old; update the driver")
+
+    if (_FOLDER / "full").exists():
+        backbone.half()
+        raise OutOfMemoryError(f"device {device!r}: out of memory")
 
     class Waiting(Processor):
         def record(self, forward: Any, given: Any) -> Any:

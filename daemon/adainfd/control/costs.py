@@ -67,8 +67,8 @@ class Costs:
     def expected(self, fraction: float, pictures: int = 1) -> float | None:
         """Milliseconds of a branch that takes this share of the full branch's MACs, by those of its neighbours.
 
-        pictures: that go along it together. They are filled up to the next number that was measured; where there is
-        none, they run in smaller groups.
+        pictures: how many go along it together. They are padded to the next measured number; where there is none, they
+        run in smaller groups.
         """
         if not self.milliseconds:
             return None
@@ -79,10 +79,10 @@ class Costs:
         return sum(times[index] for times in self._runs(pictures))
 
     def most_a_picture(self, pictures: int) -> "Costs":
-        """The costs of single pictures that so many, in whatever groups, do not exceed together."""
+        """Upper bounds on the costs of one picture among so many, in whatever groups they run."""
         if not self.together:
             return self
-        # A picture takes longest in the smallest of the groups that are filled up to one number.
+        # Of the groups that are padded to the same number, a picture takes longest in the smallest.
         groups = [1, *(size + 1 for size in (1, *dict(self.together)) if size < pictures)]
         places = range(len(self.milliseconds))
         return Costs(self.fractions, tuple(max(self.taken(place, n) / n for n in groups) for place in places))

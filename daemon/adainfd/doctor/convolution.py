@@ -22,7 +22,7 @@ def main(device: str) -> int:
         print(error, file=sys.stderr)
         return 1
     if found != {72.0}:
-        print(f"it gives {sorted(found)}, not 72", file=sys.stderr)
+        print(f"it computes {sorted(found)} instead of 72", file=sys.stderr)
         return 1
     name = torch.cuda.get_device_name(place) if place.type == "cuda" else device
     print(f"{name} convolves; PyTorch {torch.__version__}, CUDA {torch.version.cuda}")

@@ -53,7 +53,7 @@ def examine() -> Iterator[Finding]:
 
 
 def of_device(device: str) -> Iterator[Finding]:
-    """What NVML tells of a GPU, and a convolution on it; device: `cuda`, `cuda:1`…"""
+    """Look at what NVML tells of a GPU, and run a convolution on it. device: `cuda`, `cuda:1`…"""
     yield from _sensors(str(devices.index(device)))
     yield convolves(device)
 
@@ -72,7 +72,7 @@ def _sensors(device: str) -> Iterator[Finding]:
 
 
 def convolves(device: str) -> Finding:
-    """A convolution on a device, in a process of its own: a driver that hangs, or kills it, is told of here.
+    """Run a convolution on a device, in a separate process: a driver may hang or crash it.
 
     device: `cuda`, `cuda:1`…
     """

@@ -111,7 +111,7 @@ class GpuSensor:
         return answers.values
 
     def missing(self) -> dict[str, str]:
-        """The values that NVML does not tell, and why; also what it is asked for only while the GPU is busy."""
+        """The values that NVML does not tell, and why; also those that are needed only while the GPU is busy."""
         self.read()
         lost = dict(self.lost)
         if self._handle is not None and not lost.keys() & {"gpu_utilization", "gpu_foreign"}:

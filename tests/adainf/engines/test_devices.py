@@ -21,7 +21,7 @@ TOO_OLD = (
 
 @pytest.fixture
 def driver(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[], None]:
-    """As where a GPU's driver is loaded, but PyTorch finds it too old."""
+    """As where a GPU driver is loaded, but PyTorch finds it too old."""
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     monkeypatch.setattr(devices, "_NODES", (str(tmp_path),))
     monkeypatch.setenv("CACHE_DIRECTORY", str(tmp_path))
@@ -50,7 +50,7 @@ except Exception as error: print(error)
 sys.exit("torch" in sys.modules)
 """
     told = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True).stdout
-    assert told.startswith("device 'cuda:1': no GPU's driver is loaded; install it")
+    assert told.startswith("device 'cuda:1': no GPU driver is loaded; install it")
 
 
 @pytest.mark.parametrize("hides", ["", "-1"])
@@ -67,13 +67,13 @@ def test_a_gpu_that_is_hidden(hides: str, monkeypatch: pytest.MonkeyPatch) -> No
 
 @pytest.mark.usefixtures("driver")
 def test_a_driver_older_than_pytorchs_cuda(backbone: Callable[[str], Backbone]) -> None:
-    network, told = backbone("cifar/resnet20"), "its driver is too old for the CUDA .* of PyTorch; update the driver"
+    network, told = backbone("cifar/resnet20"), "the driver is too old for PyTorch's CUDA .*; update it"
     with pytest.raises(UnavailableError, match=f"device 'cuda': {told}"):
         engines.load(None, network, device="cuda")
     said: list[str] = []
     assert engines.load(None, network, threads=1, warn=said.append).name == "onnx"
     assert len(said) == 1
-    assert said[0].startswith("engine: the processors', not the GPU's; device 'cuda': its driver is too old")
+    assert said[0].startswith("engine: the processors recognise instead of the GPU; device 'cuda': the driver is too old")
 
 
 @pytest.mark.usefixtures("driver")
@@ -107,7 +107,7 @@ def test_too_little_memory_is_seen_before_the_weights_are_touched(
 ) -> None:
     monkeypatch.setenv("CACHE_DIRECTORY", str(tmp_path))
     network = backbone("cifar/resnet20")
-    with pytest.raises(UnavailableError, match="device 'cuda:1': 100 MB of its memory are free, the model takes 5"):
+    with pytest.raises(UnavailableError, match="device 'cuda:1': 100 MB of its memory are free, the model needs 5"):
         engines.load(None, network, device="cuda:1")
     said: list[str] = []
     assert engines.load(None, network, threads=1, warn=said.append).name == "onnx"
