@@ -8,6 +8,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from importlib.util import find_spec
 from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 from types import FrameType
 
 from adainf.branch import Branch
@@ -45,6 +46,7 @@ class Exporter:
         self._configuration, self._profile = configuration, profile
         self.for_next_start = for_next_start
         self.running = False
+        self._process: BaseProcess | None = None
 
     def begin(self) -> None:
         """Start the process."""
@@ -55,7 +57,7 @@ class Exporter:
     @property
     def process_id(self) -> int | None:
         """The process's id while there is one."""
-        return self._process.pid if self.running else None
+        return self._process.pid if self.running and self._process is not None else None
 
     def have(self, branches: Collection[Branch], log: Logger) -> bool:
         """Wait until these are at hand; False where this process cannot do it.
@@ -74,25 +76,30 @@ class Exporter:
         return not missing
 
     def receive(self) -> Branch | str | Failed | None:
-        """What is at hand now, a branch or SCHEDULER, waited for; None when all is, after which the process is over."""
+        """Wait for what is at hand next, a branch or SCHEDULER; None when everything is.
+
+        After None or Failed the process ends by itself. That takes a second, for which no frame must wait.
+        """
         try:
             said: Branch | str | Failed | None = self.connection.recv()
         except (EOFError, OSError):
             said = Failed("its process ended early")
         if said is None or isinstance(said, Failed):
-            self.close()
+            self.running = False
+            self.connection.close()
         return said
 
     def close(self) -> None:
-        """End the process."""
-        if not self.running:
+        """End the process, and wait until it has ended."""
+        process, self._process = self._process, None
+        if process is None:
             return
         self.running = False
-        self._process.terminate()
-        self._process.join(_END_WITHIN_SECONDS)
-        if self._process.is_alive():
-            self._process.kill()
-            self._process.join(_END_WITHIN_SECONDS)
+        process.terminate()
+        process.join(_END_WITHIN_SECONDS)
+        if process.is_alive():
+            process.kill()
+            process.join(_END_WITHIN_SECONDS)
         self.connection.close()
 
 

@@ -3,16 +3,19 @@
 import json
 import os
 import signal
+import time
 from collections.abc import Callable
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 import pytest
 import structlog
+from adainfd import exporting
 from adainfd.config import Configuration
 from adainfd.exporting import Exporter
 from adainfd.model import needed_first, read_profile, wanted_branches
-from daemons import START_SECONDS, Network, Program, await_true, listening
+from daemons import START_SECONDS, Network, Program, await_true, listening, process_state
 
 from adainf.errors import InvalidInputError
 from adainf.profile import Profile
@@ -101,6 +104,26 @@ def test_the_exporter_tells_where_it_cannot(unmeasured: Path, network: Network, 
     with pytest.raises(InvalidInputError, match=str(wrong)):
         refused.have(wanted_branches(profile), log)
     assert not refused.running
+
+
+def linger(configuration: Configuration, profile: Profile, for_next_start: bool, daemon: Connection) -> None:
+    """An exporter that has exported everything, and takes long to end."""
+    daemon.send(None)
+    time.sleep(START_SECONDS)
+
+
+def test_nobody_waits_for_an_exporter_that_has_said_all(unmeasured: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exporting, "_work", linger)
+    configuration = Configuration.read(unmeasured)
+    exporter = Exporter(configuration, read_profile(configuration.model))
+    exporter.begin()
+    process = exporter.process_id
+    assert process is not None
+    assert exporter.receive() is None
+    assert not exporter.running
+    assert process_state(process) in "RS"  # it was not waited for
+    exporter.close()
+    assert not Path(f"/proc/{process}").exists()
 
 
 def test_a_stop_ends_the_exporter_and_leaves_nothing_half_written(

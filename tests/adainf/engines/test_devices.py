@@ -73,7 +73,9 @@ def test_a_driver_older_than_pytorchs_cuda(backbone: Callable[[str], Backbone]) 
     said: list[str] = []
     assert engines.load(None, network, threads=1, warn=said.append).name == "onnx"
     assert len(said) == 1
-    assert said[0].startswith("engine: the processors recognise instead of the GPU; device 'cuda': the driver is too old")
+    assert said[0].startswith(
+        "engine: the processors recognise instead of the GPU; device 'cuda': the driver is too old"
+    )
 
 
 @pytest.mark.usefixtures("driver")
