@@ -38,14 +38,14 @@ class Part:
 
 
 STEPS: dict[str, Part] = {
-    "checks": Part("gpu_checks.py", 60),
+    "checks": Part("gpu_checks.py", 110),
     "engine": Part("gpu_engine.py", 60, "engine"),
     "cameras": Part("gpu_cameras.py", 95),
     "start": Part("gpu_start.py", 40),
     "contention": Part("gpu_contention.py", 30),
     "training": Part("gpu_training.py", 65),
     "compile": Part("gpu_engine.py", 40, "compile"),
-    "planning": Part("gpu_planning.py", 150),
+    "planning": Part("gpu_planning.py", 90),
 }
 _BY_NAME_ALONE = ("planning",)
 _ALL_SECONDS = 290.0

@@ -29,9 +29,10 @@ _RUN = """#!/usr/bin/env bash
 # On the GPU machine: bash build/gpu/run [checks|engine|cameras|start|contention|training|compile]…
 set -u
 here=$(cd "$(dirname "$0")" && pwd); out=${OUT:-$PWD/build/gpu-results}; mkdir -p "$out"
-export PYTHONPATH=/tmp/adainf-site PATH=/tmp/adainf-site/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
+export PYTHONPATH=/tmp/adainf-site PATH=/tmp/adainf-site/bin:$PATH PYTHONUNBUFFERED=1
 python3 -m pip install --quiet --no-index --no-deps --no-compile --no-cache-dir --upgrade --target /tmp/adainf-site \
     "$here"/wheels/*.whl 2>&1 | grep -v WARNING | tail -n 3
+python3 -m compileall -q -j 0 /tmp/adainf-site  # as pip does where it is not in a hurry
 mkdir -p /tmp/adainf-tree && tar xzf "$here/tree.tgz" -C /tmp/adainf-tree && cd /tmp/adainf-tree
 exec python3 benchmarks/gpu.py --clip "$here/clip.mp4" --out "$out" "$@"
 """

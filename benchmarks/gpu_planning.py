@@ -2,21 +2,25 @@
 
 cuDNN plans each convolution where it meets a new shape, and compiles kernels for depthwise ones. Beside the network as
 the engine runs it stand others that give the same scores: depthwise convolutions by PyTorch's own kernels, which want
-the channels first; convolutions of one pixel as matrix products; all of it with the channels first. Each runs in a
-process of its own, so that it finds nothing planned.
+the channels first; convolutions of one pixel as matrix products; all of it with the channels first; all of it without
+cuDNN. Each runs in a process of its own, so that it finds nothing planned; all plan at once, since that is work for a
+processor, and are timed one after the other.
 """
 
 import dataclasses
+import functools
 import multiprocessing
 import sys
 import time
 import warnings
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from typing import Any
 
 import torch
 from gpu_findings import Findings, Step, arguments
 from torch import Tensor, nn
-from torch.nn import functional
+from torch.nn import functional as nn_functional
 
 from adainf import backbones
 from adainf.backbones import RANDOM, Options
@@ -31,6 +35,7 @@ class Way:
     channels_last: bool
     own_depthwise: bool
     products: bool
+    cudnn: bool = True
 
 
 WAYS = {
@@ -40,6 +45,9 @@ WAYS = {
     "channels last, own depthwise, products": Way(channels_last=True, own_depthwise=True, products=True),
     "channels first": Way(channels_last=False, own_depthwise=False, products=False),
     "channels first, own depthwise, products": Way(channels_last=False, own_depthwise=True, products=True),
+    "channels last, no cuDNN": Way(channels_last=True, own_depthwise=False, products=False, cudnn=False),
+    "channels first, no cuDNN": Way(channels_last=False, own_depthwise=False, products=False, cudnn=False),
+    "channels first, products, no cuDNN": Way(channels_last=False, own_depthwise=False, products=True, cudnn=False),
 }
 
 
@@ -53,7 +61,7 @@ class _Product(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         weight = self.weight.flatten(1)
         if self._channels_last:
-            return functional.linear(images.permute(0, 2, 3, 1), weight, self.bias).permute(0, 3, 1, 2)
+            return nn_functional.linear(images.permute(0, 2, 3, 1), weight, self.bias).permute(0, 3, 1, 2)
         product = (weight @ images.flatten(2)).unflatten(2, images.shape[2:])
         return product if self.bias is None else product + self.bias[:, None, None]
 
@@ -84,33 +92,56 @@ def changed(network: nn.Module, way: Way) -> nn.Module:
     return network
 
 
-def first_and_next(way: Way, device: str, pictures: int, times: int) -> tuple[float, float, list[float]]:
-    """Seconds of the first run, milliseconds of the next as a graph, and some scores.
+@dataclasses.dataclass(frozen=True, slots=True)
+class Times:
+    """Seconds of the first run and of recording, milliseconds of a replay, and a score."""
 
-    A processor runs it as it is.
+    pictures: int
+    first: float
+    recording: float
+    replay: float
+    score: float
+
+
+def timed(way: Way, device: str, times: int, sizes: tuple[int, ...], turns: Any) -> list[Times]:
+    """A way's times by number of pictures, in this order. A processor runs it as it is.
+
+    turns: what all wait at once they have planned, and what one of them holds while it is timed.
     """
+    all_planned, timing = turns
     warnings.filterwarnings("ignore")
+    torch.backends.cudnn.enabled = way.cudnn
     place, dtype = torch.device(device), torch.float16 if device == "cuda" else torch.float32
     shape = torch.channels_last if way.channels_last else torch.contiguous_format
     network = changed(backbones.load(_NETWORK, Options(weights=RANDOM)), way).to(place, dtype)
     network = network.to(memory_format=shape)
-    generator = torch.Generator().manual_seed(0)
-    images = torch.randn(pictures, 3, 224, 224, generator=generator).to(place, dtype).contiguous(memory_format=shape)
     wait: Callable[[], None] = torch.cuda.synchronize if device == "cuda" else lambda: None
+    found, replays = [], []
     with torch.inference_mode():
-        wait()
-        begun = time.perf_counter()
-        scores: Tensor = network(images)
-        wait()
-        first = time.perf_counter() - begun
-        again = _recorded(network, images) if device == "cuda" else lambda: network(images)
-        again()
-        wait()
-        begun = time.perf_counter()
-        for _ in range(times):
-            again()
-        wait()
-    return first, 1e3 * (time.perf_counter() - begun) / times, scores[0, :8].float().tolist()
+        for pictures in sizes:
+            generator = torch.Generator().manual_seed(0)
+            images = torch.randn(pictures, 3, 224, 224, generator=generator).to(place, dtype)
+            images = images.contiguous(memory_format=shape)
+            wait()
+            begun = time.perf_counter()
+            scores: Tensor = network(images)
+            wait()
+            planned = time.perf_counter()
+            replays.append(_recorded(network, images) if device == "cuda" else functools.partial(network, images))
+            recorded = time.perf_counter()
+            found.append(Times(pictures, planned - begun, recorded - planned, 0.0, float(scores[0, 0])))
+        all_planned.wait()
+        with timing:
+            for number, again in enumerate(replays):
+                again()
+                wait()
+                begun = time.perf_counter()
+                for _ in range(times):
+                    again()
+                wait()
+                replay = 1e3 * (time.perf_counter() - begun) / times
+                found[number] = dataclasses.replace(found[number], replay=replay)
+    return found
 
 
 def _recorded(network: nn.Module, images: Tensor) -> Callable[[], object]:
@@ -125,21 +156,18 @@ def _recorded(network: nn.Module, images: Tensor) -> Callable[[], object]:
 
 def planning(step: Step, found: Findings) -> None:
     """Each way for one picture and for sixteen."""
-    times = 2 if step.quick else 50
-    for name, way in WAYS.items():
-        for pictures in (1,) if step.quick else (1, 16):
-            with multiprocessing.get_context("spawn").Pool(1) as process:
-                first, following, scores = process.apply(first_and_next, (way, step.device, pictures, times))
-            headings = ("convolutions", "pictures", "first run, s", "graph, ms", "first score")
-            found.row(
-                f"{_NETWORK}: planning",
-                headings,
-                name,
-                str(pictures),
-                f"{first:.2f}",
-                f"{following:.3f}",
-                f"{scores[0]:.3f}",
-            )
+    times, sizes = (2, (1,)) if step.quick else (50, (1, 16))
+    with (
+        multiprocessing.get_context("spawn").Manager() as manager,
+        ProcessPoolExecutor(len(WAYS), multiprocessing.get_context("spawn")) as processes,
+    ):
+        turns = (manager.Barrier(len(WAYS)), manager.Lock())
+        each = {name: processes.submit(timed, way, step.device, times, sizes, turns) for name, way in WAYS.items()}
+        headings = ("convolutions", "pictures", "first run, s", "recording, s", "graph, ms", "a score")
+        for name, way_times in each.items():
+            for one in way_times.result():
+                cells = (f"{one.first:.2f}", f"{one.recording:.2f}", f"{one.replay:.3f}", f"{one.score:.3f}")
+                found.row(f"{_NETWORK}: planning", headings, name, str(one.pictures), *cells)
 
 
 def main() -> int:

@@ -9,7 +9,7 @@ from gpu_daemon import Cameras, quantile, running
 from gpu_findings import Findings, Step, arguments
 from tables import Figure
 
-_AFTER_SECONDS = 8.0
+_CHANGE_OVER_SECONDS, _AFTER_SECONDS = 20.0, 5.0
 _HEADINGS = ("start", "first result, s", "results", "latency p50, ms", "p95, ms", "most, ms", "dropped")
 
 
@@ -19,6 +19,8 @@ def start(step: Step, name: str, limit: float, found: Findings) -> None:
         step, f"start-{name.replace(' ', '-')}", Cameras(1, 12.5), step.work / name.replace(" ", "-")
     ) as daemon:
         daemon.listen(step.start_seconds, lambda daemon: daemon.first is not None)
+        if step.device == "cuda":
+            daemon.listen(_CHANGE_OVER_SECONDS, lambda daemon: any(name.startswith("torch") for name in daemon.engines))
         daemon.listen(2.0 if step.quick else _AFTER_SECONDS)
         if daemon.first is None:
             found.note(f"{name}: no result within {step.start_seconds:.0f} s\n{daemon.failure()}")

@@ -183,6 +183,8 @@ def run(
             stop,
             log,
         )
+        if successor is not None:  # no sooner: importing PyTorch holds Python's lock, which the start needs
+            successor.start()
         loop.run(seconds)
 
 
@@ -222,9 +224,8 @@ def _exporter(configuration: Configuration, profile: Profile, stop: StopRequest)
 
 @contextlib.contextmanager
 def _successor(configuration: Configuration, profile: Profile) -> Iterator[Successor]:
-    """The GPU's engine, which is being opened."""
+    """What opens the GPU's engine once it is started."""
     successor = Successor(lambda: open_successor(configuration, profile))
-    successor.start()
     try:
         yield successor
     finally:

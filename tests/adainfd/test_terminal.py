@@ -224,7 +224,7 @@ def test_cameras_without_end_neither_fill_the_memory_of_watch_nor_hide_what_it_s
         watching.until(lambda written: "x1-" in written and shown(written) > first + 6, _WITHIN_SECONDS)
         grown = resident(watching.process.pid) - before
         watching.process.send_signal(signal.SIGINT)
-        written = watching.ended(_WITHIN_SECONDS)
+        watching.ended(_WITHIN_SECONDS)
         assert watching.process.returncode == 0
     assert grown < 100
 
