@@ -71,15 +71,24 @@ def prepare(
 
 
 def looked_at(
-    picture: NDArray[np.uint8], resolution: int, preprocessing: Preprocessing, *, mirrored: bool = False
+    picture: NDArray[np.uint8],
+    resolution: int,
+    preprocessing: Preprocessing,
+    *,
+    mirrored: bool = False,
+    into: NDArray[np.uint8] | None = None,
 ) -> NDArray[np.uint8]:
     """What is looked at of a BGR picture (height, width, 3), at the network's size: (resolution, resolution, 3), BGR.
 
-    A quarter of the bytes of `prepare`, which only normalises it.
+    A quarter of the bytes of `prepare`, which only normalises it. into: where it is written and returned; None takes
+    new memory.
     """
     square = picture[crop_box(picture.shape[0], picture.shape[1], preprocessing.crop_at(resolution))]
-    resized = _resized(square, resolution)
-    return resized[:, ::-1] if mirrored else resized
+    resized = np.empty((resolution, resolution, 3), np.uint8) if into is None else into
+    _resize(square, resized)
+    if mirrored:
+        cv2.flip(resized, 1, dst=resized)
+    return resized
 
 
 def whole_shrink(side: int, resolution: int) -> int:
@@ -87,14 +96,14 @@ def whole_shrink(side: int, resolution: int) -> int:
     return max(1, int(side / resolution / _LEAST_CUBIC_SHRINK))
 
 
-def _resized(square: NDArray[np.uint8], resolution: int) -> NDArray[np.uint8]:
+def _resize(square: NDArray[np.uint8], into: NDArray[np.uint8]) -> None:
     # Averages of whole pixels keep fine patterns from turning into false ones; the cubic step that follows stays sharp
     # where it shrinks by 1.5 to 3, and blurs where it shrinks by little more than 1 (docs/calibration.md).
+    resolution = into.shape[0]
     shrink = whole_shrink(square.shape[0], resolution)
     averaged: MatLike = square
     if shrink > 1:
         side = square.shape[0] // shrink
         middle = slice(square.shape[0] % shrink // 2, square.shape[0] % shrink // 2 + side * shrink)
         averaged = cv2.resize(square[middle, middle], (side, side), interpolation=cv2.INTER_AREA)
-    resized = cv2.resize(averaged, (resolution, resolution), interpolation=cv2.INTER_CUBIC)
-    return resized.astype(np.uint8, copy=False)
+    cv2.resize(averaged, (resolution, resolution), dst=into, interpolation=cv2.INTER_CUBIC)

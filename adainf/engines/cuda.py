@@ -45,7 +45,7 @@ class Device(Protocol):
         """Record what `forward` makes of `given`, which stays what it reads; takes seconds where shapes are new."""
 
     def pinned(self, count: int, dtype: torch.dtype) -> Tensor:
-        """Memory of the processor (count,) that the device reads and writes by itself."""
+        """Memory of the processor (count,) that the device reads and writes by itself, taken again once let go of."""
 
     def give_back(self) -> None:
         """Give other programs the memory that nothing here uses."""

@@ -16,7 +16,7 @@ from adainf.branch import Branch
 from adainf.engines.base import SIZES, Adapted, OutOfMemoryError, Part, Seen, parts, parts_after_first
 from adainf.engines.cuda import Device, Forward, Recording
 from adainf.engines.graphs import Graphs
-from adainf.engines.staging import Staging
+from adainf.engines.planless import has_depthwise, planless
 from adainf.errors import one_line
 from adainf.portions import portions
 from adainf.preprocessing import looked_at
@@ -48,8 +48,8 @@ class _Through:
 class GpuEngine:
     """Runs a backbone in half precision on a GPU.
 
-    Pictures are cut out and shrunk by the processor, as for every engine; they go to the GPU as bytes, one upload a
-    graph, and the graph normalises them.
+    Pictures are cut out and shrunk by the processor, as for every engine, into memory that the GPU reads by itself.
+    They go to it as bytes, and the graph normalises them.
     """
 
     name = "torch"
@@ -75,9 +75,9 @@ class GpuEngine:
         self._networks: dict[WeightSet, Backbone] = {"base": backbone}
         if adapted is not None:
             self._networks["adapted"] = adapted.backbone
+        self._planned_slowly = has_depthwise(backbone)
         self._inputs: dict[int, Tensor] = {}
         self._graphs: Graphs[_Along | _Through] = Graphs(self._recorded, most)
-        self._up, self._down = Staging(device, torch.uint8), Staging(device, torch.float32)
         self._statistics = torch.tensor([self.preprocessing.mean, self.preprocessing.std])
         self._parked = True
         with self._memory():
@@ -109,7 +109,8 @@ class GpuEngine:
 
     def prepare(self, picture: NDArray[np.uint8], resolution: int, *, mirrored: bool = False) -> NDArray[np.uint8]:
         """What is looked at of a BGR picture (height, width, 3): bytes (resolution, resolution, 3)."""
-        return looked_at(picture, resolution, self.preprocessing, mirrored=mirrored)
+        place = self._device.pinned(resolution * resolution * 3, torch.uint8).view(resolution, resolution, 3)
+        return looked_at(picture, resolution, self.preprocessing, mirrored=mirrored, into=place.numpy())
 
     @torch.inference_mode()
     def run(self, inputs: Sequence[NDArray[np.uint8]], branches: Sequence[Branch]) -> NDArray[np.float32]:
@@ -124,8 +125,6 @@ class GpuEngine:
         for position, branch in enumerate(branches):
             together[branch].append(position)
         with self._memory():
-            self._up.begin(sum(each.nbytes for each in inputs))
-            self._down.begin(scores.size)
             started: list[tuple[list[int], Tensor]] = []
             for branch, positions in together.items():
                 for recording, group in self._groups(branch, positions):
@@ -140,7 +139,7 @@ class GpuEngine:
         """What was prepared of a picture after the first block, with this set of weights."""
         with self._memory():
             recording = self._graphs.now(_Through(Part(resolution, 0, 1), weights))
-            recording.given.copy_(torch.from_numpy(np.ascontiguousarray(prepared))[None])
+            recording.given[0].copy_(torch.from_numpy(prepared), non_blocking=True)
             recording.replay()
             hidden = recording.gives.clone()
             seen = hidden.float().cpu().numpy()
@@ -176,11 +175,10 @@ class GpuEngine:
     def _started(self, recording: Recording, pictures: Sequence[NDArray[np.uint8]]) -> Tensor:
         """Have the pictures run; their scores (pictures, classes), there once the device was waited for."""
         count = len(pictures)
-        bytes_up = self._up.take(sum(picture.nbytes for picture in pictures)).view(count, *pictures[0].shape)
-        np.stack(pictures, out=bytes_up.numpy())
-        recording.given[:count].copy_(bytes_up, non_blocking=True)
+        for place, picture in zip(recording.given[:count].unbind(), pictures, strict=True):
+            place.copy_(torch.from_numpy(picture), non_blocking=True)
         recording.replay()
-        gives = self._down.take(count * len(self.class_names)).view(count, -1)
+        gives = self._device.pinned(count * len(self.class_names), torch.float32).view(count, -1)
         gives.copy_(recording.gives[:count], non_blocking=True)
         return gives
 
@@ -188,8 +186,9 @@ class GpuEngine:
         with torch.inference_mode():
             if isinstance(what, _Along):
                 given = self._input(what.branch.resolution)[: what.pictures]
-                return self._device.record(self._along(what.branch), given)
-            forward, network = self._through(what), self._networks[what.weights]
+                along = self._along(what.branch)
+                return self._device.record(self._for_one(along) if what.pictures == 1 else along, given)
+            forward, network = self._for_one(self._through(what)), self._networks[what.weights]
             if not what.part.start:
                 return self._device.record(forward, self._input(what.part.resolution)[:1])
             hidden = network.stem(self._normalised(self._input(what.part.resolution)[:1]))
@@ -205,6 +204,10 @@ class GpuEngine:
             return scores.float()
 
         return forward
+
+    def _for_one(self, forward: Forward) -> Forward:
+        """A forward pass of one picture: recorded within a tenth of a second, so that a start takes no longer."""
+        return planless(forward) if self._planned_slowly else forward
 
     def _through(self, what: _Through) -> Forward:
         network, part = self._networks[what.weights], what.part
