@@ -1,11 +1,13 @@
 """A GPU box against its limits: engine, cameras, starts, training, contention.
 
     python benchmarks/gpu.py [STEP…] [--clip FILE] [--out FOLDER] [--write]       make bench-gpu
+    python benchmarks/gpu.py --read FILE… [--write]
 
 Needs no network. Each step runs in a process of its own within a time limit; all of them together take less than five
 minutes. What they find goes into FOLDER as it comes (gpu.json, gpu.txt). A step that fails, or takes too long, is a
 missed limit that says so, and the others go on. With --device cpu --quick each step runs on a processor, to see that it
-does. Exits with 1 where a limit is missed.
+does. With --read it shows what runs elsewhere have found, from their files gpu.json; a later file's steps replace those
+of earlier ones. Exits with 1 where a limit is missed.
 """
 
 import argparse
@@ -16,12 +18,15 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from gpu_findings import Findings
+from pages import measured_on, put
 from rich.console import Console
-from tables import Figure, Table, finish, limits
+from tables import Figure, limits
 
 _PAGE = "gpu.md"
 _CLIP = Path(__file__).parents[1] / "build/gpu/clip.mp4"
@@ -79,26 +84,11 @@ def ran(name: str, options: list[str], found: Path, seconds: float) -> Findings:
     return findings
 
 
-def main() -> int:
-    """Run the steps, print, and write the tables where asked; the exit status."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("steps", nargs="*", metavar="STEP", help=f"of {', '.join(STEPS)} [default: all but planning]")
-    parser.add_argument("--clip", type=Path, default=_CLIP, help="a video of 12.5 frames a second")
-    parser.add_argument("--out", type=Path, default=Path("build/gpu-results"))
-    parser.add_argument("--device", choices=["cuda", "cpu"], default="cuda")
-    parser.add_argument("--quick", action="store_true", help="little of everything, to see that it runs")
-    parser.add_argument("--seconds", type=float, default=_ALL_SECONDS, help="for all steps together")
-    parser.add_argument("--write", action="store_true", help=f"put the tables into {_PAGE}")
-    arguments = parser.parse_args()
-    if unknown := set(arguments.steps) - set(STEPS):
-        parser.error(f"{', '.join(sorted(unknown))}: no such step; there are {', '.join(STEPS)}")
-    if not arguments.clip.is_file():
-        parser.error(f"clip {arguments.clip}: no such file; name one with --clip")
+def run(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Run the steps; what they find, by step, and the machine."""
     arguments.out.mkdir(parents=True, exist_ok=True)
     end = time.monotonic() + arguments.seconds
-    figures: list[Figure] = []
-    tables: list[Table] = []
-    told: dict[str, object] = {}
+    told: dict[str, Any] = {"machine": _machine(), "steps": {}}
     with (arguments.out / "gpu.txt").open("w") as text, tempfile.TemporaryDirectory() as work:
         options = ["--device", arguments.device, "--work", work, "--clip", str(arguments.clip)]
         options += ["--quick"] if arguments.quick else []
@@ -106,9 +96,7 @@ def main() -> int:
             begun = time.monotonic()
             allowed = min(STEPS[name].seconds, end - begun) if arguments.device == "cuda" else _ON_A_PROCESSOR_SECONDS
             findings = ran(name, options, Path(work) / f"{name}.json", max(1.0, allowed))
-            figures += findings.figures
-            tables += findings.tables.values()
-            told[name] = {"seconds": round(time.monotonic() - begun, 1), **findings.told()}
+            told["steps"][name] = {"seconds": round(time.monotonic() - begun, 1), **findings.told()}
             (arguments.out / "gpu.json").write_text(json.dumps(told, indent=1) + "\n")
             for console in (Console(width=200), Console(file=text, width=200)):
                 console.rule(f"{name}, {time.monotonic() - begun:.0f} s")
@@ -117,14 +105,51 @@ def main() -> int:
                 for table in (*findings.tables.values(), limits(findings.figures)):
                     console.print(table.rich())
             text.flush()
-    return finish("gpu.py", [*tables, limits(figures)], _PAGE if arguments.write else None, f"; {_gpu()}")
+    return told
 
 
-def _gpu() -> str:
+def read(files: Sequence[Path]) -> dict[str, Any]:
+    """What was found in other runs."""
+    told: dict[str, Any] = {"machine": "", "steps": {}}
+    for file in files:
+        found = json.loads(file.read_text())
+        told = {"machine": found["machine"], "steps": {**told["steps"], **found["steps"]}}
+    return told
+
+
+def main() -> int:
+    """Run the steps or read them, print, and write the tables where asked; the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("steps", nargs="*", metavar="STEP", help=f"of {', '.join(STEPS)} [default: all but planning]")
+    parser.add_argument("--clip", type=Path, default=_CLIP, help="a video of 12.5 frames a second")
+    parser.add_argument("--out", type=Path, default=Path("build/gpu-results"))
+    parser.add_argument("--device", choices=["cuda", "cpu"], default="cuda")
+    parser.add_argument("--quick", action="store_true", help="little of everything, to see that it runs")
+    parser.add_argument("--seconds", type=float, default=_ALL_SECONDS, help="for all steps together")
+    parser.add_argument("--read", type=Path, nargs="+", metavar="FILE", help="run nothing; show what these files hold")
+    parser.add_argument("--write", action="store_true", help=f"put the tables into {_PAGE}")
+    arguments = parser.parse_args()
+    if unknown := set(arguments.steps) - set(STEPS):
+        parser.error(f"{', '.join(sorted(unknown))}: no such step; there are {', '.join(STEPS)}")
+    if not arguments.read and not arguments.clip.is_file():
+        parser.error(f"clip {arguments.clip}: no such file; name one with --clip")
+    told = read(arguments.read) if arguments.read else run(arguments)
+    steps = [Findings.of(step) for step in told["steps"].values()]
+    tables = [table for step in steps for table in step.tables.values()]
+    tables.append(limits([figure for step in steps for figure in step.figures]))
+    for table in tables:
+        Console(width=200).print(table.rich())
+    if arguments.write:
+        titled = (f"{table.title}:\n\n{table.markdown()}" for table in tables)
+        put(_PAGE, "benchmarks/gpu.py", "\n\n".join([f"{told['machine']}.", *titled]))
+    return 0 if tables[-1].met else 1
+
+
+def _machine() -> str:
     import torch
 
     name = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
-    return f"{name}; torch {torch.__version__}"
+    return f"{measured_on()}; {name}; torch {torch.__version__}"
 
 
 if __name__ == "__main__":

@@ -32,7 +32,7 @@ from adainf.schedulers import LookupTable
 
 DEFAULT, OTHER = "timm/tf_efficientnet_lite0", "openclip/ViT-B-32"
 _SIZES = (1, 16, 4, 32, 8, 2)  # what limits ask for comes first
-_SECONDS = 40.0
+_SECONDS = 28.0
 _SHARES = (1.0, 0.75, 0.5, 0.33)
 
 Picture = NDArray[np.uint8]

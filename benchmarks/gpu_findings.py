@@ -58,7 +58,7 @@ class Findings:
             self.path.write_text(json.dumps(self.told()))
 
     def told(self) -> dict[str, Any]:
-        """All of it, as `read` reads it."""
+        """All of it, as `of` takes it."""
         return {
             "figures": [asdict(figure) for figure in self.figures],
             "tables": [asdict(table) for table in self.tables.values()],
@@ -68,9 +68,11 @@ class Findings:
     @classmethod
     def read(cls, path: Path) -> "Findings":
         """What a step has written; nothing where it has not come to that."""
-        if not path.exists():
-            return cls()
-        read = json.loads(path.read_text())
+        return cls.of(json.loads(path.read_text())) if path.exists() else cls()
+
+    @classmethod
+    def of(cls, read: dict[str, Any]) -> "Findings":
+        """What `told` told."""
         tables = [
             Table(table["title"], tuple(table["headings"]), [tuple(row) for row in table["rows"]])
             for table in read["tables"]

@@ -1,4 +1,4 @@
-"""Convolutions that need no plan: cuDNN plans each shape of a depthwise one for up to five seconds.
+"""Convolutions that need no plan: cuDNN plans each shape of a depthwise one for seconds.
 
 For one picture the kernels that need none are as fast; for sixteen they take 1.6 times as long (docs/gpu.md).
 """
