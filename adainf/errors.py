@@ -9,7 +9,7 @@ import re
 import unicodedata
 from collections.abc import Callable
 
-from adainf.credentials import redacted
+from adainf.base.credentials import redacted
 
 __all__ = ["AdainfError", "InvalidInputError", "UnavailableError", "harmless", "one_line", "printable"]
 

@@ -8,7 +8,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
 
-from adainf import documents, files
+from adainf.base import documents, files
 from adainf.branch import Branch, BranchSpace, PartMacs
 from adainf.errors import InvalidInputError, one_line
 

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from adainf import documents, files
+from adainf.base import documents, files
 from adainf.errors import InvalidInputError, one_line
 from adainf.profile import Profile, write_atomically
 

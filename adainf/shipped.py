@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from adainf import files
+from adainf.base import files
 from adainf.errors import InvalidInputError
 
 __all__ = ["calibration_folder", "find", "find_run"]

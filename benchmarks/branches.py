@@ -19,13 +19,13 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-from adainf.allocator import restart_with_tuned_allocator
+from adainf.base.allocator import restart_with_tuned_allocator
 
 if __name__ == "__main__":
     restart_with_tuned_allocator()
 
 import numpy as np
-from adainfd.model import wanted_branches
+from adainfd.model.selection import wanted_branches
 from tables import Figure, Table, finish, limits
 
 from adainf import backbones, shipped
@@ -37,7 +37,7 @@ from adainf.engines.exports import Loaded
 from adainf.engines.onnx import OnnxEngine
 from adainf.engines.torch import TorchEngine
 from adainf.profile import Profile
-from adainf.training.paper import Scheduler
+from adainf.training.recipes.block_scheduler import Scheduler
 
 _PAGE = "performance.md"
 _SHARES = (0.75, 0.5, 0.25)

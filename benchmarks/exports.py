@@ -1,9 +1,9 @@
 """The shipped model's exports, made before a daemon that runs it is measured: a first start makes them beside it."""
 
 import structlog
-from adainfd.config import Configuration
-from adainfd.model import read_profile
-from adainfd.recogniser import load_recogniser
+from adainfd.config.configuration import Configuration
+from adainfd.model.recogniser import load_recogniser
+from adainfd.model.selection import read_profile
 
 __all__ = ["make_exports"]
 

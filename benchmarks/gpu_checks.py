@@ -16,9 +16,9 @@ _AT_ONCE = 6  # most of what they do is to plan convolutions, which a processor 
 _SECONDS = {"cuda": 80, "cpu": 400}
 _EXPORTS = """
 import structlog
-from adainfd.config import Configuration
-from adainfd.model import read_profile
-from adainfd.recogniser import load_recogniser
+from adainfd.config.configuration import Configuration
+from adainfd.model.selection import read_profile
+from adainfd.model.recogniser import load_recogniser
 configuration = Configuration.model_validate({"model": {"device": "cpu"}})
 load_recogniser(configuration, read_profile(configuration.model), structlog.get_logger())
 """

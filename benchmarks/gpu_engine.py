@@ -24,8 +24,8 @@ from adainf.backbones import RANDOM, Backbone, Options
 from adainf.backbones.defaults import default_weights
 from adainf.backbones.macs import branch_space
 from adainf.branch import Branch, BranchSpace
-from adainf.engines.cuda import Cuda, Eager, Forward, Recording
-from adainf.engines.gpu import GpuEngine
+from adainf.engines.gpu.cuda import Cuda, Eager, Forward, Recording
+from adainf.engines.gpu.engine import GpuEngine
 from adainf.engines.torch import TorchEngine
 from adainf.profile import Profile
 from adainf.schedulers import LookupTable

@@ -16,8 +16,8 @@ import numpy as np
 from gpu_findings import Findings, Step, arguments
 from tables import Figure
 
-from adainf import pictures
 from adainf.engines.processor import usable_processors
+from adainf.media import pictures
 
 _CALL = [sys.executable, "-c", "from adainf.cli import main; main()"]
 _STEP = re.compile(r"step (\d+):.*?([\d.]+) images a second")

@@ -22,10 +22,10 @@ import numpy as np
 from filming import LEAST_FRAMES, Camera, Frame, Shot, fitted, script
 
 from adainf import __version__
-from adainf.command import run
+from adainf.base.command import run
 from adainf.errors import InvalidInputError
 from adainf.evaluation.progress import progress
-from adainf.images import Part, Picture, decode, listing, spread
+from adainf.media.images import Part, Picture, decode, listing, spread
 
 SCHEMA = "adainf.labelled-clip/1"
 CODEC = "mp4v"

@@ -78,8 +78,8 @@ def be_the_daemon(configuration: Path, profile: Path | None) -> None:
     from dataclasses import replace
 
     import structlog
-    from adainfd import daemon
-    from adainfd.config import Configuration
+    from adainfd.config.configuration import Configuration
+    from adainfd.runtime import daemon
 
     loaded = daemon.load_recogniser
 

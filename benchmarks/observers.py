@@ -14,13 +14,13 @@ import time
 from pathlib import Path
 
 import numpy as np
-from adainfd.observing import Observers
+from adainfd.base.observing import Observers
 from adainfd.service.health import Health
 from adainfd.service.metrics import Metrics
 from adainfd.service.notify import Notifier
 from adainfd.service.overview import Overview
 from adainfd.service.pictures import Pictures
-from adainfd.service.routes import daemon_routes
+from adainfd.service.web.routes import daemon_routes
 from adainfd.wire import messages
 
 CAMERAS = ("door", "yard", "street", "shelf")

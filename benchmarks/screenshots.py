@@ -15,8 +15,8 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-from adainfd import watch
 from adainfd.client import Result, Subscriber
+from adainfd.commands import watch
 from rich.console import Console
 
 DOCS = Path(__file__).parents[1] / "docs"

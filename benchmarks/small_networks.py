@@ -28,23 +28,23 @@ from rich.console import Console
 from small_study import BUDGETS, Study
 from tables import Table
 
-from adainf import images
 from adainf.backbones import Backbone, Classes, Options, load, weights
 from adainf.backbones.adapters import Adapter, Kind, attach
 from adainf.backbones.macs import branch_space
 from adainf.branch import BranchSpace
 from adainf.engines.processor import usable_processors
+from adainf.media import images
 from adainf.run import BatchNorm
-from adainf.schedulers.paper import Bound
+from adainf.schedulers.block_scheduler import Bound
 from adainf.training import devices
 from adainf.training.checkpoint import Progress, checkpoint_path
+from adainf.training.data.small import Kept, SmallViews
+from adainf.training.data.sources import open_sources
+from adainf.training.data.views import Sampling
 from adainf.training.loop import Plan, train
-from adainf.training.paper import PaperRecipe
 from adainf.training.pretrain import Data, Pretraining, checkpoint_of, learn, read
 from adainf.training.ranks import Ranks
-from adainf.training.small import Kept, SmallViews
-from adainf.training.sources import open_sources
-from adainf.training.views import Sampling
+from adainf.training.recipes.block_scheduler import PaperRecipe
 
 _PAGE = "results.md"
 _SIDE = 32

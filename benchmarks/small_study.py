@@ -14,11 +14,11 @@ from adainf.backbones import Backbone
 from adainf.backbones.prefixes import scores_of_each
 from adainf.branch import Branch, BranchSpace
 from adainf.evaluation.sample import Divergence, sample
-from adainf.schedulers.paper import PaperScheduler
+from adainf.schedulers.block_scheduler import PaperScheduler
+from adainf.training.data.views import normalised
 from adainf.training.devices import half
-from adainf.training.paper import embedding, walk
 from adainf.training.pretrain import Data
-from adainf.training.views import normalised
+from adainf.training.recipes.block_scheduler import embedding, walk
 
 __all__ = ["BUDGETS", "Scheduled", "Study"]
 

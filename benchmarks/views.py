@@ -9,7 +9,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from adainf.allocator import restart_with_tuned_allocator
+from adainf.base.allocator import restart_with_tuned_allocator
 
 if __name__ == "__main__":
     restart_with_tuned_allocator()
@@ -22,7 +22,7 @@ from torch.nn import functional
 from adainf.backbones import Options
 from adainf.branch import Branch
 from adainf.evaluation.subject import Candidate, Subject, open_subject
-from adainf.images import Part
+from adainf.media.images import Part
 
 _PAGE = "calibration.md"
 _BACKBONE = "timm/tf_efficientnet_lite0"

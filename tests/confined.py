@@ -24,7 +24,7 @@ from typing import Any
 
 os.environ["OPENBLAS_NUM_THREADS"] = "1"  # as the daemon starts a camera's process
 
-from adainfd.capture.confinement import confine
+from adainfd.capture.sandbox.confinement import confine
 from adainfd.capture.settings import CameraSettings
 from adainfd.capture.source import Source
 

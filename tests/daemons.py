@@ -251,9 +251,9 @@ class Network:
 def prepare(file: Path) -> None:
     """Have all that a daemon with this configuration exports, as an earlier start would have left it."""
     import structlog
-    from adainfd.config import Configuration
-    from adainfd.model import read_profile
-    from adainfd.recogniser import load_recogniser
+    from adainfd.config.configuration import Configuration
+    from adainfd.model.recogniser import load_recogniser
+    from adainfd.model.selection import read_profile
 
     configuration = Configuration.read(file)
     load_recogniser(configuration, read_profile(configuration.model), structlog.get_logger())

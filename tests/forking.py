@@ -67,7 +67,7 @@ def _serve() -> None:
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     # All that a start imports, sooner or later.
-    for name in ("adainfd.daemon", "adainfd.exporting", "adainf.backbones", "onnxruntime", "torch"):
+    for name in ("adainfd.runtime.daemon", "adainfd.model.export_process", "adainf.backbones", "onnxruntime", "torch"):
         importlib.import_module(name)
     for line in sys.stdin:
         command, folder = json.loads(line)

@@ -8,25 +8,26 @@ from typing import Any
 
 import numpy as np
 import pytest
-from adainfd import looking, pipeline
-from adainfd.capture.account import Account
-from adainfd.capture.captured import Captured
-from adainfd.control import Policy
-from adainfd.control.trace import Recorder
-from adainfd.pipeline import Pipeline
-from adainfd.recogniser import LabelColumns, Recogniser
-from adainfd.sensors import Readings
-from adainfd.stream import Stream, View
-from adainfd.turns import in_turn
+from adainfd.answering import inference as looking
+from adainfd.answering import pipeline
+from adainfd.answering.fair_queue import in_turn
+from adainfd.answering.pipeline import Pipeline
+from adainfd.answering.session import Stream, View
+from adainfd.capture.cameras.account import Account
+from adainfd.capture.cameras.captured import Captured
+from adainfd.model.recogniser import LabelColumns, Recogniser
+from adainfd.tracing.trace import Recorder
 from adainfd.wire.publisher import Publisher
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from profiles import SMALL, profiles
 
 from adainf.branch import Branch
+from adainf.control import Policy
 from adainf.engines import SIZES, OutOfMemoryError
 from adainf.profile import Profile, Scheduled
 from adainf.schedulers import Choice, LookupTable
+from adainf.sensors import Readings
 
 FULL_MS = 8.0
 SAVING = 0.7  # so much of its own time a picture takes beside others of its branch

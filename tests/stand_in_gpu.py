@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from adainf.engines.cuda import Eager, Forward, Recording
+from adainf.engines.gpu.cuda import Eager, Forward, Recording
 
 __all__ = ["Processor"]
 

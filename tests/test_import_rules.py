@@ -23,9 +23,9 @@ def modules_after(code: str) -> set[str]:
         "adainf.schedulers",
         "adainf.preprocessing",
         "adainfd.client",
-        "adainfd.pipeline",
-        "adainfd.daemon",
-        "adainfd.settings",
+        "adainfd.answering.pipeline",
+        "adainfd.runtime.daemon",
+        "adainfd.commands.settings",
     ],
 )
 def test_what_runs_a_frame_needs_no_torch(module: str) -> None:
@@ -36,7 +36,7 @@ def test_what_runs_a_frame_needs_no_torch(module: str) -> None:
 
 @pytest.mark.parametrize(
     "module",
-    ["adainf.branch", "adainf.profile", "adainf.schedulers", "adainfd.client", "adainfd.control"],
+    ["adainf.branch", "adainf.profile", "adainf.schedulers", "adainfd.client", "adainf.control"],
 )
 def test_what_decides_needs_no_opencv(module: str) -> None:
     modules = modules_after(f"import {module}")

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from adainf import files
+from adainf.base import files
 from adainf.errors import InvalidInputError
 from adainf.preprocessing import Preprocessing
 

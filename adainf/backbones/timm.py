@@ -7,9 +7,9 @@ from torch import Tensor, nn
 
 from adainf.backbones import weights as weight_files
 from adainf.backbones.base import Backbone, Block, Classes
-from adainf.backbones.hub import from_hub
 from adainf.backbones.options import RANDOM, Options, seeded, unknown_name
 from adainf.backbones.positions import PositionEmbedding
+from adainf.downloads.hub import from_hub
 from adainf.errors import InvalidInputError
 
 __all__ = ["build", "imagenet_classes"]

@@ -8,8 +8,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from adainf import documents, files
 from adainf.backbones.base import Backbone
+from adainf.base import documents, files
 from adainf.errors import InvalidInputError, one_line
 from adainf.outline import Outline
 from adainf.profile import write_atomically

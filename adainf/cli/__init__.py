@@ -8,7 +8,9 @@ from typing import Any
 
 import click
 
-from adainf import output
+from adainf.base import output
+from adainf.base.command import Group
+from adainf.base.command import run as run_command
 from adainf.cli.evaluating import evaluate
 from adainf.cli.exporting import export
 from adainf.cli.fetching import fetch
@@ -26,8 +28,6 @@ from adainf.cli.options import (
     weights_option,
 )
 from adainf.cli.training import pretrain, train
-from adainf.command import Group
-from adainf.command import run as run_command
 
 __all__ = ["cli", "main"]
 
@@ -150,7 +150,8 @@ def measure(
     path, read = open_profile(profile)
     check_writable(path)
     from adainf import engines
-    from adainf.evaluation import subject, tables, timing
+    from adainf.cli import tables
+    from adainf.evaluation import subject, timing
 
     backbone = subject.load_for_timing(read, weights, labels)
     first = engines.load(engine, backbone, threads=threads, warn=warn)

@@ -80,10 +80,11 @@ def evaluate(
     if out is None and any(beside_out.values()):
         raise click.UsageError(f"{next(name for name, given in beside_out.items() if given)} goes with --out")
     use_all_of_the_processor()
-    from adainf.evaluation import curve, tables
+    from adainf.cli import tables
+    from adainf.evaluation import curve
 
     if out is not None:
-        from adainf.evaluation import study
+        from adainf.research import study
 
         study.check(out)
     subject = open_subject(read.backbone, read.native_resolution, options, of_run, read.zoom, read.strength)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from adainf import output
+from adainf.base import output
 from adainf.cli.opening import open_profile_of, open_run
 from adainf.cli.options import PATH, labels_option, run_option, statistics_options, weights_option
 

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from adainf import output
+from adainf.base import output
 from adainf.cli.options import PATH
 
 if TYPE_CHECKING:
-    from adainf.models import Manifest
+    from adainf.downloads.fetched import Manifest
 
 __all__ = ["fetch"]
 
@@ -29,7 +29,9 @@ def fetch(backbone: str | None, weights: str | None, bundle: Path | None, source
         raise click.UsageError("give one of BACKBONE, --from FILE and --check")
     if backbone is None and (weights or bundle):
         raise click.UsageError("--weights and --bundle go with BACKBONE")
-    from adainf import bundles, files, models
+    from adainf.base import files
+    from adainf.downloads import bundles
+    from adainf.downloads import fetched as models
 
     if check:
         for folder in models.folders():
@@ -49,10 +51,10 @@ def fetch(backbone: str | None, weights: str | None, bundle: Path | None, source
 
 
 def _from_hub(backbone: str, weights: str | None, into: Path) -> Manifest:
-    from adainf import models
     from adainf.backbones import Options, load
-    from adainf.backbones.hub import fetching
     from adainf.backbones.weights import fingerprint
+    from adainf.downloads import fetched as models
+    from adainf.downloads.hub import fetching
     from adainf.errors import InvalidInputError
 
     options = Options(weights=weights, labels=("thing",) if backbone.startswith("openclip/") else ())

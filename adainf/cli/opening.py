@@ -28,7 +28,7 @@ def open_profile(name: str) -> tuple[Path, Profile]:
 
 def open_profile_of(run: Run | None, profile: str | None) -> Profile:
     """The profile that is named, else the run's own; raises InvalidInputError on one calibrated without the run."""
-    from adainf import files
+    from adainf.base import files
     from adainf.errors import InvalidInputError
     from adainf.profile import Profile
 
@@ -64,7 +64,7 @@ def open_subject(
     """The network and the pictures that a command's options mean."""
     from adainf.backbones import Options
     from adainf.evaluation import subject
-    from adainf.images import Part
+    from adainf.media.images import Part
 
     return subject.open_subject(
         backbone,

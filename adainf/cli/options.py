@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from adainf import files, output
+from adainf.base import files, output
 
 __all__ = [
     "PATH",
@@ -108,6 +108,6 @@ def use_all_of_the_processor() -> None:
     # OpenMP's threads spin while they wait, which on a shared box takes the processors from the very threads they wait
     # for: two threads beside three busy processes gave 5 images a second, passive ones 31. Read once, when torch loads.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    from adainf.allocator import restart_with_tuned_allocator
+    from adainf.base.allocator import restart_with_tuned_allocator
 
     restart_with_tuned_allocator()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from adainf import output
+from adainf.base import output
 from adainf.cli.options import (
     PATH,
     labels_option,

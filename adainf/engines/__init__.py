@@ -64,8 +64,8 @@ def load(
 
 
 def _load_gpu(backbone: "Backbone", adapted: Adapted | None, device: str) -> Engine:
-    from adainf.engines.cuda import Cuda
-    from adainf.engines.gpu import GpuEngine
+    from adainf.engines.gpu.cuda import Cuda
+    from adainf.engines.gpu.engine import GpuEngine
 
     networks = [backbone] if adapted is None else [backbone, adapted.backbone]
     weights = sum(parameter.numel() for network in networks for parameter in network.parameters())

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 
-from adainf import files
+from adainf.base import files
 from adainf.branch import Branch
 from adainf.engines.base import Exportable, Part
 from adainf.engines.processor import processor_identity

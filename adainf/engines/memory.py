@@ -8,8 +8,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from adainf import documents, files
 from adainf.backbones.options import RANDOM, Options
+from adainf.base import documents, files
 from adainf.engines.cache import cache_folder
 from adainf.errors import InvalidInputError
 from adainf.outline import Outline

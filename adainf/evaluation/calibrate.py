@@ -17,6 +17,7 @@ from adainf.backbones.macs import branch_space
 from adainf.branch import Branch, BranchSpace
 from adainf.errors import InvalidInputError
 from adainf.evaluation.better import trained_up_to, with_better_sets
+from adainf.evaluation.block_scheduler import compared
 from adainf.evaluation.divergence import (
     SCALES,
     ScoreDivergence,
@@ -25,12 +26,11 @@ from adainf.evaluation.divergence import (
     cross_entropies,
     search_images,
 )
-from adainf.evaluation.paper import compared
 from adainf.evaluation.partial import Partial, partial_path
 from adainf.evaluation.progress import progress
 from adainf.evaluation.sample import sample, tried_by_search
 from adainf.evaluation.subject import Candidate, Subject, check_describes
-from adainf.images import spread
+from adainf.media.images import spread
 from adainf.profile import Calibration, Measured, Parts, Profile, WeightSet
 from adainf.run import Run, now
 

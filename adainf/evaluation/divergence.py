@@ -6,11 +6,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from adainf import images
 from adainf.backbones.prefixes import scores_of_each
 from adainf.branch import Branch, BranchSpace
 from adainf.evaluation.progress import progress
 from adainf.evaluation.subject import BATCH, Subject
+from adainf.media import images
 from adainf.profile import WeightSet
 
 __all__ = ["SCALES", "ScoreDivergence", "best_strength", "best_zoom", "cross_entropies", "search_images"]

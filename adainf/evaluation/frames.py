@@ -8,7 +8,7 @@ from pathlib import Path
 import cv2
 
 from adainf.errors import InvalidInputError, UnavailableError
-from adainf.training.sources import open_sources
+from adainf.training.data.sources import open_sources
 
 __all__ = ["Frames"]
 

@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
-from adainf import documents, files
+from adainf.base import documents, files
 from adainf.errors import InvalidInputError
 from adainf.profile import BranchText, WeightSet, write_atomically
 

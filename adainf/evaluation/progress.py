@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from adainf import output
+from adainf.base import output
 from adainf.training.ranks import Ranks
 
 __all__ = ["progress"]

@@ -12,21 +12,22 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from adainf import checking, files, images
 from adainf.backbones import RANDOM, Backbone, Options, defaults, load
 from adainf.backbones.adapters import adapted, weakened
 from adainf.backbones.macs import branch_space
 from adainf.backbones.prefixes import scores_of_each
 from adainf.backbones.weights import fingerprint
+from adainf.base import files
 from adainf.branch import Branch
 from adainf.engines.torch import TorchEngine
 from adainf.errors import InvalidInputError
 from adainf.evaluation.frames import Frames
+from adainf.media import checking, images
+from adainf.media.undecodable import PassedOver, UndecodableError, none_left
 from adainf.profile import Measured, Profile, WeightSet
+from adainf.research.decision import Point
 from adainf.run import Run
-from adainf.schedulers.decision import Point
 from adainf.training.ranks import Ranks
-from adainf.undecodable import PassedOver, UndecodableError, none_left
 
 __all__ = ["BATCH", "Candidate", "Subject", "check_describes", "load_for_timing", "open_subject", "pooled"]
 

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from adainf.branch import Branch
 from adainf.profile import Profile, Scheduled, WeightSet
 from adainf.run import Run
+from adainf.schedulers.block_scheduler import PaperScheduler, read_scheduler
 from adainf.schedulers.lookup import Choice
-from adainf.schedulers.paper import PaperScheduler, read_scheduler
 
 __all__ = ["ContentAware", "better_at", "content_aware"]
 

@@ -14,10 +14,10 @@ from torch import Tensor
 from adainf.errors import InvalidInputError
 from adainf.training.checkpoint import Checkpoint, Progress, checkpoint_path
 from adainf.training.course import Course
+from adainf.training.data.views import Batch, Feed
 from adainf.training.progress import progress_shown
 from adainf.training.ranks import Ranks
-from adainf.training.recipe import Recipe
-from adainf.training.views import Batch, Feed
+from adainf.training.recipes.recipe import Recipe
 
 __all__ = ["Plan", "train"]
 

@@ -15,19 +15,21 @@ from pydantic import JsonValue
 from torch import Tensor
 from torch.nn import functional
 
-from adainf import __version__, files, images
+from adainf import __version__
 from adainf.backbones import Classes, cifar, weights
+from adainf.base import files
 from adainf.errors import InvalidInputError
+from adainf.media import images
+from adainf.media.undecodable import UndecodableError
 from adainf.preprocessing import Preprocessing, prepare
 from adainf.training import devices
 from adainf.training.checkpoint import Checkpoint, Progress
 from adainf.training.course import Course
+from adainf.training.data.sources import Source, open_sources
+from adainf.training.data.views import normalised
 from adainf.training.devices import half, uploaded
 from adainf.training.progress import progress_shown
 from adainf.training.ranks import Ranks
-from adainf.training.sources import Source, open_sources
-from adainf.training.views import normalised
-from adainf.undecodable import UndecodableError
 
 __all__ = ["Data", "Pretrained", "Pretraining", "checkpoint_of", "learn", "pretrain", "read"]
 

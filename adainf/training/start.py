@@ -9,28 +9,30 @@ from typing import Literal
 import torch
 from pydantic import JsonValue
 
-from adainf import __version__, files, images
+from adainf import __version__
 from adainf.backbones import Backbone, Options, defaults, load
 from adainf.backbones.adapters import Kind, attach
 from adainf.backbones.macs import branch_space
 from adainf.backbones.weights import fingerprint
+from adainf.base import files
 from adainf.branch import Branch
 from adainf.errors import InvalidInputError
+from adainf.media import images
+from adainf.media.undecodable import PassedOver
 from adainf.profile import Profile
 from adainf.run import Adapter, BatchNorm, Manifest, Run, Training, digest, now
 from adainf.schedulers import LookupTable
-from adainf.schedulers.paper import Bound
+from adainf.schedulers.block_scheduler import Bound
 from adainf.training import devices
 from adainf.training.checkpoint import checkpoint_path
-from adainf.training.distil import Distillation
+from adainf.training.data.small import SmallViews, keep, may_be_shown
+from adainf.training.data.sources import Source, open_sources
+from adainf.training.data.views import Feed, Sampling, Views
 from adainf.training.loop import Plan, train
-from adainf.training.paper import PaperRecipe
 from adainf.training.ranks import Ranks
-from adainf.training.recipe import Recipe
-from adainf.training.small import SmallViews, keep, may_be_shown
-from adainf.training.sources import Source, open_sources
-from adainf.training.views import Feed, Sampling, Views
-from adainf.undecodable import PassedOver
+from adainf.training.recipes.block_scheduler import PaperRecipe
+from adainf.training.recipes.distil import Distillation
+from adainf.training.recipes.recipe import Recipe
 
 __all__ = ["Request", "adapt", "default_resolutions"]
 

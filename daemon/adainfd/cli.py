@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from adainf import command, output
+from adainf.base import command, output
 
 __all__ = ["main"]
 
@@ -73,17 +73,18 @@ def run(
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: os._exit(0))
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # what a reload reads is about to be read
-    from adainf import arguments
-    from adainf.allocator import restart_with_tuned_allocator
+    from adainf.base import arguments
+    from adainf.base.allocator import restart_with_tuned_allocator
 
     restart_with_tuned_allocator()
     exposed = arguments.has_password()
     arguments.forget()
     faulthandler.enable()  # systemd aborts a daemon that hangs: its log then says where
-    from adainfd import daemon, logs
-    from adainfd.config import Configuration
-    from adainfd.secretfile import password
-    from adainfd.settings import from_command_line
+    from adainfd.base import logs
+    from adainfd.base.secretfile import password
+    from adainfd.commands.settings import from_command_line
+    from adainfd.config.configuration import Configuration
+    from adainfd.runtime import daemon
 
     # Once, not at each reload: it may be a pipe.
     known = None if password_file is None else password(password_file, "--password-file")
@@ -130,7 +131,7 @@ def run(
 @click.option("--count", type=click.IntRange(min=1), help="End after so many results.")
 def tail(connect: str, key: Path | None, server: str | None, as_json: bool, count: int | None) -> None:
     """Show the results of a running daemon as they come."""
-    from adainfd.tail import show
+    from adainfd.commands.tail import show
 
     show(connect, as_json=as_json, count=count, key=key, server=server)
 
@@ -142,7 +143,7 @@ def tail(connect: str, key: Path | None, server: str | None, as_json: bool, coun
 @click.option("--once", is_flag=True, help="Show how it stands after some seconds, and end.")
 def watch(connect: str, key: Path | None, server: str | None, once: bool) -> None:
     """Watch a running daemon in the terminal: cameras, labels, budgets and what limits them, latency, drops."""
-    from adainfd.watch import show
+    from adainfd.commands.watch import show
 
     show(connect, key=key, server=server, once=once)
 
@@ -187,8 +188,9 @@ def relay(
 ) -> None:
     """Bring the streams of many boxes together at one address, or to an MQTT broker."""
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # what a reload reads is about to be read
-    from adainf import arguments
-    from adainfd import logs, relaying
+    from adainf.base import arguments
+    from adainfd import relaying
+    from adainfd.base import logs
 
     configuration = relaying.from_command_line(config, connect, bind, mqtt, mqtt_password_file)
     log = logs.configure()
@@ -216,7 +218,7 @@ def new(file: Path) -> None:
 @click.argument("told", metavar="FILE|FOLDER|KEY")
 def show_keys(told: str) -> None:
     """Show the public key in a file, or those in a folder with their names."""
-    from adainf import files
+    from adainf.base import files
     from adainfd.wire.keys import AllowList, public_key
 
     if not files.is_folder(Path(told), "key"):
@@ -244,7 +246,7 @@ def check_config(file: Path) -> None:
 @click.option("--profile", metavar="NAME|FILE", help="What calibration learned.")
 def adopt(file: Path, trained: str | None, profile: str | None) -> None:
     """Take up another run or profile in the configuration FILE, checked first; `rollback` undoes it."""
-    from adainfd.adopting import adopt as adopt_in
+    from adainfd.commands.adopt import adopt as adopt_in
 
     if trained is None and profile is None:
         raise click.UsageError("give --run, --profile or both")
@@ -255,7 +257,7 @@ def adopt(file: Path, trained: str | None, profile: str | None) -> None:
 @click.argument("file", type=click.Path(path_type=Path))
 def rollback(file: Path) -> None:
     """Go back to the configuration that FILE held before `adopt`; once more goes forward again."""
-    from adainfd.adopting import rollback as roll_back
+    from adainfd.commands.adopt import rollback as roll_back
 
     output.show(f"{file}: {roll_back(file)}; restart the daemon")
 
@@ -284,7 +286,7 @@ def replay(trace: Path, policies: tuple[str, ...], check: bool, plot: Path | Non
 @click.option("--seconds", type=_Seconds(min=5), default=20.0, show_default=True, help="How long to show it.")
 def demo(video: str | None, seconds: float) -> None:
     """Show the daemon at work on VIDEO, or on a clip that comes with the extra `demo`."""
-    from adainfd.demo import show
+    from adainfd.commands.demo import show
 
     status = show(video, seconds)
     if status:

@@ -13,12 +13,12 @@ from typing import Literal, Self
 import zmq
 
 from adainf.errors import InvalidInputError
-from adainfd.wire.inbox import Gap, Unreadable
 from adainfd.wire.keys import KeyPair, public_key
-from adainfd.wire.line import Line, Notice
-from adainfd.wire.link import Box, Link
 from adainfd.wire.messages import Event, Message, Result, Status
-from adainfd.wire.requests import too_much
+from adainfd.wire.reading.inbox import Gap, Unreadable
+from adainfd.wire.reading.line import Line, Notice
+from adainfd.wire.reading.link import Box, Link
+from adainfd.wire.serving.requests import too_much
 
 __all__ = [
     "Box",

@@ -7,8 +7,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from adainfd.config import Configuration
-from adainfd.control import Policy
+from adainf.control import Policy
+from adainfd.config.configuration import Configuration
 from adainfd.relaying.config import RelayConfiguration
 from adainfd.wire import messages
 

@@ -13,10 +13,10 @@ from generated import generous
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adainf import models
-from adainf.bundles import bundle, unbundle
+from adainf.downloads import fetched as models
+from adainf.downloads.bundles import bundle, unbundle
+from adainf.downloads.fetched import Manifest
 from adainf.errors import InvalidInputError
-from adainf.models import Manifest
 
 NAME = "hub/models--timm--x/snapshots/1/model.safetensors"
 CONTENT = b"weights" * 1000
@@ -167,7 +167,7 @@ def test_damaged_bundles(tmp_path_factory: pytest.TempPathFactory, changes: list
 def test_what_was_fetched_and_is_not_the_same_any_more_is_not_used(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from adainf.backbones.hub import from_hub
+    from adainf.downloads.hub import from_hub
 
     unbundle(packed(tmp_path / "b.tar", member()), tmp_path)
     monkeypatch.setenv("ADAINF_MODELS", str(tmp_path))

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 import pytest
 
-from adainf.command import Group, run
+from adainf.base.command import Group, run
 from adainf.errors import InvalidInputError, UnavailableError
 
 
@@ -90,7 +90,7 @@ def test_groups_print_their_help(monkeypatch: pytest.MonkeyPatch, capfd: pytest.
 
 PRINTS = """
 import click
-from adainf.command import run
+from adainf.base.command import run
 run(click.Command("c", callback=lambda: print("x" * {})), "adainf")
 """
 

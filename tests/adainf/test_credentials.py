@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from misspelt import addresses
 
-from adainf.credentials import RedactedStream, holds_password, redacted, without_credentials
+from adainf.base.credentials import RedactedStream, holds_password, redacted, without_credentials
 from adainf.errors import InvalidInputError
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from hostile import HOSTILE
 
-from adainf import documents
+from adainf.base import documents
 from adainf.errors import InvalidInputError
 
 SECONDS = 10

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from adainf import files
+from adainf.base import files
 from adainf.errors import InvalidInputError
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from adainf import home
+from adainf.base import home
 
 
 @pytest.fixture

@@ -2,10 +2,10 @@ import cv2
 import numpy as np
 import pytest
 
-from adainf import images
 from adainf.backbones import Classes
 from adainf.errors import InvalidInputError
-from adainf.images import Part
+from adainf.media import images
+from adainf.media.images import Part
 
 CLASSES = Classes(
     ("tench", "great white shark", "crane", "crane"), ("n01440764", "n01484850", "n02012849", "n03126707")

@@ -13,10 +13,10 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from adainf import checking, images, jpeg
 from adainf.errors import printable
-from adainf.pictures import decode, decoded, header
-from adainf.undecodable import UndecodableError
+from adainf.media import checking, images, jpeg
+from adainf.media.pictures import decode, decoded, header
+from adainf.media.undecodable import UndecodableError
 
 KINDS = ("jpeg", "png", "webp", "tiff", "avif", "gif", "bmp")
 
@@ -90,7 +90,7 @@ def test_what_claims_to_be_a_giant_is_refused_unread():
 def test_what_only_opencv_knows_is_held_to_the_limit_too():
     """In a process of its own, which loads OpenCV as a command does; it would take 2.7 GB."""
     script = """
-from adainf.pictures import decoded
+from adainf.media.pictures import decoded
 decoded(b"#?RADIANCE\\nFORMAT=32-bit_rle_rgbe\\n\\n-Y 15000 +X 15000\\n" + bytes(1000), "it")
 """
     ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=60)

@@ -7,7 +7,7 @@ import pytest
 from daemons import write_video
 from footage import H264, MJPEG, MPEG4, alike, ffmpeg, footage, meant, still, turned, with_noise, with_zeros
 
-from adainf.videos import VideoFile
+from adainf.media.videos import VideoFile
 
 
 def opened(path: Path) -> VideoFile:

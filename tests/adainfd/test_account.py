@@ -6,22 +6,22 @@ from pathlib import Path
 from typing import Any
 
 import structlog
-from adainfd.capture.camera import Camera
+from adainfd.answering.pipeline import Pipeline
+from adainfd.answering.session import Stream, View
+from adainfd.capture.cameras.camera import Camera
 from adainfd.capture.settings import CameraSettings
 from adainfd.capture.source import Source
-from adainfd.config import Configuration
-from adainfd.control import Policy
-from adainfd.control.trace import NoTrace
-from adainfd.model import read_profile
-from adainfd.pipeline import Pipeline
-from adainfd.recogniser import LabelColumns, load_recogniser
-from adainfd.sensors import Readings
-from adainfd.stream import Stream, View
+from adainfd.config.configuration import Configuration
+from adainfd.model.recogniser import LabelColumns, load_recogniser
+from adainfd.model.selection import read_profile
+from adainfd.tracing.trace import NoTrace
 from adainfd.wire.publisher import Publisher
 from daemons import START_SECONDS, Network, await_true, listening, write_video
 
 from adainf.branch import Branch
+from adainf.control import Policy
 from adainf.engines import Engine
+from adainf.sensors import Readings
 
 MAX_AGE = 0.5
 

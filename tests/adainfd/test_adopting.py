@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from adainfd import adopting
-from adainfd.config import ModelSection
-from adainfd.tomlfile import load
+from adainfd.commands import adopt as adopting
+from adainfd.config.configuration import ModelSection
 from daemons import Network, assert_refused
 
+from adainf.base.tomlfile import load
 from adainf.errors import InvalidInputError
 from adainf.profile import Profile
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import daemons
 import pytest
-from adainfd.control.audit import Audit
+from adainfd.answering.audit import Audit
 from daemons import Network, Program
 from hypothesis import given
 from hypothesis import strategies as st

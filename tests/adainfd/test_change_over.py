@@ -6,8 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from adainfd.config import Configuration
-from adainfd.model import cheapest, read_profile, wanted_branches
+from adainfd.config.configuration import Configuration
+from adainfd.model.selection import cheapest, read_profile, wanted_branches
 from daemons import START_SECONDS, Network, Program, await_true, listening
 
 from adainf.profile import Profile

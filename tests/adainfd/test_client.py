@@ -9,9 +9,9 @@ import pytest
 import zmq
 from adainfd.client import Condition, Gap, Link, Message, Notice, Status, Subscriber, Unreadable
 from adainfd.wire.endpoint import Endpoint
-from adainfd.wire.gate import Curve
 from adainfd.wire.keys import KeyPair
 from adainfd.wire.publisher import Publisher
+from adainfd.wire.serving.gate import Curve
 from daemons import await_true, free_port
 from streams import TOPIC, Log, a_result, say
 
@@ -206,7 +206,7 @@ def test_keys_where_none_are_wanted(both: tuple[Publisher, Subscriber], tmp_path
 
 
 def test_who_is_let_in_later_comes_in(guarded: Publisher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("adainfd.wire.feed.AFTER_REFUSAL_SECONDS", 0.1)
+    monkeypatch.setattr("adainfd.wire.reading.feed.AFTER_REFUSAL_SECONDS", 0.1)
     keys = {"key": tmp_path / "stranger.key_secret", "server": str(tmp_path / "box.key")}
     with Subscriber(*guarded.endpoints, topics=[TOPIC], **keys) as subscriber:
         await_condition(subscriber, "not allowed")

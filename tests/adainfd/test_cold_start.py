@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 import structlog
-from adainfd import exporting
-from adainfd.config import Configuration
-from adainfd.exporting import Exporter
-from adainfd.model import needed_first, read_profile, wanted_branches
+from adainfd.config.configuration import Configuration
+from adainfd.model import export_process as exporting
+from adainfd.model.export_process import Exporter
+from adainfd.model.selection import needed_first, read_profile, wanted_branches
 from daemons import START_SECONDS, Network, Program, await_true, listening, process_state
 
 from adainf.errors import InvalidInputError

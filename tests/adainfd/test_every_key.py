@@ -9,20 +9,20 @@ from typing import Any
 
 import daemons
 import pytest
-from adainfd import daemon
-from adainfd.config import Configuration
-from adainfd.control import Policy
-from adainfd.loop import Loop
-from adainfd.model import read_run
-from adainfd.pipeline import Pipeline
-from adainfd.recording import Target
+from adainfd.answering.pipeline import Pipeline
+from adainfd.answering.session import Stream
+from adainfd.commands.settings import from_command_line
+from adainfd.config.configuration import Configuration
+from adainfd.model.selection import read_run
+from adainfd.runtime import daemon
+from adainfd.runtime.loop import Loop
 from adainfd.service.pictures import Pictures
-from adainfd.settings import from_command_line
-from adainfd.stream import Stream
+from adainfd.tracing.recording import Target
 from adainfd.wire.keys import KeyPair
 from adainfd.wire.publisher import Publisher
 from pydantic import BaseModel
 
+from adainf.control import Policy
 from adainf.errors import InvalidInputError
 from adainf.profile import Profile
 from adainf.run import Adapter, Manifest, Run, Training
@@ -282,7 +282,7 @@ def run(monkeypatch: pytest.MonkeyPatch, file: Path, **options: Any) -> Running:
             super().__init__(cameras)
 
     monkeypatch.setattr(Loop, "run", begun)
-    monkeypatch.setattr("adainfd.model.read_run", asked)
+    monkeypatch.setattr("adainfd.model.selection.read_run", asked)
     monkeypatch.setattr("adainfd.service.pictures.Pictures", Shown)
     told: dict[str, Any] = {"loop": False, "bind": [], "policy": None, "profile": None, **options}
     daemon.run(lambda: from_command_line(file, [], **told), running)

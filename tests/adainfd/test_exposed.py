@@ -1,8 +1,8 @@
 """A port of the daemon that a camera's process may reach is named."""
 
 import pytest
-from adainfd.config import Configuration
-from adainfd.exposed import exposed
+from adainfd.config.configuration import Configuration
+from adainfd.config.exposed import exposed
 
 
 @pytest.mark.parametrize(

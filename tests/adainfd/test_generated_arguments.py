@@ -9,21 +9,21 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
-from adainfd import daemon
 from adainfd.cli import adainfd
-from adainfd.model import read_profile
-from adainfd.policies import Policies
+from adainfd.model.selection import read_profile
+from adainfd.runtime import daemon
+from adainfd.runtime.policies import Policies
 from adainfd.wire.endpoint import Endpoint
-from adainfd.wire.gate import Curve
 from adainfd.wire.keys import KeyPair
 from adainfd.wire.publisher import Publisher
+from adainfd.wire.serving.gate import Curve
 from daemons import PASSWORD, Network
 from generated import generous
 from hypothesis import given
 from hypothesis import strategies as st
 from misspelt import addresses as misspelt
 
-from adainf import command
+from adainf.base import command
 from adainf.errors import InvalidInputError
 
 pytestmark = pytest.mark.generated

@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from adainfd.config import Configuration
-from adainfd.control import Policy
-from adainfd.control.audit import Audit
+from adainfd.answering.audit import Audit
+from adainfd.config.configuration import Configuration
 from adainfd.wire.keys import KeyPair
 from generated import generous
 from hostile import HOSTILE
@@ -17,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
+from adainf.control import Policy
 from adainf.errors import InvalidInputError
 from adainf.profile import Profile
 

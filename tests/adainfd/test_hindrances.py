@@ -13,9 +13,10 @@ from typing import Any
 
 import daemons
 import structlog
-from adainfd.hindrances import Hindered, Hindrances
-from adainfd.keeping import Keeper
+from adainfd.base.keeping import Keeper
 from daemons import Network, await_true
+
+from adainf.base.hindrances import Hindered, Hindrances
 
 
 def test_what_cannot_be_written_stops_no_recognition(

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from adainfd import logs
-from adainfd.logs import LogLines
+from adainfd.base import logs
+from adainfd.base.logs import LogLines
 
 
 @contextlib.contextmanager

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 import pytest
-from adainfd.config import Configuration
-from adainfd.model import opening, read_profile
+from adainfd.config.configuration import Configuration
+from adainfd.model.selection import opening, read_profile
 from daemons import Network
 
 from adainf.engines.processor import processor_name

@@ -5,23 +5,23 @@ from pathlib import Path
 from typing import Any
 
 import structlog
-from adainfd.capture.camera import Camera
+from adainfd.answering.back_off import Parking
+from adainfd.answering.pipeline import Pipeline
+from adainfd.answering.session import Stream, View
+from adainfd.capture.cameras.camera import Camera
 from adainfd.capture.settings import CameraSettings
 from adainfd.capture.source import Source
-from adainfd.config import Configuration
-from adainfd.control import Policy
-from adainfd.control.trace import NoTrace
-from adainfd.model import read_profile
-from adainfd.parking import Parking
-from adainfd.pipeline import Pipeline
-from adainfd.recogniser import LabelColumns, load_recogniser
-from adainfd.sensors import Readings
-from adainfd.stream import Stream, View
+from adainfd.config.configuration import Configuration
+from adainfd.model.recogniser import LabelColumns, load_recogniser
+from adainfd.model.selection import read_profile
+from adainfd.tracing.trace import NoTrace
 from adainfd.wire.publisher import Publisher
 from daemons import Network, await_true
 
 from adainf.branch import Branch
+from adainf.control import Policy
 from adainf.engines import Engine, OutOfMemoryError
+from adainf.sensors import Readings
 
 
 def test_waits_ever_longer_up_to_a_bound_and_is_forgotten_once_back() -> None:

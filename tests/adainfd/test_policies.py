@@ -3,8 +3,8 @@
 from pathlib import Path
 
 import pytest
-from adainfd.config import Configuration
-from adainfd.policies import Policies
+from adainfd.config.configuration import Configuration
+from adainfd.runtime.policies import Policies
 
 
 def test_a_share_is_kept_by_all_cameras_of_a_policy_together(tmp_path: Path) -> None:

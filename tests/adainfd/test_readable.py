@@ -2,7 +2,7 @@
 
 import os
 
-from adainfd.readable import Readable
+from adainfd.runtime.readable import Readable
 
 
 def test_one_that_is_written_to_is_readable_and_a_closed_end_is_heard() -> None:

@@ -7,12 +7,12 @@ from typing import Any
 
 import daemons
 import pytest
-from adainfd.config import Configuration, RecordSection
-from adainfd.control.lines import Header
-from adainfd.logs import configure
-from adainfd.recording import Recording, check, target_of
+from adainfd.base.logs import configure
+from adainfd.config.configuration import Configuration, RecordSection
 from adainfd.replaying.decisions import replayed
 from adainfd.replaying.policies import named
+from adainfd.tracing.lines import Header
+from adainfd.tracing.recording import Recording, check, target_of
 from daemons import Network, Program, assert_refused
 
 from adainf.errors import InvalidInputError

@@ -8,7 +8,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from adainfd.stream import cropped
+from adainfd.answering.session import cropped
 from daemons import START_SECONDS, Network, listening
 from hypothesis import given
 from hypothesis import strategies as st

@@ -10,9 +10,9 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from adainfd import secretfile
+from adainfd.base import secretfile
 from adainfd.capture.source import Source
-from adainfd.settings import check
+from adainfd.commands.settings import check
 from daemons import PASSWORD, Network, Program, assert_refused, camera_processes, free_port, processes
 from stream_servers import Reply, WebPages
 

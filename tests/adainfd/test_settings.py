@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import pytest
-from adainfd.adopting import adopt
-from adainfd.config import Configuration
-from adainfd.settings import check, from_command_line
+from adainfd.commands.adopt import adopt
+from adainfd.commands.settings import check, from_command_line
+from adainfd.config.configuration import Configuration
 from adainfd.wire.keys import KeyPair
 from daemons import Network
 

@@ -16,14 +16,15 @@ from typing import Any
 import msgspec
 import pytest
 import zmq
-from adainfd import demo, doctor, logs, watch
+from adainfd import doctor
+from adainfd.base import logs
 from adainfd.client import Message, Result, Status
-from adainfd.control import Budget
+from adainfd.commands import demo, watch
+from adainfd.commands.tail import line
 from adainfd.doctor.finding import warn
 from adainfd.replaying.decisions import Decision, Decisions
 from adainfd.replaying.report import table
 from adainfd.service.overview import Overview
-from adainfd.tail import line
 from adainfd.wire import messages
 from adainfd.wire.keys import KeyPair
 from generated import generous
@@ -32,7 +33,8 @@ from hypothesis import strategies as st
 from rich.console import RenderableType
 from terminals import HOSTILE, Terminal, assert_harmless, obeyed
 
-from adainf import output
+from adainf.base import output
+from adainf.control import Budget
 
 _WITHIN_SECONDS = 40.0
 COUNTS = messages.Dropped(0, 0)

@@ -9,25 +9,25 @@ from typing import Any
 import msgspec
 import pytest
 import structlog
-from adainfd.capture.camera import Camera
+from adainfd.answering.fair_queue import in_turn
+from adainfd.answering.pipeline import Pipeline
+from adainfd.answering.session import Stream, View
+from adainfd.capture.cameras.camera import Camera
 from adainfd.capture.settings import CameraSettings
 from adainfd.capture.source import Source
-from adainfd.config import Configuration
-from adainfd.control import Policy
-from adainfd.control.trace import Header, NoTrace, Recorder, TraceWriter
-from adainfd.model import read_profile
-from adainfd.pipeline import Pipeline
-from adainfd.recogniser import LabelColumns, Recogniser, load_recogniser
+from adainfd.config.configuration import Configuration
+from adainfd.model.recogniser import LabelColumns, Recogniser, load_recogniser
+from adainfd.model.selection import read_profile
 from adainfd.replaying.decisions import recorded, replayed
 from adainfd.replaying.report import differences
-from adainfd.sensors import Readings
-from adainfd.stream import Stream, View
-from adainfd.turns import in_turn
+from adainfd.tracing.trace import Header, NoTrace, Recorder, TraceWriter
 from adainfd.wire.publisher import Publisher
 from daemons import START_SECONDS, Network, await_true, write_video
 
 from adainf.branch import Branch
+from adainf.control import Policy
 from adainf.engines import Engine
+from adainf.sensors import Readings
 
 
 class Counting:

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 import structlog
-from adainfd.config import ModelSection
-from adainfd.keeping import Keeper
-from adainfd.preparing import Preparation
-from adainfd.recogniser import Recogniser
-from adainfd.times import Measuring, kept_times, known_times, missing_times
+from adainfd.base.keeping import Keeper
+from adainfd.config.configuration import ModelSection
+from adainfd.model.recogniser import Recogniser
+from adainfd.model.timings import Measuring, kept_times, known_times, missing_times
+from adainfd.model.warm_up import Preparation
 from numpy.typing import NDArray
 from profiles import SMALL, profile
 

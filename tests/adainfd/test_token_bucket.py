@@ -1,6 +1,6 @@
 """Tokens are earned with time and never pile up."""
 
-from adainfd.token_bucket import TokenBucket
+from adainfd.base.token_bucket import TokenBucket
 from hypothesis import given
 from hypothesis import strategies as st
 

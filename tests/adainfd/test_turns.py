@@ -4,8 +4,8 @@ from collections import Counter
 from types import SimpleNamespace
 from typing import Any
 
-from adainfd.stream import Stream
-from adainfd.turns import Occupied, in_turn
+from adainfd.answering.fair_queue import Occupied, in_turn
+from adainfd.answering.session import Stream
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -1,8 +1,8 @@
 """Options that are accepted and have no effect are named."""
 
 import pytest
-from adainfd.config import Configuration
-from adainfd.unused import unused
+from adainfd.config.configuration import Configuration
+from adainfd.config.unused import unused
 
 RTSP = "rtsp://me:hunter2@camera.local/stream"
 

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from adainfd.watched import Watched
 from adainfd.wire.keys import KeyPair
 from daemons import Network, await_true, free_port, listening
 from ending import breakable, end
 from notified import Manager
+
+from adainf.base.watched import Watched
 
 DEFECT = 70
 

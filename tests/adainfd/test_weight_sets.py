@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 import structlog
-from adainfd.adopting import adopt
-from adainfd.config import Configuration
+from adainfd.commands.adopt import adopt
+from adainfd.commands.settings import check, from_command_line
+from adainfd.config.configuration import Configuration
 from adainfd.doctor.configured import examine
-from adainfd.model import read_profile
-from adainfd.recogniser import load_recogniser
-from adainfd.settings import check, from_command_line
+from adainfd.model.recogniser import load_recogniser
+from adainfd.model.selection import read_profile
 from daemons import START_SECONDS, Network, assert_refused, listening, write_video
 
 from adainf.backbones import Options, load

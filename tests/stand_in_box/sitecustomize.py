@@ -20,7 +20,7 @@ _FOLDER = Path(os.environ["ADAINF_STAND_IN"])
 def _load_gpu(backbone: Any, adapted: Any, device: str) -> Any:
     from stand_in_gpu import Processor
 
-    from adainf.engines.gpu import GpuEngine
+    from adainf.engines.gpu.engine import GpuEngine
 
     if (_FOLDER / "broken").exists():
         raise UnavailableError(f"device {device!r}: its driver is too old; update the driver")

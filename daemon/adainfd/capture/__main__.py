@@ -4,11 +4,11 @@ import mmap
 import os
 import sys
 
-from adainf.credentials import redacted
+from adainf.base.credentials import redacted
 from adainf.errors import one_line
-from adainfd.capture.reports import Failed, start_of, text
-from adainfd.capture.telling import Daemon
-from adainfd.processes import end_with_parent
+from adainfd.base.processes import end_with_parent
+from adainfd.capture.exchange.reports import Failed, start_of, text
+from adainfd.capture.worker.telling import Daemon
 
 
 def main() -> None:
@@ -17,7 +17,7 @@ def main() -> None:
     settings, frames, attempts, commands, reports = map(int, sys.argv[1:])
     daemon = Daemon(commands, reports)
     try:
-        from adainfd.capture.worker import work
+        from adainfd.capture.worker.main import work
 
         work(start_of(_content(settings)), frames, attempts, daemon)
     except (BrokenPipeError, EOFError):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from adainf.captures import owners_options
+from adainf.media.captures import owners_options
 from adainfd.capture.leash import followed_ports
 from adainfd.capture.settings import CameraSettings
 from adainfd.capture.source import Kind, Source, SourceError

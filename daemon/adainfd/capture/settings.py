@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from adainfd.capture.lifecycle import Limits
+from adainfd.capture.cameras.lifecycle import Limits
 from adainfd.capture.motion import Region
 from adainfd.capture.source import Source, Transport
 

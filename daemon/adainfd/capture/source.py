@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import quote, unquote, urlsplit
 
-from adainf import files
-from adainf.credentials import redacted, without_credentials
+from adainf.base import files
+from adainf.base.credentials import redacted, without_credentials
 from adainf.errors import InvalidInputError, printable
 from adainfd.capture.fault import Fault
 
@@ -181,7 +181,7 @@ class Source:
             return [path]
         try:
             if mode is not None:
-                from adainf.images import SUFFIXES
+                from adainf.media.images import SUFFIXES
 
                 files = [file for file in path.iterdir() if file.suffix.lower() in SUFFIXES]
             else:

@@ -6,9 +6,9 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-from adainf import files, home
+from adainf.base import files, home
 from adainf.errors import one_line
-from adainfd import state
+from adainfd.base import state
 from adainfd.doctor import confined, gpu
 from adainfd.doctor.finding import Finding, fail, ok, warn
 

@@ -5,11 +5,11 @@ import time
 from multiprocessing.connection import wait
 
 from adainf.errors import InvalidInputError
-from adainfd.capture.camera import Camera
+from adainfd.capture.cameras.camera import Camera
 from adainfd.capture.fault import OF_THE_PROCESS, Fault
 from adainfd.capture.settings import CameraSettings
 from adainfd.capture.source import Kind
-from adainfd.config import CameraSection
+from adainfd.config.configuration import CameraSection
 from adainfd.doctor.finding import Finding, fail, ok
 
 __all__ = ["examine"]

@@ -7,27 +7,28 @@ from pathlib import Path
 
 import zmq
 
-from adainf.credentials import holds_password
+from adainf.base.credentials import holds_password
+from adainf.base.tomlfile import load, validated
 from adainf.engines import Engine
 from adainf.errors import AdainfError, InvalidInputError, UnavailableError
 from adainf.profile import Profile
-from adainfd import recording, relaying
+from adainfd import relaying
 from adainfd.capture.settings import CameraSettings
-from adainfd.config import Configuration, WebSection
+from adainfd.config.configuration import Configuration, WebSection
+from adainfd.config.exposed import REMEDY, exposed
+from adainfd.config.unused import unused
 from adainfd.doctor import cameras, gpu
 from adainfd.doctor.box import readable_by_all
 from adainfd.doctor.eyes import hindrance, running_service, seen_as, unfit_name
 from adainfd.doctor.files import unreadable, unreadable_source
 from adainfd.doctor.finding import Finding, fail, ok, warn
-from adainfd.exposed import REMEDY, exposed
-from adainfd.model import read_profile, wanted_branches
-from adainfd.policies import Policies
-from adainfd.recogniser import open_model
-from adainfd.times import kept_times
-from adainfd.tomlfile import load, validated
-from adainfd.unused import unused
+from adainfd.model.recogniser import open_model
+from adainfd.model.selection import read_profile, wanted_branches
+from adainfd.model.timings import kept_times
+from adainfd.runtime.policies import Policies
+from adainfd.tracing import recording
 from adainfd.wire import endpoint as endpoints
-from adainfd.wire.gate import Curve
+from adainfd.wire.serving.gate import Curve
 
 __all__ = ["examine"]
 

@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from adainfd.capture import confinement
+from adainfd.base.processes import end_with_parent, started
+from adainfd.capture.sandbox import confinement
 from adainfd.capture.settings import CameraSettings
 from adainfd.capture.source import Source
 from adainfd.doctor.finding import Finding, ok, warn
-from adainfd.processes import end_with_parent, started
 
 __all__ = ["examine"]
 

@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+from adainfd.base.secretfile import at_hand
 from adainfd.capture.source import Kind, Source, SourceError
-from adainfd.config import CameraSection, Configuration
+from adainfd.config.configuration import CameraSection, Configuration
 from adainfd.doctor.eyes import hindrance, is_service
-from adainfd.secretfile import at_hand
 
 __all__ = ["unreadable", "unreadable_source"]
 

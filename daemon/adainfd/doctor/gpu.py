@@ -60,7 +60,7 @@ def of_device(device: str) -> Iterator[Finding]:
 
 def _sensors(device: str) -> Iterator[Finding]:
     """Each value that a policy or the metrics want."""
-    from adainfd.sensors.nvml import GpuSensor
+    from adainf.sensors.nvml import GpuSensor
 
     sensor = GpuSensor(lambda: (), device)
     missing = sensor.missing()

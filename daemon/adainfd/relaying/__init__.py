@@ -7,18 +7,18 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from adainf.base.tomlfile import explain, load, validated
 from adainf.errors import InvalidInputError
-from adainfd.config import host_name
-from adainfd.logs import Logger
+from adainfd.base.logs import Logger
+from adainfd.base.sighup import ReloadRequest
+from adainfd.base.stopping import StopRequest
+from adainfd.config.configuration import host_name
 from adainfd.relaying.config import RelayConfiguration
 from adainfd.relaying.names import Names
-from adainfd.sighup import ReloadRequest
-from adainfd.stopping import StopRequest
-from adainfd.tomlfile import explain, load, validated
 from adainfd.wire.bounds import most_beside
-from adainfd.wire.gate import Curve
 from adainfd.wire.keys import KeyPair, public_key
-from adainfd.wire.link import Box
+from adainfd.wire.reading.link import Box
+from adainfd.wire.serving.gate import Curve
 
 __all__ = ["check", "from_command_line", "is_of_a_relay", "run"]
 
@@ -75,7 +75,7 @@ def check(told: dict[str, Any], file: Path) -> str:
     configuration = _configured(told, file, [], [], None)
     boxes = _boxes(configuration)
     if configuration.mqtt is not None:
-        from adainfd.relaying.broker import check as check_broker
+        from adainfd.relaying.mqtt.broker import check as check_broker
 
         to = f"broker {check_broker(configuration.mqtt)}"
     else:
@@ -94,11 +94,11 @@ def run(configuration: RelayConfiguration, log: Logger) -> None:
     with StopRequest() as stop, ReloadRequest() as reload:
         stop.defer()
         if configuration.mqtt is not None:
-            from adainfd.relaying.mqtt import Bridge
+            from adainfd.relaying.mqtt.bridge import Bridge
 
             Bridge(boxes, names, configuration.mqtt, log).run(stop, reload)
             return
-        from adainfd.relaying.proxy import Proxy
+        from adainfd.relaying.streams.proxy import Proxy
 
         publish = configuration.publish
         curve = Curve.read(configuration.key, publish.clients, log)

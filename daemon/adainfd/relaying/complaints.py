@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from adainfd.logs import Logger
+from adainfd.base.logs import Logger
 
 __all__ = ["Complaints"]
 

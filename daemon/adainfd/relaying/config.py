@@ -4,9 +4,9 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from adainfd import tomlfile
-from adainfd.config import Name
-from adainfd.relaying.address import BrokerAddress
+from adainf.base import tomlfile
+from adainfd.config.configuration import Name
+from adainfd.relaying.mqtt.address import BrokerAddress
 from adainfd.relaying.names import MOST_HOSTS
 from adainfd.wire import endpoint as endpoints
 from adainfd.wire.messages import LONGEST_NAME

@@ -4,7 +4,7 @@ import resource
 from collections.abc import Sequence
 from pathlib import Path
 
-from adainfd.wire.feed import Feed
+from adainfd.wire.reading.feed import Feed
 
 __all__ = ["Endless"]
 

@@ -16,7 +16,7 @@ def replay(trace: Path, policies: Sequence[str], *, check: bool, plot: Path | No
     policies: NAME or FILE in place of the general policy, CAMERA=NAME or CAMERA=FILE of a camera's. Raises
     InvalidInputError where the trace or a policy cannot be read, or `check` is asked for with another policy.
     """
-    from adainf import output
+    from adainf.base import output
     from adainf.errors import InvalidInputError
 
     if check and policies:

@@ -4,15 +4,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from adainf.control import Budget, ControllerState, Signals
+from adainf.control.deciding import Ran, answered, better_look, looked_again, stands, wish
+from adainf.control.policy import Policy
+from adainf.control.signals import contention
 from adainf.errors import InvalidInputError, one_line
 from adainf.schedulers import Choice
-from adainfd.control import Budget, ControllerState, Signals
-from adainfd.control.deciding import Ran, answered, better_look, looked_again, stands, wish
-from adainfd.control.lines import Frame, Gap, Header, LastLook, PolicyChange, Prepared, Remembered, read
-from adainfd.control.policy import Policy
-from adainfd.control.signals import contention
 from adainfd.replaying.knowledge import Knowledge
 from adainfd.replaying.policies import InForce
+from adainfd.tracing.lines import Frame, Gap, Header, LastLook, PolicyChange, Prepared, Remembered, read
 
 __all__ = ["Decision", "Decisions", "recorded", "replayed"]
 

@@ -7,12 +7,12 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from adainf.branch import Branch
+from adainf.control import Budget, Costs
 from adainf.errors import InvalidInputError, one_line
 from adainf.profile import Profile
 from adainf.schedulers import Choice, LookupTable
 from adainf.schedulers.content_aware import better_at
-from adainfd.control import Budget, Costs
-from adainfd.control.lines import Frame, Header, Prepared
+from adainfd.tracing.lines import Frame, Header, Prepared
 
 __all__ = ["Knowledge"]
 

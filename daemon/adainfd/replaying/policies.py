@@ -6,10 +6,10 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from adainf.control.policy import Policy
 from adainf.errors import InvalidInputError, one_line
-from adainfd.control.lines import Header, PolicyChange
-from adainfd.control.policy import Policy
-from adainfd.policies import part_of
+from adainfd.runtime.policies import part_of
+from adainfd.tracing.lines import Header, PolicyChange
 
 __all__ = ["InForce", "named"]
 

@@ -3,8 +3,8 @@
 import time
 from collections.abc import Callable
 
-from adainfd.logs import Logger
-from adainfd.observing import Observer
+from adainfd.base.logs import Logger
+from adainfd.base.observing import Observer
 from adainfd.service.overview import Overview
 from adainfd.wire.messages import Message, Result
 

@@ -12,9 +12,9 @@ import socket
 import time
 from collections.abc import Callable, Mapping
 
+from adainf.base.hindrances import Hindered
 from adainf.errors import one_line
-from adainfd.hindrances import Hindered
-from adainfd.observing import NOBODY, Observer
+from adainfd.base.observing import NOBODY, Observer
 from adainfd.service.overview import Overview
 from adainfd.wire.messages import Message, Result, Status
 

@@ -3,10 +3,10 @@
 import contextlib
 from collections.abc import Iterator, Mapping
 
-from adainfd.config import Configuration, WebSection
-from adainfd.hindrances import Hindrances
-from adainfd.logs import Logger
-from adainfd.observing import Observer, Observers
+from adainf.base.hindrances import Hindrances
+from adainfd.base.logs import Logger
+from adainfd.base.observing import Observer, Observers
+from adainfd.config.configuration import Configuration, WebSection
 from adainfd.service.journal import Journal
 from adainfd.service.notify import Notifier, for_systemd
 from adainfd.service.overview import Overview
@@ -45,13 +45,13 @@ def observers(
 
 @contextlib.contextmanager
 def _web(section: WebSection, overview: Overview, log: Logger, hindrances: Hindrances) -> Iterator[list[Observer]]:
-    from adainfd.service.access import Access
     from adainfd.service.health import Health
     from adainfd.service.metrics import Metrics
     from adainfd.service.pictures import Pictures
-    from adainfd.service.refusals import Refusals
-    from adainfd.service.routes import daemon_routes
-    from adainfd.service.web import WebServer
+    from adainfd.service.web.access import Access
+    from adainfd.service.web.refusals import Refusals
+    from adainfd.service.web.routes import daemon_routes
+    from adainfd.service.web.server import WebServer
 
     refusals, pictures, health = Refusals(log), Pictures(section.pictures), Health()
     metrics, access = Metrics(overview, refusals), Access(section.address[0], section.hosts)

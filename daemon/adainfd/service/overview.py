@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from adainfd.observing import Observer
+from adainfd.base.observing import Observer
 from adainfd.wire import messages
 from adainfd.wire.messages import Message, Result, Status
 

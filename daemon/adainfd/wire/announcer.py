@@ -3,12 +3,12 @@
 import time
 from collections.abc import Mapping, Sequence
 
+from adainf.base.hindrances import Hindrances
 from adainf.errors import printable
-from adainfd.capture.account import Account
-from adainfd.capture.camera import Camera
-from adainfd.capture.lifecycle import Change
-from adainfd.control.audit import Audit
-from adainfd.hindrances import Hindrances
+from adainfd.answering.audit import Audit
+from adainfd.capture.cameras.account import Account
+from adainfd.capture.cameras.camera import Camera
+from adainfd.capture.cameras.lifecycle import Change
 from adainfd.wire import messages
 from adainfd.wire.publisher import Publisher
 

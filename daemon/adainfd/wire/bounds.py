@@ -2,8 +2,8 @@
 
 import zmq
 
-from adainf import limits
-from adainfd.wire.requests import LONGEST_TOPIC
+from adainf.base import limits
+from adainfd.wire.serving.requests import LONGEST_TOPIC
 
 __all__ = ["LONGEST_FRAME", "MOST", "bounded", "most_beside"]
 

@@ -25,8 +25,8 @@ from typing import Literal
 
 import zmq
 
-from adainf import files
-from adainf.credentials import without_credentials
+from adainf.base import files
+from adainf.base.credentials import without_credentials
 from adainf.errors import InvalidInputError
 
 __all__ = [

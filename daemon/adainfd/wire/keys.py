@@ -12,9 +12,9 @@ from pathlib import Path
 import zmq
 from zmq.utils import z85
 
-from adainf import files
+from adainf.base import files
 from adainf.errors import InvalidInputError, printable
-from adainfd.secretfile import at_hand, check
+from adainfd.base.secretfile import at_hand, check
 
 __all__ = ["AllowList", "KeyPair", "public_key"]
 

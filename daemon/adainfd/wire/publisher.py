@@ -8,16 +8,16 @@ import msgspec
 import structlog
 import zmq
 
-from adainfd.hindrances import Hindered
-from adainfd.logs import Logger
-from adainfd.observing import NOBODY, Observer
+from adainf.base.hindrances import Hindered
+from adainfd.base.logs import Logger
+from adainfd.base.observing import NOBODY, Observer
 from adainfd.wire import endpoint as endpoints
-from adainfd.wire import gate as gates
 from adainfd.wire.bounds import MOST
 from adainfd.wire.endpoint import Endpoint, Format
-from adainfd.wire.gate import Curve, Gate
 from adainfd.wire.messages import Event, Message
-from adainfd.wire.readers import Readers, context
+from adainfd.wire.serving import gate as gates
+from adainfd.wire.serving.gate import Curve, Gate
+from adainfd.wire.serving.readers import Readers, context
 
 __all__ = ["Publisher"]
 

@@ -19,8 +19,8 @@ from adainf import backbones
 from adainf.backbones import RANDOM, Backbone, Options
 from adainf.branch import Branch
 from adainf.engines.base import Adapted, OutOfMemoryError
-from adainf.engines.cuda import Cuda, Forward, Recording
-from adainf.engines.gpu import GpuEngine
+from adainf.engines.gpu.cuda import Cuda, Forward, Recording
+from adainf.engines.gpu.engine import GpuEngine
 from adainf.engines.torch import TorchEngine
 from adainf.portions import portions
 

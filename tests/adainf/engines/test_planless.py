@@ -16,9 +16,9 @@ from torch.overrides import TorchFunctionMode
 from adainf import backbones
 from adainf.backbones import RANDOM, Options
 from adainf.branch import Branch
-from adainf.engines.cuda import Forward, Recording
-from adainf.engines.gpu import GpuEngine
-from adainf.engines.planless import has_depthwise, planless
+from adainf.engines.gpu.cuda import Forward, Recording
+from adainf.engines.gpu.engine import GpuEngine
+from adainf.engines.gpu.planless import has_depthwise, planless
 
 
 class Noting(TorchFunctionMode):

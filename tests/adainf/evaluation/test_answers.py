@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from adainf import images
 from adainf.backbones import Options
 from adainf.branch import Branch
-from adainf.evaluation.answers import Answers, answers_of
 from adainf.evaluation.subject import Candidate, open_subject, pooled
-from adainf.schedulers.decision import Point
+from adainf.media import images
+from adainf.research.answers import Answers, answers_of
+from adainf.research.decision import Point
 
 FULL = Candidate(Branch(32, (True,) * 9))
 PARTING = Candidate(Branch(32, (True,) * 7 + (False, False)))

@@ -7,12 +7,12 @@ from hypothesis import strategies as st
 from profiles import SMALL, profile
 
 from adainf.branch import Branch
-from adainf.evaluation.answers import Answers
-from adainf.evaluation.correctness import content_methods, learnt
-from adainf.evaluation.methods import methods
-from adainf.evaluation.report import gain_of
 from adainf.evaluation.subject import Candidate
-from adainf.schedulers.decision import Point
+from adainf.research.answers import Answers
+from adainf.research.correctness import content_methods, learnt
+from adainf.research.decision import Point
+from adainf.research.methods import methods
+from adainf.research.report import gain_of
 
 CHEAP = Branch(4, (True, False, False))
 PROFILE = profile(SMALL, [(CHEAP, 0.5)])

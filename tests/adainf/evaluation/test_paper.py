@@ -8,17 +8,17 @@ import pytest
 import torch
 from safetensors.numpy import load_file, save_file
 
-from adainf import images
 from adainf.backbones import Options, load
 from adainf.backbones.adapters import adapted
 from adainf.backbones.macs import branch_space
-from adainf.evaluation.methods import Method, Outcome
-from adainf.evaluation.paper import better
+from adainf.evaluation.block_scheduler import better
+from adainf.media import images
 from adainf.preprocessing import prepare
 from adainf.profile import Profile
+from adainf.research.methods import Method, Outcome
 from adainf.run import Run, digest
-from adainf.schedulers.paper import read_scheduler
-from adainf.training.paper import embedding
+from adainf.schedulers.block_scheduler import read_scheduler
+from adainf.training.recipes.block_scheduler import embedding
 
 SETTINGS = ("--weights", "random", "--threads", "1")
 

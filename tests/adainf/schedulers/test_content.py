@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from adainf.branch import Branch
+from adainf.research.correctness_scheduler import Look, Sight, certainty
 from adainf.schedulers import Choice
-from adainf.schedulers.content import Look, Sight, certainty
 
 MENU = tuple(Choice(Branch(8, (True,)), round(100 * macs), macs, macs) for macs in (0.2, 0.5, 1.0))
 SIGHT = Sight.of_scout(MENU, 0)

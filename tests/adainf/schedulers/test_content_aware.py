@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 from profiles import SMALL
 
 from adainf.profile import Scheduled
+from adainf.schedulers.block_scheduler import PaperScheduler
 from adainf.schedulers.content_aware import ContentAware
-from adainf.schedulers.paper import PaperScheduler
 
 WIDTH = 4
 

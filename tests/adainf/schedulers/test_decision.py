@@ -6,8 +6,8 @@ from profiles import SMALL, profile, profiles
 
 from adainf.branch import Branch
 from adainf.profile import Profile
-from adainf.schedulers.content import Sight
-from adainf.schedulers.decision import Point, decisions_of
+from adainf.research.correctness_scheduler import Sight
+from adainf.research.decision import Point, decisions_of
 
 CUT = Branch(8, (True, True, False))
 

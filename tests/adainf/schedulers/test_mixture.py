@@ -5,8 +5,8 @@ from profiles import SMALL, profile, profiles
 
 from adainf.branch import Branch
 from adainf.profile import Profile
+from adainf.research.mixture import hull, mixture
 from adainf.schedulers import LookupTable
-from adainf.schedulers.mixture import hull, mixture
 
 
 @given(profiles(SMALL), st.floats(0, 1))

@@ -6,7 +6,7 @@ from safetensors.numpy import save_file
 
 from adainf.branch import BranchSpace, PartMacs
 from adainf.errors import InvalidInputError
-from adainf.schedulers.paper import PaperScheduler
+from adainf.schedulers.block_scheduler import PaperScheduler
 
 SPACE = BranchSpace(
     32,

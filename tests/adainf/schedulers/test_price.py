@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adainf.schedulers.price import Price
+from adainf.research.price import Price
 
 
 @given(

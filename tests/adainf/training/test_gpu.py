@@ -10,12 +10,12 @@ from adainf.backbones.adapters import attach
 from adainf.backbones.macs import branch_space
 from adainf.preprocessing import Preprocessing
 from adainf.training.checkpoint import Checkpoint, Progress
-from adainf.training.distil import Distillation
-from adainf.training.paper import PaperRecipe
+from adainf.training.data.small import SmallViews, keep
+from adainf.training.data.sources import open_sources
+from adainf.training.data.views import Batch, Sampling, Views
 from adainf.training.ranks import Ranks
-from adainf.training.small import SmallViews, keep
-from adainf.training.sources import open_sources
-from adainf.training.views import Batch, Sampling, Views
+from adainf.training.recipes.block_scheduler import PaperRecipe
+from adainf.training.recipes.distil import Distillation
 
 pytestmark = [
     pytest.mark.gpu,

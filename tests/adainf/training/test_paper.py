@@ -8,12 +8,12 @@ from safetensors.torch import load_file
 from adainf.backbones import Options, load
 from adainf.backbones.adapters import attach
 from adainf.backbones.macs import branch_space, count
-from adainf.schedulers.paper import PaperScheduler
+from adainf.schedulers.block_scheduler import PaperScheduler
 from adainf.schedulers.projection import Projection
-from adainf.training.knapsack import Knapsack
-from adainf.training.paper import PaperRecipe, Scheduler, draw_bits, embedding
+from adainf.training.data.views import Batch
 from adainf.training.ranks import Ranks
-from adainf.training.views import Batch
+from adainf.training.recipes.block_scheduler import PaperRecipe, Scheduler, draw_bits, embedding
+from adainf.training.recipes.knapsack import Knapsack
 
 PAPER = ("train", "--recipe", "paper", "--backbone", "cifar/resnet20", "--weights", "random", "--size", 16)
 SMALL = ("--threads", 1, "--batch", 4, "--rank", 2)

@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from adainf.preprocessing import Preprocessing, prepare
+from adainf.training.data.small import Looks, SmallViews, keep, may_be_shown
+from adainf.training.data.sources import Source, open_sources
+from adainf.training.data.views import Sampling, seen
 from adainf.training.ranks import Ranks
-from adainf.training.small import Looks, SmallViews, keep, may_be_shown
-from adainf.training.sources import Source, open_sources
-from adainf.training.views import Sampling, seen
 
 CPU = torch.device("cpu")
 COUNT = 60

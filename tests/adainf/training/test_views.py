@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adainf.preprocessing import Preprocessing, prepare
+from adainf.training.data.sources import Source, open_sources
+from adainf.training.data.views import Sampling, Views, view
 from adainf.training.ranks import Ranks
-from adainf.training.sources import Source, open_sources
-from adainf.training.views import Sampling, Views, view
 
 PREPROCESSING = Preprocessing(32, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5), 0.875)
 
@@ -106,7 +106,7 @@ def test_labels_go_with_their_pictures():
 
 
 def test_a_videos_frames_are_spread_over_it_and_their_number_is_limited(clip, tmp_path, monkeypatch):
-    monkeypatch.setattr("adainf.training.sources.MOST_FRAMES", 20)
+    monkeypatch.setattr("adainf.training.data.sources.MOST_FRAMES", 20)
     (source,) = open_sources([clip(tmp_path / "clip.mp4", 50)], None, 16)
     assert source.count == 20
     assert source.read(19).shape == (32, 43, 3)  # twice the native side is enough

@@ -10,10 +10,10 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from adainfd.capture.attempts import Attempts
-from adainfd.capture.camera import Camera
-from adainfd.capture.captured import Captured
-from adainfd.capture.lifecycle import Limits
+from adainfd.capture.cameras.camera import Camera
+from adainfd.capture.cameras.captured import Captured
+from adainfd.capture.cameras.lifecycle import Limits
+from adainfd.capture.exchange.attempts import Attempts
 from adainfd.capture.settings import CameraSettings
 from adainfd.capture.source import Source
 from daemons import await_true, process_state, write_video

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from adainfd.capture.fault import Fault
-from adainfd.capture.reader import open_reader
+from adainfd.capture.reading.reader import open_reader
 from adainfd.capture.settings import CameraSettings
 from adainfd.capture.source import Source, SourceError
 from daemons import write_video
@@ -51,7 +51,7 @@ def test_codec_is_known_of_what_opens(tmp_path: Path) -> None:
 def test_codec_of_a_video_that_opens_and_shows_nothing(tmp_path: Path) -> None:
     from multiprocessing.connection import wait
 
-    from adainfd.capture.camera import Camera
+    from adainfd.capture.cameras.camera import Camera
 
     encoding = "-f lavfi -i testsrc=size=64x48:rate=5:duration=1 -c:v libaom-av1 -cpu-used 8"
     camera = Camera(CameraSettings("door", Source(str(made(tmp_path / "v.mp4", encoding)))))

@@ -10,7 +10,7 @@ from pathlib import Path
 import daemons
 import pytest
 import users
-from adainfd.capture import landlock
+from adainfd.capture.sandbox import landlock
 from daemons import Network, camera_processes, free_port, listening, write_video
 from stream_servers import MjpegServer
 
@@ -142,7 +142,7 @@ import os, sys
 os.environ["OPENBLAS_NUM_THREADS"] = "1"
 import ctypes
 from adainfd.capture import confinement, landlock, syscalls
-from adainfd.capture.reader import open_reader
+from adainfd.capture.reading.reader import open_reader
 from adainfd.capture.settings import CameraSettings
 from adainfd.capture.source import Source
 """

@@ -7,9 +7,9 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from adainfd.capture.diagnosis import diagnose
 from adainfd.capture.leash import leash_of
-from adainfd.capture.request import HttpCamera, RtspCamera
+from adainfd.capture.reading.diagnosis import diagnose
+from adainfd.capture.reading.request import HttpCamera, RtspCamera
 from adainfd.capture.settings import CameraSettings
 from adainfd.capture.source import Kind, Source
 from daemons import free_port

@@ -5,9 +5,9 @@ import time
 from urllib.parse import urlsplit
 
 import pytest
-from adainfd.capture import request
 from adainfd.capture.leash import follow_of, followed_ports, leash_of
 from adainfd.capture.reach import reach_of
+from adainfd.capture.reading import request
 from adainfd.capture.settings import CameraSettings
 from adainfd.capture.source import Source
 from generated import generous

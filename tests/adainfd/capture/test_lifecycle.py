@@ -4,8 +4,8 @@ from collections.abc import Callable
 from itertools import pairwise
 
 import pytest
+from adainfd.capture.cameras.lifecycle import Deed, Lifecycle, Limits, State
 from adainfd.capture.fault import Fault
-from adainfd.capture.lifecycle import Deed, Lifecycle, Limits, State
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -2,7 +2,7 @@ import re
 from urllib.parse import urlsplit
 
 import pytest
-from adainfd.capture.login import Login
+from adainfd.capture.reading.login import Login
 from hypothesis import given
 from hypothesis import strategies as st
 

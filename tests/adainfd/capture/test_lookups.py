@@ -14,10 +14,10 @@ from pathlib import Path
 import cv2
 import playlists
 import pytest
-from adainfd.capture.camera import Camera
+from adainfd.capture.cameras.camera import Camera
+from adainfd.capture.cameras.lifecycle import Limits
 from adainfd.capture.fault import Fault
-from adainfd.capture.lifecycle import Limits
-from adainfd.capture.reader import open_reader
+from adainfd.capture.reading.reader import open_reader
 from adainfd.capture.settings import CameraSettings
 from adainfd.capture.source import Source, SourceError
 from daemons import scene, write_video

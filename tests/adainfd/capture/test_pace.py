@@ -1,4 +1,4 @@
-from adainfd.capture.pace import Pace
+from adainfd.capture.cameras.pace import Pace
 
 
 def test_frames_that_were_passed_over_count_and_a_pause_does_not() -> None:

@@ -8,9 +8,9 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from adainfd.capture.cameras.lifecycle import Limits
 from adainfd.capture.fault import Fault
-from adainfd.capture.lifecycle import Limits
-from adainfd.capture.reader import Reader, open_reader
+from adainfd.capture.reading.reader import Reader, open_reader
 from adainfd.capture.settings import CameraSettings
 from adainfd.capture.source import Source, SourceError
 from daemons import descriptors, write_video

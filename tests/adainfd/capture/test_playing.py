@@ -1,7 +1,7 @@
 import itertools
 
 import pytest
-from adainfd.capture.playing import Playing
+from adainfd.capture.worker.playing import Playing
 from hypothesis import given
 from hypothesis import strategies as st
 

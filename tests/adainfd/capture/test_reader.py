@@ -6,10 +6,10 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from adainfd.capture.cameras.lifecycle import Limits
 from adainfd.capture.fault import Fault
-from adainfd.capture.lifecycle import Limits
-from adainfd.capture.pictures import fitted
-from adainfd.capture.reader import Reader, open_reader
+from adainfd.capture.reading.pictures import fitted
+from adainfd.capture.reading.reader import Reader, open_reader
 from adainfd.capture.settings import CameraSettings
 from adainfd.capture.source import Source, SourceError
 from daemons import write_video

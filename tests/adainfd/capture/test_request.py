@@ -7,12 +7,12 @@ import time
 from collections.abc import Callable, Iterator
 
 import pytest
-from adainfd.capture.attempts import Attempts
-from adainfd.capture.diagnosis import Diagnosis, diagnose
+from adainfd.capture.cameras.lifecycle import Limits
+from adainfd.capture.exchange.attempts import Attempts
 from adainfd.capture.fault import Fault
-from adainfd.capture.lifecycle import Limits
+from adainfd.capture.reading.diagnosis import Diagnosis, diagnose
+from adainfd.capture.reading.snapshot import SnapshotReader
 from adainfd.capture.settings import CameraSettings
-from adainfd.capture.snapshot import SnapshotReader
 from adainfd.capture.source import Source, SourceError
 from generated import generous
 from hypothesis import given

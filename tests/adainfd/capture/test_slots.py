@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from adainfd.capture.attempts import attempts_memory
-from adainfd.capture.memory import sealed_content
-from adainfd.capture.slots import FrameSlots, frames_memory
+from adainfd.capture.exchange.attempts import attempts_memory
+from adainfd.capture.exchange.memory import sealed_content
+from adainfd.capture.exchange.slots import FrameSlots, frames_memory
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -9,9 +9,9 @@ from email.message import Message
 import cv2
 import numpy as np
 import pytest
+from adainfd.capture.cameras.lifecycle import Limits
 from adainfd.capture.fault import Fault
-from adainfd.capture.lifecycle import Limits
-from adainfd.capture.reader import Reader, open_reader
+from adainfd.capture.reading.reader import Reader, open_reader
 from adainfd.capture.settings import CameraSettings
 from adainfd.capture.source import Source, SourceError
 from daemons import PASSWORD

@@ -77,7 +77,7 @@ def unprivileged(tmp_path: Path) -> Iterator[Path]:
     (tmp_path / "unreadable.mp4").write_bytes(b"x")
     for name, mode in (("locked", 0), ("listed", 0o444), ("unreadable.mp4", 0)):
         (tmp_path / name).chmod(mode)
-    import adainf.images  # noqa: F401  what it needs lies where only root may look
+    import adainf.media.images  # noqa: F401  what it needs lies where only root may look
 
     privileged = os.geteuid() == 0
     if privileged:

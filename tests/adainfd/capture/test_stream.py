@@ -14,9 +14,9 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
+from adainfd.capture.cameras.lifecycle import Limits
 from adainfd.capture.fault import Fault
-from adainfd.capture.lifecycle import Limits
-from adainfd.capture.reader import open_reader
+from adainfd.capture.reading.reader import open_reader
 from adainfd.capture.settings import CameraSettings
 from adainfd.capture.source import Source, SourceError
 from daemons import PASSWORD, free_port

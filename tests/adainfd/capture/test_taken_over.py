@@ -13,14 +13,13 @@ from types import SimpleNamespace
 import msgspec
 import pytest
 import taken_over
-from adainfd.capture.attempts import Attempts
-from adainfd.capture.camera import Camera
-from adainfd.capture.channel import MalformedError, Receiver
-from adainfd.capture.conversation import Conversation
-from adainfd.capture.fault import Fault
-from adainfd.capture.lifecycle import Limits
-from adainfd.capture.process import environment as environment_of
-from adainfd.capture.reports import (
+from adainfd.capture.cameras.camera import Camera
+from adainfd.capture.cameras.lifecycle import Limits
+from adainfd.capture.cameras.process import environment as environment_of
+from adainfd.capture.exchange.attempts import Attempts
+from adainfd.capture.exchange.channel import MalformedError, Receiver
+from adainfd.capture.exchange.conversation import Conversation
+from adainfd.capture.exchange.reports import (
     Delivered,
     Ended,
     Lost,
@@ -32,8 +31,9 @@ from adainfd.capture.reports import (
     encoded,
     report_of,
 )
+from adainfd.capture.exchange.slots import FrameSlots, frames_memory
+from adainfd.capture.fault import Fault
 from adainfd.capture.settings import CameraSettings
-from adainfd.capture.slots import FrameSlots, frames_memory
 from adainfd.capture.source import Source
 from daemons import (
     PASSWORD,
@@ -117,14 +117,14 @@ def test_a_process_gets_nothing_of_the_environment_that_it_does_not_need() -> No
 
 
 LAUNCHER = """
-import sys, adainfd.daemon
-from adainfd.capture.camera import Camera
+import sys, adainfd.runtime.daemon
+from adainfd.capture.cameras.camera import Camera
 
 def camera(settings):
     name = settings.name.removeprefix("taken-")
     return Camera(settings) if name == settings.name else Camera(settings, command=("-P", {script!r}, name, {loot!r}))
 
-adainfd.daemon.Camera = camera
+adainfd.runtime.daemon.Camera = camera
 from adainfd.cli import main
 main()
 """

@@ -3,11 +3,12 @@
 import itertools
 
 import pytest
-from adainfd.control import ControllerState, Costs, Policy, Signals, next_budget, second_look, spend
-from adainfd.control.policy import Budgets, SecondLookRule
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
+
+from adainf.control import ControllerState, Costs, Policy, Signals, next_budget, second_look, spend
+from adainf.control.policy import Budgets, SecondLookRule
 
 COSTS = Costs((0.1, 0.3, 0.5, 0.9), (1.0, 3.0, 5.0, 9.0))
 

@@ -4,7 +4,11 @@ import random
 import time
 
 import pytest
-from adainfd.control import (
+from hypothesis import given
+from hypothesis import strategies as st
+
+from adainf.branch import Branch
+from adainf.control import (
     ControllerState,
     Costs,
     Outcome,
@@ -17,7 +21,7 @@ from adainfd.control import (
     spend,
     worth_a_second_look,
 )
-from adainfd.control.policy import (
+from adainf.control.policy import (
     Budgets,
     CeilingRule,
     DeadlineRule,
@@ -27,10 +31,6 @@ from adainfd.control.policy import (
     SecondLookRule,
     ShareRule,
 )
-from hypothesis import given
-from hypothesis import strategies as st
-
-from adainf.branch import Branch
 from adainf.schedulers import Choice
 
 ROUNDING = 1.01e-4

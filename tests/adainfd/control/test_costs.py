@@ -1,11 +1,11 @@
 """What branches cost, alone and with other pictures."""
 
 import pytest
-from adainfd.control import Costs
 from hypothesis import given
 from hypothesis import strategies as st
 
 from adainf.branch import Branch
+from adainf.control import Costs
 from adainf.schedulers import Choice
 
 CHEAP, FULL = Branch(8, (True, False)), Branch(8, (True, True))

@@ -3,8 +3,9 @@
 import random
 
 import pytest
-from adainfd.control import ControllerState, Costs, Outcome, Policy, Signals, next_budget, observe
-from adainfd.control.policy import Budgets, DeadlineRule, ShareRule
+
+from adainf.control import ControllerState, Costs, Outcome, Policy, Signals, next_budget, observe
+from adainf.control.policy import Budgets, DeadlineRule, ShareRule
 
 COSTS = Costs((0.05, 0.25, 0.5, 1.0), (1.0, 3.0, 5.0, 10.0))
 FREE = ControllerState()

@@ -3,10 +3,11 @@
 from dataclasses import replace
 
 import pytest
-from adainfd.control import Costs
-from adainfd.control.division import PLANNED, Claim, divided, divided_together, share
 from hypothesis import given
 from hypothesis import strategies as st
+
+from adainf.control import Costs
+from adainf.control.division import PLANNED, Claim, divided, divided_together, share
 
 COSTS = Costs((0.2, 0.4, 0.6, 0.8, 1.0), (2.0, 4.0, 6.0, 8.0, 10.0))
 

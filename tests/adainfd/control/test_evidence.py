@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
-from adainfd.control.evidence import Evidence, gathered
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+
+from adainf.control.evidence import Evidence, gathered
 
 CAT, DOG, MOON = range(3)
 

@@ -1,9 +1,9 @@
 from pathlib import Path
 
 import pytest
-from adainfd.control import Policy
-from adainfd.control.policy import CeilingRule, DemandRule
 
+from adainf.control import Policy
+from adainf.control.policy import CeilingRule, DemandRule
 from adainf.errors import InvalidInputError
 from adainf.shipped import calibration_folder
 

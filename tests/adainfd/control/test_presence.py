@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from adainfd.control.presence import Happening, Presence, PresenceRule, Sighting
+from adainfd.answering.presence import Happening, Presence, PresenceRule, Sighting
 from hypothesis import given
 from hypothesis import strategies as st
 

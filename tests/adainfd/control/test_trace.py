@@ -6,12 +6,12 @@ from typing import Any
 
 import msgspec
 import pytest
-from adainfd.control import Budget, ControllerState, Signals
-from adainfd.control.lines import Frame, Gap, Header, LastLook, Remembered, read
-from adainfd.control.trace import TraceWriter
+from adainfd.tracing.lines import Frame, Gap, Header, LastLook, Remembered, read
+from adainfd.tracing.trace import TraceWriter
 from hypothesis import given
 from hypothesis import strategies as st
 
+from adainf.control import Budget, ControllerState, Signals
 from adainf.errors import InvalidInputError
 
 HEADER = Header(host="here", recorded_at=0.0, policy={}, profile={}, branches=(), times={})

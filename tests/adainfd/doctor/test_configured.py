@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from adainfd.commands.settings import check
 from adainfd.doctor import configured
-from adainfd.settings import check
 from adainfd.wire.keys import KeyPair
 from daemons import Network
 from generated import generous

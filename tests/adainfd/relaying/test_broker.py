@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from adainfd.relaying.broker import Broker
 from adainfd.relaying.config import MqttSection
+from adainfd.relaying.mqtt.broker import Broker
 from brokers import certified
 from daemons import await_true
 from generated import generous

@@ -4,11 +4,11 @@ import json
 from pathlib import Path
 
 import pytest
-from adainfd import settings
+from adainfd.commands import settings
 from adainfd.relaying import from_command_line
-from adainfd.relaying.address import BrokerAddress
-from adainfd.relaying.broker import Broker
 from adainfd.relaying.config import MqttSection
+from adainfd.relaying.mqtt.address import BrokerAddress
+from adainfd.relaying.mqtt.broker import Broker
 from adainfd.wire.keys import KeyPair
 from daemons import PASSWORD
 from generated import generous

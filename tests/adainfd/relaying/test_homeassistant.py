@@ -4,10 +4,10 @@ import itertools
 import json
 
 import pytest
-from adainfd.relaying.homeassistant import entities, entity_id, state_topic
-from adainfd.relaying.relays import Relays
-from adainfd.relaying.retained import Retained
-from adainfd.relaying.topics import Topics
+from adainfd.relaying.mqtt.homeassistant import entities, entity_id, state_topic
+from adainfd.relaying.mqtt.relays import Relays
+from adainfd.relaying.mqtt.retained import Retained
+from adainfd.relaying.mqtt.topics import Topics
 from generated import generous
 from hypothesis import given
 from hypothesis import strategies as st

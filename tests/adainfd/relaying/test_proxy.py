@@ -15,9 +15,9 @@ import zmq
 from adainfd.client import Link, Notice, Subscriber
 from adainfd.relaying import from_command_line
 from adainfd.relaying import run as relay
-from adainfd.wire.gate import Curve
 from adainfd.wire.keys import KeyPair
 from adainfd.wire.publisher import Publisher
+from adainfd.wire.serving.gate import Curve
 from brokers import Attacker, a_status
 from daemons import Program, assert_refused, await_true, free_port
 from strangers import MORE, SUBSCRIBE, frame

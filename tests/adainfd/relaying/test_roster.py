@@ -4,11 +4,11 @@ from typing import Any
 
 import msgspec
 import pytest
-from adainfd.relaying.homeassistant import ONLINE
-from adainfd.relaying.relays import Relays
-from adainfd.relaying.retained import Retained
-from adainfd.relaying.roster import Roster
-from adainfd.relaying.topics import Topics
+from adainfd.relaying.mqtt.homeassistant import ONLINE
+from adainfd.relaying.mqtt.relays import Relays
+from adainfd.relaying.mqtt.retained import Retained
+from adainfd.relaying.mqtt.roster import Roster
+from adainfd.relaying.mqtt.topics import Topics
 from adainfd.wire.messages import Account, Dropped, Event, Label, Present, Seen, Status
 from generated import generous
 from hypothesis import given

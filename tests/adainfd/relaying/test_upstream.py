@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 import pytest
 import zmq
-from adainfd.relaying import upstream as upstreams
-from adainfd.relaying.upstream import Upstream
-from adainfd.wire.requests import Requests
+from adainfd.relaying.streams import upstream as upstreams
+from adainfd.relaying.streams.upstream import Upstream
+from adainfd.wire.serving.requests import Requests
 from generated import generous
 from hypothesis import given
 from hypothesis import strategies as st

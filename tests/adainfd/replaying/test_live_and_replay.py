@@ -8,20 +8,20 @@ from typing import Any
 import msgspec
 import pytest
 import structlog
-from adainfd.control import Policy
-from adainfd.control import trace as traces
-from adainfd.control.lines import Header, PolicyChange
-from adainfd.recogniser import Recogniser
-from adainfd.recording import Recording, Target
+from adainfd.answering.session import Stream
+from adainfd.model.recogniser import Recogniser
 from adainfd.replaying.decisions import recorded, replayed
 from adainfd.replaying.report import differences, other_answers
-from adainfd.stream import Stream
+from adainfd.tracing import trace as traces
+from adainfd.tracing.lines import Header, PolicyChange
+from adainfd.tracing.recording import Recording, Target
 from adainfd.wire.publisher import Publisher
 from generated import generous
 from hypothesis import given
 from hypothesis import strategies as st
 from live import Live, Step, known, policies, steps
 
+from adainf.control import Policy
 from adainf.profile import Profile
 
 

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pynvml
-from adainfd.sensors import Sensors
-from adainfd.sensors.nvml import GpuSensor
+
+from adainf.sensors import Sensors
+from adainf.sensors.nvml import GpuSensor
 
 
 class Reader:

@@ -5,8 +5,9 @@ import time
 from pathlib import Path
 
 import pytest
-from adainfd.sensors.cpu import ProcessorSensor
 from daemons import await_true
+
+from adainf.sensors.cpu import ProcessorSensor
 
 TICKS_A_SECOND = os.sysconf("SC_CLK_TCK") * (os.cpu_count() or 1)
 

@@ -1,7 +1,8 @@
 from typing import Any
 
 import pytest
-from adainfd.sensors.jetson import JetsonGpu
+
+from adainf.sensors.jetson import JetsonGpu
 
 INA = "sys/bus/i2c/drivers/ina3221/1-0040/hwmon/hwmon3"
 ORIN_NANO = {

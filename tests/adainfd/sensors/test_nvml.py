@@ -3,8 +3,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from adainfd.sensors.nvml import GpuSensor
 from daemons import await_true
+
+from adainf.sensors.nvml import GpuSensor
 
 OURS, OTHER = 4711, 4712
 STATE = (

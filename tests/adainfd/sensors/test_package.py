@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from adainfd.sensors.package import PackageSensor
+
+from adainf.sensors.package import PackageSensor
 
 RAPL = "sys/class/powercap/intel-rapl"
 THERMAL = "sys/class/thermal/thermal_zone"

@@ -5,11 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from adainfd.sensors import Readings, Sensors
 from daemons import await_true
 from generated import generous
 from hypothesis import given
 from hypothesis import strategies as st
+
+from adainf.sensors import Readings, Sensors
 
 PROC = {"proc/stat": "cpu  1 2 3 4 5 6 7 8 0 0\nprocs_running 1", "proc/pressure/cpu": "some avg10=0.00 total=5"}
 JETSON = {"sys/devices/gpu.0/load": 500, "sys/class/thermal/thermal_zone0/type": "GPU-therm"}

@@ -5,8 +5,9 @@ import time
 from typing import Any
 
 import pytest
-from adainfd.sensors.run_queue import RunQueue
 from daemons import await_true
+
+from adainf.sensors.run_queue import RunQueue
 
 PROCESSORS = os.cpu_count() or 1
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from adainfd.service.access import Access
-from adainfd.service.response import Response
-from adainfd.service.web import WebServer
+from adainfd.service.web.access import Access
+from adainfd.service.web.response import Response
+from adainfd.service.web.server import WebServer
 
 
 @pytest.fixture(scope="module")

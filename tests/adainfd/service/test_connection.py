@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 import structlog
-from adainfd.service.refusals import Refusals
-from adainfd.service.response import Response
-from adainfd.service.web import WebServer
+from adainfd.service.web.refusals import Refusals
+from adainfd.service.web.response import Response
+from adainfd.service.web.server import WebServer
 from daemons import await_true
 from raw_http import answered
 
@@ -160,7 +160,7 @@ def test_a_defect_is_answered_and_logged_once_and_ends_nothing(monkeypatch: pyte
             said = asked(served, b"GET %s HTTP/1.1\r\nHost: localhost\r\n\r\n" % path)
             assert said.startswith(b"HTTP/1.0 500")
             assert b"defect" not in said
-        monkeypatch.setattr("adainfd.service.request.Request.parse", lambda head: head.decode("ascii").index("\0"))
+        monkeypatch.setattr("adainfd.service.web.request.Request.parse", lambda head: head.decode("ascii").index("\0"))
         assert asked(served, LIVE) == b""  # a defect outside of what makes responses
         monkeypatch.undo()
         assert is_live(served)

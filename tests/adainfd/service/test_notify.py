@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from adainfd.observing import NOBODY
+from adainfd.base.observing import NOBODY
 from adainfd.service.notify import for_systemd
 from adainfd.service.overview import Overview
 from daemons import Network

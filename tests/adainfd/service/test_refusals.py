@@ -1,7 +1,7 @@
 """Each refusal is counted; the log is not filled with them."""
 
 import structlog
-from adainfd.service.refusals import KINDS, Refusals
+from adainfd.service.web.refusals import KINDS, Refusals
 
 
 class Clock:

@@ -1,6 +1,6 @@
 """A thread that obeys takes its share of a processor, whatever its work costs."""
 
-from adainfd.service.throttle import Throttle
+from adainfd.service.web.throttle import Throttle
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -20,9 +20,9 @@ from adainfd.service.health import Health
 from adainfd.service.metrics import Metrics
 from adainfd.service.overview import Overview
 from adainfd.service.pictures import Pictures
-from adainfd.service.response import Response
-from adainfd.service.routes import daemon_routes
-from adainfd.service.web import WebServer
+from adainfd.service.web.response import Response
+from adainfd.service.web.routes import daemon_routes
+from adainfd.service.web.server import WebServer
 from daemons import START_SECONDS, Network, await_true, listening
 from hypothesis import given, settings
 from hypothesis import strategies as st

@@ -6,11 +6,11 @@ import socket
 from collections.abc import Iterator
 
 import pytest
-from adainfd.service.access import Access
-from adainfd.service.refusals import Refusals
-from adainfd.service.request import BadRequestError, Request
-from adainfd.service.response import Response
-from adainfd.service.web import WebServer
+from adainfd.service.web.access import Access
+from adainfd.service.web.refusals import Refusals
+from adainfd.service.web.request import BadRequestError, Request
+from adainfd.service.web.response import Response
+from adainfd.service.web.server import WebServer
 from generated import generous
 from hypothesis import given, settings
 from hypothesis import strategies as st

@@ -5,7 +5,7 @@ import socket
 from pathlib import Path
 
 import pytest
-from adainfd.wire.connection import Connection, Reserve
+from adainfd.wire.serving.connection import Connection, Reserve
 from daemons import descriptors
 
 

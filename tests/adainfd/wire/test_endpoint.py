@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from streams import await_heard, say
 
-from adainf.credentials import without_credentials
+from adainf.base.credentials import without_credentials
 from adainf.errors import InvalidInputError
 
 

@@ -2,8 +2,8 @@
 
 import msgspec
 import pytest
-from adainfd.wire.inbox import Gap, Inbox, Unreadable
 from adainfd.wire.messages import SCHEMAS, Message, Status, topic_of
+from adainfd.wire.reading.inbox import Gap, Inbox, Unreadable
 from generated import generous
 from hypothesis import given, settings
 from hypothesis import strategies as st

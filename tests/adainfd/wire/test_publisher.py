@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 import pytest
 import zmq
-from adainfd.control.presence import EventKind
+from adainfd.answering.presence import EventKind
 from adainfd.wire.endpoint import Endpoint
 from adainfd.wire.messages import Event, Seen
 from adainfd.wire.publisher import Publisher

@@ -1,7 +1,7 @@
 """What readers may ask for, without any reader."""
 
 import pytest
-from adainfd.wire.requests import LONGEST_TOPIC, Requests
+from adainfd.wire.serving.requests import LONGEST_TOPIC, Requests
 from generated import generous
 from hypothesis import given
 from hypothesis import strategies as st

@@ -1,0 +1,107 @@
+"""What the commands print on stdout: a drawn table on a terminal, a Markdown one for files and pipes."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from rich import box
+from rich.table import Table
+
+from adainf.base import output
+from adainf.errors import printable
+from adainf.evaluation.curve import Point
+from adainf.evaluation.timing import Along
+from adainf.profile import BranchTime, Profile
+from adainf.research.study import Study
+
+__all__ = ["points_as_json", "print_points", "print_shares", "print_times"]
+
+_LONGEST_NAME = 100
+
+
+def print_points(points: Sequence[Point], *, labelled: bool) -> None:
+    """A line for each ceiling: the branch, its MACs, the accuracy expected and found."""
+    table = _table("MACs at most", "branch", "MACs", "expected", "top-1" if labelled else "agreement", "of the full")
+    for point in points:
+        choice = point.choice
+        if choice is None:
+            table.add_row(f"{point.ceiling:.0%}", "none fits", "", "", "", "")
+            continue
+        found = [_percent(choice.expected_accuracy), _percent(point.top1), _percent(point.relative)]
+        table.add_row(f"{point.ceiling:.0%}", str(choice.branch), _percent(choice.macs_fraction), *found)
+    _print(table)
+
+
+def points_as_json(points: Sequence[Point]) -> str:
+    """A JSON list, an object for each ceiling; null where no branch fits."""
+    return json.dumps(
+        [
+            {
+                "ceiling": point.ceiling,
+                "branch": None if point.choice is None else str(point.choice.branch),
+                "macs": None if point.choice is None else point.choice.macs,
+                "macs_fraction": None if point.choice is None else point.choice.macs_fraction,
+                "expected_accuracy": None if point.choice is None else point.choice.expected_accuracy,
+                "top1": point.top1,
+                "relative_top1": point.relative,
+            }
+            for point in points
+        ],
+        indent=1,
+    )
+
+
+def print_shares(study: Study, out: Path) -> None:
+    """A line for each method and budget: its top-1 relative to the full branch's, with intervals of 95 %."""
+    table = _table("method", "bound", "budget", "MACs", "top-1", "of the full", "95 %", "before raw lookup", "95 %")
+    for share in study.shares:
+        ahead = ["", ""]
+        if share.lead is not None:
+            lead, low, high = (100 * value for value in share.lead)
+            ahead = [f"{lead:+.1f}", f"{low:+.1f} to {high:+.1f}"]
+        shown = [f"{share.budget:.0%}", _percent(share.macs_fraction), _percent(share.top1), _percent(share.share)]
+        table.add_row(
+            printable(share.method, _LONGEST_NAME), share.bound, *shown, f"{share.low:.1%} to {share.high:.1%}", *ahead
+        )
+    what = "top-1" if study.labelled else "agreement with itself"
+    output.show(f"{out}: {study.images} images, {what} of the full branch {study.full_top1:.1%}")
+    for bound, count in study.overruns.items():
+        output.show(f"{bound} budgets exceeded: {count}")
+    output.show("")
+    _print(table)
+    for gain in study.gains:
+        found = f"{100 * gain.gain:+.1f} points ({100 * gain.low:+.1f} to {100 * gain.high:+.1f})"
+        output.show(f"{gain.method} before {gain.against}, means of 25 to 80 % of the MACs, at equal MACs: {found}")
+
+
+def print_times(profile: Profile, times: Mapping[Along, BranchTime]) -> None:
+    """A line for each branch, the most expensive first; a column for each number of pictures together."""
+    several = sorted({along.pictures for along in times if along.pictures > 1})
+    table = _table("branch", "MACs", "p50 ms", "p95 ms", *(f"{pictures} together" for pictures in several))
+    for branch in sorted({along.branch for along in times}, key=profile.space.macs, reverse=True):
+        single = times.get(Along(branch))
+        found = ["", ""] if single is None else [f"{single.p50_ms:.2f}", f"{single.p95_ms:.2f}"]
+        for pictures in several:
+            taken = times.get(Along(branch, pictures))
+            found.append("" if taken is None else f"{taken.p50_ms:.2f}")
+        table.add_row(str(branch), _percent(profile.space.fraction(branch)), *found)
+    _print(table)
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=box.SIMPLE_HEAD if output.console().is_terminal else box.MARKDOWN)
+    for column in columns:
+        table.add_column(column, justify="left" if column in ("branch", "method", "bound") else "right", no_wrap=True)
+    return table
+
+
+def _print(table: Table) -> None:
+    console = output.console()
+    if not console.is_terminal:
+        # Without a terminal there is no width to keep to.
+        console.width = 200
+    console.print(table)
+
+
+def _percent(share: float | None) -> str:
+    return "" if share is None else f"{share:.1%}"

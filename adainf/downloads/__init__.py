@@ -1,0 +1,1 @@
+"""Weights and networks from elsewhere: the hub, fetched folders, and bundles."""

@@ -1,0 +1,195 @@
+"""Models that `adainf fetch` has brought: where they are, and that they are still what was fetched.
+
+A folder of models holds `hub/`, laid out as the hub's client lays out its cache, and a manifest a model, which has the
+SHA-256 of each of its files.
+"""
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path, PurePosixPath
+
+from adainf.base import files
+from adainf.errors import InvalidInputError, one_line
+
+__all__ = [
+    "Manifest",
+    "check_fetched",
+    "folders",
+    "install",
+    "manifests",
+    "place",
+    "verify",
+    "writable_folder",
+]
+
+_SERVICE = Path("/var/opt/adainf")
+_SCHEMA = "adainf.model/1"
+_BACKBONE = re.compile(r"[a-z0-9_]+/[A-Za-z0-9_][A-Za-z0-9_.-]*")
+_WEIGHTS = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+_MOST_FILES = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """A fetched model: what it is, the fingerprint of its weights, and its files with their SHA-256."""
+
+    backbone: str
+    weights: str | None
+    fingerprint: str
+    files: dict[str, str]
+    schema: str = _SCHEMA
+
+    @property
+    def file_name(self) -> str:
+        """The manifest's own."""
+        return f"{self.backbone.replace('/', '--')}{f'--{self.weights}' if self.weights else ''}.json"
+
+    def text(self) -> str:
+        """The manifest as JSON."""
+        return json.dumps(asdict(self), indent=1) + "\n"
+
+    @classmethod
+    def parse(cls, text: str, origin: object) -> "Manifest":
+        """From JSON; raises InvalidInputError where that is not a manifest, or names a file outside its folder."""
+        try:
+            manifest = cls(**json.loads(text))
+            good = manifest.schema == _SCHEMA and manifest.is_sound
+        except (AttributeError, TypeError, ValueError, RecursionError) as error:
+            raise InvalidInputError(f"{origin}: is not a model of `adainf fetch` ({one_line(error, 100)})") from None
+        if not good:
+            raise InvalidInputError(f"{origin}: is of another version, or names a file outside its folder")
+        return manifest
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether its names are what they must be, and lead nowhere else."""
+        return (
+            _BACKBONE.fullmatch(self.backbone) is not None
+            and (self.weights is None or _WEIGHTS.fullmatch(self.weights) is not None)
+            and isinstance(self.fingerprint, str)
+            and 0 < len(self.files) <= _MOST_FILES
+            and all(_is_inside(name) and _DIGEST.fullmatch(digest) for name, digest in self.files.items())
+        )
+
+
+def _is_inside(name: str) -> bool:
+    """Whether it is a path of the hub's client, in the one way in which it can be written."""
+    path = PurePosixPath(name)
+    return (
+        name.isprintable()
+        and str(path) == name
+        and ".." not in path.parts
+        and len(path.parts) > len(_CACHED)
+        and path.parts[0] == _CACHED[0]
+        and path.parts[1].startswith(_CACHED[1])
+        and path.parts[2] in _CACHED[2]
+    )
+
+
+_CACHED = ("hub", "models--", ("refs", "snapshots"))
+"""The parts with which each file's path begins: what else the client keeps is no part of a model."""
+
+
+def folders() -> tuple[Path, ...]:
+    """Where fetched models are looked for: `$ADAINF_MODELS`, else the user's folder, then the services'."""
+    if named := os.environ.get("ADAINF_MODELS"):
+        return (Path(named),)
+    data = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
+    return (data / "adainf" / "models", _SERVICE)
+
+
+def writable_folder() -> Path:
+    """Where a model is put: `$ADAINF_MODELS`, else the services' where this user may, else the user's."""
+    first, *others = folders()
+    return next((folder for folder in others if os.access(folder, os.W_OK)), first)
+
+
+def manifests(folder: Path) -> list[Manifest]:
+    """The models in a folder."""
+    return [Manifest.parse(files.read_text(file, "model"), file) for file in sorted(folder.glob("*.json"))]
+
+
+def verify(folder: Path, manifest: Manifest) -> None:
+    """Raise InvalidInputError on the first file that is missing or not what it was."""
+    for name, digest in manifest.files.items():
+        file = folder / name
+        if not files.is_file(file, "model"):
+            raise InvalidInputError(f"model {manifest.backbone}: {file} is missing; fetch it again")
+        if _digest(file) != digest:
+            raise InvalidInputError(f"model {manifest.backbone}: {file} is damaged; fetch it again")
+
+
+def check_fetched(folder: Path, backbone: str) -> bool:
+    """Whether a backbone was fetched into `folder`, and all that its loading may read is still what was fetched.
+
+    Raises InvalidInputError where it is not, or where everyone may change it.
+    """
+    found = [
+        Manifest.parse(files.read_text(file, "model"), file)
+        for file in sorted(folder.glob(f"{backbone.replace('/', '--')}*.json"))
+    ]
+    found = [manifest for manifest in found if manifest.backbone == backbone]
+    for manifest in found:
+        if (why := files.open_to_all(folder / manifest.file_name)) is not None:
+            raise InvalidInputError(f"model {backbone}: {why}; chmod o-w it, and fetch the model again")
+        verify(folder, manifest)
+    if found:
+        _check_no_more(folder, backbone, {name for manifest in found for name in manifest.files})
+    return bool(found)
+
+
+def _check_no_more(folder: Path, backbone: str, known: set[str]) -> None:
+    """The hub's client takes what it finds: a file of another format, say, before the one that was fetched."""
+    repositories = {PurePosixPath(name).parts[1] for name in known}
+    there = {name for name, _ in _cached(folder) if PurePosixPath(name).parts[1] in repositories}
+    if more := there - known:
+        more -= {name for manifest in manifests(folder) for name in manifest.files}
+    if more:
+        raise InvalidInputError(f"model {backbone}: {folder / min(more)} was not fetched with it; remove that file")
+
+
+def install(staged: Path, backbone: str, weights: str | None, fingerprint: str, into: Path) -> Manifest:
+    """Take over what the hub's client has put into `staged`/hub; the manifest of it, once all is in place."""
+    fetched = dict(_cached(staged))
+    manifest = Manifest(backbone, weights, fingerprint, {name: _digest(file) for name, file in fetched.items()})
+    place(manifest, fetched, into)
+    return manifest
+
+
+def place(manifest: Manifest, sources: Mapping[str, Path], into: Path) -> None:
+    """Put a model's files and then its manifest into a folder of models.
+
+    Raises InvalidInputError, with nothing changed, where one of them would replace a file of another model.
+    """
+    for other in manifests(into):
+        if (other.backbone, other.weights) == (manifest.backbone, manifest.weights):
+            continue
+        if other.file_name == manifest.file_name:
+            raise InvalidInputError(f"model {manifest.backbone}: {into / other.file_name} is that of {other.backbone}")
+        for name, digest in other.files.items():
+            if manifest.files.get(name, digest) != digest:
+                raise InvalidInputError(f"model {manifest.backbone}: {into / name} belongs to {other.backbone}")
+    for name, source in sources.items():
+        target = into / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        files.replace_by(target, source, 0o644)
+    files.replace(into / manifest.file_name, manifest.text().encode(), 0o644)
+
+
+def _cached(folder: Path) -> Iterator[tuple[str, Path]]:
+    """Files under the names by which the client finds them; what they link to is theirs."""
+    for file in sorted((folder / "hub").glob("models--*/**/*")):
+        name = file.relative_to(folder)
+        if file.is_file() and name.parts[2] in _CACHED[2]:
+            yield name.as_posix(), file.resolve()
+
+
+def _digest(file: Path) -> str:
+    """SHA-256 of a file's content."""
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()

@@ -1,0 +1,1 @@
+"""Studies: schedulers and evaluations that nothing else uses."""

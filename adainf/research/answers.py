@@ -1,0 +1,193 @@
+"""What every candidate answers on every picture: computed once, from which any schedule is then composed."""
+
+import io
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import JsonValue
+from torch import Tensor
+
+from adainf.branch import Branch
+from adainf.errors import InvalidInputError
+from adainf.evaluation.progress import progress
+from adainf.evaluation.subject import Candidate, Subject, pooled
+from adainf.profile import write_atomically
+from adainf.research.decision import Point
+
+__all__ = ["Answers", "answers_of"]
+
+_SECONDS_BETWEEN_SAVES = 5.0
+
+
+@dataclass(frozen=True)
+class Answers:
+    """Answers of candidates on pictures.
+
+    classes: indices of the three best classes, best first (pictures, candidates, 3). shares: theirs of the softmax.
+    features: means and deviations of the first block's channels at the smallest input (pictures,
+    features). truth: (pictures,), the labels, or without labels the full branch's answers.
+    passed: the same as features at later points (pictures, features of the point).
+    """
+
+    candidates: tuple[Candidate, ...]
+    classes: NDArray[np.int32]
+    shares: NDArray[np.float32]
+    features: NDArray[np.float32]
+    truth: NDArray[np.int64]
+    passed: Mapping[Point, NDArray[np.float16]] = field(default_factory=dict)
+
+    @property
+    def given(self) -> NDArray[np.int32]:
+        """The best class (pictures, candidates)."""
+        best: NDArray[np.int32] = self.classes[:, :, 0]
+        return best
+
+    @property
+    def right(self) -> NDArray[np.bool_]:
+        """Whether each candidate is right on each picture (pictures, candidates)."""
+        right: NDArray[np.bool_] = self.given == self.truth[:, None]
+        return right
+
+    def column(self, candidate: Candidate) -> int:
+        """Where `candidate` stands."""
+        return self.candidates.index(candidate)
+
+    def together(self, one: int, other: int) -> NDArray[np.int32]:
+        """The class that two candidates, given by their columns, give each picture together (pictures,).
+
+        By the product of their shares; what is among the best of neither has no chance, of one of them a small one.
+        """
+        named = np.concatenate([self.classes[:, one], self.classes[:, other]], axis=1)
+        sums = np.zeros(named.shape)
+        for column in (one, other):
+            classes, shares = self.classes[:, column], self.shares[:, column].astype(np.float64)
+            # The next best class has at most as much as the last of the best, and of what is left.
+            rest = np.maximum(np.minimum(shares[:, -1], 1 - shares.sum(axis=1)), _LEAST)
+            here = (named[:, :, None] == classes[:, None, :]) * shares[:, None, :]
+            sums += np.log(np.maximum(here.sum(axis=2), rest[:, None] / 2))
+        best: NDArray[np.int32] = np.take_along_axis(named, sums.argmax(axis=1)[:, None], axis=1)[:, 0]
+        return best
+
+    @classmethod
+    def read(cls, path: Path) -> "Answers":
+        """What an evaluation has left; raises InvalidInputError where it is missing, damaged or unfinished."""
+        try:
+            with np.load(path, allow_pickle=False) as kept:
+                told = json.loads(str(kept["settings"]))
+                points = tuple(Point.parse(point) for point in told.get("points", ()))
+                ways = tuple(Candidate(Branch.parse(branch), weights) for branch, weights in told["candidates"])
+                arrays = {name: kept[name] for name in (*_ARRAYS, *map(str, points))}
+                done, truth = int(kept["done"]), kept["truth"]
+        except FileNotFoundError:
+            raise InvalidInputError(f"{path}: no such file; it is made by `adainf evaluate --out`") from None
+        except Exception:  # whatever a damaged archive makes of its reader
+            raise InvalidInputError(f"{path}: is no file of answers") from None
+        if done < len(truth):
+            raise InvalidInputError(f"{path}: has {done} of {len(truth)} pictures; finish that evaluation first")
+        return _answers(ways, points, arrays, truth)
+
+
+_ARRAYS = ("classes", "shares", "features")
+_BEST = 3
+_LEAST = 1e-6
+
+
+def answers_of(
+    subject: Subject,
+    candidates: Sequence[Candidate],
+    points: Sequence[Point],
+    path: Path,
+    settings: Mapping[str, JsonValue],
+) -> Answers:
+    """The answers of `candidates`, the full branch's among them, on all pictures of `subject`.
+
+    points: where it is kept, too, what the candidates pass.
+
+    They are kept in `path` (NumPy's .npz) while they are computed and afterwards: what is there is not computed again.
+    settings: what they depend on besides; raises InvalidInputError where `path` was made with others.
+    """
+    ways = tuple(dict.fromkeys([subject.full, *candidates]))
+    names = [[str(way.branch), way.weights] for way in ways]
+    told = json.dumps({**settings, "candidates": names, "points": list(map(str, points))})
+    side = min(way.branch.resolution for way in ways)
+    count = len(subject.paths)
+    done, arrays = _read(path, told, count, points)
+    saved = time.monotonic()
+    with progress("evaluating, images", count, done) as advance:
+        for rows, pictures in subject.batches(done):
+            for name, found in _on(subject, pictures, ways, points, side).items():
+                arrays.setdefault(name, np.zeros((count, *found.shape[1:]), found.dtype))[rows] = found
+            done = rows.stop
+            advance(len(pictures))
+            if time.monotonic() - saved > _SECONDS_BETWEEN_SAVES or done == count:
+                truth = arrays["classes"][:, 0, 0] if subject.labels is None else subject.labels
+                _write(path, {**arrays, "settings": told, "done": done, "truth": truth.astype(np.int64)})
+                saved = time.monotonic()
+    truth = arrays["classes"][:, 0, 0] if subject.labels is None else subject.labels
+    return _answers(ways, points, arrays, truth.astype(np.int64))
+
+
+def _answers(
+    ways: tuple[Candidate, ...],
+    points: Sequence[Point],
+    arrays: Mapping[str, NDArray[Any]],
+    truth: NDArray[np.int64],
+) -> Answers:
+    passed = {point: arrays[str(point)] for point in points}
+    return Answers(ways, **{name: arrays[name] for name in _ARRAYS}, truth=truth, passed=passed)
+
+
+def _on(
+    subject: Subject,
+    pictures: Sequence[NDArray[np.uint8]],
+    ways: Sequence[Candidate],
+    points: Sequence[Point],
+    side: int,
+) -> dict[str, NDArray[Any]]:
+    """What is kept of a batch of pictures."""
+    passed: dict[str, NDArray[Any]] = {}
+    wanted = frozenset(points)
+
+    def keep(point: Point, hidden: Tensor) -> None:
+        if point in wanted:
+            passed[str(point)] = pooled(hidden).astype(np.float16)
+
+    scores = subject.scores(pictures, ways, keep)
+    shares = [scores[way].softmax(dim=1) for way in ways]
+    best = [share.topk(min(_BEST, share.shape[1]), dim=1) for share in shares]
+    return {
+        "classes": np.stack([found.indices.numpy().astype(np.int32) for found in best], axis=1),
+        "shares": np.stack([found.values.numpy() for found in best], axis=1),
+        "features": subject.first_features(pictures, side),
+        **passed,
+    }
+
+
+def _read(path: Path, settings: str, count: int, points: Sequence[Point]) -> tuple[int, dict[str, NDArray[Any]]]:
+    """How many pictures are done, and what is kept of them; for the others there is room."""
+    try:
+        with np.load(path, allow_pickle=False) as kept:
+            was, done = str(kept["settings"]), int(kept["done"])
+            known = {*_ARRAYS, *map(str, points)}
+            arrays = {name: kept[name] for name in kept.files if name in known}
+    except FileNotFoundError:
+        return 0, {}
+    except Exception:  # whatever a damaged archive makes of its reader
+        raise InvalidInputError(f"{path}: is no file of answers; delete it to start anew") from None
+    if was != settings or any(len(array) != count for array in arrays.values()):
+        raise InvalidInputError(
+            f"{path}: holds the answers of another evaluation; repeat its settings, or delete it to start anew"
+        )
+    return done, arrays
+
+
+def _write(path: Path, content: Mapping[str, Any]) -> None:
+    archive = io.BytesIO()
+    np.savez_compressed(archive, **content)
+    write_atomically(path, archive.getvalue())

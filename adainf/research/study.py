@@ -1,0 +1,118 @@
+"""A whole evaluation: every candidate on every picture, every method at every budget, rows and figures."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import JsonValue
+
+from adainf import __version__
+from adainf.base import files
+from adainf.errors import InvalidInputError
+from adainf.evaluation.block_scheduler import paper_methods
+from adainf.evaluation.calibrate import listing_digest
+from adainf.evaluation.partial import check_writable
+from adainf.evaluation.subject import Subject, check_describes
+from adainf.profile import Profile
+from adainf.research import figures
+from adainf.research.answers import Answers, answers_of
+from adainf.research.correctness import DECISIONS, content_methods, learnt
+from adainf.research.decision import decisions_of
+from adainf.research.methods import candidates_of, methods
+from adainf.research.published import PUBLISHED
+from adainf.research.report import CEILINGS, Gain, Share, budgets_of, gain_of, rows_of, shares_of, write_rows
+from adainf.run import Run
+
+__all__ = ["Study", "check", "study"]
+
+
+@dataclass(frozen=True, slots=True)
+class Study:
+    """What an evaluation found.
+
+    full_top1: of the full branch. overruns: how many budgets some picture exceeded, by bound.
+    """
+
+    images: int
+    labelled: bool
+    full_top1: float
+    overruns: dict[str, int]
+    shares: list[Share]
+    gains: list[Gain]
+
+
+def _lesson(folder: Path, reported: Answers) -> Answers:
+    lesson = Answers.read(folder / "answers.npz")
+    if (lesson.candidates, lesson.passed.keys()) != (reported.candidates, reported.passed.keys()):
+        raise InvalidInputError(f"{folder}: was evaluated with another profile, or by another version, than this")
+    if len(lesson.truth) == len(reported.truth) and (lesson.given == reported.given).all():
+        raise InvalidInputError(f"{folder}: is of the very pictures that are reported on; give another part")
+    return lesson
+
+
+def check(out: Path) -> None:
+    """Raise InvalidInputError unless an evaluation can be written to the folder `out`."""
+    files.check_new_folder(out)
+    check_writable(out / "curve.csv")
+    figures.figure()
+
+
+def study(
+    subject: Subject,
+    profile: Profile,
+    budgets: int,
+    out: Path,
+    settings: dict[str, JsonValue],
+    *,
+    branches: bool,
+    taught: Path | None = None,
+    run: Run | None = None,
+    published: str | None = None,
+) -> Study:
+    """Evaluate `profile` on the subject's pictures, and write curve.csv, curve.png and answers.npz into `out`.
+
+    settings: which pictures were taken, as the user said it. branches: write branches.png too. taught: the folder of
+    another evaluation, of other pictures, from whose answers a content-aware scheduler is taught. run: whose scheduler
+    is evaluated, too. published: a key of PUBLISHED, whose points are drawn beside. Raises InvalidInputError where the
+    profile is of another network, and on answers in `out` that belong to other settings.
+    """
+    check_describes(profile, subject.engine.backbone, subject.weights)
+    told: dict[str, JsonValue] = {
+        **settings,
+        "version": __version__,
+        "weights": subject.weights,
+        "adapter": profile.adapter,
+        "preprocessing": repr(subject.engine.preprocessing),
+        "listing": listing_digest(subject),
+    }
+    points = [decision.point for decision in decisions_of(profile, DECISIONS)]
+    answers = answers_of(subject, candidates_of(profile), points, out / "answers.npz", told)
+    compared = list(methods(profile, answers))
+    if taught is not None:
+        compared += content_methods(learnt(profile, _lesson(taught, answers)), answers, seed=0)
+    if run is not None:
+        asked = sorted({*budgets_of(budgets), *CEILINGS})
+        compared += paper_methods(subject, run, profile.space, compared[0], asked, answers.truth)
+    rows = rows_of(compared, budgets, len(answers.truth))
+    write_rows(rows, out / "curve.csv")
+    what = "right" if subject.labels is not None else "as the full branch"
+    title = f"{profile.backbone}: {len(answers.truth)} pictures, {len(profile.branches)} branches, top-1 {what}"
+    figures.draw_curve(rows, title, out / "curve.png", PUBLISHED[published] if published else ())
+    if branches:
+        figures.draw_branches(answers, profile.space, title, out / "branches.png")
+    raw = next((method for method in compared if method.name == "lookup, raw weights"), None)
+    told_of = [method for method in compared if method.name not in ("oracle", "random feasible branch")]
+    overruns = {
+        bound: sum(row.bound == bound and row.macs_fraction_max > max(row.budget, row.floor) for row in rows)
+        for bound in ("hard", "soft")
+        if any(row.bound == bound for row in rows)
+    }
+    full = float(answers.right[:, 0].mean())
+    mixing = next(method for method in compared if method.bound == "mean")
+    return Study(
+        len(answers.truth),
+        subject.labels is not None,
+        full,
+        overruns,
+        shares_of(told_of, answers, raw),
+        [gain_of(method, mixing) for method in compared if method.bound == "mean" and method is not mixing],
+    )

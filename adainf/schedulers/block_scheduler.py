@@ -1,0 +1,148 @@
+"""The paper's content-aware scheduler as it runs: numpy only, without noise."""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adainf.base import documents
+from adainf.branch import BranchSpace
+from adainf.errors import InvalidInputError
+from adainf.run import Run
+from adainf.schedulers.projection import Projection
+
+__all__ = ["Bound", "PaperScheduler", "read_scheduler", "scheduler_macs"]
+
+Bound = Literal["hard", "soft"]
+Array = NDArray[np.float32]
+
+_LAYERS = ("budget.0", "budget.2", "joined.0", "joined.2")
+_SPREAD = 1e-5
+
+
+def scheduler_macs(tensors: Mapping[str, NDArray[np.float32]]) -> int:
+    """MACs of one decision: those of the scheduler's linear layers."""
+    return sum(tensors[f"{layer}.weight"].size for layer in _LAYERS)
+
+
+@dataclass(frozen=True)
+class PaperScheduler:
+    """Which blocks run for a picture under a budget (Xu et al., AdaInf, 2024, section 3).
+
+    The picture's embedding after the first block, joined with an MLP's embedding of the budget, gives each further
+    block a score, the log-odds of keeping it. bound: `soft` keeps what is likelier kept than not, as the paper does,
+    and may exceed the budget. `hard` keeps the likeliest set of blocks that fits the budget, the scheduler's own MACs
+    included: the odds of a set are the product of its blocks' odds, so it has the largest sum of log-odds.
+
+    tensors: by the names of the trained module's layers.
+    """
+
+    tensors: Mapping[str, Array]
+    bound: Bound
+    space: BranchSpace
+
+    @cached_property
+    def projection(self) -> Projection:
+        """Onto budgets, at the native resolution."""
+        return Projection(self.space.parts[self.space.native_resolution], self.space.droppable)
+
+    @property
+    def macs(self) -> int:
+        """MACs of one decision."""
+        return scheduler_macs(self.tensors)
+
+    @property
+    def floor(self) -> float:
+        """The smallest budget that can be kept, the scheduler's own MACs included."""
+        return (self.projection.least + self.macs) / self.space.macs(self.space.full)
+
+    def at(self, budget: float) -> Callable[[Array], NDArray[np.bool_]]:
+        """`keeps` under one hard budget, for one picture after the other, from embedding (width,) to blocks (blocks,).
+
+        What the budget alone decides is done before: a frame waits for this.
+        """
+        weight = self.tensors["joined.0.weight"]
+        (asked,) = self._budget_embedding(np.array([budget]))
+        width = weight.shape[1] - len(asked)
+        first, offset = weight[:, :width], weight[:, width:] @ asked + self.tensors["joined.0.bias"]
+        last, bias = self.tensors["joined.2.weight"], self.tensors["joined.2.bias"]
+        likeliest = self.projection.within(int(self.room(np.array([budget]))[0]))
+
+        def decide(embedding: Array) -> NDArray[np.bool_]:
+            centred = embedding - embedding.sum() / width
+            seen = centred / math.sqrt(centred @ centred / width + _SPREAD)
+            return likeliest(last @ np.maximum(first @ seen + offset, 0) + bias)
+
+        return decide
+
+    def scores(self, embeddings: Array, budgets: NDArray[np.float64]) -> Array:
+        """Log-odds (pictures, skippable blocks) of keeping each block that may be skipped.
+
+        embeddings: (pictures, width), after the first block. budgets: (pictures), fractions of the full branch's MACs.
+        """
+        centred = embeddings - embeddings.mean(axis=1, keepdims=True)
+        spread = np.sqrt((centred**2).mean(axis=1, keepdims=True) + np.float32(_SPREAD))
+        hidden = np.concatenate([centred / spread, self._budget_embedding(budgets)], axis=1)
+        return self._linear("joined.2", np.maximum(self._linear("joined.0", hidden), 0))
+
+    def _budget_embedding(self, budgets: NDArray[np.float64]) -> Array:
+        hidden = self._linear("budget.0", budgets[:, None].astype(np.float32))
+        return self._linear("budget.2", np.maximum(hidden, 0))
+
+    def _linear(self, layer: str, values: Array) -> Array:
+        result: Array = values @ self.tensors[f"{layer}.weight"].T + self.tensors[f"{layer}.bias"]
+        return result
+
+    def keeps(self, embeddings: Array, budgets: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Which blocks run (pictures, blocks) for each picture under its budget."""
+        return self.projection.keeps(self.kept(self.scores(embeddings, budgets), budgets))
+
+    def kept(self, scores: Array, budgets: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Which of the blocks that may be skipped (pictures, skippable blocks) run, by their scores."""
+        if self.bound == "soft":
+            return scores > 0
+        return self.projection.project(scores, self.room(budgets))
+
+    def room(self, budgets: NDArray[np.float64]) -> NDArray[np.int64]:
+        """MACs that each budget leaves to the backbone."""
+        return room(budgets, self.space.macs(self.space.full), self.macs)
+
+    @classmethod
+    def read(cls, path: Path, bound: Bound, space: BranchSpace) -> "PaperScheduler":
+        """Read a safetensors file; raises InvalidInputError where it is none, or of another backbone."""
+        from safetensors.numpy import load_file
+
+        with documents.refusing(f"scheduler {path}: is damaged"):
+            tensors = load_file(path)
+        blocks = sum(space.droppable)
+        with documents.refusing(f"scheduler {path}: is damaged"):
+            try:
+                found = len(tensors["joined.2.bias"])
+                scheduler_macs(tensors)
+            except KeyError as error:
+                raise InvalidInputError(f"scheduler {path}: has no tensor {error}") from None
+        if found != blocks:
+            raise InvalidInputError(f"scheduler {path}: decides on {found} blocks; the backbone has {blocks} to skip")
+        return cls(tensors, bound, space)
+
+
+def read_scheduler(run: Run, space: BranchSpace) -> PaperScheduler | None:
+    """The paper's scheduler of a run; None where it has none. Raises InvalidInputError where it is of no use."""
+    bounds: dict[str, Bound] = {"paper-hard": "hard", "paper-soft": "soft"}
+    bound = bounds.get(run.manifest.scheduler)
+    if bound is None or run.scheduler_path is None:
+        return None
+    return PaperScheduler.read(run.scheduler_path, bound, space)
+
+
+def room(budgets: NDArray[np.float64], full: int, own: int) -> NDArray[np.int64]:
+    """MACs that each budget, a fraction of `full` MACs, leaves when `own` of them are spent on choosing."""
+    # What a reader compares is the quotient: a branch whose own fraction is the budget fits, rounded as it may be.
+    near = np.rint(budgets * full)
+    within: NDArray[np.int64] = np.where(near / full <= budgets, near, near - 1).astype(np.int64) - own
+    return within

@@ -1,0 +1,5 @@
+"""What is measured of this box. Sensors read and never decide; an unknown value is None."""
+
+from adainf.sensors.readings import Readings, Sensors
+
+__all__ = ["Readings", "Sensors"]

@@ -1,0 +1,76 @@
+"""Who is in the queue for a processor."""
+
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from adainf.sensors.values import Answers, UntoldError, Value, number, read_text
+
+__all__ = ["RunQueue"]
+
+_RUNNING = "procs_running "
+_WINDOW_SECONDS = 0.5
+_PROC = Path("/proc")
+
+
+class RunQueue:
+    """Counts the threads of other programs that run or wait to; the mean of the last half second."""
+
+    def __init__(self, own_processes: Callable[[], Iterable[int]], proc: Path = _PROC) -> None:
+        """own_processes: ids of the processes whose threads are ours."""
+        self._own_processes = own_processes
+        self._proc = proc
+        self._history: deque[tuple[float, int]] = deque()
+        self.lost: dict[str, str] = {}
+
+    def read(self) -> dict[str, Value | None]:
+        """`cpu_queue`, threads a processor: above 1 somebody waits."""
+        answers = Answers()
+        answers.ask("cpu_queue", self._queue)
+        self.lost = answers.lost
+        return answers.values
+
+    def _queue(self) -> float:
+        path = self._proc / "stat"
+        lines = read_text(path).splitlines()
+        told = next((line.removeprefix(_RUNNING) for line in lines if line.startswith(_RUNNING)), None)
+        if told is None:
+            raise UntoldError(f"{path}: no procs_running")
+        running = number(told, path)
+        now = time.monotonic()
+        self._history.append((now, running - self._own_running(running)))
+        while now - self._history[0][0] > _WINDOW_SECONDS:
+            self._history.popleft()
+        return round(sum(others for _, others in self._history) / len(self._history) / (os.cpu_count() or 1), 4)
+
+    def _own_running(self, most: int) -> int:
+        """Our running threads, counted until there are `most`."""
+        if most <= 1:
+            return most  # the one that reads this
+        own = 0
+        for process in self._own_processes():
+            tasks = f"{self._proc}/{process}/task"
+            try:
+                threads = os.listdir(tasks)  # noqa: PTH208 -- ten times a second for each of our threads
+            except OSError:
+                continue  # ended meanwhile
+            for thread in threads:
+                own += _runs(f"{tasks}/{thread}/stat")
+                if own >= most:
+                    return most
+        return own
+
+
+def _runs(path: str) -> bool:
+    try:
+        file = os.open(path, os.O_RDONLY)
+    except OSError:
+        return False  # ended meanwhile
+    try:
+        return os.read(file, 512).rpartition(b") ")[2][:1] == b"R"
+    except OSError:
+        return False
+    finally:
+        os.close(file)

@@ -1,0 +1,45 @@
+"""Temperatures in the kernel's thermal zones."""
+
+import re
+from pathlib import Path
+
+from adainf.sensors.values import Answers, UntoldError, read_number, text_matches
+
+__all__ = ["Thermometer"]
+
+_PASSIVE = re.compile("passive")
+
+
+class Thermometer:
+    """Reads the hottest of the thermal zones of one kind."""
+
+    def __init__(self, device: str, kind: "re.Pattern[str]", root: Path) -> None:
+        """device: whose zones these are, for reasons. kind: what their types match. root: what stands for /."""
+        self._device = device
+        self._folder = root / "sys" / "class" / "thermal"
+        self._zones = [zone for zone in sorted(self._folder.glob("thermal_zone*")) if text_matches(zone / "type", kind)]
+
+    def tell(self, answers: Answers) -> None:
+        """`temperature_celsius`, and `temperature_headroom_celsius` below where the kernel slows the device down."""
+        if not self._zones:
+            answers.lose("temperature_celsius", f"{self._folder}: no zone of the {self._device}")
+            answers.lose("temperature_headroom_celsius", None)
+            return
+        answers.ask("temperature_celsius", lambda: max(_celsius(zone / "temp") for zone in self._zones))
+        answers.derive("temperature_headroom_celsius", "temperature_celsius", self._headroom)
+
+    def _headroom(self, celsius: float) -> float:
+        trips = [
+            _celsius(trip.with_name(trip.name.replace("_type", "_temp")))
+            for zone in self._zones
+            for trip in sorted(zone.glob("trip_point_*_type"))
+            if text_matches(trip, _PASSIVE)
+        ]
+        settled = [trip for trip in trips if trip > 0]  # one that nobody has set is 0 or -274
+        if not settled:
+            raise UntoldError(f"{self._folder}: no zone of the {self._device} has a passive trip point")
+        return round(min(settled) - celsius, 3)
+
+
+def _celsius(path: Path) -> float:
+    return read_number(path) / 1000

@@ -1,0 +1,1 @@
+"""Recipes: what a step of training computes."""

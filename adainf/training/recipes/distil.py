@@ -1,0 +1,118 @@
+"""The recipe `distil`: the frozen full model teaches cheap branches; labels are welcome but not needed.
+
+In-place distillation with the sandwich rule (Yu and Huang, "Universally Slimmable Networks and Improved Training
+Techniques", 2019), except that the full model is a frozen copy: the full branch must not pay for the cheap ones.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from adainf.backbones import Backbone
+from adainf.backbones.adapters import Adapter
+from adainf.backbones.prefixes import scores_of_each
+from adainf.branch import Branch, BranchSpace
+from adainf.errors import InvalidInputError
+from adainf.training.data.views import Batch
+from adainf.training.devices import half
+from adainf.training.recipes.recipe import Outcome
+
+__all__ = ["Distillation"]
+
+_MOST_DRAWN = 2
+
+
+class Distillation:
+    """Each step: one resolution, and there all blocks, the cheapest branch, and one or two drawn ones."""
+
+    name: Literal["distil"] = "distil"
+
+    def __init__(
+        self,
+        teacher: Backbone,
+        adapter: Adapter,
+        space: BranchSpace,
+        *,
+        resolutions: Sequence[int],
+        ceiling: float,
+        seed: int,
+        menu: Sequence[Branch] = (),
+    ) -> None:
+        """teacher: frozen. ceiling: the most MACs of a drawn branch, a fraction of the full branch's.
+
+        menu: branches to draw from, at least one of each resolution; none: all that the ceiling allows.
+        Raises InvalidInputError where a resolution has no branch within the ceiling.
+        """
+        self.teacher = teacher
+        self.adapter = adapter
+        self.parameters = adapter.parameters
+        self.statistics = adapter.statistics
+        self._space = space
+        self._sides = tuple(resolutions)
+        self._ceiling = ceiling
+        self._seed = seed
+        self._menu = {side: [branch for branch in menu if branch.resolution == side] for side in self._sides}
+        for side in self._sides:
+            cheapest = space.fraction(space.cheapest_at(side))
+            if cheapest > ceiling:
+                raise InvalidInputError(
+                    f"ceiling {ceiling}: at {side} px the cheapest branch takes {cheapest:.3f} of the MACs; "
+                    "raise the ceiling or leave the resolution out"
+                )
+
+    def students(self, step: int) -> list[Branch]:
+        """The branches that learn in this step, all of one resolution."""
+        draw = np.random.default_rng((self._seed, step))
+        side = self._sides[draw.integers(len(self._sides))]
+        complete = Branch(side, self._space.full.keep)
+        count = draw.integers(1, _MOST_DRAWN + 1)
+        if menu := self._menu[side]:
+            cheapest = min(menu, key=self._space.macs)
+            drawn = [menu[draw.integers(len(menu))] for _ in range(count)]
+        else:
+            cheapest = self._space.cheapest_at(side)
+            drawn = [self._drawn(complete, cheapest, draw) for _ in range(count)]
+        return list(dict.fromkeys([complete, cheapest, *drawn]))
+
+    def _drawn(self, complete: Branch, cheapest: Branch, draw: np.random.Generator) -> Branch:
+        """A branch whose MACs are below a level that is uniform: blocks go in random order until it is."""
+        highest = min(self._ceiling, self._space.fraction(complete))
+        level = draw.uniform(self._space.fraction(cheapest), highest)
+        keep = list(complete.keep)
+        for block in draw.permutation([block for block, kept in enumerate(cheapest.keep) if not kept]):
+            if self._space.fraction(Branch(complete.resolution, tuple(keep))) <= level:
+                break
+            keep[block] = False
+        return Branch(complete.resolution, tuple(keep))
+
+    def resolutions(self, step: int) -> Sequence[int]:
+        return self._space.native_resolution, self.students(step)[0].resolution
+
+    def learn(self, batch: Batch) -> Outcome:
+        students = self.students(batch.step)
+        inputs = batch.inputs[students[0].resolution]
+        with half(inputs.device):
+            with torch.no_grad():
+                taught = self.teacher(batch.inputs[self._space.native_resolution]).float().log_softmax(dim=1)
+            # What the branches share runs once, forwards and backwards: a quarter of the work.
+            of_each = dict(scores_of_each(self.adapter.backbone, inputs, [student.keep for student in students]))
+        scores = torch.stack([of_each[student.keep] for student in students]).float()
+        learnt, answers, taught = scores.log_softmax(dim=2), taught.argmax(dim=1), taught.expand_as(scores)
+        loss = functional.kl_div(learnt, taught, reduction="sum", log_target=True) / learnt[..., 0].numel()
+        if batch.labels is not None:
+            labels = batch.labels.repeat(len(students))
+            loss = loss + functional.cross_entropy(scores.flatten(0, 1), labels)
+        torch.autograd.backward(loss)
+        self.adapter.gather()
+        return Outcome(loss.detach(), (scores.argmax(dim=2) == answers).float().mean())
+
+    def apply(self) -> None:
+        self.adapter.apply()
+
+    def save(self, folder: Path) -> Sequence[str]:
+        self.adapter.save(folder / "adapter.safetensors")
+        return ("adapter.safetensors",)

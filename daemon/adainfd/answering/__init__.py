@@ -1,0 +1,1 @@
+"""From a frame to its answer: admission, inference, results, and what is done when memory runs out."""

@@ -1,0 +1,152 @@
+"""What each frame that waits asks for, and what it is granted beside the others."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from adainf.control import Budget, ControllerState, Costs, Signals
+from adainf.control.deciding import Wish, stands, wish
+from adainf.control.division import Claim, divided, divided_together
+from adainf.control.lateness import slowdown
+from adainf.schedulers import Choice, LookupTable
+from adainf.sensors import Readings
+from adainfd.answering.session import Stream, View
+from adainfd.capture.cameras.captured import Captured
+from adainfd.capture.motion import Sketch, changed_share
+
+__all__ = ["Ask", "Waiting", "asked", "shared"]
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What a view's frame asks for: a budget and the branch within it, or that the last answer stands.
+
+    age, lead: of the last answer. granted: the budget that other cameras have left it, None where that is all it asked
+    for.
+    """
+
+    view: View
+    captured: Captured
+    signals: Signals
+    wish: Wish
+    age: float | None
+    lead: float | None
+    granted: float | None = None
+
+    @property
+    def budget(self) -> Budget:
+        """The budget that is asked for."""
+        return self.wish.budget
+
+    @property
+    def controller(self) -> ControllerState:
+        """The controller's state, to come in force with the answer."""
+        return self.wish.controller
+
+    @property
+    def choice(self) -> Choice:
+        """The lookup table's branch within the budget."""
+        return self.wish.choice
+
+    @property
+    def reuses(self) -> bool:
+        """Whether the last answer stands for the frame."""
+        last = None if self.view.answer is None else self.view.answer.choice
+        return stands(self.signals, self.view.policy, last, self.age, self.lead, self.choice)
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A frame that waits, and what its views ask for. waited_for_others: seconds."""
+
+    stream: Stream
+    captured: Captured
+    asks: tuple[Ask, ...]
+    waited_for_others: float = 0.0
+
+
+def asked(view: View, captured: Captured, readings: Readings, table: LookupTable, costs: Costs, now: float) -> Ask:
+    """What a view's frame asks for as if it were alone. now: monotonic seconds."""
+    last = view.answer
+    signals = _signals(captured, view, readings)
+    return Ask(
+        view=view,
+        captured=captured,
+        signals=signals,
+        wish=wish(view.controller, signals, view.policy, costs, table, now),
+        age=None if last is None else captured.at - last.captured.at,
+        lead=None if last is None else last.evidence.lead,
+    )
+
+
+def shared(
+    waiting: Sequence[Waiting], table: LookupTable, costs: Costs, now: float, *, together: bool
+) -> list[tuple[Ask, ...]]:
+    """What each of these frames is granted; together: whether all are answered at once.
+
+    A frame that meets no other, and has waited for none, is granted what it asks for; so is each where times are not
+    known.
+    """
+    running = [(frame, ask) for frame in waiting for ask in frame.asks if not ask.reuses]
+    crowded = len({frame.stream.camera.name for frame, _ in running}) > 1
+    delayed = any(frame.waited_for_others > 0 for frame, _ in running)
+    if not costs.milliseconds or not (crowded or delayed):
+        return [frame.asks for frame in waiting]
+    left = [_left(frame, ask.view, now) for frame, ask in running]
+    if together:
+        # All of them begin and end together, at every turn.
+        shortest = min((one for frame, _ in running if (one := frame.stream.camera.pace.interval)), default=math.inf)
+        left = [min(one, shortest) for one in left]
+    elif crowded:
+        left = [min(one, _until_next(frame, now)) for one, (frame, _) in zip(left, running, strict=True)]
+    claims = [_claim(frame, ask, costs, 1000 * one) for one, (frame, ask) in zip(left, running, strict=True)]
+    budgets = iter((divided_together if together else divided)(claims, costs))
+    return [tuple(ask if ask.reuses else _cut(ask, next(budgets), table) for ask in frame.asks) for frame in waiting]
+
+
+def _left(frame: Waiting, view: View, now: float) -> float:
+    """Seconds until a view's frame must be answered."""
+    deadline = view.policy.deadline
+    old_after = frame.stream.camera.settings.max_age
+    within = old_after if deadline is None else min(old_after, deadline.milliseconds / 1000)
+    return frame.captured.at + within - now
+
+
+def _until_next(frame: Waiting, now: float) -> float:
+    """Seconds until the camera's next frame comes, which would take the place of one that still waits."""
+    interval = frame.stream.camera.pace.interval
+    return math.inf if interval is None else frame.captured.at + interval - now
+
+
+def _claim(frame: Waiting, ask: Ask, costs: Costs, left_ms: float) -> Claim:
+    policy, motion = ask.view.policy, ask.signals.motion
+    deserved = 1.0 if policy.motion is None or motion is None else policy.motion.at(motion)
+    return Claim(
+        least=max(policy.budget.minimum, costs.floor),
+        most=ask.budget.fraction,
+        priority=frame.stream.priority / len(frame.asks),
+        need=deserved,
+        left_ms=left_ms,
+        slowdown=slowdown(ask.controller.outcomes),
+        around_ms=ask.view.around_ms,
+    )
+
+
+def _cut(ask: Ask, granted: float, table: LookupTable) -> Ask:
+    cut = ask.wish.cut(granted, table)
+    return ask if cut is ask.wish else replace(ask, wish=cut, granted=granted)
+
+
+def _signals(captured: Captured, view: View, readings: Readings) -> Signals:
+    recognised: Sketch | None = None if view.answer is None else view.answer.captured.sketch
+    return Signals(
+        motion=captured.motions[view.part],
+        change=None if recognised is None else changed_share(recognised, captured.sketch, view.counted),
+        gpu_utilization=readings.gpu_utilization,
+        gpu_foreign=readings.gpu_foreign,
+        cpu_pressure=readings.cpu_pressure,
+        cpu_foreign=readings.cpu_foreign,
+        power_fraction=readings.power_fraction,
+        temperature_celsius=readings.temperature_celsius,
+        cpu_queue=readings.cpu_queue,
+    )

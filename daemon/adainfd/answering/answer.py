@@ -1,0 +1,162 @@
+"""What is said of a frame: the labels it was given, and the message that says so."""
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adainf.control import Budget, Signals
+from adainf.control.evidence import Evidence
+from adainf.schedulers import Choice
+from adainfd.answering.presence import Happening
+from adainfd.capture.cameras.account import Account
+from adainfd.capture.cameras.captured import Captured
+from adainfd.model.recogniser import LabelColumns
+from adainfd.wire import messages
+from adainfd.wire.announcer import dropped
+
+__all__ = ["Answer", "Moments", "best_labels", "event", "result", "shown"]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What was said of a frame, and what it was said from.
+
+    labels: by all the evidence. alone: the index of the label that this frame alone would have been given.
+    looks_here: how often this branch has looked at this very picture.
+    """
+
+    captured: Captured
+    choice: Choice
+    evidence: Evidence
+    labels: list[messages.Label]
+    alone: int
+    looks_here: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Moments:
+    """Monotonic seconds: frame captured, taken, preprocessed, recognised."""
+
+    captured: float
+    taken: float
+    prepared: float
+    recognised: float
+
+    @property
+    def forward(self) -> float:
+        """Seconds of the forward pass."""
+        return self.recognised - self.prepared
+
+    def timing(self, published: float) -> messages.Timing:
+        """The times between them, and until the message was published."""
+
+        def milliseconds(start: float, end: float) -> float:
+            return round(1000 * max(0.0, end - start), 3)
+
+        return messages.Timing(
+            wait=milliseconds(self.captured, self.taken),
+            preprocess=milliseconds(self.taken, self.prepared),
+            forward=milliseconds(self.prepared, self.recognised),
+            total=milliseconds(self.captured, published),
+        )
+
+
+def shown(answer: Answer, minimum_score: float) -> dict[int, float]:
+    """The labels that reach a score, by their position among the camera's, with their scores."""
+    shares = np.minimum(np.exp(answer.evidence.log_shares), 1.0)
+    return {int(position): float(shares[position]) for position in np.flatnonzero(shares >= minimum_score)}
+
+
+def event(
+    *, host: str, camera: str, region: str | None, labels: LabelColumns, sequence: int, happening: Happening
+) -> messages.Event:
+    """The message that tells what happened."""
+    first, last = happening.first, happening.last
+    return messages.Event(
+        host=host,
+        camera=camera,
+        region=region,
+        sequence=sequence,
+        published_at=time.time(),
+        event=happening.kind,
+        label=labels.names[happening.label],
+        index=labels.index(happening.label),
+        score=round(happening.score, 4),
+        first=messages.Seen(first.frame, first.wall),
+        last=messages.Seen(last.frame, last.wall),
+        seconds=round(last.at - first.at, 3),
+        why=happening.why,
+    )
+
+
+def best_labels(log_shares: NDArray[np.float64], labels: LabelColumns, top: int) -> list[messages.Label]:
+    """The `top` labels of a camera by their probability."""
+    least = np.partition(log_shares, -top)[-top] if top < len(log_shares) else -np.inf
+    among = np.flatnonzero(log_shares >= least)  # to sort these alone is quicker, where there are a thousand
+    best = among[np.argsort(-log_shares[among], kind="stable")][:top]
+    return [
+        messages.Label(
+            labels.names[position],
+            labels.index(int(position)),
+            round(float(np.exp(log_shares[position])), 4),
+        )
+        for position in best
+    ]
+
+
+def result(
+    *,
+    host: str,
+    camera: str,
+    region: str | None,
+    sequence: int,
+    captured: Captured,
+    published_at: float,
+    answer: Answer,
+    chosen_by: messages.ChosenBy,
+    expected_accuracy: float,
+    budget: Budget,
+    signals: Signals,
+    timing: messages.Timing,
+    account: Account,
+    minimum_score: float,
+) -> messages.Result:
+    """The message that gives the frame `captured` this answer."""
+    ran = chosen_by != "reuse"
+    choice = answer.choice
+    return messages.Result(
+        host=host,
+        camera=camera,
+        region=region,
+        sequence=sequence,
+        frame=captured.number,
+        captured_at=captured.wall,
+        published_at=published_at,
+        labels=answer.labels,
+        none_of_these=answer.labels[0].score < minimum_score,
+        looks=answer.evidence.looks,
+        budget=messages.Budget(budget.fraction, budget.limited_by),
+        plan=messages.Plan(
+            str(choice.branch),
+            chosen_by,
+            choice.macs if ran else 0,
+            choice.macs_fraction if ran else 0.0,
+            expected_accuracy,
+            choice.weights,
+        ),
+        signals=messages.Signals(
+            motion=signals.motion,
+            change=signals.change,
+            gpu_utilization=signals.gpu_utilization,
+            gpu_foreign=signals.gpu_foreign,
+            cpu_pressure=signals.cpu_pressure,
+            cpu_foreign=signals.cpu_foreign,
+            power_fraction=signals.power_fraction,
+            temperature_celsius=signals.temperature_celsius,
+            cpu_queue=signals.cpu_queue,
+        ),
+        timing_ms=timing,
+        dropped=dropped(account),
+    )

@@ -1,0 +1,60 @@
+"""Audits: while the box is idle, the full branch runs too on a share of the frames, after they were answered."""
+
+from collections.abc import Callable
+
+from adainf.sensors import Readings
+from adainfd.answering.admission import Ask
+from adainfd.answering.audit import REUSE
+from adainfd.answering.inference import Shown
+from adainfd.base.observing import Observer
+from adainfd.model.recogniser import Recogniser
+
+__all__ = ["Auditor"]
+
+# The box counts as idle, and an audit disturbs nobody, while others take less than this of the processor.
+_IDLE_BELOW = 0.1
+_UNTROUBLED = ("maximum", "motion")
+
+
+class Auditor:
+    """Compares answers with those of the full branch."""
+
+    def __init__(self, recogniser: Recogniser, readings: Callable[[], Readings], observer: Observer) -> None:
+        """readings: the sensors' latest. observer: told of each audit."""
+        self._recogniser = recogniser
+        self._readings = readings
+        self._observer = observer
+
+    def audit(self, camera: str, ask: Ask, shown: Shown, *, reused: bool) -> None:
+        """Audit the view of a camera that was answered just now, if it is its turn and nobody is disturbed.
+
+        reused: whether the answer was the last look's.
+        """
+        view, engine = ask.view, self._recogniser.engine
+        view.since_audit += 1
+        full, answer = self._recogniser.profile.space.full, view.answer
+        if answer is None or not self._is_due(ask):
+            return
+        view.since_audit = 0
+        if answer.choice.branch == full and not reused:
+            return
+        prepared = engine.prepare(shown.picture, full.resolution)
+        if not shown.holds():
+            return
+        scores = engine.run([prepared], [full])[0]
+        full_answer = view.labels.index(int(view.labels.asked_for(scores).argmax()))
+        given = answer.labels[0].index if reused else answer.alone
+        audited = REUSE if reused else str(answer.choice.branch)
+        view.audit.note(audited, given == full_answer)
+        self._observer.audited(camera, audited, agreed=given == full_answer)
+
+    def _is_due(self, ask: Ask) -> bool:
+        policy, now = ask.view.policy, self._readings()
+        return (
+            self._recogniser.profile.space.full in self._recogniser.ready
+            and policy.budget.mean is None  # what audits take is no frame's, and would break it
+            and bool(policy.audit.share)
+            and ask.view.since_audit * policy.audit.share >= 1
+            and ask.budget.limited_by in _UNTROUBLED
+            and max(now.cpu_foreign or 0.0, now.gpu_foreign or 0.0) <= _IDLE_BELOW
+        )

@@ -1,0 +1,102 @@
+"""What is told of a camera: its results, and the events that follow from them."""
+
+import itertools
+import time
+from collections.abc import Sequence
+
+from adainf.control import Budget, Signals
+from adainf.profile import Profile
+from adainfd.answering.answer import Answer, event, result, shown
+from adainfd.answering.presence import Happening, Sighting
+from adainfd.answering.session import Stream, View
+from adainfd.capture.cameras.captured import Captured
+from adainfd.wire import messages
+from adainfd.wire.publisher import Publisher
+
+__all__ = ["Teller", "present"]
+
+
+def present(streams: Sequence[Stream]) -> list[messages.Present]:
+    """What each view of each camera shows now: the best labels, as many as a reader takes."""
+    return [
+        messages.Present(
+            stream.camera.name,
+            view.region,
+            [
+                messages.Label(view.labels.names[label], view.labels.index(label), round(score, 4))
+                for label, score in itertools.islice(view.presence.shown.items(), messages.MOST_LABELS)
+            ],
+        )
+        for stream in streams
+        for view in stream.views
+    ]
+
+
+class Teller:
+    """Publishes results, and events as labels come and go."""
+
+    def __init__(self, publisher: Publisher, host: str, profile: Profile) -> None:
+        """host: stands in topics and messages."""
+        self._publisher = publisher
+        self._host = host
+        self._agreements = {measured.branch: measured.agreement for measured in profile.branches}
+
+    def result(
+        self,
+        stream: Stream,
+        view: View,
+        captured: Captured,
+        answer: Answer,
+        chosen_by: messages.ChosenBy,
+        budget: Budget,
+        signals: Signals,
+        timing: messages.Timing,
+    ) -> None:
+        """What a view's frame shows, and what has happened by it."""
+        name, branch = stream.camera.name, str(answer.choice.branch)
+        expected = view.audit.corrected(
+            branch, answer.choice.expected_accuracy, self._agreements.get(branch, answer.choice.expected_accuracy)
+        )
+        self._publisher.send(
+            f"result/{self._host}/{name}",
+            lambda sequence: result(
+                host=self._host,
+                camera=name,
+                region=view.region,
+                sequence=sequence,
+                captured=captured,
+                published_at=time.time(),
+                answer=answer,
+                chosen_by=chosen_by,
+                expected_accuracy=expected,
+                budget=budget,
+                signals=signals,
+                timing=timing,
+                account=stream.camera.account,
+                minimum_score=view.presence.rule.minimum_score,
+            ),
+        )
+        seen = Sighting(captured.number, captured.at, captured.wall)
+        self._tell(stream, view, view.presence.see(seen, shown(answer, view.presence.rule.minimum_score)))
+
+    def blind(self, stream: Stream) -> None:
+        """No pictures come from the camera: tell what cannot be said to be there any more."""
+        for view in stream.views:
+            self._tell(stream, view, view.presence.blind(time.monotonic()))
+
+    def let_go(self, stream: Stream) -> None:
+        """Nobody looks at the camera any more: what was there is not known to be."""
+        for view in stream.views:
+            self._tell(stream, view, view.presence.stop())
+
+    def _tell(self, stream: Stream, view: View, happenings: Sequence[Happening]) -> None:
+        host, camera = self._host, stream.camera.name
+        for told in happenings:
+
+            def make(sequence: int, happening: Happening = told) -> messages.Event:
+                labels, region = view.labels, view.region
+                return event(
+                    host=host, camera=camera, region=region, labels=labels, sequence=sequence, happening=happening
+                )
+
+            self._publisher.send(f"event/{host}/{camera}", make)

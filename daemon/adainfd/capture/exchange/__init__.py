@@ -1,0 +1,1 @@
+"""How the daemon and a camera's process exchange reports, commands and pictures."""

@@ -1,0 +1,263 @@
+"""One question to a camera: a GET over HTTP, a DESCRIBE over RTSP, logged in where the camera asks for it.
+
+OpenCV does not say why a stream does not open; the camera does.
+"""
+
+import contextlib
+import http.client
+import io
+import re
+import socket
+import ssl
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from email.message import Message
+from http import HTTPStatus
+from typing import Any, BinaryIO
+from urllib.parse import SplitResult, quote, urljoin, urlsplit
+
+from adainfd.capture.leash import Leash
+from adainfd.capture.reading.login import Login
+
+__all__ = ["Answer", "HttpCamera", "LedElsewhereError", "RedirectError", "RtspCamera", "TooLargeError"]
+
+_AGENT = "adainf"
+_REDIRECTS = (301, 302, 303, 307, 308)
+_MOST_REDIRECTS = 5
+_LARGEST_BODY = 64 << 20
+_LARGEST_DESCRIPTION = 1 << 20
+_CHUNK = 1 << 16
+_BEGINNING = 32
+_SAFE = "%/:=&?~#+!$,;'@()*[]"
+
+
+class RedirectError(ValueError):
+    """The camera redirects to an address that is none, or to another scheme."""
+
+
+class LedElsewhereError(Exception):
+    """The camera redirects to an address where it may not lead us; the message names that."""
+
+
+class TooLargeError(Exception):
+    """The camera sends more than any picture has."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a camera answered."""
+
+    status: int
+    headers: Message
+    body: bytes
+
+    @property
+    def content_type(self) -> str:
+        """Such as image/jpeg, in lower case."""
+        return self.headers.get_content_type() if "Content-Type" in self.headers else ""
+
+
+class HttpCamera:
+    """A camera behind http or https. Certificates are not checked, as OpenCV does not check them either."""
+
+    def __init__(self, address: str, leash: Leash) -> None:
+        """leash: where it may lead us. Raises ValueError where that is no address."""
+        self._url = _parsed(address)
+        self._leash = leash
+        self._login = Login(self._url)
+        self._challenges: list[str] = []
+
+    def get(self, until: float, headers: Mapping[str, str] | None = None, *, whole: bool = True) -> Answer:
+        """Ask, by `until` (monotonic seconds) at the latest; `whole`: with the
+        body, otherwise only its first bytes.
+
+        Raises OSError or HTTPException where no answer comes, RedirectError where it redirects to no address of a page,
+        LedElsewhereError where it redirects to one that may not be asked.
+        """
+        url = self._url
+        for _ in range(_MOST_REDIRECTS):
+            answer = self._get(url, headers or {}, until, whole)
+            if answer.status not in _REDIRECTS or not (location := answer.headers.get("Location")):
+                break
+            try:
+                url = _parsed(urljoin(url.geturl(), location))
+            except ValueError:
+                raise RedirectError from None
+            if url.scheme not in ("http", "https"):
+                raise RedirectError
+            self._check(url)
+        return answer
+
+    def _check(self, url: SplitResult) -> None:
+        host, port = url.hostname or "", url.port or (443 if url.scheme == "https" else 80)
+        downgraded = (self._url.scheme, url.scheme) == ("https", "http")
+        if downgraded or not self._leash.allows(host, port):
+            raise LedElsewhereError(self._leash.refusal(host, port, encrypted=not downgraded))
+
+    def _get(self, url: SplitResult, headers: Mapping[str, str], until: float, whole: bool) -> Answer:
+        elsewhere = url.hostname != self._url.hostname or (self._url.scheme, url.scheme) == ("https", "http")
+        if elsewhere:  # where this password is not for, or would be read by others
+            return _http_answer(url, headers, None, until, whole)
+        answer = _http_answer(url, headers, self._authorization(url), until, whole)
+        if answer.status == HTTPStatus.UNAUTHORIZED:
+            # Not asked before, or its challenge is out of date. No more tries: cameras lock out who fails often.
+            self._challenges = answer.headers.get_all("WWW-Authenticate", [])
+            if authorization := self._authorization(url):
+                answer = _http_answer(url, headers, authorization, until, whole)
+        return answer
+
+    def _authorization(self, url: SplitResult) -> str | None:
+        return self._login.answer(self._challenges, "GET", _target(url)) if self._challenges else None
+
+
+def _http_answer(
+    url: SplitResult, headers: Mapping[str, str], authorization: str | None, until: float, whole: bool
+) -> Answer:
+    connection = (
+        http.client.HTTPSConnection(url.hostname or "", url.port, timeout=_left(until), context=_trusting())
+        if url.scheme == "https"
+        else http.client.HTTPConnection(url.hostname or "", url.port, timeout=_left(until))
+    )
+    told = {"User-Agent": _AGENT, "Connection": "close", **headers}
+    if authorization is not None:
+        told["Authorization"] = authorization
+    with contextlib.closing(connection):
+        connection.connect()
+        connected, connection.sock = connection.sock, _Timed(connection.sock, until)
+        with connected, contextlib.closing(_asked(connection, url, told)) as response:
+            if response.status != HTTPStatus.OK:
+                return Answer(response.status, response.headers, b"")
+            chunks = _chunks(response)
+            if whole:
+                return Answer(response.status, response.headers, b"".join(chunks))
+            body = b""
+            with contextlib.suppress(OSError, http.client.HTTPException):  # what came before tells enough
+                body = next(chunks, b"")[:_BEGINNING]
+            return Answer(response.status, response.headers, body)
+
+
+def _asked(
+    connection: http.client.HTTPConnection, url: SplitResult, headers: Mapping[str, str]
+) -> http.client.HTTPResponse:
+    connection.request("GET", _target(url), headers=dict(headers))
+    return connection.getresponse()
+
+
+class _Timed:
+    """A connection, as http.client takes one, whose answer ends at a time."""
+
+    def __init__(self, connected: socket.socket, until: float) -> None:
+        self._connected = connected
+        self._until = until
+
+    def sendall(self, sent: Any) -> None:
+        self._connected.settimeout(_left(self._until))
+        self._connected.sendall(sent)
+
+    def makefile(self, mode: str) -> io.BufferedReader:
+        del mode
+        return io.BufferedReader(_Answers(self._connected, self._until), _CHUNK)
+
+    def close(self) -> None:
+        """Called amid the answer; the connection is its opener's to close."""
+
+
+class _Answers(io.RawIOBase):
+    """What a camera sends.
+
+    A socket's own time limit counts for each read anew: a server that sends a byte now and then never exceeds it.
+    """
+
+    def __init__(self, connected: socket.socket, until: float) -> None:
+        self._connected = connected
+        self._until = until
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        self._connected.settimeout(_left(self._until))
+        return self._connected.recv_into(buffer)
+
+
+def _chunks(response: http.client.HTTPResponse) -> Iterator[bytes]:
+    size = 0
+    while True:
+        chunk = response.read1(_CHUNK)
+        if not chunk:
+            break
+        size += len(chunk)
+        if size > _LARGEST_BODY:
+            raise TooLargeError
+        yield chunk
+    if response.length:
+        raise http.client.IncompleteRead(b"", response.length)
+
+
+class RtspCamera:
+    """A camera behind rtsp or rtsps."""
+
+    def __init__(self, address: str) -> None:
+        """Raises ValueError where that is no address."""
+        self._url = _parsed(address)
+        self._port = self._url.port or (322 if self._url.scheme == "rtsps" else 554)
+        self._login = Login(self._url)
+        host = f"[{self._url.hostname}]" if ":" in (self._url.hostname or "") else self._url.hostname
+        port = "" if self._url.port is None else f":{self._url.port}"
+        self._target = quote(self._url._replace(netloc=f"{host}{port}").geturl(), safe=_SAFE)
+
+    def describe(self, until: float) -> Answer:
+        """Ask what the stream holds, by `until` (monotonic seconds) at the latest; raises as `HttpCamera.get`."""
+        with socket.create_connection((self._url.hostname or "", self._port), _left(until)) as plain:
+            connected = plain
+            if self._url.scheme == "rtsps":
+                connected = _trusting().wrap_socket(plain, server_hostname=self._url.hostname)
+            with connected, _Timed(connected, until).makefile("rb") as answers:
+                answer = self._ask(connected, answers, until, None)
+                if answer.status == HTTPStatus.UNAUTHORIZED:
+                    challenges = answer.headers.get_all("WWW-Authenticate", [])
+                    authorization = self._login.answer(challenges, "DESCRIBE", self._target)
+                    if authorization:
+                        answer = self._ask(connected, answers, until, authorization)
+                return answer
+
+    def _ask(self, connected: socket.socket, answers: BinaryIO, until: float, authorization: str | None) -> Answer:
+        lines = [f"DESCRIBE {self._target} RTSP/1.0", f"CSeq: {2 if authorization else 1}", f"User-Agent: {_AGENT}"]
+        lines += ["Accept: application/sdp", *([f"Authorization: {authorization}"] if authorization else [])]
+        connected.settimeout(_left(until))
+        connected.sendall("\r\n".join([*lines, "", ""]).encode())
+        line = answers.readline(_CHUNK).split(None, 2)
+        if len(line) < 2 or not line[0].startswith(b"RTSP/") or not re.fullmatch(rb"\d{3}", line[1]):
+            raise http.client.BadStatusLine("")
+        headers = http.client.parse_headers(answers)
+        length = headers.get("Content-Length", "0")
+        size = int(length) if re.fullmatch(r"\d{1,9}", length, re.ASCII) else 0
+        return Answer(int(line[1]), headers, answers.read(min(size, _LARGEST_DESCRIPTION)))
+
+
+def _parsed(address: str) -> SplitResult:
+    url = urlsplit(address)
+    if not url.hostname or url.port == 0:  # asked for a port that is no number, it raises by itself
+        raise ValueError
+    return url
+
+
+def _target(url: SplitResult) -> str:
+    return quote((url.path or "/") + (f"?{url.query}" if url.query else ""), safe=_SAFE)
+
+
+def _left(until: float) -> float:
+    if (left := until - time.monotonic()) <= 0:
+        raise TimeoutError
+    return left
+
+
+def _trusting() -> ssl.SSLContext:
+    """Cameras sign their own certificates, and many know old ciphers only."""
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    context.set_ciphers("DEFAULT:@SECLEVEL=0")
+    context.minimum_version = ssl.TLSVersion.MINIMUM_SUPPORTED
+    return context

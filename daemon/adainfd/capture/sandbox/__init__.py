@@ -1,0 +1,1 @@
+"""The confinement of a camera's process: Landlock, seccomp and limits."""

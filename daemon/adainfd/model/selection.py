@@ -1,0 +1,173 @@
+"""The configured model: its run, its profile, how it is opened, and which of its branches are kept ready."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from adainf import shipped
+from adainf.base import files
+from adainf.branch import Branch
+from adainf.engines import Engine
+from adainf.engines.processor import processor_name, usable_processors
+from adainf.errors import InvalidInputError
+from adainf.profile import Profile
+from adainf.run import Run
+from adainf.schedulers import LookupTable, wanted_branches
+from adainf.schedulers.content_aware import ContentAware, content_aware
+from adainfd.config.configuration import Configuration, ModelSection
+
+if TYPE_CHECKING:
+    from adainf.engines.opening import Opening
+
+__all__ = [
+    "DEFAULT_PROFILE",
+    "asked_for",
+    "cheapest",
+    "content_of",
+    "fits",
+    "needed_first",
+    "opening",
+    "read_profile",
+    "read_run",
+    "sizes_for",
+    "wanted_branches",
+    "warm_up_content",
+]
+
+_BACKBONE = "timm/tf_efficientnet_lite0"
+DEFAULT_PROFILE = "efficientnet-lite0"
+
+
+def read_run(section: ModelSection) -> Run | None:
+    """The configured run; raises InvalidInputError where it is missing, damaged or another backbone's."""
+    if section.run is None:
+        return None
+    run = Run.read(shipped.find_run(section.run))
+    if section.backbone not in (None, run.manifest.backbone):
+        raise InvalidInputError(f"run {section.run}: is of {run.manifest.backbone}, the model is {section.backbone}")
+    return run
+
+
+def read_profile(section: ModelSection) -> Profile:
+    """The configured profile; raises InvalidInputError where it is missing, corrupt, or another backbone's or run's."""
+    run = read_run(section)
+    path = _profile_path(section, run)
+    profile = Profile.read(path)
+    backbone = section.backbone or (_BACKBONE if run is None else run.manifest.backbone)
+    if profile.backbone != backbone:
+        raise InvalidInputError(f"profile {path}: is of {profile.backbone}, the model is {backbone}")
+    if run is None and profile.adapter is not None:
+        raise InvalidInputError(f"profile {path}: has branches with adapted weights; name their run with --run")
+    if run is not None:
+        run.check_calibrated(profile, path)
+    return profile
+
+
+def _profile_path(section: ModelSection, run: Run | None) -> Path:
+    if section.profile is not None or run is None:
+        return shipped.find("profiles", section.profile or DEFAULT_PROFILE, ".json")
+    if not files.is_file(run.profile_path, "run"):
+        raise InvalidInputError(f"run {section.run}: has no profile; make it by `adainf calibrate --run`")
+    return run.profile_path
+
+
+def asked_for(section: ModelSection, *, run: str | None, profile: str | None) -> dict[str, str | None]:
+    """The keys of [model] to set, or with None to remove, so that the run or profile asked for is in force.
+
+    A run brings its own profile. A profile that was calibrated without a run takes the place of the configured run.
+    Raises InvalidInputError where the profile or the configured run cannot be read.
+    """
+    if run is not None:
+        return {"run": run, "profile": profile}
+    if profile is None:
+        return {}
+    before = read_run(section)
+    found = Profile.read(shipped.find("profiles", profile, ".json"))
+    if before is None or found.adapter is not None or found.scheduled:
+        return {"profile": profile}
+    return {"profile": profile, "run": None, "backbone": section.backbone or before.manifest.backbone}
+
+
+def fits(engine: Engine, profile: Profile, section: ModelSection) -> bool:
+    """Whether the model's weights are those that the profile was made for.
+
+    Raises InvalidInputError where the profile is of a model of another shape.
+    """
+    outline = engine.outline
+    if outline.droppable != profile.space.droppable or outline.preprocessing.size != profile.native_resolution:
+        raise InvalidInputError(
+            f"profile {section.profile or section.run or DEFAULT_PROFILE!r}: was made for {profile.native_resolution} "
+            f"pixels and blocks {profile.droppable}, not as this {profile.backbone}; run `adainf calibrate`"
+        )
+    return outline.weights == profile.weights
+
+
+def opening(configuration: Configuration, profile: Profile, warn: Callable[[str], None] = lambda _: None) -> "Opening":
+    """How the configured network is to be opened."""
+    from adainf.backbones import Options
+    from adainf.backbones.defaults import default_weights
+    from adainf.engines.opening import Opening
+
+    section = configuration.model
+    run = read_run(section)
+    texts = (*section.labels, *(label for camera in configuration.camera for label in camera.labels))
+    open_vocabulary = profile.backbone.startswith("openclip/")
+    options = Options(
+        weights=section.weights or default_weights(profile.backbone),
+        labels=tuple(dict.fromkeys(texts)) if open_vocabulary else section.labels,
+        size=section.size or (None if run is None else run.manifest.native_resolution),
+        mean=section.mean,
+        std=section.std,
+        zoom=profile.zoom,
+    )
+    return Opening(
+        section.engine or _measured_engine(section, profile),
+        profile.backbone,
+        options,
+        run=run if profile.adapted or profile.scheduled else None,
+        strength=profile.strength,
+        runs_adapted=profile.adapted,
+        device=section.device,
+        threads=section.threads,
+        warn=warn,
+    )
+
+
+def _measured_engine(section: ModelSection, profile: Profile) -> str | None:
+    """The engine that `adainf measure` found to be faster on this processor, unless it is the one taken anyway."""
+    faster = profile.faster_engine(processor_name(), section.threads or usable_processors())
+    return faster if faster == "torch" else None
+
+
+def needed_first(profile: Profile) -> list[Branch]:
+    """Those without which nothing can be answered: the cheapest and the best, and the full one for audits."""
+    return list(
+        dict.fromkeys([profile.space.full, *(choice.branch for choice in LookupTable(profile, most=2).frontier)])
+    )
+
+
+def cheapest(profile: Profile) -> Branch:
+    """The branch that fits every budget."""
+    return LookupTable(profile).frontier[0].branch
+
+
+def sizes_for(engine: Engine, pictures: int) -> tuple[int, ...]:
+    """The engine's sizes, up to the first that holds so many pictures."""
+    return tuple(size for index, size in enumerate(engine.sizes) if not index or engine.sizes[index - 1] < pictures)
+
+
+def content_of(section: ModelSection, profile: Profile) -> ContentAware | None:
+    """The run's content-aware scheduler where calibration found it better than the table."""
+    return content_aware(read_run(section), profile)
+
+
+def warm_up_content(engine: Engine, content: ContentAware) -> None:
+    """Have every part that the scheduler may ask for ready, so that none is made on a frame's way."""
+    black = np.zeros((content.resolution, content.resolution, 3), np.uint8)
+    seen = engine.look(engine.prepare(black, content.resolution), content.resolution, content.weights)
+    every = content.scheduler.space.full.keep
+    skipped = tuple(not may for may in content.scheduler.space.droppable)
+    for keep in (every, skipped):
+        engine.complete(seen, keep)

@@ -1,0 +1,1 @@
+"""A relay to an MQTT broker."""

@@ -1,0 +1,148 @@
+"""Home Assistant finds the boxes and their cameras by itself: what its MQTT discovery wants to be told.
+
+https://www.home-assistant.io/integrations/mqtt/#mqtt-discovery
+"""
+
+import hashlib
+import re
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import msgspec
+
+from adainfd.relaying.mqtt.topics import Topics
+
+__all__ = ["OFFLINE", "ONLINE", "entities", "entity_id", "is_discovery", "state_topic"]
+
+ONLINE, OFFLINE = b"online", b"offline"
+_ORIGIN = "adainfd relay"
+_GOOD_STATES = "['ready', 'degraded', 'reloaded', 'reload_failed']"
+# Discovery takes letters, digits, "_" and "-". An identifier is the names joined by "_", as long as they can be told
+# from it again: no other character, no "_" in the host, no "_labels" in the camera, nothing that looks like a digest.
+_DIGEST = r"--[0-9a-f]{8}"
+_PLAIN = tuple(re.compile(rf"(?!.*{_DIGEST}){pattern}") for pattern in ("[A-Za-z0-9-]+", "(?!.*_labels)[A-Za-z0-9_-]+"))
+_PLAIN_REGION = re.compile(rf"(?!.*{_DIGEST})[A-Za-z0-9_-]+")
+
+
+def entities(
+    topics: Topics, prefix: str, host: str, cameras: Iterable[str], views: Iterable[tuple[str, str | None]]
+) -> Iterator[tuple[str, bytes]]:
+    """Topics and payloads, to be retained, that make a box, its cameras and their views known; none without prefix."""
+    if not prefix:
+        return
+    yield _state(topics, prefix, host, None)
+    for camera in cameras:
+        yield _state(topics, prefix, host, camera)
+    for camera, region in views:
+        yield _labels(topics, prefix, host, camera, region)
+
+
+def state_topic(payload: bytes) -> str | None:
+    """The topic that an entity reads, where a relay has made it; None for other programs' entities."""
+    try:
+        told = msgspec.json.decode(payload)
+    except (ValueError, RecursionError):
+        return None
+    origin = told.get("origin") if isinstance(told, dict) else None
+    if not isinstance(origin, dict) or origin.get("name") != _ORIGIN:
+        return None
+    topic = told.get("state_topic")
+    return topic if isinstance(topic, str) else None
+
+
+def is_discovery(topic: str, prefix: str) -> bool:
+    """Whether a relay may have made an entity at this topic; what is elsewhere is other programs'."""
+    components = "|".join(("binary_sensor", "sensor"))
+    made = rf"{re.escape(prefix)}/(?:{components})/adainf_[A-Za-z0-9_-]+/[A-Za-z0-9_-]+/config"
+    return bool(prefix) and re.fullmatch(made, topic) is not None
+
+
+def entity_id(host: str, camera: str | None = None, *, labels: bool = False, region: str | None = None) -> str:
+    """The identifier of a box's or camera's state, or of the labels in a camera's view; no two share one."""
+    device, entity = _device(host, camera), _entity(host, camera, region, labels=labels)
+    return f"{device}_{entity}"
+
+
+def _state(topics: Topics, prefix: str, host: str, camera: str | None) -> tuple[str, bytes]:
+    """A sensor that is on while the box recognises, or while the camera gives pictures."""
+    good = "['online']" if camera else _GOOD_STATES
+    return _described(
+        "binary_sensor",
+        topics,
+        prefix,
+        (host, camera),
+        _entity(host, camera, None, labels=False),
+        {
+            "name": "Online" if camera else "Running",
+            "device_class": "connectivity" if camera else "running",
+            "state_topic": topics.status(host, camera),
+            "value_template": f"{{{{ 'ON' if value_json.state in {good} else 'OFF' }}}}",
+            "json_attributes_topic": topics.status(host, camera),
+        },
+    )
+
+
+def _labels(topics: Topics, prefix: str, host: str, camera: str, region: str | None) -> tuple[str, bytes]:
+    """A sensor that says which labels are there, in a region or in all of the picture."""
+    return _described(
+        "sensor",
+        topics,
+        prefix,
+        (host, camera),
+        _entity(host, camera, region, labels=True),
+        {
+            "name": f"Labels {region or ''}".strip(),
+            "icon": "mdi:eye",
+            "state_topic": topics.present(host, camera, region),
+            # A state of more than 255 characters is refused there.
+            "value_template": "{{ (value_json.labels | join(', ') or 'none')[:255] }}",
+        },
+    )
+
+
+def _described(
+    component: str, topics: Topics, prefix: str, of: tuple[str, str | None], entity: str, settings: dict[str, Any]
+) -> tuple[str, bytes]:
+    host, camera = of
+    identity = _device(host, camera)
+    device: dict[str, Any] = {
+        "identifiers": [identity],
+        "name": " ".join(filter(None, of)),
+        "manufacturer": "adainf",
+    }
+    if camera is not None:
+        device["via_device"] = _device(host, None)
+    told = {
+        **settings,
+        "unique_id": f"{identity}_{entity}",
+        "device": device,
+        "availability": [{"topic": topics.relay}, {"topic": topics.available(host)}],
+        "availability_mode": "all",
+        "origin": {"name": _ORIGIN},
+    }
+    return f"{prefix}/{component}/{identity}/{entity}/config", msgspec.json.encode(told)
+
+
+def _device(host: str, camera: str | None) -> str:
+    names = [name for name in (host, camera) if name is not None]
+    joined = "_".join(["adainf", *map(_replaced, names)])
+    plain = all(pattern.fullmatch(name) for pattern, name in zip(_PLAIN, names, strict=False))
+    return joined if plain else f"{joined}{_digest(*names)}"
+
+
+def _entity(host: str, camera: str | None, region: str | None, *, labels: bool) -> str:
+    if not labels:
+        return "state"
+    if region is None:
+        return "labels"
+    digest = "" if _PLAIN_REGION.fullmatch(region) else _digest(host, camera or "", region)
+    return f"labels_{_replaced(region)}{digest}"
+
+
+def _replaced(name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9-]", "_", name)
+
+
+def _digest(*names: str) -> str:
+    """Tells apart names that look the same once their characters are replaced."""
+    return "--" + hashlib.sha256("/".join(names).encode()).hexdigest()[:8]

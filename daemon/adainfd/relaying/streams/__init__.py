@@ -1,0 +1,1 @@
+"""A relay that publishes the streams of many boxes at one address."""

@@ -1,0 +1,98 @@
+"""Many streams at one address: forwarded between the boxes and whoever reads them, who cost no more than at a box."""
+
+import math
+import time
+from collections.abc import Sequence
+
+import zmq
+
+from adainfd.base.logs import Logger
+from adainfd.base.sighup import ReloadRequest
+from adainfd.base.stopping import StopRequest
+from adainfd.relaying.complaints import Complaints
+from adainfd.relaying.names import Names
+from adainfd.relaying.streams.sources import Sources
+from adainfd.relaying.streams.upstream import Upstream
+from adainfd.wire import endpoint as endpoints
+from adainfd.wire.bounds import MOST
+from adainfd.wire.reading.link import Box
+from adainfd.wire.serving import gate as gates
+from adainfd.wire.serving.gate import Curve
+from adainfd.wire.serving.readers import Readers, context
+
+__all__ = ["Proxy"]
+
+_LAST_WORDS_MS = 1000
+
+
+class Proxy:
+    """Forwards what is subscribed to, of each box in its own name alone, and subscriptions the other way."""
+
+    def __init__(
+        self,
+        boxes: Sequence[Box],
+        names: Names,
+        bind: Sequence[str],
+        curve: Curve | None,
+        log: Logger,
+        *,
+        most: int = MOST,
+    ) -> None:
+        """Bind and connect; raises InvalidInputError, with nothing bound, where that is not possible.
+
+        most: readers at once.
+        """
+        self._log = log
+        self._complaints = Complaints(log)
+        self._context = context()
+        self._readers = Readers(self._context, curve, log, most=most)
+        self._outlet = self._readers.watch(self._context.socket(zmq.XPUB))
+        self.endpoints: tuple[str, ...] = ()
+        try:
+            for bound in gates.bind([(self._outlet, endpoint) for endpoint in bind], self._readers.gate):
+                self.endpoints += (bound,)
+            self._readers.open()
+            self._sources = Sources(self._context, boxes, names, self._complaints)
+            self._upstream = Upstream(self._sources.sockets)
+        except BaseException:
+            self.close()
+            raise
+
+    def run(self, stop: StopRequest, reload: ReloadRequest) -> None:
+        """Forward until a stop is requested; a reload hangs up on clients that may not come any more.
+
+        Raises what ended a thread of ours: without it nobody comes in, or no bound holds.
+        """
+        poller = zmq.Poller()
+        for readable in (self._outlet, stop.fileno()):
+            poller.register(readable, zmq.POLLIN)
+        while not stop.requested:
+            self._sources.register(poller)
+            due = min(self._sources.due, self._upstream.due or math.inf)
+            patience = max(0, math.ceil(1000 * (due - time.monotonic())))
+            ready = {readable for readable, _ in poller.poll(patience)}
+            for message in self._sources.take(ready):
+                self._outlet.send_multipart(message)
+            if self._outlet in ready:
+                asked = self._readers.hear(self._outlet)
+                self._upstream.want(self._readers.wanted, asked)
+            self._upstream.update()
+            self._attend(reload)
+
+    def _attend(self, reload: ReloadRequest) -> None:
+        """See that every thread works, and do what SIGHUP asks for."""
+        self._complaints.review(time.monotonic())
+        for part in (self._readers.thread, self._readers.gate):
+            if part is not None and part.defect is not None:
+                self._log.error("broken", why=part.defect)
+                part.check()
+        if reload.take():
+            if self._readers.gate is not None:
+                self._readers.gate.revoke()
+            self._log.info("reloaded")
+
+    def close(self) -> None:
+        """Let the last messages go out, for a second at most, and close."""
+        endpoints.unlink(self.endpoints)
+        self._readers.close()
+        self._context.destroy(linger=_LAST_WORDS_MS)

@@ -1,0 +1,1 @@
+"""The running daemon: its start, its loop, and its reload."""

@@ -1,0 +1,351 @@
+"""The daemon: starts all parts, runs the loop that joins them, and ends them cleanly."""
+
+import contextlib
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
+from multiprocessing.connection import wait
+from pathlib import Path
+
+import msgspec
+
+from adainf.base import home, limits
+from adainf.base.hindrances import Hindered, Hindrances
+from adainf.engines import devices
+from adainf.engines.processor import usable_processors
+from adainf.errors import InvalidInputError, UnavailableError
+from adainf.profile import Profile
+from adainf.sensors import Sensors
+from adainfd.answering.audit import Audit
+from adainfd.answering.pipeline import Pipeline
+from adainfd.answering.presence import Presence
+from adainfd.answering.session import Stream, View
+from adainfd.base import state
+from adainfd.base.keeping import Keeper
+from adainfd.base.logs import Logger
+from adainfd.base.sighup import ReloadRequest
+from adainfd.base.stopping import StopRequest
+from adainfd.capture.cameras.camera import Camera
+from adainfd.capture.motion import Region, counted_cells
+from adainfd.capture.sandbox import confinement
+from adainfd.config.configuration import CameraSection, Configuration
+from adainfd.config.exposed import REMEDY, exposed
+from adainfd.config.unused import unused
+from adainfd.model.export_process import Exporter, exporter_of_missing
+from adainfd.model.recogniser import LabelColumns, Recogniser, load_recogniser, open_successor, stand_in_of
+from adainfd.model.selection import read_profile
+from adainfd.model.successor import Successor
+from adainfd.model.warm_up import Preparation
+from adainfd.runtime.loop import Loop
+from adainfd.runtime.policies import Policies
+from adainfd.runtime.reloading import Reloader
+from adainfd.service.observers import observers
+from adainfd.tracing.lines import Header
+from adainfd.tracing.recording import Recording, Target, target_of
+from adainfd.wire import messages
+from adainfd.wire.announcer import Announcer
+from adainfd.wire.bounds import most_beside
+from adainfd.wire.publisher import Publisher
+from adainfd.wire.serving.gate import Curve
+
+__all__ = ["run"]
+
+_OPEN_WITHIN_SECONDS = 15.0
+_START_SECONDS = 60.0
+# What may be open at once: for sockets, signals and a few readers; a camera's process, its pictures and
+# what the kernel tells of it; and the weights of a block, all of which ONNX Runtime opens before it maps them.
+_FILES, _FILES_A_CAMERA, _FILES_A_BLOCK = 64, 6, 12
+_THREADS, _THREADS_A_CAMERA = 26, 4
+_MOST_PREPARERS = 8
+
+
+def run(
+    configure: Callable[[], Configuration],
+    log: Logger,
+    *,
+    seconds: float | None = None,
+    record: Path | None = None,
+    wait_for_cameras: bool = False,
+    log_results: bool = False,
+    hindered: Sequence[Hindered] = (),
+) -> None:
+    """Run until every camera has ended, `seconds` have passed since the first frame could come, or a signal.
+
+    configure: gives the configuration, now and again at each SIGHUP. record: where to keep a trace.
+    wait_for_cameras: start even where no camera can be opened yet; it is tried again and again.
+    log_results: a line in the log for each result. hindered: what else may hinder the daemon, such as its log.
+    Raises InvalidInputError or UnavailableError, with nothing left running, where it cannot start: a file is wrong, or
+    no camera at all can be opened. A camera that fails later, or beside one that opens, is tried again and again.
+    """
+    confinement.hide_memory()
+    with (
+        StopRequest() as stop,
+        ReloadRequest() as reload,
+        contextlib.ExitStack() as parts,
+    ):
+        configuration = configure()
+        policies = Policies.read(configuration)
+        profile = read_profile(configuration.model)
+        most = _check_limits(configuration, profile)
+        hindrances, keeper = Hindrances(), Keeper(log)
+        observer = parts.enter_context(
+            observers(configuration, os.environ, log, log_results=log_results, hindrances=hindrances)
+        )
+        publish = configuration.publish
+        curve = Curve.read(publish.key, publish.clients, log)
+        with stop.held():  # what is bound, and the thread of its gate, must have somebody who ends them
+            publisher = Publisher(publish.endpoints, observer, curve=curve, log=log, most=most)
+            parts.callback(publisher.close)
+        announcer = Announcer(publisher, configuration.publish.host)
+        parts.callback(announcer.daemon, "stopped")
+        announcer.daemon("started")
+        exporter = parts.enter_context(_exporter(configuration, profile, stop))
+        cameras = [parts.enter_context(_started(camera, stop)) for camera in _cameras(configuration)]
+        observer.beginning("opening cameras", _START_SECONDS)
+        _await_open(cameras, all_may_miss=wait_for_cameras)
+        publisher.greet()
+        stand_in = stand_in_of(configuration, profile)
+        recogniser = load_recogniser(configuration, profile, log, observer, exporter, keeper, stand_in)
+        successor = None
+        if stand_in is not None:
+            successor = parts.enter_context(_successor(configuration, profile))
+        streams = [
+            parts.enter_context(_stream(camera, section, configuration, policies, recogniser, keeper))
+            for camera, section in zip(cameras, configuration.camera, strict=True)
+        ]
+        preparation = Preparation(
+            recogniser,
+            configuration.model,
+            exporter,
+            keeper,
+            log,
+            time.monotonic(),
+            successor=successor,
+            pictures=sum(len(stream.views) for stream in streams),
+        )
+        parts.callback(preparation.close)
+        sensors = Sensors(
+            lambda: _own_processes(cameras, exporter),
+            lambda name, why: log.info("unknown", signal=name, why=why),
+            device=_watched_gpu(configuration, recogniser),
+        )
+        parts.callback(sensors.stop)
+        recording = parts.enter_context(_recording(configuration, policies, streams, recogniser, log))
+        recording.take_up(target_of(configuration, record))
+        pipeline = Pipeline(
+            recogniser,
+            publisher,
+            lambda: sensors.latest,
+            recording,
+            host=configuration.publish.host,
+            top=configuration.publish.top,
+            observer=observer,
+            executor=parts.enter_context(_preparers()),
+        )
+
+        def take_up(better: Recogniser) -> None:
+            pipeline.take_up(better)
+            announcer.runs(_model(better))
+            sensors.watch(_watched_gpu(configuration, better))
+
+        guards = (publisher.connections,) if publisher.gate is None else (publisher.connections, publisher.gate)
+        for part in (*hindered, pipeline.parking, recording, keeper, sensors.thread, *guards):
+            hindrances.watch(part)
+        sensors.start()
+        stop.defer()
+        announcer.daemon("ready", model=_model(recogniser))
+        if (told := home.notice()) is not None:
+            log.warning("no_home", detail=told)
+        log.info("ready", endpoints=publisher.endpoints, **msgspec.to_builtins(_model(recogniser)))
+        for text in unused(configuration):
+            log.warning("unused_option", detail=text)
+        for text in exposed(configuration, (camera.settings for camera in cameras)):
+            log.warning("within_reach", detail=f"{text}; {REMEDY}")
+
+        def target(configuration: Configuration) -> Target | None:
+            return target_of(configuration, record)
+
+        reloader = Reloader(
+            reload, configure, configuration, streams, recording, target, publisher, announcer, observer, log
+        )
+        loop = Loop(
+            streams,
+            pipeline,
+            preparation,
+            take_up,
+            publisher,
+            announcer,
+            reloader,
+            recording,
+            hindrances,
+            observer,
+            stop,
+            log,
+        )
+        if successor is not None:  # no sooner: importing PyTorch holds Python's lock, which the start needs
+            successor.start()
+        loop.run(seconds)
+
+
+def _check_limits(configuration: Configuration, profile: Profile) -> int:
+    """How many readers may be connected at once: as many as leave enough files for all the rest.
+
+    Raises InvalidInputError where this process may not have as many files open as that takes, UnavailableError where
+    the cameras' processes cannot be started.
+    """
+    cameras, blocks = len(configuration.camera), len(profile.droppable)
+    what = f"{cameras} camera{'s' if cameras != 1 else ''} with {profile.backbone}"
+    files = _FILES + cameras * _FILES_A_CAMERA + blocks * _FILES_A_BLOCK
+    limits.have_files(files, what)
+    limits.have_threads(_THREADS + cameras * _THREADS_A_CAMERA)
+    return most_beside(files)
+
+
+def _cameras(configuration: Configuration) -> Iterator[Camera]:
+    if not configuration.camera:
+        raise InvalidInputError("camera: none given; name one with --source or in the configuration")
+    for section in configuration.camera:
+        yield Camera(section.settings())
+
+
+@contextlib.contextmanager
+def _exporter(configuration: Configuration, profile: Profile, stop: StopRequest) -> Iterator[Exporter | None]:
+    """The process that makes missing exports; while cameras open, it has begun."""
+    exporter = None
+    try:
+        with stop.held():
+            exporter = exporter_of_missing(configuration, profile)
+        yield exporter
+    finally:
+        if exporter is not None:
+            exporter.close()
+
+
+@contextlib.contextmanager
+def _successor(configuration: Configuration, profile: Profile) -> Iterator[Successor]:
+    """What opens the GPU's engine once it is started."""
+    successor = Successor(lambda: open_successor(configuration, profile))
+    try:
+        yield successor
+    finally:
+        successor.close()
+
+
+def _preparers() -> Executor:
+    """Threads, begun when there is work for them, that cut out and shrink what is answered together."""
+    return ThreadPoolExecutor(min(_MOST_PREPARERS, usable_processors()), "preparing")
+
+
+def _watched_gpu(configuration: Configuration, recogniser: Recogniser) -> str:
+    """The GPU that recognises, by its UUID; before it does, or where none does, as CUDA counts them."""
+    device = configuration.model.device
+    return devices.uuid(device) if recogniser.engine.on_gpu else str(devices.index(device))
+
+
+@contextlib.contextmanager
+def _started(camera: Camera, stop: StopRequest) -> Iterator[Camera]:
+    try:
+        with stop.held():  # a process that is half started would complain
+            camera.start()
+        yield camera
+    finally:
+        camera.close()
+
+
+def _await_open(cameras: Sequence[Camera], *, all_may_miss: bool) -> None:
+    """Wait until one camera is open and every file is; what else fails or takes its time is tried again later.
+
+    Raises InvalidInputError on a file that cannot be opened, UnavailableError where no camera can and not all may miss.
+    """
+    end = time.monotonic() + _OPEN_WITHIN_SECONDS
+    while waited_for := [camera for camera in cameras if not camera.opened and camera.failure is None]:
+        if any(camera.opened for camera in cameras) and all(camera.source.live for camera in waited_for):
+            break
+        connections = [made.fileno() for camera in waited_for if (made := camera.connection) is not None]
+        # The time is looked at too: a process that sends without end makes its connection ready for ever.
+        if (left := end - time.monotonic()) <= 0 or not wait(connections, left):
+            break
+        for camera in waited_for:
+            camera.receive()
+    for camera in cameras:
+        if camera.failure is not None and not camera.source.live and not camera.process_failed:
+            raise InvalidInputError(camera.failure)
+    if not all_may_miss and not any(camera.opened for camera in cameras):
+        late = f"does not open within {_OPEN_WITHIN_SECONDS:.0f} s"
+        raise UnavailableError("; ".join(c.failure or f"source {c.source}: {late}" for c in cameras))
+
+
+@contextlib.contextmanager
+def _stream(
+    camera: Camera,
+    section: CameraSection,
+    configuration: Configuration,
+    policies: Policies,
+    recogniser: Recogniser,
+    keeper: Keeper,
+) -> Iterator[Stream]:
+    """The camera's stream; what its audit found is kept from one run to the next."""
+    rule = (section.events or configuration.events).rule()
+    labels = LabelColumns.of(section.labels, recogniser.engine.class_names, camera.name)
+    key = (camera.name, str(camera.source), recogniser.profile.weights)
+    named: list[tuple[str | None, Region | None]] = [*section.regions.items()] or [(None, None)]
+    kept = [state.file("audit", *key, *([] if name is None else [name])) for name, _ in named]
+    views = tuple(
+        View(
+            labels=labels,
+            policy=policies.of(camera.name, len(named)),
+            region=name,
+            box=box,
+            part=part,
+            counted=counted_cells(section.ignore, box),
+            audit=Audit.load(kept[part]),
+            presence=Presence(rule),
+        )
+        for part, (name, box) in enumerate(named)
+    )
+    try:
+        yield Stream(camera, views, section.priority)
+    finally:
+        for view in views:
+            if view.audit.frames:
+                keeper.keep("audit", kept[view.part], view.audit.text, camera=camera.name)
+
+
+@contextlib.contextmanager
+def _recording(
+    configuration: Configuration,
+    policies: Policies,
+    streams: Sequence[Stream],
+    recogniser: Recogniser,
+    log: Logger,
+) -> Iterator[Recording]:
+    header = Header(
+        host=configuration.publish.host,
+        recorded_at=time.time(),
+        profile=recogniser.profile.model_dump(mode="json", by_alias=True, exclude={"set_aside"}),
+        **msgspec.structs.asdict(recogniser.prepared),
+        **msgspec.structs.asdict(policies.in_force(streams)),
+    )
+    recording = Recording(header, log)
+    try:
+        yield recording
+    finally:
+        recording.close()
+
+
+def _own_processes(cameras: Sequence[Camera], exporter: Exporter | None) -> list[int]:
+    beside = [camera.process_id for camera in cameras] + ([] if exporter is None else [exporter.process_id])
+    return [os.getpid(), *(process for process in beside if process is not None)]
+
+
+def _model(recogniser: Recogniser) -> messages.Model:
+    space = recogniser.profile.space
+    return messages.Model(
+        backbone=recogniser.profile.backbone,
+        engine=recogniser.engine.name,
+        device=recogniser.engine.device,
+        full_branch=str(space.full),
+        full_macs=space.macs(space.full),
+        full_ms=recogniser.times.get(1, {}).get(str(space.full)),
+    )

@@ -1,0 +1,231 @@
+"""The daemon's loop: takes what the cameras bring, answers it, and keeps the heart beating."""
+
+import time
+from collections.abc import Callable, Container, Sequence
+
+from adainf.base.hindrances import Hindered, Hindrances
+from adainfd.answering.fair_queue import in_turn
+from adainfd.answering.pipeline import Pipeline
+from adainfd.answering.results import present
+from adainfd.answering.session import Stream
+from adainfd.base.logs import Logger
+from adainfd.base.observing import Observer
+from adainfd.base.stopping import StopRequest
+from adainfd.capture.cameras.camera import Camera
+from adainfd.capture.cameras.lifecycle import Change, State
+from adainfd.model.recogniser import Recogniser
+from adainfd.model.warm_up import Preparation
+from adainfd.runtime.readable import Readable
+from adainfd.runtime.reloading import Reloader
+from adainfd.tracing.recording import Recording
+from adainfd.wire.announcer import Announcer
+from adainfd.wire.publisher import Publisher
+
+__all__ = ["Loop"]
+
+_HEARTBEAT_SECONDS = 1.0
+
+
+class Loop:
+    """Runs until every camera has ended, a time has passed, or a stop was requested."""
+
+    def __init__(
+        self,
+        streams: Sequence[Stream],
+        pipeline: Pipeline,
+        preparation: Preparation,
+        take_up: Callable[[Recogniser], None],
+        publisher: Publisher,
+        announcer: Announcer,
+        reloader: Reloader,
+        recording: Recording,
+        hindrances: Hindrances,
+        observer: Observer,
+        stop: StopRequest,
+        log: Logger,
+    ) -> None:
+        """take_up: what is to be done where something else recognises from now on."""
+        self._streams = streams
+        self._cameras = [stream.camera for stream in streams]
+        self._pipeline = pipeline
+        self._preparation = preparation
+        self._take_up = take_up
+        self._idle_since: float | None = None
+        self._publisher = publisher
+        self._announcer = announcer
+        self._reloader = reloader
+        self._recording = recording
+        self._hindrances = hindrances
+        self._observer = observer
+        self._stop = stop
+        self._log = log
+        self._running = list(streams)
+        self._broken: set[str] = set()
+        self._unconfined: set[str] = set()
+        self._faults: dict[str, str | None] = {}
+        self._parked = False
+        self._hindered: tuple[Hindered, ...] = ()
+        self._readable, self._cameras_readable = Readable(), Readable()
+
+    def run(self, seconds: float | None) -> None:
+        """Run, for at most so many `seconds`; at the end every frame is accounted for."""
+        now = time.monotonic()
+        end = None if seconds is None else now + seconds
+        next_beat = now + _HEARTBEAT_SECONDS
+        for camera in self._cameras:
+            camera.receive()
+            camera.play()
+        self._attend((), everyone=True)
+        while self._running and not self._stop.requested and (end is None or now < end):
+            self._publisher.greet()  # after what was sent: sending may swallow the sign that somebody has come
+            readable = self._wait(next_beat if end is None else min(next_beat, end))
+            self._reloader.reload_if_requested()
+            self._attend(readable, everyone=time.monotonic() >= next_beat)
+            self._answer()
+            self._prepare()
+            self._tell_hindrances()
+            now = time.monotonic()
+            if now >= next_beat:
+                next_beat = now + _HEARTBEAT_SECONDS
+                self._beat()
+            self._observer.turned()
+        self._observer.stopping()
+        self._settle()
+
+    def _beat(self) -> None:
+        self._hindrances.retry()
+        self._announcer.beat(self._cameras, present(self._streams), self._hindrances, self._recording.state)
+        for stream in self._running:
+            if stream.camera.lifecycle.state is not State.ONLINE:
+                self._pipeline.blind(stream)
+
+    def _wait(self, until: float) -> set[int]:
+        """Wait until something is to be done; the descriptors that are readable."""
+        dues = [due for stream in self._running if (due := stream.camera.due) is not None]
+        if (due := self._preparation.due(self._idle_since)) is not None:
+            dues.append(due)
+        if self._publisher.greets_at is not None:
+            dues.append(self._publisher.greets_at)
+        seconds = 0.0 if self._frame_waits() else max(0.0, min([until, *dues]) - time.monotonic())
+        others = [connection.fileno() for connection in self._preparation.connections]
+        heard = [*self._connected(), *others, *self._publisher.readable, self._stop.fileno()]
+        return self._readable.among(heard, seconds)
+
+    def _attend(self, readable: Container[int], *, everyone: bool) -> None:
+        """Hear the cameras, do what has become due, and tell what has changed.
+
+        readable: descriptors. everyone: not only cameras of which one is readable, or something due.
+        """
+        now = time.monotonic()
+        for stream in self._running:
+            if not everyone and not _needs_attention(stream.camera, readable, now):
+                continue
+            stream.camera.receive()
+            stream.camera.supervise(time.monotonic())
+            self._tell_changes(stream)
+            if stream.camera.finished:
+                self._pipeline.let_go(stream)
+        self._running = [stream for stream in self._running if not stream.camera.finished]
+
+    def _answer(self) -> None:
+        waiting = in_turn(self._running)
+        if waiting:
+            self._pipeline.answer(waiting, self._more_wait)
+            self._idle_since = time.monotonic()
+        self._tell_parking()
+
+    def _prepare(self) -> None:
+        better = self._preparation.go_on(None if self._more_wait() else self._idle_since, time.monotonic())
+        if better is not None:
+            self._take_up(better)
+
+    def _more_wait(self) -> bool:
+        return self._frame_waits() or bool(self._cameras_readable.among(self._connected(), 0.0))
+
+    def _frame_waits(self) -> bool:
+        return any(stream.camera.newest is not None for stream in self._running)
+
+    def _connected(self) -> list[int]:
+        return [made.fileno() for stream in self._running if (made := stream.camera.connection) is not None]
+
+    def _tell_parking(self) -> None:
+        parked = self._pipeline.parking.parked
+        if parked != self._parked:
+            self._parked = parked
+            self._log.warning("model_parked" if parked else "model_back")
+
+    def _tell_hindrances(self) -> None:
+        """Say at once what begins and what ends; what is lost meanwhile stands in the heartbeat."""
+        hindered = self._hindrances.hindered
+        if hindered != self._hindered:
+            for defect in (part.defect for part in hindered if part not in self._hindered):
+                if defect is not None:
+                    self._log.error("broken", why=defect)
+            self._hindered = hindered
+            if self._hindrances.defects:
+                self._observer.broken()
+            self._announcer.daemon("degraded" if hindered else "ready", self._hindrances.text)
+
+    def _tell_changes(self, stream: Stream) -> None:
+        camera = stream.camera
+        if camera.broke_off is not None and camera.name not in self._broken:
+            self._broken.add(camera.name)
+            self._log.warning("camera_broke_off", camera=camera.name, source=str(camera.source), why=camera.broke_off)
+        if lacking := set(camera.unconfined) - self._unconfined:
+            self._unconfined |= lacking
+            self._log.warning("not_confined", camera=camera.name, detail="; ".join(sorted(lacking)))
+        for passed in camera.take_undecodable():
+            told = {"camera": camera.name, "source": str(camera.source)}
+            self._log.warning("camera_undecodable", **told, what=passed.what, why=passed.why)
+        if camera.lifecycle.state is State.ENDED and not camera.finished:
+            return  # its last frame comes first
+        for change in camera.lifecycle.take_changes():
+            self._announcer.camera(camera, change, audits=stream.audits)
+            self._log_change(stream, change)
+
+    def _log_change(self, stream: Stream, change: Change) -> None:
+        """Each change is published; a camera that is away for days fills no log: its failure is logged once."""
+        camera = stream.camera
+        told = {"camera": camera.name, "source": str(camera.source)}
+        before = self._faults.get(camera.name)
+        match change.state:
+            case State.ONLINE:
+                self._faults[camera.name] = None
+                self._log.info("camera_online", **told, failures=change.failures)
+            case State.STALLED | State.OFFLINE if change.fault is not None and change.fault != before:
+                self._faults[camera.name] = change.fault
+                self._log.warning(f"camera_{change.state}", **told, code=change.fault, why=change.detail)
+            case State.ENDED:
+                why = {"why": camera.broke_off} if camera.broke_off else {}
+                self._log.info("camera_ended", camera=camera.name, **why)
+
+    def _settle(self) -> None:
+        """Account for what waits, and say what became of every frame."""
+        for stream in self._running:
+            stream.camera.receive()
+            stream.camera.give_up()
+            self._pipeline.let_go(stream)
+            self._tell_changes(stream)
+            self._announcer.camera_stopped(stream.camera, audits=stream.audits)
+        for camera in self._cameras:
+            account = camera.account
+            self._log.info(
+                "frames",
+                camera=camera.name,
+                captured=account.captured,
+                published=account.published,
+                reused=account.reused,
+                second_looks=account.second_looks,
+                dropped_newer_frame=account.newer_frame,
+                dropped_too_old=account.too_old,
+                dropped_over_rate=account.over_rate,
+                dropped_undecodable=account.undecodable,
+                dropped_model_parked=account.model_parked,
+                dropped_stopped=account.stopped,
+            )
+
+
+def _needs_attention(camera: Camera, readable: Container[int], now: float) -> bool:
+    """Whether its process says something, or there is none, or something is due."""
+    made, due = camera.connection, camera.due
+    return made is None or made.fileno() in readable or (due is not None and due <= now)

@@ -1,5 +1,0 @@
-"""What is measured of this box. Sensors read and never decide; an unknown value is None."""
-
-from adainfd.sensors.readings import Readings, Sensors
-
-__all__ = ["Readings", "Sensors"]

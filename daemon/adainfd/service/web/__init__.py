@@ -1,0 +1,1 @@
+"""The HTTP server for the status page, metrics and health checks."""

@@ -1,0 +1,1 @@
+"""Traces: the decisions about each frame, written for `adainfd replay`."""

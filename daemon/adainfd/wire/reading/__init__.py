@@ -1,0 +1,1 @@
+"""The other end of a stream: connections to publishers, and their messages."""
