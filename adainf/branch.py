@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from adainf.errors import InvalidInputError
+from adainf.base.errors import InvalidInputError
 
 __all__ = ["Branch", "BranchSpace", "PartMacs"]
 

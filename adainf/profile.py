@@ -9,8 +9,8 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
 
 from adainf.base import documents, files
+from adainf.base.errors import InvalidInputError, one_line
 from adainf.branch import Branch, BranchSpace, PartMacs
-from adainf.errors import InvalidInputError, one_line
 
 __all__ = [
     "SCHEMA",

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from adainf.base import documents, files
-from adainf.errors import InvalidInputError, one_line
+from adainf.base.errors import InvalidInputError, one_line
 from adainf.profile import Profile, write_atomically
 
 __all__ = ["SCHEMA", "Adapter", "BatchNorm", "Manifest", "Run", "Training", "digest", "now"]

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from adainf.base import files
-from adainf.errors import InvalidInputError
+from adainf.base.errors import InvalidInputError
 
 __all__ = ["calibration_folder", "find", "find_run"]
 

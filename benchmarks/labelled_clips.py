@@ -23,7 +23,7 @@ from filming import LEAST_FRAMES, Camera, Frame, Shot, fitted, script
 
 from adainf import __version__
 from adainf.base.command import run
-from adainf.errors import InvalidInputError
+from adainf.base.errors import InvalidInputError
 from adainf.evaluation.progress import progress
 from adainf.media.images import Part, Picture, decode, listing, spread
 

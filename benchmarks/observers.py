@@ -14,7 +14,6 @@ import time
 from pathlib import Path
 
 import numpy as np
-from adainfd.base.observing import Observers
 from adainfd.service.health import Health
 from adainfd.service.metrics import Metrics
 from adainfd.service.notify import Notifier
@@ -22,6 +21,7 @@ from adainfd.service.overview import Overview
 from adainfd.service.pictures import Pictures
 from adainfd.service.web.routes import daemon_routes
 from adainfd.wire import messages
+from adainfd.wire.observing import Observers
 
 CAMERAS = ("door", "yard", "street", "shelf")
 FRAMES_A_SECOND = 10

@@ -20,7 +20,7 @@ from typing import Any
 import zmq
 from adainfd.client import Subscriber
 from adainfd.wire.messages import Budget, Dropped, Label, Plan, Result, Signals, Timing
-from adainfd.wire.publisher import Publisher
+from adainfd.wire.serving.publisher import Publisher
 from tables import Figure, Table, finish, limits
 
 RATE = 100

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 import zmq
 from adainfd.wire.messages import Account, Dropped, Event, Label, Present, Seen, Status
-from adainfd.wire.publisher import Publisher
+from adainfd.wire.serving.publisher import Publisher
 from daemons import await_true, free_port
 from paho.mqtt import client as paho
 from paho.mqtt.enums import CallbackAPIVersion

@@ -17,7 +17,7 @@ from adainfd.capture.cameras.account import Account
 from adainfd.capture.cameras.captured import Captured
 from adainfd.model.recogniser import LabelColumns, Recogniser
 from adainfd.tracing.trace import Recorder
-from adainfd.wire.publisher import Publisher
+from adainfd.wire.serving.publisher import Publisher
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from profiles import SMALL, profiles

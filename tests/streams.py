@@ -6,7 +6,7 @@ from typing import Any
 
 import zmq
 from adainfd.wire.messages import Budget, Dropped, Label, Plan, Result, Signals, Status, Timing
-from adainfd.wire.publisher import Publisher
+from adainfd.wire.serving.publisher import Publisher
 from daemons import await_true
 
 TOPIC = "status/here"

@@ -25,7 +25,7 @@ def modules_after(code: str) -> set[str]:
         "adainfd.client",
         "adainfd.answering.pipeline",
         "adainfd.runtime.daemon",
-        "adainfd.commands.settings",
+        "adainfd.doctor.settings",
     ],
 )
 def test_what_runs_a_frame_needs_no_torch(module: str) -> None:

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 from adainfd.wire.keys import KeyPair
-from adainfd.wire.publisher import Publisher
 from adainfd.wire.serving.gate import Curve
+from adainfd.wire.serving.publisher import Publisher
 from daemons import await_true
 from streams import Log, a_result
 

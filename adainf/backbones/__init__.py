@@ -5,7 +5,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from adainf.backbones.options import RANDOM, Options
-from adainf.errors import InvalidInputError
+from adainf.base.errors import InvalidInputError
 
 if TYPE_CHECKING:
     from adainf.backbones.base import Backbone, Block, Classes

@@ -14,7 +14,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from adainf.backbones.base import Backbone
 from adainf.backbones.positions import PositionEmbedding
 from adainf.backbones.weights import fingerprint
-from adainf.errors import InvalidInputError, one_line
+from adainf.base.errors import InvalidInputError, one_line
 from adainf.profile import write_atomically
 from adainf.run import Run
 

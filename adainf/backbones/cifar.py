@@ -6,7 +6,7 @@ from torch.nn import functional
 from adainf.backbones import weights as weight_files
 from adainf.backbones.base import Backbone, Block, Classes
 from adainf.backbones.options import RANDOM, Options, seeded, unknown_name
-from adainf.errors import InvalidInputError
+from adainf.base.errors import InvalidInputError
 
 __all__ = ["DEVIATION", "MEAN", "CifarResNet", "build", "network"]
 

@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from adainf.backbones.base import Backbone
+from adainf.base.errors import InvalidInputError
 from adainf.branch import BranchSpace, PartMacs
-from adainf.errors import InvalidInputError
 
 __all__ = ["branch_space", "count"]
 

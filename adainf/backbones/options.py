@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from adainf.base import files
-from adainf.errors import InvalidInputError
+from adainf.base.errors import InvalidInputError
 from adainf.preprocessing import Preprocessing
 
 __all__ = ["RANDOM", "Options", "seeded", "unknown_name"]

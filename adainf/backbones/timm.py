@@ -9,8 +9,8 @@ from adainf.backbones import weights as weight_files
 from adainf.backbones.base import Backbone, Block, Classes
 from adainf.backbones.options import RANDOM, Options, seeded, unknown_name
 from adainf.backbones.positions import PositionEmbedding
+from adainf.base.errors import InvalidInputError
 from adainf.downloads.hub import from_hub
-from adainf.errors import InvalidInputError
 
 __all__ = ["build", "imagenet_classes"]
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from adainf.backbones.base import Backbone
 from adainf.base import documents, files
-from adainf.errors import InvalidInputError, one_line
+from adainf.base.errors import InvalidInputError, one_line
 from adainf.outline import Outline
 from adainf.profile import write_atomically
 

@@ -12,7 +12,7 @@ import click
 
 from adainf.base import arguments, files, home, limits, output
 from adainf.base.credentials import RedactedStream, redacted, without_credentials
-from adainf.errors import AdainfError, InvalidInputError, UnavailableError, printable
+from adainf.base.errors import AdainfError, InvalidInputError, UnavailableError, printable
 
 __all__ = ["USAGE", "Group", "run"]
 

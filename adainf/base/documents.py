@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from adainf.base import files
-from adainf.errors import AdainfError, InvalidInputError, one_line
+from adainf.base.errors import AdainfError, InvalidInputError, one_line
 
 __all__ = ["json_file", "kept", "parsed_json", "refusing", "toml_file"]
 

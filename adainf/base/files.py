@@ -14,7 +14,7 @@ import stat
 import tempfile
 from pathlib import Path
 
-from adainf.errors import InvalidInputError
+from adainf.base.errors import InvalidInputError
 
 __all__ = [
     "check_file",

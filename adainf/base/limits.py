@@ -3,7 +3,7 @@
 import resource
 import threading
 
-from adainf.errors import InvalidInputError, UnavailableError
+from adainf.base.errors import InvalidInputError, UnavailableError
 
 __all__ = ["have_files", "have_threads", "leave_no_core", "spare_files"]
 

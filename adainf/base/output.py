@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from adainf.errors import UnavailableError, printable
+from adainf.base.errors import UnavailableError, printable
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Val
 
 from adainf.base import documents
 from adainf.base.credentials import without_credentials
-from adainf.errors import InvalidInputError, one_line
+from adainf.base.errors import InvalidInputError, one_line
 
 __all__ = ["NamedPath", "Section", "checked", "explain", "load", "read", "refusing", "validated"]
 

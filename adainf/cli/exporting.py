@@ -57,7 +57,7 @@ def export(
 
 
 def _chosen(profile: Profile, budget: float | None, branch: str | None) -> Choice:
-    from adainf.errors import InvalidInputError
+    from adainf.base.errors import InvalidInputError
     from adainf.schedulers import Choice, LookupTable
 
     if budget is not None:
@@ -77,7 +77,7 @@ def _network(profile: Profile, choice: Choice, run: Run | None, options: dict[st
     from adainf.backbones.adapters import adapted
     from adainf.backbones.defaults import default_weights
     from adainf.backbones.weights import fingerprint
-    from adainf.errors import InvalidInputError
+    from adainf.base.errors import InvalidInputError
     from adainf.evaluation.subject import check_describes
 
     weights = options["weights"] or default_weights(profile.backbone)

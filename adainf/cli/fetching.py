@@ -53,9 +53,9 @@ def fetch(backbone: str | None, weights: str | None, bundle: Path | None, source
 def _from_hub(backbone: str, weights: str | None, into: Path) -> Manifest:
     from adainf.backbones import Options, load
     from adainf.backbones.weights import fingerprint
+    from adainf.base.errors import InvalidInputError
     from adainf.downloads import fetched as models
     from adainf.downloads.hub import fetching
-    from adainf.errors import InvalidInputError
 
     options = Options(weights=weights, labels=("thing",) if backbone.startswith("openclip/") else ())
     if weights is not None and options.weights_file is not None:

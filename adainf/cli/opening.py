@@ -29,7 +29,7 @@ def open_profile(name: str) -> tuple[Path, Profile]:
 def open_profile_of(run: Run | None, profile: str | None) -> Profile:
     """The profile that is named, else the run's own; raises InvalidInputError on one calibrated without the run."""
     from adainf.base import files
-    from adainf.errors import InvalidInputError
+    from adainf.base.errors import InvalidInputError
     from adainf.profile import Profile
 
     if profile is None:

@@ -8,7 +8,7 @@ from rich import box
 from rich.table import Table
 
 from adainf.base import output
-from adainf.errors import printable
+from adainf.base.errors import printable
 from adainf.evaluation.curve import Point
 from adainf.evaluation.timing import Along
 from adainf.profile import BranchTime, Profile

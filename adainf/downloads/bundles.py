@@ -12,9 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from adainf.base import files
+from adainf.base.errors import InvalidInputError, one_line
 from adainf.downloads import fetched as models
 from adainf.downloads.fetched import Manifest
-from adainf.errors import InvalidInputError, one_line
 
 __all__ = ["bundle", "unbundle"]
 

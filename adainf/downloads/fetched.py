@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 
 from adainf.base import files
-from adainf.errors import InvalidInputError, one_line
+from adainf.base.errors import InvalidInputError, one_line
 
 __all__ = [
     "Manifest",

@@ -8,8 +8,8 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import TypeVar
 
+from adainf.base.errors import UnavailableError, one_line
 from adainf.downloads.fetched import check_fetched, folders
-from adainf.errors import UnavailableError, one_line
 
 __all__ = ["fetching", "from_hub", "quiet", "using"]
 

@@ -4,10 +4,10 @@ from collections.abc import Callable
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
+from adainf.base.errors import InvalidInputError, UnavailableError
 from adainf.branch import Branch
 from adainf.engines import devices
 from adainf.engines.base import SIZES, Adapted, Engine, OutOfMemoryError, UnsupportedExportError
-from adainf.errors import InvalidInputError, UnavailableError
 
 if TYPE_CHECKING:
     from adainf.backbones import Backbone

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from adainf.base.errors import AdainfError, UnavailableError
 from adainf.branch import Branch
-from adainf.errors import AdainfError, UnavailableError
 from adainf.outline import Outline
 from adainf.preprocessing import Preprocessing
 from adainf.profile import WeightSet

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from adainf.errors import InvalidInputError, UnavailableError, one_line
+from adainf.base.errors import InvalidInputError, UnavailableError, one_line
 
 if TYPE_CHECKING:
     import torch

@@ -13,9 +13,9 @@ from torch.overrides import TorchFunctionMode
 
 from adainf.backbones import Backbone
 from adainf.backbones.weights import outline
+from adainf.base.errors import one_line
 from adainf.branch import Branch
 from adainf.engines.base import Part, UnsupportedExportError
-from adainf.errors import one_line
 
 __all__ = ["Loaded", "export"]
 

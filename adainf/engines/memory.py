@@ -10,8 +10,8 @@ from pydantic import BaseModel, ConfigDict
 
 from adainf.backbones.options import RANDOM, Options
 from adainf.base import documents, files
+from adainf.base.errors import InvalidInputError
 from adainf.engines.cache import cache_folder
-from adainf.errors import InvalidInputError
 from adainf.outline import Outline
 from adainf.preprocessing import Preprocessing
 from adainf.profile import write_atomically

@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from adainf.base.errors import one_line
 from adainf.branch import Branch
 from adainf.engines.base import Exportable, Part, Seen, parts, parts_after_first
 from adainf.engines.cache import ExportCache, cache_folder
 from adainf.engines.processor import keeping_to, processor_name, usable_processors
-from adainf.errors import one_line
 from adainf.preprocessing import prepare
 from adainf.profile import WeightSet
 from adainf.schedulers.embedding import embedding

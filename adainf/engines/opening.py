@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 from adainf import engines
 from adainf.backbones.options import Options
+from adainf.base.errors import InvalidInputError
 from adainf.branch import Branch
 from adainf.engines import devices
 from adainf.engines.base import Adapted, Engine, OutOfMemoryError, Part
 from adainf.engines.memory import Memory, Remembered
-from adainf.errors import InvalidInputError
 from adainf.outline import Outline
 from adainf.run import Run
 

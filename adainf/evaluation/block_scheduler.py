@@ -1,8 +1,9 @@
 """How good the paper's scheduler is: every picture under every budget, along the blocks the scheduler keeps for it."""
 
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 import torch
@@ -11,70 +12,44 @@ from torch import Tensor
 
 from adainf.backbones import Backbone
 from adainf.backbones.prefixes import scores_of_wanted
-from adainf.branch import BranchSpace
 from adainf.evaluation.progress import progress
 from adainf.evaluation.subject import Subject
 from adainf.profile import Profile, Scheduled
-from adainf.research.methods import Method, Outcome
 from adainf.run import Run
 from adainf.schedulers import LookupTable
 from adainf.schedulers.block_scheduler import PaperScheduler, read_scheduler
 from adainf.training.recipes.block_scheduler import embedding
 
-__all__ = ["better", "compared", "paper_methods", "schedules"]
+__all__ = ["NAME", "Bound", "Method", "Outcome", "compared", "schedules"]
 
-_NAME = "paper"
+Bound = Literal["hard", "soft", "mean"]
+
+NAME = "paper"
 _LEVELS = 20
 _Bits = NDArray[np.bool_]
 
 
-def paper_methods(
-    subject: Subject,
-    run: Run,
-    space: BranchSpace,
-    table: Method,
-    budgets: Sequence[float],
-    truth: NDArray[np.int64],
-    *,
-    seed: int = 0,
-) -> list[Method]:
-    """The scheduler of `run` under its bounds, and with the hard one the better of it and `table`; none without one.
+@dataclass(frozen=True)
+class Outcome:
+    """What a method gives at one budget.
 
-    They can be asked at `budgets` alone. truth: each picture's class index.
-    """
-    scheduler = read_scheduler(run, space)
-    if scheduler is None:
-        return []
-    found = []
-    for method in schedules(subject, scheduler, np.asarray(budgets, np.float64), truth, seed=seed):
-        found.append(method)
-        if (method.name, method.bound) == (_NAME, "hard"):  # what exceeds its budget is no match for what keeps it
-            found.append(better("better of table and paper", table, method))
-    return found
-
-
-def better(name: str, first: Method, second: Method) -> Method:
-    """Of two methods, at each budget, the one that is more often right: at run time the paper takes the better one.
-
-    Every second picture's method is chosen by the other half of the pictures, so that none has a say in its own. Of
-    equals the first is taken; so it is below the second one's floor, where that would exceed the budget.
+    right: how probably each picture is answered right (pictures,), 0 or 1 where nothing is left to chance.
+    macs: the mean of the pictures' MACs; macs_most: the most that any of them takes. Fractions of the full branch's.
     """
 
-    def at(budget: float) -> Outcome:
-        one, other = first.at(budget), second.at(budget)
-        if budget < second.floor:
-            return one
-        right = one.right.copy()
-        taken = []
-        for half in (0, 1):
-            chosen_by = slice(1 - half, None, 2)
-            takes_other = other.right[chosen_by].mean() > one.right[chosen_by].mean()
-            taken.append(other if takes_other else one)
-            right[half::2] = taken[-1].right[half::2]
-        macs = float(np.mean([outcome.macs for outcome in taken]))
-        return Outcome(right, macs, max(outcome.macs_most for outcome in taken))
+    right: NDArray[np.float64]
+    macs: float
+    macs_most: float
 
-    return Method(name, second.bound, first.floor, at)
+
+@dataclass(frozen=True)
+class Method:
+    """A way of choosing branches. floor: the smallest budget it can keep; below it, it takes what it takes there."""
+
+    name: str
+    bound: Bound
+    floor: float
+    at: Callable[[float], Outcome]
 
 
 def compared(subject: Subject, run: Run, profile: Profile) -> tuple[Scheduled, ...]:
@@ -96,7 +71,7 @@ def compared(subject: Subject, run: Run, profile: Profile) -> tuple[Scheduled, .
     hard = next(
         method
         for method in schedules(subject, scheduler, np.array(budgets), truth)
-        if (method.name, method.bound) == (_NAME, "hard")
+        if (method.name, method.bound) == (NAME, "hard")
     )
     found = []
     for budget in budgets:
@@ -122,9 +97,9 @@ def schedules(
     A scheduler that was trained with a soft bound is evaluated with the hard one, too. With shuffled content a
     scheduler knows the budget and nothing of the picture. Its own MACs are counted.
     """
-    variants = [(_NAME, scheduler, False), (f"{_NAME}, content shuffled", scheduler, True)]
+    variants = [(NAME, scheduler, False), (f"{NAME}, content shuffled", scheduler, True)]
     if scheduler.bound == "soft":
-        variants.append((_NAME, replace(scheduler, bound="hard"), False))
+        variants.append((NAME, replace(scheduler, bound="hard"), False))
     backbone = _as_trained(subject)
     seen = np.concatenate([embedding(hidden).float().cpu().numpy() for _, hidden in _after_first_block(subject)])
     others = seen[np.random.default_rng(seed).permutation(len(seen))]

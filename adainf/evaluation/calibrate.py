@@ -14,8 +14,8 @@ from torch import Tensor
 from adainf import __version__
 from adainf.backbones import Backbone
 from adainf.backbones.macs import branch_space
+from adainf.base.errors import InvalidInputError
 from adainf.branch import Branch, BranchSpace
-from adainf.errors import InvalidInputError
 from adainf.evaluation.better import trained_up_to, with_better_sets
 from adainf.evaluation.block_scheduler import compared
 from adainf.evaluation.divergence import (

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import cv2
 
-from adainf.errors import InvalidInputError, UnavailableError
+from adainf.base.errors import InvalidInputError, UnavailableError
 from adainf.training.data.sources import open_sources
 
 __all__ = ["Frames"]

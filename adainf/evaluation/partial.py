@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from adainf.base import documents, files
-from adainf.errors import InvalidInputError
+from adainf.base.errors import InvalidInputError
 from adainf.profile import BranchText, WeightSet, write_atomically
 
 __all__ = ["Partial", "check_writable", "partial_path"]

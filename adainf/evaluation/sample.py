@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
+from adainf.base.errors import InvalidInputError
 from adainf.branch import Branch, BranchSpace
-from adainf.errors import InvalidInputError
 
 __all__ = ["Divergence", "greedy_chain", "sample", "tried_by_search"]
 

@@ -18,23 +18,54 @@ from adainf.backbones.macs import branch_space
 from adainf.backbones.prefixes import scores_of_each
 from adainf.backbones.weights import fingerprint
 from adainf.base import files
-from adainf.branch import Branch
+from adainf.base.errors import InvalidInputError
+from adainf.branch import Branch, BranchSpace
 from adainf.engines.torch import TorchEngine
-from adainf.errors import InvalidInputError
 from adainf.evaluation.frames import Frames
 from adainf.media import checking, images
 from adainf.media.undecodable import PassedOver, UndecodableError, none_left
 from adainf.profile import Measured, Profile, WeightSet
-from adainf.research.decision import Point
 from adainf.run import Run
+from adainf.schedulers import Choice
 from adainf.training.ranks import Ranks
 
-__all__ = ["BATCH", "Candidate", "Subject", "check_describes", "load_for_timing", "open_subject", "pooled"]
+__all__ = ["BATCH", "Candidate", "Point", "Subject", "check_describes", "load_for_timing", "open_subject", "pooled"]
 
 # Measured on two cores: larger batches of 224 px pictures leave the caches, smaller ones the threads idle.
 BATCH = 16
 # A video's frames are kept large enough for a network of this resolution, unless another is asked for.
 _VIDEO_SIDE = 384
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Point:
+    """A place after a block. kept: which blocks up to there ran; their number says after which."""
+
+    resolution: int
+    weights: WeightSet
+    kept: tuple[bool, ...]
+
+    @classmethod
+    def parse(cls, text: str) -> "Point":
+        """Read what `str` writes; raises ValueError on anything else."""
+        resolution, weights, kept = text.split(":")
+        known: dict[str, WeightSet] = {"base": "base", "adapted": "adapted"}
+        if weights not in known:
+            raise ValueError(f"point {text!r}: weights must be base or adapted")
+        return cls(int(resolution), known[weights], tuple(digit == "1" for digit in kept))
+
+    def is_on(self, choice: Choice) -> bool:
+        """Whether a branch comes by here."""
+        branch = choice.branch
+        there = branch.keep[: len(self.kept)]
+        return (branch.resolution, choice.weights, there) == (self.resolution, self.weights, self.kept)
+
+    def macs(self, space: BranchSpace) -> int:
+        """What was spent on the way here."""
+        return space.parts[self.resolution].until(self.kept)
+
+    def __str__(self) -> str:
+        return f"{self.resolution}:{self.weights}:{''.join('1' if kept else '0' for kept in self.kept)}"
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from adainf.base import files
-from adainf.errors import InvalidInputError
+from adainf.base.errors import InvalidInputError
 from adainf.media.pictures import SUFFIXES, decode, decoded
 
 if TYPE_CHECKING:  # it imports torch, which takes a camera's process longer than all else

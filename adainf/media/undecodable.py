@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from adainf.base.errors import InvalidInputError, printable
 from adainf.base.output import say
-from adainf.errors import InvalidInputError, printable
 
 __all__ = ["LONGEST_NAME", "PassedOver", "Undecodable", "UndecodableError", "none_left"]
 

@@ -13,12 +13,11 @@ from numpy.typing import NDArray
 from pydantic import JsonValue
 from torch import Tensor
 
+from adainf.base.errors import InvalidInputError
 from adainf.branch import Branch
-from adainf.errors import InvalidInputError
 from adainf.evaluation.progress import progress
-from adainf.evaluation.subject import Candidate, Subject, pooled
+from adainf.evaluation.subject import Candidate, Point, Subject, pooled
 from adainf.profile import write_atomically
-from adainf.research.decision import Point
 
 __all__ = ["Answers", "answers_of"]
 

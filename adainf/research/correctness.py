@@ -5,12 +5,12 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from adainf.evaluation.block_scheduler import Method, Outcome
 from adainf.evaluation.subject import Candidate
 from adainf.profile import Profile
 from adainf.research.answers import Answers
 from adainf.research.correctness_scheduler import Content, Look, Sight, certainty, within
 from adainf.research.decision import decisions_of
-from adainf.research.methods import Method, Outcome
 from adainf.research.price import Price
 from adainf.schedulers import Choice, LookupTable
 

@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adainf.branch import BranchSpace
-from adainf.research.decision import Decision, Point
+from adainf.evaluation.subject import Point
+from adainf.research.decision import Decision
 from adainf.schedulers.lookup import Choice
 
 __all__ = ["Content", "Look", "Sight", "certainty"]

@@ -6,47 +6,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from adainf.branch import BranchSpace
-from adainf.profile import Profile, WeightSet
+from adainf.evaluation.subject import Point
+from adainf.profile import Profile
 from adainf.research.mixture import expected, hull
 from adainf.schedulers.lookup import Choice, LookupTable
 
-__all__ = ["Decision", "Point", "decisions_of"]
+__all__ = ["Decision", "decisions_of"]
 
 # How much accuracy a group's own mixtures may be behind the lookup table's: what lies further back no look makes up.
 _BEHIND = 0.03
 _STEPS = 21
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class Point:
-    """A place after a block. kept: which blocks up to there ran; their number says after which."""
-
-    resolution: int
-    weights: WeightSet
-    kept: tuple[bool, ...]
-
-    @classmethod
-    def parse(cls, text: str) -> "Point":
-        """Read what `str` writes; raises ValueError on anything else."""
-        resolution, weights, kept = text.split(":")
-        known: dict[str, WeightSet] = {"base": "base", "adapted": "adapted"}
-        if weights not in known:
-            raise ValueError(f"point {text!r}: weights must be base or adapted")
-        return cls(int(resolution), known[weights], tuple(digit == "1" for digit in kept))
-
-    def is_on(self, choice: Choice) -> bool:
-        """Whether a branch comes by here."""
-        branch = choice.branch
-        there = branch.keep[: len(self.kept)]
-        return (branch.resolution, choice.weights, there) == (self.resolution, self.weights, self.kept)
-
-    def macs(self, space: BranchSpace) -> int:
-        """What was spent on the way here."""
-        return space.parts[self.resolution].until(self.kept)
-
-    def __str__(self) -> str:
-        return f"{self.resolution}:{self.weights}:{''.join('1' if kept else '0' for kept in self.kept)}"
 
 
 @dataclass(frozen=True, slots=True)

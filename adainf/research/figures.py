@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from adainf.base.errors import InvalidInputError
 from adainf.branch import BranchSpace
-from adainf.errors import InvalidInputError
 from adainf.profile import write_atomically
 from adainf.research.answers import Answers
 from adainf.research.published import Published

@@ -1,44 +1,21 @@
 """Schedules composed from answers: what each way of choosing branches gives at each budget."""
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from adainf.evaluation.subject import Candidate
+from adainf.branch import BranchSpace
+from adainf.evaluation.block_scheduler import NAME, Method, Outcome, schedules
+from adainf.evaluation.subject import Candidate, Subject
 from adainf.profile import Profile
 from adainf.research.answers import Answers
 from adainf.research.mixture import hull, mixture
+from adainf.run import Run
 from adainf.schedulers import Choice, LookupTable
+from adainf.schedulers.block_scheduler import read_scheduler
 
-__all__ = ["Bound", "Method", "Outcome", "candidates_of", "methods"]
-
-Bound = Literal["hard", "soft", "mean"]
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a method gives at one budget.
-
-    right: how probably each picture is answered right (pictures,), 0 or 1 where nothing is left to chance.
-    macs: the mean of the pictures' MACs; macs_most: the most that any of them takes. Fractions of the full branch's.
-    """
-
-    right: NDArray[np.float64]
-    macs: float
-    macs_most: float
-
-
-@dataclass(frozen=True)
-class Method:
-    """A way of choosing branches. floor: the smallest budget it can keep; below it, it takes what it takes there."""
-
-    name: str
-    bound: Bound
-    floor: float
-    at: Callable[[float], Outcome]
+__all__ = ["better", "candidates_of", "methods", "paper_methods"]
 
 
 def tables_of(profile: Profile) -> dict[str, Profile]:
@@ -149,3 +126,52 @@ def _mixing(table: LookupTable, measured: _Measured) -> Method:
         return Outcome(right, macs, dearer.macs_fraction if share else cheaper.macs_fraction)
 
     return Method("table", "mean", table.floor, at)
+
+
+def paper_methods(
+    subject: Subject,
+    run: Run,
+    space: BranchSpace,
+    table: Method,
+    budgets: Sequence[float],
+    truth: NDArray[np.int64],
+    *,
+    seed: int = 0,
+) -> list[Method]:
+    """The scheduler of `run` under its bounds, and with the hard one the better of it and `table`; none without one.
+
+    They can be asked at `budgets` alone. truth: each picture's class index.
+    """
+    scheduler = read_scheduler(run, space)
+    if scheduler is None:
+        return []
+    found = []
+    for method in schedules(subject, scheduler, np.asarray(budgets, np.float64), truth, seed=seed):
+        found.append(method)
+        if (method.name, method.bound) == (NAME, "hard"):  # what exceeds its budget is no match for what keeps it
+            found.append(better("better of table and paper", table, method))
+    return found
+
+
+def better(name: str, first: Method, second: Method) -> Method:
+    """Of two methods, at each budget, the one that is more often right: at run time the paper takes the better one.
+
+    Every second picture's method is chosen by the other half of the pictures, so that none has a say in its own. Of
+    equals the first is taken; so it is below the second one's floor, where that would exceed the budget.
+    """
+
+    def at(budget: float) -> Outcome:
+        one, other = first.at(budget), second.at(budget)
+        if budget < second.floor:
+            return one
+        right = one.right.copy()
+        taken = []
+        for half in (0, 1):
+            chosen_by = slice(1 - half, None, 2)
+            takes_other = other.right[chosen_by].mean() > one.right[chosen_by].mean()
+            taken.append(other if takes_other else one)
+            right[half::2] = taken[-1].right[half::2]
+        macs = float(np.mean([outcome.macs for outcome in taken]))
+        return Outcome(right, macs, max(outcome.macs_most for outcome in taken))
+
+    return Method(name, second.bound, first.floor, at)

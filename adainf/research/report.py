@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
+from adainf.evaluation.block_scheduler import Bound, Method
 from adainf.profile import write_atomically
 from adainf.research.answers import Answers
 from adainf.research.bootstrap import interval
-from adainf.research.methods import Bound, Method
 
 __all__ = ["CEILINGS", "Gain", "Row", "Share", "budgets_of", "gain_of", "rows_of", "shares_of", "write_rows"]
 

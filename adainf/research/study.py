@@ -7,8 +7,7 @@ from pydantic import JsonValue
 
 from adainf import __version__
 from adainf.base import files
-from adainf.errors import InvalidInputError
-from adainf.evaluation.block_scheduler import paper_methods
+from adainf.base.errors import InvalidInputError
 from adainf.evaluation.calibrate import listing_digest
 from adainf.evaluation.partial import check_writable
 from adainf.evaluation.subject import Subject, check_describes
@@ -17,7 +16,7 @@ from adainf.research import figures
 from adainf.research.answers import Answers, answers_of
 from adainf.research.correctness import DECISIONS, content_methods, learnt
 from adainf.research.decision import decisions_of
-from adainf.research.methods import candidates_of, methods
+from adainf.research.methods import candidates_of, methods, paper_methods
 from adainf.research.published import PUBLISHED
 from adainf.research.report import CEILINGS, Gain, Share, budgets_of, gain_of, rows_of, shares_of, write_rows
 from adainf.run import Run

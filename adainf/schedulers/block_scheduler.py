@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adainf.base import documents
+from adainf.base.errors import InvalidInputError
 from adainf.branch import BranchSpace
-from adainf.errors import InvalidInputError
 from adainf.run import Run
 from adainf.schedulers.projection import Projection
 

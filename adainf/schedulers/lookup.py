@@ -5,8 +5,8 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+from adainf.base.errors import InvalidInputError
 from adainf.branch import Branch
-from adainf.errors import InvalidInputError
 from adainf.profile import Measured, Profile, WeightSet
 
 __all__ = ["Choice", "LookupTable", "wanted_branches"]

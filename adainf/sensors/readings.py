@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from adainf.base.watched import Watched
+from adainf.base.hindrances import Watched
 from adainf.sensors.cpu import ProcessorSensor
 from adainf.sensors.jetson import JetsonGpu
 from adainf.sensors.nvml import GpuSensor

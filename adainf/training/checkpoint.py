@@ -9,7 +9,7 @@ import torch
 from pydantic import JsonValue
 from torch import Tensor
 
-from adainf.errors import InvalidInputError
+from adainf.base.errors import InvalidInputError
 from adainf.profile import write_atomically
 
 __all__ = ["Checkpoint", "Progress", "checkpoint_path"]

@@ -8,7 +8,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from adainf.errors import InvalidInputError
+from adainf.base.errors import InvalidInputError
 from adainf.training.checkpoint import Progress
 
 __all__ = ["Course"]

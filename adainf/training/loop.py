@@ -11,7 +11,7 @@ import torch
 from pydantic import JsonValue
 from torch import Tensor
 
-from adainf.errors import InvalidInputError
+from adainf.base.errors import InvalidInputError
 from adainf.training.checkpoint import Checkpoint, Progress, checkpoint_path
 from adainf.training.course import Course
 from adainf.training.data.views import Batch, Feed

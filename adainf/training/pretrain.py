@@ -18,7 +18,7 @@ from torch.nn import functional
 from adainf import __version__
 from adainf.backbones import Classes, cifar, weights
 from adainf.base import files
-from adainf.errors import InvalidInputError
+from adainf.base.errors import InvalidInputError
 from adainf.media import images
 from adainf.media.undecodable import UndecodableError
 from adainf.preprocessing import Preprocessing, prepare

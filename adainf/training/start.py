@@ -15,8 +15,8 @@ from adainf.backbones.adapters import Kind, attach
 from adainf.backbones.macs import branch_space
 from adainf.backbones.weights import fingerprint
 from adainf.base import files
+from adainf.base.errors import InvalidInputError
 from adainf.branch import Branch
-from adainf.errors import InvalidInputError
 from adainf.media import images
 from adainf.media.undecodable import PassedOver
 from adainf.profile import Profile

@@ -82,8 +82,8 @@ def run(
     faulthandler.enable()  # systemd aborts a daemon that hangs: its log then says where
     from adainfd.base import logs
     from adainfd.base.secretfile import password
-    from adainfd.commands.settings import from_command_line
     from adainfd.config.configuration import Configuration
+    from adainfd.doctor.settings import from_command_line
     from adainfd.runtime import daemon
 
     # Once, not at each reload: it may be a pipe.

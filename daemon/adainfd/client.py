@@ -12,7 +12,7 @@ from typing import Literal, Self
 
 import zmq
 
-from adainf.errors import InvalidInputError
+from adainf.base.errors import InvalidInputError
 from adainfd.wire.keys import KeyPair, public_key
 from adainfd.wire.messages import Event, Message, Result, Status
 from adainfd.wire.reading.inbox import Gap, Unreadable

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from adainf.base.errors import InvalidInputError
 from adainf.branch import Branch, BranchSpace, PartMacs
-from adainf.errors import InvalidInputError
 
 branches = st.builds(Branch, st.integers(1, 99999), st.lists(st.booleans(), min_size=1, max_size=40).map(tuple))
 

@@ -13,10 +13,10 @@ from generated import generous
 from hypothesis import given
 from hypothesis import strategies as st
 
+from adainf.base.errors import InvalidInputError
 from adainf.downloads import fetched as models
 from adainf.downloads.bundles import bundle, unbundle
 from adainf.downloads.fetched import Manifest
-from adainf.errors import InvalidInputError
 
 NAME = "hub/models--timm--x/snapshots/1/model.safetensors"
 CONTENT = b"weights" * 1000

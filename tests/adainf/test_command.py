@@ -10,7 +10,7 @@ import click
 import pytest
 
 from adainf.base.command import Group, run
-from adainf.errors import InvalidInputError, UnavailableError
+from adainf.base.errors import InvalidInputError, UnavailableError
 
 
 def ended(monkeypatch: pytest.MonkeyPatch, raises: BaseException, *arguments: str) -> int:

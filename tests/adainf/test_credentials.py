@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from misspelt import addresses
 
 from adainf.base.credentials import RedactedStream, holds_password, redacted, without_credentials
-from adainf.errors import InvalidInputError
+from adainf.base.errors import InvalidInputError
 
 
 @pytest.mark.generated

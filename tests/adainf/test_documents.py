@@ -8,7 +8,7 @@ import pytest
 from hostile import HOSTILE
 
 from adainf.base import documents
-from adainf.errors import InvalidInputError
+from adainf.base.errors import InvalidInputError
 
 SECONDS = 10
 """More than any of them takes on a busy box; what has no bound takes minutes or all memory."""

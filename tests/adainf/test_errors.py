@@ -6,7 +6,7 @@ from generated import generous
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adainf.errors import InvalidInputError, UnavailableError, harmless, one_line, printable
+from adainf.base.errors import InvalidInputError, UnavailableError, harmless, one_line, printable
 
 anything = st.text(
     st.characters() | st.sampled_from("\x1b\x9b\x7f\u202e\u2069\u200b\ufe0f\u0301\u20dd\u0e49\u11a8\n\udce9a ")

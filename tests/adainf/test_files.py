@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from adainf.base import files
-from adainf.errors import InvalidInputError
+from adainf.base.errors import InvalidInputError
 
 
 @pytest.mark.parametrize(

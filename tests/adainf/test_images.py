@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from adainf.backbones import Classes
-from adainf.errors import InvalidInputError
+from adainf.base.errors import InvalidInputError
 from adainf.media import images
 from adainf.media.images import Part
 

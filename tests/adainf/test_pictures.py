@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from adainf.errors import printable
+from adainf.base.errors import printable
 from adainf.media import checking, images, jpeg
 from adainf.media.pictures import decode, decoded, header
 from adainf.media.undecodable import UndecodableError

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
-from adainf.errors import InvalidInputError
+from adainf.base.errors import InvalidInputError
 from adainf.preprocessing import Preprocessing, crop_box, prepare
 
 RAW = Preprocessing(224, (0, 0, 0), (1, 1, 1), 0.875)

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from profiles import SMALL, profile, profiles
 
+from adainf.base.errors import InvalidInputError
 from adainf.branch import Branch
-from adainf.errors import InvalidInputError
 from adainf.profile import BranchTime, Profile, Timings, write_atomically
 
 CHEAP = Branch(4, (True, False, True))

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from adainf.errors import InvalidInputError
+from adainf.base.errors import InvalidInputError
 from adainf.shipped import calibration_folder, find
 
 

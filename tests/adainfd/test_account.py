@@ -15,7 +15,7 @@ from adainfd.config.configuration import Configuration
 from adainfd.model.recogniser import LabelColumns, load_recogniser
 from adainfd.model.selection import read_profile
 from adainfd.tracing.trace import NoTrace
-from adainfd.wire.publisher import Publisher
+from adainfd.wire.serving.publisher import Publisher
 from daemons import START_SECONDS, Network, await_true, listening, write_video
 
 from adainf.branch import Branch

@@ -11,8 +11,8 @@ from adainfd.commands import adopt as adopting
 from adainfd.config.configuration import ModelSection
 from daemons import Network, assert_refused
 
+from adainf.base.errors import InvalidInputError
 from adainf.base.tomlfile import load
-from adainf.errors import InvalidInputError
 from adainf.profile import Profile
 
 

@@ -10,12 +10,12 @@ import zmq
 from adainfd.client import Condition, Gap, Link, Message, Notice, Status, Subscriber, Unreadable
 from adainfd.wire.endpoint import Endpoint
 from adainfd.wire.keys import KeyPair
-from adainfd.wire.publisher import Publisher
 from adainfd.wire.serving.gate import Curve
+from adainfd.wire.serving.publisher import Publisher
 from daemons import await_true, free_port
 from streams import TOPIC, Log, a_result, say
 
-from adainf.errors import InvalidInputError
+from adainf.base.errors import InvalidInputError
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from adainfd.model.export_process import Exporter
 from adainfd.model.selection import needed_first, read_profile, wanted_branches
 from daemons import START_SECONDS, Network, Program, await_true, listening, process_state
 
-from adainf.errors import InvalidInputError
+from adainf.base.errors import InvalidInputError
 from adainf.profile import Profile
 
 Launch = Callable[..., Program]

@@ -11,19 +11,19 @@ import daemons
 import pytest
 from adainfd.answering.pipeline import Pipeline
 from adainfd.answering.session import Stream
-from adainfd.commands.settings import from_command_line
 from adainfd.config.configuration import Configuration
+from adainfd.doctor.settings import from_command_line
 from adainfd.model.selection import read_run
 from adainfd.runtime import daemon
 from adainfd.runtime.loop import Loop
 from adainfd.service.pictures import Pictures
 from adainfd.tracing.recording import Target
 from adainfd.wire.keys import KeyPair
-from adainfd.wire.publisher import Publisher
+from adainfd.wire.serving.publisher import Publisher
 from pydantic import BaseModel
 
+from adainf.base.errors import InvalidInputError
 from adainf.control import Policy
-from adainf.errors import InvalidInputError
 from adainf.profile import Profile
 from adainf.run import Adapter, Manifest, Run, Training
 

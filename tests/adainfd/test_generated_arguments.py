@@ -15,8 +15,8 @@ from adainfd.runtime import daemon
 from adainfd.runtime.policies import Policies
 from adainfd.wire.endpoint import Endpoint
 from adainfd.wire.keys import KeyPair
-from adainfd.wire.publisher import Publisher
 from adainfd.wire.serving.gate import Curve
+from adainfd.wire.serving.publisher import Publisher
 from daemons import PASSWORD, Network
 from generated import generous
 from hypothesis import given
@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 from misspelt import addresses as misspelt
 
 from adainf.base import command
-from adainf.errors import InvalidInputError
+from adainf.base.errors import InvalidInputError
 
 pytestmark = pytest.mark.generated
 

@@ -16,8 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
+from adainf.base.errors import InvalidInputError
 from adainf.control import Policy
-from adainf.errors import InvalidInputError
 from adainf.profile import Profile
 
 pytestmark = pytest.mark.generated

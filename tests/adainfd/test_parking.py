@@ -15,7 +15,7 @@ from adainfd.config.configuration import Configuration
 from adainfd.model.recogniser import LabelColumns, load_recogniser
 from adainfd.model.selection import read_profile
 from adainfd.tracing.trace import NoTrace
-from adainfd.wire.publisher import Publisher
+from adainfd.wire.serving.publisher import Publisher
 from daemons import Network, await_true
 
 from adainf.branch import Branch

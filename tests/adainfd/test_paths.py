@@ -12,7 +12,7 @@ from forking import forked
 from users import as_ordinary_user
 
 from adainf.backbones import Options, weights
-from adainf.errors import InvalidInputError
+from adainf.base.errors import InvalidInputError
 
 WRONG, MISSING = 78, 69
 
@@ -151,7 +151,7 @@ def test_weights(folder: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> No
 
 def test_a_configuration_that_can_be_read_once_only_is_checked_itself(network: Network) -> None:
     """As `check-config <(…)` gives it; what was read twice was found empty, and so good."""
-    from adainfd.commands import settings
+    from adainfd.doctor import settings
 
     told = network.configuration(network.profile.with_name("once.toml"), bind="tcp://127.0.0.1:5600").read_bytes()
     read, write = os.pipe()

@@ -15,7 +15,7 @@ from adainfd.tracing.lines import Header
 from adainfd.tracing.recording import Recording, check, target_of
 from daemons import Network, Program, assert_refused
 
-from adainf.errors import InvalidInputError
+from adainf.base.errors import InvalidInputError
 
 HEADER = Header(host="here", recorded_at=0.0, policy={}, profile={}, branches=(), times={})
 POLICY = """

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 from adainfd.base import secretfile
 from adainfd.capture.source import Source
-from adainfd.commands.settings import check
+from adainfd.doctor.settings import check
 from daemons import PASSWORD, Network, Program, assert_refused, camera_processes, free_port, processes
 from stream_servers import Reply, WebPages
 
-from adainf.errors import InvalidInputError
+from adainf.base.errors import InvalidInputError
 
 WILD = f"{PASSWORD}@/#?:% é"
 

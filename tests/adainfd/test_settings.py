@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 from adainfd.commands.adopt import adopt
-from adainfd.commands.settings import check, from_command_line
 from adainfd.config.configuration import Configuration
+from adainfd.doctor.settings import check, from_command_line
 from adainfd.wire.keys import KeyPair
 from daemons import Network
 
-from adainf.errors import InvalidInputError
+from adainf.base.errors import InvalidInputError
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from adainfd.model.selection import read_profile
 from adainfd.replaying.decisions import recorded, replayed
 from adainfd.replaying.report import differences
 from adainfd.tracing.trace import Header, NoTrace, Recorder, TraceWriter
-from adainfd.wire.publisher import Publisher
+from adainfd.wire.serving.publisher import Publisher
 from daemons import START_SECONDS, Network, await_true, write_video
 
 from adainf.branch import Branch

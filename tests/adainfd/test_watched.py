@@ -14,7 +14,7 @@ from daemons import Network, await_true, free_port, listening
 from ending import breakable, end
 from notified import Manager
 
-from adainf.base.watched import Watched
+from adainf.base.hindrances import Watched
 
 DEFECT = 70
 

@@ -11,18 +11,18 @@ import numpy as np
 import pytest
 import structlog
 from adainfd.commands.adopt import adopt
-from adainfd.commands.settings import check, from_command_line
 from adainfd.config.configuration import Configuration
 from adainfd.doctor.configured import examine
+from adainfd.doctor.settings import check, from_command_line
 from adainfd.model.recogniser import load_recogniser
 from adainfd.model.selection import read_profile
 from daemons import START_SECONDS, Network, assert_refused, listening, write_video
 
 from adainf.backbones import Options, load
 from adainf.backbones.adapters import adapted, attach
+from adainf.base.errors import InvalidInputError
 from adainf.branch import Branch
 from adainf.engines.torch import TorchEngine
-from adainf.errors import InvalidInputError
 from adainf.profile import Profile
 from adainf.run import Adapter, Manifest, Run, Training, digest
 

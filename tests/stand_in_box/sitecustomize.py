@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from adainf import engines
+from adainf.base.errors import UnavailableError
 from adainf.engines import OutOfMemoryError, devices
-from adainf.errors import UnavailableError
 
 _FOLDER = Path(os.environ["ADAINF_STAND_IN"])
 

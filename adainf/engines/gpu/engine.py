@@ -12,12 +12,12 @@ from torch import Tensor
 
 from adainf.backbones import Backbone
 from adainf.backbones.weights import outline
+from adainf.base.errors import one_line
 from adainf.branch import Branch
 from adainf.engines.base import SIZES, Adapted, OutOfMemoryError, Part, Seen, parts, parts_after_first
 from adainf.engines.gpu.cuda import Device, Forward, Recording
 from adainf.engines.gpu.graphs import Graphs
 from adainf.engines.gpu.planless import has_depthwise, planless
-from adainf.errors import one_line
 from adainf.portions import portions
 from adainf.preprocessing import looked_at
 from adainf.profile import WeightSet

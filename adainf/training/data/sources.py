@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from adainf import MOST_PIXELS
 from adainf.backbones import Classes
 from adainf.base import files
-from adainf.errors import InvalidInputError
+from adainf.base.errors import InvalidInputError
 from adainf.media import captures, images
 from adainf.media.pictures import check_header
 from adainf.media.undecodable import PassedOver, UndecodableError, none_left

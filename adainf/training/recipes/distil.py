@@ -15,8 +15,8 @@ from torch.nn import functional
 from adainf.backbones import Backbone
 from adainf.backbones.adapters import Adapter
 from adainf.backbones.prefixes import scores_of_each
+from adainf.base.errors import InvalidInputError
 from adainf.branch import Branch, BranchSpace
-from adainf.errors import InvalidInputError
 from adainf.training.data.views import Batch
 from adainf.training.devices import half
 from adainf.training.recipes.recipe import Outcome

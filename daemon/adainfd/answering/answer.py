@@ -8,15 +8,14 @@ from numpy.typing import NDArray
 
 from adainf.control import Budget, Signals
 from adainf.control.evidence import Evidence
+from adainf.control.presence import Happening
 from adainf.schedulers import Choice
-from adainfd.answering.presence import Happening
 from adainfd.capture.cameras.account import Account
 from adainfd.capture.cameras.captured import Captured
 from adainfd.model.recogniser import LabelColumns
 from adainfd.wire import messages
-from adainfd.wire.announcer import dropped
 
-__all__ = ["Answer", "Moments", "best_labels", "event", "result", "shown"]
+__all__ = ["Answer", "Moments", "best_labels", "dropped", "event", "result", "shown"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,4 +158,16 @@ def result(
         ),
         timing_ms=timing,
         dropped=dropped(account),
+    )
+
+
+def dropped(account: Account) -> messages.Dropped:
+    """The dropped frames of an account, by cause."""
+    return messages.Dropped(
+        newer_frame=account.newer_frame,
+        too_old=account.too_old,
+        model_parked=account.model_parked,
+        over_rate=account.over_rate,
+        stopped=account.stopped,
+        undecodable=account.undecodable,
     )

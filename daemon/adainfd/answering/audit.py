@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from adainf.base import documents
-from adainf.errors import InvalidInputError
+from adainf.base.errors import InvalidInputError
 from adainf.profile import write_atomically
 
 __all__ = ["REUSE", "Audit"]

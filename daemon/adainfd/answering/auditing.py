@@ -6,8 +6,8 @@ from adainf.sensors import Readings
 from adainfd.answering.admission import Ask
 from adainfd.answering.audit import REUSE
 from adainfd.answering.inference import Shown
-from adainfd.base.observing import Observer
 from adainfd.model.recogniser import Recogniser
+from adainfd.wire.observing import Observer
 
 __all__ = ["Auditor"]
 

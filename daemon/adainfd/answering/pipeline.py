@@ -21,12 +21,12 @@ from adainfd.answering.fair_queue import Occupied
 from adainfd.answering.inference import Look, Looker, Shown
 from adainfd.answering.results import Teller
 from adainfd.answering.session import Stream, View, cropped
-from adainfd.base.observing import NOBODY, Observer
 from adainfd.capture.cameras.captured import Captured
 from adainfd.model.recogniser import Recogniser
 from adainfd.tracing.lines import Frame, LastLook, Remembered, SecondLook
 from adainfd.tracing.trace import Recorder
-from adainfd.wire.publisher import Publisher
+from adainfd.wire.observing import NOBODY, Observer
+from adainfd.wire.serving.publisher import Publisher
 
 __all__ = ["Pipeline"]
 

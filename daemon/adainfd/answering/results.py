@@ -5,13 +5,13 @@ import time
 from collections.abc import Sequence
 
 from adainf.control import Budget, Signals
+from adainf.control.presence import Happening, Sighting
 from adainf.profile import Profile
 from adainfd.answering.answer import Answer, event, result, shown
-from adainfd.answering.presence import Happening, Sighting
 from adainfd.answering.session import Stream, View
 from adainfd.capture.cameras.captured import Captured
 from adainfd.wire import messages
-from adainfd.wire.publisher import Publisher
+from adainfd.wire.serving.publisher import Publisher
 
 __all__ = ["Teller", "present"]
 

@@ -6,9 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adainf.control import ControllerState, Policy
+from adainf.control.presence import Presence, PresenceRule
 from adainfd.answering.answer import Answer
 from adainfd.answering.audit import Audit
-from adainfd.answering.presence import Presence, PresenceRule
 from adainfd.capture.cameras.camera import Camera
 from adainfd.capture.motion import Region
 from adainfd.model.recogniser import LabelColumns

@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import Any
 
 from adainf.base import files
+from adainf.base.errors import InvalidInputError
 from adainf.base.hindrances import Hindered
-from adainf.errors import InvalidInputError
 from adainf.profile import write_atomically
 from adainfd.base.logs import Logger
 

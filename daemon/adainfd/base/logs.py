@@ -13,8 +13,8 @@ from typing import Any
 import structlog
 
 from adainf.base.credentials import redacted
+from adainf.base.errors import printable
 from adainf.base.hindrances import Hindered
-from adainf.errors import printable
 
 __all__ = ["LogLines", "Logger", "configure"]
 

@@ -6,7 +6,7 @@ import stat
 from pathlib import Path
 
 from adainf.base import files
-from adainf.errors import InvalidInputError
+from adainf.base.errors import InvalidInputError
 
 __all__ = ["at_hand", "check", "password"]
 

@@ -5,7 +5,7 @@ import os
 import sys
 
 from adainf.base.credentials import redacted
-from adainf.errors import one_line
+from adainf.base.errors import one_line
 from adainfd.base.processes import end_with_parent
 from adainfd.capture.exchange.reports import Failed, start_of, text
 from adainfd.capture.worker.telling import Daemon

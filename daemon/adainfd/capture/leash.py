@@ -6,7 +6,7 @@ import socket
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from adainf.errors import InvalidInputError, printable
+from adainf.base.errors import InvalidInputError, printable
 from adainfd.capture.settings import CameraSettings
 from adainfd.capture.source import Kind, Source
 

@@ -11,7 +11,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 from adainf.base import files
 from adainf.base.credentials import redacted, without_credentials
-from adainf.errors import InvalidInputError, printable
+from adainf.base.errors import InvalidInputError, printable
 from adainfd.capture.fault import Fault
 
 __all__ = ["Kind", "Source", "SourceError", "Transport"]

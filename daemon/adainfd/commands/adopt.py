@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from adainf.base import files
+from adainf.base.errors import AdainfError, InvalidInputError
 from adainf.base.tomlfile import load
-from adainf.errors import AdainfError, InvalidInputError
 from adainfd.config.configuration import Configuration
 from adainfd.doctor import eyes
 from adainfd.model.selection import asked_for

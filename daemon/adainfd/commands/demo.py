@@ -21,7 +21,7 @@ from rich.table import Table
 from rich.text import Text
 
 from adainf.base import arguments, home, output
-from adainf.errors import InvalidInputError, printable
+from adainf.base.errors import InvalidInputError, printable
 from adainfd.capture.source import Source
 from adainfd.client import Message, Result, Status, Subscriber
 from adainfd.commands.tail import line

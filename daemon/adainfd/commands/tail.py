@@ -5,8 +5,8 @@ from pathlib import Path
 
 import msgspec
 
+from adainf.base.errors import harmless, printable
 from adainf.base.output import say
-from adainf.errors import harmless, printable
 from adainfd.client import Gap, Link, Message, Notice, Result, Subscriber
 
 __all__ = ["line", "show"]

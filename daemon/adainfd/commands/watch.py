@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from adainf.base import output
-from adainf.errors import printable
+from adainf.base.errors import printable
 from adainfd.client import Result, Subscriber
 from adainfd.service.overview import CameraView, DaemonView, Overview
 

@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from adainf.errors import printable
+from adainf.base.errors import printable
 from adainfd.doctor.finding import Finding
 
 __all__ = ["Finding", "examine", "line", "systemd"]

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from adainf.base import files, home
-from adainf.errors import one_line
+from adainf.base.errors import one_line
 from adainfd.base import state
 from adainfd.doctor import confined, gpu
 from adainfd.doctor.finding import Finding, fail, ok, warn

@@ -4,7 +4,7 @@ import os
 import time
 from multiprocessing.connection import wait
 
-from adainf.errors import InvalidInputError
+from adainf.base.errors import InvalidInputError
 from adainfd.capture.cameras.camera import Camera
 from adainfd.capture.fault import OF_THE_PROCESS, Fault
 from adainfd.capture.settings import CameraSettings

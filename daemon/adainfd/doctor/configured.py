@@ -8,9 +8,9 @@ from pathlib import Path
 import zmq
 
 from adainf.base.credentials import holds_password
+from adainf.base.errors import AdainfError, InvalidInputError, UnavailableError
 from adainf.base.tomlfile import load, validated
 from adainf.engines import Engine
-from adainf.errors import AdainfError, InvalidInputError, UnavailableError
 from adainf.profile import Profile
 from adainfd import relaying
 from adainfd.capture.settings import CameraSettings

@@ -2,8 +2,8 @@
 
 import sys
 
+from adainf.base.errors import AdainfError
 from adainf.engines import devices
-from adainf.errors import AdainfError
 
 __all__ = ["main"]
 

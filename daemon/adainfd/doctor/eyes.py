@@ -14,8 +14,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from adainf.base.errors import InvalidInputError, UnavailableError, one_line
 from adainf.base.tomlfile import load
-from adainf.errors import InvalidInputError, UnavailableError, one_line
 from adainfd.relaying import is_of_a_relay
 
 __all__ = [
@@ -132,7 +132,7 @@ def check(file: Path, service: Service | None) -> str:
     tell.
     """
     if service is None:
-        from adainfd.commands.settings import check as check_here
+        from adainfd.doctor.settings import check as check_here
 
         return "; ".join(filter(None, (check_here(file), f"seen as {seen_as()}", unfit_name(file))))
     told = subprocess.run(  # noqa: S603

@@ -6,8 +6,8 @@ import sys
 import tempfile
 from collections.abc import Iterator
 
+from adainf.base.errors import one_line
 from adainf.engines import devices
-from adainf.errors import one_line
 from adainfd.doctor.finding import Finding, ok, warn
 
 __all__ = ["convolves", "examine", "of_device"]

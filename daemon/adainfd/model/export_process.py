@@ -11,8 +11,8 @@ from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from types import FrameType
 
+from adainf.base.errors import AdainfError, InvalidInputError, UnavailableError, one_line
 from adainf.branch import Branch
-from adainf.errors import AdainfError, InvalidInputError, UnavailableError, one_line
 from adainf.profile import Profile
 from adainfd.base.logs import Logger
 from adainfd.base.processes import end_with_parent, started

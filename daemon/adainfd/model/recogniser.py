@@ -9,17 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adainf.base.allocator import give_back
+from adainf.base.errors import InvalidInputError
 from adainf.branch import Branch
 from adainf.control.costs import Times
 from adainf.engines import Engine, devices
 from adainf.engines.gpu import libraries
-from adainf.errors import InvalidInputError
 from adainf.profile import Profile
 from adainf.schedulers import LookupTable
 from adainf.schedulers.content_aware import ContentAware
 from adainfd.base.keeping import Keeper
 from adainfd.base.logs import Logger
-from adainfd.base.observing import NOBODY, Observer
 from adainfd.config.configuration import Configuration
 from adainfd.model.export_process import Exporter
 from adainfd.model.selection import (
@@ -34,6 +33,7 @@ from adainfd.model.selection import (
 )
 from adainfd.model.timings import known_times
 from adainfd.tracing.lines import Prepared
+from adainfd.wire.observing import NOBODY, Observer
 
 __all__ = ["LabelColumns", "Recogniser", "load_recogniser", "open_model", "open_successor", "stand_in_of"]
 

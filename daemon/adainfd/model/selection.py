@@ -8,10 +8,10 @@ import numpy as np
 
 from adainf import shipped
 from adainf.base import files
+from adainf.base.errors import InvalidInputError
 from adainf.branch import Branch
 from adainf.engines import Engine
 from adainf.engines.processor import processor_name, usable_processors
-from adainf.errors import InvalidInputError
 from adainf.profile import Profile
 from adainf.run import Run
 from adainf.schedulers import LookupTable, wanted_branches

@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from multiprocessing import Pipe
 
-from adainf.base.watched import Watched
+from adainf.base.errors import AdainfError, UnavailableError, one_line
+from adainf.base.hindrances import Watched
 from adainf.engines import Engine
-from adainf.errors import AdainfError, UnavailableError, one_line
 
 __all__ = ["Successor"]
 

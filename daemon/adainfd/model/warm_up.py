@@ -6,9 +6,9 @@ from functools import cached_property
 from multiprocessing.connection import Connection
 
 from adainf.base.allocator import give_back
+from adainf.base.errors import AdainfError
 from adainf.branch import Branch
 from adainf.engines import OutOfMemoryError
-from adainf.errors import AdainfError
 from adainf.schedulers.content_aware import ContentAware
 from adainfd.base.keeping import Keeper
 from adainfd.base.logs import Logger

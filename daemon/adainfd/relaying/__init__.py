@@ -7,17 +7,17 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from adainf.base.errors import InvalidInputError
 from adainf.base.tomlfile import explain, load, validated
-from adainf.errors import InvalidInputError
 from adainfd.base.logs import Logger
 from adainfd.base.sighup import ReloadRequest
 from adainfd.base.stopping import StopRequest
 from adainfd.config.configuration import host_name
 from adainfd.relaying.config import RelayConfiguration
 from adainfd.relaying.names import Names
-from adainfd.wire.bounds import most_beside
 from adainfd.wire.keys import KeyPair, public_key
 from adainfd.wire.reading.link import Box
+from adainfd.wire.serving.bounds import most_beside
 from adainfd.wire.serving.gate import Curve
 
 __all__ = ["check", "from_command_line", "is_of_a_relay", "run"]

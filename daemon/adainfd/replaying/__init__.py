@@ -17,7 +17,7 @@ def replay(trace: Path, policies: Sequence[str], *, check: bool, plot: Path | No
     InvalidInputError where the trace or a policy cannot be read, or `check` is asked for with another policy.
     """
     from adainf.base import output
-    from adainf.errors import InvalidInputError
+    from adainf.base.errors import InvalidInputError
 
     if check and policies:
         raise InvalidInputError("--check: compares with the recorded policies; leave out --policy")

@@ -4,11 +4,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from adainf.base.errors import InvalidInputError, one_line
 from adainf.control import Budget, ControllerState, Signals
 from adainf.control.deciding import Ran, answered, better_look, looked_again, stands, wish
 from adainf.control.policy import Policy
 from adainf.control.signals import contention
-from adainf.errors import InvalidInputError, one_line
 from adainf.schedulers import Choice
 from adainfd.replaying.knowledge import Knowledge
 from adainfd.replaying.policies import InForce

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from adainf.base.errors import InvalidInputError, one_line
 from adainf.branch import Branch
 from adainf.control import Budget, Costs
-from adainf.errors import InvalidInputError, one_line
 from adainf.profile import Profile
 from adainf.schedulers import Choice, LookupTable
 from adainf.schedulers.content_aware import better_at

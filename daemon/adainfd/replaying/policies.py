@@ -6,8 +6,8 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from adainf.base.errors import InvalidInputError, one_line
 from adainf.control.policy import Policy
-from adainf.errors import InvalidInputError, one_line
 from adainfd.runtime.policies import part_of
 from adainfd.tracing.lines import Header, PolicyChange
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from rich.table import Table
 
-from adainf.errors import printable
+from adainf.base.errors import printable
 from adainfd.replaying.decisions import Decision, Decisions
 
 __all__ = ["differences", "other_answers", "table"]

@@ -11,15 +11,15 @@ from pathlib import Path
 import msgspec
 
 from adainf.base import home, limits
+from adainf.base.errors import InvalidInputError, UnavailableError
 from adainf.base.hindrances import Hindered, Hindrances
+from adainf.control.presence import Presence
 from adainf.engines import devices
 from adainf.engines.processor import usable_processors
-from adainf.errors import InvalidInputError, UnavailableError
 from adainf.profile import Profile
 from adainf.sensors import Sensors
 from adainfd.answering.audit import Audit
 from adainfd.answering.pipeline import Pipeline
-from adainfd.answering.presence import Presence
 from adainfd.answering.session import Stream, View
 from adainfd.base import state
 from adainfd.base.keeping import Keeper
@@ -37,17 +37,17 @@ from adainfd.model.recogniser import LabelColumns, Recogniser, load_recogniser, 
 from adainfd.model.selection import read_profile
 from adainfd.model.successor import Successor
 from adainfd.model.warm_up import Preparation
+from adainfd.runtime.announcer import Announcer
 from adainfd.runtime.loop import Loop
+from adainfd.runtime.observers import observers
 from adainfd.runtime.policies import Policies
 from adainfd.runtime.reloading import Reloader
-from adainfd.service.observers import observers
 from adainfd.tracing.lines import Header
 from adainfd.tracing.recording import Recording, Target, target_of
 from adainfd.wire import messages
-from adainfd.wire.announcer import Announcer
-from adainfd.wire.bounds import most_beside
-from adainfd.wire.publisher import Publisher
+from adainfd.wire.serving.bounds import most_beside
 from adainfd.wire.serving.gate import Curve
+from adainfd.wire.serving.publisher import Publisher
 
 __all__ = ["run"]
 

@@ -9,17 +9,17 @@ from adainfd.answering.pipeline import Pipeline
 from adainfd.answering.results import present
 from adainfd.answering.session import Stream
 from adainfd.base.logs import Logger
-from adainfd.base.observing import Observer
 from adainfd.base.stopping import StopRequest
 from adainfd.capture.cameras.camera import Camera
 from adainfd.capture.cameras.lifecycle import Change, State
 from adainfd.model.recogniser import Recogniser
 from adainfd.model.warm_up import Preparation
+from adainfd.runtime.announcer import Announcer
 from adainfd.runtime.readable import Readable
 from adainfd.runtime.reloading import Reloader
 from adainfd.tracing.recording import Recording
-from adainfd.wire.announcer import Announcer
-from adainfd.wire.publisher import Publisher
+from adainfd.wire.observing import Observer
+from adainfd.wire.serving.publisher import Publisher
 
 __all__ = ["Loop"]
 

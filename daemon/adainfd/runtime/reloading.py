@@ -2,16 +2,16 @@
 
 from collections.abc import Callable, Sequence
 
-from adainf.errors import InvalidInputError
+from adainf.base.errors import InvalidInputError
 from adainfd.answering.session import Stream
 from adainfd.base.logs import Logger
-from adainfd.base.observing import Observer
 from adainfd.base.sighup import ReloadRequest
 from adainfd.config.configuration import Configuration
+from adainfd.runtime.announcer import Announcer
 from adainfd.runtime.policies import Policies
 from adainfd.tracing.recording import Recording, Target
-from adainfd.wire.announcer import Announcer
-from adainfd.wire.publisher import Publisher
+from adainfd.wire.observing import Observer
+from adainfd.wire.serving.publisher import Publisher
 
 __all__ = ["Reloader"]
 

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 
-from adainfd.base.observing import Observer
+from adainfd.wire.observing import Observer
 
 __all__ = ["Health"]
 

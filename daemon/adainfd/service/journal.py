@@ -4,9 +4,9 @@ import time
 from collections.abc import Callable
 
 from adainfd.base.logs import Logger
-from adainfd.base.observing import Observer
 from adainfd.service.overview import Overview
 from adainfd.wire.messages import Message, Result
+from adainfd.wire.observing import Observer
 
 __all__ = ["Journal"]
 

@@ -7,10 +7,10 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessColl
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from adainfd.base.observing import Observer
 from adainfd.service.overview import DaemonView, Overview
 from adainfd.service.web.refusals import Refusals
 from adainfd.wire.messages import Message, Result, Status
+from adainfd.wire.observing import Observer
 
 __all__ = ["Metrics"]
 

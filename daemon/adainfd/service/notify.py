@@ -12,11 +12,11 @@ import socket
 import time
 from collections.abc import Callable, Mapping
 
+from adainf.base.errors import one_line
 from adainf.base.hindrances import Hindered
-from adainf.errors import one_line
-from adainfd.base.observing import NOBODY, Observer
 from adainfd.service.overview import Overview
 from adainfd.wire.messages import Message, Result, Status
+from adainfd.wire.observing import NOBODY, Observer
 
 __all__ = ["Notifier", "for_systemd"]
 

@@ -6,9 +6,9 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from adainfd.base.observing import Observer
 from adainfd.wire import messages
 from adainfd.wire.messages import Message, Result, Status
+from adainfd.wire.observing import Observer
 
 __all__ = ["CameraView", "DaemonView", "Overview"]
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from adainfd.base.observing import Observer
+from adainfd.wire.observing import Observer
 
 __all__ = ["Pictures"]
 

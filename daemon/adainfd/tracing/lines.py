@@ -13,10 +13,10 @@ from typing import Any, Literal
 import msgspec
 
 from adainf.base import files
+from adainf.base.errors import InvalidInputError, one_line
 from adainf.branch import Branch
 from adainf.control.controller import Budget, ControllerState
 from adainf.control.signals import Signals
-from adainf.errors import InvalidInputError, one_line
 from adainf.profile import WeightSet
 from adainf.schedulers import Choice
 

@@ -7,7 +7,7 @@ import os
 import stat
 from pathlib import Path
 
-from adainf.errors import InvalidInputError
+from adainf.base.errors import InvalidInputError
 from adainfd.tracing.lines import SCHEMA
 
 __all__ = ["TraceFile", "check_place"]

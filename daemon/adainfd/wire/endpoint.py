@@ -27,7 +27,7 @@ import zmq
 
 from adainf.base import files
 from adainf.base.credentials import without_credentials
-from adainf.errors import InvalidInputError
+from adainf.base.errors import InvalidInputError
 
 __all__ = [
     "Endpoint",

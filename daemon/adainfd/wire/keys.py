@@ -13,7 +13,7 @@ import zmq
 from zmq.utils import z85
 
 from adainf.base import files
-from adainf.errors import InvalidInputError, printable
+from adainf.base.errors import InvalidInputError, printable
 from adainfd.base.secretfile import at_hand, check
 
 __all__ = ["AllowList", "KeyPair", "public_key"]

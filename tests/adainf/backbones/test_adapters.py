@@ -13,7 +13,7 @@ from torch import nn
 from adainf.backbones import Backbone, Block, Classes
 from adainf.backbones.adapters import Adapter, adapted, attach
 from adainf.backbones.weights import fingerprint
-from adainf.errors import InvalidInputError
+from adainf.base.errors import InvalidInputError
 from adainf.preprocessing import Preprocessing
 from adainf.run import Manifest, Run, digest
 

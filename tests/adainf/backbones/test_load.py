@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from adainf.backbones import RANDOM, Options, load
-from adainf.errors import InvalidInputError, UnavailableError
+from adainf.base.errors import InvalidInputError, UnavailableError
 
 
 @pytest.mark.parametrize("name", ["resnet18", "torch/resnet18", "", "/", "Timm/resnet18"])

@@ -13,8 +13,8 @@ from torch import nn
 
 from adainf.backbones import Backbone
 from adainf.backbones.macs import _on_meta, branch_space, count
+from adainf.base.errors import InvalidInputError
 from adainf.branch import BranchSpace
-from adainf.errors import InvalidInputError
 
 NETWORKS = {
     "timm/vit_tiny_patch16_224": (64, 96),

@@ -16,7 +16,7 @@ from torch import Tensor
 from adainf.backbones import RANDOM, Backbone, Options, load
 from adainf.backbones.cifar import CifarResNet
 from adainf.backbones.weights import fingerprint, read
-from adainf.errors import InvalidInputError
+from adainf.base.errors import InvalidInputError
 
 CLASSES = 7
 

@@ -10,8 +10,8 @@ import torch
 
 from adainf import engines
 from adainf.backbones import Backbone
+from adainf.base.errors import InvalidInputError, UnavailableError
 from adainf.engines import devices
-from adainf.errors import InvalidInputError, UnavailableError
 
 TOO_OLD = (
     "The NVIDIA driver on your system is too old (found version 11040). Please update your GPU driver by downloading "

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from adainf import backbones, engines
 from adainf.backbones import RANDOM, Backbone, Options
+from adainf.base.errors import InvalidInputError, UnavailableError
 from adainf.engines.onnx import OnnxEngine
 from adainf.engines.torch import TorchEngine
-from adainf.errors import InvalidInputError, UnavailableError
 
 
 @pytest.fixture(autouse=True)

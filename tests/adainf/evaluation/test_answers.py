@@ -5,10 +5,9 @@ import pytest
 
 from adainf.backbones import Options
 from adainf.branch import Branch
-from adainf.evaluation.subject import Candidate, open_subject, pooled
+from adainf.evaluation.subject import Candidate, Point, open_subject, pooled
 from adainf.media import images
 from adainf.research.answers import Answers, answers_of
-from adainf.research.decision import Point
 
 FULL = Candidate(Branch(32, (True,) * 9))
 PARTING = Candidate(Branch(32, (True,) * 7 + (False, False)))

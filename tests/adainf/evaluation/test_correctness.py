@@ -7,10 +7,9 @@ from hypothesis import strategies as st
 from profiles import SMALL, profile
 
 from adainf.branch import Branch
-from adainf.evaluation.subject import Candidate
+from adainf.evaluation.subject import Candidate, Point
 from adainf.research.answers import Answers
 from adainf.research.correctness import content_methods, learnt
-from adainf.research.decision import Point
 from adainf.research.methods import methods
 from adainf.research.report import gain_of
 

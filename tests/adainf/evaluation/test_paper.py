@@ -11,11 +11,11 @@ from safetensors.numpy import load_file, save_file
 from adainf.backbones import Options, load
 from adainf.backbones.adapters import adapted
 from adainf.backbones.macs import branch_space
-from adainf.evaluation.block_scheduler import better
+from adainf.evaluation.block_scheduler import Method, Outcome
 from adainf.media import images
 from adainf.preprocessing import prepare
 from adainf.profile import Profile
-from adainf.research.methods import Method, Outcome
+from adainf.research.methods import better
 from adainf.run import Run, digest
 from adainf.schedulers.block_scheduler import read_scheduler
 from adainf.training.recipes.block_scheduler import embedding

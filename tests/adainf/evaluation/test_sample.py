@@ -2,8 +2,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from adainf.base.errors import InvalidInputError
 from adainf.branch import Branch, BranchSpace, PartMacs
-from adainf.errors import InvalidInputError
 from adainf.evaluation.sample import greedy_chain, sample
 
 

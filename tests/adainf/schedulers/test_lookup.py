@@ -8,8 +8,8 @@ from networks import network
 from profiles import SMALL, profile, profiles
 
 from adainf.backbones.macs import branch_space
+from adainf.base.errors import InvalidInputError
 from adainf.branch import Branch, BranchSpace
-from adainf.errors import InvalidInputError
 from adainf.profile import Profile
 from adainf.schedulers import LookupTable
 from adainf.shipped import find

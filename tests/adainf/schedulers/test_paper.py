@@ -4,8 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
+from adainf.base.errors import InvalidInputError
 from adainf.branch import BranchSpace, PartMacs
-from adainf.errors import InvalidInputError
 from adainf.schedulers.block_scheduler import PaperScheduler
 
 SPACE = BranchSpace(

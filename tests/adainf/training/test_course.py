@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from adainf.errors import InvalidInputError
+from adainf.base.errors import InvalidInputError
 from adainf.training.checkpoint import Progress
 from adainf.training.course import Course
 

@@ -17,7 +17,7 @@ from generated import generous
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adainf.errors import InvalidInputError
+from adainf.base.errors import InvalidInputError
 
 pytestmark = pytest.mark.generated
 

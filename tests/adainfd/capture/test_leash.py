@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from stream_servers import Reply, WebPages
 
-from adainf.errors import InvalidInputError
+from adainf.base.errors import InvalidInputError
 
 
 def settings(address: str, *follow: str) -> CameraSettings:

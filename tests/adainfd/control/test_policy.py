@@ -2,9 +2,9 @@ from pathlib import Path
 
 import pytest
 
+from adainf.base.errors import InvalidInputError
 from adainf.control import Policy
 from adainf.control.policy import CeilingRule, DemandRule
-from adainf.errors import InvalidInputError
 from adainf.shipped import calibration_folder
 
 SHIPPED = sorted(file.stem for file in (calibration_folder() / "policies").glob("*.toml"))

@@ -11,8 +11,8 @@ from adainfd.tracing.trace import TraceWriter
 from hypothesis import given
 from hypothesis import strategies as st
 
+from adainf.base.errors import InvalidInputError
 from adainf.control import Budget, ControllerState, Signals
-from adainf.errors import InvalidInputError
 
 HEADER = Header(host="here", recorded_at=0.0, policy={}, profile={}, branches=(), times={})
 LAST = LastLook(

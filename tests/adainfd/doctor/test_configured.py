@@ -5,15 +5,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from adainfd.commands.settings import check
 from adainfd.doctor import configured
+from adainfd.doctor.settings import check
 from adainfd.wire.keys import KeyPair
 from daemons import Network
 from generated import generous
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from adainf.errors import InvalidInputError
+from adainf.base.errors import InvalidInputError
 from adainf.profile import Profile
 
 CHECKED = {"configuration", "policy", "profile", "weights", "run", "keys"}

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from adainfd.commands import settings
+from adainfd.doctor import settings
 from adainfd.relaying import from_command_line
 from adainfd.relaying.config import MqttSection
 from adainfd.relaying.mqtt.address import BrokerAddress
@@ -15,7 +15,7 @@ from generated import generous
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adainf.errors import InvalidInputError
+from adainf.base.errors import InvalidInputError
 
 
 @pytest.mark.parametrize(

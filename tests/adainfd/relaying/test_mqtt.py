@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from adainfd.wire.messages import Status
-from adainfd.wire.publisher import Publisher
+from adainfd.wire.serving.publisher import Publisher
 from brokers import Beating, Broker, event_of, keeping, kept
 from daemons import Program, await_true
 from paho.mqtt import client as paho

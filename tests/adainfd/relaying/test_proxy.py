@@ -16,14 +16,14 @@ from adainfd.client import Link, Notice, Subscriber
 from adainfd.relaying import from_command_line
 from adainfd.relaying import run as relay
 from adainfd.wire.keys import KeyPair
-from adainfd.wire.publisher import Publisher
 from adainfd.wire.serving.gate import Curve
+from adainfd.wire.serving.publisher import Publisher
 from brokers import Attacker, a_status
 from daemons import Program, assert_refused, await_true, free_port
 from strangers import MORE, SUBSCRIBE, frame
 from streams import Log, say
 
-from adainf.errors import InvalidInputError
+from adainf.base.errors import InvalidInputError
 
 WRONG = 78
 TOPICS = ("status/here/a", "status/here/b")

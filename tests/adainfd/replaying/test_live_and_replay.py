@@ -15,7 +15,7 @@ from adainfd.replaying.report import differences, other_answers
 from adainfd.tracing import trace as traces
 from adainfd.tracing.lines import Header, PolicyChange
 from adainfd.tracing.recording import Recording, Target
-from adainfd.wire.publisher import Publisher
+from adainfd.wire.serving.publisher import Publisher
 from generated import generous
 from hypothesis import given
 from hypothesis import strategies as st

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from adainfd.base.observing import NOBODY
 from adainfd.service.notify import for_systemd
 from adainfd.service.overview import Overview
+from adainfd.wire.observing import NOBODY
 from daemons import Network
 from notified import Manager
 

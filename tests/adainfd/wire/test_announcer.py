@@ -2,9 +2,9 @@
 
 import pytest
 from adainfd.client import Subscriber
-from adainfd.wire.announcer import Announcer
+from adainfd.runtime.announcer import Announcer
 from adainfd.wire.messages import LONGEST_TEXT
-from adainfd.wire.publisher import Publisher
+from adainfd.wire.serving.publisher import Publisher
 from daemons import await_true
 
 

@@ -15,10 +15,10 @@ from pathlib import Path
 import pytest
 import strangers
 import zmq
-from adainfd.wire.publisher import Publisher
 from adainfd.wire.serving import connections
 from adainfd.wire.serving.connections import Connections
 from adainfd.wire.serving.monitors import ACCEPTED, ENDED, Happened, Monitors
+from adainfd.wire.serving.publisher import Publisher
 from daemons import await_true
 from generated import generous
 from hypothesis import given

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 import zmq
 from adainfd.wire import endpoint as endpoints
-from adainfd.wire.publisher import Publisher
+from adainfd.wire.serving.publisher import Publisher
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from streams import await_heard, say
 
 from adainf.base.credentials import without_credentials
-from adainf.errors import InvalidInputError
+from adainf.base.errors import InvalidInputError
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from daemons import assert_refused
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from adainf.errors import InvalidInputError
+from adainf.base.errors import InvalidInputError
 
 WRONG = 78
 

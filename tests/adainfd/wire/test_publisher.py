@@ -12,12 +12,13 @@ from pathlib import Path
 import msgspec
 import pytest
 import zmq
-from adainfd.answering.presence import EventKind
 from adainfd.wire.endpoint import Endpoint
 from adainfd.wire.messages import Event, Seen
-from adainfd.wire.publisher import Publisher
+from adainfd.wire.serving.publisher import Publisher
 from daemons import await_true
 from streams import TOPIC, await_heard, hear, say
+
+from adainf.control.presence import EventKind
 
 Connect = Callable[..., "zmq.Socket[bytes]"]
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
-from adainf.errors import printable
+from adainf.base.errors import printable
 from adainf.media.undecodable import LONGEST_NAME, Undecodable
 from adainfd.capture.exchange import memory
 

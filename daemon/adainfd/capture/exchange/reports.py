@@ -7,7 +7,7 @@ from typing import Annotated
 
 import msgspec
 
-from adainf.errors import printable
+from adainf.base.errors import printable
 from adainfd.capture.exchange.channel import MalformedError
 from adainfd.capture.fault import Fault
 from adainfd.capture.motion import SKETCH_BYTES

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from adainf.errors import printable
+from adainf.base.errors import printable
 from adainf.media.undecodable import LONGEST_NAME, Undecodable, UndecodableError
 from adainfd.capture.exchange.attempts import DEADLY, Attempts
 from adainfd.capture.fault import Fault

@@ -87,11 +87,11 @@ def _import_all() -> None:
     import http.client
     import ssl
 
-    import adainf.media.images
-    import adainf.media.videos
     import cv2
     from PIL import Image
 
+    import adainf.media.images
+    import adainf.media.videos
     import adainfd.capture.reading.pipe
     import adainfd.capture.reading.stream
 

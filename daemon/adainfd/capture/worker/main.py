@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from adainf.errors import printable
+from adainf.base.errors import printable
 from adainf.media import pictures, videos
 from adainf.media.undecodable import Undecodable
 from adainfd.capture.exchange.attempts import Attempts

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from urllib.parse import unquote, urlsplit
 
 from adainf.base.credentials import without_credentials
-from adainf.errors import InvalidInputError
+from adainf.base.errors import InvalidInputError
 
 __all__ = ["BrokerAddress"]
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from adainf.errors import InvalidInputError
+from adainf.base.errors import InvalidInputError
 from adainfd.base.logs import Logger
 from adainfd.base.sighup import ReloadRequest
 from adainfd.base.stopping import StopRequest

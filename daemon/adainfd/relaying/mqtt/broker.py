@@ -15,7 +15,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 from adainf.base import files
-from adainf.errors import InvalidInputError, one_line
+from adainf.base.errors import InvalidInputError, one_line
 from adainfd.base import secretfile
 from adainfd.base.logs import Logger
 from adainfd.relaying.config import MqttSection

@@ -14,9 +14,9 @@ from adainfd.relaying.names import Names
 from adainfd.relaying.streams.sources import Sources
 from adainfd.relaying.streams.upstream import Upstream
 from adainfd.wire import endpoint as endpoints
-from adainfd.wire.bounds import MOST
 from adainfd.wire.reading.link import Box
 from adainfd.wire.serving import gate as gates
+from adainfd.wire.serving.bounds import MOST
 from adainfd.wire.serving.gate import Curve
 from adainfd.wire.serving.readers import Readers, context
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
-from adainf.errors import printable
+from adainf.base.errors import printable
 from adainfd.service.web.request import Request
 
 __all__ = ["HEALTH", "Access", "Refusal", "is_host"]

@@ -7,7 +7,7 @@ import traceback
 from collections.abc import Callable
 
 from adainfd.base.logs import Logger
-from adainfd.base.observing import Observer
+from adainfd.wire.observing import Observer
 
 __all__ = ["KINDS", "Refusals"]
 

@@ -20,8 +20,8 @@ from collections import Counter
 from collections.abc import Awaitable
 from http import HTTPStatus
 
-from adainf.base.watched import Watched
-from adainf.errors import InvalidInputError
+from adainf.base.errors import InvalidInputError
+from adainf.base.hindrances import Watched
 from adainfd.service.web.access import HEALTH, Access, Refusal
 from adainfd.service.web.connection import Connection
 from adainfd.service.web.refusals import Refusals

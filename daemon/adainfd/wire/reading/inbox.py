@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from adainf.errors import one_line
+from adainf.base.errors import one_line
 from adainfd.wire.messages import LONGEST_TOPIC, SCHEMAS, Message, topic_of
 
 __all__ = ["Gap", "Inbox", "Unreadable"]

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import zmq
 from zmq.utils.monitor import parse_monitor_message
 
-from adainf.errors import InvalidInputError
+from adainf.base.errors import InvalidInputError
 from adainfd.wire import endpoint as endpoints
 from adainfd.wire.keys import KeyPair
 

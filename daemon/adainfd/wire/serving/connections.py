@@ -14,10 +14,10 @@ from collections.abc import Callable
 
 import zmq
 
-from adainf.base.watched import Watched
+from adainf.base.hindrances import Watched
 from adainfd.base.logs import Logger
-from adainfd.wire.bounds import LONGEST_FRAME, MOST
 from adainfd.wire.serving.accept_rate import AcceptRate
+from adainfd.wire.serving.bounds import LONGEST_FRAME, MOST
 from adainfd.wire.serving.connection import Connection, Reserve
 from adainfd.wire.serving.memory import GiveBack
 from adainfd.wire.serving.monitors import ACCEPTED, ENDED, LISTENING, Happened, Monitors

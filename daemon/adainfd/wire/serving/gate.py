@@ -10,9 +10,8 @@ from typing import Any
 import zmq
 from zmq.utils import z85
 
-from adainf.base.hindrances import Hindered
-from adainf.base.watched import Watched
-from adainf.errors import printable
+from adainf.base.errors import printable
+from adainf.base.hindrances import Hindered, Watched
 from adainfd.base.logs import Logger
 from adainfd.wire import endpoint as endpoints
 from adainfd.wire.keys import AllowList, KeyPair

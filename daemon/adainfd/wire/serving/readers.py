@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import zmq
 
-from adainf.base.watched import Watched
+from adainf.base.hindrances import Watched
 from adainfd.base.logs import Logger
-from adainfd.wire.bounds import MOST, bounded
+from adainfd.wire.serving.bounds import MOST, bounded
 from adainfd.wire.serving.connection import Connection
 from adainfd.wire.serving.connections import Connections
 from adainfd.wire.serving.gate import Curve, Gate

@@ -5,11 +5,11 @@ from collections.abc import Iterator, Mapping
 
 from adainf.base.hindrances import Hindrances
 from adainfd.base.logs import Logger
-from adainfd.base.observing import Observer, Observers
 from adainfd.config.configuration import Configuration, WebSection
 from adainfd.service.journal import Journal
 from adainfd.service.notify import Notifier, for_systemd
 from adainfd.service.overview import Overview
+from adainfd.wire.observing import Observer, Observers
 
 __all__ = ["observers"]
 

@@ -10,12 +10,12 @@ import zmq
 
 from adainf.base.hindrances import Hindered
 from adainfd.base.logs import Logger
-from adainfd.base.observing import NOBODY, Observer
 from adainfd.wire import endpoint as endpoints
-from adainfd.wire.bounds import MOST
 from adainfd.wire.endpoint import Endpoint, Format
 from adainfd.wire.messages import Event, Message
+from adainfd.wire.observing import NOBODY, Observer
 from adainfd.wire.serving import gate as gates
+from adainfd.wire.serving.bounds import MOST
 from adainfd.wire.serving.gate import Curve, Gate
 from adainfd.wire.serving.readers import Readers, context
 

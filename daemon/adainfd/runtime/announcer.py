@@ -3,30 +3,19 @@
 import time
 from collections.abc import Mapping, Sequence
 
+from adainf.base.errors import printable
 from adainf.base.hindrances import Hindrances
-from adainf.errors import printable
+from adainfd.answering.answer import dropped
 from adainfd.answering.audit import Audit
 from adainfd.capture.cameras.account import Account
 from adainfd.capture.cameras.camera import Camera
 from adainfd.capture.cameras.lifecycle import Change
 from adainfd.wire import messages
-from adainfd.wire.publisher import Publisher
+from adainfd.wire.serving.publisher import Publisher
 
 __all__ = ["Announcer", "dropped"]
 
 _LONGEST_DETAIL = 2000
-
-
-def dropped(account: Account) -> messages.Dropped:
-    """The dropped frames of an account, by cause."""
-    return messages.Dropped(
-        newer_frame=account.newer_frame,
-        too_old=account.too_old,
-        model_parked=account.model_parked,
-        over_rate=account.over_rate,
-        stopped=account.stopped,
-        undecodable=account.undecodable,
-    )
 
 
 def _account(account: Account, state: messages.CameraState) -> messages.Account:

@@ -6,8 +6,8 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from adainf.base.credentials import without_credentials
+from adainf.base.errors import InvalidInputError, UnavailableError, one_line
 from adainf.base.tomlfile import explain, load, validated
-from adainf.errors import InvalidInputError, UnavailableError, one_line
 from adainfd import relaying
 from adainfd.capture.source import Source
 from adainfd.config.configuration import CameraSection, Configuration
