@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from profiles import SMALL, profiles
 
 from adainf.branch import Branch
-from adainf.control import Policy
+from adainf.control import Decider, Policy
 from adainf.engines import SIZES, OutOfMemoryError
 from adainf.profile import Profile, Scheduled
 from adainf.schedulers import Choice, LookupTable
@@ -169,7 +169,7 @@ class Live:
             camera: Any = Camera(f"c{number}", max_age=2.0)
             labels = LabelColumns.of((), self.engine.class_names, camera.name)
             named = [f"r{part}" for part in range(views)] if views > 1 else [None]
-            parts = [View(labels, policy, region, part=part) for part, region in enumerate(named)]
+            parts = [View(labels, Decider(policy), region, part=part) for part, region in enumerate(named)]
             self.streams.append(Stream(camera, tuple(parts), priority=1.0 + number))
         self.recorder = recorder(self.recogniser, self.streams)
         self._pipeline = Pipeline(self.recogniser, publisher, lambda: self.readings, self.recorder, host="here", top=1)

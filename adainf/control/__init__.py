@@ -2,6 +2,7 @@
 
 from adainf.control.controller import Budget, ControllerState, next_budget, observe, spend
 from adainf.control.costs import Costs
+from adainf.control.decider import Decider, Ran, Request
 from adainf.control.lateness import Outcome
 from adainf.control.policy import Policy
 from adainf.control.reuse import may_reuse
@@ -12,8 +13,11 @@ __all__ = [
     "Budget",
     "ControllerState",
     "Costs",
+    "Decider",
     "Outcome",
     "Policy",
+    "Ran",
+    "Request",
     "Signals",
     "may_reuse",
     "next_budget",

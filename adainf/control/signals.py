@@ -1,6 +1,6 @@
 """What a policy looks at, and what of it means that others take the processor from us."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 __all__ = ["Signals", "contention"]
 
@@ -24,6 +24,15 @@ class Signals:
     power_fraction: float | None = None
     temperature_celsius: float | None = None
     cpu_queue: float | None = None
+
+    @classmethod
+    def of(cls, readings: object, *, motion: float | None = None, change: float | None = None) -> "Signals":
+        """The signals among a box's readings, which have the same names, and those of the picture."""
+        sensed = {name: getattr(readings, name) for name in _SENSED}
+        return cls(motion, change, **sensed)
+
+
+_SENSED = tuple(field.name for field in fields(Signals) if field.name not in ("motion", "change"))
 
 
 def contention(signals: Signals) -> float | None:

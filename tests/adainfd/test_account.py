@@ -19,7 +19,7 @@ from adainfd.wire.serving.publisher import Publisher
 from daemons import START_SECONDS, Network, await_true, listening, write_video
 
 from adainf.branch import Branch
-from adainf.control import Policy
+from adainf.control import Decider, Policy
 from adainf.engines import Engine
 from adainf.sensors import Readings
 
@@ -109,7 +109,7 @@ def test_answer_that_comes_too_late_is_not_given_and_counted(
     try:
         recogniser = replace(loaded, engine=slow)
         pipeline = Pipeline(recogniser, publisher, Readings, NoTrace(), host="here", top=1)
-        stream = Stream(camera, (View(LabelColumns.of((), loaded.engine.class_names, "door"), Policy()),))
+        stream = Stream(camera, (View(LabelColumns.of((), loaded.engine.class_names, "door"), Decider(Policy())),))
         camera.play()
 
         def looked() -> bool:

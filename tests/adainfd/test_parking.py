@@ -19,7 +19,7 @@ from adainfd.wire.serving.publisher import Publisher
 from daemons import Network, await_true
 
 from adainf.branch import Branch
-from adainf.control import Policy
+from adainf.control import Decider, Policy
 from adainf.engines import Engine, OutOfMemoryError
 from adainf.sensors import Readings
 
@@ -69,7 +69,7 @@ def test_frames_are_counted_while_the_model_is_parked_and_answered_when_it_is_ba
     camera.start()
     try:
         pipeline = Pipeline(recogniser, publisher, Readings, NoTrace(), host="here", top=1)
-        stream = Stream(camera, (View(LabelColumns.of((), loaded.engine.class_names, "one"), Policy()),))
+        stream = Stream(camera, (View(LabelColumns.of((), loaded.engine.class_names, "one"), Decider(Policy())),))
         camera.play()
 
         def answered() -> bool:
@@ -111,7 +111,7 @@ def test_a_frame_whose_audit_finds_no_memory_is_counted_once(
     camera.start()
     try:
         pipeline = Pipeline(recogniser, publisher, Readings, NoTrace(), host="here", top=1)
-        stream = Stream(camera, (View(LabelColumns.of((), loaded.engine.class_names, "one"), policy),))
+        stream = Stream(camera, (View(LabelColumns.of((), loaded.engine.class_names, "one"), Decider(policy)),))
         camera.play()
 
         def answered() -> bool:

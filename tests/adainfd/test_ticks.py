@@ -25,7 +25,7 @@ from adainfd.wire.serving.publisher import Publisher
 from daemons import START_SECONDS, Network, await_true, write_video
 
 from adainf.branch import Branch
-from adainf.control import Policy
+from adainf.control import Decider, Policy
 from adainf.engines import Engine
 from adainf.sensors import Readings
 
@@ -104,7 +104,9 @@ def three(
             camera.start()
             camera.play()
             policy = Policy.model_validate(told_policy)
-            streams.append(Stream(camera, (View(LabelColumns.of((), loaded.engine.class_names, "c"), policy),)))
+            streams.append(
+                Stream(camera, (View(LabelColumns.of((), loaded.engine.class_names, "c"), Decider(policy)),))
+            )
 
         def all_wait() -> bool:
             for stream in streams:

@@ -4,11 +4,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from adainf.control import Budget, ControllerState, Costs, Signals
-from adainf.control.deciding import Wish, stands, wish
+from adainf.control import Costs, Request, Signals
 from adainf.control.division import Claim, divided, divided_together
 from adainf.control.lateness import slowdown
-from adainf.schedulers import Choice, LookupTable
+from adainf.schedulers import LookupTable
 from adainf.sensors import Readings
 from adainfd.answering.session import Stream, View
 from adainfd.capture.cameras.captured import Captured
@@ -19,40 +18,11 @@ __all__ = ["Ask", "Waiting", "asked", "shared"]
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """What a view's frame asks for: a budget and the branch within it, or that the last answer stands.
-
-    age, lead: of the last answer. granted: the budget that other cameras have left it, None where that is all it asked
-    for.
-    """
+    """What a view requests for its part of a frame."""
 
     view: View
     captured: Captured
-    signals: Signals
-    wish: Wish
-    age: float | None
-    lead: float | None
-    granted: float | None = None
-
-    @property
-    def budget(self) -> Budget:
-        """The budget that is asked for."""
-        return self.wish.budget
-
-    @property
-    def controller(self) -> ControllerState:
-        """The controller's state, to come in force with the answer."""
-        return self.wish.controller
-
-    @property
-    def choice(self) -> Choice:
-        """The lookup table's branch within the budget."""
-        return self.wish.choice
-
-    @property
-    def reuses(self) -> bool:
-        """Whether the last answer stands for the frame."""
-        last = None if self.view.answer is None else self.view.answer.choice
-        return stands(self.signals, self.view.policy, last, self.age, self.lead, self.choice)
+    request: Request
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,15 +38,10 @@ class Waiting:
 def asked(view: View, captured: Captured, readings: Readings, table: LookupTable, costs: Costs, now: float) -> Ask:
     """What a view's frame asks for as if it were alone. now: monotonic seconds."""
     last = view.answer
+    age = None if last is None else captured.at - last.captured.at
+    lead = None if last is None else last.evidence.lead
     signals = _signals(captured, view, readings)
-    return Ask(
-        view=view,
-        captured=captured,
-        signals=signals,
-        wish=wish(view.controller, signals, view.policy, costs, table, now),
-        age=None if last is None else captured.at - last.captured.at,
-        lead=None if last is None else last.evidence.lead,
-    )
+    return Ask(view, captured, view.decider.request(signals, age, lead, table, costs, now))
 
 
 def shared(
@@ -87,7 +52,7 @@ def shared(
     A frame that meets no other, and has waited for none, is granted what it asks for; so is each where times are not
     known.
     """
-    running = [(frame, ask) for frame in waiting for ask in frame.asks if not ask.reuses]
+    running = [(frame, ask) for frame in waiting for ask in frame.asks if not ask.request.reuses]
     crowded = len({frame.stream.camera.name for frame, _ in running}) > 1
     delayed = any(frame.waited_for_others > 0 for frame, _ in running)
     if not costs.milliseconds or not (crowded or delayed):
@@ -101,7 +66,9 @@ def shared(
         left = [min(one, _until_next(frame, now)) for one, (frame, _) in zip(left, running, strict=True)]
     claims = [_claim(frame, ask, costs, 1000 * one) for one, (frame, ask) in zip(left, running, strict=True)]
     budgets = iter((divided_together if together else divided)(claims, costs))
-    return [tuple(ask if ask.reuses else _cut(ask, next(budgets), table) for ask in frame.asks) for frame in waiting]
+    return [
+        tuple(ask if ask.request.reuses else _cut(ask, next(budgets), table) for ask in frame.asks) for frame in waiting
+    ]
 
 
 def _left(frame: Waiting, view: View, now: float) -> float:
@@ -119,34 +86,24 @@ def _until_next(frame: Waiting, now: float) -> float:
 
 
 def _claim(frame: Waiting, ask: Ask, costs: Costs, left_ms: float) -> Claim:
-    policy, motion = ask.view.policy, ask.signals.motion
+    policy, motion = ask.view.policy, ask.request.signals.motion
     deserved = 1.0 if policy.motion is None or motion is None else policy.motion.at(motion)
     return Claim(
         least=max(policy.budget.minimum, costs.floor),
-        most=ask.budget.fraction,
+        most=ask.request.budget.fraction,
         priority=frame.stream.priority / len(frame.asks),
         need=deserved,
         left_ms=left_ms,
-        slowdown=slowdown(ask.controller.outcomes),
+        slowdown=slowdown(ask.request.controller.outcomes),
         around_ms=ask.view.around_ms,
     )
 
 
 def _cut(ask: Ask, granted: float, table: LookupTable) -> Ask:
-    cut = ask.wish.cut(granted, table)
-    return ask if cut is ask.wish else replace(ask, wish=cut, granted=granted)
+    return replace(ask, request=ask.view.decider.cut(ask.request, granted, table))
 
 
 def _signals(captured: Captured, view: View, readings: Readings) -> Signals:
     recognised: Sketch | None = None if view.answer is None else view.answer.captured.sketch
-    return Signals(
-        motion=captured.motions[view.part],
-        change=None if recognised is None else changed_share(recognised, captured.sketch, view.counted),
-        gpu_utilization=readings.gpu_utilization,
-        gpu_foreign=readings.gpu_foreign,
-        cpu_pressure=readings.cpu_pressure,
-        cpu_foreign=readings.cpu_foreign,
-        power_fraction=readings.power_fraction,
-        temperature_celsius=readings.temperature_celsius,
-        cpu_queue=readings.cpu_queue,
-    )
+    change = None if recognised is None else changed_share(recognised, captured.sketch, view.counted)
+    return Signals.of(readings, motion=captured.motions[view.part], change=change)

@@ -1,7 +1,7 @@
 """What is said of a frame: the labels it was given, and the message that says so."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +23,6 @@ class Answer:
     """What was said of a frame, and what it was said from.
 
     labels: by all the evidence. alone: the index of the label that this frame alone would have been given.
-    looks_here: how often this branch has looked at this very picture.
     """
 
     captured: Captured
@@ -31,7 +30,6 @@ class Answer:
     evidence: Evidence
     labels: list[messages.Label]
     alone: int
-    looks_here: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,17 +143,7 @@ def result(
             expected_accuracy,
             choice.weights,
         ),
-        signals=messages.Signals(
-            motion=signals.motion,
-            change=signals.change,
-            gpu_utilization=signals.gpu_utilization,
-            gpu_foreign=signals.gpu_foreign,
-            cpu_pressure=signals.cpu_pressure,
-            cpu_foreign=signals.cpu_foreign,
-            power_fraction=signals.power_fraction,
-            temperature_celsius=signals.temperature_celsius,
-            cpu_queue=signals.cpu_queue,
-        ),
+        signals=messages.Signals(**asdict(signals)),
         timing_ms=timing,
         dropped=dropped(account),
     )

@@ -55,6 +55,6 @@ class Auditor:
             and policy.budget.mean is None  # what audits take is no frame's, and would break it
             and bool(policy.audit.share)
             and ask.view.since_audit * policy.audit.share >= 1
-            and ask.budget.limited_by in _UNTROUBLED
+            and ask.request.budget.limited_by in _UNTROUBLED
             and max(now.cpu_foreign or 0.0, now.gpu_foreign or 0.0) <= _IDLE_BELOW
         )

@@ -3,13 +3,12 @@
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 import msgspec
 
-from adainf.control import Budget, Costs
-from adainf.control.deciding import Ran, answered, better_look, looked_again
+from adainf.control import Budget, Costs, Ran
 from adainf.engines import OutOfMemoryError
 from adainf.schedulers import Choice
 from adainf.sensors import Readings
@@ -240,12 +239,14 @@ class Pipeline:
         looks: list[tuple[Ask, Look]] = []
         for ask in asks:
             part = self._part(ask.view, shown)
-            if ask.reuses and ask.view.answer is not None:
+            if ask.request.reuses and ask.view.answer is not None:
                 now = time.monotonic()
                 moments = Moments(shown.captured.at, now, now, now)
-                reused.append(_Decided(ask, part, ask.view.answer, "reuse", ask.choice, moments))
+                reused.append(_Decided(ask, part, ask.view.answer, "reuse", ask.request.choice, moments))
                 continue
-            look = self._looker.prepare(ask.view, part, self._looker.within(ask.budget, ask.choice), ask.signals)
+            request = ask.request
+            way = self._looker.within(request.budget, request.choice)
+            look = self._looker.prepare(ask.view, part, way, request.signals)
             if look is None:
                 return None
             looks.append((ask, look))
@@ -273,22 +274,24 @@ class Pipeline:
         prepared_ms: a picture's part of what preparing took, where several were prepared for one forward pass.
         """
         begun = time.monotonic()
-        ask, view, captured, last = one.ask, one.ask.view, one.shown.captured, one.ask.view.answer
+        request, view, captured, last = one.ask.request, one.ask.view, one.shown.captured, one.ask.view.answer
         before = _remembered(stream, view)
         timing = one.moments.timing(decided_at)
         if publish:
-            self._teller.result(stream, view, captured, one.answer, one.chosen_by, ask.budget, ask.signals, timing)
+            self._teller.result(
+                stream, view, captured, one.answer, one.chosen_by, request.budget, request.signals, timing
+            )
         view.answer = one.answer
         frame = Frame(
             camera=stream.key(view),
             number=captured.number,
             at=now,
-            signals=ask.signals,
+            signals=request.signals,
             recognised=None if last is None else last.captured.number,
-            answer_age=ask.age,
-            lead=ask.lead,
-            granted=ask.granted,
-            budget=ask.budget,
+            answer_age=request.age,
+            lead=request.lead,
+            granted=request.granted,
+            budget=request.budget,
             chosen_by=one.chosen_by,
             branch=str(one.choice.branch),
             forward_ms=timing.forward,
@@ -301,7 +304,7 @@ class Pipeline:
             ran = Ran(one.choice, timing.forward, frame.own_around_ms, one.expected_ms)
             prepared_ms = timing.preprocess if prepared_ms is None else prepared_ms
             view.took_around(prepared_ms + 1000 * (time.monotonic() - begun))
-        view.controller = answered(ask.controller, view.policy, ask.budget, ran)
+        view.decider.settle(request, ran)
         return _Record(frame, before)
 
     def _look_further(self, stream: Stream, decided: list[_Decided], records: list[_Record], *, hurried: bool) -> None:
@@ -334,30 +337,26 @@ class Pipeline:
 
     def _better_look(self, one: _Decided, frame: Frame) -> tuple[Budget, Choice] | None:
         """The second look that a view deserves where it was answered from a still picture."""
-        view, last = one.ask.view, one.ask.view.answer
-        if not one.reused or last is None:
+        if not one.reused:
             return None
-        spent_ms, table = frame.forward_ms + frame.around_ms, self._recogniser.table
-        return better_look(view.controller, view.policy, self._costs, table, last.choice, last.looks_here, spent_ms)
+        spent_ms = frame.forward_ms + frame.around_ms
+        return one.ask.view.decider.better_look(self._recogniser.table, self._costs, spent_ms)
 
     def _look_again(
         self, stream: Stream, one: _Decided, frame: Frame, budget: Budget, choice: Choice
     ) -> SecondLook | None:
         """Look at a still picture along a better branch, and publish that; None where the picture was overwritten."""
-        view, last = one.ask.view, one.answer
-        look = self._looker.prepare(view, one.shown, self._looker.along(choice), one.ask.signals)
+        view, signals = one.ask.view, one.ask.request.signals
+        look = self._looker.prepare(view, one.shown, self._looker.along(choice), signals)
         if look is None:
             return None
         (found,) = self._looker.run([look])
         answer, moments = found.answer, found.moments
         self.parking.unpark()
-        if choice == last.choice:
-            answer = replace(answer, looks_here=last.looks_here + 1)
         timing = moments.timing(time.monotonic())
-        self._teller.result(stream, view, one.shown.captured, answer, "second_look", budget, one.ask.signals, timing)
+        self._teller.result(stream, view, one.shown.captured, answer, "second_look", budget, signals, timing)
         view.answer = answer
-        ran = Ran(choice, timing.forward, frame.own_around_ms, found.expected_ms)
-        view.controller = looked_again(view.controller, view.policy, ran)
+        view.decider.settle_better_look(Ran(choice, timing.forward, frame.own_around_ms, found.expected_ms))
         return SecondLook(budget=budget, branch=str(choice.branch), forward_ms=timing.forward)
 
 
@@ -371,5 +370,5 @@ def _remembered(stream: Stream, view: View) -> Remembered:
     answer = view.answer
     last = None
     if answer is not None:
-        last = LastLook.of(answer.captured.number, answer.captured.at, answer.choice, answer.looks_here)
-    return Remembered(camera=stream.key(view), controller=view.controller, last=last)
+        last = LastLook.of(answer.captured.number, answer.captured.at, answer.choice, view.decider.looks_here)
+    return Remembered(camera=stream.key(view), controller=view.decider.controller, last=last)

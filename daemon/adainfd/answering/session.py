@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from adainf.control import ControllerState, Policy
+from adainf.control import Decider, Policy
 from adainf.control.presence import Presence, PresenceRule
 from adainfd.answering.answer import Answer
 from adainfd.answering.audit import Audit
@@ -28,18 +28,22 @@ class View:
     """
 
     labels: LabelColumns
-    policy: Policy
+    decider: Decider
     region: str | None = None
     box: Region | None = None
     part: int = 0
     counted: NDArray[np.bool_] | None = None
     audit: Audit = field(default_factory=Audit)
-    controller: ControllerState = field(default_factory=ControllerState)
     presence: Presence = field(default_factory=lambda: Presence(PresenceRule()))
     answer: Answer | None = None
     since_audit: int = 0
     mirror: bool = True
     around_ms: float = 0.0
+
+    @property
+    def policy(self) -> Policy:
+        """The policy that the view goes by."""
+        return self.decider.policy
 
     def took_around(self, milliseconds: float) -> None:
         """A frame took so long beside its forward pass."""

@@ -5,14 +5,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from adainf.base.errors import InvalidInputError, one_line
-from adainf.control import Budget, ControllerState, Signals
-from adainf.control.deciding import Ran, answered, better_look, looked_again, stands, wish
+from adainf.control import Budget, Decider, Ran, Signals
 from adainf.control.policy import Policy
 from adainf.control.signals import contention
 from adainf.schedulers import Choice
 from adainfd.replaying.knowledge import Knowledge
 from adainfd.replaying.policies import InForce
-from adainfd.tracing.lines import Frame, Gap, Header, LastLook, PolicyChange, Prepared, Remembered, read
+from adainfd.tracing.lines import Frame, Gap, Header, PolicyChange, Prepared, Remembered, read
 
 __all__ = ["Decision", "Decisions", "recorded", "replayed"]
 
@@ -64,14 +63,19 @@ class Decisions:
 class _View:
     """What is remembered of a view.
 
-    moved: motion since the last look, summed. slowdown: of the last look that was measured, how many times longer than
-    expected it took.
+    number, looked_at: of the frame that a branch looked at last, and when. moved: motion since then, summed. slowdown:
+    of the last look that was measured, how many times longer than expected it took.
     """
 
-    controller: ControllerState = field(default_factory=ControllerState)
-    last: LastLook | None = None
+    decider: Decider
+    number: int = 0
+    looked_at: float = 0.0
     moved: float = 0.0
     slowdown: float = 1.0
+
+    def looked(self, frame: Frame) -> None:
+        """A branch looks at this frame."""
+        self.number, self.looked_at, self.moved = frame.number, frame.at, 0.0
 
 
 @dataclass(slots=True)
@@ -94,7 +98,9 @@ class _Part:
 
     def view(self, name: str) -> _View:
         """What is remembered of a view."""
-        return self.views.setdefault(name, _View())
+        view = self.views.setdefault(name, _View(Decider(Policy())))
+        view.decider.policy = self.policies.of(name)
+        return view
 
 
 def recorded(path: Path) -> Decisions:
@@ -141,7 +147,7 @@ class _Trace:
                 case Gap():
                     self._lost += line.lost
                 case Remembered():
-                    part.views[line.camera] = _View(line.controller, line.last)
+                    part.views[line.camera] = _remembered(line)
                 case PolicyChange():
                     part.policies = self._in_force(line)
                 case Prepared():
@@ -169,54 +175,53 @@ class _Trace:
         return InForce.read(self._path, line, self._others)
 
 
+def _remembered(line: Remembered) -> _View:
+    last, decider = line.last, Decider(Policy(), line.controller)
+    if last is None:
+        return _View(decider)
+    decider.last, decider.looks_here = last.choice, last.looks_here
+    return _View(decider, last.number, last.at)
+
+
 def _recorded(frame: Frame, part: _Part) -> Decision:
     view, known = part.view(frame.camera), part.known
-    if frame.chosen_by != "reuse" or view.last is None:
-        view.last = _last_look(frame, known.ran(frame), 1)
-    answer, again = view.last.choice, frame.second_look
+    if frame.chosen_by != "reuse" or view.decider.last is None:
+        view.decider.last = known.ran(frame)
+    answer, again = view.decider.last, frame.second_look
     looked = None if again is None else (again.budget, known.choices[again.branch])
     if looked is not None:
-        view.last = _last_look(frame, looked[1], 1)
+        view.decider.last = looked[1]
     latency = frame.forward_ms + frame.around_ms
     return _decision(frame, part, frame.budget, answer, frame.chosen_by == "reuse", looked, latency)
 
 
 def _decided(frame: Frame, part: _Part) -> Decision:
-    view, known, policy = part.view(frame.camera), part.known, part.policies.of(frame.camera)
-    signals, age = _as_seen_now(frame, view)
-    asked = wish(view.controller, signals, policy, known.costs, known.table, frame.at).cut(frame.granted, known.table)
-    lead = None if view.last is None else frame.lead or 0.0
-    last = None if view.last is None else view.last.choice
+    view, known = part.view(frame.camera), part.known
+    decider, (signals, age) = view.decider, _as_seen_now(frame, view)
+    lead = None if decider.last is None else frame.lead or 0.0
+    request = decider.request(signals, age, lead, known.table, known.costs, frame.at)
+    request = decider.cut(request, frame.granted, known.table)
     ran = None
-    if last is not None and stands(signals, policy, last, age, lead, asked.choice):
-        answer, reused = last, True
+    if request.reuses and decider.last is not None:
+        answer = decider.last
         view.moved += frame.signals.motion or 0.0
     else:
-        answer, reused = known.choose(frame, asked.budget, asked.choice), False
-        taken = None if frame.chosen_by == "reuse" else _taken(frame, known)
-        ran = _run(frame, view, answer, taken, known)
-    view.controller = answered(asked.controller, policy, asked.budget, ran)
+        answer = known.choose(frame, request.budget, request.choice)
+        ran = _run(frame, view, answer, None if frame.chosen_by == "reuse" else _taken(frame, known), known)
+    decider.settle(request, ran)
     latency = frame.around_ms + (0.0 if ran is None else ran.forward_ms)
-    looked = _look_again(frame, view, policy, known, latency) if reused and not frame.hurried else None
-    return _decision(frame, part, asked.budget, answer, reused, looked, latency)
+    looked = _look_again(frame, view, known, latency) if ran is None and not frame.hurried else None
+    return _decision(frame, part, request.budget, answer, ran is None, looked, latency)
 
 
-def _look_again(
-    frame: Frame, view: _View, policy: Policy, known: Knowledge, spent_ms: float
-) -> tuple[Budget, Choice] | None:
-    last = view.last
-    if last is None:
-        return None
-    better = better_look(view.controller, policy, known.costs, known.table, last.choice, last.looks_here, spent_ms)
+def _look_again(frame: Frame, view: _View, known: Knowledge, spent_ms: float) -> tuple[Budget, Choice] | None:
+    better = view.decider.better_look(known.table, known.costs, spent_ms)
     if better is not None:
-        _, choice = better
-        again = frame.second_look
-        taken = None
+        again, taken = frame.second_look, None
         if again is not None:
             chosen = known.choices[again.branch]
             taken = Ran(chosen, again.forward_ms, frame.own_around_ms, known.costs.expected(chosen.macs_fraction))
-        ran = _run(frame, view, choice, taken, known, last.looks_here + 1 if choice == last.choice else 1)
-        view.controller = looked_again(view.controller, policy, ran)
+        view.decider.settle_better_look(_run(frame, view, better[1], taken, known))
     return better
 
 
@@ -228,12 +233,12 @@ def _taken(frame: Frame, known: Knowledge) -> Ran:
     return Ran(choice, frame.forward_ms, frame.own_around_ms, expected)
 
 
-def _run(frame: Frame, view: _View, choice: Choice, taken: Ran | None, known: Knowledge, looks_here: int = 1) -> Ran:
-    """A look along `choice`, which is the view's last from now on. taken: the recorded look.
+def _run(frame: Frame, view: _View, choice: Choice, taken: Ran | None, known: Knowledge) -> Ran:
+    """A look along `choice`. taken: the recorded look.
 
     Where another branch ran, or none, it takes what is to be expected at that moment, beside the same others.
     """
-    view.last, view.moved = _last_look(frame, choice, looks_here), 0.0
+    view.looked(frame)
     if taken is not None and taken.expected_ms:
         view.slowdown = taken.forward_ms / taken.expected_ms
     if taken is not None and taken.choice.branch == choice.branch:
@@ -245,17 +250,13 @@ def _run(frame: Frame, view: _View, choice: Choice, taken: Ran | None, known: Kn
     return Ran(choice, (expected or 0.0) * view.slowdown, frame.own_around_ms, expected)
 
 
-def _last_look(frame: Frame, choice: Choice, looks_here: int) -> LastLook:
-    return LastLook.of(frame.number, frame.at, choice, looks_here)
-
-
 def _as_seen_now(frame: Frame, view: _View) -> tuple[Signals, float | None]:
-    if view.last is None:
+    if view.decider.last is None:
         return replace(frame.signals, change=None), None
-    if view.last.number == frame.recognised:
+    if view.number == frame.recognised:
         return frame.signals, frame.answer_age
     change = min(1.0, view.moved + (frame.signals.motion or 0.0))
-    return replace(frame.signals, change=change), frame.at - view.last.at
+    return replace(frame.signals, change=change), frame.at - view.looked_at
 
 
 def _decision(

@@ -13,6 +13,7 @@ import msgspec
 from adainf.base import home, limits
 from adainf.base.errors import InvalidInputError, UnavailableError
 from adainf.base.hindrances import Hindered, Hindrances
+from adainf.control import Decider
 from adainf.control.presence import Presence
 from adainf.engines import devices
 from adainf.engines.processor import usable_processors
@@ -294,7 +295,7 @@ def _stream(
     views = tuple(
         View(
             labels=labels,
-            policy=policies.of(camera.name, len(named)),
+            decider=Decider(policies.of(camera.name, len(named))),
             region=name,
             box=box,
             part=part,

@@ -47,7 +47,7 @@ class Policies:
         """From now on the cameras go by these."""
         for stream in streams:
             for view in stream.views:
-                view.policy = self.of(stream.camera.name, len(stream.views))
+                view.decider.policy = self.of(stream.camera.name, len(stream.views))
 
     def in_force(self, streams: Sequence[Stream]) -> PolicyChange:
         """The policies as a trace keeps them."""

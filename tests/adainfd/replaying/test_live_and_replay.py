@@ -99,7 +99,7 @@ def test_replay_makes_every_recorded_decision_again(
                     live.step(what)
                 case Policy():
                     view = live.streams[0].views[0]
-                    view.policy = what
+                    view.decider.policy = what
                     recorder.policy(in_force(live.streams))
                 case int():
                     live.prepare(what)
