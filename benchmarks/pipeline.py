@@ -96,7 +96,7 @@ def preparing_ms() -> float:
 
 def passed_over(folder: Path) -> float:
     """What a frame of a 1080p video costs that is grabbed alone, of one that is looked at for motion too."""
-    from adainfd.capture.motion import sketch
+    from adainf.sensors.motion import sketch
 
     video = folder / "1080p.mp4"
     writer = cv2.VideoWriter(str(video), cv2.VideoWriter.fourcc(*"mp4v"), 30, (1920, 1080))

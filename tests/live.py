@@ -15,7 +15,6 @@ from adainfd.answering.pipeline import Pipeline
 from adainfd.answering.session import Stream, View
 from adainfd.capture.cameras.account import Account
 from adainfd.capture.cameras.captured import Captured
-from adainfd.model.recogniser import LabelColumns, Recogniser
 from adainfd.tracing.trace import Recorder
 from adainfd.wire.serving.publisher import Publisher
 from hypothesis import strategies as st
@@ -26,6 +25,7 @@ from adainf.branch import Branch
 from adainf.control import Decider, Policy
 from adainf.engines import SIZES, OutOfMemoryError
 from adainf.profile import Profile, Scheduled
+from adainf.recogniser import LabelColumns, Recogniser
 from adainf.schedulers import Choice, LookupTable
 from adainf.sensors import Readings
 

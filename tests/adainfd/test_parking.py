@@ -12,7 +12,7 @@ from adainfd.capture.cameras.camera import Camera
 from adainfd.capture.settings import CameraSettings
 from adainfd.capture.source import Source
 from adainfd.config.configuration import Configuration
-from adainfd.model.recogniser import LabelColumns, load_recogniser
+from adainfd.model.recogniser import load_recogniser
 from adainfd.model.selection import read_profile
 from adainfd.tracing.trace import NoTrace
 from adainfd.wire.serving.publisher import Publisher
@@ -21,6 +21,7 @@ from daemons import Network, await_true
 from adainf.branch import Branch
 from adainf.control import Decider, Policy
 from adainf.engines import Engine, OutOfMemoryError
+from adainf.recogniser import LabelColumns
 from adainf.sensors import Readings
 
 

@@ -16,10 +16,11 @@ from adainfd.capture.cameras.camera import Camera
 from adainfd.capture.settings import CameraSettings
 from adainfd.capture.source import Source
 from adainfd.config.configuration import Configuration
-from adainfd.model.recogniser import LabelColumns, Recogniser, load_recogniser
+from adainfd.model.recogniser import load_recogniser
 from adainfd.model.selection import read_profile
 from adainfd.replaying.decisions import recorded, replayed
 from adainfd.replaying.report import differences
+from adainfd.tracing.lines import Prepared
 from adainfd.tracing.trace import Header, NoTrace, Recorder, TraceWriter
 from adainfd.wire.serving.publisher import Publisher
 from daemons import START_SECONDS, Network, await_true, write_video
@@ -27,6 +28,7 @@ from daemons import START_SECONDS, Network, await_true, write_video
 from adainf.branch import Branch
 from adainf.control import Decider, Policy
 from adainf.engines import Engine
+from adainf.recogniser import LabelColumns, Recogniser
 from adainf.sensors import Readings
 
 
@@ -121,7 +123,7 @@ def three(
                 recorded_at=0.0,
                 policy=streams[0].views[0].policy.model_dump(mode="json"),
                 profile=loaded.profile.model_dump(mode="json", by_alias=True, exclude={"set_aside"}),
-                **msgspec.structs.asdict(recogniser.prepared),
+                **msgspec.structs.asdict(Prepared.of(recogniser)),
             )
             recorder = parts.enter_context(TraceWriter(trace, header))
         pipeline = Pipeline(recogniser, publisher, Readings, recorder, host="here", top=1)

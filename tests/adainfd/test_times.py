@@ -10,7 +10,6 @@ import pytest
 import structlog
 from adainfd.base.keeping import Keeper
 from adainfd.config.configuration import ModelSection
-from adainfd.model.recogniser import Recogniser
 from adainfd.model.timings import Measuring, kept_times, known_times, missing_times
 from adainfd.model.warm_up import Preparation
 from numpy.typing import NDArray
@@ -19,6 +18,7 @@ from profiles import SMALL, profile
 from adainf.branch import Branch
 from adainf.engines import SIZES, OutOfMemoryError
 from adainf.profile import BranchTime, Profile, Timings
+from adainf.recogniser import Recogniser
 
 FULL, CHEAP = SMALL.full, Branch(4, (True, False, True))
 BRANCHES = [FULL, CHEAP]

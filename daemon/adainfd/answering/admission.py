@@ -9,9 +9,9 @@ from adainf.control.division import Claim, divided, divided_together
 from adainf.control.lateness import slowdown
 from adainf.schedulers import LookupTable
 from adainf.sensors import Readings
+from adainf.sensors.motion import Sketch, changed_share
 from adainfd.answering.session import Stream, View
 from adainfd.capture.cameras.captured import Captured
-from adainfd.capture.motion import Sketch, changed_share
 
 __all__ = ["Ask", "Waiting", "asked", "shared"]
 

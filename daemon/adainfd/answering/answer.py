@@ -4,18 +4,17 @@ import time
 from dataclasses import asdict, dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from adainf.control import Budget, Signals
 from adainf.control.evidence import Evidence
 from adainf.control.presence import Happening
+from adainf.recogniser import LabelColumns
 from adainf.schedulers import Choice
 from adainfd.capture.cameras.account import Account
 from adainfd.capture.cameras.captured import Captured
-from adainfd.model.recogniser import LabelColumns
 from adainfd.wire import messages
 
-__all__ = ["Answer", "Moments", "best_labels", "dropped", "event", "result", "shown"]
+__all__ = ["Answer", "Moments", "dropped", "event", "result", "shown"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,21 +85,6 @@ def event(
         seconds=round(last.at - first.at, 3),
         why=happening.why,
     )
-
-
-def best_labels(log_shares: NDArray[np.float64], labels: LabelColumns, top: int) -> list[messages.Label]:
-    """The `top` labels of a camera by their probability."""
-    least = np.partition(log_shares, -top)[-top] if top < len(log_shares) else -np.inf
-    among = np.flatnonzero(log_shares >= least)  # to sort these alone is quicker, where there are a thousand
-    best = among[np.argsort(-log_shares[among], kind="stable")][:top]
-    return [
-        messages.Label(
-            labels.names[position],
-            labels.index(int(position)),
-            round(float(np.exp(log_shares[position])), 4),
-        )
-        for position in best
-    ]
 
 
 def result(

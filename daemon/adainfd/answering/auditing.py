@@ -2,11 +2,11 @@
 
 from collections.abc import Callable
 
+from adainf.recogniser import Recogniser
 from adainf.sensors import Readings
 from adainfd.answering.admission import Ask
 from adainfd.answering.audit import REUSE
 from adainfd.answering.inference import Shown
-from adainfd.model.recogniser import Recogniser
 from adainfd.wire.observing import Observer
 
 __all__ = ["Auditor"]

@@ -10,6 +10,7 @@ import msgspec
 
 from adainf.control import Budget, Costs, Ran
 from adainf.engines import OutOfMemoryError
+from adainf.recogniser import Recogniser
 from adainf.schedulers import Choice
 from adainf.sensors import Readings
 from adainfd.answering.admission import Ask, Waiting, asked, shared
@@ -21,8 +22,7 @@ from adainfd.answering.inference import Look, Looker, Shown
 from adainfd.answering.results import Teller
 from adainfd.answering.session import Stream, View, cropped
 from adainfd.capture.cameras.captured import Captured
-from adainfd.model.recogniser import Recogniser
-from adainfd.tracing.lines import Frame, LastLook, Remembered, SecondLook
+from adainfd.tracing.lines import Frame, LastLook, Prepared, Remembered, SecondLook
 from adainfd.tracing.trace import Recorder
 from adainfd.wire.observing import NOBODY, Observer
 from adainfd.wire.serving.publisher import Publisher
@@ -108,7 +108,7 @@ class Pipeline:
         self._looker = Looker(recogniser, self._costs, self._top)
         self._auditor = Auditor(recogniser, self._readings, self._observer)
         self._seen_waiting.clear()
-        self._recorder.prepared(recogniser.prepared)
+        self._recorder.prepared(Prepared.of(recogniser))
 
     def answer(self, waiting: Sequence[Stream], more_wait: Callable[[], bool]) -> None:
         """Recognise the newest frame of the first of these streams, and publish the result.

@@ -7,11 +7,11 @@ from numpy.typing import NDArray
 
 from adainf.control import Decider, Policy
 from adainf.control.presence import Presence, PresenceRule
+from adainf.recogniser import LabelColumns
+from adainf.sensors.motion import Region
 from adainfd.answering.answer import Answer
 from adainfd.answering.audit import Audit
 from adainfd.capture.cameras.camera import Camera
-from adainfd.capture.motion import Region
-from adainfd.model.recogniser import LabelColumns
 
 __all__ = ["Stream", "View", "cropped"]
 

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass, field
 
+from adainf.sensors.motion import Region
 from adainfd.capture.cameras.lifecycle import Limits
-from adainfd.capture.motion import Region
 from adainfd.capture.source import Source, Transport
 
 __all__ = ["PIXELS_A_MEGAPIXEL", "CameraSettings", "Polygon"]

@@ -2,21 +2,13 @@
 
 import os
 from collections.abc import Collection
-from dataclasses import dataclass
-from typing import Self
-
-import numpy as np
-from numpy.typing import NDArray
 
 from adainf.base.allocator import give_back
-from adainf.base.errors import InvalidInputError
 from adainf.branch import Branch
-from adainf.control.costs import Times
 from adainf.engines import Engine, devices
 from adainf.engines.gpu import libraries
 from adainf.profile import Profile
-from adainf.schedulers import LookupTable
-from adainf.schedulers.content_aware import ContentAware
+from adainf.recogniser import LabelColumns, Recogniser
 from adainfd.base.keeping import Keeper
 from adainfd.base.logs import Logger
 from adainfd.config.configuration import Configuration
@@ -32,93 +24,13 @@ from adainfd.model.selection import (
     warm_up_content,
 )
 from adainfd.model.timings import known_times
-from adainfd.tracing.lines import Prepared
 from adainfd.wire.observing import NOBODY, Observer
 
-__all__ = ["LabelColumns", "Recogniser", "load_recogniser", "open_model", "open_successor", "stand_in_of"]
+__all__ = ["load_recogniser", "open_model", "open_successor", "stand_in_of"]
 
 # What steps of the start may take on a slow box, longer than which something is broken.
 _LOAD_SECONDS = 900.0  # the weights may have to be downloaded
 _EXPORT_SECONDS = 300.0
-
-
-@dataclass(frozen=True, slots=True)
-class Recogniser:
-    """What recognises.
-
-    ready: the branches that run without delay. table: over those. times: of branches on this device, as measured; empty
-    while unknown. content: the run's content-aware scheduler, for the budgets at which it is better than the table.
-    """
-
-    engine: Engine
-    profile: Profile
-    ready: frozenset[Branch]
-    table: LookupTable
-    times: Times
-    content: ContentAware | None = None
-
-    @classmethod
-    def of(
-        cls,
-        engine: Engine,
-        profile: Profile,
-        ready: Collection[Branch],
-        times: Times,
-        content: ContentAware | None = None,
-    ) -> Self:
-        """What recognises along these branches."""
-        table = LookupTable(profile, allowed=frozenset(ready).__contains__)
-        return cls(engine, profile, frozenset(ready), table, times, content)
-
-    @property
-    def choosable(self) -> tuple[str, ...]:
-        """The branches that the table may choose."""
-        return tuple(str(choice.branch) for choice in self.table.frontier)
-
-    @property
-    def scheduler_macs(self) -> int:
-        """Of a decision of the content-aware scheduler; 0 without one."""
-        return 0 if self.content is None else self.content.scheduler.macs
-
-    @property
-    def prepared(self) -> Prepared:
-        """What a trace is told of it."""
-        return Prepared(
-            branches=self.choosable,
-            times=dict(self.times.get(1, {})),
-            together={pictures: dict(times) for pictures, times in self.times.items() if pictures > 1},
-            scheduler_macs=self.scheduler_macs,
-        )
-
-    def along(self, branch: Branch) -> Self:
-        """The same, with one more branch ready."""
-        return self.of(self.engine, self.profile, self.ready | {branch}, self.times, self.content)
-
-
-@dataclass(frozen=True, slots=True)
-class LabelColumns:
-    """The columns of the scores that one camera's labels stand in; None means all of them."""
-
-    names: tuple[str, ...]
-    columns: tuple[int, ...] | None
-
-    @classmethod
-    def of(cls, labels: tuple[str, ...], class_names: tuple[str, ...], camera: str) -> "LabelColumns":
-        """The columns of `labels`; raises InvalidInputError on one that the head has not."""
-        if not labels:
-            return cls(class_names, None)
-        for label in labels:
-            if label not in class_names:
-                raise InvalidInputError(f"camera {camera}: label {label!r} is none of the head's {len(class_names)}")
-        return cls(labels, tuple(class_names.index(label) for label in labels))
-
-    def asked_for(self, scores: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Of the head's scores (classes,) those of this camera's labels (labels,)."""
-        return scores if self.columns is None else scores[list(self.columns)]
-
-    def index(self, position: int) -> int:
-        """The class index of the label at `position`."""
-        return position if self.columns is None else self.columns[position]
 
 
 def load_recogniser(

@@ -18,7 +18,9 @@ from adainf.control.presence import Presence
 from adainf.engines import devices
 from adainf.engines.processor import usable_processors
 from adainf.profile import Profile
+from adainf.recogniser import LabelColumns, Recogniser
 from adainf.sensors import Sensors
+from adainf.sensors.motion import Region, counted_cells
 from adainfd.answering.audit import Audit
 from adainfd.answering.pipeline import Pipeline
 from adainfd.answering.session import Stream, View
@@ -28,13 +30,12 @@ from adainfd.base.logs import Logger
 from adainfd.base.sighup import ReloadRequest
 from adainfd.base.stopping import StopRequest
 from adainfd.capture.cameras.camera import Camera
-from adainfd.capture.motion import Region, counted_cells
 from adainfd.capture.sandbox import confinement
 from adainfd.config.configuration import CameraSection, Configuration
 from adainfd.config.exposed import REMEDY, exposed
 from adainfd.config.unused import unused
 from adainfd.model.export_process import Exporter, exporter_of_missing
-from adainfd.model.recogniser import LabelColumns, Recogniser, load_recogniser, open_successor, stand_in_of
+from adainfd.model.recogniser import load_recogniser, open_successor, stand_in_of
 from adainfd.model.selection import read_profile
 from adainfd.model.successor import Successor
 from adainfd.model.warm_up import Preparation
@@ -43,7 +44,7 @@ from adainfd.runtime.loop import Loop
 from adainfd.runtime.observers import observers
 from adainfd.runtime.policies import Policies
 from adainfd.runtime.reloading import Reloader
-from adainfd.tracing.lines import Header
+from adainfd.tracing.lines import Header, Prepared
 from adainfd.tracing.recording import Recording, Target, target_of
 from adainfd.wire import messages
 from adainfd.wire.serving.bounds import most_beside
@@ -325,7 +326,7 @@ def _recording(
         host=configuration.publish.host,
         recorded_at=time.time(),
         profile=recogniser.profile.model_dump(mode="json", by_alias=True, exclude={"set_aside"}),
-        **msgspec.structs.asdict(recogniser.prepared),
+        **msgspec.structs.asdict(Prepared.of(recogniser)),
         **msgspec.structs.asdict(policies.in_force(streams)),
     )
     recording = Recording(header, log)

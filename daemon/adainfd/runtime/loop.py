@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Container, Sequence
 
 from adainf.base.hindrances import Hindered, Hindrances
+from adainf.recogniser import Recogniser
 from adainfd.answering.fair_queue import in_turn
 from adainfd.answering.pipeline import Pipeline
 from adainfd.answering.results import present
@@ -12,7 +13,6 @@ from adainfd.base.logs import Logger
 from adainfd.base.stopping import StopRequest
 from adainfd.capture.cameras.camera import Camera
 from adainfd.capture.cameras.lifecycle import Change, State
-from adainfd.model.recogniser import Recogniser
 from adainfd.model.warm_up import Preparation
 from adainfd.runtime.announcer import Announcer
 from adainfd.runtime.readable import Readable

@@ -18,6 +18,7 @@ from adainf.branch import Branch
 from adainf.control.controller import Budget, ControllerState
 from adainf.control.signals import Signals
 from adainf.profile import WeightSet
+from adainf.recogniser import Recogniser
 from adainf.schedulers import Choice
 
 __all__ = [
@@ -80,6 +81,16 @@ class Prepared(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag=
     times: dict[str, float]
     together: dict[int, dict[str, float]] = {}
     scheduler_macs: int = 0
+
+    @classmethod
+    def of(cls, recogniser: Recogniser) -> "Prepared":
+        """What recognises now."""
+        return cls(
+            branches=recogniser.choosable,
+            times=dict(recogniser.times.get(1, {})),
+            together={pictures: dict(times) for pictures, times in recogniser.times.items() if pictures > 1},
+            scheduler_macs=recogniser.scheduler_macs,
+        )
 
 
 class PolicyChange(InForce, frozen=True, kw_only=True, tag_field="kind", tag="policy"):

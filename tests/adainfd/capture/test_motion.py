@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
-from adainfd.capture.motion import changed_share, counted_cells, sketch
 from daemons import scene
 from numpy.typing import NDArray
+
+from adainf.sensors.motion import changed_share, counted_cells, sketch
 
 SIZE = (768, 432)
 

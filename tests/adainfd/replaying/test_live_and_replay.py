@@ -9,11 +9,10 @@ import msgspec
 import pytest
 import structlog
 from adainfd.answering.session import Stream
-from adainfd.model.recogniser import Recogniser
 from adainfd.replaying.decisions import recorded, replayed
 from adainfd.replaying.report import differences, other_answers
 from adainfd.tracing import trace as traces
-from adainfd.tracing.lines import Header, PolicyChange
+from adainfd.tracing.lines import Header, PolicyChange, Prepared
 from adainfd.tracing.recording import Recording, Target
 from adainfd.wire.serving.publisher import Publisher
 from generated import generous
@@ -23,6 +22,7 @@ from live import Live, Step, known, policies, steps
 
 from adainf.control import Policy
 from adainf.profile import Profile
+from adainf.recogniser import Recogniser
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +42,7 @@ def in_force(streams: list[Stream]) -> PolicyChange:
 def recording(recogniser: Recogniser, streams: list[Stream]) -> Recording:
     told: dict[str, Any] = {name: getattr(in_force(streams), name) for name in ("policy", "policies")}
     profile = recogniser.profile.model_dump(mode="json", by_alias=True, exclude={"set_aside"})
-    prepared = msgspec.structs.asdict(recogniser.prepared)
+    prepared = msgspec.structs.asdict(Prepared.of(recogniser))
     header = Header(host="here", recorded_at=0.0, profile=profile, **prepared, **told)
     return Recording(header, structlog.wrap_logger(structlog.ReturnLogger()))
 

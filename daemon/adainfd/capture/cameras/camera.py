@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adainf.media.undecodable import Undecodable
+from adainf.sensors.motion import sketch_of
 from adainfd.capture.cameras.account import Account
 from adainfd.capture.cameras.captured import Captured
 from adainfd.capture.cameras.lifecycle import Deed, Lifecycle, State
@@ -35,7 +36,6 @@ from adainfd.capture.exchange.reports import (
 )
 from adainfd.capture.exchange.slots import FrameSlots, Shape, frames_memory
 from adainfd.capture.fault import OF_THE_PROCESS, Fault
-from adainfd.capture.motion import sketch_of
 from adainfd.capture.sandbox.confinement import RENEWED
 from adainfd.capture.settings import CameraSettings
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from adainfd.capture.motion import Sketch
+from adainf.sensors.motion import Sketch
 
 __all__ = ["Captured"]
 

@@ -8,9 +8,9 @@ from typing import Annotated
 import msgspec
 
 from adainf.base.errors import printable
+from adainf.sensors.motion import SKETCH_BYTES
 from adainfd.capture.exchange.channel import MalformedError
 from adainfd.capture.fault import Fault
-from adainfd.capture.motion import SKETCH_BYTES
 from adainfd.capture.settings import CameraSettings
 
 __all__ = [

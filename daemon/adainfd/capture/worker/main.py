@@ -16,6 +16,7 @@ from PIL import Image
 from adainf.base.errors import printable
 from adainf.media import pictures, videos
 from adainf.media.undecodable import Undecodable
+from adainf.sensors.motion import Sketch, changed_share, counted_cells, sketch
 from adainfd.capture.exchange.attempts import Attempts
 from adainfd.capture.exchange.conversation import MOST_NAMED
 from adainfd.capture.exchange.reports import (
@@ -33,7 +34,6 @@ from adainfd.capture.exchange.reports import (
     text,
 )
 from adainfd.capture.exchange.slots import FrameSlots
-from adainfd.capture.motion import Sketch, changed_share, counted_cells, sketch
 from adainfd.capture.reading import lookups, pipe, snapshot, stream
 from adainfd.capture.reading.codec import no_picture
 from adainfd.capture.reading.pictures import Picture
