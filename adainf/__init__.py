@@ -1,12 +1,73 @@
-"""adainf: pretrained vision models whose compute follows a budget."""
+"""Pretrained vision models whose compute follows a budget.
+
+>>> model = adainf.load("efficientnet-lite0", policy="low-latency")
+>>> for picture in frames:
+...     answer = model(picture)
+...     print(answer.labels[0].name, answer.branch, answer.budget.limited_by, answer.timing.total)
+"""
 
 import os
+from importlib import import_module
 from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+from adainf.media import MOST_PIXELS
+
+if TYPE_CHECKING:
+    from adainf.base.errors import AdainfError, InvalidInputError, UnavailableError
+    from adainf.branch import Branch
+    from adainf.control import Budget, Policy, Signals
+    from adainf.engines import OutOfMemoryError
+    from adainf.model import AdaptiveModel, Answer, load
+    from adainf.profile import Profile
+    from adainf.schedulers import LookupTable
+
+__all__ = [
+    "AdainfError",
+    "AdaptiveModel",
+    "Answer",
+    "Branch",
+    "Budget",
+    "InvalidInputError",
+    "LookupTable",
+    "OutOfMemoryError",
+    "Policy",
+    "Profile",
+    "Signals",
+    "UnavailableError",
+    "load",
+]
 
 __version__ = version("adainf")
 
-MOST_PIXELS = 178_956_970
-"""Of a picture: what Pillow too takes for an attack above, half a gigabyte as it is decoded."""
-
 # OpenCV reads it as it is loaded. It knows formats whose size nothing else tells before they are decoded.
 os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(MOST_PIXELS))
+
+# Imported when they are asked for: numpy alone takes longer than all of this.
+_FROM = {
+    "AdainfError": "adainf.base.errors",
+    "AdaptiveModel": "adainf.model",
+    "Answer": "adainf.model",
+    "Branch": "adainf.branch",
+    "Budget": "adainf.control",
+    "InvalidInputError": "adainf.base.errors",
+    "LookupTable": "adainf.schedulers",
+    "OutOfMemoryError": "adainf.engines",
+    "Policy": "adainf.control",
+    "Profile": "adainf.profile",
+    "Signals": "adainf.control",
+    "UnavailableError": "adainf.base.errors",
+    "load": "adainf.model",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _FROM:
+        raise AttributeError(f"module 'adainf' has no attribute {name!r}")
+    value = getattr(import_module(_FROM[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

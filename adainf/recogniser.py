@@ -15,7 +15,7 @@ from adainf.profile import Profile
 from adainf.schedulers import LookupTable
 from adainf.schedulers.content_aware import ContentAware
 
-__all__ = ["LabelColumns", "Recogniser"]
+__all__ = ["LabelColumns", "Recogniser", "warm_up_content"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,3 +86,13 @@ class LabelColumns:
     def index(self, position: int) -> int:
         """The class index of the label at `position`."""
         return position if self.columns is None else self.columns[position]
+
+
+def warm_up_content(engine: Engine, content: ContentAware) -> None:
+    """Have every part that the scheduler may ask for ready, so that none is made on a frame's way."""
+    black = np.zeros((content.resolution, content.resolution, 3), np.uint8)
+    seen = engine.look(engine.prepare(black, content.resolution), content.resolution, content.weights)
+    every = content.scheduler.space.full.keep
+    skipped = tuple(not may for may in content.scheduler.space.droppable)
+    for keep in (every, skipped):
+        engine.complete(seen, keep)

@@ -7,13 +7,16 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from adainf import engines
+from adainf.backbones.defaults import default_weights
 from adainf.backbones.options import Options
 from adainf.base.errors import InvalidInputError
 from adainf.branch import Branch
 from adainf.engines import devices
 from adainf.engines.base import Adapted, Engine, OutOfMemoryError, Part
 from adainf.engines.memory import Memory, Remembered
+from adainf.engines.processor import processor_name, usable_processors
 from adainf.outline import Outline
+from adainf.profile import Profile
 from adainf.run import Run
 
 if TYPE_CHECKING:
@@ -41,6 +44,41 @@ class Opening:
     device: str | None = None
     threads: int | None = None
     warn: Callable[[str], None] = lambda _: None
+
+    @classmethod
+    def of(
+        cls,
+        profile: Profile,
+        run: Run | None,
+        options: Options,
+        *,
+        name: str | None = None,
+        device: str | None = None,
+        threads: int | None = None,
+        warn: Callable[[str], None] = lambda _: None,
+    ) -> "Opening":
+        """The network of a profile and its run; of `options`, what is left out is theirs.
+
+        name: None takes the engine that `adainf measure` found to be faster on this processor.
+        """
+        known = replace(
+            options,
+            weights=options.weights or default_weights(profile.backbone),
+            size=options.size or (None if run is None else run.manifest.native_resolution),
+            zoom=profile.zoom,
+        )
+        faster = profile.faster_engine(processor_name(), threads or usable_processors())
+        return cls(
+            name or ("torch" if faster == "torch" else None),  # onnx is taken anyway
+            profile.backbone,
+            known,
+            run=run if profile.adapted or profile.scheduled else None,
+            strength=profile.strength,
+            runs_adapted=profile.adapted,
+            device=device,
+            threads=threads,
+            warn=warn,
+        )
 
     @property
     def may_be_onnx(self) -> bool:

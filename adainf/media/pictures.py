@@ -14,8 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from adainf import MOST_PIXELS
-from adainf.media import jpeg
+from adainf.media import MOST_PIXELS, jpeg
 from adainf.media.undecodable import UndecodableError
 from adainf.media.upright import AS_STORED, Showing, aspect_of
 

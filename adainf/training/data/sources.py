@@ -8,11 +8,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from adainf import MOST_PIXELS
 from adainf.backbones import Classes
 from adainf.base import files
 from adainf.base.errors import InvalidInputError
-from adainf.media import captures, images
+from adainf.media import MOST_PIXELS, captures, images
 from adainf.media.pictures import check_header
 from adainf.media.undecodable import PassedOver, UndecodableError, none_left
 from adainf.media.videos import VideoFile

@@ -14,10 +14,11 @@ from types import FrameType
 from adainf.base.errors import AdainfError, InvalidInputError, UnavailableError, one_line
 from adainf.branch import Branch
 from adainf.profile import Profile
+from adainf.recogniser import warm_up_content
 from adainfd.base.logs import Logger
 from adainfd.base.processes import end_with_parent, started
 from adainfd.config.configuration import Configuration
-from adainfd.model.selection import content_of, needed_first, opening, wanted_branches, warm_up_content
+from adainfd.model.selection import content_of, needed_first, opening, wanted_branches
 
 __all__ = ["SCHEDULER", "Exporter", "Failed", "exporter_of_missing"]
 

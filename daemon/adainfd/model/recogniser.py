@@ -8,7 +8,7 @@ from adainf.branch import Branch
 from adainf.engines import Engine, devices
 from adainf.engines.gpu import libraries
 from adainf.profile import Profile
-from adainf.recogniser import LabelColumns, Recogniser
+from adainf.recogniser import LabelColumns, Recogniser, warm_up_content
 from adainfd.base.keeping import Keeper
 from adainfd.base.logs import Logger
 from adainfd.config.configuration import Configuration
@@ -21,7 +21,6 @@ from adainfd.model.selection import (
     needed_first,
     opening,
     wanted_branches,
-    warm_up_content,
 )
 from adainfd.model.timings import known_times
 from adainfd.wire.observing import NOBODY, Observer

@@ -4,14 +4,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from adainf import shipped
 from adainf.base import files
 from adainf.base.errors import InvalidInputError
 from adainf.branch import Branch
 from adainf.engines import Engine
-from adainf.engines.processor import processor_name, usable_processors
 from adainf.profile import Profile
 from adainf.run import Run
 from adainf.schedulers import LookupTable, wanted_branches
@@ -33,7 +30,6 @@ __all__ = [
     "read_run",
     "sizes_for",
     "wanted_branches",
-    "warm_up_content",
 ]
 
 _BACKBONE = "timm/tf_efficientnet_lite0"
@@ -107,38 +103,27 @@ def fits(engine: Engine, profile: Profile, section: ModelSection) -> bool:
 def opening(configuration: Configuration, profile: Profile, warn: Callable[[str], None] = lambda _: None) -> "Opening":
     """How the configured network is to be opened."""
     from adainf.backbones import Options
-    from adainf.backbones.defaults import default_weights
     from adainf.engines.opening import Opening
 
     section = configuration.model
-    run = read_run(section)
     texts = (*section.labels, *(label for camera in configuration.camera for label in camera.labels))
     open_vocabulary = profile.backbone.startswith("openclip/")
     options = Options(
-        weights=section.weights or default_weights(profile.backbone),
+        weights=section.weights,
         labels=tuple(dict.fromkeys(texts)) if open_vocabulary else section.labels,
-        size=section.size or (None if run is None else run.manifest.native_resolution),
+        size=section.size,
         mean=section.mean,
         std=section.std,
-        zoom=profile.zoom,
     )
-    return Opening(
-        section.engine or _measured_engine(section, profile),
-        profile.backbone,
+    return Opening.of(
+        profile,
+        read_run(section),
         options,
-        run=run if profile.adapted or profile.scheduled else None,
-        strength=profile.strength,
-        runs_adapted=profile.adapted,
+        name=section.engine,
         device=section.device,
         threads=section.threads,
         warn=warn,
     )
-
-
-def _measured_engine(section: ModelSection, profile: Profile) -> str | None:
-    """The engine that `adainf measure` found to be faster on this processor, unless it is the one taken anyway."""
-    faster = profile.faster_engine(processor_name(), section.threads or usable_processors())
-    return faster if faster == "torch" else None
 
 
 def needed_first(profile: Profile) -> list[Branch]:
@@ -161,13 +146,3 @@ def sizes_for(engine: Engine, pictures: int) -> tuple[int, ...]:
 def content_of(section: ModelSection, profile: Profile) -> ContentAware | None:
     """The run's content-aware scheduler where calibration found it better than the table."""
     return content_aware(read_run(section), profile)
-
-
-def warm_up_content(engine: Engine, content: ContentAware) -> None:
-    """Have every part that the scheduler may ask for ready, so that none is made on a frame's way."""
-    black = np.zeros((content.resolution, content.resolution, 3), np.uint8)
-    seen = engine.look(engine.prepare(black, content.resolution), content.resolution, content.weights)
-    every = content.scheduler.space.full.keep
-    skipped = tuple(not may for may in content.scheduler.space.droppable)
-    for keep in (every, skipped):
-        engine.complete(seen, keep)

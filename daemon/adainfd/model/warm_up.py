@@ -9,13 +9,13 @@ from adainf.base.allocator import give_back
 from adainf.base.errors import AdainfError
 from adainf.branch import Branch
 from adainf.engines import OutOfMemoryError
-from adainf.recogniser import Recogniser
+from adainf.recogniser import Recogniser, warm_up_content
 from adainf.schedulers.content_aware import ContentAware
 from adainfd.base.keeping import Keeper
 from adainfd.base.logs import Logger
 from adainfd.config.configuration import ModelSection
 from adainfd.model.export_process import SCHEDULER, Exporter, Failed
-from adainfd.model.selection import content_of, needed_first, sizes_for, wanted_branches, warm_up_content
+from adainfd.model.selection import content_of, needed_first, sizes_for, wanted_branches
 from adainfd.model.successor import Successor
 from adainfd.model.timings import Measuring, known_times, missing_times
 

@@ -1,0 +1,335 @@
+"""Adaptive inference in a program of one's own: each picture gets what the policy and the box allow it."""
+
+import os
+import statistics
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adainf import shipped
+from adainf.backbones.options import Options
+from adainf.base.errors import InvalidInputError
+from adainf.branch import Branch
+from adainf.control import Budget, Costs, Decider, Policy, Ran, Request, Signals
+from adainf.control.costs import Times
+from adainf.control.evidence import Evidence
+from adainf.engines import Engine
+from adainf.engines.opening import Opening
+from adainf.evaluation.timer import Timer
+from adainf.inference import Inference, Inferred, Way, best, evidence_of
+from adainf.media import pictures
+from adainf.profile import Profile
+from adainf.recogniser import LabelColumns, Recogniser, warm_up_content
+from adainf.run import Run
+from adainf.schedulers import Choice, wanted_branches
+from adainf.schedulers.content_aware import content_aware
+from adainf.sensors import Sensors
+from adainf.sensors.motion import Sketch, changed_share, sketch
+
+__all__ = ["AdaptiveModel", "Answer", "Label", "Timing", "load"]
+
+_TIMED_ROUNDS = 5
+
+Picture = NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """A label, its index among the model's classes, and its probability (0..1)."""
+
+    name: str
+    index: int
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Milliseconds: preparing the picture, the forward pass, and the whole call."""
+
+    prepare: float
+    forward: float
+    total: float
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a picture shows, and what was spent to say so.
+
+    labels: likeliest first, by all that the stream's pictures have shown of the scene. branch: the one that answered.
+    budget: `budget.fraction` of the full branch's MACs was allowed, by the rule `budget.limited_by`. reused: no branch
+    ran, because the last answer still stands. macs_fraction: what was spent, of the full branch's MACs. signals: what
+    the budget was made from.
+    """
+
+    labels: tuple[Label, ...]
+    branch: Branch
+    budget: Budget
+    reused: bool
+    macs_fraction: float
+    signals: Signals
+    timing: Timing
+
+
+@dataclass(frozen=True, slots=True)
+class _Shown:
+    """A stream's picture, its sketch, and the decision about it."""
+
+    picture: Picture
+    sketch: Sketch
+    request: Request
+
+
+@dataclass(slots=True)
+class _Stream:
+    """What is remembered of one stream of pictures.
+
+    last: its last picture; spent_ms: on it until now. answered, answered_at: the sketch and time (monotonic seconds) of
+    the last one that a branch ran on, and evidence: what the scene has shown until then.
+    """
+
+    decider: Decider
+    mirror: bool = True
+    last: _Shown | None = None
+    spent_ms: float = 0.0
+    answered: Sketch | None = None
+    answered_at: float = 0.0
+    evidence: Evidence | None = None
+
+
+class AdaptiveModel:
+    """A model whose compute follows a budget; made by `load`.
+
+    >>> with adainf.load("efficientnet-lite0", policy="low-latency") as model:
+    ...     answer = model("photograph.jpg")
+    ...     print(answer.labels[0].name, answer.budget.fraction, answer.budget.limited_by)
+
+    Each stream of pictures has a state of its own: what its scene has shown, its motion, its savings. Without `signals`
+    the model reads this box's sensors, in a thread that runs from the first such call until `close`. One thread may
+    use a model at a time.
+    """
+
+    def __init__(self, recogniser: Recogniser, policy: Policy, labels: Sequence[str] = (), top: int = 5) -> None:
+        """labels: the classes that are told apart; none means all of the model's. top: labels an answer.
+
+        Raises InvalidInputError on a label that is none of the model's classes.
+        """
+        self.policy = policy
+        self._recogniser = recogniser
+        self._labels = LabelColumns.of(tuple(labels), recogniser.engine.class_names)
+        self._top = top
+        self._costs = Costs.of(recogniser.table.frontier, recogniser.times)
+        self._inference = Inference(recogniser, self._costs)
+        self._streams: dict[str, _Stream] = {}
+        self._sensors: Sensors | None = None
+
+    def __call__(self, picture: Picture | Path | str, *, stream: str = "", signals: Signals | None = None) -> Answer:
+        """Recognise the next picture of a stream: BGR bytes (height, width, 3), or the path of a file.
+
+        signals: what the budget is made from. Left out, the box's sensors tell them, and the stream's pictures tell
+        motion and change. Raises InvalidInputError on anything that is no such picture, OutOfMemoryError where a GPU's
+        memory is taken; the next call tries again.
+        """
+        began = time.monotonic()
+        seen = _picture(picture)
+        state = self._streams.setdefault(stream, _Stream(Decider(self.policy)))
+        sketched = sketch(seen)
+        if signals is None:
+            signals = self._sensed(state, sketched)
+        age = None if state.evidence is None else began - state.answered_at
+        lead = None if state.evidence is None else state.evidence.lead
+        request = state.decider.request(signals, age, lead, self._recogniser.table, self._costs, began)
+        shown = state.last = _Shown(seen, sketched, request)
+        last = state.decider.last
+        if request.reuses and state.evidence is not None and last is not None:
+            state.decider.settle(request, None)
+            return self._answer(state, state.evidence, shown, last, request.budget, began, None)
+        way = self._inference.within(request.budget, request.choice)
+        evidence, look = self._look(state, shown, way, began)
+        state.decider.settle(request, look.ran(began))
+        return self._answer(state, evidence, shown, look.inferred.choice, request.budget, began, look)
+
+    def look_again(self, stream: str = "") -> Answer | None:
+        """A better answer to the stream's last picture, paid by what still pictures saved; None where none is due.
+
+        Call it where there is time before the next picture comes. Raises OutOfMemoryError as a call does.
+        """
+        began = time.monotonic()
+        state = self._streams.get(stream)
+        if state is None or state.last is None or not state.last.request.reuses:
+            return None
+        better = state.decider.better_look(self._recogniser.table, self._costs, state.spent_ms)
+        if better is None:
+            return None
+        budget, choice = better
+        evidence, look = self._look(state, state.last, self._inference.along(choice), began)
+        state.decider.settle_better_look(look.ran(began))
+        return self._answer(state, evidence, state.last, choice, budget, began, look)
+
+    def forget(self, stream: str = "") -> None:
+        """Forget what a stream's pictures have shown: the next one is its first."""
+        self._streams.pop(stream, None)
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The classes that the model tells apart."""
+        return self._labels.names
+
+    @property
+    def profile(self) -> Profile:
+        """What calibration knows of the model."""
+        return self._recogniser.profile
+
+    def close(self) -> None:
+        """End the sensors' thread and the engine; may be called again."""
+        if self._sensors is not None:
+            self._sensors.stop()
+            self._sensors = None
+        self._recogniser.engine.close()
+        self._streams.clear()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _sensed(self, state: _Stream, now: Sketch) -> Signals:
+        if self._sensors is None:
+            self._sensors = Sensors(lambda: [os.getpid()], lambda _name, _why: None)
+            self._sensors.start()
+        motion = None if state.last is None else changed_share(state.last.sketch, now)
+        change = None if state.answered is None else changed_share(state.answered, now)
+        return Signals.of(self._sensors.latest, motion=motion, change=change)
+
+    def _look(self, state: _Stream, shown: _Shown, way: Way, began: float) -> tuple[Evidence, "_Look"]:
+        """Run a picture; what the scene has shown with it, and the run."""
+        rule = self.policy.evidence
+        mirror = rule is not None and rule.mirrored and not state.mirror
+        prepared = self._recogniser.engine.prepare(shown.picture, way.resolution, mirrored=mirror)
+        prepared_at = time.monotonic()
+        (inferred,) = self._inference.run([way], [prepared])
+        scores = self._labels.asked_for(inferred.scores)
+        evidence = evidence_of(scores, inferred.choice, state.evidence, self.policy, shown.request.signals)
+        state.mirror, state.evidence, state.answered, state.answered_at = mirror, evidence, shown.sketch, began
+        return evidence, _Look(inferred, 1000 * (prepared_at - began))
+
+    def _answer(
+        self,
+        state: _Stream,
+        evidence: Evidence,
+        shown: _Shown,
+        choice: Choice,
+        budget: Budget,
+        began: float,
+        look: "_Look | None",
+    ) -> Answer:
+        labels = tuple(Label(*label) for label in best(evidence.log_shares, self._labels, self._top))
+        state.spent_ms = 1000 * (time.monotonic() - began)
+        prepare_ms, forward_ms = (0.0, 0.0) if look is None else (look.prepare_ms, look.forward_ms)
+        return Answer(
+            labels,
+            choice.branch,
+            budget,
+            reused=look is None,
+            macs_fraction=0.0 if look is None else choice.macs_fraction,
+            signals=shown.request.signals,
+            timing=Timing(prepare_ms, forward_ms, state.spent_ms),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """A picture's run, and the milliseconds before it."""
+
+    inferred: Inferred
+    prepare_ms: float
+
+    @property
+    def forward_ms(self) -> float:
+        return 1000 * self.inferred.seconds
+
+    def ran(self, began: float) -> Ran:
+        """What the decider is told. began: of the call, monotonic seconds."""
+        around_ms = max(0.0, 1000 * (time.monotonic() - began) - self.forward_ms)
+        return Ran(self.inferred.choice, self.forward_ms, around_ms, self.inferred.expected_ms)
+
+
+def load(
+    profile: str = "efficientnet-lite0",
+    *,
+    policy: str | Policy = "balanced",
+    run: str | None = None,
+    labels: Sequence[str] = (),
+    weights: str | None = None,
+    device: str | None = None,
+    threads: int | None = None,
+    top: int = 5,
+) -> AdaptiveModel:
+    """A model that is ready to answer.
+
+    profile: a shipped profile's name, or the path of a profile; `run`, a shipped run's name or a run's folder, brings
+    its own. policy: a shipped policy's name, the path of a policy, or a `Policy`. labels: for an OpenCLIP network the
+    texts to tell apart; for any other, which of its classes. weights: a file, or a name at the family's hub; left out,
+    the profile's own. device: `cpu`, `cuda`, `cuda:1`…; left out, a GPU where there is one. threads: of the processor;
+    left out, one for each. top: labels an answer.
+
+    The first load exports the branches (a minute); later ones find the exports in the cache. Raises InvalidInputError
+    on names and files that are wrong, UnavailableError where weights or a device are missing.
+
+    >>> model = adainf.load("efficientnet-lite0", policy="low-latency")
+    >>> for picture in frames:
+    ...     answer = model(picture)
+    """
+    taken = None if run is None else Run.read(shipped.find_run(run))
+    known = _profile(profile, taken)
+    options = Options(weights=weights, labels=tuple(labels) if known.backbone.startswith("openclip/") else ())
+    engine = Opening.of(known, taken, options, device=device, threads=threads).open()
+    branches = wanted_branches(known)
+    engine.warm_up(branches)
+    content = content_aware(taken, known)
+    if content is not None:
+        warm_up_content(engine, content)
+    recogniser = Recogniser.of(engine, known, branches, _times(engine, known, branches), content)
+    rules = Policy.read(policy) if isinstance(policy, str) else policy
+    return AdaptiveModel(recogniser, rules, labels, top)
+
+
+def _profile(name: str, run: Run | None) -> Profile:
+    if run is None:
+        profile = Profile.read(shipped.find("profiles", name, ".json"))
+        if profile.adapter is not None:
+            raise InvalidInputError(f"profile {name}: has branches with adapted weights; name their run")
+        return profile
+    profile = Profile.read(run.profile_path)
+    run.check_calibrated(profile, run.profile_path)
+    return profile
+
+
+def _times(engine: Engine, profile: Profile, branches: Sequence[Branch]) -> Times:
+    """Median milliseconds along each branch: the profile's on this device, or measured now."""
+    shipped_times = profile.timings_on(engine.device, engine.name, engine.threads)
+    if shipped_times is not None and all(str(branch) in shipped_times.times for branch in branches):
+        return {1: {str(branch): shipped_times.times[str(branch)].p50_ms for branch in branches}}
+    timer = Timer(engine)
+    taken: dict[Branch, list[float]] = {branch: [] for branch in branches}
+    for _ in range(_TIMED_ROUNDS):
+        for branch, seconds in taken.items():
+            seconds.append(timer.seconds(branch))
+    return {1: {str(branch): 1000 * statistics.median(seconds) for branch, seconds in taken.items()}}
+
+
+def _picture(picture: Picture | Path | str) -> Picture:
+    if isinstance(picture, str | Path):
+        return pictures.decode(Path(picture))
+    shape, dtype = getattr(picture, "shape", None), getattr(picture, "dtype", None)
+    if dtype != np.uint8 or shape is None or len(shape) != 3 or shape[2] != 3 or 0 in shape:
+        raise InvalidInputError(f"picture of {dtype} {shape}: must be bytes (height, width, 3), BGR")
+    return picture
