@@ -3,6 +3,7 @@
 import os
 import statistics
 import time
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +26,7 @@ from adainf.evaluation.timer import Timer
 from adainf.inference import Inference, Inferred, Way, best, evidence_of
 from adainf.media import pictures
 from adainf.profile import Profile
-from adainf.recogniser import LabelColumns, Recogniser, warm_up_content
+from adainf.recogniser import LabelColumns, Recogniser, fits, warm_up_content
 from adainf.run import Run
 from adainf.schedulers import Choice, wanted_branches
 from adainf.schedulers.content_aware import content_aware
@@ -281,8 +282,9 @@ def load(
     the profile's own. device: `cpu`, `cuda`, `cuda:1`…; left out, a GPU where there is one. threads: of the processor;
     left out, one for each. top: labels an answer.
 
-    The first load exports the branches (a minute); later ones find the exports in the cache. Raises InvalidInputError
-    on names and files that are wrong, UnavailableError where weights or a device are missing.
+    The first load exports the branches (a minute); later ones find the exports in the cache. Warns of weights that the
+    profile was not made for. Raises InvalidInputError on names and files that are wrong, UnavailableError where weights
+    or a device are missing.
 
     >>> model = adainf.load("efficientnet-lite0", policy="low-latency")
     >>> for picture in frames:
@@ -292,6 +294,9 @@ def load(
     known = _profile(profile, taken)
     options = Options(weights=weights, labels=tuple(labels) if known.backbone.startswith("openclip/") else ())
     engine = Opening.of(known, taken, options, device=device, threads=threads).open()
+    if not fits(engine, known, profile if taken is None else str(run)):
+        told = f"profile {profile if taken is None else run}: was made for other weights; run `adainf calibrate`"
+        warnings.warn(told, stacklevel=2)
     branches = wanted_branches(known)
     engine.warm_up(branches)
     content = content_aware(taken, known)

@@ -15,7 +15,7 @@ from adainf.profile import Profile
 from adainf.schedulers import LookupTable
 from adainf.schedulers.content_aware import ContentAware
 
-__all__ = ["LabelColumns", "Recogniser", "warm_up_content"]
+__all__ = ["LabelColumns", "Recogniser", "fits", "warm_up_content"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +86,20 @@ class LabelColumns:
     def index(self, position: int) -> int:
         """The class index of the label at `position`."""
         return position if self.columns is None else self.columns[position]
+
+
+def fits(engine: Engine, profile: Profile, named: str) -> bool:
+    """Whether the engine's weights are those that the profile was made for. named: as the user named the profile.
+
+    Raises InvalidInputError where the profile is of a model of another shape.
+    """
+    outline = engine.outline
+    if outline.droppable != profile.space.droppable or outline.preprocessing.size != profile.native_resolution:
+        raise InvalidInputError(
+            f"profile {named!r}: was made for {profile.native_resolution} pixels and blocks {profile.droppable}, "
+            f"not as this {profile.backbone}; run `adainf calibrate`"
+        )
+    return outline.weights == profile.weights
 
 
 def warm_up_content(engine: Engine, content: ContentAware) -> None:

@@ -8,16 +8,15 @@ from adainf.branch import Branch
 from adainf.engines import Engine, devices
 from adainf.engines.gpu import libraries
 from adainf.profile import Profile
-from adainf.recogniser import LabelColumns, Recogniser, warm_up_content
+from adainf.recogniser import LabelColumns, Recogniser, fits, warm_up_content
 from adainfd.base.keeping import Keeper
 from adainfd.base.logs import Logger
-from adainfd.config.configuration import Configuration
+from adainfd.config.configuration import Configuration, ModelSection
 from adainfd.model.export_process import Exporter
 from adainfd.model.selection import (
     DEFAULT_PROFILE,
     cheapest,
     content_of,
-    fits,
     needed_first,
     opening,
     wanted_branches,
@@ -53,10 +52,10 @@ def load_recogniser(
     exported = exporter is not None and exporter.have(needed_first(profile), log)
     asked = opening(configuration, profile, lambda text: log.warning("engine", detail=text))
     engine = stand_in or asked.open()
-    if not fits(engine, profile, section):
+    if not fits(engine, profile, _named(section)):
         log.warning(
             "profile_of_other_weights",
-            profile=section.profile or section.run or DEFAULT_PROFILE,
+            profile=_named(section),
             remedy="run `adainf calibrate`",
         )
     if exporter is not None and exporter.for_next_start and stand_in is None and not engine.on_gpu:
@@ -79,6 +78,11 @@ def load_recogniser(
     give_back()
     times = {} if stand_in is not None else known_times(engine, profile, wanted_branches(profile), log)
     return Recogniser.of(engine, profile, branches, times, content)
+
+
+def _named(section: ModelSection) -> str:
+    """The profile as the configuration names it."""
+    return section.profile or section.run or DEFAULT_PROFILE
 
 
 def _exports_kept(engine: Engine, branches: Collection[Branch]) -> bool:
@@ -135,4 +139,4 @@ def open_model(configuration: Configuration, profile: Profile) -> tuple[Engine, 
             os.environ[offline] = before
     for camera in configuration.camera:
         LabelColumns.of(camera.labels, engine.class_names, camera.name)
-    return engine, fits(engine, profile, configuration.model)
+    return engine, fits(engine, profile, _named(configuration.model))

@@ -23,7 +23,6 @@ __all__ = [
     "asked_for",
     "cheapest",
     "content_of",
-    "fits",
     "needed_first",
     "opening",
     "read_profile",
@@ -84,20 +83,6 @@ def asked_for(section: ModelSection, *, run: str | None, profile: str | None) ->
     if before is None or found.adapter is not None or found.scheduled:
         return {"profile": profile}
     return {"profile": profile, "run": None, "backbone": section.backbone or before.manifest.backbone}
-
-
-def fits(engine: Engine, profile: Profile, section: ModelSection) -> bool:
-    """Whether the model's weights are those that the profile was made for.
-
-    Raises InvalidInputError where the profile is of a model of another shape.
-    """
-    outline = engine.outline
-    if outline.droppable != profile.space.droppable or outline.preprocessing.size != profile.native_resolution:
-        raise InvalidInputError(
-            f"profile {section.profile or section.run or DEFAULT_PROFILE!r}: was made for {profile.native_resolution} "
-            f"pixels and blocks {profile.droppable}, not as this {profile.backbone}; run `adainf calibrate`"
-        )
-    return outline.weights == profile.weights
 
 
 def opening(configuration: Configuration, profile: Profile, warn: Callable[[str], None] = lambda _: None) -> "Opening":
