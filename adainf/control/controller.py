@@ -89,7 +89,7 @@ def next_budget(
     rules: list[tuple[float, LimitedBy]] = [(policy.budget.maximum, "maximum")]
     if policy.motion is not None and signals.motion is not None:
         rules.append((policy.motion.at(signals.motion), "motion"))
-    if (allowed := allowed_by_mean(state.savings, policy)) is not None:
+    if (allowed := allowed_by_mean(state.savings, policy.budget)) is not None:
         rules.append((allowed, "mean"))
     rules.append((state.ceiling, rule))
     fraction, limited_by = min(rules, key=lambda rule: rule[0])

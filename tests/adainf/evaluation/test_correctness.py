@@ -39,7 +39,7 @@ def gains(*, told: bool) -> dict[str, float]:
     taught, tried = answers(0, told=told), answers(1, told=told)
     scheduler = learnt(PROFILE, taught)
     mixing = next(method for method in methods(PROFILE, tried) if method.bound == "mean")
-    return {method.name: gain_of(method, mixing, 0.4, 0.7).gain for method in content_methods(scheduler, tried, seed=0)}
+    return {method.name: gain_of(method, mixing, 0.6, 0.8).gain for method in content_methods(scheduler, tried, seed=0)}
 
 
 def test_where_a_look_tells_content_pays_and_shuffled_content_does_not() -> None:
