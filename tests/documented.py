@@ -133,6 +133,7 @@ class Rule:
 
 EXCUSED = (
     Rule(r"^git clone ", "gets the checkout that the test is in"),
+    Rule(r"^python3 -m venv reader|^reader/bin/", "tests/test_client_package.py runs them, with what is built here"),
     Rule(r"^(\S*/)?pip install (?!'\.)|^(apt-get|dnf|npm) |^python3 -m venv \.venv", "installs packages from an index"),
     Rule(
         r"^make (run|test|check|bench\S*|gpu-pack|soak|generated)\b",

@@ -44,6 +44,22 @@ def test_what_decides_needs_no_opencv(module: str) -> None:
     assert "cv2" not in modules
 
 
+@pytest.mark.parametrize(
+    ("module", "needs"),
+    [
+        ("adainfd.client", {"msgspec", "zmq"}),
+        ("adainfd.commands.tail", {"msgspec", "zmq"}),
+        ("adainfd.commands.watch", {"msgspec", "zmq", "rich"}),
+    ],
+)
+def test_what_reads_the_stream_needs_little(module: str, needs: set[str]) -> None:
+    brought = modules_after(f"import {module}") - modules_after("")
+    # msgspec takes typing_extensions where it is there; Cython makes a module of its own as zmq is loaded.
+    others = {"adainf", "adainfd", "typing_extensions", "cython_runtime", *sys.stdlib_module_names}
+    packages = {name.partition(".")[0] for name in brought} - others
+    assert {name for name in packages if not name.startswith("_")} == needs
+
+
 @pytest.mark.parametrize("package", ["adainf", "adainfd"])
 def test_help_is_light(package: str) -> None:
     code = f"import {package}.cli\nsys.argv[1:] = ['--help']\ntry: {package}.cli.main()\nexcept SystemExit: pass"

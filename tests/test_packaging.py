@@ -5,27 +5,17 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Iterator
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+import wheels
 
 REPOSITORY = Path(__file__).parents[1]
 
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[zipfile.ZipFile]:
-    folder = tmp_path_factory.mktemp("wheel")
-    options = ["--no-deps", "--quiet", "--disable-pip-version-check", "--wheel-dir", str(folder)]
-    if find_spec("hatchling"):
-        options.append("--no-build-isolation")
-    command = [sys.executable, "-m", "pip", "wheel", *options, str(REPOSITORY)]
-    built = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
-    if "No matching distribution found for hatchling" in built.stderr:
-        pytest.skip("needs hatchling: pip install hatchling, or a package index to fetch it from")
-    assert built.returncode == 0, built.stderr
-    (file,) = folder.glob("adainf-*.whl")
-    with zipfile.ZipFile(file) as opened:
+    with zipfile.ZipFile(wheels.built(REPOSITORY, tmp_path_factory.mktemp("wheel"))) as opened:
         yield opened
 
 

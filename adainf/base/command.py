@@ -10,7 +10,7 @@ from typing import NoReturn
 
 import click
 
-from adainf.base import arguments, files, home, limits, output
+from adainf.base import arguments, files, home, installation, limits, output
 from adainf.base.credentials import RedactedStream, redacted, without_credentials
 from adainf.base.errors import AdainfError, InvalidInputError, UnavailableError, printable
 
@@ -113,6 +113,8 @@ def _told(error: Exception) -> tuple[str, int]:
         return _LIBGL_REMEDY, _LATER
     if isinstance(error, ImportError) and any(text in str(error) for text in _NOT_LOADED):
         return f"{_SCARCE[errno.ENOMEM]}: {error}", _LATER
+    if isinstance(error, ImportError) and (lacking := installation.lacking(error)) is not None:
+        return lacking, _LATER
     if isinstance(error, OSError) and error.filename is not None:
         return f"{_name(error.filename)}: {error.strerror}", USAGE
     for line in traceback.format_exc().splitlines():

@@ -43,6 +43,7 @@ def ended(monkeypatch: pytest.MonkeyPatch, raises: BaseException, *arguments: st
         (MemoryError(), 69, "not enough memory"),
         (ImportError("libc.so: failed to map segment from shared object"), 69, "not enough memory"),
         (ImportError("libGL.so.1: cannot open shared object file"), 69, "apt-get install libgl1"),
+        (ModuleNotFoundError("No module named 'x'", name="no_such.part"), 69, "-m pip install no_such"),
     ],
 )
 def test_one_line_and_a_status(
@@ -56,7 +57,18 @@ def test_one_line_and_a_status(
     assert len(err) < 700
 
 
-@pytest.mark.parametrize("raised", [ValueError("seven"), OSError("nine"), KeyError("x"), ImportError("no nothing")])
+@pytest.mark.parametrize(
+    "raised",
+    [
+        ValueError("seven"),
+        OSError("nine"),
+        KeyError("x"),
+        ImportError("no nothing"),
+        ModuleNotFoundError("No module named 'adainf.x'", name="adainf.x"),
+        ModuleNotFoundError("No module named 'click.x'", name="click.x"),
+        ModuleNotFoundError("No module named '_sqlite3'", name="_sqlite3"),
+    ],
+)
 def test_a_defect_is_70_with_its_traceback(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], raised: BaseException
 ) -> None:

@@ -4,11 +4,13 @@ An observer neither decides nor waits: the main loop calls it between frames.
 """
 
 from collections.abc import Sequence
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING
 
 from adainfd.wire.messages import Message
+
+if TYPE_CHECKING:  # `adainfd watch` observes too, where there is no NumPy
+    import numpy as np
+    from numpy.typing import NDArray
 
 __all__ = ["NOBODY", "Observer", "Observers"]
 
@@ -22,7 +24,7 @@ class Observer:
     def published(self, message: Message) -> None:
         """A message went out: a result, or the state of the daemon or of a camera."""
 
-    def answered(self, camera: str, picture: NDArray[np.uint8]) -> None:
+    def answered(self, camera: str, picture: "NDArray[np.uint8]") -> None:
         """A frame of `camera` was answered; picture: (height, width, 3), BGR, gone when this returns."""
 
     def audited(self, camera: str, branch: str, *, agreed: bool) -> None:
@@ -61,7 +63,7 @@ class Observers(Observer):
         for observer in self._observers:
             observer.published(message)
 
-    def answered(self, camera: str, picture: NDArray[np.uint8]) -> None:
+    def answered(self, camera: str, picture: "NDArray[np.uint8]") -> None:
         """Tell all of them."""
         for observer in self._observers:
             observer.answered(camera, picture)
