@@ -4,6 +4,7 @@ import os
 
 import click
 
+from adainf import __version__
 from adainf.base.command import Group, run
 from adainf.cli import calibrate, evaluate, export, fetch, measure, pretrain, train
 
@@ -19,7 +20,7 @@ def main() -> None:
 
 
 @click.group(cls=Group)
-@click.version_option(package_name="adainf")
+@click.version_option(__version__)
 def cli() -> None:
     """Pretrained vision models whose compute follows a budget."""
 

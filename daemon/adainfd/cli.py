@@ -4,6 +4,7 @@ import sys
 
 import click
 
+from adainf import __version__
 from adainf.base import command
 from adainfd.commands import adopt, check_config, demo, doctor, keys, relay, replay, rollback, run, tail, watch
 
@@ -11,7 +12,7 @@ __all__ = ["adainfd", "main"]
 
 
 @click.group(cls=command.Group, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="adainf")
+@click.version_option(__version__)
 def adainfd() -> None:
     """Recognise what cameras see, within a compute budget that follows the box and the scene."""
 
