@@ -23,7 +23,7 @@ from pathlib import Path
 
 import attacks_http
 from adainfd.client import Subscriber
-from adainfd.commands.demo import demo_clip
+from adainfd.terminal.demo import demo_clip
 from soak import Watch, daemon, is_an_answer
 from tables import Figure, Table, finish, limits
 

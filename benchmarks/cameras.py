@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from adainfd.client import Result, Subscriber
-from adainfd.commands.demo import demo_clip
+from adainfd.terminal.demo import demo_clip
 from exports import make_exports
 from startup import processes
 from tables import Figure, Table, finish, limits

@@ -20,7 +20,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 from adainfd.client import Result, Subscriber
-from adainfd.commands.demo import demo_clip
+from adainfd.terminal.demo import demo_clip
 from exports import make_exports
 from tables import Figure, Table, finish, limits
 

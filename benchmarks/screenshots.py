@@ -16,7 +16,7 @@ import urllib.request
 from pathlib import Path
 
 from adainfd.client import Result, Subscriber
-from adainfd.commands import watch
+from adainfd.terminal import watch
 from rich.console import Console
 
 DOCS = Path(__file__).parents[1] / "docs"

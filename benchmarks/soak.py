@@ -23,7 +23,7 @@ from typing import TypeGuard
 
 import batches
 from adainfd.client import Message, Result, Status, Subscriber
-from adainfd.commands.demo import demo_clip
+from adainfd.terminal.demo import demo_clip
 from cameras import processor_seconds
 from startup import processes
 from tables import Figure, Table, finish, limits

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from adainfd.client import Result, Subscriber
-from adainfd.commands.demo import demo_clip
+from adainfd.terminal.demo import demo_clip
 from tables import Figure, Table, finish, limits
 
 _PAGE = "performance.md"

@@ -11,7 +11,10 @@ import click
 from adainf.base import files, output
 
 __all__ = [
+    "DEFAULT_MINUTES",
     "PATH",
+    "checkpoints_option",
+    "device_option",
     "image_options",
     "labels_option",
     "numbers",
@@ -25,6 +28,9 @@ __all__ = [
 ]
 
 PATH = click.Path(path_type=Path)
+
+DEFAULT_MINUTES = 15.0
+"""How long a training lasts that is told neither minutes nor steps."""
 
 _Callback = Callable[[click.Context, click.Parameter, str | None], Any]
 
@@ -80,6 +86,10 @@ labels_option = click.option("--labels", callback=read_labels, help="Class names
 threads_option = click.option(
     "--threads", type=click.IntRange(min=1), help="CPU threads; 1 on a busy machine.  [default: every processor]"
 )
+checkpoints_option = click.option(
+    "--checkpoint-every", type=click.FloatRange(min=0), default=60, show_default=True, help="Seconds between two."
+)
+device_option = click.option("--device", help="cpu, cuda, cuda:1…  [default: a GPU where there is one]")
 statistics_options = together(
     click.option("--mean", callback=numbers(float, 3), help="R,G,B, in place of those that belong to the weights."),
     click.option("--std", callback=numbers(float, 3), help="R,G,B, in place of those that belong to the weights."),

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from adainfd.commands import adopt as adopting
+from adainfd import adopting
 from adainfd.config.configuration import ModelSection
 from daemons import Network, assert_refused
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from adainfd.commands.adopt import adopt
+from adainfd.adopting import adopt
 from adainfd.config.configuration import Configuration
 from adainfd.doctor.settings import check, from_command_line
 from adainfd.wire.keys import KeyPair

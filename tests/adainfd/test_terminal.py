@@ -19,12 +19,12 @@ import zmq
 from adainfd import doctor
 from adainfd.base import logs
 from adainfd.client import Message, Result, Status
-from adainfd.commands import demo, watch
-from adainfd.commands.tail import line
 from adainfd.doctor.finding import warn
 from adainfd.replaying.decisions import Decision, Decisions
 from adainfd.replaying.report import table
 from adainfd.service.overview import Overview
+from adainfd.terminal import demo, watch
+from adainfd.terminal.tail import line
 from adainfd.wire import messages
 from adainfd.wire.keys import KeyPair
 from generated import generous

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import structlog
-from adainfd.commands.adopt import adopt
+from adainfd.adopting import adopt
 from adainfd.config.configuration import Configuration
 from adainfd.doctor.configured import examine
 from adainfd.doctor.settings import check, from_command_line

@@ -1,80 +1,22 @@
 """`adainfd tail`: results as they come, a line each."""
 
-import json
 from pathlib import Path
 
-import msgspec
+import click
 
-from adainf.base.errors import harmless, printable
-from adainf.base.output import say
-from adainfd.client import Gap, Link, Message, Notice, Result, Subscriber
+from adainfd.commands.options import connect_option, key_option, server_option
 
-__all__ = ["line", "show"]
-
-_SAY_WAITING_AFTER_SECONDS = 2.0
-_LONGEST_LINE = 400
+__all__ = ["command"]
 
 
-def show(
-    endpoint: str, *, as_json: bool, count: int | None, key: Path | None = None, server: str | None = None
-) -> None:
-    """Print results from `endpoint` until `count` have come, or for ever.
+@click.command("tail")
+@connect_option
+@key_option
+@server_option
+@click.option("--json", "as_json", is_flag=True, help="Print whole messages, a line each.")
+@click.option("--count", type=click.IntRange(min=1), help="End after so many results.")
+def command(connect: str, key: Path | None, server: str | None, as_json: bool, count: int | None) -> None:
+    """Show the results of a running daemon as they come."""
+    from adainfd.terminal.tail import show
 
-    key, server: as for a Subscriber.
-    """
-    with Subscriber(endpoint, key=key, server=server, notice=_tell) as messages:
-        _print(messages, endpoint, as_json=as_json, count=count)
-
-
-def _print(messages: Subscriber, endpoint: str, *, as_json: bool, count: int | None) -> None:
-    shown = 0
-    told = "receiving"
-    while count is None or shown < count:
-        message = messages.receive(_SAY_WAITING_AFTER_SECONDS)
-        if isinstance(message, Result):
-            print(_json(message) if as_json else line(message), flush=True)
-            shown += 1
-        elif messages.condition != told:
-            _say_why_nothing_comes(messages, endpoint, shown)
-        told = messages.condition
-
-
-def _say_why_nothing_comes(messages: Subscriber, endpoint: str, shown: int) -> None:
-    match messages.condition:
-        case "quiet" if not shown:  # afterwards it may be slow as well
-            _say(f"{endpoint} is there, and quiet")
-        case "no publisher" if shown:
-            _say(f"{endpoint} is gone; waiting for a daemon there")
-        case "no publisher":
-            _say(f"nothing from {endpoint} yet; waiting for a daemon there")
-
-
-def _tell(notice: Notice) -> None:
-    match notice:
-        case Gap():
-            _say(f"{notice.lost} messages lost")
-        case Link(state="refused"):
-            _say(f"{notice.endpoint} does not let us in: {notice.why}")
-
-
-def _say(text: str) -> None:
-    say(f"adainfd: {text}")
-
-
-def _json(message: Message) -> str:
-    """The message; what would do something to a terminal is escaped as JSON has it, and is the same to its reader."""
-    return harmless(msgspec.json.encode(message).decode(), lambda letter: json.dumps(letter)[1:-1])
-
-
-def line(result: Result) -> str:
-    """A result on one line."""
-    best = result.labels[0]
-    ran = "answer reused" if result.plan.chosen_by == "reuse" else result.plan.branch
-    if result.plan.chosen_by == "second_look":
-        ran += " again"
-    text = (
-        f"{result.camera:>12} {result.frame:>7}  {best.label[:28]:<28} {best.score:4.2f}  "
-        f"budget {result.budget.fraction:4.2f} {result.budget.limited_by:<10} "
-        f"{ran:<20}  {result.plan.macs / 1e6:6.1f} MMACs  {result.timing_ms.total:6.1f} ms"
-    )
-    return printable(text, _LONGEST_LINE)  # whatever a publisher sends is shown as text
+    show(connect, as_json=as_json, count=count, key=key, server=server)

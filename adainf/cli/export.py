@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from adainf.run import Run
     from adainf.schedulers import Choice
 
-__all__ = ["export"]
+__all__ = ["command"]
 
 
-@click.command()
+@click.command("export")
 @click.option("--profile", help="A path or a shipped name.  [default: the run's]")
 @run_option
 @weights_option
@@ -30,7 +30,7 @@ __all__ = ["export"]
 @click.option("--budget", type=click.FloatRange(0, 1, min_open=True), help="The best branch within this share of MACs.")
 @click.option("--branch", help="This branch of the profile, such as 192:1110110111011111.")
 @click.option("--out", type=PATH, required=True, help="The model to write (.onnx).")
-def export(
+def command(
     profile: str | None, run: str | None, budget: float | None, branch: str | None, out: Path, **options: Any
 ) -> None:
     """Write one branch as an ONNX model that runs without adainf.

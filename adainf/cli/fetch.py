@@ -14,16 +14,18 @@ from adainf.cli.options import PATH
 if TYPE_CHECKING:
     from adainf.downloads.fetched import Manifest
 
-__all__ = ["fetch"]
+__all__ = ["command"]
 
 
-@click.command()
+@click.command("fetch")
 @click.argument("backbone", required=False)
 @click.option("--weights", help="Which of the backbone's weights at the hub.  [default: the family's]")
 @click.option("--bundle", type=PATH, help="Also write the model as one file, for a box without a network.")
 @click.option("--from", "source", type=PATH, help="Install such a file, instead of asking the hub.")
 @click.option("--check", is_flag=True, help="Only check that all fetched models are still whole.")
-def fetch(backbone: str | None, weights: str | None, bundle: Path | None, source: Path | None, *, check: bool) -> None:
+def command(
+    backbone: str | None, weights: str | None, bundle: Path | None, source: Path | None, *, check: bool
+) -> None:
     """Fetch BACKBONE (FAMILY/NAME) from its hub and check it, so that a start downloads nothing."""
     if (backbone is not None) + (source is not None) + check != 1:
         raise click.UsageError("give one of BACKBONE, --from FILE and --check")

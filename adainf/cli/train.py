@@ -1,4 +1,4 @@
-"""adainf train · pretrain."""
+"""adainf train: a backbone adapted to pictures, for the sake of its cheap branches."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ import click
 
 from adainf.base import output
 from adainf.cli.options import (
+    DEFAULT_MINUTES,
     PATH,
+    checkpoints_option,
+    device_option,
     labels_option,
     numbers,
     statistics_options,
@@ -21,18 +24,11 @@ from adainf.cli.options import (
 if TYPE_CHECKING:
     from adainf.training.start import Request
 
-__all__ = ["pretrain", "train"]
+__all__ = ["command"]
 
-_DEFAULT_MINUTES = 15.0
 _QUICK_MINUTES = 1.0
 # The paper's; and that at which distillation did not forget what the weights knew.
 _LEARNING_RATES = {"distil": 1e-4, "paper": 1e-3}
-
-
-checkpoints_option = click.option(
-    "--checkpoint-every", type=click.FloatRange(min=0), default=60, show_default=True, help="Seconds between two."
-)
-device_option = click.option("--device", help="cpu, cuda, cuda:1…  [default: a GPU where there is one]")
 
 
 class _OneOrMore(click.Command):
@@ -52,7 +48,7 @@ class _OneOrMore(click.Command):
         return super().parse_args(ctx, spread)
 
 
-@click.command(cls=_OneOrMore)
+@click.command("train", cls=_OneOrMore)
 @click.option("--backbone", required=True, help="FAMILY/NAME, such as timm/tf_efficientnet_lite0.")
 @weights_option
 @labels_option
@@ -119,7 +115,7 @@ class _OneOrMore(click.Command):
     show_default=True,
     help="A view is a square of at least this share of the picture's largest one.",
 )
-@click.option("--minutes", type=click.FloatRange(0, min_open=True), help=f"[default: {_DEFAULT_MINUTES:.0f}]")
+@click.option("--minutes", type=click.FloatRange(0, min_open=True), help=f"[default: {DEFAULT_MINUTES:.0f}]")
 @click.option("--steps", type=click.IntRange(min=1), help="In place of --minutes.")
 @click.option(
     "--learning-rate", type=click.FloatRange(0, min_open=True), help="[default: 1e-4; 1e-3 with the recipe paper]"
@@ -130,7 +126,7 @@ class _OneOrMore(click.Command):
 @click.option("--resume", is_flag=True, help="Go on from the checkpoint in the run's folder.")
 @checkpoints_option
 @click.option("--out", type=PATH, required=True, help="The run's folder.")
-def train(**options: Any) -> None:
+def command(**options: Any) -> None:
     """Adapt a backbone to pictures, so that its cheap branches answer as the full model does.
 
     Under torchrun all processes train together.
@@ -156,7 +152,7 @@ def _request(options: dict[str, Any]) -> Request:
 
     if options["minutes"] and options["steps"]:
         raise click.UsageError("--minutes and --steps exclude each other")
-    minutes = options["minutes"] or (_QUICK_MINUTES if options["quick"] else _DEFAULT_MINUTES)
+    minutes = options["minutes"] or (_QUICK_MINUTES if options["quick"] else DEFAULT_MINUTES)
     out: Path = options["out"]
     return Request(
         backbone=options["backbone"],
@@ -188,65 +184,4 @@ def _request(options: dict[str, Any]) -> Request:
         threads=options["threads"],
         device=options["device"],
         batch_norm=options["batch_norm"],
-    )
-
-
-@click.command()
-@click.option("--backbone", required=True, help="cifar/resnet18, or cifar/resnet20, 32, 44, 56, 110.")
-@click.option("--images", type=PATH, required=True, help="A folder of pictures, one folder a class.")
-@click.option("--size", type=click.IntRange(min=8), default=32, show_default=True, help="Pixels a side.")
-@threads_option
-@device_option
-@click.option("--minutes", type=click.FloatRange(0, min_open=True), help=f"[default: {_DEFAULT_MINUTES:.0f}]")
-@click.option("--steps", type=click.IntRange(min=1), help="In place of --minutes.")
-@click.option("--learning-rate", type=click.FloatRange(0, min_open=True), default=0.1, show_default=True)
-@click.option(
-    "--label-smoothing",
-    type=click.FloatRange(0, 1, max_open=True),
-    default=0,
-    show_default=True,
-    help="Share of a label that is spread over all classes.",
-)
-@click.option("--batch", type=click.IntRange(min=2), default=128, show_default=True)
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
-@click.option("--resume", is_flag=True, help="Go on from the checkpoint beside the output.")
-@checkpoints_option
-@click.option("--out", type=PATH, required=True, help="The weights to write (.safetensors).")
-def pretrain(**options: Any) -> None:
-    """Train a ResNet for small pictures from nothing, for the commands that take --weights.
-
-    Every tenth picture is held out; how many of those are right is printed in the end.
-    """
-    use_all_of_the_processor()
-    if options["minutes"] and options["steps"]:
-        raise click.UsageError("--minutes and --steps exclude each other")
-    import torch
-
-    from adainf.engines.processor import usable_processors
-    from adainf.training import pretrain as pretraining
-
-    threads = options["threads"] or usable_processors()
-    torch.set_num_threads(threads)
-    done = pretraining.pretrain(
-        pretraining.Pretraining(
-            backbone=options["backbone"],
-            folder=options["images"],
-            side=options["size"],
-            batch=options["batch"],
-            learning_rate=options["learning_rate"],
-            seed=options["seed"],
-            out=options["out"],
-            resume=options["resume"],
-            steps=options["steps"],
-            seconds=None if options["steps"] else (options["minutes"] or _DEFAULT_MINUTES) * 60,
-            checkpoint_every=options["checkpoint_every"],
-            label_smoothing=options["label_smoothing"],
-            threads=threads,
-            device=options["device"],
-        )
-    )
-    progress = done.progress
-    output.show(
-        f"{options['out']}: {progress.step} steps in {progress.seconds:.0f} s on {done.learnt_from} pictures; "
-        f"top-1 {done.accuracy:.1%} of {done.held_out} held out"
     )

@@ -1,4 +1,4 @@
-"""adainf evaluate."""
+"""adainf evaluate: how often the branches that budgets lead to are right on pictures."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from adainf.cli.options import (
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["evaluate"]
+__all__ = ["command"]
 
 
-@click.command()
+@click.command("evaluate")
 @run_option
 @click.option("--profile", help="A profile's path, or the name of a shipped one.  [default: the run's]")
 @weights_option
@@ -54,7 +54,7 @@ __all__ = ["evaluate"]
     help="With --out: draw what others published on these pictures, by networks of theirs.",
 )
 @click.option("--teach", type=PATH, help="The --out of other pictures, to teach a content-aware scheduler by.")
-def evaluate(
+def command(
     run: str | None,
     profile: str | None,
     ceilings: tuple[float, ...],

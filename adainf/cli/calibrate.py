@@ -1,0 +1,94 @@
+"""adainf calibrate: how accurate each branch is, measured on pictures."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from adainf.base import output
+from adainf.cli.opening import open_profile, open_run, open_subject
+from adainf.cli.options import (
+    PATH,
+    image_options,
+    labels_option,
+    numbers,
+    run_option,
+    statistics_options,
+    threads_option,
+    use_all_of_the_processor,
+    weights_option,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ["command"]
+
+
+@click.command("calibrate")
+@click.option("--backbone", help="FAMILY/NAME, such as timm/tf_efficientnet_lite0.  [default: the run's]")
+@run_option
+@click.option("--profile", "known", help="With --run: of the base weights on these pictures, to save measuring them.")
+@weights_option
+@labels_option
+@statistics_options
+@threads_option
+@click.option("--size", type=click.IntRange(min=1), help="Native resolution, pixels a side.")
+@image_options
+@click.option("--resolutions", callback=numbers(int), help="Input sides.  [default: native to half of it]")
+@click.option("--zoom", type=click.FloatRange(0, 1), help="0: every input shows as much.  [default: tried]")
+@click.option("--strength", type=click.FloatRange(0, 1, min_open=True), help="Of the run's adapter.  [default: tried]")
+@click.option("--branches", type=click.IntRange(min=1), default=128, show_default=True, help="At most so many.")
+@click.option("--out", type=PATH, help="The profile to write (.json).  [default: the run's own]")
+def command(
+    backbone: str | None,
+    run: str | None,
+    known: str | None,
+    size: int | None,
+    resolutions: tuple[int, ...] | None,
+    zoom: float | None,
+    strength: float | None,
+    branches: int,
+    out: Path | None,
+    **options: Any,
+) -> None:
+    """Measure how accurate the branches of a backbone are.
+
+    With a run each branch is measured with the base weights and with the run's, and keeps those it is better with.
+    Killed, it goes on where it was when it is started again with the same settings. Under torchrun all processes share
+    the pictures.
+    """
+    of_run = None if run is None else open_run(run)
+    if of_run is None and known is not None:
+        raise click.UsageError("--profile goes with --run")
+    backbone = backbone or (of_run.manifest.backbone if of_run is not None else None)
+    out = out or (of_run.profile_path if of_run is not None else None)
+    if backbone is None or out is None:
+        raise click.UsageError(f"Missing option {'--backbone' if backbone is None else '--out'}, or --run")
+    use_all_of_the_processor()
+    from adainf.evaluation.partial import check_writable
+
+    check_writable(out)
+    from adainf.evaluation import calibrate as calibration
+    from adainf.training import ranks
+
+    size = size or (of_run.manifest.native_resolution if of_run is not None else None)
+    with ranks.joined() as all_of_us:
+        subject = open_subject(backbone, size, options, of_run, ranks=all_of_us)
+        profile = calibration.calibrate(
+            subject,
+            resolutions or (),
+            zoom=zoom,
+            strength=strength,
+            count=branches,
+            part=options["part"],
+            limit=options["limit"],
+            seed=options["seed"],
+            out=out,
+            run=of_run,
+            known=None if known is None else open_profile(known)[1],
+        )
+    if all_of_us.is_first:
+        count = f"{profile.calibration.images} images{subject.passed_over}"
+        output.show(f"{out}: {len(profile.branches)} branches of {backbone}, {count}")
