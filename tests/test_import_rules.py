@@ -48,8 +48,8 @@ def test_what_decides_needs_no_opencv(module: str) -> None:
     ("module", "needs"),
     [
         ("adainfd.client", {"msgspec", "zmq"}),
-        ("adainfd.commands.tail", {"msgspec", "zmq"}),
-        ("adainfd.commands.watch", {"msgspec", "zmq", "rich"}),
+        ("adainfd.terminal.tail", {"msgspec", "zmq"}),
+        ("adainfd.terminal.watch", {"msgspec", "zmq", "rich"}),
     ],
 )
 def test_what_reads_the_stream_needs_little(module: str, needs: set[str]) -> None:
