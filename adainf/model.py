@@ -33,7 +33,7 @@ from adainf.schedulers.content_aware import content_aware
 from adainf.sensors import Sensors
 from adainf.sensors.motion import Sketch, changed_share, sketch
 
-__all__ = ["AdaptiveModel", "Answer", "Label", "Timing", "load"]
+__all__ = ["AdaptiveModel", "Answer", "CallTiming", "ScoredLabel", "load"]
 
 _TIMED_ROUNDS = 5
 
@@ -41,7 +41,7 @@ Picture = NDArray[np.uint8]
 
 
 @dataclass(frozen=True, slots=True)
-class Label:
+class ScoredLabel:
     """A label, its index among the model's classes, and its probability (0..1)."""
 
     name: str
@@ -50,7 +50,7 @@ class Label:
 
 
 @dataclass(frozen=True, slots=True)
-class Timing:
+class CallTiming:
     """Milliseconds: preparing the picture, the forward pass, and the whole call."""
 
     prepare: float
@@ -68,13 +68,13 @@ class Answer:
     the budget was made from.
     """
 
-    labels: tuple[Label, ...]
+    labels: tuple[ScoredLabel, ...]
     branch: Branch
     budget: Budget
     reused: bool
     macs_fraction: float
     signals: Signals
-    timing: Timing
+    timing: CallTiming
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,7 +232,7 @@ class AdaptiveModel:
         began: float,
         look: "_Look | None",
     ) -> Answer:
-        labels = tuple(Label(*label) for label in best(evidence.log_shares, self._labels, self._top))
+        labels = tuple(ScoredLabel(*label) for label in best(evidence.log_shares, self._labels, self._top))
         state.spent_ms = 1000 * (time.monotonic() - began)
         prepare_ms, forward_ms = (0.0, 0.0) if look is None else (look.prepare_ms, look.forward_ms)
         return Answer(
@@ -242,7 +242,7 @@ class AdaptiveModel:
             reused=look is None,
             macs_fraction=0.0 if look is None else choice.macs_fraction,
             signals=shown.request.signals,
-            timing=Timing(prepare_ms, forward_ms, state.spent_ms),
+            timing=CallTiming(prepare_ms, forward_ms, state.spent_ms),
         )
 
 

@@ -49,11 +49,11 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Together = Annotated[int, Field(ge=2, le=1024)]
 
 
-class _Model(BaseModel):
+class _ProfileModel(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
-class Parts(_Model):
+class Parts(_ProfileModel):
     """MACs of each part at one resolution."""
 
     stem: Count
@@ -62,7 +62,7 @@ class Parts(_Model):
     head: Count
 
 
-class Measured(_Model):
+class Measured(_ProfileModel):
     """One branch: its MACs, and how often it was right on the calibration's pictures.
 
     accuracy: top-1 against labels; null where the pictures had none. agreement: top-1 equal to the full branch's.
@@ -79,7 +79,7 @@ class Measured(_Model):
     weights: WeightSet = "base"
 
 
-class Calibration(_Model):
+class Calibration(_ProfileModel):
     """How the profile came about: enough to repeat it. listing: SHA-256 of the pictures' names and labels."""
 
     images: Annotated[int, Field(ge=1)]
@@ -91,14 +91,14 @@ class Calibration(_Model):
     listing: str | None = None
 
 
-class BranchTime(_Model):
+class BranchTime(_ProfileModel):
     """Time of a forward pass along a branch, of one picture or of several together."""
 
     p50_ms: Milliseconds
     p95_ms: Milliseconds
 
 
-class Timings(_Model):
+class Timings(_ProfileModel):
     """Times of branches on one device with one engine.
 
     times: of one picture. together: of several that go along one branch together, by their number.
@@ -117,7 +117,7 @@ class Timings(_Model):
         return {1: self.times, **self.together}
 
 
-class Scheduled(_Model):
+class Scheduled(_ProfileModel):
     """How the run's content-aware scheduler did under a budget, a fraction of the full branch's MACs.
 
     accuracy, table: how often it was right, and the lookup table was, on the calibration's pictures; without labels,
@@ -130,7 +130,7 @@ class Scheduled(_Model):
     better: bool
 
 
-class Profile(_Model):
+class Profile(_ProfileModel):
     """What calibration learned of a backbone with certain weights, and of a run's adapter where there is one.
 
     weights: fingerprint of the base weights. adapter: SHA-256 of the run's adapter file; None without a run.

@@ -14,7 +14,7 @@ from adainf.base import documents, files
 from adainf.base.errors import InvalidInputError, one_line
 from adainf.profile import Profile, write_atomically
 
-__all__ = ["SCHEMA", "Adapter", "BatchNorm", "Manifest", "Run", "Training", "digest", "now"]
+__all__ = ["SCHEMA", "AdapterSection", "BatchNorm", "Manifest", "Run", "Training", "digest", "now"]
 
 SCHEMA = "adainf.run/1"
 _MANIFEST = "manifest.json"
@@ -25,11 +25,11 @@ BatchNorm = Literal["frozen", "train"]
 Count = Annotated[int, Field(ge=0)]
 
 
-class _Model(BaseModel):
+class _RunModel(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Adapter(_Model):
+class AdapterSection(_RunModel):
     """How the base weights were changed. kind: `lora` (low-rank updates), `full` (every weight), `none`."""
 
     kind: Literal["lora", "full", "none"]
@@ -37,7 +37,7 @@ class Adapter(_Model):
     alpha: Annotated[float, Field(gt=0)] | None = None
 
 
-class Training(_Model):
+class Training(_RunModel):
     """How the run came about: enough to repeat it.
 
     mix: each source's share of the pictures. ceiling: the most MACs of a drawn branch, a fraction of the full one's.
@@ -68,7 +68,7 @@ class Training(_Model):
     version: str
 
 
-class Manifest(_Model):
+class Manifest(_RunModel):
     """What `manifest.json` says.
 
     weights: the fingerprint of the base weights, without which the run is of no use. files: SHA-256 of the others.
@@ -78,7 +78,7 @@ class Manifest(_Model):
     backbone: str
     weights: str
     native_resolution: Annotated[int, Field(ge=1)]
-    adapter: Adapter
+    adapter: AdapterSection
     scheduler: Literal["none", "paper-hard", "paper-soft", "correctness"]
     training: Training
     files: dict[str, str]

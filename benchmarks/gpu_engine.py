@@ -24,7 +24,7 @@ from adainf.backbones import RANDOM, Backbone, Options
 from adainf.backbones.defaults import default_weights
 from adainf.backbones.macs import branch_space
 from adainf.branch import Branch, BranchSpace
-from adainf.engines.gpu.cuda import Cuda, Eager, Forward, Recording
+from adainf.engines.gpu.cuda import Cuda, Eager, Forward, RecordedPass
 from adainf.engines.gpu.engine import GpuEngine
 from adainf.engines.torch import TorchEngine
 from adainf.profile import Profile
@@ -55,7 +55,7 @@ class Processor:
     def settle(self) -> None:
         """All is done at once."""
 
-    def record(self, forward: Forward, given: Tensor) -> Recording:
+    def record(self, forward: Forward, given: Tensor) -> RecordedPass:
         """Nothing is recorded."""
         return Eager(forward, given)
 
@@ -72,12 +72,12 @@ class Remembering:
 
     def __init__(self, device: Any) -> None:
         self._device = device
-        self.last: Recording | None = None
+        self.last: RecordedPass | None = None
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._device, name)
 
-    def record(self, forward: Forward, given: Tensor) -> Recording:
+    def record(self, forward: Forward, given: Tensor) -> RecordedPass:
         """Record, and remember it."""
         self.last = self._device.record(forward, given)
         return self.last
@@ -94,9 +94,9 @@ class Subject:
         drawn = np.random.default_rng(0).integers(0, 256, (480, 640, 3), np.uint8)
         self.inputs = {branch.resolution: self.engine.prepare(drawn, branch.resolution) for branch in self.branches}
         self.picture = drawn
-        self._graphs: dict[tuple[Branch, int], Recording] = {}
+        self._graphs: dict[tuple[Branch, int], RecordedPass] = {}
 
-    def graph(self, branch: Branch, pictures: int) -> Recording:
+    def graph(self, branch: Branch, pictures: int) -> RecordedPass:
         """Recorded where it is not yet."""
         if (branch, pictures) not in self._graphs:
             self.device.last = None

@@ -77,9 +77,9 @@ def result(camera: str, frame: int) -> messages.Result:
         captured_at=0.0,
         published_at=0.0,
         labels=[messages.Label("mountain bike", 671, 0.83)],
-        budget=messages.Budget(0.61, "contention"),
+        budget=messages.ResultBudget(0.61, "contention"),
         plan=messages.Plan("192:1110110111011101", "lookup", 201_300_000, 0.52, 0.84),
-        signals=messages.Signals(0.02, 0.03, None, None, 0.4, 0.5),
+        signals=messages.ResultSignals(0.02, 0.03, None, None, 0.4, 0.5),
         timing_ms=messages.Timing(3.1, 1.9, 11.8, 17.4),
         dropped=messages.Dropped(12, 0),
     )

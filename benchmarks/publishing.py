@@ -19,7 +19,7 @@ from typing import Any
 
 import zmq
 from adainfd.client import Subscriber
-from adainfd.wire.messages import Budget, Dropped, Label, Plan, Result, Signals, Timing
+from adainfd.wire.messages import Dropped, Label, Plan, Result, ResultBudget, ResultSignals, Timing
 from adainfd.wire.serving.publisher import Publisher
 from tables import Figure, Table, finish, limits
 
@@ -124,9 +124,9 @@ def result(number: int) -> Result:
         captured_at=time.time(),
         published_at=time.time(),
         labels=[Label("mountain bike", 671, 0.83), Label("unicycle", 880, 0.1), Label("tricycle", 870, 0.02)],
-        budget=Budget(0.61, "contention"),
+        budget=ResultBudget(0.61, "contention"),
         plan=Plan("192:1110110111011101", "lookup", 201_300_000, 0.52, 0.84),
-        signals=Signals(0.021, 0.03, None, None, 0.1, 0.2),
+        signals=ResultSignals(0.021, 0.03, None, None, 0.1, 0.2),
         timing_ms=Timing(3.1, 1.9, 11.8, 17.4),
         dropped=Dropped(12, 0),
     )

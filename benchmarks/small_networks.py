@@ -41,7 +41,7 @@ from adainf.training.checkpoint import Progress, checkpoint_path
 from adainf.training.data.small import Kept, SmallViews
 from adainf.training.data.sources import open_sources
 from adainf.training.data.views import Sampling
-from adainf.training.loop import Plan, train
+from adainf.training.loop import TrainingPlan, train
 from adainf.training.pretrain import Data, Pretraining, checkpoint_of, learn, read
 from adainf.training.ranks import Ranks
 from adainf.training.recipes.block_scheduler import PaperRecipe
@@ -193,7 +193,7 @@ class Bench:
         kept = Kept(data.pictures.to(self.device), data.labels.to(self.device), (data.count,))
         sampling = Sampling((1,), base.preprocessing, self.batch, 0, ranks, recipe.resolutions, _LEAST_AREA)
         views = SmallViews(kept, sampling)
-        plan = Plan(self.rate, *self.adaptation.of(data, self.batch))
+        plan = TrainingPlan(self.rate, *self.adaptation.of(data, self.batch))
         folder = self.file(base.name, f"-{str(setting).replace('/', '-')}")
         folder.mkdir(parents=True, exist_ok=True)
         told: dict[str, JsonValue] = {

@@ -13,7 +13,7 @@ from adainfd.answering import pipeline
 from adainfd.answering.fair_queue import in_turn
 from adainfd.answering.pipeline import Pipeline
 from adainfd.answering.session import Stream, View
-from adainfd.capture.cameras.account import Account
+from adainfd.capture.cameras.account import FrameCounts
 from adainfd.capture.cameras.captured import Captured
 from adainfd.tracing.trace import Recorder
 from adainfd.wire.serving.publisher import Publisher
@@ -118,7 +118,7 @@ class Camera:
     def __init__(self, name: str, max_age: float) -> None:
         self.name = name
         self.settings = SimpleNamespace(max_age=max_age)
-        self.account = Account()
+        self.account = FrameCounts()
         self.pace = SimpleNamespace(interval=0.04)
         self.newest: Captured | None = None
         self.whole = True

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from adainf.engines.gpu.cuda import Eager, Forward, Recording
+from adainf.engines.gpu.cuda import Eager, Forward, RecordedPass
 
 __all__ = ["Processor"]
 
@@ -55,7 +55,7 @@ class Processor:
     def settle(self) -> None:
         pass
 
-    def record(self, forward: Forward, given: Tensor) -> Recording:
+    def record(self, forward: Forward, given: Tensor) -> RecordedPass:
         assert self.may_record.wait(_SECONDS)
         self.recorded.append(tuple(given.shape))
         return _Counted(forward, given, self.runs.append)

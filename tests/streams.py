@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import zmq
-from adainfd.wire.messages import Budget, Dropped, Label, Plan, Result, Signals, Status, Timing
+from adainfd.wire.messages import Dropped, Label, Plan, Result, ResultBudget, ResultSignals, Status, Timing
 from adainfd.wire.serving.publisher import Publisher
 from daemons import await_true
 
@@ -62,9 +62,9 @@ def a_result(number: int, region: str | None = None) -> Result:
         captured_at=1.0,
         published_at=1.0,
         labels=[Label("bicycle", 1, 0.9)],
-        budget=Budget(1.0, "motion"),
+        budget=ResultBudget(1.0, "motion"),
         plan=Plan("32:1", "lookup", 1, 1.0, 0.9),
-        signals=Signals(None, None, None, None, None, None),
+        signals=ResultSignals(None, None, None, None, None, None),
         timing_ms=Timing(0.0, 0.0, 1.0, 1.0),
         dropped=Dropped(0, 0),
     )

@@ -39,7 +39,7 @@ def build(name: str, options: Options) -> Backbone:
     model, tokenizer = _load(open_clip, name, options)
     visual = model.visual
     if isinstance(visual, VisionTransformer) and visual.attn_pool is None:
-        stem: nn.Module = _ViTStem(visual)
+        stem: nn.Module = _ClipStem(visual)
         blocks = [Block(block, nn.Identity()) for block in visual.transformer.resblocks]
         tower_head: nn.Module = _ViTPool(visual)
         step = visual.patch_size[0]
@@ -135,7 +135,7 @@ class ZeroShotHead(nn.Module):
         return functional.linear(features, self.texts) + self.bias
 
 
-class _ViTStem(nn.Module):
+class _ClipStem(nn.Module):
     """Patches, class token, position embedding and the norm before the blocks."""
 
     def __init__(self, visual: Any) -> None:

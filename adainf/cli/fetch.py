@@ -12,7 +12,7 @@ from adainf.base import output
 from adainf.cli.options import PATH
 
 if TYPE_CHECKING:
-    from adainf.downloads.fetched import Manifest
+    from adainf.downloads.fetched import FetchedManifest
 
 __all__ = ["command"]
 
@@ -52,7 +52,7 @@ def command(
     output.show(f"{into / manifest.file_name}: {manifest.backbone}, {len(manifest.files)} files, checked")
 
 
-def _from_hub(backbone: str, weights: str | None, into: Path) -> Manifest:
+def _from_hub(backbone: str, weights: str | None, into: Path) -> FetchedManifest:
     from adainf.backbones import Options, load
     from adainf.backbones.weights import fingerprint
     from adainf.base.errors import InvalidInputError

@@ -9,7 +9,7 @@ from rich.table import Table
 
 from adainf.base import output
 from adainf.base.errors import printable
-from adainf.evaluation.curve import Point
+from adainf.evaluation.curve import CurvePoint
 from adainf.evaluation.timing import Along
 from adainf.profile import BranchTime, Profile
 from adainf.research.study import Study
@@ -19,7 +19,7 @@ __all__ = ["points_as_json", "print_points", "print_shares", "print_times"]
 _LONGEST_NAME = 100
 
 
-def print_points(points: Sequence[Point], *, labelled: bool) -> None:
+def print_points(points: Sequence[CurvePoint], *, labelled: bool) -> None:
     """A line for each ceiling: the branch, its MACs, the accuracy expected and found."""
     table = _table("MACs at most", "branch", "MACs", "expected", "top-1" if labelled else "agreement", "of the full")
     for point in points:
@@ -32,7 +32,7 @@ def print_points(points: Sequence[Point], *, labelled: bool) -> None:
     _print(table)
 
 
-def points_as_json(points: Sequence[Point]) -> str:
+def points_as_json(points: Sequence[CurvePoint]) -> str:
     """A JSON list, an object for each ceiling; null where no branch fits."""
     return json.dumps(
         [

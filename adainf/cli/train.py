@@ -22,7 +22,7 @@ from adainf.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from adainf.training.start import Request
+    from adainf.training.start import TrainingRequest
 
 __all__ = ["command"]
 
@@ -144,17 +144,17 @@ def command(**options: Any) -> None:
         )
 
 
-def _request(options: dict[str, Any]) -> Request:
+def _request(options: dict[str, Any]) -> TrainingRequest:
     from adainf import shipped
     from adainf.backbones import Options
-    from adainf.training.loop import Plan
-    from adainf.training.start import Request
+    from adainf.training.loop import TrainingPlan
+    from adainf.training.start import TrainingRequest
 
     if options["minutes"] and options["steps"]:
         raise click.UsageError("--minutes and --steps exclude each other")
     minutes = options["minutes"] or (_QUICK_MINUTES if options["quick"] else DEFAULT_MINUTES)
     out: Path = options["out"]
-    return Request(
+    return TrainingRequest(
         backbone=options["backbone"],
         options=Options(options["weights"], options["labels"], options["size"], options["mean"], options["std"]),
         images=tuple(options["images"]),
@@ -173,7 +173,7 @@ def _request(options: dict[str, Any]) -> Request:
         least_area=options["least_area"],
         batch=options["batch"],
         seed=options["seed"],
-        plan=Plan(
+        plan=TrainingPlan(
             options["learning_rate"] or _LEARNING_RATES[options["recipe"]],
             steps=options["steps"],
             seconds=None if options["steps"] else minutes * 60,

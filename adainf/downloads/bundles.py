@@ -14,7 +14,7 @@ from pathlib import Path
 from adainf.base import files
 from adainf.base.errors import InvalidInputError, one_line
 from adainf.downloads import fetched as models
-from adainf.downloads.fetched import Manifest
+from adainf.downloads.fetched import FetchedManifest
 
 __all__ = ["bundle", "unbundle"]
 
@@ -25,7 +25,7 @@ _TO_SPARE = 64 << 20
 """What is left of a disk's room."""
 
 
-def bundle(folder: Path, manifest: Manifest, out: Path) -> None:
+def bundle(folder: Path, manifest: FetchedManifest, out: Path) -> None:
     """Write a model as one file, whole or not at all."""
     models.verify(folder, manifest)
     files.check_new_file(out)
@@ -45,7 +45,7 @@ def bundle(folder: Path, manifest: Manifest, out: Path) -> None:
         raise InvalidInputError(f"bundle {out}: cannot be written ({error.strerror})") from None
 
 
-def unbundle(file: Path, into: Path) -> Manifest:
+def unbundle(file: Path, into: Path) -> FetchedManifest:
     """Install a bundle; raises InvalidInputError, with nothing installed, where it holds anything but a whole model.
 
     Nor may it be larger than what the disk has room for, or have a file that another model has otherwise.
@@ -68,13 +68,13 @@ def unbundle(file: Path, into: Path) -> Manifest:
     return manifest
 
 
-def _unpacked(tar: tarfile.TarFile, staging: Path, file: Path) -> tuple[Manifest, dict[str, Path]]:
+def _unpacked(tar: tarfile.TarFile, staging: Path, file: Path) -> tuple[FetchedManifest, dict[str, Path]]:
     """The manifest, and the files that it names, each once and as a plain file."""
     members = iter(tar)
     head = next(members, None)
     if head is None or head.name != _MANIFEST or not _is_plain(head) or head.size > _LARGEST_MANIFEST:
         raise InvalidInputError(f"bundle {file}: must begin with {_MANIFEST}, of at most {_LARGEST_MANIFEST >> 20} MiB")
-    manifest = Manifest.parse(b"".join(_content(tar, head)).decode(), f"bundle {file}")
+    manifest = FetchedManifest.parse(b"".join(_content(tar, head)).decode(), f"bundle {file}")
     sources: dict[str, Path] = {}
     for member in members:
         if member.name not in manifest.files or member.name in sources or not _is_plain(member):

@@ -16,7 +16,7 @@ from adainf.base import files
 from adainf.base.errors import InvalidInputError, one_line
 
 __all__ = [
-    "Manifest",
+    "FetchedManifest",
     "check_fetched",
     "folders",
     "install",
@@ -35,7 +35,7 @@ _MOST_FILES = 1000
 
 
 @dataclass(frozen=True, slots=True)
-class Manifest:
+class FetchedManifest:
     """A fetched model: what it is, the fingerprint of its weights, and its files with their SHA-256."""
 
     backbone: str
@@ -54,7 +54,7 @@ class Manifest:
         return json.dumps(asdict(self), indent=1) + "\n"
 
     @classmethod
-    def parse(cls, text: str, origin: object) -> "Manifest":
+    def parse(cls, text: str, origin: object) -> "FetchedManifest":
         """From JSON; raises InvalidInputError where that is not a manifest, or names a file outside its folder."""
         try:
             manifest = cls(**json.loads(text))
@@ -109,12 +109,12 @@ def writable_folder() -> Path:
     return next((folder for folder in others if os.access(folder, os.W_OK)), first)
 
 
-def manifests(folder: Path) -> list[Manifest]:
+def manifests(folder: Path) -> list[FetchedManifest]:
     """The models in a folder."""
-    return [Manifest.parse(files.read_text(file, "model"), file) for file in sorted(folder.glob("*.json"))]
+    return [FetchedManifest.parse(files.read_text(file, "model"), file) for file in sorted(folder.glob("*.json"))]
 
 
-def verify(folder: Path, manifest: Manifest) -> None:
+def verify(folder: Path, manifest: FetchedManifest) -> None:
     """Raise InvalidInputError on the first file that is missing or not what it was."""
     for name, digest in manifest.files.items():
         file = folder / name
@@ -130,7 +130,7 @@ def check_fetched(folder: Path, backbone: str) -> bool:
     Raises InvalidInputError where it is not, or where everyone may change it.
     """
     found = [
-        Manifest.parse(files.read_text(file, "model"), file)
+        FetchedManifest.parse(files.read_text(file, "model"), file)
         for file in sorted(folder.glob(f"{backbone.replace('/', '--')}*.json"))
     ]
     found = [manifest for manifest in found if manifest.backbone == backbone]
@@ -153,15 +153,15 @@ def _check_no_more(folder: Path, backbone: str, known: set[str]) -> None:
         raise InvalidInputError(f"model {backbone}: {folder / min(more)} was not fetched with it; remove that file")
 
 
-def install(staged: Path, backbone: str, weights: str | None, fingerprint: str, into: Path) -> Manifest:
+def install(staged: Path, backbone: str, weights: str | None, fingerprint: str, into: Path) -> FetchedManifest:
     """Take over what the hub's client has put into `staged`/hub; the manifest of it, once all is in place."""
     fetched = dict(_cached(staged))
-    manifest = Manifest(backbone, weights, fingerprint, {name: _digest(file) for name, file in fetched.items()})
+    manifest = FetchedManifest(backbone, weights, fingerprint, {name: _digest(file) for name, file in fetched.items()})
     place(manifest, fetched, into)
     return manifest
 
 
-def place(manifest: Manifest, sources: Mapping[str, Path], into: Path) -> None:
+def place(manifest: FetchedManifest, sources: Mapping[str, Path], into: Path) -> None:
     """Put a model's files and then its manifest into a folder of models.
 
     Raises InvalidInputError, with nothing changed, where one of them would replace a file of another model.

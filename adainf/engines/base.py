@@ -22,9 +22,9 @@ __all__ = [
     "Adapted",
     "Engine",
     "Exportable",
+    "FirstLook",
+    "NetworkPart",
     "OutOfMemoryError",
-    "Part",
-    "Seen",
     "UnsupportedExportError",
     "parts",
     "parts_after_first",
@@ -44,7 +44,7 @@ class UnsupportedExportError(AdainfError):
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class NetworkPart:
     """Blocks that run one after the other whatever is decided, so that what follows can depend on what they found.
 
     start, stop: the first block, or its shortcut where it is not kept, and one past the last. The stem belongs to the
@@ -66,12 +66,12 @@ def parts_after_first(droppable: Sequence[bool]) -> list[tuple[int, int]]:
     return list(itertools.pairwise([*starts, len(droppable)]))
 
 
-def parts(resolution: int, droppable: Sequence[bool]) -> list[Part]:
+def parts(resolution: int, droppable: Sequence[bool]) -> list[NetworkPart]:
     """All that `look` and `complete` may run: the first block, and those after it, each as it may be chosen."""
     return [
-        Part(resolution, 0, 1),
+        NetworkPart(resolution, 0, 1),
         *(
-            Part(resolution, start, stop, kept)
+            NetworkPart(resolution, start, stop, kept)
             for start, stop in parts_after_first(droppable)
             for kept in ((True, False) if droppable[start] else (True,))
         ),
@@ -79,7 +79,7 @@ def parts(resolution: int, droppable: Sequence[bool]) -> list[Part]:
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class FirstLook:
     """A picture as it is after the first block, from where it can go along any branch of its resolution.
 
     embedding: what the content-aware scheduler sees of it (width,). hidden: the engine's own.
@@ -98,7 +98,7 @@ class Exportable(Protocol):
     def outline(self) -> Outline:
         """What is known of it."""
 
-    def export(self, what: Branch | Part) -> bytes:
+    def export(self, what: Branch | NetworkPart) -> bytes:
         """The ONNX model of a branch, or of a part of the network; float32, for one picture.
 
         Of a branch: `images` (1, 3, resolution, resolution) → `scores` (1, classes). Of a part: `before` → `after`.
@@ -171,10 +171,10 @@ class Engine(Protocol):
         """
         ...
 
-    def look(self, prepared: Any, resolution: int, weights: WeightSet) -> Seen:
+    def look(self, prepared: Any, resolution: int, weights: WeightSet) -> FirstLook:
         """A prepared picture after the first block, with this set of weights."""
         ...
 
-    def complete(self, seen: Seen, keep: Sequence[bool]) -> NDArray[np.float32]:
+    def complete(self, seen: FirstLook, keep: Sequence[bool]) -> NDArray[np.float32]:
         """Scores before softmax (classes,) of a picture that was looked at, along these blocks; the first has run."""
         ...

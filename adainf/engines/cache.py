@@ -9,7 +9,7 @@ from pathlib import Path
 
 from adainf.base import files
 from adainf.branch import Branch
-from adainf.engines.base import Exportable, Part
+from adainf.engines.base import Exportable, NetworkPart
 from adainf.engines.processor import processor_identity
 from adainf.engines.shared import set_out
 
@@ -53,16 +53,16 @@ class ExportCache:
         self._writes = True
         self._held: set[tuple[str, str]] = set()
 
-    def path(self, what: Branch | Part) -> Path:
+    def path(self, what: Branch | NetworkPart) -> Path:
         """The file of `what`, there or not."""
         return self._folder / f"{hashlib.sha256(f'{self._maker} {what}'.encode()).hexdigest()}.onnx"
 
-    def has(self, what: Branch | Part) -> bool:
+    def has(self, what: Branch | NetworkPart) -> bool:
         """Whether the file of `what` is there; whether it is whole is seen when it is read."""
         path = self.path(what)
         return self._stranger is None and files.is_there(path) and files.is_there(_digests_path(path))
 
-    def model(self, what: Branch | Part) -> Path | bytes:
+    def model(self, what: Branch | NetworkPart) -> Path | bytes:
         """The file of `what`, made where it is not there whole; where none can be kept, the model as exported."""
         path = self.path(what)
         if self._stranger is not None and self._writes:

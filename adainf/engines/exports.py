@@ -15,7 +15,7 @@ from adainf.backbones import Backbone
 from adainf.backbones.weights import outline
 from adainf.base.errors import one_line
 from adainf.branch import Branch
-from adainf.engines.base import Part, UnsupportedExportError
+from adainf.engines.base import NetworkPart, UnsupportedExportError
 
 __all__ = ["Loaded", "export"]
 
@@ -29,12 +29,12 @@ class Loaded:
         self.outline = outline(backbone)
         self._backbone = backbone
 
-    def export(self, what: Branch | Part) -> bytes:
+    def export(self, what: Branch | NetworkPart) -> bytes:
         """See `export`."""
         return export(self._backbone, what)
 
 
-def export(backbone: Backbone, what: Branch | Part) -> bytes:
+def export(backbone: Backbone, what: Branch | NetworkPart) -> bytes:
     """An ONNX model of a branch, or of a part of the network, as `Exportable` has it.
 
     The batch is fixed at one: with constant shapes ONNX Runtime is faster at one picture than a dynamic batch is at
@@ -42,14 +42,14 @@ def export(backbone: Backbone, what: Branch | Part) -> bytes:
     """
     before = torch.zeros(1, 3, what.resolution, what.resolution)
     if isinstance(what, Branch):
-        return _exported(_Along(backbone, what.keep), before, "images", "scores")
+        return _exported(_AlongBranch(backbone, what.keep), before, "images", "scores")
     if what.start:
         with torch.no_grad():
-            before = _Part(backbone, Part(what.resolution, 0, what.start)).hidden(before)
-    return _exported(_Part(backbone, what), before, "before", "after")
+            before = _OnePart(backbone, NetworkPart(what.resolution, 0, what.start)).hidden(before)
+    return _exported(_OnePart(backbone, what), before, "before", "after")
 
 
-def _exported(module: "_Along | _Part", before: Tensor, given: str, gives: str) -> bytes:
+def _exported(module: "_AlongBranch | _OnePart", before: Tensor, given: str, gives: str) -> bytes:
     module = module.eval()
     model = io.BytesIO()
     with torch.no_grad(), _quiet():
@@ -72,7 +72,7 @@ def _exported(module: "_Along | _Part", before: Tensor, given: str, gives: str) 
     return model.getvalue()
 
 
-class _Along(nn.Module):
+class _AlongBranch(nn.Module):
     """A backbone along one branch, as a module of its own."""
 
     def __init__(self, backbone: Backbone, keep: Sequence[bool]) -> None:
@@ -86,10 +86,10 @@ class _Along(nn.Module):
         return result
 
 
-class _Part(nn.Module):
+class _OnePart(nn.Module):
     """A part of a backbone as a module of its own."""
 
-    def __init__(self, backbone: Backbone, part: Part) -> None:
+    def __init__(self, backbone: Backbone, part: NetworkPart) -> None:
         super().__init__()
         self.backbone = backbone
         self.part = part

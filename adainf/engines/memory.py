@@ -17,13 +17,13 @@ from adainf.preprocessing import Preprocessing
 from adainf.profile import write_atomically
 from adainf.run import Run
 
-__all__ = ["Memory", "Remembered"]
+__all__ = ["Memory", "RememberedNetwork"]
 
 _MAKERS = ("torch", "timm", "open_clip_torch")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Remembered:
+class RememberedNetwork:
     """A network that the ONNX engine ran. adapted: the same with a run's adapter, where one was asked for."""
 
     base: Outline
@@ -41,11 +41,11 @@ class Memory:
         self._path = cache_folder() / f"{hashlib.sha256(told.encode()).hexdigest()}.json"
         self._zoom = options.zoom
 
-    def recall(self) -> Remembered | None:
+    def recall(self) -> RememberedNetwork | None:
         """What is remembered, or None where there is nothing of use."""
         return documents.kept(self._path, lambda told: _File.model_validate_json(told).remembered(self._zoom))
 
-    def keep(self, remembered: Remembered) -> None:
+    def keep(self, remembered: RememberedNetwork) -> None:
         """Remember; raises InvalidInputError where it cannot be written, or would not be believed."""
         if (why := files.stranger(self._path)) is not None:
             raise InvalidInputError(f"{self._path}: is not kept ({why})")
@@ -67,7 +67,7 @@ class _File(BaseModel):
     class_names: tuple[str, ...]
 
     @classmethod
-    def of(cls, remembered: Remembered) -> "_File":
+    def of(cls, remembered: RememberedNetwork) -> "_File":
         base = remembered.base
         seen = base.preprocessing
         return cls(
@@ -82,10 +82,12 @@ class _File(BaseModel):
             class_names=base.class_names,
         )
 
-    def remembered(self, zoom: float) -> Remembered:
+    def remembered(self, zoom: float) -> RememberedNetwork:
         seen = Preprocessing(self.size, self.mean, self.std, self.crop_fraction, zoom)
         base = Outline(self.name, self.weights, self.droppable, seen, self.class_names)
-        return Remembered(base, None if self.adapted is None else dataclasses.replace(base, weights=self.adapted))
+        return RememberedNetwork(
+            base, None if self.adapted is None else dataclasses.replace(base, weights=self.adapted)
+        )
 
 
 def _identity(options: Options) -> object:

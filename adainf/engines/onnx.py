@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from adainf.base.errors import one_line
 from adainf.branch import Branch
-from adainf.engines.base import Exportable, Part, Seen, parts, parts_after_first
+from adainf.engines.base import Exportable, FirstLook, NetworkPart, parts, parts_after_first
 from adainf.engines.cache import ExportCache, cache_folder
 from adainf.engines.processor import keeping_to, processor_name, usable_processors
 from adainf.preprocessing import prepare
@@ -74,7 +74,7 @@ class OnnxEngine:
         self._processors = processors if 1 < self.threads == len(processors) else []
         self._most_sessions = sessions
         self._sessions: OrderedDict[Branch, onnxruntime.InferenceSession] = OrderedDict()
-        self._parts: dict[tuple[Part, WeightSet], onnxruntime.InferenceSession] = {}
+        self._parts: dict[tuple[NetworkPart, WeightSet], onnxruntime.InferenceSession] = {}
 
     def warm_up(self, branches: Iterable[Branch], pictures: int = 1) -> None:
         """Export, load and run each branch once, so that none of it happens on a frame's way.
@@ -123,23 +123,23 @@ class OnnxEngine:
             scores[position] = self._run(self._session(branch), {"images": images})[0]
         return scores
 
-    def look(self, prepared: NDArray[np.float32], resolution: int, weights: WeightSet) -> Seen:
+    def look(self, prepared: NDArray[np.float32], resolution: int, weights: WeightSet) -> FirstLook:
         """A prepared picture (1, 3, resolution, resolution) after the first block, with this set of weights.
 
         A part met for the first time is exported now, here and in `complete`: seconds.
         """
-        hidden = self._through(Part(resolution, 0, 1), weights, prepared)
-        return Seen(embedding(hidden)[0], hidden, resolution, weights)
+        hidden = self._through(NetworkPart(resolution, 0, 1), weights, prepared)
+        return FirstLook(embedding(hidden)[0], hidden, resolution, weights)
 
-    def complete(self, seen: Seen, keep: Sequence[bool]) -> NDArray[np.float32]:
+    def complete(self, seen: FirstLook, keep: Sequence[bool]) -> NDArray[np.float32]:
         """Scores before softmax (classes,) of a picture that was looked at, along these blocks; the first has run."""
         hidden = seen.hidden
         for start, stop in parts_after_first(self.outline.droppable):
-            hidden = self._through(Part(seen.resolution, start, stop, keep[start]), seen.weights, hidden)
+            hidden = self._through(NetworkPart(seen.resolution, start, stop, keep[start]), seen.weights, hidden)
         scores: NDArray[np.float32] = hidden[0]
         return scores
 
-    def _through(self, part: Part, weights: WeightSet, before: NDArray[np.float32]) -> NDArray[np.float32]:
+    def _through(self, part: NetworkPart, weights: WeightSet, before: NDArray[np.float32]) -> NDArray[np.float32]:
         session = self._parts.get((part, weights))
         if session is None:
             session = self._parts[part, weights] = self._load(self._exports_of(weights).model(part))

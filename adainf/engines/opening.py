@@ -12,8 +12,8 @@ from adainf.backbones.options import Options
 from adainf.base.errors import InvalidInputError
 from adainf.branch import Branch
 from adainf.engines import devices
-from adainf.engines.base import Adapted, Engine, OutOfMemoryError, Part
-from adainf.engines.memory import Memory, Remembered
+from adainf.engines.base import Adapted, Engine, NetworkPart, OutOfMemoryError
+from adainf.engines.memory import Memory, RememberedNetwork
 from adainf.engines.processor import processor_name, usable_processors
 from adainf.outline import Outline
 from adainf.profile import Profile
@@ -115,8 +115,10 @@ class Opening:
         from adainf.engines.onnx import OnnxEngine
 
         return OnnxEngine(
-            _Known(remembered.base, lambda: self._base),
-            adapted=None if remembered.adapted is None else _Known(remembered.adapted, lambda: self._with_adapter),
+            _KnownNetwork(remembered.base, lambda: self._base),
+            adapted=None
+            if remembered.adapted is None
+            else _KnownNetwork(remembered.adapted, lambda: self._with_adapter),
             runs_adapted=self.runs_adapted,
             threads=self.threads,
             warn=self.warn,
@@ -139,7 +141,7 @@ class Opening:
             return replace(self, device="cpu").open()  # the weights are read anew: these were rounded for the GPU
         if engine.name == "onnx":
             try:
-                self._memory.keep(Remembered(engine.outline, engine.adapted_outline))
+                self._memory.keep(RememberedNetwork(engine.outline, engine.adapted_outline))
             except InvalidInputError as error:
                 self.warn(f"{error}; so every start loads the network")
         return engine
@@ -167,14 +169,14 @@ class Opening:
         return adapted(self._base, self._adapter, self.strength)
 
 
-class _Known:
+class _KnownNetwork:
     """A network whose outline is known before it is opened."""
 
     def __init__(self, outline: Outline, open_network: "Callable[[], Backbone]") -> None:
         self.outline = outline
         self._open = open_network
 
-    def export(self, what: Branch | Part) -> bytes:
+    def export(self, what: Branch | NetworkPart) -> bytes:
         from adainf.engines.exports import export
 
         return export(self._open(), what)

@@ -12,7 +12,7 @@ from adainf.backbones import Backbone
 from adainf.backbones.weights import outline
 from adainf.branch import Branch
 from adainf.engines import devices
-from adainf.engines.base import SIZES, Adapted, Seen
+from adainf.engines.base import SIZES, Adapted, FirstLook
 from adainf.engines.processor import processor_name, usable_processors
 from adainf.preprocessing import prepare
 from adainf.profile import WeightSet
@@ -101,14 +101,14 @@ class TorchEngine:
         return scores.numpy()
 
     @torch.inference_mode()
-    def look(self, prepared: Tensor, resolution: int, weights: WeightSet) -> Seen:
+    def look(self, prepared: Tensor, resolution: int, weights: WeightSet) -> FirstLook:
         """A prepared picture (1, 3, resolution, resolution) after the first block, with this set of weights."""
         backbone = self._with(weights)
         hidden = backbone.step(0, backbone.stem(prepared), True)
-        return Seen(embedding(hidden.float().cpu().numpy())[0], hidden, resolution, weights)
+        return FirstLook(embedding(hidden.float().cpu().numpy())[0], hidden, resolution, weights)
 
     @torch.inference_mode()
-    def complete(self, seen: Seen, keep: Sequence[bool]) -> NDArray[np.float32]:
+    def complete(self, seen: FirstLook, keep: Sequence[bool]) -> NDArray[np.float32]:
         """Scores before softmax (classes,) of a picture that was looked at, along these blocks; the first has run."""
         backbone, hidden = self._with(seen.weights), seen.hidden
         for index, kept in enumerate(keep):

@@ -20,7 +20,7 @@ from adainf.schedulers import LookupTable
 from adainf.schedulers.block_scheduler import PaperScheduler, read_scheduler
 from adainf.training.recipes.block_scheduler import embedding
 
-__all__ = ["NAME", "Bound", "Method", "Outcome", "compared", "schedules"]
+__all__ = ["NAME", "Bound", "Method", "MethodOutcome", "compared", "schedules"]
 
 Bound = Literal["hard", "soft", "mean"]
 
@@ -30,7 +30,7 @@ _Bits = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
-class Outcome:
+class MethodOutcome:
     """What a method gives at one budget.
 
     right: how probably each picture is answered right (pictures,), 0 or 1 where nothing is left to chance.
@@ -49,7 +49,7 @@ class Method:
     name: str
     bound: Bound
     floor: float
-    at: Callable[[float], Outcome]
+    at: Callable[[float], MethodOutcome]
 
 
 def compared(subject: Subject, run: Run, profile: Profile) -> tuple[Scheduled, ...]:
@@ -124,10 +124,10 @@ def _method(name: str, scheduler: PaperScheduler, budgets: NDArray[np.float64], 
     fractions = macs / scheduler.space.macs(scheduler.space.full)
     column_of = {float(budget): column for column, budget in enumerate(budgets)}
 
-    def at(budget: float) -> Outcome:
+    def at(budget: float) -> MethodOutcome:
         column = column_of[budget]
         spent = fractions[:, column]
-        return Outcome(right[:, column].astype(np.float64), float(spent.mean()), float(spent.max()))
+        return MethodOutcome(right[:, column].astype(np.float64), float(spent.mean()), float(spent.max()))
 
     return Method(name, scheduler.bound, scheduler.floor, at)
 

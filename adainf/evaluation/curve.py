@@ -8,11 +8,11 @@ from adainf.evaluation.subject import Candidate, Subject, check_describes
 from adainf.profile import Profile
 from adainf.schedulers import Choice, LookupTable
 
-__all__ = ["Point", "evaluate"]
+__all__ = ["CurvePoint", "evaluate"]
 
 
 @dataclass(frozen=True, slots=True)
-class Point:
+class CurvePoint:
     """What a ceiling on the MACs brings.
 
     ceiling: a fraction of the full branch's MACs. choice: None where no branch fits. top1: share of right answers,
@@ -25,7 +25,7 @@ class Point:
     relative: float | None
 
 
-def evaluate(subject: Subject, profile: Profile, ceilings: Iterable[float]) -> list[Point]:
+def evaluate(subject: Subject, profile: Profile, ceilings: Iterable[float]) -> list[CurvePoint]:
     """A point for each ceiling, by the subject's network and pictures.
 
     Raises InvalidInputError on the profile of another network or other weights.
@@ -40,7 +40,7 @@ def evaluate(subject: Subject, profile: Profile, ceilings: Iterable[float]) -> l
     for ceiling, choice in choices:
         share = top1[taken[ceiling]] if choice else None
         relative = None if share is None or top1[full] == 0 else share / top1[full]
-        points.append(Point(ceiling, choice, share, relative))
+        points.append(CurvePoint(ceiling, choice, share, relative))
     return points
 
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-__all__ = ["Frame", "frame", "scans"]
+__all__ = ["JpegHead", "frame", "scans"]
 
 _START, _SCAN, _END = 0xD8, 0xDA, 0xD9
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # DHT, JPG and DAC lie between them
@@ -12,7 +12,7 @@ _SHORTEST = 2
 
 
 @dataclass(frozen=True, slots=True)
-class Frame:
+class JpegHead:
     """width, height: as stored. whole_in_memory: several scans refine it, so that its coefficients are all kept."""
 
     width: int
@@ -20,7 +20,7 @@ class Frame:
     whole_in_memory: bool
 
 
-def frame(content: bytes) -> Frame | None:
+def frame(content: bytes) -> JpegHead | None:
     """The frame of a JPEG; None where this is none, or libjpeg would find none."""
     if content[:2] != bytes((0xFF, _START)):
         return None
@@ -35,7 +35,7 @@ def frame(content: bytes) -> Frame | None:
             found = (width, height, marker in _PROGRESSIVE, content[at + 7])
         elif marker == _SCAN and found is not None:
             width, height, progressive, components = found
-            return Frame(width, height, progressive or content[at + 2 : at + 3] < bytes((components,)))
+            return JpegHead(width, height, progressive or content[at + 2 : at + 3] < bytes((components,)))
         elif marker in (_SCAN, _END, _START) or marker in _FRAMES:
             return None
         at += 0 if marker in _WITHOUT_LENGTH else max(_SHORTEST, length)

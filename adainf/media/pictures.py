@@ -18,7 +18,7 @@ from adainf.media import MOST_PIXELS, jpeg
 from adainf.media.undecodable import UndecodableError
 from adainf.media.upright import AS_STORED, Showing, aspect_of
 
-__all__ = ["MOST_PIXELS", "SUFFIXES", "Header", "check_header", "decode", "decoded", "header", "refuse_giant"]
+__all__ = ["MOST_PIXELS", "SUFFIXES", "PictureHeader", "check_header", "decode", "decoded", "header", "refuse_giant"]
 
 SUFFIXES = (".avif", ".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 
@@ -40,7 +40,7 @@ _PILLOW_RAISES = (
 
 
 @dataclass(frozen=True, slots=True)
-class Header:
+class PictureHeader:
     """A picture's head. width, height: as stored."""
 
     width: int
@@ -150,7 +150,7 @@ def _why(error: Exception) -> str:
     return "OpenCV refuses it"
 
 
-def header(content: BinaryIO, origin: object, most_pixels: int = MOST_PIXELS) -> Header | None:
+def header(content: BinaryIO, origin: object, most_pixels: int = MOST_PIXELS) -> PictureHeader | None:
     """What a picture says of itself before it is decoded; None where only OpenCV may know the format.
 
     Raises UndecodableError on one of more than `most_pixels`.
@@ -164,7 +164,7 @@ def header(content: BinaryIO, origin: object, most_pixels: int = MOST_PIXELS) ->
                 width, height = opened.size
                 refuse_giant(origin, width, height, most_pixels)
                 refuse_giant(origin, *_tile(opened), most_pixels)
-                return Header(
+                return PictureHeader(
                     width,
                     height,
                     Showing(_orientation(opened), _aspect(opened)),

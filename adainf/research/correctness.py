@@ -5,11 +5,11 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from adainf.evaluation.block_scheduler import Method, Outcome
+from adainf.evaluation.block_scheduler import Method, MethodOutcome
 from adainf.evaluation.subject import Candidate
 from adainf.profile import Profile
 from adainf.research.answers import Answers
-from adainf.research.correctness_scheduler import Content, Look, Sight, certainty, within
+from adainf.research.correctness_scheduler import Content, ContentLook, Sight, certainty, within
 from adainf.research.decision import decisions_of
 from adainf.research.price import Price
 from adainf.schedulers import Choice, LookupTable
@@ -42,7 +42,7 @@ def learnt(profile: Profile, answers: Answers) -> Content:
     looks, gains, spent = [], [], []
     for sight in sights_of(profile, menu):
         features, right = _features(sight, answers), _right(sight, answers)
-        looks.append(Look.fitted(sight, features, right, _RIDGE))
+        looks.append(ContentLook.fitted(sight, features, right, _RIDGE))
         value, mean = _value(sight, features, right)
         gains.append(_surely(value - blind_value))
         spent.append(mean)
@@ -98,7 +98,7 @@ def _value(
     predicted = np.empty(right.shape)
     for fold in range(_FOLDS):
         held_out = pictures % _FOLDS == fold
-        look = Look.fitted(sight, features[~held_out], right[~held_out], _RIDGE)
+        look = ContentLook.fitted(sight, features[~held_out], right[~held_out], _RIDGE)
         predicted[held_out] = look.right(features[held_out])
     chosen = np.stack([look.choose(predicted, price, np.inf) for price in _PRICES])
     spent = sight.cost + sight.extra[chosen]
@@ -136,7 +136,7 @@ class _Trial:
         self._order = generator.permutation(self._pictures)
         self._other = generator.permutation(self._pictures)
 
-    def at(self, mean: float, *, shuffled: bool) -> Outcome:
+    def at(self, mean: float, *, shuffled: bool) -> MethodOutcome:
         content = self._content
         price = Price(mean, value=content.price_for(mean))
         right = np.empty(self._pictures)
@@ -156,4 +156,4 @@ class _Trial:
                 spent[picture] = sight.cost + sight.extra[chosen]
                 wanted = sight.cost + sight.extra[look.choose(predicted, price.value, np.inf)[0]]
             price = price.after(float(spent[picture]), float(wanted))
-        return Outcome(right, float(spent.mean()), float(spent.max()))
+        return MethodOutcome(right, float(spent.mean()), float(spent.max()))

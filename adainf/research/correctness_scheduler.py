@@ -8,10 +8,10 @@ from numpy.typing import NDArray
 
 from adainf.branch import BranchSpace
 from adainf.evaluation.subject import Point
-from adainf.research.decision import Decision
+from adainf.research.decision import DecisionPoint
 from adainf.schedulers.lookup import Choice
 
-__all__ = ["Content", "Look", "Sight", "certainty"]
+__all__ = ["Content", "ContentLook", "Sight", "certainty"]
 
 _SURE = 1e-6
 
@@ -61,7 +61,7 @@ class Sight:
         return cls(menu, None, None, cost, extra)
 
     @classmethod
-    def of_decision(cls, decision: Decision, space: BranchSpace) -> "Sight":
+    def of_decision(cls, decision: DecisionPoint, space: BranchSpace) -> "Sight":
         """By what came out of a later block: each branch costs only its rest."""
         full, spent = space.macs(space.full), decision.point.macs(space)
         extra = np.array([(choice.macs - spent) / full for choice in decision.menu])
@@ -69,7 +69,7 @@ class Sight:
 
 
 @dataclass(frozen=True, eq=False)
-class Look:
+class ContentLook:
     """A first look at a picture, and what it tells of a menu's branches.
 
     centre, spread: of the features. weights: (features + 1, branches).
@@ -99,7 +99,7 @@ class Look:
         return chosen
 
     @classmethod
-    def fitted(cls, sight: Sight, features: Floats, right: NDArray[np.bool_], ridge: float) -> "Look":
+    def fitted(cls, sight: Sight, features: Floats, right: NDArray[np.bool_], ridge: float) -> "ContentLook":
         """Learn from pictures, by ridge-penalised logistic regression for each branch; deterministic.
 
         features: (pictures, features); of many only the principal components count. right: whether each branch was
@@ -159,7 +159,7 @@ class Content:
     """
 
     menu: tuple[Choice, ...]
-    looks: tuple[Look, ...]
+    looks: tuple[ContentLook, ...]
     prices: Floats
     looks_at: NDArray[np.intp]
     blind: NDArray[np.intp]

@@ -11,7 +11,7 @@ from adainf.profile import Profile
 from adainf.research.mixture import expected, hull
 from adainf.schedulers.lookup import Choice, LookupTable
 
-__all__ = ["Decision", "decisions_of"]
+__all__ = ["DecisionPoint", "decisions_of"]
 
 # How much accuracy a group's own mixtures may be behind the lookup table's: what lies further back no look makes up.
 _BEHIND = 0.03
@@ -19,14 +19,14 @@ _STEPS = 21
 
 
 @dataclass(frozen=True, slots=True)
-class Decision:
+class DecisionPoint:
     """A point, and the branches among which is decided there, cheapest first; all come by the point."""
 
     point: Point
     menu: tuple[Choice, ...]
 
 
-def decisions_of(profile: Profile, most: int) -> tuple[Decision, ...]:
+def decisions_of(profile: Profile, most: int) -> tuple[DecisionPoint, ...]:
     """At most `most` decisions after later blocks than the first, from the profile alone.
 
     The branches at a point are those on the upper hull of expected accuracy over MACs, two at least. Of points with the
@@ -45,7 +45,7 @@ def decisions_of(profile: Profile, most: int) -> tuple[Decision, ...]:
         if len(menu) > 1:
             last[menu] = point
     table = hull(LookupTable(profile).frontier)
-    behind = {Decision(point, menu): _behind(menu, table) for menu, point in last.items()}
+    behind = {DecisionPoint(point, menu): _behind(menu, table) for menu, point in last.items()}
     near = [decision for decision in behind if behind[decision] <= _BEHIND]
     return tuple(sorted(near, key=lambda decision: (behind[decision], decision.point))[:most])
 

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adainf.branch import BranchSpace
-from adainf.evaluation.block_scheduler import NAME, Method, Outcome, schedules
+from adainf.evaluation.block_scheduler import NAME, Method, MethodOutcome, schedules
 from adainf.evaluation.subject import Candidate, Subject
 from adainf.profile import Profile
 from adainf.research.answers import Answers
@@ -77,10 +77,10 @@ class _Measured:
         return float(self.fractions[self.columns[0]])
 
 
-def _looked_up(table: LookupTable, measured: _Measured) -> Callable[[float], Outcome]:
-    def at(budget: float) -> Outcome:
+def _looked_up(table: LookupTable, measured: _Measured) -> Callable[[float], MethodOutcome]:
+    def at(budget: float) -> MethodOutcome:
         choice = table.choose(max(budget, table.floor))
-        return Outcome(measured.right(choice), choice.macs_fraction, choice.macs_fraction)
+        return MethodOutcome(measured.right(choice), choice.macs_fraction, choice.macs_fraction)
 
     return at
 
@@ -88,30 +88,32 @@ def _looked_up(table: LookupTable, measured: _Measured) -> Callable[[float], Out
 def _envelope(tables: Iterable[LookupTable], measured: _Measured) -> Method:
     choices = sorted((choice for table in tables for choice in table.frontier), key=lambda choice: choice.macs)
 
-    def at(budget: float) -> Outcome:
+    def at(budget: float) -> MethodOutcome:
         within = [choice for choice in choices if choice.macs_fraction <= budget] or choices[:1]
         best = max(within, key=lambda choice: (measured.right(choice).mean(), -choice.macs))
-        return Outcome(measured.right(best), best.macs_fraction, best.macs_fraction)
+        return MethodOutcome(measured.right(best), best.macs_fraction, best.macs_fraction)
 
     return Method("upper envelope", "hard", choices[0].macs_fraction, at)
 
 
 def _oracle(measured: _Measured) -> Method:
-    def at(budget: float) -> Outcome:
+    def at(budget: float) -> MethodOutcome:
         columns = measured.feasible(budget)
         right = measured.every_right[:, columns]
         # The cheapest that is right; where none is, the cheapest.
         fractions = measured.fractions[columns][right.argmax(axis=1)]
-        return Outcome(right.max(axis=1), float(fractions.mean()), float(fractions.max()))
+        return MethodOutcome(right.max(axis=1), float(fractions.mean()), float(fractions.max()))
 
     return Method("oracle", "hard", measured.floor, at)
 
 
 def _random(measured: _Measured) -> Method:
-    def at(budget: float) -> Outcome:
+    def at(budget: float) -> MethodOutcome:
         columns = measured.feasible(budget)
         fractions = measured.fractions[columns]
-        return Outcome(measured.every_right[:, columns].mean(axis=1), float(fractions.mean()), float(fractions.max()))
+        return MethodOutcome(
+            measured.every_right[:, columns].mean(axis=1), float(fractions.mean()), float(fractions.max())
+        )
 
     return Method("random feasible branch", "hard", measured.floor, at)
 
@@ -119,11 +121,11 @@ def _random(measured: _Measured) -> Method:
 def _mixing(table: LookupTable, measured: _Measured) -> Method:
     corners = hull(table.frontier)
 
-    def at(budget: float) -> Outcome:
+    def at(budget: float) -> MethodOutcome:
         cheaper, dearer, share = mixture(corners, budget)
         right = (1 - share) * measured.right(cheaper) + share * measured.right(dearer)
         macs = (1 - share) * cheaper.macs_fraction + share * dearer.macs_fraction
-        return Outcome(right, macs, dearer.macs_fraction if share else cheaper.macs_fraction)
+        return MethodOutcome(right, macs, dearer.macs_fraction if share else cheaper.macs_fraction)
 
     return Method("table", "mean", table.floor, at)
 
@@ -160,7 +162,7 @@ def better(name: str, first: Method, second: Method) -> Method:
     equals the first is taken; so it is below the second one's floor, where that would exceed the budget.
     """
 
-    def at(budget: float) -> Outcome:
+    def at(budget: float) -> MethodOutcome:
         one, other = first.at(budget), second.at(budget)
         if budget < second.floor:
             return one
@@ -172,6 +174,6 @@ def better(name: str, first: Method, second: Method) -> Method:
             taken.append(other if takes_other else one)
             right[half::2] = taken[-1].right[half::2]
         macs = float(np.mean([outcome.macs for outcome in taken]))
-        return Outcome(right, macs, max(outcome.macs_most for outcome in taken))
+        return MethodOutcome(right, macs, max(outcome.macs_most for outcome in taken))
 
     return Method(name, second.bound, first.floor, at)

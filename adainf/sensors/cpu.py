@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
-from adainf.sensors.values import Answers, UntoldError, Value, number, read_text, share
+from adainf.sensors.values import SensorValues, UntoldError, Value, number, read_text, share
 
 __all__ = ["ProcessorSensor"]
 
@@ -32,7 +32,7 @@ class ProcessorSensor:
 
     def read(self) -> dict[str, Value | None]:
         """`cpu_pressure` and `cpu_foreign`, shares from 0 to 1, None where unknown yet."""
-        counters = Answers()
+        counters = SensorValues()
         for name, (counter, _) in self._counters.items():
             counters.ask(name, counter)
         self.lost = counters.lost

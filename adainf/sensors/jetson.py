@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 from adainf.sensors.thermal import Thermometer
-from adainf.sensors.values import Answers, UntoldError, Value, read_number, read_text, share
+from adainf.sensors.values import SensorValues, UntoldError, Value, read_number, read_text, share
 
 __all__ = ["JetsonGpu"]
 
@@ -40,7 +40,7 @@ class JetsonGpu:
 
     def read(self) -> dict[str, Value | None]:
         """All values of a GPU by their names in `Readings`, each None where it is not told."""
-        answers = Answers()
+        answers = SensorValues()
         answers.ask("gpu_utilization", lambda: share(read_number(self._load) / 1000))
         answers.lose("gpu_foreign", "a Jetson tells its GPU's load only as a whole")
         answers.lose("gpu_memory_free", "a Jetson's GPU shares the processors' memory")

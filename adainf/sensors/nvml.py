@@ -11,7 +11,7 @@ from typing import Any
 
 import pynvml
 
-from adainf.sensors.values import Answers, UntoldError, Value, fraction, share
+from adainf.sensors.values import SensorValues, UntoldError, Value, fraction, share
 
 __all__ = ["GpuSensor"]
 
@@ -96,7 +96,7 @@ class GpuSensor:
             self._open_as, self._look_at = self._wanted, -math.inf
         if self._handle is None and not self._open():
             return dict.fromkeys(_VALUES)
-        answers = Answers()
+        answers = SensorValues()
         answers.ask("gpu_utilization", self._utilization)
         answers.derive("gpu_foreign", "gpu_utilization", self._foreign)
         answers.ask("gpu_memory_free", self._memory_free)

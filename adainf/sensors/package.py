@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 
 from adainf.sensors.thermal import Thermometer
-from adainf.sensors.values import Answers, UntoldError, Value, fraction, read_number, text_matches
+from adainf.sensors.values import SensorValues, UntoldError, Value, fraction, read_number, text_matches
 
 __all__ = ["PackageSensor"]
 
@@ -28,7 +28,7 @@ class PackageSensor:
 
     def read(self) -> dict[str, Value | None]:
         """`power_watts` since the last reading, `power_fraction`, and the temperature with its headroom."""
-        answers = Answers()
+        answers = SensorValues()
         answers.ask("power_watts", self._watts)
         if self._packages:
             answers.derive("power_fraction", "power_watts", self._power_fraction)

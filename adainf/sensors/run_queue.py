@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from adainf.sensors.values import Answers, UntoldError, Value, number, read_text
+from adainf.sensors.values import SensorValues, UntoldError, Value, number, read_text
 
 __all__ = ["RunQueue"]
 
@@ -27,7 +27,7 @@ class RunQueue:
 
     def read(self) -> dict[str, Value | None]:
         """`cpu_queue`, threads a processor: above 1 somebody waits."""
-        answers = Answers()
+        answers = SensorValues()
         answers.ask("cpu_queue", self._queue)
         self.lost = answers.lost
         return answers.values

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from adainf.sensors.values import Answers, UntoldError, read_number, text_matches
+from adainf.sensors.values import SensorValues, UntoldError, read_number, text_matches
 
 __all__ = ["Thermometer"]
 
@@ -19,7 +19,7 @@ class Thermometer:
         self._folder = root / "sys" / "class" / "thermal"
         self._zones = [zone for zone in sorted(self._folder.glob("thermal_zone*")) if text_matches(zone / "type", kind)]
 
-    def tell(self, answers: Answers) -> None:
+    def tell(self, answers: SensorValues) -> None:
         """`temperature_celsius`, and `temperature_headroom_celsius` below where the kernel slows the device down."""
         if not self._zones:
             answers.lose("temperature_celsius", f"{self._folder}: no zone of the {self._device}")

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 __all__ = [
-    "Answers",
     "Sensor",
+    "SensorValues",
     "UntoldError",
     "Value",
     "fraction",
@@ -41,7 +41,7 @@ class UntoldError(Exception):
     """A value is not told, for the reason given. Expected of any value at any time."""
 
 
-class Answers:
+class SensorValues:
     """The values of one reading as they come in."""
 
     def __init__(self) -> None:

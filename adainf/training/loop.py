@@ -14,19 +14,19 @@ from torch import Tensor
 from adainf.base.errors import InvalidInputError
 from adainf.training.checkpoint import Checkpoint, Progress, checkpoint_path
 from adainf.training.course import Course
-from adainf.training.data.views import Batch, Feed
+from adainf.training.data.views import Batch, ViewFeed
 from adainf.training.progress import progress_shown
 from adainf.training.ranks import Ranks
 from adainf.training.recipes.recipe import Recipe
 
-__all__ = ["Plan", "train"]
+__all__ = ["TrainingPlan", "train"]
 
 _WARM_UP = 0.05
 _LARGEST_NORM = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class TrainingPlan:
     """How long and how fast. One of steps and seconds is given; checkpoints are written every so many seconds."""
 
     learning_rate: float
@@ -52,8 +52,8 @@ class Plan:
 
 def train(
     recipe: Recipe,
-    views: Feed,
-    plan: Plan,
+    views: ViewFeed,
+    plan: TrainingPlan,
     folder: Path,
     settings: Mapping[str, JsonValue],
     ranks: Ranks,

@@ -25,7 +25,7 @@ from adainf.preprocessing import Preprocessing, prepare
 from adainf.training import devices
 from adainf.training.checkpoint import Checkpoint, Progress
 from adainf.training.course import Course
-from adainf.training.data.sources import Source, open_sources
+from adainf.training.data.sources import TrainingSource, open_sources
 from adainf.training.data.views import normalised
 from adainf.training.devices import half, uploaded
 from adainf.training.progress import progress_shown
@@ -126,7 +126,7 @@ def _check(wanted: Pretraining, path: Path) -> None:
         raise InvalidInputError(f"{path}: is an unfinished training; give --resume, or delete it to start anew")
 
 
-def _settings(wanted: Pretraining, source: Source) -> dict[str, JsonValue]:
+def _settings(wanted: Pretraining, source: TrainingSource) -> dict[str, JsonValue]:
     return {
         "version": __version__,
         "backbone": wanted.backbone,
@@ -164,7 +164,7 @@ class Data:
         return self.rows(np.arange(1, self.count + 1) % _HELD_OUT != 0)
 
 
-def read(source: Source, side: int, threads: int) -> Data:
+def read(source: TrainingSource, side: int, threads: int) -> Data:
     """All pictures of a source that can be decoded, decoded by so many threads.
 
     Raises InvalidInputError where they are too few.

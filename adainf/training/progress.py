@@ -31,10 +31,10 @@ def progress_shown(*, silent: bool) -> Iterator[Tell]:
                 task, completed=done, description=_described(progress, rate)
             )
     else:
-        yield _Lines().tell
+        yield _StepLines().tell
 
 
-class _Lines:
+class _StepLines:
     def __init__(self) -> None:
         self.started = self.said = time.monotonic()
         self.done_before: float | None = None

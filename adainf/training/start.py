@@ -20,25 +20,25 @@ from adainf.branch import Branch
 from adainf.media import images
 from adainf.media.undecodable import PassedOver
 from adainf.profile import Profile
-from adainf.run import Adapter, BatchNorm, Manifest, Run, Training, digest, now
+from adainf.run import AdapterSection, BatchNorm, Manifest, Run, Training, digest, now
 from adainf.schedulers import LookupTable
 from adainf.schedulers.block_scheduler import Bound
 from adainf.training import devices
 from adainf.training.checkpoint import checkpoint_path
 from adainf.training.data.small import SmallViews, keep, may_be_shown
-from adainf.training.data.sources import Source, open_sources
-from adainf.training.data.views import Feed, Sampling, Views
-from adainf.training.loop import Plan, train
+from adainf.training.data.sources import TrainingSource, open_sources
+from adainf.training.data.views import Sampling, ViewFeed, Views
+from adainf.training.loop import TrainingPlan, train
 from adainf.training.ranks import Ranks
 from adainf.training.recipes.block_scheduler import PaperRecipe
 from adainf.training.recipes.distil import Distillation
 from adainf.training.recipes.recipe import Recipe
 
-__all__ = ["Request", "adapt", "default_resolutions"]
+__all__ = ["TrainingRequest", "adapt", "default_resolutions"]
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class TrainingRequest:
     """What the user asks for.
 
     bound: whether the scheduler of the recipe `paper` may exceed a budget, and overrun_weight, λ, what that costs it.
@@ -67,7 +67,7 @@ class Request:
     least_area: float
     batch: int
     seed: int
-    plan: Plan
+    plan: TrainingPlan
     out: Path
     resume: bool
     threads: int | None = None
@@ -75,7 +75,7 @@ class Request:
     batch_norm: BatchNorm = "frozen"
 
 
-def adapt(request: Request, ranks: Ranks) -> Run:
+def adapt(request: TrainingRequest, ranks: Ranks) -> Run:
     """Train what is asked for and write the run; raises InvalidInputError on whatever of it cannot be done."""
     _check_folder(request)
     if request.batch % ranks.count:
@@ -155,7 +155,7 @@ def adapt(request: Request, ranks: Ranks) -> Run:
     return Run(request.out, manifest)
 
 
-def _check_folder(request: Request) -> None:
+def _check_folder(request: TrainingRequest) -> None:
     files.check_new_folder(request.out)
     if (request.out / "manifest.json").exists():
         raise InvalidInputError(f"{request.out}: holds a finished run; give another folder")
@@ -163,7 +163,7 @@ def _check_folder(request: Request) -> None:
         raise InvalidInputError(f"{request.out}: holds an unfinished training; give --resume or another folder")
 
 
-def _load(request: Request) -> Backbone:
+def _load(request: TrainingRequest) -> Backbone:
     options = replace(request.options, weights=request.options.weights or defaults.default_weights(request.backbone))
     if request.backbone.startswith("openclip/") and not options.labels and request.labelled:
         folders = [
@@ -178,7 +178,7 @@ def _load(request: Request) -> Backbone:
     return backbone.to(memory_format=torch.channels_last)
 
 
-def _sides(request: Request, backbone: Backbone, menu: Sequence[Branch]) -> tuple[int, ...]:
+def _sides(request: TrainingRequest, backbone: Backbone, menu: Sequence[Branch]) -> tuple[int, ...]:
     if request.recipe == "distil":
         return request.resolutions or tuple({branch.resolution: 0 for branch in menu}) or default_resolutions(backbone)
     if request.resolutions not in ((), (backbone.native_resolution,)):
@@ -189,13 +189,13 @@ def _sides(request: Request, backbone: Backbone, menu: Sequence[Branch]) -> tupl
     return (backbone.native_resolution,)
 
 
-def _scheduler(request: Request) -> Literal["none", "paper-hard", "paper-soft"]:
+def _scheduler(request: TrainingRequest) -> Literal["none", "paper-hard", "paper-soft"]:
     if request.recipe == "distil":
         return "none"
     return "paper-hard" if request.bound == "hard" else "paper-soft"
 
 
-def _profile(request: Request, backbone: Backbone, weights: str) -> Profile | None:
+def _profile(request: TrainingRequest, backbone: Backbone, weights: str) -> Profile | None:
     if request.profile is None:
         return None
     profile = Profile.read(request.profile)
@@ -204,7 +204,7 @@ def _profile(request: Request, backbone: Backbone, weights: str) -> Profile | No
     return profile
 
 
-def _menu(request: Request, profile: Profile | None) -> list[Branch]:
+def _menu(request: TrainingRequest, profile: Profile | None) -> list[Branch]:
     """The branches within the ceiling that the profile's lookup table may take."""
     if profile is None:
         return []
@@ -223,7 +223,9 @@ def _menu(request: Request, profile: Profile | None) -> list[Branch]:
     return menu
 
 
-def _feed(sources: Sequence[Source], sampling: Sampling, smallest: int, device: torch.device, threads: int) -> Feed:
+def _feed(
+    sources: Sequence[TrainingSource], sampling: Sampling, smallest: int, device: torch.device, threads: int
+) -> ViewFeed:
     """Views of pictures that are kept, where they are small; else of pictures that are decoded when their turn comes.
 
     smallest: side of the smallest input, pixels.
@@ -234,7 +236,9 @@ def _feed(sources: Sequence[Source], sampling: Sampling, smallest: int, device: 
     return Views(sources, sampling, device, threads)
 
 
-def _recipe(request: Request, backbone: Backbone, sides: Sequence[int], menu: Sequence[Branch], ranks: Ranks) -> Recipe:
+def _recipe(
+    request: TrainingRequest, backbone: Backbone, sides: Sequence[int], menu: Sequence[Branch], ranks: Ranks
+) -> Recipe:
     if request.recipe == "paper" and not any(backbone.droppable):
         raise InvalidInputError(f"backbone {backbone.name!r}: has no block to skip, so nothing to schedule")
     if request.recipe == "distil" and request.adapt == "none":
@@ -259,10 +263,10 @@ def _recipe(request: Request, backbone: Backbone, sides: Sequence[int], menu: Se
     )
 
 
-def _told(request: Request) -> Adapter:
+def _told(request: TrainingRequest) -> AdapterSection:
     if request.adapt == "lora":
-        return Adapter(kind="lora", rank=request.rank, alpha=request.alpha)
-    return Adapter(kind=request.adapt)
+        return AdapterSection(kind="lora", rank=request.rank, alpha=request.alpha)
+    return AdapterSection(kind=request.adapt)
 
 
 def default_resolutions(backbone: Backbone) -> tuple[int, ...]:
@@ -273,10 +277,10 @@ def default_resolutions(backbone: Backbone) -> tuple[int, ...]:
 
 
 def _settings(
-    request: Request,
+    request: TrainingRequest,
     backbone: Backbone,
     weights: str,
-    sources: Sequence[Source],
+    sources: Sequence[TrainingSource],
     shares: Sequence[float],
     sides: Sequence[int],
     menu: Sequence[Branch],

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from adainf.base.errors import InvalidInputError
 from adainf.downloads import fetched as models
 from adainf.downloads.bundles import bundle, unbundle
-from adainf.downloads.fetched import Manifest
+from adainf.downloads.fetched import FetchedManifest
 
 NAME = "hub/models--timm--x/snapshots/1/model.safetensors"
 CONTENT = b"weights" * 1000
@@ -199,4 +199,4 @@ def test_a_folder_of_models_reads_as_manifests(tmp_path: Path) -> None:
     unbundle(packed(tmp_path / "b.tar", member()), tmp_path)
     assert [found.backbone for found in models.manifests(tmp_path)] == ["timm/x"]
     with pytest.raises(InvalidInputError):
-        Manifest.parse("[" * 100_000, "x")
+        FetchedManifest.parse("[" * 100_000, "x")

@@ -10,7 +10,7 @@ from daemons import START_SECONDS, Network, listening, prepare, write_video
 from safetensors.numpy import save_file
 
 from adainf.profile import Profile, Scheduled
-from adainf.run import Adapter, Manifest, Run, Training, digest
+from adainf.run import AdapterSection, Manifest, Run, Training, digest
 
 BETTER_FROM = 0.5
 
@@ -34,7 +34,7 @@ def scheduled(network: Network, tmp_path_factory: pytest.TempPathFactory) -> Pat
         backbone=base.backbone,
         weights=base.weights,
         native_resolution=32,
-        adapter=Adapter(kind="none"),
+        adapter=AdapterSection(kind="none"),
         scheduler="paper-soft",
         training=training,
         files={"scheduler.safetensors": digest(folder / "scheduler.safetensors")},

@@ -25,7 +25,7 @@ from pydantic import BaseModel
 from adainf.base.errors import InvalidInputError
 from adainf.control import Policy
 from adainf.profile import Profile
-from adainf.run import Adapter, Manifest, Run, Training
+from adainf.run import AdapterSection, Manifest, Run, Training
 
 REGION = [0.1, 0.2, 0.6, 0.9]
 CLOCK = [0.0, 0.0, 0.5, 0.5]
@@ -208,8 +208,8 @@ def a_run(folder: Path) -> Path:
         seed=0, seconds=0, loss=0, created="", version="",
     )  # fmt: skip
     manifest = Manifest(
-        backbone="cifar/resnet20", weights="", native_resolution=32, adapter=Adapter(kind="none"), scheduler="none",
-        training=training, files={},
+        backbone="cifar/resnet20", weights="", native_resolution=32, adapter=AdapterSection(kind="none"),
+        scheduler="none", training=training, files={},
     )  # fmt: skip
     return Run.write(folder, manifest).folder
 

@@ -38,7 +38,7 @@ from adainf.control import Budget
 
 _WITHIN_SECONDS = 40.0
 COUNTS = messages.Dropped(0, 0)
-NO_SIGNALS = messages.Signals(None, None, None, None, None, None)
+NO_SIGNALS = messages.ResultSignals(None, None, None, None, None, None)
 LITERAL = ("\\x1b[97;45mPWN", "[red]PWN[/red][link=", "\\u202eNWP")
 # Neither JSON nor MessagePack brings a surrogate.
 ON_THE_WIRE = {kind: text for kind, text in HOSTILE.items() if kind != "surrogate"} | {
@@ -59,7 +59,7 @@ def result(text: str, name: str | None = None, sequence: int = 1) -> Result:
         captured_at=1.0,
         published_at=2.0,
         labels=[messages.Label(words, 0, 0.5)] * 2,
-        budget=messages.Budget(0.5, words),
+        budget=messages.ResultBudget(0.5, words),
         plan=messages.Plan("32:1\n", "lookup", 1_000_000, 0.5, 0.5),
         signals=NO_SIGNALS,
         timing_ms=messages.Timing(1.0, 1.0, 1.0, 3.0),
@@ -101,7 +101,7 @@ def refused(turn: int) -> Iterator[list[bytes]]:
     for wrong in (
         msgspec.structs.replace(good, labels=[label]),
         msgspec.structs.replace(good, labels=[messages.Label("PWN", 0, 0.5)] * (messages.MOST_LABELS + 1)),
-        msgspec.structs.replace(good, budget=messages.Budget(1e300, "PWN")),
+        msgspec.structs.replace(good, budget=messages.ResultBudget(1e300, "PWN")),
         msgspec.structs.replace(good, plan=messages.Plan("PWN\x1b[2J", "lookup", 1, 0.5, 0.5)),
         msgspec.structs.replace(good, frame=-1),
     ):
@@ -294,7 +294,7 @@ def drawn(*shown: RenderableType) -> str:
 
 def views(text: str) -> str:
     """All that is drawn or printed of what comes from elsewhere, each of its texts being this one."""
-    overview, view = Overview(), demo._View()
+    overview, view = Overview(), demo._DemoView()
     for message in (*statuses(text), result(text)):
         overview.published(message)
         view.take_in(message)

@@ -24,7 +24,7 @@ from adainf.base.errors import InvalidInputError
 from adainf.branch import Branch
 from adainf.engines.torch import TorchEngine
 from adainf.profile import Profile
-from adainf.run import Adapter, Manifest, Run, Training, digest
+from adainf.run import AdapterSection, Manifest, Run, Training, digest
 
 CHEAP = "16:111111111"
 
@@ -50,7 +50,7 @@ def trained(network: Network, tmp_path_factory: pytest.TempPathFactory) -> Path:
         backbone=base.backbone,
         weights=base.weights,
         native_resolution=32,
-        adapter=Adapter(kind="lora", rank=4, alpha=4),
+        adapter=AdapterSection(kind="lora", rank=4, alpha=4),
         scheduler="none",
         training=training,
         files={"adapter.safetensors": sha},

@@ -7,7 +7,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-__all__ = ["Cuda", "Device", "Eager", "Forward", "Recording"]
+__all__ = ["Cuda", "Device", "Eager", "Forward", "RecordedPass"]
 
 Forward = Callable[[Tensor], Tensor]
 
@@ -15,7 +15,7 @@ _RUNS_BEFORE = 3  # the first ones choose kernels and take memory
 _FRAMES_FIRST, _RECORDINGS_LAST = -1, 0  # of two streams' kernels those of the lower number start first
 
 
-class Recording(Protocol):
+class RecordedPass(Protocol):
     """A forward pass that reads and writes the same memory each time: `gives` holds its result until the next run."""
 
     given: Tensor
@@ -41,7 +41,7 @@ class Device(Protocol):
     def settle(self) -> None:
         """Wait for all that was put into any stream, as after weights were moved."""
 
-    def record(self, forward: Forward, given: Tensor) -> Recording:
+    def record(self, forward: Forward, given: Tensor) -> RecordedPass:
         """Record what `forward` makes of `given`, which stays what it reads; takes seconds where shapes are new."""
 
     def pinned(self, count: int, dtype: torch.dtype) -> Tensor:
@@ -101,7 +101,7 @@ class Cuda:
     def settle(self) -> None:
         torch.cuda.synchronize(self.place)
 
-    def record(self, forward: Forward, given: Tensor) -> Recording:
+    def record(self, forward: Forward, given: Tensor) -> RecordedPass:
         with torch.cuda.device(self.place), torch.cuda.stream(self._recordings):
             for _ in range(_RUNS_BEFORE):
                 forward(given)

@@ -14,8 +14,8 @@ from adainf.backbones import Backbone
 from adainf.backbones.weights import outline
 from adainf.base.errors import one_line
 from adainf.branch import Branch
-from adainf.engines.base import SIZES, Adapted, OutOfMemoryError, Part, Seen, parts, parts_after_first
-from adainf.engines.gpu.cuda import Device, Forward, Recording
+from adainf.engines.base import SIZES, Adapted, FirstLook, NetworkPart, OutOfMemoryError, parts, parts_after_first
+from adainf.engines.gpu.cuda import Device, Forward, RecordedPass
 from adainf.engines.gpu.graphs import Graphs
 from adainf.engines.gpu.planless import has_depthwise, planless
 from adainf.portions import portions
@@ -41,7 +41,7 @@ class _Along:
 class _Through:
     """One picture through a part of the network."""
 
-    part: Part
+    part: NetworkPart
     weights: WeightSet
 
 
@@ -135,30 +135,32 @@ class GpuEngine:
         return scores
 
     @torch.inference_mode()
-    def look(self, prepared: NDArray[np.uint8], resolution: int, weights: WeightSet) -> Seen:
+    def look(self, prepared: NDArray[np.uint8], resolution: int, weights: WeightSet) -> FirstLook:
         """What was prepared of a picture after the first block, with this set of weights."""
         with self._memory():
-            recording = self._graphs.now(_Through(Part(resolution, 0, 1), weights))
+            recording = self._graphs.now(_Through(NetworkPart(resolution, 0, 1), weights))
             recording.given[0].copy_(torch.from_numpy(prepared), non_blocking=True)
             recording.replay()
             hidden = recording.gives.clone()
             seen = hidden.float().cpu().numpy()
-        return Seen(embedding(seen)[0], hidden, resolution, weights)
+        return FirstLook(embedding(seen)[0], hidden, resolution, weights)
 
     @torch.inference_mode()
-    def complete(self, seen: Seen, keep: Sequence[bool]) -> NDArray[np.float32]:
+    def complete(self, seen: FirstLook, keep: Sequence[bool]) -> NDArray[np.float32]:
         """Scores before softmax (classes,) of a picture that was looked at, along these blocks; the first has run."""
         hidden: Tensor = seen.hidden
         with self._memory():
             for start, stop in parts_after_first(self.outline.droppable):
-                recording = self._graphs.now(_Through(Part(seen.resolution, start, stop, keep[start]), seen.weights))
+                recording = self._graphs.now(
+                    _Through(NetworkPart(seen.resolution, start, stop, keep[start]), seen.weights)
+                )
                 recording.given.copy_(hidden)
                 recording.replay()
                 hidden = recording.gives
             scores: NDArray[np.float32] = hidden[0].float().cpu().numpy()
         return scores
 
-    def _groups(self, branch: Branch, positions: Sequence[int]) -> Iterator[tuple[Recording, list[int]]]:
+    def _groups(self, branch: Branch, positions: Sequence[int]) -> Iterator[tuple[RecordedPass, list[int]]]:
         """The pictures at these positions, as the recordings that there are take them."""
         for begin in range(0, len(positions), self.sizes[-1]):
             chunk = positions[begin : begin + self.sizes[-1]]
@@ -172,7 +174,7 @@ class GpuEngine:
                 yield self._graphs.now(_Along(branch, size)), list(chunk[first : first + size])
                 first += size
 
-    def _started(self, recording: Recording, pictures: Sequence[NDArray[np.uint8]]) -> Tensor:
+    def _started(self, recording: RecordedPass, pictures: Sequence[NDArray[np.uint8]]) -> Tensor:
         """Have the pictures run; their scores (pictures, classes), there once the device was waited for."""
         count = len(pictures)
         for place, picture in zip(recording.given[:count].unbind(), pictures, strict=True):
@@ -182,7 +184,7 @@ class GpuEngine:
         gives.copy_(recording.gives[:count], non_blocking=True)
         return gives
 
-    def _recorded(self, what: _Along | _Through) -> Recording:
+    def _recorded(self, what: _Along | _Through) -> RecordedPass:
         with torch.inference_mode():
             if isinstance(what, _Along):
                 given = self._input(what.branch.resolution)[: what.pictures]

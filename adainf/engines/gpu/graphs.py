@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 
 import torch
 
-from adainf.engines.gpu.cuda import Recording
+from adainf.engines.gpu.cuda import RecordedPass
 
 __all__ = ["Graphs"]
 
@@ -25,10 +25,10 @@ class Graphs(Generic[Key]):
     new, are known only to the thread that made them. Its methods are called by one other thread.
     """
 
-    def __init__(self, record: Callable[[Key], Recording], most: int) -> None:
+    def __init__(self, record: Callable[[Key], RecordedPass], most: int) -> None:
         self._record = record
         self._most = most
-        self._made: OrderedDict[Key, Recording] = OrderedDict()
+        self._made: OrderedDict[Key, RecordedPass] = OrderedDict()
         self._lock = threading.Lock()
         self._asked: dict[Key, Future[None]] = {}
         self._no_memory_until = 0.0
@@ -39,7 +39,7 @@ class Graphs(Generic[Key]):
         with self._lock:
             return key in self._made
 
-    def get(self, key: Key) -> Recording | None:
+    def get(self, key: Key) -> RecordedPass | None:
         """The recording where it is made, which is used now."""
         with self._lock:
             made = self._made.get(key)
@@ -71,7 +71,7 @@ class Graphs(Generic[Key]):
             return False
         return key in self
 
-    def now(self, key: Key) -> Recording:
+    def now(self, key: Key) -> RecordedPass:
         """The recording, waited for where it is not made; raises what making it raises."""
         while (made := self.get(key)) is None:
             asked = self._asked.pop(key, None) or self._thread.submit(self._make, key)

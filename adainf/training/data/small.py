@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from adainf.training.data.sources import Source
+from adainf.training.data.sources import TrainingSource
 from adainf.training.data.views import GREY, JITTER, Batch, Sampling, normalised
 from adainf.training.devices import uploaded
 
@@ -36,7 +36,7 @@ class Kept:
     counts: tuple[int, ...]
 
 
-def keep(sources: Sequence[Source], device: torch.device, threads: int) -> Kept | None:
+def keep(sources: Sequence[TrainingSource], device: torch.device, threads: int) -> Kept | None:
     """The sources' pictures on the device; None where they are large, many, or of several sizes.
 
     threads: how many decode. In place of a picture that cannot be decoded the next one is kept.

@@ -16,7 +16,7 @@ from adainf.media.pictures import check_header
 from adainf.media.undecodable import PassedOver, UndecodableError, none_left
 from adainf.media.videos import VideoFile
 
-__all__ = ["MOST_FRAMES", "Source", "open_sources"]
+__all__ = ["MOST_FRAMES", "TrainingSource", "open_sources"]
 
 MOST_FRAMES = 1000
 """Frames taken of a video, evenly spread: more of the same scene teach little."""
@@ -26,7 +26,7 @@ _JPEG_QUALITY = 95
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class TrainingSource:
     """Pictures that are alike. read: the picture (height, width, 3), BGR, of a row. labels: class indices, or None.
 
     identity: tells this source's pictures from others'. passed_over: its pictures and frames that cannot be decoded.
@@ -56,7 +56,7 @@ class Source:
         raise none_left(self.name, failed)
 
 
-def open_sources(paths: Sequence[Path], classes: Classes | None, side: int) -> tuple[Source, ...]:
+def open_sources(paths: Sequence[Path], classes: Classes | None, side: int) -> tuple[TrainingSource, ...]:
     """Folders of pictures and videos. classes: those the folders' names mean; None where labels are not wanted.
 
     side: the native resolution, for which a video's frames are kept large enough. Raises InvalidInputError on what
@@ -67,7 +67,7 @@ def open_sources(paths: Sequence[Path], classes: Classes | None, side: int) -> t
     )
 
 
-def _folder(folder: Path, classes: Classes | None) -> Source:
+def _folder(folder: Path, classes: Classes | None) -> TrainingSource:
     listed = images.listing(folder, labelled=classes is not None)
     failed = {picture: error for picture in listed if (error := _unreadable(picture.path))}
     pictures = [picture for picture in listed if picture not in failed]
@@ -84,7 +84,7 @@ def _folder(folder: Path, classes: Classes | None) -> Source:
             )
         labels = tuple(index_of[name] for name in folders)
     paths = [picture.path for picture in pictures]
-    return Source(
+    return TrainingSource(
         str(folder),
         len(paths),
         lambda row: images.decode(paths[row]),
@@ -115,7 +115,7 @@ def _unreadable(path: Path) -> UndecodableError | None:
     return None
 
 
-def _video(path: Path, classes: Classes | None, side: int) -> Source:
+def _video(path: Path, classes: Classes | None, side: int) -> TrainingSource:
     if not files.is_file(path, "images"):
         raise InvalidInputError(f"images {path}: no such folder or video")
     if path.suffix.lower() in images.SUFFIXES:
@@ -136,7 +136,7 @@ def _video(path: Path, classes: Classes | None, side: int) -> Source:
     def read(row: int) -> NDArray[np.uint8]:
         return images.decoded(frames[row].tobytes(), path)
 
-    return Source(str(path), len(frames), read, None, (path.name, str(path.stat().st_size)), passed_over)
+    return TrainingSource(str(path), len(frames), read, None, (path.name, str(path.stat().st_size)), passed_over)
 
 
 def _frames(path: Path, side: int) -> tuple[list[NDArray[np.uint8]], list[UndecodableError]]:

@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from adainf.preprocessing import Preprocessing, looked_at
-from adainf.training.data.sources import Source
+from adainf.training.data.sources import TrainingSource
 from adainf.training.devices import uploaded
 from adainf.training.ranks import Ranks
 
-__all__ = ["GREY", "JITTER", "Batch", "Feed", "Sampling", "Views", "normalised", "seen", "view"]
+__all__ = ["GREY", "JITTER", "Batch", "Sampling", "ViewFeed", "Views", "normalised", "seen", "view"]
 
 JITTER = 0.2
 """How much brightness, contrast and saturation may differ from the picture's, a share of it."""
@@ -38,7 +38,7 @@ class Batch:
     labels: Tensor | None
 
 
-class Feed(Protocol):
+class ViewFeed(Protocol):
     """Where the views come from."""
 
     @property
@@ -76,7 +76,7 @@ class Sampling:
 class Views:
     """The views of every step, each decoded when its turn comes. threads: how many decode."""
 
-    sources: Sequence[Source]
+    sources: Sequence[TrainingSource]
     sampling: Sampling
     device: torch.device = _CPU
     threads: int = 2

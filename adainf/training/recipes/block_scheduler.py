@@ -26,7 +26,7 @@ from adainf.training.data.views import Batch
 from adainf.training.devices import half, uploaded
 from adainf.training.ranks import Ranks
 from adainf.training.recipes.knapsack import Knapsack
-from adainf.training.recipes.recipe import Outcome
+from adainf.training.recipes.recipe import StepOutcome
 
 __all__ = ["PaperRecipe", "Scheduler", "draw_bits", "embedding", "walk"]
 
@@ -132,7 +132,7 @@ class PaperRecipe:
     def resolutions(self, step: int) -> Sequence[int]:  # noqa: ARG002
         return (self.space.native_resolution,)
 
-    def learn(self, batch: Batch) -> Outcome:
+    def learn(self, batch: Batch) -> StepOutcome:
         images = batch.inputs[self.space.native_resolution]
         budgets, noise = self._drawn(batch.step)
         allowed = uploaded(torch.tensor(budgets, dtype=torch.float32), images.device)
@@ -155,7 +155,7 @@ class PaperRecipe:
         loss.backward()  # type: ignore[no-untyped-call]
         self.adapter.gather()
         truth = target if target.ndim == 1 else target.argmax(dim=1)
-        return Outcome(loss.detach(), (scores.argmax(dim=1) == truth).float().mean())
+        return StepOutcome(loss.detach(), (scores.argmax(dim=1) == truth).float().mean())
 
     def _chosen(self, log_odds: Tensor, room: Tensor) -> Tensor:
         return log_odds > 0 if self.bound == "soft" else self._knapsack.kept(log_odds, room)

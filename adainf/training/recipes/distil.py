@@ -19,7 +19,7 @@ from adainf.base.errors import InvalidInputError
 from adainf.branch import Branch, BranchSpace
 from adainf.training.data.views import Batch
 from adainf.training.devices import half
-from adainf.training.recipes.recipe import Outcome
+from adainf.training.recipes.recipe import StepOutcome
 
 __all__ = ["Distillation"]
 
@@ -92,7 +92,7 @@ class Distillation:
     def resolutions(self, step: int) -> Sequence[int]:
         return self._space.native_resolution, self.students(step)[0].resolution
 
-    def learn(self, batch: Batch) -> Outcome:
+    def learn(self, batch: Batch) -> StepOutcome:
         students = self.students(batch.step)
         inputs = batch.inputs[students[0].resolution]
         with half(inputs.device):
@@ -108,7 +108,7 @@ class Distillation:
             loss = loss + functional.cross_entropy(scores.flatten(0, 1), labels)
         torch.autograd.backward(loss)
         self.adapter.gather()
-        return Outcome(loss.detach(), (scores.argmax(dim=2) == answers).float().mean())
+        return StepOutcome(loss.detach(), (scores.argmax(dim=2) == answers).float().mean())
 
     def apply(self) -> None:
         self.adapter.apply()

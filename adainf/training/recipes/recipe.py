@@ -9,11 +9,11 @@ from torch import Tensor, nn
 
 from adainf.training.data.views import Batch
 
-__all__ = ["Outcome", "Recipe"]
+__all__ = ["Recipe", "StepOutcome"]
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class StepOutcome:
     """What a step came to, where it was computed. agreement: how often a branch answers as the full model (0..1)."""
 
     loss: Tensor
@@ -38,7 +38,7 @@ class Recipe(Protocol):
     def resolutions(self, step: int) -> Sequence[int]:
         """The resolutions, pixels a side, that `learn` wants the step's views at."""
 
-    def learn(self, batch: Batch) -> Outcome:
+    def learn(self, batch: Batch) -> StepOutcome:
         """Leave the loss's gradients on the parameters, which have none before."""
 
     def apply(self) -> None:

@@ -10,15 +10,15 @@ from adainf.control.evidence import Evidence
 from adainf.control.presence import Happening
 from adainf.recogniser import LabelColumns
 from adainf.schedulers import Choice
-from adainfd.capture.cameras.account import Account
+from adainfd.capture.cameras.account import FrameCounts
 from adainfd.capture.cameras.captured import Captured
 from adainfd.wire import messages
 
-__all__ = ["Answer", "Moments", "dropped", "event", "result", "shown"]
+__all__ = ["Moments", "ViewAnswer", "dropped", "event", "result", "shown"]
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class ViewAnswer:
     """What was said of a frame, and what it was said from.
 
     labels: by all the evidence. alone: the index of the label that this frame alone would have been given.
@@ -59,7 +59,7 @@ class Moments:
         )
 
 
-def shown(answer: Answer, minimum_score: float) -> dict[int, float]:
+def shown(answer: ViewAnswer, minimum_score: float) -> dict[int, float]:
     """The labels that reach a score, by their position among the camera's, with their scores."""
     shares = np.minimum(np.exp(answer.evidence.log_shares), 1.0)
     return {int(position): float(shares[position]) for position in np.flatnonzero(shares >= minimum_score)}
@@ -95,13 +95,13 @@ def result(
     sequence: int,
     captured: Captured,
     published_at: float,
-    answer: Answer,
+    answer: ViewAnswer,
     chosen_by: messages.ChosenBy,
     expected_accuracy: float,
     budget: Budget,
     signals: Signals,
     timing: messages.Timing,
-    account: Account,
+    account: FrameCounts,
     minimum_score: float,
 ) -> messages.Result:
     """The message that gives the frame `captured` this answer."""
@@ -118,7 +118,7 @@ def result(
         labels=answer.labels,
         none_of_these=answer.labels[0].score < minimum_score,
         looks=answer.evidence.looks,
-        budget=messages.Budget(budget.fraction, budget.limited_by),
+        budget=messages.ResultBudget(budget.fraction, budget.limited_by),
         plan=messages.Plan(
             str(choice.branch),
             chosen_by,
@@ -127,13 +127,13 @@ def result(
             expected_accuracy,
             choice.weights,
         ),
-        signals=messages.Signals(**asdict(signals)),
+        signals=messages.ResultSignals(**asdict(signals)),
         timing_ms=timing,
         dropped=dropped(account),
     )
 
 
-def dropped(account: Account) -> messages.Dropped:
+def dropped(account: FrameCounts) -> messages.Dropped:
     """The dropped frames of an account, by cause."""
     return messages.Dropped(
         newer_frame=account.newer_frame,

@@ -12,7 +12,7 @@ from adainf.control import Budget, Costs, Signals
 from adainf.inference import Inference, Inferred, Way, best, evidence_of
 from adainf.recogniser import Recogniser
 from adainf.schedulers import Choice
-from adainfd.answering.answer import Answer, Moments
+from adainfd.answering.answer import Moments, ViewAnswer
 from adainfd.answering.session import View
 from adainfd.capture.cameras.captured import Captured
 from adainfd.wire import messages
@@ -51,7 +51,7 @@ class Looked:
     expected_ms: what its forward pass should have taken, with all that ran together with it; None if unknown.
     """
 
-    answer: Answer
+    answer: ViewAnswer
     moments: Moments
     expected_ms: float | None
 
@@ -93,7 +93,7 @@ class Looker:
         evidence = evidence_of(scores, inferred.choice, before, view.policy, look.signals)
         labels = [messages.Label(*label) for label in best(evidence.log_shares, view.labels, self._top)]
         alone = view.labels.index(int(scores.argmax()))
-        answer = Answer(captured, inferred.choice, evidence, labels, alone=alone)
+        answer = ViewAnswer(captured, inferred.choice, evidence, labels, alone=alone)
         return Looked(
             answer, Moments(captured.at, look.taken, look.at, look.at + inferred.seconds), inferred.expected_ms
         )

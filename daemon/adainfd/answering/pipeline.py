@@ -14,7 +14,7 @@ from adainf.recogniser import Recogniser
 from adainf.schedulers import Choice
 from adainf.sensors import Readings
 from adainfd.answering.admission import Ask, Waiting, asked, shared
-from adainfd.answering.answer import Answer, Moments
+from adainfd.answering.answer import Moments, ViewAnswer
 from adainfd.answering.auditing import Auditor
 from adainfd.answering.back_off import Parking
 from adainfd.answering.fair_queue import Occupied
@@ -39,7 +39,7 @@ class _Decided:
 
     ask: Ask
     shown: Shown
-    answer: Answer
+    answer: ViewAnswer
     chosen_by: Literal["lookup", "scheduler", "reuse"]
     choice: Choice
     moments: Moments

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from adainf.control import Budget, Signals
 from adainf.control.presence import Happening, Sighting
 from adainf.profile import Profile
-from adainfd.answering.answer import Answer, event, result, shown
+from adainfd.answering.answer import ViewAnswer, event, result, shown
 from adainfd.answering.session import Stream, View
 from adainfd.capture.cameras.captured import Captured
 from adainfd.wire import messages
@@ -46,7 +46,7 @@ class Teller:
         stream: Stream,
         view: View,
         captured: Captured,
-        answer: Answer,
+        answer: ViewAnswer,
         chosen_by: messages.ChosenBy,
         budget: Budget,
         signals: Signals,

@@ -9,7 +9,7 @@ from adainf.control import Decider, Policy
 from adainf.control.presence import Presence, PresenceRule
 from adainf.recogniser import LabelColumns
 from adainf.sensors.motion import Region
-from adainfd.answering.answer import Answer
+from adainfd.answering.answer import ViewAnswer
 from adainfd.answering.audit import Audit
 from adainfd.capture.cameras.camera import Camera
 
@@ -35,7 +35,7 @@ class View:
     counted: NDArray[np.bool_] | None = None
     audit: Audit = field(default_factory=Audit)
     presence: Presence = field(default_factory=lambda: Presence(PresenceRule()))
-    answer: Answer | None = None
+    answer: ViewAnswer | None = None
     since_audit: int = 0
     mirror: bool = True
     around_ms: float = 0.0

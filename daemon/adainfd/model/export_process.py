@@ -20,7 +20,7 @@ from adainfd.base.processes import end_with_parent, started
 from adainfd.config.configuration import Configuration
 from adainfd.model.selection import content_of, needed_first, opening, wanted_branches
 
-__all__ = ["SCHEDULER", "Exporter", "Failed", "exporter_of_missing"]
+__all__ = ["SCHEDULER", "ExportFailed", "Exporter", "exporter_of_missing"]
 
 _END_WITHIN_SECONDS = 5.0
 _NICE = 10
@@ -30,7 +30,7 @@ SCHEDULER = "scheduler"
 
 
 @dataclass(frozen=True, slots=True)
-class Failed:
+class ExportFailed:
     """Nothing more will be exported. error: where the owner can do something about it."""
 
     why: str
@@ -70,22 +70,22 @@ class Exporter:
             said = self.receive()
             if isinstance(said, Branch):
                 missing.discard(said)
-            elif isinstance(said, Failed):
+            elif isinstance(said, ExportFailed):
                 if said.error is not None:
                     raise said.error
                 log.warning("exporter_failed", why=said.why)
         return not missing
 
-    def receive(self) -> Branch | str | Failed | None:
+    def receive(self) -> Branch | str | ExportFailed | None:
         """Wait for what is at hand next, a branch or SCHEDULER; None when everything is.
 
         After None or Failed the process ends by itself. That takes a second, for which no frame must wait.
         """
         try:
-            said: Branch | str | Failed | None = self.connection.recv()
+            said: Branch | str | ExportFailed | None = self.connection.recv()
         except (EOFError, OSError):
-            said = Failed("its process ended early")
-        if said is None or isinstance(said, Failed):
+            said = ExportFailed("its process ended early")
+        if said is None or isinstance(said, ExportFailed):
             self.running = False
             self.connection.close()
         return said
@@ -148,13 +148,13 @@ def _work(configuration: Configuration, profile: Profile, for_next_start: bool, 
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it ends anyway, and libraries tidy up
 
 
-def _outcome(configuration: Configuration, profile: Profile, daemon: Connection) -> Failed | None:
+def _outcome(configuration: Configuration, profile: Profile, daemon: Connection) -> ExportFailed | None:
     try:
         _export(configuration, profile, daemon)
     except (InvalidInputError, UnavailableError) as error:
-        return Failed(str(error), error)
+        return ExportFailed(str(error), error)
     except Exception as error:  # a library's defect; the daemon does without this process
-        return Failed(one_line(error, 160))
+        return ExportFailed(one_line(error, 160))
     return None
 
 

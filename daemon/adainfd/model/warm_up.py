@@ -14,7 +14,7 @@ from adainf.schedulers.content_aware import ContentAware
 from adainfd.base.keeping import Keeper
 from adainfd.base.logs import Logger
 from adainfd.config.configuration import ModelSection
-from adainfd.model.export_process import SCHEDULER, Exporter, Failed
+from adainfd.model.export_process import SCHEDULER, Exporter, ExportFailed
 from adainfd.model.selection import content_of, needed_first, sizes_for, wanted_branches
 from adainfd.model.successor import Successor
 from adainfd.model.timings import Measuring, known_times, missing_times
@@ -30,7 +30,7 @@ _STEP_AT_LEAST_EVERY_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class _Together:
+class _Group:
     """So many pictures together along a branch that is ready for one."""
 
     branch: Branch
@@ -69,7 +69,7 @@ class Preparation:
         self._log = log
         self._successor = successor
         self._pictures = pictures
-        self._to_come: deque[Branch | _Together | str | None] = deque()
+        self._to_come: deque[Branch | _Group | str | None] = deque()
         self._being_made = False
         self._waited_since = now
         self._measuring: Measuring | None = None
@@ -151,7 +151,7 @@ class Preparation:
             return
         self._to_come.extend([*wanted_branches(self._recogniser.profile), SCHEDULER, None])
 
-    def _all_on_gpu(self) -> list[Branch | _Together | str | None]:
+    def _all_on_gpu(self) -> list[Branch | _Group | str | None]:
         """All that a GPU engine is made ready for: the branches, the scheduler, then larger groups."""
         engine, profile = self._recogniser.engine, self._recogniser.profile
         wanted = wanted_branches(profile)
@@ -160,14 +160,14 @@ class Preparation:
         return [
             *branches,
             SCHEDULER,
-            *(_Together(branch, size) for size in reversed(several) for branch in wanted),
+            *(_Group(branch, size) for size in reversed(several) for branch in wanted),
             None,
         ]
 
     def _hear(self) -> None:
         while self._exporter is not None and self._exporter.connection.poll():
             said = self._exporter.receive()
-            if isinstance(said, Failed):
+            if isinstance(said, ExportFailed):
                 self._log.warning("exporter_failed", why=said.why)
                 if not self._recogniser.engine.on_gpu:
                     self._keeper.missing("exports", f"branches are not exported, and not used: {said.why}")
@@ -196,16 +196,16 @@ class Preparation:
             self._recogniser = replace(now, content=content)
         return None if self._recogniser is now else self._recogniser
 
-    def _given_up(self, what: Branch | _Together | str | None) -> bool:
+    def _given_up(self, what: Branch | _Group | str | None) -> bool:
         """Whether to go on without it: the engine records by itself the numbers of pictures that come."""
-        return isinstance(what, _Together) and self._stepped - self._waited_since > _PATIENCE_SECONDS
+        return isinstance(what, _Group) and self._stepped - self._waited_since > _PATIENCE_SECONDS
 
-    def _is_ready(self, what: Branch | _Together | str | None) -> bool:
+    def _is_ready(self, what: Branch | _Group | str | None) -> bool:
         """Whether it is ready; an engine with a thread of its own makes it meanwhile, any other makes it at once."""
         engine = self._recogniser.engine
         if isinstance(what, Branch):
             return engine.make_ready(what)
-        if isinstance(what, _Together):
+        if isinstance(what, _Group):
             return engine.make_ready(what.branch, what.pictures)
         content = self._content if what == SCHEDULER else None
         if content is None or self._recogniser.content is not None:

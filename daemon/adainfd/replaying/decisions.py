@@ -10,8 +10,8 @@ from adainf.control.policy import Policy
 from adainf.control.signals import contention
 from adainf.schedulers import Choice
 from adainfd.replaying.knowledge import Knowledge
-from adainfd.replaying.policies import InForce
-from adainfd.tracing.lines import Frame, Gap, Header, PolicyChange, Prepared, Remembered, read
+from adainfd.replaying.policies import ReplayedPolicies
+from adainfd.tracing.lines import Frame, Header, LostLines, PolicyChange, Prepared, Remembered, read
 
 __all__ = ["Decision", "Decisions", "recorded", "replayed"]
 
@@ -60,7 +60,7 @@ class Decisions:
 
 
 @dataclass(slots=True)
-class _View:
+class _TraceView:
     """What is remembered of a view.
 
     number, looked_at: of the frame that a branch looked at last, and when. moved: motion since then, summed. slowdown:
@@ -79,26 +79,26 @@ class _View:
 
 
 @dataclass(slots=True)
-class _Part:
+class _TracePart:
     """A part of a trace, to the frame at hand: what is known of the model, and what is remembered of the views.
 
     begun: seconds from the begin of the trace to that of the part. first: monotonic seconds of its first frame.
     """
 
     known: Knowledge
-    policies: InForce
+    policies: ReplayedPolicies
     begun: float = 0.0
     first: float | None = None
-    views: dict[str, _View] = field(default_factory=dict)
+    views: dict[str, _TraceView] = field(default_factory=dict)
 
     def at(self, frame: Frame) -> float:
         """Seconds since the trace began."""
         self.first = frame.at if self.first is None else self.first
         return self.begun + frame.at - self.first
 
-    def view(self, name: str) -> _View:
+    def view(self, name: str) -> _TraceView:
         """What is remembered of a view."""
-        view = self.views.setdefault(name, _View(Decider(Policy())))
+        view = self.views.setdefault(name, _TraceView(Decider(Policy())))
         view.decider.policy = self.policies.of(name)
         return view
 
@@ -134,7 +134,7 @@ class _Trace:
         """All decisions, with what is missing among them."""
         return Decisions(list(decisions), self._lost, tuple(self._broken))
 
-    def frames(self) -> Iterator[tuple[Frame, _Part]]:
+    def frames(self) -> Iterator[tuple[Frame, _TracePart]]:
         """Each frame, and the part that it belongs to."""
         header, lines = read(self._path)
         part = self._part(header, header)
@@ -144,7 +144,7 @@ class _Trace:
                     self._broken.append(line)
                 case Header():
                     part = self._part(line, header)
-                case Gap():
+                case LostLines():
                     self._lost += line.lost
                 case Remembered():
                     part.views[line.camera] = _remembered(line)
@@ -167,23 +167,23 @@ class _Trace:
             what = one_line(f"frame {frame.number} of {frame.camera}: {wrong[0]}", 120)
             raise InvalidInputError(f"trace {self._path}: {what} is not possible with its profile")
 
-    def _part(self, header: Header, first: Header) -> _Part:
+    def _part(self, header: Header, first: Header) -> _TracePart:
         known = Knowledge.read(self._path, header)
-        return _Part(known, self._in_force(header), max(0.0, header.recorded_at - first.recorded_at))
+        return _TracePart(known, self._in_force(header), max(0.0, header.recorded_at - first.recorded_at))
 
-    def _in_force(self, line: Header | PolicyChange) -> InForce:
-        return InForce.read(self._path, line, self._others)
+    def _in_force(self, line: Header | PolicyChange) -> ReplayedPolicies:
+        return ReplayedPolicies.read(self._path, line, self._others)
 
 
-def _remembered(line: Remembered) -> _View:
+def _remembered(line: Remembered) -> _TraceView:
     last, decider = line.last, Decider(Policy(), line.controller)
     if last is None:
-        return _View(decider)
+        return _TraceView(decider)
     decider.last, decider.looks_here = last.choice, last.looks_here
-    return _View(decider, last.number, last.at)
+    return _TraceView(decider, last.number, last.at)
 
 
-def _recorded(frame: Frame, part: _Part) -> Decision:
+def _recorded(frame: Frame, part: _TracePart) -> Decision:
     view, known = part.view(frame.camera), part.known
     if frame.chosen_by != "reuse" or view.decider.last is None:
         view.decider.last = known.ran(frame)
@@ -195,7 +195,7 @@ def _recorded(frame: Frame, part: _Part) -> Decision:
     return _decision(frame, part, frame.budget, answer, frame.chosen_by == "reuse", looked, latency)
 
 
-def _decided(frame: Frame, part: _Part) -> Decision:
+def _decided(frame: Frame, part: _TracePart) -> Decision:
     view, known = part.view(frame.camera), part.known
     decider, (signals, age) = view.decider, _as_seen_now(frame, view)
     lead = None if decider.last is None else frame.lead or 0.0
@@ -214,7 +214,7 @@ def _decided(frame: Frame, part: _Part) -> Decision:
     return _decision(frame, part, request.budget, answer, ran is None, looked, latency)
 
 
-def _look_again(frame: Frame, view: _View, known: Knowledge, spent_ms: float) -> tuple[Budget, Choice] | None:
+def _look_again(frame: Frame, view: _TraceView, known: Knowledge, spent_ms: float) -> tuple[Budget, Choice] | None:
     better = view.decider.better_look(known.table, known.costs, spent_ms)
     if better is not None:
         again, taken = frame.second_look, None
@@ -233,7 +233,7 @@ def _taken(frame: Frame, known: Knowledge) -> Ran:
     return Ran(choice, frame.forward_ms, frame.own_around_ms, expected)
 
 
-def _run(frame: Frame, view: _View, choice: Choice, taken: Ran | None, known: Knowledge) -> Ran:
+def _run(frame: Frame, view: _TraceView, choice: Choice, taken: Ran | None, known: Knowledge) -> Ran:
     """A look along `choice`. taken: the recorded look.
 
     Where another branch ran, or none, it takes what is to be expected at that moment, beside the same others.
@@ -250,7 +250,7 @@ def _run(frame: Frame, view: _View, choice: Choice, taken: Ran | None, known: Kn
     return Ran(choice, (expected or 0.0) * view.slowdown, frame.own_around_ms, expected)
 
 
-def _as_seen_now(frame: Frame, view: _View) -> tuple[Signals, float | None]:
+def _as_seen_now(frame: Frame, view: _TraceView) -> tuple[Signals, float | None]:
     if view.decider.last is None:
         return replace(frame.signals, change=None), None
     if view.number == frame.recognised:
@@ -261,7 +261,7 @@ def _as_seen_now(frame: Frame, view: _View) -> tuple[Signals, float | None]:
 
 def _decision(
     frame: Frame,
-    part: _Part,
+    part: _TracePart,
     budget: Budget,
     answer: Choice,
     reused: bool,

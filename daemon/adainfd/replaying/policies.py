@@ -11,7 +11,7 @@ from adainf.control.policy import Policy
 from adainfd.runtime.policies import part_of
 from adainfd.tracing.lines import Header, PolicyChange
 
-__all__ = ["InForce", "named"]
+__all__ = ["ReplayedPolicies", "named"]
 
 
 def named(arguments: Sequence[str]) -> dict[str | None, Policy]:
@@ -27,14 +27,14 @@ def named(arguments: Sequence[str]) -> dict[str | None, Policy]:
 
 
 @dataclass(frozen=True, slots=True)
-class InForce:
+class ReplayedPolicies:
     """The policies in force: one for all, and those of the views that go by others."""
 
     general: Policy
     views: dict[str, Policy]
 
     @classmethod
-    def read(cls, path: Path, line: Header | PolicyChange, others: Mapping[str | None, Policy]) -> "InForce":
+    def read(cls, path: Path, line: Header | PolicyChange, others: Mapping[str | None, Policy]) -> "ReplayedPolicies":
         """The policies after a line, with `others` in place of some; raises InvalidInputError where one is damaged."""
         general = _policy(path, line.policy)
         views = {view: _policy(path, policy) for view, policy in line.policies.items()}

@@ -7,7 +7,7 @@ from adainf.base.errors import printable
 from adainf.base.hindrances import Hindrances
 from adainfd.answering.answer import dropped
 from adainfd.answering.audit import Audit
-from adainfd.capture.cameras.account import Account
+from adainfd.capture.cameras.account import FrameCounts
 from adainfd.capture.cameras.camera import Camera
 from adainfd.capture.cameras.lifecycle import Change
 from adainfd.wire import messages
@@ -18,7 +18,7 @@ __all__ = ["Announcer", "dropped"]
 _LONGEST_DETAIL = 2000
 
 
-def _account(account: Account, state: messages.CameraState) -> messages.Account:
+def _account(account: FrameCounts, state: messages.CameraState) -> messages.Account:
     return messages.Account(
         state=state,
         captured=account.captured,

@@ -55,7 +55,7 @@ class Metrics(Observer):
             self._reloads.labels(outcome)
         self._lost = Counter("adainf_lost", "What could not be written, by kind", ("what",), registry=self._registry)
         self._lost_until_now: dict[str, int] = {}
-        self._registry.register(_Known(overview, refusals or Refusals()))
+        self._registry.register(_Scraped(overview, refusals or Refusals()))
         ProcessCollector(registry=self._registry)
 
     def _counter(self, name: str, what: str, *labels: str) -> Counter:
@@ -96,7 +96,7 @@ class Metrics(Observer):
         return generate_latest(self._registry)
 
 
-class _Known(Collector):
+class _Scraped(Collector):
     """What need not be counted, since the daemon says it itself; made anew whenever Prometheus asks."""
 
     def __init__(self, overview: Overview, refusals: Refusals) -> None:

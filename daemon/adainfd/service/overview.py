@@ -61,7 +61,7 @@ class DaemonView:
     model: messages.Model | None
     cameras: tuple[CameraView, ...]
     frames_per_second: float
-    budget: messages.Budget | None
+    budget: messages.ResultBudget | None
     p95_ms: float | None
     subscriptions: int | None = None
     refused: int | None = None

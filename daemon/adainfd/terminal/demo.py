@@ -62,7 +62,7 @@ def show(video: str | None, seconds: float) -> int:
         said = parts.enter_context(tempfile.TemporaryFile("w+"))
         daemon = parts.enter_context(_daemon(source, endpoint, seconds, said.fileno()))
         messages = parts.enter_context(Subscriber(endpoint, topics=("result/", "status/")))
-        view = _View()
+        view = _DemoView()
         _await_ready(messages, daemon, view, console)
         if view.model is not None:
             _watch(messages, daemon, view, console, seconds)
@@ -120,7 +120,7 @@ def _background_load() -> Iterator[None]:
 
 
 @dataclass(slots=True)
-class _View:
+class _DemoView:
     """What has been seen of the daemon."""
 
     model: Model | None = None
@@ -149,7 +149,7 @@ class _View:
             self.model = message.model
 
 
-def _await_ready(messages: Subscriber, daemon: subprocess.Popen[bytes], view: _View, console: Console) -> None:
+def _await_ready(messages: Subscriber, daemon: subprocess.Popen[bytes], view: _DemoView, console: Console) -> None:
     end = time.monotonic() + _START_WITHIN_SECONDS
     with console.status("Loading the model; the first start also prepares its branches…"):
         while view.model is None and daemon.poll() is None and time.monotonic() < end:
@@ -158,7 +158,7 @@ def _await_ready(messages: Subscriber, daemon: subprocess.Popen[bytes], view: _V
 
 
 def _watch(
-    messages: Subscriber, daemon: subprocess.Popen[bytes], view: _View, console: Console, seconds: float
+    messages: Subscriber, daemon: subprocess.Popen[bytes], view: _DemoView, console: Console, seconds: float
 ) -> None:
     """Show what comes; halfway, put load on the machine for five seconds."""
     start = time.monotonic()
@@ -188,7 +188,7 @@ def _watch(
         view.take_in(message)
 
 
-def _picture(view: _View) -> RenderableType:
+def _picture(view: _DemoView) -> RenderableType:
     result = view.last
     if result is None or view.model is None:
         return Text("waiting for the first frame…")
@@ -223,7 +223,7 @@ def _bar(share: float, width: int = 20) -> str:
     return "█" * full + "░" * (width - full)
 
 
-def _summary(view: _View) -> RenderableType:
+def _summary(view: _DemoView) -> RenderableType:
     table = Table(title="Summary", show_header=False)
     camera, model = view.camera, view.model
     if camera is not None and camera.account is not None:

@@ -24,11 +24,11 @@ from adainf.schedulers import Choice
 __all__ = [
     "SCHEMA",
     "Frame",
-    "Gap",
     "Header",
     "InForce",
     "LastLook",
     "Line",
+    "LostLines",
     "PolicyChange",
     "Prepared",
     "Remembered",
@@ -97,7 +97,7 @@ class PolicyChange(InForce, frozen=True, kw_only=True, tag_field="kind", tag="po
     """From here on other policies were in force."""
 
 
-class Gap(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="gap"):
+class LostLines(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="gap"):
     """So many lines could not be written before the part that has just begun."""
 
     lost: int
@@ -200,7 +200,7 @@ class Frame(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="fr
         return max(0.0, self.around_ms - self.others_ms)
 
 
-Line = Header | Gap | Remembered | Frame | PolicyChange | Prepared
+Line = Header | LostLines | Remembered | Frame | PolicyChange | Prepared
 
 
 def read(path: Path) -> tuple[Header, Iterator[Line | str]]:

@@ -8,7 +8,7 @@ from typing import Protocol, Self
 
 import msgspec
 
-from adainfd.tracing.lines import Frame, Gap, Header, PolicyChange, Prepared, Remembered, SecondLook, read
+from adainfd.tracing.lines import Frame, Header, LostLines, PolicyChange, Prepared, Remembered, SecondLook, read
 from adainfd.tracing.tracefile import TraceFile
 
 __all__ = [
@@ -156,12 +156,12 @@ class TraceWriter:
         self._begun = False
         self._known.clear()
 
-    def _opening(self) -> list[Header | Gap]:
+    def _opening(self) -> list[Header | LostLines]:
         """What begins a part, where the next line does."""
         if self._begun:
             return []
         header = msgspec.structs.replace(self._header, recorded_at=time.time())
-        return [header] if self.problem is None else [header, Gap(lost=self.lost, why=self.problem)]
+        return [header] if self.problem is None else [header, LostLines(lost=self.lost, why=self.problem)]
 
     def __enter__(self) -> Self:
         return self

@@ -19,7 +19,6 @@ __all__ = [
     "SCHEMAS",
     "Account",
     "Audited",
-    "Budget",
     "CameraState",
     "ChosenBy",
     "DaemonState",
@@ -32,8 +31,9 @@ __all__ = [
     "Plan",
     "Present",
     "Result",
+    "ResultBudget",
+    "ResultSignals",
     "Seen",
-    "Signals",
     "Status",
     "Timing",
     "json_schema",
@@ -94,7 +94,7 @@ class Label(msgspec.Struct, frozen=True):
     score: Share
 
 
-class Budget(msgspec.Struct, frozen=True):
+class ResultBudget(msgspec.Struct, frozen=True):
     """The largest fraction of the full branch's MACs allowed for this frame, and the rule that set it."""
 
     fraction: Share
@@ -115,7 +115,7 @@ class Plan(msgspec.Struct, frozen=True):
     weights: Literal["base", "adapted"] = "base"
 
 
-class Signals(msgspec.Struct, frozen=True):
+class ResultSignals(msgspec.Struct, frozen=True):
     """What the budget was made from, shares from 0 to 1."""
 
     motion: Share | None
@@ -182,9 +182,9 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     labels: Annotated[list[Label], Meta(min_length=1, max_length=MOST_LABELS, description="best first")]
     none_of_these: Annotated[bool, Meta(description="no label reaches the camera's minimum score")] = False
     looks: Annotated[Frame, Meta(description="how many looks at this scene the labels stand on")] = 1
-    budget: Budget
+    budget: ResultBudget
     plan: Plan
-    signals: Signals
+    signals: ResultSignals
     timing_ms: Timing
     dropped: Dropped
 

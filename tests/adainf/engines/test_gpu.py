@@ -19,7 +19,7 @@ from adainf import backbones
 from adainf.backbones import RANDOM, Backbone, Options
 from adainf.branch import Branch
 from adainf.engines.base import Adapted, OutOfMemoryError
-from adainf.engines.gpu.cuda import Cuda, Forward, Recording
+from adainf.engines.gpu.cuda import Cuda, Forward, RecordedPass
 from adainf.engines.gpu.engine import GpuEngine
 from adainf.engines.torch import TorchEngine
 from adainf.portions import portions
@@ -170,7 +170,7 @@ def test_too_little_memory_for_one_more_recording_stops_no_frame(engine: GpuEngi
     engine.warm_up([full], 1)
     record, tries = processor.record, []
 
-    def refuse(forward: Forward, given: Tensor) -> Recording:
+    def refuse(forward: Forward, given: Tensor) -> RecordedPass:
         tries.append(len(given))
         raise torch.cuda.OutOfMemoryError("CUDA out of memory.")
 

@@ -16,7 +16,7 @@ from torch.overrides import TorchFunctionMode
 from adainf import backbones
 from adainf.backbones import RANDOM, Options
 from adainf.branch import Branch
-from adainf.engines.gpu.cuda import Forward, Recording
+from adainf.engines.gpu.cuda import Forward, RecordedPass
 from adainf.engines.gpu.engine import GpuEngine
 from adainf.engines.gpu.planless import has_depthwise, planless
 
@@ -84,7 +84,7 @@ def test_one_picture_waits_for_no_plan_and_groups_run_by_planned_convolutions() 
     noting = Noting()
 
     class Noted(Processor):
-        def record(self, forward: Forward, given: Tensor) -> Recording:
+        def record(self, forward: Forward, given: Tensor) -> RecordedPass:
             with noting:
                 return super().record(forward, given)
 

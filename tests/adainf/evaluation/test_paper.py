@@ -11,7 +11,7 @@ from safetensors.numpy import load_file, save_file
 from adainf.backbones import Options, load
 from adainf.backbones.adapters import adapted
 from adainf.backbones.macs import branch_space
-from adainf.evaluation.block_scheduler import Method, Outcome
+from adainf.evaluation.block_scheduler import Method, MethodOutcome
 from adainf.media import images
 from adainf.preprocessing import prepare
 from adainf.profile import Profile
@@ -88,7 +88,7 @@ def test_every_picture_goes_along_its_own_blocks_at_every_budget(done, pictures,
 
 
 def _method(name, floor, right, macs):
-    outcome = Outcome(np.array(right, np.float64), macs, macs)
+    outcome = MethodOutcome(np.array(right, np.float64), macs, macs)
     return Method(name, "hard", floor, lambda _: outcome)
 
 

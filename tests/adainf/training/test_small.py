@@ -8,7 +8,7 @@ import torch
 
 from adainf.preprocessing import Preprocessing, prepare
 from adainf.training.data.small import Looks, SmallViews, keep, may_be_shown
-from adainf.training.data.sources import Source, open_sources
+from adainf.training.data.sources import TrainingSource, open_sources
 from adainf.training.data.views import Sampling, seen
 from adainf.training.ranks import Ranks
 
@@ -18,7 +18,9 @@ COUNT = 60
 
 def noise(height, width, count=20, *, labels=True):
     pictures = np.random.default_rng(0).integers(0, 256, (count, height, width, 3), np.uint8)
-    return pictures, Source("noise", count, lambda row: pictures[row], tuple(range(count)) if labels else None, ("n",))
+    return pictures, TrainingSource(
+        "noise", count, lambda row: pictures[row], tuple(range(count)) if labels else None, ("n",)
+    )
 
 
 @pytest.mark.parametrize(("height", "width"), [(32, 32), (40, 50)])
@@ -63,7 +65,9 @@ def test_a_step_has_its_views_wherever_one_begins_and_two_processes_share_them()
 
 def test_sources_keep_their_shares_and_their_labels():
     dark, light = (
-        Source(str(level), 3, lambda _, level=level: np.full((16, 16, 3), level, np.uint8), (label,) * 3, ("x",))
+        TrainingSource(
+            str(level), 3, lambda _, level=level: np.full((16, 16, 3), level, np.uint8), (label,) * 3, ("x",)
+        )
         for level, label in ((10, 7), (240, 9))
     )
     kept = keep([dark, light], CPU, 1)

@@ -10,16 +10,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adainf.preprocessing import Preprocessing, prepare
-from adainf.training.data.sources import Source, open_sources
+from adainf.training.data.sources import TrainingSource, open_sources
 from adainf.training.data.views import Sampling, Views, view
 from adainf.training.ranks import Ranks
 
 PREPROCESSING = Preprocessing(32, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5), 0.875)
 
 
-def plain(name: str, level: int, labels: tuple[int, ...] | None = None) -> Source:
+def plain(name: str, level: int, labels: tuple[int, ...] | None = None) -> TrainingSource:
     """Ten pictures of one grey level."""
-    return Source(name, 10, lambda _: np.full((40, 50, 3), level, np.uint8), labels, (name,))
+    return TrainingSource(name, 10, lambda _: np.full((40, 50, 3), level, np.uint8), labels, (name,))
 
 
 def views(sources, shares=(1, 1), *, batch=8, seed=0, ranks=None, least_area=0.25):
@@ -51,7 +51,7 @@ def noise(draw, tmp_path):
 
 def test_inputs_are_those_that_are_prepared_for_an_engine():
     picture = np.random.default_rng(0).integers(0, 256, (40, 50, 3), np.uint8)
-    inputs = first(views((Source("one", 1, lambda _: picture, None, ("one",)),), (1,), batch=1)).inputs
+    inputs = first(views((TrainingSource("one", 1, lambda _: picture, None, ("one",)),), (1,), batch=1)).inputs
     draw = np.random.default_rng((0, 0, 0))
     draw.choice(1, p=[1.0])
     draw.integers(1)
@@ -84,7 +84,9 @@ def test_two_processes_share_the_views_that_one_has(noise):
 def test_both_resolutions_show_the_same():
     coarse = np.random.default_rng(0).integers(0, 256, (5, 6, 3), np.uint8)
     picture = np.asarray(cv2.resize(coarse, (50, 40), interpolation=cv2.INTER_CUBIC), np.uint8)
-    inputs = first(views((Source("smooth", 1, lambda _: picture, None, ("smooth",)),), (1,), least_area=1)).inputs
+    inputs = first(
+        views((TrainingSource("smooth", 1, lambda _: picture, None, ("smooth",)),), (1,), least_area=1)
+    ).inputs
     averaged = torch.nn.functional.avg_pool2d(inputs[32], 2)
     correlation = torch.corrcoef(torch.stack([averaged.flatten(), inputs[16].flatten()]))[0, 1]
     assert correlation > 0.8

@@ -99,7 +99,7 @@ def test_wherever_a_page_redirects_only_its_own_host_is_asked(location: str) -> 
     asked: list[tuple[str | None, int | None]] = []
     real = request._http_answer
 
-    def watched(url: object, *more: object) -> request.Answer:
+    def watched(url: object, *more: object) -> request.HttpAnswer:
         asked.append((url.hostname, url.port))  # type: ignore[attr-defined]
         return real(url, *more)  # type: ignore[arg-type]
 

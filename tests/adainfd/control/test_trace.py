@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from adainfd.tracing.lines import Frame, Gap, Header, LastLook, Remembered, read
+from adainfd.tracing.lines import Frame, Header, LastLook, LostLines, Remembered, read
 from adainfd.tracing.trace import TraceWriter
 from hypothesis import given
 from hypothesis import strategies as st
@@ -52,7 +52,7 @@ def frames(path: Path) -> list[int]:
 
 def gaps(path: Path) -> list[int]:
     _, lines = read(path)
-    return [line.lost for line in lines if isinstance(line, Gap)]
+    return [line.lost for line in lines if isinstance(line, LostLines)]
 
 
 def test_a_trace_from_before_pictures_ran_together_is_read(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 from adainfd.service.web.access import Access
 from adainfd.service.web.refusals import Refusals
-from adainfd.service.web.request import BadRequestError, Request
+from adainfd.service.web.request import BadRequestError, HttpRequest
 from adainfd.service.web.response import Response
 from adainfd.service.web.server import WebServer
 from generated import generous
@@ -232,7 +232,7 @@ def test_anything_is_answered_or_hung_up_on(server: WebServer, batch: list[tuple
 @given(sent=sent)
 def test_anything_is_read_or_refused_with_a_cause(sent: bytes) -> None:
     try:
-        request = Request.parse(sent)
+        request = HttpRequest.parse(sent)
     except BadRequestError as error:
         why = str(error)
     else:

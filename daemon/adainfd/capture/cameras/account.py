@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass
 
-__all__ = ["Account"]
+__all__ = ["FrameCounts"]
 
 
 @dataclass(slots=True)
-class Account:
+class FrameCounts:
     """Frames by fate, since the start. Each captured frame is in exactly one of them, or still waits.
 
     published: recognised, and said so. reused: answered by what was said of the same scene before. The others were

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from adainf.media.undecodable import Undecodable
 from adainf.sensors.motion import sketch_of
-from adainfd.capture.cameras.account import Account
+from adainfd.capture.cameras.account import FrameCounts
 from adainfd.capture.cameras.captured import Captured
 from adainfd.capture.cameras.lifecycle import Deed, Lifecycle, State
 from adainfd.capture.cameras.pace import Pace
@@ -64,7 +64,7 @@ class Camera:
         self.settings = settings
         self.name = settings.name
         self.source = settings.source
-        self.account = Account()
+        self.account = FrameCounts()
         self.broke_off: str | None = None
         self.unconfined: tuple[str, ...] = ()
         self.lifecycle = Lifecycle(settings.limits, time.monotonic(), chance)

@@ -11,7 +11,7 @@ from http import HTTPStatus
 
 from adainfd.capture.fault import Fault
 from adainfd.capture.leash import leash_of
-from adainfd.capture.reading.request import Answer, HttpCamera, LedElsewhereError, RedirectError, RtspCamera
+from adainfd.capture.reading.request import HttpAnswer, HttpCamera, LedElsewhereError, RedirectError, RtspCamera
 from adainfd.capture.settings import CameraSettings
 
 __all__ = ["Diagnosis", "diagnose", "of_error", "of_status"]
@@ -110,7 +110,7 @@ def of_error(error: OSError | http.client.HTTPException) -> Diagnosis:
     return Diagnosis(Fault.CANNOT_OPEN, "does not answer as its scheme demands")
 
 
-def of_status(answer: Answer) -> Diagnosis | None:
+def of_status(answer: HttpAnswer) -> Diagnosis | None:
     """Of an answer that is a refusal."""
     match answer.status:
         case HTTPStatus.UNAUTHORIZED | HTTPStatus.FORBIDDEN:
@@ -127,7 +127,7 @@ def _named(status: int) -> str:
     return f"{status} {HTTPStatus(status).phrase}" if status in set(HTTPStatus) else str(status)
 
 
-def _of_page(answer: Answer) -> Diagnosis:
+def _of_page(answer: HttpAnswer) -> Diagnosis:
     if refusal := of_status(answer):
         return refusal
     shown = re.sub(r"[^a-z0-9/.+-]", "", answer.content_type)[:60] or "something without a type"
@@ -138,7 +138,7 @@ def _of_page(answer: Answer) -> Diagnosis:
     return Diagnosis(Fault.NOT_VIDEO, f"sends {shown}, which is no video")
 
 
-def _of_description(answer: Answer) -> Diagnosis:
+def _of_description(answer: HttpAnswer) -> Diagnosis:
     if refusal := of_status(answer):
         return refusal
     codecs = _video_codecs(answer.body.decode(errors="replace"))

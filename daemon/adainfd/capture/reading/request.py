@@ -20,7 +20,7 @@ from urllib.parse import SplitResult, quote, urljoin, urlsplit
 from adainfd.capture.leash import Leash
 from adainfd.capture.reading.login import Login
 
-__all__ = ["Answer", "HttpCamera", "LedElsewhereError", "RedirectError", "RtspCamera", "TooLargeError"]
+__all__ = ["HttpAnswer", "HttpCamera", "LedElsewhereError", "RedirectError", "RtspCamera", "TooLargeError"]
 
 _AGENT = "adainf"
 _REDIRECTS = (301, 302, 303, 307, 308)
@@ -45,7 +45,7 @@ class TooLargeError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class HttpAnswer:
     """What a camera answered."""
 
     status: int
@@ -68,7 +68,7 @@ class HttpCamera:
         self._login = Login(self._url)
         self._challenges: list[str] = []
 
-    def get(self, until: float, headers: Mapping[str, str] | None = None, *, whole: bool = True) -> Answer:
+    def get(self, until: float, headers: Mapping[str, str] | None = None, *, whole: bool = True) -> HttpAnswer:
         """Ask, by `until` (monotonic seconds) at the latest; `whole`: with the
         body, otherwise only its first bytes.
 
@@ -95,7 +95,7 @@ class HttpCamera:
         if downgraded or not self._leash.allows(host, port):
             raise LedElsewhereError(self._leash.refusal(host, port, encrypted=not downgraded))
 
-    def _get(self, url: SplitResult, headers: Mapping[str, str], until: float, whole: bool) -> Answer:
+    def _get(self, url: SplitResult, headers: Mapping[str, str], until: float, whole: bool) -> HttpAnswer:
         elsewhere = url.hostname != self._url.hostname or (self._url.scheme, url.scheme) == ("https", "http")
         if elsewhere:  # where this password is not for, or would be read by others
             return _http_answer(url, headers, None, until, whole)
@@ -113,7 +113,7 @@ class HttpCamera:
 
 def _http_answer(
     url: SplitResult, headers: Mapping[str, str], authorization: str | None, until: float, whole: bool
-) -> Answer:
+) -> HttpAnswer:
     connection = (
         http.client.HTTPSConnection(url.hostname or "", url.port, timeout=_left(until), context=_trusting())
         if url.scheme == "https"
@@ -127,14 +127,14 @@ def _http_answer(
         connected, connection.sock = connection.sock, _Timed(connection.sock, until)
         with connected, contextlib.closing(_asked(connection, url, told)) as response:
             if response.status != HTTPStatus.OK:
-                return Answer(response.status, response.headers, b"")
+                return HttpAnswer(response.status, response.headers, b"")
             chunks = _chunks(response)
             if whole:
-                return Answer(response.status, response.headers, b"".join(chunks))
+                return HttpAnswer(response.status, response.headers, b"".join(chunks))
             body = b""
             with contextlib.suppress(OSError, http.client.HTTPException):  # what came before tells enough
                 body = next(chunks, b"")[:_BEGINNING]
-            return Answer(response.status, response.headers, body)
+            return HttpAnswer(response.status, response.headers, body)
 
 
 def _asked(
@@ -207,7 +207,7 @@ class RtspCamera:
         port = "" if self._url.port is None else f":{self._url.port}"
         self._target = quote(self._url._replace(netloc=f"{host}{port}").geturl(), safe=_SAFE)
 
-    def describe(self, until: float) -> Answer:
+    def describe(self, until: float) -> HttpAnswer:
         """Ask what the stream holds, by `until` (monotonic seconds) at the latest; raises as `HttpCamera.get`."""
         with socket.create_connection((self._url.hostname or "", self._port), _left(until)) as plain:
             connected = plain
@@ -222,7 +222,7 @@ class RtspCamera:
                         answer = self._ask(connected, answers, until, authorization)
                 return answer
 
-    def _ask(self, connected: socket.socket, answers: BinaryIO, until: float, authorization: str | None) -> Answer:
+    def _ask(self, connected: socket.socket, answers: BinaryIO, until: float, authorization: str | None) -> HttpAnswer:
         lines = [f"DESCRIBE {self._target} RTSP/1.0", f"CSeq: {2 if authorization else 1}", f"User-Agent: {_AGENT}"]
         lines += ["Accept: application/sdp", *([f"Authorization: {authorization}"] if authorization else [])]
         connected.settimeout(_left(until))
@@ -233,7 +233,7 @@ class RtspCamera:
         headers = http.client.parse_headers(answers)
         length = headers.get("Content-Length", "0")
         size = int(length) if re.fullmatch(r"\d{1,9}", length, re.ASCII) else 0
-        return Answer(int(line[1]), headers, answers.read(min(size, _LARGEST_DESCRIPTION)))
+        return HttpAnswer(int(line[1]), headers, answers.read(min(size, _LARGEST_DESCRIPTION)))
 
 
 def _parsed(address: str) -> SplitResult:

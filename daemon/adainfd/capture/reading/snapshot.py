@@ -9,7 +9,7 @@ from adainfd.capture.fault import Fault
 from adainfd.capture.leash import leash_of
 from adainfd.capture.reading.diagnosis import of_error, of_status
 from adainfd.capture.reading.pictures import Picture, fitted
-from adainfd.capture.reading.request import Answer, HttpCamera, LedElsewhereError, TooLargeError
+from adainfd.capture.reading.request import HttpAnswer, HttpCamera, LedElsewhereError, TooLargeError
 from adainfd.capture.settings import CameraSettings
 from adainfd.capture.source import SourceError
 
@@ -56,7 +56,7 @@ class SnapshotReader:
             self._known = _validators(answer)
         return True
 
-    def _fetched(self) -> Answer:
+    def _fetched(self) -> HttpAnswer:
         try:
             answer = self._camera.get(time.monotonic() + self._limits.read_seconds, self._known)
         except TimeoutError:
@@ -114,7 +114,7 @@ class SnapshotReader:
         """Nothing is held open."""
 
 
-def _validators(answer: Answer) -> dict[str, str]:
+def _validators(answer: HttpAnswer) -> dict[str, str]:
     """What to ask with, so that an unchanged picture is not sent again."""
     found = {"If-None-Match": answer.headers.get("ETag"), "If-Modified-Since": answer.headers.get("Last-Modified")}
     return {name: value for name, value in found.items() if value and value.isprintable() and value.isascii()}

@@ -18,7 +18,7 @@ _MOST_HOSTS = 1024
 _MOST_RELAYS = 256
 
 
-class _Record(msgspec.Struct, frozen=True):
+class _RelayRecord(msgspec.Struct, frozen=True):
     """hosts: those that a relay speaks for. boxes: a digest of the addresses that it connects to."""
 
     hosts: Annotated[list[str], Meta(max_length=_MOST_HOSTS)]
@@ -43,7 +43,7 @@ class Relays:
     @property
     def record(self) -> bytes:
         """What this relay keeps at the broker about itself."""
-        return msgspec.json.encode(_Record(sorted(self.hosts), self._boxes))
+        return msgspec.json.encode(_RelayRecord(sorted(self.hosts), self._boxes))
 
     def heard(self, topic: str, payload: bytes, *, retained: bool) -> None:
         """Something came under a relay's topic. retained: the broker kept it from before."""
@@ -82,11 +82,11 @@ class Relays:
         return any(host in hosts for hosts in self._others.values())
 
 
-def _read(payload: bytes) -> _Record | None:
+def _read(payload: bytes) -> _RelayRecord | None:
     if len(payload) > _LONGEST_RECORD:
         return None
     try:
-        record = msgspec.json.decode(payload, type=_Record)
+        record = msgspec.json.decode(payload, type=_RelayRecord)
     except (ValueError, RecursionError):
         return None
     return record if all(map(fit, record.hosts)) else None

@@ -12,7 +12,7 @@ from http import HTTPStatus
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from adainf.base.errors import printable
-from adainfd.service.web.request import Request
+from adainfd.service.web.request import HttpRequest
 
 __all__ = ["HEALTH", "Access", "Refusal", "is_host"]
 
@@ -51,13 +51,13 @@ class Access:
             own = _host_of(socket.gethostname())
             self._names |= {own, f"{own}.local"} if own is not None else set()
 
-    def refusal(self, request: Request, reached: str) -> Refusal | None:
+    def refusal(self, request: HttpRequest, reached: str) -> Refusal | None:
         """Why the request is refused, None where it is not. reached: the address of ours that its connection has."""
         if request.path in HEALTH:
             return None
         return self._wrong_host(request, reached) or self._wrong_site(request)
 
-    def _wrong_host(self, request: Request, reached: str) -> Refusal | None:
+    def _wrong_host(self, request: HttpRequest, reached: str) -> Refusal | None:
         if not request.hosts and request.path not in _WITHOUT_HOST:
             return Refusal("host", "the request names no host", HTTPStatus.BAD_REQUEST)
         for authority in request.hosts:
@@ -72,7 +72,7 @@ class Access:
             return True
         return _is_loopback(own) and (host == "localhost" or _is_loopback(host))
 
-    def _wrong_site(self, request: Request) -> Refusal | None:
+    def _wrong_site(self, request: HttpRequest) -> Refusal | None:
         site = request.fields.get("sec-fetch-site")
         if site is None:
             return self._wrong_origin(request)
@@ -83,7 +83,7 @@ class Access:
             return None  # a link to the page
         return _foreign("a page of another site asks")
 
-    def _wrong_origin(self, request: Request) -> Refusal | None:
+    def _wrong_origin(self, request: HttpRequest) -> Refusal | None:
         origin = request.fields.get("origin")
         if origin is None:
             return None

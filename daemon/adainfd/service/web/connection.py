@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from http import HTTPStatus
 
 from adainfd.service.web.refusals import Refusals
-from adainfd.service.web.request import LONGEST_HEAD, BadRequestError, Request, head_end
+from adainfd.service.web.request import LONGEST_HEAD, BadRequestError, HttpRequest, head_end
 from adainfd.service.web.response import Response
 
-__all__ = ["Connection"]
+__all__ = ["HttpConnection"]
 
 # How long to read on after the response: closing earlier could take it away from the client (RFC 9112, 9.6).
 _LINGER_SECONDS = 1.0
@@ -20,7 +20,7 @@ _READ_BYTES = 65536
 
 
 @dataclass(frozen=True, slots=True)
-class Connection:
+class HttpConnection:
     """An accepted connection.
 
     client: its address. respond: makes the response to a request. seconds: for all of it; half of them for the head.
@@ -29,7 +29,7 @@ class Connection:
     loop: asyncio.AbstractEventLoop
     socket: socket.socket
     client: str
-    respond: Callable[[Request], Awaitable[Response]]
+    respond: Callable[[HttpRequest], Awaitable[Response]]
     seconds: float
     refusals: Refusals
 
@@ -52,7 +52,7 @@ class Connection:
             head = await self._head()
             if head is None:
                 return
-            request = Request.parse(head)
+            request = HttpRequest.parse(head)
             method = request.method
             response = await self.respond(request)
         except BadRequestError as error:

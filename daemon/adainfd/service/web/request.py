@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from urllib.parse import unquote, urlsplit
 
-__all__ = ["LONGEST_HEAD", "BadRequestError", "Request", "head_end"]
+__all__ = ["LONGEST_HEAD", "BadRequestError", "HttpRequest", "head_end"]
 
 LONGEST_HEAD = 16384
 """Bytes; a browser sends about a thousand."""
@@ -30,7 +30,7 @@ class BadRequestError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class HttpRequest:
     """What is asked for. path: decoded, without the query.
 
     hosts: the authorities that it is addressed to, by its target and by its Host field; none of an HTTP/1.0 client
@@ -43,7 +43,7 @@ class Request:
     fields: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
-    def parse(cls, head: bytes) -> "Request":
+    def parse(cls, head: bytes) -> "HttpRequest":
         """Read a head, without the empty line at its end; raises BadRequestError."""
         first, *rest = re.split(r"\r?\n", head.decode("latin-1"))
         line = _LINE.fullmatch(first)

@@ -23,9 +23,9 @@ from http import HTTPStatus
 from adainf.base.errors import InvalidInputError
 from adainf.base.hindrances import Watched
 from adainfd.service.web.access import HEALTH, Access, Refusal
-from adainfd.service.web.connection import Connection
+from adainfd.service.web.connection import HttpConnection
 from adainfd.service.web.refusals import Refusals
-from adainfd.service.web.request import Request
+from adainfd.service.web.request import HttpRequest
 from adainfd.service.web.response import Response, Routes
 from adainfd.service.web.throttle import Throttle
 
@@ -121,10 +121,10 @@ class WebServer:
             accepted.close()
             return
 
-        def respond(request: Request) -> Awaitable[Response]:
+        def respond(request: HttpRequest) -> Awaitable[Response]:
             return self._respond(request, client, reached)
 
-        connection = Connection(self._loop, accepted, client, respond, self._seconds, self._refusals)
+        connection = HttpConnection(self._loop, accepted, client, respond, self._seconds, self._refusals)
         task = tasks.create_task(connection.run())
         self._connections[task] = client
         task.add_done_callback(lambda task: self._end(task, accepted))
@@ -143,7 +143,7 @@ class WebServer:
         oldest.cancel()
         self._refusals.count("crowded", client, why)
 
-    async def _respond(self, request: Request, client: str, reached: str) -> Response:
+    async def _respond(self, request: HttpRequest, client: str, reached: str) -> Response:
         refusal = self._access.refusal(request, reached) or _wrong_method(request)
         if refusal is not None:
             self._refusals.count(refusal.kind, client, refusal.why)
@@ -172,7 +172,7 @@ class WebServer:
         return await made if inspect.isawaitable(made) else made
 
 
-def _wrong_method(request: Request) -> Refusal | None:
+def _wrong_method(request: HttpRequest) -> Refusal | None:
     if request.method in ("GET", "HEAD"):
         return None
     return Refusal("malformed", "only GET and HEAD are answered", HTTPStatus.METHOD_NOT_ALLOWED)
