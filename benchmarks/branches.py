@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-from adainf.base.allocator import restart_with_tuned_allocator
+from adainf.process.allocator import restart_with_tuned_allocator
 
 if __name__ == "__main__":
     restart_with_tuned_allocator()

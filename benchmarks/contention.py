@@ -32,7 +32,7 @@ DOCS, PAGE = Path(__file__).parents[1] / "docs", "contention.md"
 
 
 def main() -> int:
-    from adainf.base.allocator import restart_with_tuned_allocator
+    from adainf.process.allocator import restart_with_tuned_allocator
 
     restart_with_tuned_allocator()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)

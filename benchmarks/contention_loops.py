@@ -120,7 +120,7 @@ def play(
 
 
 def main() -> None:
-    from adainf.base.allocator import restart_with_tuned_allocator
+    from adainf.process.allocator import restart_with_tuned_allocator
 
     restart_with_tuned_allocator()
     clip, name = sys.argv[1:]

@@ -19,7 +19,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from shutil import which
 
-from adainf.base.allocator import restart_with_tuned_allocator
+from adainf.process.allocator import restart_with_tuned_allocator
 
 if __name__ == "__main__":
     restart_with_tuned_allocator()

@@ -22,10 +22,10 @@ import numpy as np
 from filming import LEAST_FRAMES, Camera, Frame, Shot, fitted, script
 
 from adainf import __version__
-from adainf.base.command import run
 from adainf.base.errors import InvalidInputError
 from adainf.evaluation.progress import progress
 from adainf.media.images import Part, Picture, decode, listing, spread
+from adainf.process.command import run
 
 SCHEMA = "adainf.labelled-clip/1"
 CODEC = "mp4v"

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
-from adainf.base.allocator import restart_with_tuned_allocator
+from adainf.process.allocator import restart_with_tuned_allocator
 
 if __name__ == "__main__":
     restart_with_tuned_allocator()

@@ -15,7 +15,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from adainf.base.allocator import restart_with_tuned_allocator
+from adainf.process.allocator import restart_with_tuned_allocator
 
 if __name__ == "__main__":
     restart_with_tuned_allocator()

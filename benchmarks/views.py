@@ -9,7 +9,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from adainf.base.allocator import restart_with_tuned_allocator
+from adainf.process.allocator import restart_with_tuned_allocator
 
 if __name__ == "__main__":
     restart_with_tuned_allocator()

@@ -16,7 +16,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from adainf.base.allocator import restart_with_tuned_allocator
+from adainf.process.allocator import restart_with_tuned_allocator
 
 if __name__ == "__main__":
     restart_with_tuned_allocator()

@@ -35,7 +35,7 @@ WANTED = (
     "adainfd.client",
     "adainfd.commands.options",
     *(f"adainfd.commands.{name}" for name in CALLED),
-    "adainf.base.command",
+    "adainf.process.command",
     "adainf.base.output",
 )
 

@@ -5,8 +5,8 @@ import os
 import click
 
 from adainf import __version__
-from adainf.base.command import Group, run
 from adainf.cli import calibrate, evaluate, export, fetch, measure, pretrain, train
+from adainf.process.command import Group, run
 
 __all__ = ["cli", "main"]
 

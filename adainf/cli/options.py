@@ -118,6 +118,6 @@ def use_all_of_the_processor() -> None:
     # OpenMP's threads spin while they wait, which on a shared box takes the processors from the very threads they wait
     # for: two threads beside three busy processes gave 5 images a second, passive ones 31. Read once, when torch loads.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    from adainf.base.allocator import restart_with_tuned_allocator
+    from adainf.process.allocator import restart_with_tuned_allocator
 
     restart_with_tuned_allocator()

@@ -5,7 +5,7 @@ import sys
 import click
 
 from adainf import __version__
-from adainf.base import command
+from adainf.process import command
 from adainfd.commands import adopt, check_config, demo, doctor, keys, relay, replay, rollback, run, tail, watch
 
 __all__ = ["adainfd", "main"]

@@ -12,7 +12,7 @@ PROGRAM = """\
 import os, sys
 with open(sys.argv[1], "a") as starts:
     print(os.getpid(), file=starts)
-from adainf.base.allocator import restart_with_tuned_allocator
+from adainf.process.allocator import restart_with_tuned_allocator
 restart_with_tuned_allocator()
 print(os.getpid(), sys.argv[2:], sorted(key for key in os.environ if key.startswith("MALLOC_")))
 """

@@ -9,8 +9,8 @@ from pathlib import Path
 import click
 import pytest
 
-from adainf.base.command import Group, run
 from adainf.base.errors import InvalidInputError, UnavailableError
+from adainf.process.command import Group, run
 
 
 def ended(monkeypatch: pytest.MonkeyPatch, raises: BaseException, *arguments: str) -> int:
@@ -102,7 +102,7 @@ def test_groups_print_their_help(monkeypatch: pytest.MonkeyPatch, capfd: pytest.
 
 PRINTS = """
 import click
-from adainf.base.command import run
+from adainf.process.command import run
 run(click.Command("c", callback=lambda: print("x" * {})), "adainf")
 """
 

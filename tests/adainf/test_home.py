@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from adainf.base import home
+from adainf.process import home
 
 
 @pytest.fixture

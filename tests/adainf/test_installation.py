@@ -5,7 +5,7 @@ from importlib import metadata
 
 import pytest
 
-from adainf.base import installation
+from adainf.process import installation
 
 
 @pytest.fixture(autouse=True)

@@ -23,8 +23,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from misspelt import addresses as misspelt
 
-from adainf.base import command
 from adainf.base.errors import InvalidInputError
+from adainf.process import command
 
 pytestmark = pytest.mark.generated
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from adainf.base import output
-from adainf.base.command import Group
+from adainf.process.command import Group
 
 __all__ = ["command"]
 

@@ -27,7 +27,7 @@ def command(
 ) -> None:
     """Bring the streams of many boxes together at one address, or to an MQTT broker."""
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # what a reload reads is about to be read
-    from adainf.base import arguments
+    from adainf.process import arguments
     from adainfd import relaying
     from adainfd.base import logs
 

@@ -52,8 +52,8 @@ def command(
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: os._exit(0))
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # what a reload reads is about to be read
-    from adainf.base import arguments
-    from adainf.base.allocator import restart_with_tuned_allocator
+    from adainf.process import arguments
+    from adainf.process.allocator import restart_with_tuned_allocator
 
     restart_with_tuned_allocator()
     exposed = arguments.has_password()

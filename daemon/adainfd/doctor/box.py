@@ -6,8 +6,9 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-from adainf.base import files, home
+from adainf.base import files
 from adainf.base.errors import one_line
+from adainf.process import home
 from adainfd.base import state
 from adainfd.doctor import confined, gpu
 from adainfd.doctor.finding import Finding, fail, ok, warn

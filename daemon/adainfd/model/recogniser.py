@@ -3,10 +3,10 @@
 import os
 from collections.abc import Collection
 
-from adainf.base.allocator import give_back
 from adainf.branch import Branch
 from adainf.engines import Engine, devices
 from adainf.engines.gpu import libraries
+from adainf.process.allocator import give_back
 from adainf.profile import Profile
 from adainf.recogniser import LabelColumns, Recogniser, fits, warm_up_content
 from adainfd.base.keeping import Keeper

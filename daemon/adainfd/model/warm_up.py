@@ -5,10 +5,10 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from multiprocessing.connection import Connection
 
-from adainf.base.allocator import give_back
 from adainf.base.errors import AdainfError
 from adainf.branch import Branch
 from adainf.engines import OutOfMemoryError
+from adainf.process.allocator import give_back
 from adainf.recogniser import Recogniser, warm_up_content
 from adainf.schedulers.content_aware import ContentAware
 from adainfd.base.keeping import Keeper

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import msgspec
 
-from adainf.base import home, limits
 from adainf.base.errors import InvalidInputError, UnavailableError
 from adainf.base.hindrances import Hindered, Hindrances
 from adainf.control import Decider
 from adainf.control.presence import Presence
 from adainf.engines import devices
 from adainf.engines.processor import usable_processors
+from adainf.process import home, limits
 from adainf.profile import Profile
 from adainf.recogniser import LabelColumns, Recogniser
 from adainf.sensors import Sensors

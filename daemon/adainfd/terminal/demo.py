@@ -20,8 +20,9 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from adainf.base import arguments, home, output
+from adainf.base import output
 from adainf.base.errors import InvalidInputError, printable
+from adainf.process import arguments, home
 from adainfd.capture.source import Source
 from adainfd.client import Message, Result, Status, Subscriber
 from adainfd.terminal.tail import line

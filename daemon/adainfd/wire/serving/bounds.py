@@ -2,7 +2,7 @@
 
 import zmq
 
-from adainf.base import limits
+from adainf.process import limits
 from adainfd.wire.serving.requests import LONGEST_TOPIC
 
 __all__ = ["LONGEST_FRAME", "MOST", "bounded", "most_beside"]

@@ -10,9 +10,10 @@ from typing import NoReturn
 
 import click
 
-from adainf.base import arguments, files, home, installation, limits, output
+from adainf.base import files, output
 from adainf.base.credentials import RedactedStream, redacted, without_credentials
 from adainf.base.errors import AdainfError, InvalidInputError, UnavailableError, printable
+from adainf.process import arguments, home, installation, limits
 
 __all__ = ["USAGE", "Group", "run"]
 

@@ -9,7 +9,7 @@ import ctypes
 import os
 import platform
 
-from adainf.base.arguments import restart
+from adainf.process.arguments import restart
 
 __all__ = ["give_back", "restart_with_tuned_allocator"]
 

@@ -1,0 +1,1 @@
+"""This process: its command line, its environment, and what the system allows it."""
