@@ -127,7 +127,7 @@ class Beating:
             for label in labels:
                 publisher.send(f"event/{host}/{camera}", event_of(host, camera, region, label))
         while not self._ended.wait(0.05):
-            publisher.greet()
+            publisher.resend_last()
             self.beats += 1
             if self.happens:
                 self.happens = False

@@ -12,7 +12,7 @@ from adainfd.answering import inference as looking
 from adainfd.answering import pipeline
 from adainfd.answering.fair_queue import in_turn
 from adainfd.answering.pipeline import Pipeline
-from adainfd.answering.session import Stream, View
+from adainfd.answering.session import CameraSession, RegionSession
 from adainfd.capture.cameras.account import FrameCounts
 from adainfd.capture.cameras.captured import Captured
 from adainfd.tracing.trace import Recorder
@@ -146,7 +146,7 @@ class Live:
         self,
         profile: Profile,
         policies: Sequence[tuple[Policy, int]],
-        recorder: Callable[[Recogniser, list[Stream]], Recorder],
+        recorder: Callable[[Recogniser, list[CameraSession]], Recorder],
         publisher: Publisher,
         patch: pytest.MonkeyPatch,
         *,
@@ -164,13 +164,13 @@ class Live:
         self._content: Any = Content(profile) if scheduled else None
         self.recogniser = self._along(ready)
         self.readings = Readings()
-        self.streams: list[Stream] = []
+        self.streams: list[CameraSession] = []
         for number, (policy, views) in enumerate(policies):
             camera: Any = Camera(f"c{number}", max_age=2.0)
             labels = LabelColumns.of((), self.engine.class_names, camera.name)
             named = [f"r{part}" for part in range(views)] if views > 1 else [None]
-            parts = [View(labels, Decider(policy), region, part=part) for part, region in enumerate(named)]
-            self.streams.append(Stream(camera, tuple(parts), priority=1.0 + number))
+            parts = [RegionSession(labels, Decider(policy), region, part=part) for part, region in enumerate(named)]
+            self.streams.append(CameraSession(camera, tuple(parts), priority=1.0 + number))
         self.recorder = recorder(self.recogniser, self.streams)
         self._pipeline = Pipeline(self.recogniser, publisher, lambda: self.readings, self.recorder, host="here", top=1)
 

@@ -45,7 +45,7 @@ def await_heard(publisher: Publisher, socket: "zmq.Socket[bytes]", seconds: floa
     """Greet until the subscriber has been greeted."""
 
     def greeted() -> int:
-        publisher.greet()
+        publisher.resend_last()
         return socket.poll(10)
 
     await_true(greeted, seconds, "a greeting")

@@ -163,7 +163,7 @@ def read(reader: Reader, command: str, publisher: Publisher) -> tuple[int, str, 
     process = reader.start(command)
 
     def ended() -> bool:
-        publisher.greet()
+        publisher.resend_last()
         publisher.send("result/here/door", a_result)
         say(publisher)
         return process.poll() is not None

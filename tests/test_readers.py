@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from adainfd.wire.keys import KeyPair
-from adainfd.wire.serving.gate import Curve
+from adainfd.wire.serving.authentication import CurveServer
 from adainfd.wire.serving.publisher import Publisher
 from daemons import await_true
 from streams import Log, a_result
@@ -47,7 +47,7 @@ def first_line(tmp_path: Path) -> Iterator[Reads]:
             started.append(subprocess.Popen(command, cwd=tmp_path, stdout=stdout, env=dict(os.environ)))
 
         def said() -> list[str]:
-            publisher.greet()
+            publisher.resend_last()
             publisher.send("result/here/door", a_result)
             assert started[-1].poll() in (None, 0)
             return out.read_text(encoding="utf-8").splitlines()
@@ -73,7 +73,7 @@ def test_python_with_keys(first_line: Reads, tmp_path: Path) -> None:
     (tmp_path / "clients").mkdir()
     shutil.copy(tmp_path / "dashboard.key", tmp_path / "clients")
     publisher = Publisher(
-        ["tcp://127.0.0.1:*"], curve=Curve.read(tmp_path / "edge1.key_secret", tmp_path / "clients", Log())
+        ["tcp://127.0.0.1:*"], curve=CurveServer.read(tmp_path / "edge1.key_secret", tmp_path / "clients", Log())
     )
     (tmp_path / "reader.py").write_text(program("python", "zmq.auth"), encoding="utf-8")
     assert "result/here/door" in first_line([sys.executable, "reader.py"], publisher)

@@ -93,10 +93,10 @@ def next_budget(
         rules.append((allowed, "mean"))
     rules.append((state.ceiling, rule))
     fraction, limited_by = min(rules, key=lambda rule: rule[0])
-    lowest = max(policy.budget.minimum, costs.floor)
+    lowest = max(policy.budget.minimum, costs.cheapest)
     if fraction < lowest:
         fraction, limited_by = lowest, "minimum"
-    return Budget(max(rounded_down(fraction), costs.least), limited_by), state
+    return Budget(max(rounded_down(fraction), costs.smallest_budget), limited_by), state
 
 
 def _under_load(state: ControllerState, load: float) -> ControllerState:

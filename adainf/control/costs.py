@@ -55,14 +55,14 @@ class Costs:
         return cls(fractions, single, tuple(known.items()) if single else ())
 
     @property
-    def floor(self) -> float:
+    def cheapest(self) -> float:
         """The smallest budget that a branch fits."""
         return self.fractions[0]
 
     @property
-    def least(self) -> float:
+    def smallest_budget(self) -> float:
         """The smallest budget, as budgets are told, that a branch fits."""
-        return rounded_up(self.floor)
+        return rounded_up(self.cheapest)
 
     def expected(self, fraction: float, pictures: int = 1) -> float | None:
         """Milliseconds of a branch that takes this share of the full branch's MACs, by those of its neighbours.
@@ -111,4 +111,4 @@ class Costs:
         fitting = bisect.bisect_left(by_time, True, key=lambda index: not fits(self.milliseconds[index]))
         if fitting:
             return rounded_up(self.fractions[max(by_time[:fitting])])
-        return self.floor if otherwise is None else otherwise
+        return self.cheapest if otherwise is None else otherwise

@@ -32,7 +32,7 @@ def second_look(state: ControllerState, policy: Policy, costs: Costs, spent_ms: 
     )
     fraction, limited_by = min(rules, key=lambda rule: rule[0])
     rounded = rounded_down(fraction)
-    return Budget(rounded, limited_by) if rounded >= costs.floor else None
+    return Budget(rounded, limited_by) if rounded >= costs.cheapest else None
 
 
 def worth_a_second_look(policy: Policy, choice: Choice, last: Choice, looks_here: int) -> bool:

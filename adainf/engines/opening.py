@@ -13,7 +13,7 @@ from adainf.base.errors import InvalidInputError
 from adainf.branch import Branch
 from adainf.engines import devices
 from adainf.engines.base import Adapted, Engine, NetworkPart, OutOfMemoryError
-from adainf.engines.memory import Memory, RememberedNetwork
+from adainf.engines.metadata_cache import CachedMetadata, MetadataCache
 from adainf.engines.processor import processor_name, usable_processors
 from adainf.outline import Outline
 from adainf.profile import Profile
@@ -141,7 +141,7 @@ class Opening:
             return replace(self, device="cpu").open()  # the weights are read anew: these were rounded for the GPU
         if engine.name == "onnx":
             try:
-                self._memory.keep(RememberedNetwork(engine.outline, engine.adapted_outline))
+                self._memory.keep(CachedMetadata(engine.outline, engine.adapted_outline))
             except InvalidInputError as error:
                 self.warn(f"{error}; so every start loads the network")
         return engine
@@ -151,8 +151,8 @@ class Opening:
         return None if self.run is None or self.run.adapter_path is None else self.run
 
     @property
-    def _memory(self) -> Memory:
-        return Memory(self.backbone, self.options, self._adapter, self.strength)
+    def _memory(self) -> MetadataCache:
+        return MetadataCache(self.backbone, self.options, self._adapter, self.strength)
 
     @cached_property
     def _base(self) -> "Backbone":

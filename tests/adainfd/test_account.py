@@ -7,7 +7,7 @@ from typing import Any
 
 import structlog
 from adainfd.answering.pipeline import Pipeline
-from adainfd.answering.session import Stream, View
+from adainfd.answering.session import CameraSession, RegionSession
 from adainfd.capture.cameras.camera import Camera
 from adainfd.capture.settings import CameraSettings
 from adainfd.capture.source import Source
@@ -110,7 +110,9 @@ def test_answer_that_comes_too_late_is_not_given_and_counted(
     try:
         recogniser = replace(loaded, engine=slow)
         pipeline = Pipeline(recogniser, publisher, Readings, NoTrace(), host="here", top=1)
-        stream = Stream(camera, (View(LabelColumns.of((), loaded.engine.class_names, "door"), Decider(Policy())),))
+        stream = CameraSession(
+            camera, (RegionSession(LabelColumns.of((), loaded.engine.class_names, "door"), Decider(Policy())),)
+        )
         camera.play()
 
         def looked() -> bool:

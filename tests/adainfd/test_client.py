@@ -10,7 +10,7 @@ import zmq
 from adainfd.client import Condition, Gap, Link, Message, Notice, Status, Subscriber, Unreadable
 from adainfd.wire.endpoint import Endpoint
 from adainfd.wire.keys import KeyPair
-from adainfd.wire.serving.gate import Curve
+from adainfd.wire.serving.authentication import CurveServer
 from adainfd.wire.serving.publisher import Publisher
 from daemons import await_true, free_port
 from streams import TOPIC, Log, a_result, say
@@ -40,7 +40,7 @@ def hear(publisher: Publisher, subscriber: Subscriber, seconds: float = 10) -> M
     """The next message of a publisher that greets."""
 
     def heard() -> Message | None:
-        publisher.greet()
+        publisher.resend_last()
         return subscriber.receive(0.02)
 
     message: Message = await_true(heard, seconds, "a message")
@@ -169,7 +169,7 @@ def guarded(tmp_path: Path) -> Iterator[Publisher]:
     (tmp_path / "clients").mkdir()
     for name in ("box", "clients/friend", "stranger"):
         KeyPair.new(tmp_path / name)
-    curve = Curve.read(tmp_path / "box.key_secret", tmp_path / "clients", Log())
+    curve = CurveServer.read(tmp_path / "box.key_secret", tmp_path / "clients", Log())
     publisher = Publisher(["tcp://127.0.0.1:*"], curve=curve)
     say(publisher)
     yield publisher

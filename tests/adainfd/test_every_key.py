@@ -10,7 +10,7 @@ from typing import Any
 import daemons
 import pytest
 from adainfd.answering.pipeline import Pipeline
-from adainfd.answering.session import Stream
+from adainfd.answering.session import CameraSession
 from adainfd.config.configuration import Configuration
 from adainfd.doctor.settings import from_command_line
 from adainfd.model.selection import read_run
@@ -39,7 +39,7 @@ class Running:
     """A daemon's parts as it runs with them, and what it logged."""
 
     file: Path
-    streams: list[Stream] = field(default_factory=list)
+    streams: list[CameraSession] = field(default_factory=list)
     pipeline: Pipeline | None = None
     publisher: Publisher | None = None
     endpoints: tuple[str, ...] = ()
@@ -62,7 +62,7 @@ class Running:
         return self.recogniser.engine
 
     @property
-    def door(self) -> Stream:
+    def door(self) -> CameraSession:
         """The camera that has a section of everything."""
         return self.streams[0]
 
@@ -153,7 +153,7 @@ REACHES: dict[str, Callable[[Running], Any]] = {
 }
 
 
-def same_rules(stream: Stream, policy: str) -> bool:
+def same_rules(stream: CameraSession, policy: str) -> bool:
     """But for the share, of which each camera has a part."""
     wanted = Policy.read(policy)
     return stream.views[0].policy.model_copy(update={"share": wanted.share}) == wanted

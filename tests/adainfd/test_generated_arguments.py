@@ -15,7 +15,7 @@ from adainfd.runtime import daemon
 from adainfd.runtime.policies import Policies
 from adainfd.wire.endpoint import Endpoint
 from adainfd.wire.keys import KeyPair
-from adainfd.wire.serving.gate import Curve
+from adainfd.wire.serving.authentication import CurveServer
 from adainfd.wire.serving.publisher import Publisher
 from daemons import PASSWORD, Network
 from generated import generous
@@ -96,7 +96,7 @@ def read_all(configure, log, **_):
         policies.of(camera.name, 1)
         assert PASSWORD not in f"{camera.settings()!r} {camera!r}"
     publish = configuration.publish
-    curve = Curve.read(publish.key, publish.clients, log)
+    curve = CurveServer.read(publish.key, publish.clients, log)
     Publisher([Endpoint(e.address, e.format) for e in publish.bind if e.address.startswith("ipc")], curve=curve).close()
     raise EnoughError("enough")
 

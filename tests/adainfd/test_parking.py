@@ -7,7 +7,7 @@ from typing import Any
 import structlog
 from adainfd.answering.back_off import Parking
 from adainfd.answering.pipeline import Pipeline
-from adainfd.answering.session import Stream, View
+from adainfd.answering.session import CameraSession, RegionSession
 from adainfd.capture.cameras.camera import Camera
 from adainfd.capture.settings import CameraSettings
 from adainfd.capture.source import Source
@@ -70,7 +70,9 @@ def test_frames_are_counted_while_the_model_is_parked_and_answered_when_it_is_ba
     camera.start()
     try:
         pipeline = Pipeline(recogniser, publisher, Readings, NoTrace(), host="here", top=1)
-        stream = Stream(camera, (View(LabelColumns.of((), loaded.engine.class_names, "one"), Decider(Policy())),))
+        stream = CameraSession(
+            camera, (RegionSession(LabelColumns.of((), loaded.engine.class_names, "one"), Decider(Policy())),)
+        )
         camera.play()
 
         def answered() -> bool:
@@ -112,7 +114,9 @@ def test_a_frame_whose_audit_finds_no_memory_is_counted_once(
     camera.start()
     try:
         pipeline = Pipeline(recogniser, publisher, Readings, NoTrace(), host="here", top=1)
-        stream = Stream(camera, (View(LabelColumns.of((), loaded.engine.class_names, "one"), Decider(policy)),))
+        stream = CameraSession(
+            camera, (RegionSession(LabelColumns.of((), loaded.engine.class_names, "one"), Decider(policy)),)
+        )
         camera.play()
 
         def answered() -> bool:

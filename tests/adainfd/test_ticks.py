@@ -11,7 +11,7 @@ import pytest
 import structlog
 from adainfd.answering.fair_queue import in_turn
 from adainfd.answering.pipeline import Pipeline
-from adainfd.answering.session import Stream, View
+from adainfd.answering.session import CameraSession, RegionSession
 from adainfd.capture.cameras.camera import Camera
 from adainfd.capture.settings import CameraSettings
 from adainfd.capture.source import Source
@@ -53,7 +53,7 @@ class Three:
     """Three cameras that each wait with a frame, and what answers them."""
 
     pipeline: Pipeline
-    streams: list[Stream]
+    streams: list[CameraSession]
     engine: Counting
     recogniser: Recogniser
 
@@ -107,7 +107,9 @@ def three(
             camera.play()
             policy = Policy.model_validate(told_policy)
             streams.append(
-                Stream(camera, (View(LabelColumns.of((), loaded.engine.class_names, "c"), Decider(policy)),))
+                CameraSession(
+                    camera, (RegionSession(LabelColumns.of((), loaded.engine.class_names, "c"), Decider(policy)),)
+                )
             )
 
         def all_wait() -> bool:

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from adainfd.answering.fair_queue import Occupied, in_turn
-from adainfd.answering.session import Stream
+from adainfd.answering.session import CameraSession
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -20,7 +20,7 @@ def next_in_turn(streams: list[Any]) -> Any:
 
 def streams(*priorities: float) -> list[Any]:
     return [
-        Stream(SimpleNamespace(newest=SimpleNamespace(at=0.0), name=str(number)), (), priority)  # type: ignore[arg-type]
+        CameraSession(SimpleNamespace(newest=SimpleNamespace(at=0.0), name=str(number)), (), priority)  # type: ignore[arg-type]
         for number, priority in enumerate(priorities)
     ]
 

@@ -10,43 +10,45 @@ from adainf.control.lateness import slowdown
 from adainf.schedulers import LookupTable
 from adainf.sensors import Readings
 from adainf.sensors.motion import Sketch, changed_share
-from adainfd.answering.session import Stream, View
+from adainfd.answering.session import CameraSession, RegionSession
 from adainfd.capture.cameras.captured import Captured
 
-__all__ = ["Ask", "Waiting", "asked", "shared"]
+__all__ = ["RegionRequest", "WaitingFrame", "divide_between", "request_for"]
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
+class RegionRequest:
     """What a view requests for its part of a frame."""
 
-    view: View
+    view: RegionSession
     captured: Captured
     request: Request
 
 
 @dataclass(frozen=True, slots=True)
-class Waiting:
+class WaitingFrame:
     """A frame that waits, and what its views ask for. waited_for_others: seconds."""
 
-    stream: Stream
+    stream: CameraSession
     captured: Captured
-    asks: tuple[Ask, ...]
+    asks: tuple[RegionRequest, ...]
     waited_for_others: float = 0.0
 
 
-def asked(view: View, captured: Captured, readings: Readings, table: LookupTable, costs: Costs, now: float) -> Ask:
+def request_for(
+    view: RegionSession, captured: Captured, readings: Readings, table: LookupTable, costs: Costs, now: float
+) -> RegionRequest:
     """What a view's frame asks for as if it were alone. now: monotonic seconds."""
     last = view.answer
     age = None if last is None else captured.at - last.captured.at
     lead = None if last is None else last.evidence.lead
     signals = _signals(captured, view, readings)
-    return Ask(view, captured, view.decider.request(signals, age, lead, table, costs, now))
+    return RegionRequest(view, captured, view.decider.request(signals, age, lead, table, costs, now))
 
 
-def shared(
-    waiting: Sequence[Waiting], table: LookupTable, costs: Costs, now: float, *, together: bool
-) -> list[tuple[Ask, ...]]:
+def divide_between(
+    waiting: Sequence[WaitingFrame], table: LookupTable, costs: Costs, now: float, *, together: bool
+) -> list[tuple[RegionRequest, ...]]:
     """What each of these frames is granted; together: whether all are answered at once.
 
     A frame that meets no other, and has waited for none, is granted what it asks for; so is each where times are not
@@ -71,7 +73,7 @@ def shared(
     ]
 
 
-def _left(frame: Waiting, view: View, now: float) -> float:
+def _left(frame: WaitingFrame, view: RegionSession, now: float) -> float:
     """Seconds until a view's frame must be answered."""
     deadline = view.policy.deadline
     old_after = frame.stream.camera.settings.max_age
@@ -79,17 +81,17 @@ def _left(frame: Waiting, view: View, now: float) -> float:
     return frame.captured.at + within - now
 
 
-def _until_next(frame: Waiting, now: float) -> float:
+def _until_next(frame: WaitingFrame, now: float) -> float:
     """Seconds until the camera's next frame comes, which would take the place of one that still waits."""
     interval = frame.stream.camera.pace.interval
     return math.inf if interval is None else frame.captured.at + interval - now
 
 
-def _claim(frame: Waiting, ask: Ask, costs: Costs, left_ms: float) -> Claim:
+def _claim(frame: WaitingFrame, ask: RegionRequest, costs: Costs, left_ms: float) -> Claim:
     policy, motion = ask.view.policy, ask.request.signals.motion
     deserved = 1.0 if policy.motion is None or motion is None else policy.motion.at(motion)
     return Claim(
-        least=max(policy.budget.minimum, costs.floor),
+        least=max(policy.budget.minimum, costs.cheapest),
         most=ask.request.budget.fraction,
         priority=frame.stream.priority / len(frame.asks),
         need=deserved,
@@ -99,11 +101,11 @@ def _claim(frame: Waiting, ask: Ask, costs: Costs, left_ms: float) -> Claim:
     )
 
 
-def _cut(ask: Ask, granted: float, table: LookupTable) -> Ask:
+def _cut(ask: RegionRequest, granted: float, table: LookupTable) -> RegionRequest:
     return replace(ask, request=ask.view.decider.cut(ask.request, granted, table))
 
 
-def _signals(captured: Captured, view: View, readings: Readings) -> Signals:
+def _signals(captured: Captured, view: RegionSession, readings: Readings) -> Signals:
     recognised: Sketch | None = None if view.answer is None else view.answer.captured.sketch
     change = None if recognised is None else changed_share(recognised, captured.sketch, view.counted)
     return Signals.of(readings, motion=captured.motions[view.part], change=change)

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from adainf.recogniser import Recogniser
 from adainf.sensors import Readings
-from adainfd.answering.admission import Ask
+from adainfd.answering.admission import RegionRequest
 from adainfd.answering.audit import REUSE
 from adainfd.answering.inference import Shown
 from adainfd.wire.observing import Observer
@@ -25,7 +25,7 @@ class Auditor:
         self._readings = readings
         self._observer = observer
 
-    def audit(self, camera: str, ask: Ask, shown: Shown, *, reused: bool) -> None:
+    def audit(self, camera: str, ask: RegionRequest, shown: Shown, *, reused: bool) -> None:
         """Audit the view of a camera that was answered just now, if it is its turn and nobody is disturbed.
 
         reused: whether the answer was the last look's.
@@ -48,7 +48,7 @@ class Auditor:
         view.audit.note(audited, given == full_answer)
         self._observer.audited(camera, audited, agreed=given == full_answer)
 
-    def _is_due(self, ask: Ask) -> bool:
+    def _is_due(self, ask: RegionRequest) -> bool:
         policy, now = ask.view.policy, self._readings()
         return (
             self._recogniser.profile.space.full in self._recogniser.ready

@@ -3,14 +3,14 @@
 from collections import deque
 from collections.abc import Collection, Sequence
 
-from adainfd.answering.session import Stream
+from adainfd.answering.session import CameraSession
 
 __all__ = ["Occupied", "in_turn"]
 
 _REMEMBERED = 256
 
 
-def in_turn(streams: Sequence[Stream]) -> list[Stream]:
+def in_turn(streams: Sequence[CameraSession]) -> list[CameraSession]:
     """Those of the streams with a frame that waits, whose turn it is first; of two, the one that waits longer.
 
     Each is served in proportion to its priority, and none starves (stride scheduling: Waldspurger and Weihl, 1995):

@@ -13,7 +13,7 @@ from adainf.inference import Inference, Inferred, Way, best, evidence_of
 from adainf.recogniser import Recogniser
 from adainf.schedulers import Choice
 from adainfd.answering.answer import Moments, ViewAnswer
-from adainfd.answering.session import View
+from adainfd.answering.session import RegionSession
 from adainfd.capture.cameras.captured import Captured
 from adainfd.wire import messages
 
@@ -35,7 +35,7 @@ class Shown:
 class Look:
     """A view's picture, ready to run. taken, at: monotonic seconds at which preparing began and ended."""
 
-    view: View
+    view: RegionSession
     shown: Shown
     way: Way
     signals: Signals
@@ -73,7 +73,7 @@ class Looker:
         """The best way known within a budget; choice: the lookup table's."""
         return self._inference.within(budget, choice)
 
-    def prepare(self, view: View, shown: Shown, way: Way, signals: Signals) -> Look | None:
+    def prepare(self, view: RegionSession, shown: Shown, way: Way, signals: Signals) -> Look | None:
         """Make a view's picture ready; None where a newer frame has overwritten it."""
         taken = time.monotonic()
         rule = view.policy.evidence

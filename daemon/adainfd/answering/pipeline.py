@@ -13,14 +13,14 @@ from adainf.engines import OutOfMemoryError
 from adainf.recogniser import Recogniser
 from adainf.schedulers import Choice
 from adainf.sensors import Readings
-from adainfd.answering.admission import Ask, Waiting, asked, shared
+from adainfd.answering.admission import RegionRequest, WaitingFrame, divide_between, request_for
 from adainfd.answering.answer import Moments, ViewAnswer
 from adainfd.answering.auditing import Auditor
 from adainfd.answering.back_off import Parking
 from adainfd.answering.fair_queue import Occupied
 from adainfd.answering.inference import Look, Looker, Shown
 from adainfd.answering.results import Teller
-from adainfd.answering.session import Stream, View, cropped
+from adainfd.answering.session import CameraSession, RegionSession, cropped
 from adainfd.capture.cameras.captured import Captured
 from adainfd.tracing.lines import Frame, LastLook, Prepared, Remembered, SecondLook
 from adainfd.tracing.trace import Recorder
@@ -37,7 +37,7 @@ class _Decided:
     expected_ms: as of a look.
     """
 
-    ask: Ask
+    ask: RegionRequest
     shown: Shown
     answer: ViewAnswer
     chosen_by: Literal["lookup", "scheduler", "reuse"]
@@ -63,7 +63,7 @@ class _Record:
 class _Taken:
     """A camera's frame that is to be answered; waited_for_others: seconds, until it was taken."""
 
-    stream: Stream
+    stream: CameraSession
     shown: Shown
     waited_for_others: float
 
@@ -99,7 +99,7 @@ class Pipeline:
         self._auditor = Auditor(recogniser, readings, observer)
         self._teller = Teller(publisher, host, recogniser.profile)
         self._occupied = Occupied()
-        self._seen_waiting: dict[str, Waiting] = {}
+        self._seen_waiting: dict[str, WaitingFrame] = {}
 
     def take_up(self, recogniser: Recogniser) -> None:
         """From now on recognise with more branches, or by times that are known now."""
@@ -110,7 +110,7 @@ class Pipeline:
         self._seen_waiting.clear()
         self._recorder.prepared(Prepared.of(recogniser))
 
-    def answer(self, waiting: Sequence[Stream], more_wait: Callable[[], bool]) -> None:
+    def answer(self, waiting: Sequence[CameraSession], more_wait: Callable[[], bool]) -> None:
         """Recognise the newest frame of the first of these streams, and publish the result.
 
         waiting: every stream with a frame that waits, in turn: they are reckoned with. Where the engine runs several
@@ -127,7 +127,7 @@ class Pipeline:
             self._answer(taken, waiting[count:], begun, more_wait)
             self._occupied.note(begun, time.monotonic(), [frame.stream.camera.name for frame in taken])
 
-    def _take(self, stream: Stream, now: float) -> _Taken | None:
+    def _take(self, stream: CameraSession, now: float) -> _Taken | None:
         """The newest frame of a stream; None where it is not to be answered, which is counted then."""
         taken = stream.camera.take()
         if taken is None:
@@ -143,7 +143,7 @@ class Pipeline:
         return _Taken(stream, Shown(captured, picture, lambda: stream.camera.holds(captured)), waited)
 
     def _answer(
-        self, taken: list[_Taken], waiting: Sequence[Stream], begun: float, more_wait: Callable[[], bool]
+        self, taken: list[_Taken], waiting: Sequence[CameraSession], begun: float, more_wait: Callable[[], bool]
     ) -> None:
         try:
             decided = self._decide(taken, self._granted(taken, waiting, begun))
@@ -182,7 +182,9 @@ class Pipeline:
         for frame, views, records, too_old in concluded:
             self._look_further(frame.stream, views, records, hurried=too_old or more_wait())
 
-    def _granted(self, taken: list[_Taken], waiting: Sequence[Stream], now: float) -> list[tuple[Ask, ...]]:
+    def _granted(
+        self, taken: list[_Taken], waiting: Sequence[CameraSession], now: float
+    ) -> list[tuple[RegionRequest, ...]]:
         """What the frames that were taken are granted, beside those that wait."""
         every = [self._asked(frame.stream, frame.shown.captured, frame.waited_for_others, now) for frame in taken]
         for stream in waiting:
@@ -194,17 +196,17 @@ class Pipeline:
                 known = self._seen_waiting[name] = self._asked(stream, newest, 0.0, now)
             every.append(known)
         table, together = self._recogniser.table, len(taken) > 1
-        return shared(every, table, self._costs, now, together=together)[: len(taken)]
+        return divide_between(every, table, self._costs, now, together=together)[: len(taken)]
 
-    def _asked(self, stream: Stream, captured: Captured, waited: float, now: float) -> Waiting:
+    def _asked(self, stream: CameraSession, captured: Captured, waited: float, now: float) -> WaitingFrame:
         readings, table = self._readings(), self._recogniser.table
-        asks = tuple(asked(view, captured, readings, table, self._costs, now) for view in stream.views)
-        return Waiting(stream, captured, asks, waited)
+        asks = tuple(request_for(view, captured, readings, table, self._costs, now) for view in stream.views)
+        return WaitingFrame(stream, captured, asks, waited)
 
-    def _decide(self, taken: list[_Taken], granted: list[tuple[Ask, ...]]) -> list[list[_Decided]]:
+    def _decide(self, taken: list[_Taken], granted: list[tuple[RegionRequest, ...]]) -> list[list[_Decided]]:
         """What is to be said of the views of each frame; nothing where a newer frame has overwritten it."""
         reused: list[list[_Decided]] = []
-        looks: list[list[tuple[Ask, Look]]] = []
+        looks: list[list[tuple[RegionRequest, Look]]] = []
         prepared = map if self._executor is None or len(taken) == 1 else self._executor.map
         for ready in prepared(self._prepare, taken, granted):
             reused.append([] if ready is None else ready[0])
@@ -226,7 +228,9 @@ class Pipeline:
             decided.append(sorted([*stands, *ran], key=lambda one: one.ask.view.part))
         return decided
 
-    def _prepare(self, frame: _Taken, asks: tuple[Ask, ...]) -> tuple[list[_Decided], list[tuple[Ask, Look]]] | None:
+    def _prepare(
+        self, frame: _Taken, asks: tuple[RegionRequest, ...]
+    ) -> tuple[list[_Decided], list[tuple[RegionRequest, Look]]] | None:
         """The views whose last answer stands, and those that are ready to run; None where the frame was overwritten."""
         shown = frame.shown
         if len(asks) > 1:
@@ -236,7 +240,7 @@ class Pipeline:
                 return None
             shown = Shown(shown.captured, own, lambda: True)
         reused: list[_Decided] = []
-        looks: list[tuple[Ask, Look]] = []
+        looks: list[tuple[RegionRequest, Look]] = []
         for ask in asks:
             part = self._part(ask.view, shown)
             if ask.request.reuses and ask.view.answer is not None:
@@ -252,7 +256,7 @@ class Pipeline:
             looks.append((ask, look))
         return reused, looks
 
-    def _part(self, view: View, shown: Shown) -> Shown:
+    def _part(self, view: RegionSession, shown: Shown) -> Shown:
         if view.box is None:
             return shown
         seen = self._recogniser.engine.preprocessing.crop_fraction
@@ -260,7 +264,7 @@ class Pipeline:
 
     def _conclude(
         self,
-        stream: Stream,
+        stream: CameraSession,
         one: _Decided,
         now: float,
         decided_at: float,
@@ -307,7 +311,9 @@ class Pipeline:
         view.decider.settle(request, ran)
         return _Record(frame, before)
 
-    def _look_further(self, stream: Stream, decided: list[_Decided], records: list[_Record], *, hurried: bool) -> None:
+    def _look_further(
+        self, stream: CameraSession, decided: list[_Decided], records: list[_Record], *, hurried: bool
+    ) -> None:
         """What may be done once the answers are out, where nothing waits; then the frames are recorded."""
         any_looked = False
         for one, record in zip(decided, records, strict=True):
@@ -327,11 +333,11 @@ class Pipeline:
             self._recorder.frame(frame, record.before)
         stream.camera.account.second_looks += any_looked
 
-    def blind(self, stream: Stream) -> None:
+    def blind(self, stream: CameraSession) -> None:
         """No pictures come from the camera: tell what cannot be said to be there any more."""
         self._teller.blind(stream)
 
-    def let_go(self, stream: Stream) -> None:
+    def let_go(self, stream: CameraSession) -> None:
         """Nobody looks at the camera any more: what was there is not known to be."""
         self._teller.let_go(stream)
 
@@ -343,7 +349,7 @@ class Pipeline:
         return one.ask.view.decider.better_look(self._recogniser.table, self._costs, spent_ms)
 
     def _look_again(
-        self, stream: Stream, one: _Decided, frame: Frame, budget: Budget, choice: Choice
+        self, stream: CameraSession, one: _Decided, frame: Frame, budget: Budget, choice: Choice
     ) -> SecondLook | None:
         """Look at a still picture along a better branch, and publish that; None where the picture was overwritten."""
         view, signals = one.ask.view, one.ask.request.signals
@@ -366,7 +372,7 @@ def _preparing_each(decided: list[list[_Decided]], begun: float) -> float | None
     return 1000 * (max(prepared) - begun) / len(prepared) if prepared else None
 
 
-def _remembered(stream: Stream, view: View) -> Remembered:
+def _remembered(stream: CameraSession, view: RegionSession) -> Remembered:
     answer = view.answer
     last = None
     if answer is not None:

@@ -8,7 +8,7 @@ from adainf.control import Budget, Signals
 from adainf.control.presence import Happening, Sighting
 from adainf.profile import Profile
 from adainfd.answering.answer import ViewAnswer, event, result, shown
-from adainfd.answering.session import Stream, View
+from adainfd.answering.session import CameraSession, RegionSession
 from adainfd.capture.cameras.captured import Captured
 from adainfd.wire import messages
 from adainfd.wire.serving.publisher import Publisher
@@ -16,7 +16,7 @@ from adainfd.wire.serving.publisher import Publisher
 __all__ = ["Teller", "present"]
 
 
-def present(streams: Sequence[Stream]) -> list[messages.Present]:
+def present(streams: Sequence[CameraSession]) -> list[messages.Present]:
     """What each view of each camera shows now: the best labels, as many as a reader takes."""
     return [
         messages.Present(
@@ -43,8 +43,8 @@ class Teller:
 
     def result(
         self,
-        stream: Stream,
-        view: View,
+        stream: CameraSession,
+        view: RegionSession,
         captured: Captured,
         answer: ViewAnswer,
         chosen_by: messages.ChosenBy,
@@ -79,17 +79,17 @@ class Teller:
         seen = Sighting(captured.number, captured.at, captured.wall)
         self._tell(stream, view, view.presence.see(seen, shown(answer, view.presence.rule.minimum_score)))
 
-    def blind(self, stream: Stream) -> None:
+    def blind(self, stream: CameraSession) -> None:
         """No pictures come from the camera: tell what cannot be said to be there any more."""
         for view in stream.views:
             self._tell(stream, view, view.presence.blind(time.monotonic()))
 
-    def let_go(self, stream: Stream) -> None:
+    def let_go(self, stream: CameraSession) -> None:
         """Nobody looks at the camera any more: what was there is not known to be."""
         for view in stream.views:
             self._tell(stream, view, view.presence.stop())
 
-    def _tell(self, stream: Stream, view: View, happenings: Sequence[Happening]) -> None:
+    def _tell(self, stream: CameraSession, view: RegionSession, happenings: Sequence[Happening]) -> None:
         host, camera = self._host, stream.camera.name
         for told in happenings:
 

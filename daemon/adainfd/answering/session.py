@@ -13,13 +13,13 @@ from adainfd.answering.answer import ViewAnswer
 from adainfd.answering.audit import Audit
 from adainfd.capture.cameras.camera import Camera
 
-__all__ = ["Stream", "View", "cropped"]
+__all__ = ["CameraSession", "RegionSession", "cropped"]
 
 _SMOOTHING = 0.1
 
 
 @dataclass(slots=True)
-class View:
+class RegionSession:
     """A part of a camera's picture that is recognised for itself: a region, or all of it.
 
     region, box: its name and where it lies; None is the whole picture. part: which of the camera's parts it is, as
@@ -51,7 +51,7 @@ class View:
 
 
 @dataclass(slots=True)
-class Stream:
+class CameraSession:
     """A camera and its views.
 
     priority: how often its turn comes, relative to others, when not every frame can be answered. turns: those it had,
@@ -59,7 +59,7 @@ class Stream:
     """
 
     camera: Camera
-    views: tuple[View, ...]
+    views: tuple[RegionSession, ...]
     priority: float = 1.0
     turns: float = 0.0
 
@@ -72,7 +72,7 @@ class Stream:
         """What the audits of its views have found, by the view's key."""
         return {self.key(view): view.audit for view in self.views}
 
-    def key(self, view: View) -> str:
+    def key(self, view: RegionSession) -> str:
         """What a trace calls the view."""
         return self.camera.name if view.region is None else f"{self.camera.name}/{view.region}"
 

@@ -28,7 +28,7 @@ from adainfd.model.timings import kept_times
 from adainfd.runtime.policies import Policies
 from adainfd.tracing import recording
 from adainfd.wire import endpoint as endpoints
-from adainfd.wire.serving.gate import Curve
+from adainfd.wire.serving.authentication import CurveServer
 
 __all__ = ["examine"]
 
@@ -154,7 +154,7 @@ def _timings(engine: Engine, profile: Profile) -> Finding:
 def _keys(configuration: Configuration) -> Iterator[Finding]:
     publish = configuration.publish
     try:
-        curve = Curve.read(publish.key, publish.clients, None)
+        curve = CurveServer.read(publish.key, publish.clients, None)
     except InvalidInputError as error:
         yield fail("keys", str(error), 'docs/publishing.md tells how they are made and named, under "Keys"')
         return

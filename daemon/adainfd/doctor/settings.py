@@ -15,7 +15,7 @@ from adainfd.config.unused import unused
 from adainfd.model.selection import asked_for, read_profile
 from adainfd.runtime.policies import Policies
 from adainfd.tracing import recording
-from adainfd.wire.serving.gate import Curve
+from adainfd.wire.serving.authentication import CurveServer
 
 __all__ = ["check", "from_command_line"]
 
@@ -95,7 +95,7 @@ def check(file: Path) -> str:
         raise InvalidInputError(f"{subject}: {why}; {remedy}")
     Policies.read(configuration)
     profile = read_profile(configuration.model)
-    Curve.read(configuration.publish.key, configuration.publish.clients, None)
+    CurveServer.read(configuration.publish.key, configuration.publish.clients, None)
     recording.check(configuration)
     for camera in configuration.camera:
         if found := unreadable_source(camera):

@@ -17,8 +17,8 @@ from adainfd.relaying.config import RelayConfiguration
 from adainfd.relaying.names import Names
 from adainfd.wire.keys import KeyPair, public_key
 from adainfd.wire.reading.link import Box
+from adainfd.wire.serving.authentication import CurveServer
 from adainfd.wire.serving.bounds import most_beside
-from adainfd.wire.serving.gate import Curve
 
 __all__ = ["check", "from_command_line", "is_of_a_relay", "run"]
 
@@ -79,7 +79,7 @@ def check(told: dict[str, Any], file: Path) -> str:
 
         to = f"broker {check_broker(configuration.mqtt)}"
     else:
-        Curve.read(configuration.key, configuration.publish.clients, None)
+        CurveServer.read(configuration.key, configuration.publish.clients, None)
         to = f"published at {', '.join(configuration.publish.bind)}"
     return f"relay of {', '.join(box.endpoint for box in boxes)}, {to}"
 
@@ -101,7 +101,7 @@ def run(configuration: RelayConfiguration, log: Logger) -> None:
         from adainfd.relaying.streams.proxy import Proxy
 
         publish = configuration.publish
-        curve = Curve.read(configuration.key, publish.clients, log)
+        curve = CurveServer.read(configuration.key, publish.clients, log)
         most = most_beside(_FILES + len(boxes) * _FILES_A_BOX)
         proxy = Proxy(boxes, names, publish.bind, curve, log, most=most)
         log.info("relaying", endpoints=proxy.endpoints)

@@ -23,7 +23,7 @@ from adainf.sensors import Sensors
 from adainf.sensors.motion import Region, counted_cells
 from adainfd.answering.audit import Audit
 from adainfd.answering.pipeline import Pipeline
-from adainfd.answering.session import Stream, View
+from adainfd.answering.session import CameraSession, RegionSession
 from adainfd.base import state
 from adainfd.base.keeping import Keeper
 from adainfd.base.logs import Logger
@@ -47,8 +47,8 @@ from adainfd.runtime.reloading import Reloader
 from adainfd.tracing.lines import Header, Prepared
 from adainfd.tracing.recording import Recording, Target, target_of
 from adainfd.wire import messages
+from adainfd.wire.serving.authentication import CurveServer
 from adainfd.wire.serving.bounds import most_beside
-from adainfd.wire.serving.gate import Curve
 from adainfd.wire.serving.publisher import Publisher
 
 __all__ = ["run"]
@@ -95,7 +95,7 @@ def run(
             observers(configuration, os.environ, log, log_results=log_results, hindrances=hindrances)
         )
         publish = configuration.publish
-        curve = Curve.read(publish.key, publish.clients, log)
+        curve = CurveServer.read(publish.key, publish.clients, log)
         with stop.held():  # what is bound, and the thread of its gate, must have somebody who ends them
             publisher = Publisher(publish.endpoints, observer, curve=curve, log=log, most=most)
             parts.callback(publisher.close)
@@ -106,7 +106,7 @@ def run(
         cameras = [parts.enter_context(_started(camera, stop)) for camera in _cameras(configuration)]
         observer.beginning("opening cameras", _START_SECONDS)
         _await_open(cameras, all_may_miss=wait_for_cameras)
-        publisher.greet()
+        publisher.resend_last()
         stand_in = stand_in_of(configuration, profile)
         recogniser = load_recogniser(configuration, profile, log, observer, exporter, keeper, stand_in)
         successor = None
@@ -286,7 +286,7 @@ def _stream(
     policies: Policies,
     recogniser: Recogniser,
     keeper: Keeper,
-) -> Iterator[Stream]:
+) -> Iterator[CameraSession]:
     """The camera's stream; what its audit found is kept from one run to the next."""
     rule = (section.events or configuration.events).rule()
     labels = LabelColumns.of(section.labels, recogniser.engine.class_names, camera.name)
@@ -294,7 +294,7 @@ def _stream(
     named: list[tuple[str | None, Region | None]] = [*section.regions.items()] or [(None, None)]
     kept = [state.file("audit", *key, *([] if name is None else [name])) for name, _ in named]
     views = tuple(
-        View(
+        RegionSession(
             labels=labels,
             decider=Decider(policies.of(camera.name, len(named))),
             region=name,
@@ -307,7 +307,7 @@ def _stream(
         for part, (name, box) in enumerate(named)
     )
     try:
-        yield Stream(camera, views, section.priority)
+        yield CameraSession(camera, views, section.priority)
     finally:
         for view in views:
             if view.audit.frames:
@@ -318,7 +318,7 @@ def _stream(
 def _recording(
     configuration: Configuration,
     policies: Policies,
-    streams: Sequence[Stream],
+    streams: Sequence[CameraSession],
     recogniser: Recogniser,
     log: Logger,
 ) -> Iterator[Recording]:

@@ -8,7 +8,7 @@ from adainf.recogniser import Recogniser
 from adainfd.answering.fair_queue import in_turn
 from adainfd.answering.pipeline import Pipeline
 from adainfd.answering.results import present
-from adainfd.answering.session import Stream
+from adainfd.answering.session import CameraSession
 from adainfd.base.logs import Logger
 from adainfd.base.stopping import StopRequest
 from adainfd.capture.cameras.camera import Camera
@@ -31,7 +31,7 @@ class Loop:
 
     def __init__(
         self,
-        streams: Sequence[Stream],
+        streams: Sequence[CameraSession],
         pipeline: Pipeline,
         preparation: Preparation,
         take_up: Callable[[Recogniser], None],
@@ -77,7 +77,7 @@ class Loop:
             camera.play()
         self._attend((), everyone=True)
         while self._running and not self._stop.requested and (end is None or now < end):
-            self._publisher.greet()  # after what was sent: sending may swallow the sign that somebody has come
+            self._publisher.resend_last()  # after what was sent: sending may swallow the sign that somebody has come
             readable = self._wait(next_beat if end is None else min(next_beat, end))
             self._reloader.reload_if_requested()
             self._attend(readable, everyone=time.monotonic() >= next_beat)
@@ -104,8 +104,8 @@ class Loop:
         dues = [due for stream in self._running if (due := stream.camera.due) is not None]
         if (due := self._preparation.due(self._idle_since)) is not None:
             dues.append(due)
-        if self._publisher.greets_at is not None:
-            dues.append(self._publisher.greets_at)
+        if self._publisher.resends_at is not None:
+            dues.append(self._publisher.resends_at)
         seconds = 0.0 if self._frame_waits() else max(0.0, min([until, *dues]) - time.monotonic())
         others = [connection.fileno() for connection in self._preparation.connections]
         heard = [*self._connected(), *others, *self._publisher.readable, self._stop.fileno()]
@@ -166,7 +166,7 @@ class Loop:
                 self._observer.broken()
             self._announcer.daemon("degraded" if hindered else "ready", self._hindrances.text)
 
-    def _tell_changes(self, stream: Stream) -> None:
+    def _tell_changes(self, stream: CameraSession) -> None:
         camera = stream.camera
         if camera.broke_off is not None and camera.name not in self._broken:
             self._broken.add(camera.name)
@@ -183,7 +183,7 @@ class Loop:
             self._announcer.camera(camera, change, audits=stream.audits)
             self._log_change(stream, change)
 
-    def _log_change(self, stream: Stream, change: Change) -> None:
+    def _log_change(self, stream: CameraSession, change: Change) -> None:
         """Each change is published; a camera that is away for days fills no log: its failure is logged once."""
         camera = stream.camera
         told = {"camera": camera.name, "source": str(camera.source)}

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from adainf.control import Policy
-from adainfd.answering.session import Stream
+from adainfd.answering.session import CameraSession
 from adainfd.config.configuration import Configuration
 from adainfd.tracing.lines import PolicyChange
 
@@ -43,13 +43,13 @@ class Policies:
         """The policy of each of so many views of a camera."""
         return part_of(self.own.get(camera, self.general), self.parts.get(camera, 1.0) / views)
 
-    def put_in_force(self, streams: Sequence[Stream]) -> None:
+    def put_in_force(self, streams: Sequence[CameraSession]) -> None:
         """From now on the cameras go by these."""
         for stream in streams:
             for view in stream.views:
                 view.decider.policy = self.of(stream.camera.name, len(stream.views))
 
-    def in_force(self, streams: Sequence[Stream]) -> PolicyChange:
+    def in_force(self, streams: Sequence[CameraSession]) -> PolicyChange:
         """The policies as a trace keeps them."""
         views = [(stream, view, stream.key(view)) for stream in streams for view in stream.views]
         return PolicyChange(

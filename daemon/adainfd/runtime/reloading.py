@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from adainf.base.errors import InvalidInputError
-from adainfd.answering.session import Stream
+from adainfd.answering.session import CameraSession
 from adainfd.base.logs import Logger
 from adainfd.base.sighup import ReloadRequest
 from adainfd.config.configuration import Configuration
@@ -24,7 +24,7 @@ class Reloader:
         request: ReloadRequest,
         configure: Callable[[], Configuration],
         configuration: Configuration,
-        streams: Sequence[Stream],
+        streams: Sequence[CameraSession],
         recording: Recording,
         target: Callable[[Configuration], Target | None],
         publisher: Publisher,

@@ -51,7 +51,7 @@ def frontiers(draw: st.DrawFn) -> Costs:
 
 @st.composite
 def claims_on(draw: st.DrawFn, costs: Costs) -> Claim:
-    least, most = sorted(draw(st.lists(st.floats(costs.floor, 1), min_size=2, max_size=2)))
+    least, most = sorted(draw(st.lists(st.floats(costs.cheapest, 1), min_size=2, max_size=2)))
     weights = st.floats(0.01, 100)
     left, around = draw(st.floats(-100, 1000)), draw(st.floats(0, 20))
     return Claim(least, most, draw(weights), draw(st.floats(0.01, 1)), left, draw(st.floats(0.05, 20)), around)
@@ -79,7 +79,7 @@ def test_the_sum_is_kept(situation: tuple[Costs, list[Claim]]) -> None:
     total = 0.0
     for one, lowest, budget in zip(claims, least, divided(claims, costs), strict=True):
         assert one.least <= one.most
-        assert costs.floor <= budget <= one.most
+        assert costs.cheapest <= budget <= one.most
         taken = share(one, dearest(costs, budget))
         assert taken >= lowest
         # Where even the least is too much for all, one above its part gets no more, and counts as its part.
@@ -96,7 +96,7 @@ def test_none_starves(situation: tuple[Costs, list[Claim]]) -> None:
     left = PLANNED - sum(least)
     weights = sum(one.priority * one.need for one in claims)
     for one, lowest, budget in zip(claims, least, divided(claims, costs), strict=True):
-        assert budget >= min(one.most, costs.floor)
+        assert budget >= min(one.most, costs.cheapest)
         if left > 0:
             own = lowest + left * one.priority * one.need / weights
             within = [
@@ -207,7 +207,7 @@ def test_the_time_of_all_is_kept_where_any_division_keeps_it(moment: tuple[Costs
     costs, claims = moment
     gains = replace(costs, together=tuple((n, tuple(n**0.5 * ms for ms in costs.milliseconds)) for n in (2, 4, 8, 16)))
     budgets = divided_together(claims, gains)
-    assert all(costs.floor <= budget <= one.most for one, budget in zip(claims, budgets, strict=True))
+    assert all(costs.cheapest <= budget <= one.most for one, budget in zip(claims, budgets, strict=True))
     room = PLANNED * claims[0].left_ms
     if together_ms(claims, gains, [one.least for one in claims]) <= room:
         assert together_ms(claims, gains, budgets) <= room + 1e-6

@@ -68,7 +68,7 @@ def box(ipc: str) -> Iterator[Publisher]:
 def await_greeted(box: Publisher, relay: Program) -> None:
     """Until the relay has asked the box for what it said last."""
     relay.await_event("box_connected", 20)
-    await_true(lambda: box.greet() or box.greets_at or box._greet_from, 10, "the relay subscribes")
+    await_true(lambda: box.resend_last() or box.resends_at or box._resend_from, 10, "the relay subscribes")
 
 
 def test_states_are_retained_and_home_assistant_is_told(launch: Any, broker: Broker, box: Publisher, ipc: str) -> None:

@@ -16,7 +16,7 @@ from adainfd.client import Link, Notice, Subscriber
 from adainfd.relaying import from_command_line
 from adainfd.relaying import run as relay
 from adainfd.wire.keys import KeyPair
-from adainfd.wire.serving.gate import Curve
+from adainfd.wire.serving.authentication import CurveServer
 from adainfd.wire.serving.publisher import Publisher
 from brokers import Attacker, a_status
 from daemons import Program, assert_refused, await_true, free_port
@@ -46,7 +46,7 @@ def await_topics(subscriber: Subscriber, boxes: list[Publisher]) -> dict[str, An
 
     def both() -> bool:
         for publisher in boxes:
-            publisher.greet()
+            publisher.resend_last()
         if (message := subscriber.receive(0.02)) is not None:
             heard.setdefault(getattr(message, "detail", ""), message)
         return len(heard) == len(boxes)
@@ -118,7 +118,7 @@ def test_a_reader_who_wants_everything_hurts_neither_the_others_nor_the_boxes(
                 held[-1].sendall(what)
             say(boxes[0], str(number), TOPICS[0])
             await_true(
-                lambda n=number: boxes[0].greet() or getattr(subscriber.receive(0.02), "detail", "") == str(n),
+                lambda n=number: boxes[0].resend_last() or getattr(subscriber.receive(0.02), "detail", "") == str(n),
                 10,
                 "the other reader hears",
             )
@@ -128,7 +128,7 @@ def test_a_reader_who_wants_everything_hurts_neither_the_others_nor_the_boxes(
         for stranger in held:
             stranger.close()
         # Those who went took their topics with them.
-        await_true(lambda: boxes[0].greet() or boxes[0].subscriptions == 1, 20, "one subscription is left")
+        await_true(lambda: boxes[0].resend_last() or boxes[0].subscriptions == 1, 20, "one subscription is left")
     assert relay.await_event("reader_hung_up_on", 10)["hung_up"] >= 1
     assert subscriber.lost == 0
     assert "Traceback" not in relay.said
@@ -176,7 +176,7 @@ def test_a_box_speaks_in_its_own_name_alone_and_leaves_the_others_their_turn(
                 topics[everything.recv_multipart()[0]] += 1
             return topics[topic] > 0
 
-        await_true(lambda: publisher.greet() or comes(b"status/edge1/a"), 20, "the honest box")
+        await_true(lambda: publisher.resend_last() or comes(b"status/edge1/a"), 20, "the honest box")
         for topic in (
             "status/edge1",
             "status/edge1/a",
@@ -207,9 +207,9 @@ def test_a_box_speaks_in_its_own_name_alone_and_leaves_the_others_their_turn(
             relay.await_event("box_too_fast")
             for number in range(100):
                 say(publisher, str(number), "status/edge1/a")
-                told = await_true(lambda: publisher.greet() or one.receive(0.02), 10, "it is heard")
+                told = await_true(lambda: publisher.resend_last() or one.receive(0.02), 10, "it is heard")
                 while told.detail != str(number):
-                    told = await_true(lambda: publisher.greet() or one.receive(0.02), 10, "it is heard")
+                    told = await_true(lambda: publisher.resend_last() or one.receive(0.02), 10, "it is heard")
                 comes(b"")
         finally:
             over.set()
@@ -250,7 +250,9 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_keys_on_both_sides_and_a_box_that_lets_the_relay_in_later(launch: Any, folder: Path) -> None:
-    publisher = Publisher(["tcp://127.0.0.1:*"], curve=Curve.read(folder / "box.key_secret", folder / "of-box", Log()))
+    publisher = Publisher(
+        ["tcp://127.0.0.1:*"], curve=CurveServer.read(folder / "box.key_secret", folder / "of-box", Log())
+    )
     say(publisher, TOPICS[0], TOPICS[0])
     (folder / "relay.toml").write_text(
         f"""

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 import structlog
-from adainfd.answering.session import Stream
+from adainfd.answering.session import CameraSession
 from adainfd.replaying.decisions import recorded, replayed
 from adainfd.replaying.report import differences, other_answers
 from adainfd.tracing import trace as traces
@@ -32,14 +32,14 @@ def publisher(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Publisher]:
     publishes.close()
 
 
-def in_force(streams: list[Stream]) -> PolicyChange:
+def in_force(streams: list[CameraSession]) -> PolicyChange:
     return PolicyChange(
         policy=Policy().model_dump(mode="json"),
         policies={s.key(view): view.policy.model_dump(mode="json") for s in streams for view in s.views},
     )
 
 
-def recording(recogniser: Recogniser, streams: list[Stream]) -> Recording:
+def recording(recogniser: Recogniser, streams: list[CameraSession]) -> Recording:
     told: dict[str, Any] = {name: getattr(in_force(streams), name) for name in ("policy", "policies")}
     profile = recogniser.profile.model_dump(mode="json", by_alias=True, exclude={"set_aside"})
     prepared = msgspec.structs.asdict(Prepared.of(recogniser))

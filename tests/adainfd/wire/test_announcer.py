@@ -13,7 +13,7 @@ def test_long_and_strange_texts_are_cut_and_escaped(ipc: str, text: str) -> None
     publisher = Publisher([ipc])
     Announcer(publisher, "here").daemon("degraded", text, recording=text)
     with Subscriber(ipc, topics=["status/"]) as subscriber:
-        status = await_true(lambda: publisher.greet() or subscriber.receive(0.02), 10, "the status")
+        status = await_true(lambda: publisher.resend_last() or subscriber.receive(0.02), 10, "the status")
         for told in (status.detail, status.recording):
             assert 0 < len(told) <= LONGEST_TEXT
     publisher.close()

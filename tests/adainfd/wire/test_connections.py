@@ -59,7 +59,7 @@ def send_until_hung_up(publisher: Publisher, stranger: socket.socket, what: byte
     stranger.settimeout(0.05)
     end, sent, rest = time.monotonic() + seconds, 0, what
     while time.monotonic() < end:
-        publisher.greet()
+        publisher.resend_last()
         try:
             took = stranger.send(rest)
         except TimeoutError:
@@ -97,7 +97,7 @@ def test_whoever_asks_for_too_much_is_hung_up_on(publisher: Publisher, connect: 
         before = resident()
         with strangers.subscriber(endpoint(publisher, scheme)) as stranger:
             send_until_hung_up(publisher, stranger, what)
-        await_true(lambda n=number: publisher.greet() or publisher.hung_up > n, 5, f"{name} is counted")
+        await_true(lambda n=number: publisher.resend_last() or publisher.hung_up > n, 5, f"{name} is counted")
         assert resident() - before < 20, name
         say(publisher, name)
         heard = hear(reader)
@@ -109,7 +109,7 @@ def test_whoever_asks_for_too_much_is_hung_up_on(publisher: Publisher, connect: 
     assert about["hung_up"] == 1
     assert ("127.0.0.1:" if scheme == "tcp" else f"process {os.getpid()} of user") in about["address"]
     assert len(log.lines) <= 2  # of at most one in ten seconds
-    await_true(lambda: publisher.greet() or publisher.subscriptions == 1, 5, "nothing of theirs is left")
+    await_true(lambda: publisher.resend_last() or publisher.subscriptions == 1, 5, "nothing of theirs is left")
 
 
 @pytest.mark.parametrize("length", [20, 200, 4000])
@@ -132,11 +132,11 @@ def test_a_library_that_subscribes_to_ten_thousand_topics_is_kept_away(
                 greedy.connect(endpoint(publisher, "tcp"))
                 patience = time.monotonic() + (2 if length > 1000 else 10)
                 while not publisher.hung_up and time.monotonic() < patience:
-                    publisher.greet()
+                    publisher.resend_last()
                     time.sleep(0.01)
                 assert resident() - before < 10
     assert [event for event, _ in log.lines] == ["reader_hung_up_on"]
-    await_true(lambda: publisher.greet() or publisher.subscriptions == 1, 5, "its topics are gone")
+    await_true(lambda: publisher.resend_last() or publisher.subscriptions == 1, 5, "its topics are gone")
 
 
 @pytest.mark.parametrize("scheme", ["tcp", "ipc"])
@@ -209,8 +209,8 @@ def test_more_readers_than_may_be_are_hung_up_on(publisher: Publisher, connect: 
         with contextlib.suppress(OSError):
             crowd.append(strangers.subscriber(endpoint(publisher, "tcp")))
             crowd[-1].sendall(frame(SUBSCRIBE))
-        publisher.greet()
-    await_true(lambda: publisher.greet() or publisher.hung_up >= 3, 5, "the last are hung up on")
+        publisher.resend_last()
+    await_true(lambda: publisher.resend_last() or publisher.hung_up >= 3, 5, "the last are hung up on")
     say(publisher, "on")
     await_true(lambda: hear(first)["detail"] == "on", 5, "the first hears")
     for stranger in crowd:
@@ -299,7 +299,7 @@ def test_whatever_comes_the_publisher_goes_on(
                 stranger.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
     begun = time.monotonic()
     say(target)
-    target.greet()
+    target.resend_last()
     assert time.monotonic() - begun < 2
     assert target.connections.defect is None
 
@@ -319,7 +319,7 @@ def test_and_serves_others_afterwards(target: Publisher, connect: Connect) -> No
         reader = connect(bound)
         await_heard(target, reader)
         assert hear(reader)["state"] == "ready"
-    assert target.greet() is None
+    assert target.resend_last() is None
 
 
 FLOOD = """
@@ -352,7 +352,7 @@ def test_a_flood_of_another_user_at_a_path_is_held_back(connect: Connect, log: L
             with subprocess.Popen([*flood, f"ipc://{path}"], stdout=subprocess.PIPE, text=True) as process:
                 most = modes = 0
                 while process.poll() is None:
-                    publisher.greet()
+                    publisher.resend_last()
                     most = max(most, len(list(Path("/proc/self/fd").iterdir())))
                     modes |= 1 << (path.stat().st_mode & 0o777 == 0o200)
                 assert process.stdout is not None
@@ -361,7 +361,11 @@ def test_a_flood_of_another_user_at_a_path_is_held_back(connect: Connect, log: L
             assert refused
             assert modes == 0b11
             assert most < 500
-            await_true(lambda: publisher.greet() or path.stat().st_mode & 0o777 == 0o777, 10, "others may come again")
+            await_true(
+                lambda: publisher.resend_last() or path.stat().st_mode & 0o777 == 0o777,
+                10,
+                "others may come again",
+            )
             say(publisher, "still there")
             reader = connect(f"ipc://{path}")
             await_heard(publisher, reader)

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import zmq
 from adainfd.wire.keys import KeyPair
-from adainfd.wire.serving.gate import Curve
+from adainfd.wire.serving.authentication import CurveServer
 from adainfd.wire.serving.publisher import Publisher
 from daemons import await_true
 from generated import generous
@@ -43,7 +43,7 @@ def keys(tmp_path: Path) -> dict[str, KeyPair]:
 @pytest.fixture
 def publisher(tmp_path: Path, keys: dict[str, KeyPair], log: Log) -> Iterator[Publisher]:
     """With a port, which is guarded, and a path, which is not."""
-    curve = Curve.read(tmp_path / "box.key_secret", tmp_path / "clients", log)
+    curve = CurveServer.read(tmp_path / "box.key_secret", tmp_path / "clients", log)
     opened = Publisher(["tcp://127.0.0.1:*", f"ipc://{tmp_path}/s"], curve=curve)
     say(opened)
     yield opened
@@ -207,12 +207,12 @@ def test_nobody_slips_in_while_a_key_is_taken_away(
         for _ in range(5):
             reader = connect(endpoint(publisher, "tcp"), reconnect_ivl=1, **curve(keys["box"], keys["stranger"]))
             readers.append(reader)
-            publisher.greet()
+            publisher.resend_last()
             reader.poll(number)
         inside.rename(outside)
         publisher.revoke()
         for _ in range(5):
-            publisher.greet()
+            publisher.resend_last()
             say(publisher, "secret")
             readers[-1].poll(5)
         for reader in readers:
@@ -347,7 +347,7 @@ def test_random_bytes_and_half_open_connections_leave_it_serving(
 
 
 def test_no_secret_is_said(keys: dict[str, KeyPair], tmp_path: Path, log: Log) -> None:
-    curve = Curve.read(tmp_path / "box.key_secret", tmp_path / "clients", log)
+    curve = CurveServer.read(tmp_path / "box.key_secret", tmp_path / "clients", log)
     assert keys["box"].secret not in repr(curve)
 
 

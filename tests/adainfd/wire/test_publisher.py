@@ -119,8 +119,8 @@ def test_a_crowd_is_greeted_together(publisher: Publisher, connect: Connect, por
     for _ in range(20):
         connect(port)
         assert select.select(publisher.readable, [], [], 5)[0]
-        publisher.greet()
-    await_true(lambda: publisher.greet() or publisher.greets_at is None, 5, "all are greeted")
+        publisher.resend_last()
+    await_true(lambda: publisher.resend_last() or publisher.resends_at is None, 5, "all are greeted")
     seconds = time.monotonic() - start
     heard = 0
     while first.poll(100):
@@ -169,7 +169,7 @@ def test_a_crowd_of_subscribers_comes_and_goes(publisher: Publisher, port: str) 
             crowd[-1].setsockopt(zmq.SUBSCRIBE, b"" if number % 2 else b"status/")
             crowd[-1].connect(port)
             say(publisher)
-            publisher.greet()
+            publisher.resend_last()
             if number % 3 == 0:
                 crowd.pop(0).close(linger=0)
         for reader in crowd:
@@ -179,7 +179,9 @@ def test_a_crowd_of_subscribers_comes_and_goes(publisher: Publisher, port: str) 
             reader.close(linger=0)
     say(publisher)
     await_true(
-        lambda: publisher.greet() or len(list(Path("/proc/self/fd").iterdir())) <= descriptors + 2, 10, "all have gone"
+        lambda: publisher.resend_last() or len(list(Path("/proc/self/fd").iterdir())) <= descriptors + 2,
+        10,
+        "all have gone",
     )
 
 
@@ -196,7 +198,7 @@ def test_random_bytes_and_half_open_connections_leave_it_serving(
             if number % 2:
                 stranger.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
         say(publisher)
-        publisher.greet()
+        publisher.resend_last()
     reader = connect(port)
     await_heard(publisher, reader)
     assert hear(reader)["state"] == "ready"
@@ -220,7 +222,7 @@ def test_subscriptions_are_counted_until_their_client_has_gone(
     publisher: Publisher, connect: Connect, port: str
 ) -> None:
     def count() -> int:
-        publisher.greet()
+        publisher.resend_last()
         return publisher.subscriptions
 
     first, second = connect(port), connect(port)

@@ -15,9 +15,9 @@ from adainfd.relaying.streams.sources import Sources
 from adainfd.relaying.streams.upstream import Upstream
 from adainfd.wire import endpoint as endpoints
 from adainfd.wire.reading.link import Box
-from adainfd.wire.serving import gate as gates
+from adainfd.wire.serving import authentication as gates
+from adainfd.wire.serving.authentication import CurveServer
 from adainfd.wire.serving.bounds import MOST
-from adainfd.wire.serving.gate import Curve
 from adainfd.wire.serving.readers import Readers, context
 
 __all__ = ["Proxy"]
@@ -33,7 +33,7 @@ class Proxy:
         boxes: Sequence[Box],
         names: Names,
         bind: Sequence[str],
-        curve: Curve | None,
+        curve: CurveServer | None,
         log: Logger,
         *,
         most: int = MOST,

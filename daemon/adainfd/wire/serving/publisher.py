@@ -14,9 +14,9 @@ from adainfd.wire import endpoint as endpoints
 from adainfd.wire.endpoint import Endpoint, Format
 from adainfd.wire.messages import Event, Message
 from adainfd.wire.observing import NOBODY, Observer
-from adainfd.wire.serving import gate as gates
+from adainfd.wire.serving import authentication as gates
+from adainfd.wire.serving.authentication import CurveServer, ZapAuthenticator
 from adainfd.wire.serving.bounds import MOST
-from adainfd.wire.serving.gate import Curve, Gate
 from adainfd.wire.serving.readers import Readers, context
 
 __all__ = ["Publisher"]
@@ -38,7 +38,7 @@ class Publisher:
         bind: Sequence[Endpoint | str],
         observer: Observer = NOBODY,
         *,
-        curve: Curve | None = None,
+        curve: CurveServer | None = None,
         log: Logger | None = None,
         most: int = MOST,
     ) -> None:
@@ -54,7 +54,7 @@ class Publisher:
         self._started_at = time.time()
         self._sequences: Counter[str] = Counter()
         self._last: dict[tuple[str, str | None, str | None], Message] = {}
-        self._greet_from = 0.0
+        self._resend_from = 0.0
         self._open([Endpoint(endpoint) if isinstance(endpoint, str) else endpoint for endpoint in bind])
 
     def _open(self, wanted: Sequence[Endpoint]) -> None:
@@ -74,7 +74,7 @@ class Publisher:
             raise
 
     @property
-    def gate(self) -> Gate | None:
+    def gate(self) -> ZapAuthenticator | None:
         """Who lets clients in at the ports; None where everyone may come."""
         return self._readers.gate
 
@@ -127,15 +127,15 @@ class Publisher:
 
     @property
     def readable(self) -> tuple[int, ...]:
-        """File descriptors of which one becomes readable when subscribers come; call `greet` then."""
+        """File descriptors of which one becomes readable when subscribers come; call `resend_last` then."""
         return tuple(outlet.descriptor for outlet in self._outlets.values())
 
     @property
-    def greets_at(self) -> float | None:
-        """Monotonic time at which `greet` has something to do without anybody coming; None if it has not."""
-        return self._greet_from if any(outlet.asked for outlet in self._outlets.values()) else None
+    def resends_at(self) -> float | None:
+        """Monotonic time at which `resend_last` has something to do without anybody coming; None if it has not."""
+        return self._resend_from if any(outlet.asked for outlet in self._outlets.values()) else None
 
-    def greet(self) -> None:
+    def resend_last(self) -> None:
         """Send the last message of each topic again, marked, to those who have subscribed to it since.
 
         Everyone who has subscribed to it gets it again, so a crowd that comes and goes is answered together, not more
@@ -144,9 +144,9 @@ class Publisher:
         for outlet in self._outlets.values():
             outlet.asked |= self._readers.hear(outlet.socket)
         now = time.monotonic()
-        if self.greets_at is None or now < self._greet_from:
+        if self.resends_at is None or now < self._resend_from:
             return
-        self._greet_from = now + _GREET_EVERY_SECONDS
+        self._resend_from = now + _GREET_EVERY_SECONDS
         for outlet in self._outlets.values():
             for (topic, *_), message in self._last.items():
                 if outlet.is_asked_for(topic.encode()):

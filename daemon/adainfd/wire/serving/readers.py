@@ -8,10 +8,10 @@ import zmq
 
 from adainf.base.hindrances import Watched
 from adainfd.base.logs import Logger
+from adainfd.wire.serving.authentication import CurveServer, ZapAuthenticator
 from adainfd.wire.serving.bounds import MOST, bounded
 from adainfd.wire.serving.connection import Connection
 from adainfd.wire.serving.connections import Connections
-from adainfd.wire.serving.gate import Curve, Gate
 from adainfd.wire.serving.requests import Requests
 
 __all__ = ["Readers", "context"]
@@ -35,11 +35,11 @@ class Readers:
     """The subscribers of XPUB sockets; closes connections that exceed a limit. Close it before the context."""
 
     def __init__(
-        self, context: "zmq.Context[zmq.Socket[bytes]]", curve: Curve | None, log: Logger, *, most: int = MOST
+        self, context: "zmq.Context[zmq.Socket[bytes]]", curve: CurveServer | None, log: Logger, *, most: int = MOST
     ) -> None:
         """context: of the sockets. curve: keys and allow-list of the ports, None for no keys. most: connections."""
         self._connections = Connections(log, most=most)
-        self.gate = None if curve is None else Gate(context, curve, self._connections)
+        self.gate = None if curve is None else ZapAuthenticator(context, curve, self._connections)
         """Checks the keys of readers at the ports; None where no keys are required."""
         self._requests: Requests[Connection] = Requests()
 

@@ -17,20 +17,20 @@ from adainf.preprocessing import Preprocessing
 from adainf.profile import write_atomically
 from adainf.run import Run
 
-__all__ = ["Memory", "RememberedNetwork"]
+__all__ = ["CachedMetadata", "MetadataCache"]
 
 _MAKERS = ("torch", "timm", "open_clip_torch")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class RememberedNetwork:
+class CachedMetadata:
     """A network that the ONNX engine ran. adapted: the same with a run's adapter, where one was asked for."""
 
     base: Outline
     adapted: Outline | None
 
 
-class Memory:
+class MetadataCache:
     """Where one backbone with certain options, and perhaps a run, is remembered."""
 
     def __init__(self, backbone: str, options: Options, run: Run | None, strength: float = 1.0) -> None:
@@ -41,11 +41,11 @@ class Memory:
         self._path = cache_folder() / f"{hashlib.sha256(told.encode()).hexdigest()}.json"
         self._zoom = options.zoom
 
-    def recall(self) -> RememberedNetwork | None:
+    def recall(self) -> CachedMetadata | None:
         """What is remembered, or None where there is nothing of use."""
         return documents.kept(self._path, lambda told: _File.model_validate_json(told).remembered(self._zoom))
 
-    def keep(self, remembered: RememberedNetwork) -> None:
+    def keep(self, remembered: CachedMetadata) -> None:
         """Remember; raises InvalidInputError where it cannot be written, or would not be believed."""
         if (why := files.stranger(self._path)) is not None:
             raise InvalidInputError(f"{self._path}: is not kept ({why})")
@@ -67,7 +67,7 @@ class _File(BaseModel):
     class_names: tuple[str, ...]
 
     @classmethod
-    def of(cls, remembered: RememberedNetwork) -> "_File":
+    def of(cls, remembered: CachedMetadata) -> "_File":
         base = remembered.base
         seen = base.preprocessing
         return cls(
@@ -82,12 +82,10 @@ class _File(BaseModel):
             class_names=base.class_names,
         )
 
-    def remembered(self, zoom: float) -> RememberedNetwork:
+    def remembered(self, zoom: float) -> CachedMetadata:
         seen = Preprocessing(self.size, self.mean, self.std, self.crop_fraction, zoom)
         base = Outline(self.name, self.weights, self.droppable, seen, self.class_names)
-        return RememberedNetwork(
-            base, None if self.adapted is None else dataclasses.replace(base, weights=self.adapted)
-        )
+        return CachedMetadata(base, None if self.adapted is None else dataclasses.replace(base, weights=self.adapted))
 
 
 def _identity(options: Options) -> object:

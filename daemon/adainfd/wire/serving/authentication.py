@@ -17,7 +17,7 @@ from adainfd.wire import endpoint as endpoints
 from adainfd.wire.keys import AllowList, KeyPair
 from adainfd.wire.serving.connections import Connections
 
-__all__ = ["Curve", "Gate", "bind"]
+__all__ = ["CurveServer", "ZapAuthenticator", "bind"]
 
 _ASKED_AT = "inproc://zeromq.zap.01"
 _DOMAIN = b"adainf"
@@ -32,7 +32,7 @@ _NOT_CURVE = "its handshake failed: it has no key, expects another key of this b
 
 
 @dataclass(frozen=True, slots=True)
-class Curve:
+class CurveServer:
     """What CURVE needs at the side that is bound: the own keys, who may come in, and where the others are told."""
 
     keys: KeyPair
@@ -40,12 +40,12 @@ class Curve:
     log: Logger
 
     @classmethod
-    def read(cls, key: Path | None, clients: Path | None, log: Logger) -> "Curve | None":
+    def read(cls, key: Path | None, clients: Path | None, log: Logger) -> "CurveServer | None":
         """From the files that an owner names; None where they name none. Raises InvalidInputError on a bad one."""
         return None if key is None or clients is None else cls(KeyPair.read(key), AllowList(clients), log)
 
 
-class Gate(Hindered):
+class ZapAuthenticator(Hindered):
     """Lets in whom the allow-list knows, on every socket that it guards; counts and logs whom it refused.
 
     It owns a thread: libzmq asks while the program is busy, and a handshake must not wait for that. The same thread
@@ -53,7 +53,7 @@ class Gate(Hindered):
     context is terminated.
     """
 
-    def __init__(self, context: zmq.Context[Any], curve: Curve, connections: Connections) -> None:
+    def __init__(self, context: zmq.Context[Any], curve: CurveServer, connections: Connections) -> None:
         """connections: to the sockets that it guards; they tell it of handshakes that fail, and are hung up on."""
         self.refused = 0
         """Clients refused until now, each attempt counted."""
@@ -191,7 +191,7 @@ class Gate(Hindered):
                 self._log.warning("client_refused", why=why, refused=self.refused, **who)
 
 
-def bind(wanted: Sequence[tuple[zmq.Socket[bytes], str]], gate: Gate | None) -> Iterator[str]:
+def bind(wanted: Sequence[tuple[zmq.Socket[bytes], str]], gate: ZapAuthenticator | None) -> Iterator[str]:
     """Bind sockets to addresses, ports behind the gate if there is one; yields what was bound, one by one."""
     guarded = [pair for pair in wanted if gate is not None and endpoints.is_tcp(pair[1])]
     # libzmq takes options over at each bind: what is bound before the gate stands is open.
