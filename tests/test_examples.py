@@ -1,0 +1,31 @@
+"""The examples in Python that need no running daemon do as they say."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from footage import footage
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+
+
+def test_every_frame_of_a_video_is_answered(tmp_path: Path, demo_weights: Path) -> None:
+    assert demo_weights.is_file()  # the default model's
+    environment = {**os.environ, "XDG_CACHE_HOME": os.environ.get("XDG_CACHE_HOME", str(tmp_path))}
+    command = [sys.executable, str(EXAMPLES / "adaptive.py"), str(footage(tmp_path / "clip.mp4", frames=12))]
+    ran = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300, check=False)
+    assert (ran.returncode, ran.stderr) == (0, "")
+    lines = ran.stdout.splitlines()
+    assert len(lines) == 12
+    spent = re.compile(r".+ [01]\.\d\d, (reused|\d+% of the MACs), budget [01]\.\d\d by [a-z]+, \d+\.\d ms")
+    assert all(spent.fullmatch(line) for line in lines)
+    assert "reused" not in lines[0]
+
+
+def test_a_video_that_is_not_there_is_named() -> None:
+    command = [sys.executable, str(EXAMPLES / "adaptive.py"), "nowhere.mp4"]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert ran.returncode == 1
+    assert ran.stderr.splitlines()[-1] == "nowhere.mp4: no video that OpenCV can open"
