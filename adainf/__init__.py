@@ -8,12 +8,12 @@
 
 import os
 from importlib import import_module
-from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from adainf.media import MOST_PIXELS
 
 if TYPE_CHECKING:
+    __version__: str
     from adainf.base.errors import AdainfError, InvalidInputError, UnavailableError
     from adainf.branch import Branch
     from adainf.control import Budget, Policy, Signals
@@ -38,8 +38,6 @@ __all__ = [
     "load",
 ]
 
-__version__ = version("adainf")
-
 # OpenCV reads it as it is loaded. It knows formats whose size nothing else tells before they are decoded.
 os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(MOST_PIXELS))
 
@@ -62,9 +60,12 @@ _FROM = {
 
 
 def __getattr__(name: str) -> object:
-    if name not in _FROM:
+    if name == "__version__":
+        value = import_module("importlib.metadata").version("adainf")
+    elif name in _FROM:
+        value = getattr(import_module(_FROM[name]), name)
+    else:
         raise AttributeError(f"module 'adainf' has no attribute {name!r}")
-    value = getattr(import_module(_FROM[name]), name)
     globals()[name] = value
     return value
 
