@@ -69,7 +69,7 @@ def clicks() -> dict[str, int]:
             for link in links(page):
                 file = target(page, link)
                 to = str((file / "README.md" if file.is_dir() else file).relative_to(REPOSITORY))
-                if to.endswith(".md") and to not in found:
+                if to in PAGES and to not in found:
                     found[to] = found[page] + 1
                     following.append(to)
         latest = following
