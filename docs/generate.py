@@ -155,7 +155,7 @@ def bounds_of(schema: Schema) -> str:
     least, most = schema.get("minimum"), schema.get("maximum")
     above = schema.get("exclusiveMinimum")
     # Beyond that a bound keeps messages finite, and tells nobody anything.
-    most_text = None if most is None or most > _MOST_TOLD else f"{most:,}"
+    most_text = None if most is None or most > _MOST_TOLD else f"{most:,.9g}"
     if above is not None:
         return f", above {above:g}" + ("" if most_text is None else f", at most {most_text}")
     if least is not None and most_text is not None:
