@@ -221,15 +221,7 @@ stays() {
     done
 }
 
-un# Below one another as in the checkout, so that their links hold.
-install_docs() {
-    rm -rf "${prefix:?}/share/doc/adainf"
-    (cd "$source" && find README.md docs -type f ! -name '*.py' ! -name fields.toml) | while read -r page; do
-        install -D -m 644 "$source/$page" "$prefix/share/doc/adainf/$page"
-    done
-}
-
-install_all() {
+uninstall_all() {
     if systemd_runs; then stop_instances; fi
     remove_configuration
     for unit in $UNITS; do rm -f "$DESTDIR$UNITDIR/$unit.service"; done
