@@ -2,7 +2,7 @@
 # make test   every check and every test
 # make check  format, lint, types, the direction of imports, and a look for known vulnerabilities, which only warns
 # make audit  fails where a package here has a known vulnerability; not where the advisories cannot be reached
-# make bench  the benchmarks, with the limit beside each figure; BENCH=--write puts their tables into docs/performance.md
+# make bench  the benchmarks, with the limit beside each figure; BENCH=--write puts their tables into benchmarks/reports/
 # make install / make uninstall  as a systemd service (systemd/install.sh says what may be set: PREFIX, DESTDIR …)
 # make bench-contention  the same for a processor that others take (IMAGES=FOLDER of photographs, a folder a class;
 #             CLIP=a clip in which little moves)
@@ -12,7 +12,7 @@
 
 # make gpu-pack  into build/gpu/ all that a GPU machine without a network needs (CLIP125=a video of 12.5 frames a second);
 #             there, in a copy of this folder: bash build/gpu/run
-# make bench-gpu  the benchmark of a GPU box, where the GPU is in this one; docs/gpu.md
+# make bench-gpu  the benchmark of a GPU box, where the GPU is in this one; docs/how-to/gpu.md
 
 PYTHON ?= python3
 VENV   := .venv

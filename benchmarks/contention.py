@@ -28,7 +28,7 @@ from rich.console import Console
 OURS = "adainfd"
 DEADLINE_OF_IDLE = 2.0
 SECONDS_A_PHOTOGRAPH = 1.5
-DOCS, PAGE = Path(__file__).parents[1] / "docs", "contention.md"
+REPORTS, PAGE = Path(__file__).parent / "reports", "contention.md"
 
 
 def main() -> int:
@@ -40,7 +40,7 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=Path("build/contention"), help="where table and plot go")
     parser.add_argument("--load", type=int, default=1, help="busy programs a processor")
     parser.add_argument("--seed", type=int, default=1, help="of the clip: which photographs, and how they are filmed")
-    parser.add_argument("--write", action="store_true", help="put the table into docs/contention.md")
+    parser.add_argument("--write", action="store_true", help="put the table into reports/contention.md")
     arguments = parser.parse_args()
     make_exports()
     console = Console(width=118)
@@ -55,7 +55,7 @@ def main() -> int:
     contenders = report.contenders(runs, truth, deadline)
     limits = report.limits(ours, others, truth, deadline)
     console.print(contenders.rich(), limits.rich())
-    picture = (DOCS if arguments.write else arguments.out) / "contention.png"
+    picture = (REPORTS if arguments.write else arguments.out) / "contention.png"
     picture.parent.mkdir(parents=True, exist_ok=True)
     report.draw(ours, others, deadline, picture)
     console.print(f"drawn: {picture}")

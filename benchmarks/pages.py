@@ -1,4 +1,4 @@
-"""What a benchmark writes into a page of the docs, between the marks that bear its name."""
+"""Writes the tables of a benchmark into its report, between the marks that bear its name."""
 
 from datetime import UTC, datetime
 from pathlib import Path
@@ -8,7 +8,7 @@ from adainf.profile import write_atomically
 
 __all__ = ["measured_on", "put"]
 
-_DOCS = Path(__file__).parents[1] / "docs"
+_REPORTS = Path(__file__).parent / "reports"
 
 
 def measured_on() -> str:
@@ -17,10 +17,10 @@ def measured_on() -> str:
 
 
 def put(page: str, name: str, body: str) -> None:
-    """Put `body` between the marks of `name` on this page, in place of what was there."""
+    """Put `body` between the marks of `name` in this report, replacing what stands there."""
     begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
-    text = (_DOCS / page).read_text(encoding="utf-8")
+    text = (_REPORTS / page).read_text(encoding="utf-8")
     before, found, rest = text.partition(begin)
     if not found:
         raise ValueError(f"{page}: has no mark {begin}")
-    write_atomically(_DOCS / page, f"{before}{begin}\n{body}\n{end}{rest.partition(end)[2]}")
+    write_atomically(_REPORTS / page, f"{before}{begin}\n{body}\n{end}{rest.partition(end)[2]}")

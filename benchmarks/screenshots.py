@@ -1,4 +1,4 @@
-"""Makes the pictures of docs/install.md: `adainfd watch` (docs/watch.svg) and the status page (docs/page.png).
+"""Makes the pictures in docs/images/: `adainfd watch` (watch.svg) and the status page (page.png).
 
     .venv/bin/python benchmarks/screenshots.py CLIP…
 
@@ -19,7 +19,7 @@ from adainfd.client import Result, Subscriber
 from adainfd.terminal import watch
 from rich.console import Console
 
-DOCS = Path(__file__).parents[1] / "docs"
+IMAGES = Path(__file__).parents[1] / "docs" / "images"
 SECONDS = 12.0
 
 
@@ -43,10 +43,10 @@ def main() -> None:
                 record=True, width=132, height=14, force_terminal=True, file=(Path(folder) / "o").open("w")
             )
             watch.show(endpoint, key=None, server=None, once=True, console=console)
-            console.save_svg(str(DOCS / "watch.svg"), title="adainfd watch")
+            console.save_svg(str(IMAGES / "watch.svg"), title="adainfd watch")
             for clip in clips:
                 await_picture(f"http://{page}/picture/{clip.stem}")
-            photograph(chromium, f"http://{page}/", DOCS / "page.png", Path(folder))
+            photograph(chromium, f"http://{page}/", IMAGES / "page.png", Path(folder))
         finally:
             busy.kill()
             daemon.terminate()

@@ -31,7 +31,7 @@ from tables import Figure, Table, finish, limits
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from stream_servers import RtspServer, h264_file, rtsp_server
 
-_PAGE = "cameras.md"
+_PAGE = "soak.md"
 _WITHIN_SECONDS = 120.0
 _STALL_SECONDS = 1.0
 _RETRY_SECONDS = 0.25

@@ -140,17 +140,25 @@ install_commands() {
     done
 }
 
+# Below one another as in the checkout, so that their links hold.
+install_docs() {
+    rm -rf "${prefix:?}/share/doc/adainf"
+    (cd "$source" && find README.md docs -type f ! -name '*.py' ! -name fields.toml) | while read -r page; do
+        install -D -m 644 "$source/$page" "$prefix/share/doc/adainf/$page"
+    done
+}
+
 install_all() {
     [ -x "$PYTHON" ] || fail "PYTHON=$PYTHON: no such program"
     "$PYTHON" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || fail "$PYTHON: must be Python 3.11 or newer"
     install_environment
     install_configuration
-    install -d -m 755 "$DESTDIR$MODELS" "$prefix/share/doc/adainf"
+    install -d -m 755 "$DESTDIR$MODELS"
     for unit in $UNITS; do here <"$source/systemd/$unit.service" | write 644 "$DESTDIR$UNITDIR/$unit.service"; done
     for file in sysusers.conf hand-over.sh; do
         install -D -m 644 "$source/systemd/$file" "$prefix/share/adainf/$file"
     done
-    install -m 644 "$source"/README.md "$source"/docs/*.md "$prefix/share/doc/adainf/"
+    install_docs
     install_commands
     if systemd_runs; then systemctl daemon-reload; fi
     echo "install: done; edit $SYSCONFDIR/edge.toml, then: systemctl enable --now adainfd@edge"

@@ -38,14 +38,14 @@ def follower() -> Follower:
 FOLLOWER = follower()
 
 
-def documented(heading: str, page: str = "docs/install.md") -> list[str]:
+def documented(heading: str, page: str = "docs/how-to/install.md") -> list[str]:
     """The commands that a page tells an owner under a heading."""
     found = [command.text for command in to_run(page, heading)]
     assert found, heading
     return found
 
 
-def follow(heading: str, page: str = "docs/install.md") -> dict[str, str]:
+def follow(heading: str, page: str = "docs/how-to/install.md") -> dict[str, str]:
     """Do as the document says; the output of each command."""
     return FOLLOWER.follow(to_run(page, heading))
 

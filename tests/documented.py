@@ -16,7 +16,12 @@ REPOSITORY = Path(__file__).parents[1]
 PAGES = (
     "README.md",
     "calibration/README.md",
-    *sorted(f"docs/{file.name}" for file in (REPOSITORY / "docs").glob("*.md")),
+    "examples/README.md",
+    *sorted(
+        str(file.relative_to(REPOSITORY))
+        for folder in ("docs", "benchmarks")
+        for file in (REPOSITORY / folder).rglob("*.md")
+    ),
 )
 
 _SHELL = ("sh", "bash", "shell", "console")
@@ -71,7 +76,7 @@ def _blocks(lines: Iterable[str]) -> Iterator[tuple[str, list[str]]]:
             yield kind, part
             kind, part = now, []
         if fence:
-            kind = fence[1] or "output"
+            kind = "output" if fence[1] in ("", "text") else fence[1]
         elif line.startswith("#"):
             yield "heading", [line]
         elif line.strip():
@@ -151,7 +156,9 @@ EXCUSED = (
 )
 """Commands that are not run, each with the reason. A page's command is run, or it stands here."""
 
-EXCUSED_PAGES = {"docs/results.md": "hours of training and measuring on data that are not shipped: its figures' origin"}
+EXCUSED_PAGES = {
+    "benchmarks/reports/results.md": "hours of training and measuring on data that are not shipped",
+}
 
 _SMALL = r"cifar/resnet20 --weights {folder}/resnet20.safetensors --threads 1"
 SUBSTITUTED = (
@@ -186,16 +193,17 @@ SUBSTITUTED = (
     Rule(r"(?<=adainfd run )(?=--source|--run)", "the small network", "--config {folder}/small.toml "),
     Rule(r"'\.\[demo\]'", "no index", "--quiet --no-deps --no-build-isolation --no-index ."),
     Rule(r"--profile base\.json", "the profile that the page has made of the same pictures", "--profile mine.json"),
-    Rule(
-        r"--run doorway --branch \S+", "the run that training.md has made", "--run runs/doorway --branch 16:111111111"
-    ),
+    Rule(r"--run doorway --branch \S+", "the run that train.md has made", "--run runs/doorway --branch 16:111111111"),
+    Rule(r"(?<=adainfd tail --count 5)$", "its own socket, beside other tests", " --connect ipc://{folder}/stream"),
     Rule(r"edge1\.local", "this box", "127.0.0.1"),
     Rule(r"edge2\.local:5600", "a box that is away", "127.0.0.1:5699"),
     Rule(r"broker\.local", "a broker that is away", "127.0.0.1"),
 )
 """What stands in a test in place of hardware, hubs and long computations."""
 
-ON_A_BOX = re.compile(r"README\.md, Install it|docs/install\.md|docs/publishing\.md, Keys|docs/relay\.md")
+ON_A_BOX = re.compile(
+    r"README\.md, Install it|docs/how-to/install\.md|docs/how-to/publish\.md, Keys|docs/how-to/relay\.md"
+)
 """Pages and headings that speak of an installed box: tests/systemd/scenario.py follows them; others need a folder."""
 
 

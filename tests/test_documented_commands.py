@@ -27,7 +27,7 @@ from adainf.profile import Profile
 
 REPOSITORY = Path(__file__).parents[1]
 # What a page uses of another one has been made before.
-ORDER = ("README.md", "docs/calibration.md", "docs/training.md", *PAGES)
+ORDER = ("README.md", "docs/how-to/train.md", "docs/how-to/calibrate.md", *PAGES)
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -106,7 +106,8 @@ def workshop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     shutil.copy(folder / "clip.mp4", folder / "doorway.mp4")
     network = daemons.small_network(folder)
     camera = {"name": "door", "source": "clip.mp4", "loop": True}
-    for name in ("edge.toml", "small.toml"):
+    network.configuration(folder / "small.toml", bind=f"ipc://{folder}/stream", cameras=[camera])
+    for name in ("edge.toml", "lesson.toml"):
         network.configuration(folder / name, bind="tcp://127.0.0.1:*", cameras=[camera])
     shutil.copy(REPOSITORY / "calibration" / "policies" / "power-saver.toml", folder / "mine.toml")
     (folder / "benchmarks").symlink_to(REPOSITORY / "benchmarks")

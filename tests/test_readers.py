@@ -1,4 +1,4 @@
-"""The programs that docs/reading.md shows, as they stand there, reading a real publisher."""
+"""The programs in examples/ read a real publisher, and a page shows them as they are."""
 
 import os
 import re
@@ -15,17 +15,18 @@ from adainfd.wire.serving.publisher import Publisher
 from daemons import await_true
 from streams import Log, a_result
 
-PAGE = Path(__file__).parents[1] / "docs" / "reading.md"
+REPOSITORY = Path(__file__).parents[1]
+EXAMPLES = REPOSITORY / "examples"
+PAGE = REPOSITORY / "docs" / "how-to" / "read.md"
 NODE_MODULES = Path(__file__).parent / ".node" / "node_modules"
 
 Reads = Callable[[Sequence[str | Path], Publisher], str]
 
 
-def program(language: str, containing: str) -> str:
-    """The one block of the page in a language that contains something."""
-    blocks = re.findall(rf"```{language}\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
-    (found,) = (block for block in blocks if containing in block)
-    return str(found)
+def test_the_page_shows_the_programs_as_they_are() -> None:
+    shown = dict(re.findall(r"<!-- examples/(\S+) -->\n```\w+\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL))
+    programs = [file for file in EXAMPLES.iterdir() if file.name.startswith("subscribe")]
+    assert shown == {file.name: file.read_text(encoding="utf-8") for file in programs}
 
 
 @pytest.fixture
@@ -61,10 +62,9 @@ def first_line(tmp_path: Path) -> Iterator[Reads]:
         process.wait()
 
 
-@pytest.mark.parametrize("containing", ["import json", "adainfd.client"])
-def test_python(first_line: Reads, publisher: Publisher, tmp_path: Path, containing: str) -> None:
-    (tmp_path / "reader.py").write_text(program("python", containing), encoding="utf-8")
-    assert first_line([sys.executable, "reader.py"], publisher) == "door bicycle motion"
+@pytest.mark.parametrize("name", ["subscribe.py", "subscribe_typed.py", "subscribe_async.py"])
+def test_python(first_line: Reads, publisher: Publisher, name: str) -> None:
+    assert first_line([sys.executable, EXAMPLES / name], publisher) == "door bicycle motion"
 
 
 def test_python_with_keys(first_line: Reads, tmp_path: Path) -> None:
@@ -75,8 +75,7 @@ def test_python_with_keys(first_line: Reads, tmp_path: Path) -> None:
     publisher = Publisher(
         ["tcp://127.0.0.1:*"], curve=CurveServer.read(tmp_path / "edge1.key_secret", tmp_path / "clients", Log())
     )
-    (tmp_path / "reader.py").write_text(program("python", "zmq.auth"), encoding="utf-8")
-    assert "result/here/door" in first_line([sys.executable, "reader.py"], publisher)
+    assert "result/here/door" in first_line([sys.executable, EXAMPLES / "subscribe_with_keys.py"], publisher)
     publisher.close()
 
 
@@ -84,8 +83,7 @@ def test_c(first_line: Reads, publisher: Publisher, tmp_path: Path) -> None:
     compiler = shutil.which("gcc")
     if compiler is None:
         pytest.skip("needs gcc: apt-get install gcc libc6-dev")
-    (tmp_path / "reader.c").write_text(program("c", "zmq.h"), encoding="utf-8")
-    command = [compiler, "-Wall", "-Werror", "reader.c", "-lzmq", "-o", "reader"]
+    command = [compiler, "-Wall", "-Werror", EXAMPLES / "subscribe.c", "-lzmq", "-o", "reader"]
     compiled = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     if "zmq.h: No such file" in compiled.stderr:
         pytest.skip("needs libzmq's header: apt-get install libzmq3-dev")
@@ -99,5 +97,6 @@ def test_javascript(first_line: Reads, publisher: Publisher, tmp_path: Path) -> 
     if node is None or not (NODE_MODULES / "zeromq").is_dir():
         pytest.skip("needs node and its zeromq: npm install --prefix tests/.node zeromq")
     (tmp_path / "node_modules").symlink_to(NODE_MODULES)
-    (tmp_path / "reader.mjs").write_text(program("js", "zeromq"), encoding="utf-8")
-    assert first_line([node, "reader.mjs"], publisher) == "door bicycle motion"
+    for name in ("subscribe.js", "package.json"):  # modules are looked for beside the program
+        shutil.copy(EXAMPLES / name, tmp_path)
+    assert first_line([node, "subscribe.js"], publisher) == "door bicycle motion"

@@ -57,7 +57,7 @@ def before() -> set[str]:
 
 @pytest.fixture(scope="module", autouse=True)
 def installed(before: set[str]) -> dict[str, str]:
-    """First as README tells, then as docs/install.md does; what was said.
+    """First as README tells, then as docs/how-to/install.md does; what was said.
 
     The environment sees the packages of another one: torch would take minutes. README tells the same way for Jetson.
     """
@@ -122,7 +122,7 @@ def test_active_only_after_a_result() -> None:
     configure("edge")
     *looks, start = documented("The first camera")
     assert start == f"systemctl enable --now {UNIT}"
-    said = FOLLOWER.follow(to_run("docs/install.md", "The first camera")[:-1])
+    said = FOLLOWER.follow(to_run("docs/how-to/install.md", "The first camera")[:-1])
     assert list(said) == looks
     assert "good" in said[looks[0]]
     with listening(ENDPOINT, b"result/") as receive:
@@ -151,7 +151,7 @@ def test_relay_passes_it_on() -> None:
     file = ETC / "all.toml"
     outlet = "tcp://127.0.0.1:5610"
     save(file, f'[publish]\nbind = ["{outlet}"]\n[[box]]\nconnect = "{ENDPOINT}"\n')
-    follow("As a service", "docs/relay.md")
+    follow("As a service", "docs/how-to/relay.md")
     try:
         with listening(outlet, b"result/") as receive:
             assert receive(START_SECONDS)[1]["camera"] == "door"
@@ -197,8 +197,8 @@ def test_bad_policy_is_refused_and_seen() -> None:
 
 
 def test_a_running_service_is_recorded() -> None:
-    """As docs/install.md tells under "The policy"."""
-    text = (REPOSITORY / "docs" / "install.md").read_text(encoding="utf-8").partition("**The policy.**")[2]
+    """As docs/how-to/install.md tells under "The policy"."""
+    text = (REPOSITORY / "docs" / "how-to" / "install.md").read_text(encoding="utf-8").partition("**The policy.**")[2]
     section, commands = re.search(r"```toml\n(.*?)```\n\n(.*?)\n\n", text, re.DOTALL).groups()  # type: ignore[union-attr]
     reload, replay = (line.strip() for line in commands.splitlines())
     plain, process = (ETC / "edge.toml").read_text(encoding="utf-8"), shown("MainPID")
@@ -417,7 +417,7 @@ def test_owner_makes_it_theirs() -> None:
 
 def section(page: str, heading: str) -> tuple[list[str], list[str]]:
     """The files (TOML) and the commands that a page tells under a heading."""
-    text = (REPOSITORY / "docs" / page).read_text(encoding="utf-8").partition(f"\n## {heading}\n")[2]
+    text = (REPOSITORY / "docs" / "how-to" / page).read_text(encoding="utf-8").partition(f"\n## {heading}\n")[2]
     blocks = re.findall(r"```(toml|sh)\n(.*?)```", text.partition("\n## ")[0], re.DOTALL)
     files = [block for kind, block in blocks if kind == "toml"]
     return files, [line for kind, block in blocks if kind == "sh" for line in block.splitlines()]
@@ -433,18 +433,18 @@ def owner(folder: Path, *commands: str) -> str:
 
 @pytest.fixture
 def box_with_keys() -> Iterator[Path]:
-    """The service as docs/publishing.md has it: keys for the network, sockets for this box. A folder to work in."""
+    """The service as docs/how-to/publish.md has it: keys for the network, sockets for this box. A folder to work in."""
     plain, hosts = (ETC / "edge.toml").read_text(encoding="utf-8"), Path("/etc/hosts")
     known = hosts.read_text(encoding="utf-8")
     hosts.write_text(f"{known}\n127.0.0.1 edge1.local broker.local\n192.0.2.1 edge2.local\n", encoding="utf-8")
     (ETC / "clients").mkdir(exist_ok=True)
     folder = Path("/root/owner")
     folder.mkdir()
-    text = (REPOSITORY / "docs" / "publishing.md").read_text(encoding="utf-8")
+    text = (REPOSITORY / "docs" / "how-to" / "publish.md").read_text(encoding="utf-8")
     publish = re.findall(r"```toml\n(\[publish\]\n.*?)```", text, re.DOTALL)[0]
     told = re.sub(r"\[publish\]\nbind = .*\n", publish, plain)
     (ETC / "edge.toml").write_text(told, encoding="utf-8")
-    owner(folder, *section("publishing.md", "Keys")[1], f"systemctl restart {UNIT}")
+    owner(folder, *section("publish.md", "Keys")[1], f"systemctl restart {UNIT}")
     yield folder
     run("systemctl", "stop", UNIT)
     (ETC / "edge.toml").write_text(plain, encoding="utf-8")
@@ -499,7 +499,7 @@ def test_relay_as_its_page_tells(box_with_keys: Path) -> None:
         "install -m 640 -g adainf password /etc/adainf/mqtt-password",
     )
     assert "`install -m 640 -g adainf password /etc/adainf/mqtt-password`" in (
-        REPOSITORY / "docs" / "relay.md"
+        REPOSITORY / "docs" / "how-to" / "relay.md"
     ).read_text(encoding="utf-8")
     assert "relay of ipc:///run/adainf/edge/stream, broker mqtts://broker.local:8883" in owner(folder, *service)
     heard: dict[str, str] = {}
@@ -516,7 +516,7 @@ def test_relay_as_its_page_tells(box_with_keys: Path) -> None:
         client.disconnect()
         client.loop_stop()
     owner(folder, f"systemctl stop {RELAY} broker")
-    told = *to_run("docs/publishing.md", "Keys"), *to_run("docs/relay.md")
+    told = *to_run("docs/how-to/publish.md", "Keys"), *to_run("docs/how-to/relay.md")
     FOLLOWER.followed |= {command for command in told if not command.text.startswith("adainfd relay ")}
 
 

@@ -21,7 +21,7 @@ def examine(section: CameraSection) -> Finding:
     try:
         settings = section.settings()
     except InvalidInputError as error:
-        return fail(subject, str(error), 'docs/cameras.md tells how passwords are kept, under "User and password"')
+        return fail(subject, str(error), 'docs/how-to/cameras.md tells how passwords are kept, under "User and password"')
     if settings.source.kind is Kind.DEVICE and (denied := _denied(settings.source.device)):
         return fail(
             subject, f"{denied}: this user may not open it", "usermod -aG video USER; the service is in that group"
@@ -70,7 +70,7 @@ _CONVERT = "set the camera to H.264; convert a file: ffmpeg -i FILE -c:v libx264
 _FAULT_REMEDIES = {
     Fault.NO_SUCH_HOST: "is the host spelt right, and does this box know it? Try it: getent hosts HOST",
     Fault.NO_SUCH_PATH: "the camera's manual names the paths of its streams",
-    Fault.ACCESS_DENIED: "correct user and password, and percent-encode @ / # ? : % in them (docs/cameras.md)",
+    Fault.ACCESS_DENIED: "correct user and password, and percent-encode @ / # ? : % in them (docs/how-to/cameras.md)",
     Fault.TLS_FAILED: "does the camera encrypt at this port? Else use http:// or rtsp://",
     Fault.NOT_VIDEO: "name a video, or the address of a stream instead of a page's",
     Fault.UNKNOWN_CODEC: _CONVERT,

@@ -98,7 +98,7 @@ def _policy(configuration: Configuration) -> Finding:
     try:
         Policies.read(configuration)
     except InvalidInputError as error:
-        return fail("policy", str(error), "correct the file; calibration/README.md explains policies")
+        return fail("policy", str(error), "correct the file; docs/how-to/tune-policy.md explains policies")
     own = [f"{camera.policy} for {camera.name}" for camera in configuration.camera if camera.policy is not None]
     return ok("policy", ", ".join([configuration.model.policy, *own]))
 
@@ -108,7 +108,7 @@ def _recording(configuration: Configuration) -> Iterator[Finding]:
     try:
         recording.check(configuration)
     except InvalidInputError as error:
-        yield fail("recording", str(error), "name another file in [record]; calibration/README.md tells which")
+        yield fail("recording", str(error), "name another file in [record]; docs/how-to/tune-policy.md tells which")
         return
     if target is not None:
         yield ok("recording", str(target.path))
@@ -156,7 +156,7 @@ def _keys(configuration: Configuration) -> Iterator[Finding]:
     try:
         curve = CurveServer.read(publish.key, publish.clients, None)
     except InvalidInputError as error:
-        yield fail("keys", str(error), 'docs/publishing.md tells how they are made and named, under "Keys"')
+        yield fail("keys", str(error), 'docs/how-to/publish.md tells how they are made and named, under "Keys"')
         return
     if curve is not None:
         count = len(list(curve.clients))

@@ -77,7 +77,7 @@ def test_the_shipped_profile_keeps_its_promises(done, imagenet, demo_weights):
     common = ("--profile", "efficientnet-lite0", "--weights", demo_weights, "--images", imagenet)
     rows = ("--part", "2/2", "--limit", 64, "--ceilings", "0.67,0.5,0.33")
     points = json.loads(done("evaluate", *common, *rows, "--json", "--threads", 1))
-    # Three standard errors of 64 pictures below the documented figures (docs/calibration.md).
+    # Three standard errors of 64 pictures below the documented figures (benchmarks/reports/calibration.md).
     documented = {0.67: 0.935, 0.5: 0.822, 0.33: 0.720}
     for point in points:
         assert point["macs_fraction"] <= point["ceiling"]

@@ -7,7 +7,7 @@ import pytest
 from adainf.run import Run
 from adainf.shipped import find_run
 
-# docs/results.md; by ceiling on the MACs.
+# benchmarks/reports/results.md; by ceiling on the MACs.
 DOCUMENTED = {1.0: 0.856, 0.67: 0.82, 0.5: 0.756, 0.33: 0.692, 0.25: 0.656}
 
 

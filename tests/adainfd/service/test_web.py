@@ -34,6 +34,7 @@ CHROMIUM = next(
 )
 
 REPOSITORY = Path(__file__).parents[3]
+METRICS = REPOSITORY / "docs" / "reference" / "metrics.md"
 
 
 def get(url: str) -> tuple[int, bytes]:
@@ -127,13 +128,13 @@ def test_of_a_running_daemon(launch: Any, configuration: Path, ipc: str, address
 
 
 def test_documented_metrics_are_those_that_are_served() -> None:
-    """Each family stands in docs/metrics.md, and what stands there is a family."""
+    """Each family stands in docs/reference/metrics.md, and what stands there is a family."""
     overview = Overview()
     text = Metrics(overview).text().decode()
     served = set(re.findall(r"^# TYPE (adainf_\w+)", text, re.MULTILINE))
     source = (REPOSITORY / "daemon/adainfd/service/metrics.py").read_text(encoding="utf-8")
     served |= set(re.findall(r'"(adainf_\w+)"', source))
-    documented = set(re.findall(r"`(adainf_\w+)", (REPOSITORY / "docs/metrics.md").read_text(encoding="utf-8")))
+    documented = set(re.findall(r"`(adainf_\w+)", METRICS.read_text(encoding="utf-8")))
     plain = {name.removesuffix("_total") for name in served if not name.endswith("_created")}
     assert plain <= {name.removesuffix("_total") for name in documented}
     signals = {f"adainf_{name}" for name in re.findall(r'^    "(\w+)": "', source, re.MULTILINE)}
@@ -316,7 +317,7 @@ def test_page_updates_live_in_a_browser(tmp_path: Path) -> None:
 
 
 def test_dashboard_asks_for_metrics_that_are_documented() -> None:
-    documented = set(re.findall(r"`(adainf_\w+)", (REPOSITORY / "docs/metrics.md").read_text(encoding="utf-8")))
+    documented = set(re.findall(r"`(adainf_\w+)", METRICS.read_text(encoding="utf-8")))
     dashboard = json.loads((REPOSITORY / "docs/grafana.json").read_text(encoding="utf-8"))
     asked = [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
     asked += [variable["query"]["query"] for variable in dashboard["templating"]["list"] if variable["type"] == "query"]
