@@ -6,6 +6,7 @@ A page keeps what is written by hand; a table is replaced between its marks.
 
 import inspect
 import json
+import re
 import sys
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -15,6 +16,7 @@ from typing import Any
 import click
 from adainfd.cli import adainfd
 
+import adainf as library
 from adainf.cli import cli as adainf
 
 __all__ = ["pages"]
@@ -35,6 +37,7 @@ def pages() -> dict[Path, str]:
     written = {REFERENCE / f"{name}.md": commands_page(name, program) for name, program in PROGRAMS.items()}
     for kind in FILES:
         written[REFERENCE / f"{kind}.md"] = filled(REFERENCE / f"{kind}.md", dict(file_tables(kind, meanings)))
+    written[REFERENCE / "python.md"] = library_page()
     written[REFERENCE / "messages.md"] = filled(REFERENCE / "messages.md", dict(message_tables(meanings)))
     return written
 
@@ -167,6 +170,58 @@ def default_of(field: Schema) -> str:
     """The default as it would stand in a file; a dash where there is none."""
     default = field.get("default")
     return "–" if default is None or default in ([], {}) else f"`{json.dumps(default)}`"
+
+
+def library_page() -> str:
+    """The public names of the library, with their docstrings."""
+    parts = [
+        "# `adainf`: the library",
+        "<!-- Written by docs/generate.py from the docstrings: edit these, then run it again. -->",
+        prose(library.__doc__ or ""),
+        "\n".join(f"- [`{name}`](#{name.lower()})" for name in library.__all__),
+    ]
+    for name in library.__all__:
+        value = getattr(library, name)
+        parts += [f"## {name}", signature(name, value), prose(value.__doc__ or "")]
+        for method, member in members(value):
+            shown = f"{name}.{method}"
+            called = f"{name}(…)" if method == "__call__" else shown
+            parts += [f"### {called}", signature(method, member), prose(member.__doc__ or "")]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def members(value: object) -> Iterator[tuple[str, Any]]:
+    """The public methods that a class of ours defines and explains."""
+    if not inspect.isclass(value) or issubclass(value, BaseException):
+        return
+    for name, member in vars(value).items():
+        function = getattr(value, name) if isinstance(member, classmethod) else member
+        if inspect.isroutine(function) and function.__doc__ and (name == "__call__" or not name.startswith("_")):
+            yield name, function
+
+
+def signature(name: str, value: object) -> str:
+    """How it is called; nothing for errors, which are caught."""
+    if inspect.isclass(value) and (issubclass(value, BaseException) or hasattr(value, "model_fields")):
+        return ""
+    told = str(inspect.signature(value)) if callable(value) else ""
+    told = re.sub(r"\b(?:[a-z_]+\.)+(?=\w)", "", told).replace(
+        "ndarray[tuple[Any, ...], dtype[uint8]]", "NDArray[uint8]"
+    )
+    told = re.sub(r"\((?:self(?:, )?)", "(", told).replace("'", '"').removesuffix(" -> None")
+    return f"```text\n{name}{told}\n```"
+
+
+def prose(docstring: str) -> str:
+    """A docstring as Markdown: its examples stand in blocks."""
+    lines, shown = [], False
+    for line in inspect.cleandoc(docstring).splitlines():
+        example = line.startswith((">>>", "..."))
+        if example != shown:
+            lines += ["```python" if example else "```"] if example or lines else []
+            shown = example
+        lines.append(line)
+    return "\n".join(lines + ["```"] * shown)
 
 
 def commands_page(name: str, program: click.Group) -> str:

@@ -61,7 +61,9 @@ def systemd() -> Iterator[Finding]:
         return
     found = _systemctl("cat", "adainfd@.service")
     if found is None or found.returncode:
-        yield warn("systemd", "the unit adainfd@.service is not installed", "make install, as docs/how-to/install.md tells")
+        yield warn(
+            "systemd", "the unit adainfd@.service is not installed", "make install, as docs/how-to/install.md tells"
+        )
         return
     path = found.stdout.partition("\n")[0].removeprefix("# ")
     yield ok("systemd", f"unit {path}")

@@ -21,7 +21,8 @@ def examine(section: CameraSection) -> Finding:
     try:
         settings = section.settings()
     except InvalidInputError as error:
-        return fail(subject, str(error), 'docs/how-to/cameras.md tells how passwords are kept, under "User and password"')
+        remedy = 'docs/how-to/cameras.md tells how passwords are kept, under "User and password"'
+        return fail(subject, str(error), remedy)
     if settings.source.kind is Kind.DEVICE and (denied := _denied(settings.source.device)):
         return fail(
             subject, f"{denied}: this user may not open it", "usermod -aG video USER; the service is in that group"
