@@ -205,6 +205,7 @@ def signature(name: str, value: object) -> str:
     if inspect.isclass(value) and (issubclass(value, BaseException) or hasattr(value, "model_fields")):
         return ""
     told = str(inspect.signature(value)) if callable(value) else ""
+    told = re.sub(r"<function .*? at 0x[0-9a-f]+>", "…", told)
     told = re.sub(r"\b(?:[a-z_]+\.)+(?=\w)", "", told).replace(
         "ndarray[tuple[Any, ...], dtype[uint8]]", "NDArray[uint8]"
     )
