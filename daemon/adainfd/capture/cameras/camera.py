@@ -326,7 +326,7 @@ class Camera:
         self._newest = None
 
     def _asks_to_be_renewed(self) -> bool:
-        """Return whether the process ended for a changed source file and may be restarted; not if it did so recently."""
+        """Return whether the process ended for a changed source file and may be restarted, which is rate-limited."""
         if self._process is None:
             return False
         now = time.monotonic()
