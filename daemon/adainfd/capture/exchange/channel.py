@@ -49,8 +49,8 @@ class Receiver:
     def receive(self) -> bytes | None:
         """Return the next message; None if there is none yet, or only a part.
 
-        Reads twice at most, so a peer that writes byte by byte cannot block the caller. Raises EOFError if the other side
-        is gone, MalformedError if a message is empty or too long, or messages come too fast.
+        Reads twice at most, so a peer that writes byte by byte cannot block the caller. Raises EOFError if the other
+        side is gone, MalformedError if a message is empty or too long, or messages come too fast.
         """
         if self._wanted is None:
             self._read(_LENGTH_BYTES)

@@ -1,4 +1,4 @@
-"""A stream, opened by OpenCV; what does not open is asked why, and a single picture behind http is polled."""
+"""Opening of network streams: by OpenCV first; on failure, the server is asked why, and a single picture is polled."""
 
 import time
 
@@ -15,7 +15,7 @@ __all__ = ["open_stream"]
 
 
 def open_stream(settings: CameraSettings, attempts: Attempts) -> Reader:
-    """A reader of a stream; raises SourceError that says what the server says, within the limit to open."""
+    """Return a reader for a stream; raise SourceError with the server's reason, within the time limit for opening."""
     begun = time.monotonic()
     try:
         reader = StreamReader(settings, attempts)
@@ -30,14 +30,14 @@ def open_stream(settings: CameraSettings, attempts: Attempts) -> Reader:
 
 
 def _asked(settings: CameraSettings, begun: float, limit: float) -> Diagnosis | None:
-    """What the server says, within `limit` seconds; None where time is short: no limit holds while a name resolves."""
+    """Ask the server within `limit` seconds; None if half of them are gone, as name resolution has no timeout."""
     return diagnose(settings, begun + limit) if time.monotonic() - begun < limit / 2 else None
 
 
 class _WebReader:
-    """A stream by OpenCV until it turns out to be a single picture, which OpenCV takes for a stream of one frame.
+    """An HTTP stream read by OpenCV until it proves to be a single picture, which OpenCV reads as a one-frame stream.
 
-    It is asked then, not before: many a camera has one connection to give.
+    The server is only asked then, as many cameras accept a single connection.
     """
 
     broke_off = None
@@ -80,5 +80,5 @@ class _WebReader:
         return taken
 
     def close(self) -> None:
-        """Let go of the stream."""
+        """Close the stream."""
         self._reader.close()
