@@ -110,8 +110,8 @@ def _of_pictures(source: Source) -> Reach:
         files = source.pictures()
     except SourceError:
         files = []
-    found = _alone(files, folder)
-    return Reach(found, lists=() if found == (folder,) or path.is_file() else (folder,))
+    reads = _alone(files, folder)
+    return Reach(reads, lists=() if reads == (folder,) or path.is_file() else (folder,))
 
 
 def _alone(files: Iterable[Path], folder: Path) -> tuple[Path, ...]:

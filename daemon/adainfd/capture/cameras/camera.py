@@ -289,8 +289,8 @@ class Camera:
 
     def take_undecodable(self) -> list[Undecodable]:
         """Return what could not be decoded since the last call, each named once."""
-        taken, self._undecodable = self._undecodable, []
-        return taken
+        undecodable, self._undecodable = self._undecodable, []
+        return undecodable
 
     def _attach(self, shape: Shape) -> None:
         if self._newest is not None:

@@ -70,8 +70,8 @@ class Conversation:
     def _check_shape(self, opened: Opened) -> None:
         height, width, _ = opened.shape
         if height * width > self._settings.most_pixels:
-            most = f"at most {self._settings.most_pixels:,} pixels are taken"
-            raise MalformedError(f"opened pictures of {width} × {height} pixels; {most}")
+            limit = f"at most {self._settings.most_pixels:,} pixels are taken"
+            raise MalformedError(f"opened pictures of {width} × {height} pixels; {limit}")
         self._opened = True
 
     def _check_frame(self, frame: Delivered, now: float) -> None:

@@ -57,12 +57,12 @@ class Diagnosis:
 def diagnose(settings: CameraSettings, until: float) -> Diagnosis | None:
     """Ask a stream's server why it does not open, until `until` (monotonic seconds); None if that reveals nothing."""
     source = settings.source
-    found = _asked(settings, until)
-    if found is not None and found.fault in _SAID_BY_A_WRONG_PASSWORD and _must_be_encoded(source.address):
-        return Diagnosis(found.fault, found.detail + _TO_ENCODE)
-    if found is not None and found.fault is Fault.ACCESS_DENIED and "@" not in source.address:
-        return Diagnosis(found.fault, f"{found.detail}; its address names none")
-    return found
+    diagnosis = _asked(settings, until)
+    if diagnosis is not None and diagnosis.fault in _SAID_BY_A_WRONG_PASSWORD and _must_be_encoded(source.address):
+        return Diagnosis(diagnosis.fault, diagnosis.detail + _TO_ENCODE)
+    if diagnosis is not None and diagnosis.fault is Fault.ACCESS_DENIED and "@" not in source.address:
+        return Diagnosis(diagnosis.fault, f"{diagnosis.detail}; its address names none")
+    return diagnosis
 
 
 def _asked(settings: CameraSettings, until: float) -> Diagnosis | None:

@@ -80,8 +80,8 @@ class PictureReader:
 
     def take_undecodable(self) -> list[Undecodable]:
         """See `Reader`."""
-        taken, self._undecodable = self._undecodable, []
-        return taken
+        undecodable, self._undecodable = self._undecodable, []
+        return undecodable
 
     def close(self) -> None:
         """Do nothing: no file is held open."""

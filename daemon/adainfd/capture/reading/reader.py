@@ -137,8 +137,8 @@ class FileReader:
 
     def take_undecodable(self) -> list[Undecodable]:
         """See `Reader`."""
-        taken, self._video.undecodable = self._video.undecodable, []
-        return taken
+        undecodable, self._video.undecodable = self._video.undecodable, []
+        return undecodable
 
     @property
     def position(self) -> float | None:
@@ -248,9 +248,9 @@ def _refuse_giant(video: "Video", settings: CameraSettings) -> None:
     if video.is_giant:
         width, height = video.size
         video.close()
-        most = f"at most {settings.most_pixels / PIXELS_A_MEGAPIXEL:.4g} megapixels are decoded (max_megapixels)"
+        limit = f"at most {settings.most_pixels / PIXELS_A_MEGAPIXEL:.4g} megapixels are decoded (max_megapixels)"
         raise SourceError(
-            Fault.PICTURE_TOO_LARGE, f"source {settings.source}: its pictures have {width} × {height} pixels; {most}"
+            Fault.PICTURE_TOO_LARGE, f"source {settings.source}: its pictures have {width} × {height} pixels; {limit}"
         )
 
 

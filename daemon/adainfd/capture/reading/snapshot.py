@@ -69,8 +69,8 @@ class SnapshotReader:
         except LedElsewhereError as error:
             raise self._error(Fault.LED_ELSEWHERE, str(error)) from None
         except (OSError, http.client.HTTPException) as error:
-            found = of_error(error)
-            raise self._error(found.fault, found.detail) from None
+            diagnosis = of_error(error)
+            raise self._error(diagnosis.fault, diagnosis.detail) from None
         if answer.status != _NOT_MODIFIED and (refusal := of_status(answer)):
             raise self._error(refusal.fault, refusal.detail)
         return answer
@@ -107,8 +107,8 @@ class SnapshotReader:
 
     def take_undecodable(self) -> list[Undecodable]:
         """See `Reader`."""
-        taken, self._undecodable = self._undecodable, []
-        return taken
+        undecodable, self._undecodable = self._undecodable, []
+        return undecodable
 
     def close(self) -> None:
         """Do nothing: no connection is held open."""

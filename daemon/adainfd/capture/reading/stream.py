@@ -20,12 +20,12 @@ def open_stream(settings: CameraSettings, attempts: Attempts) -> Reader:
     try:
         reader = StreamReader(settings, attempts)
     except SourceError as error:
-        found = _asked(settings, begun, settings.limits.open_seconds) if error.fault is Fault.CANNOT_OPEN else None
-        if found is None:
+        diagnosis = _asked(settings, begun, settings.limits.open_seconds) if error.fault is Fault.CANNOT_OPEN else None
+        if diagnosis is None:
             raise
-        if found.still:
+        if diagnosis.still:
             return SnapshotReader(settings, attempts)
-        raise SourceError(found.fault, f"source {settings.source}: {found.detail}") from None
+        raise SourceError(diagnosis.fault, f"source {settings.source}: {diagnosis.detail}") from None
     return _WebReader(settings, attempts, reader) if settings.source.scheme in ("http", "https") else reader
 
 
@@ -59,8 +59,8 @@ class _WebReader:
         except SourceError as error:
             if self._frames > 1 or error.fault is Fault.READ_TIMEOUT:
                 raise
-            found = _asked(self._settings, time.monotonic(), self._settings.limits.read_seconds)
-            if found is None or not found.still:
+            diagnosis = _asked(self._settings, time.monotonic(), self._settings.limits.read_seconds)
+            if diagnosis is None or not diagnosis.still:
                 raise
             self._undecodable += self._reader.take_undecodable()
             self._reader.close()
@@ -75,9 +75,9 @@ class _WebReader:
 
     def take_undecodable(self) -> list[Undecodable]:
         """See `Reader`."""
-        taken = [*self._undecodable, *self._reader.take_undecodable()]
+        undecodable = [*self._undecodable, *self._reader.take_undecodable()]
         self._undecodable.clear()
-        return taken
+        return undecodable
 
     def close(self) -> None:
         """Close the stream."""

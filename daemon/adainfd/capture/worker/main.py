@@ -281,8 +281,8 @@ class _Camera:
         if picture.shape != self._shape:
             if height * width > self._settings.most_pixels or max(height, width) > LONGEST_SIDE:
                 self._count_undecodable(1)
-                most = f"at most {self._settings.most_pixels:,} pixels are looked at, {LONGEST_SIDE:,} a side"
-                self._name(Undecodable(f"a frame of {width} × {height} pixels", most))
+                limit = f"at most {self._settings.most_pixels:,} pixels are looked at, {LONGEST_SIDE:,} a side"
+                self._name(Undecodable(f"a frame of {width} × {height} pixels", limit))
                 return False
             self._shape = shape = (height, width, 3)
             self._slots.fit(shape)

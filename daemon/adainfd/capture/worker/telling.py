@@ -28,7 +28,7 @@ class Daemon:
         self._reports.send(encoded(report))
 
     def takes_frame(self, now: float) -> bool:
-        """Return whether to report a frame at `now` (monotonic seconds), given the rate limit and the daemon's backlog."""
+        """Return whether to report a frame at `now` (monotonic seconds), given the rate limit and unread reports."""
         if self._frames.earn(now) < 1 or not self._reports.is_heard:
             return False
         self._frames.spend()
