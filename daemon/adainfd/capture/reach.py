@@ -115,7 +115,7 @@ def _of_pictures(source: Source) -> Reach:
 
 
 def _alone(files: Iterable[Path], folder: Path) -> tuple[Path, ...]:
-    """Return the folder if it contains only these files, so that files may be replaced; otherwise the files."""
+    """Return the folder if it contains only these files, so that they can be replaced; otherwise the files."""
     files = list(files)
     names = {file.name for file in files}
     try:

@@ -155,7 +155,7 @@ def check(file: Path, service: Service | None) -> str:
 
 
 def examine(file: Path, service: Service) -> bool:
-    """Run the doctor as a service sees things and print its findings; return whether no check failed.
+    """Run the doctor with a service's user and sandbox and print its findings; return whether no check failed.
 
     Raises UnavailableError if systemd cannot run it that way, in which case the service would not start either.
     """
@@ -167,7 +167,7 @@ def examine(file: Path, service: Service) -> bool:
 
 
 def seen_as() -> str:
-    """Return the user, and the service if any, as which this process checks."""
+    """Return the identity this process checks as: the user, and the service if any."""
     try:
         user = pwd.getpwuid(os.geteuid()).pw_name
     except KeyError:  # as in a container
@@ -177,12 +177,12 @@ def seen_as() -> str:
 
 
 def is_service() -> bool:
-    """Return whether this process checks as a service."""
+    """Return whether this process runs its checks as a service."""
     return _SEEN_AS in os.environ
 
 
 def running_service() -> str | None:
-    """Return the service as which this process checks, if it is running now and so holds its addresses."""
+    """Return the service this process checks as, if that service is running and so holds its addresses."""
     return os.environ.get(_SEEN_AS) if _RUNS in os.environ else None
 
 

@@ -1,4 +1,4 @@
-"""The result of a single check."""
+"""Findings of the doctor."""
 
 from dataclasses import dataclass
 from typing import Literal

@@ -72,7 +72,7 @@ def _sensors(device: str) -> Iterator[Finding]:
 
 
 def convolves(device: str) -> Finding:
-    """Run a convolution on a device, in a separate process that a driver may hang or crash.
+    """Run a convolution on a device, in a separate process because a driver may hang or crash it.
 
     device: `cuda`, `cuda:1`…
     """

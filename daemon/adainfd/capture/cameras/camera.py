@@ -147,7 +147,7 @@ class Camera:
 
     @property
     def due(self) -> float | None:
-        """The latest time for the next `supervise`, in monotonic seconds; None if there is nothing to wait for."""
+        """The latest time for the next `supervise`, in monotonic seconds; None before `play` and after the source's end."""
         return self.lifecycle.due if self._playing else None
 
     def play(self) -> None:
@@ -317,7 +317,7 @@ class Camera:
         return captured, self._slots.view(captured.number)
 
     def holds(self, captured: Captured) -> bool:
-        """Return whether the picture returned by `take` has not been overwritten so far."""
+        """Return whether the picture returned by `take` is still intact."""
         return self._slots is not None and self._slots.holds(captured.number)
 
     def give_up(self) -> None:
@@ -326,7 +326,7 @@ class Camera:
         self._newest = None
 
     def _asks_to_be_renewed(self) -> bool:
-        """Return whether the process ended for a changed source file and may be restarted, which is rate-limited."""
+        """Return whether the process ended because its source file changed, and may be restarted (rate-limited)."""
         if self._process is None:
             return False
         now = time.monotonic()

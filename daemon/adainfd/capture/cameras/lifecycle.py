@@ -58,7 +58,7 @@ class Limits:
 class Change:
     """A transition to `state`. fault and detail say why no picture is shown; retry_in is the delay until the retry (s).
 
-    failures: consecutive failures, reset once the camera was online for longer than its last retry delay.
+    failures: consecutive failures; being online for at least the last retry delay resets them.
     """
 
     state: State

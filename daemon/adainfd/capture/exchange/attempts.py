@@ -38,8 +38,9 @@ class Attempts:
     """
 
     def __init__(self, deadly: Iterable[str] = (), descriptor: int | None = None) -> None:
-        """deadly: pictures that ended earlier processes. descriptor: of `attempts_memory`, which stays the caller's to
-        close; without one, the memory is private to this process.
+        """deadly: pictures that ended earlier processes. descriptor: of `attempts_memory`, or None for private memory.
+
+        The descriptor stays the caller's to close.
         """
         self.deadly = set(deadly)
         self._memory = mmap.mmap(-1 if descriptor is None else descriptor, _SIZE)

@@ -55,7 +55,7 @@ class Diagnosis:
 
 
 def diagnose(settings: CameraSettings, until: float) -> Diagnosis | None:
-    """Ask a stream's server why it does not open, until `until` (monotonic seconds); None if that reveals nothing."""
+    """Ask a stream's server why it does not open, by `until` (monotonic seconds); None if that reveals nothing."""
     source = settings.source
     diagnosis = _asked(settings, until)
     if diagnosis is not None and diagnosis.fault in _SAID_BY_A_WRONG_PASSWORD and _must_be_encoded(source.address):

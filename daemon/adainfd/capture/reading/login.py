@@ -9,7 +9,7 @@ from urllib.request import parse_http_list, parse_keqv_list
 
 __all__ = ["Login"]
 
-# Cameras request MD5, and FFmpeg supports nothing else.
+# MD5 is what cameras request and what FFmpeg answers with.
 _ALGORITHMS = ("MD5", "MD5-SESS")
 
 

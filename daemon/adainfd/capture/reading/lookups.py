@@ -2,7 +2,7 @@
 
 No FFmpeg option restricts the hosts that an HTTP or RTSP redirect, a playlist or a session description leads to. But
 libavformat calls `getaddrinfo` before each connection and datagram, with host and port as text, even for numeric
-addresses. The guard replaces its entry for that function in the dynamic linker's relocation table.
+addresses. The guard replaces the pointer to that function in the library's global offset table.
 """
 
 import contextlib
