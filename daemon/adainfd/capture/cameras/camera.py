@@ -147,7 +147,7 @@ class Camera:
 
     @property
     def due(self) -> float | None:
-        """The latest time for the next `supervise`, in monotonic seconds; None before `play` and after the source's end."""
+        """The time by which to `supervise`, in monotonic seconds; None before `play` and after the source ends."""
         return self.lifecycle.due if self._playing else None
 
     def play(self) -> None:
