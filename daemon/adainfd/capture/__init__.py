@@ -1,1 +1,1 @@
-"""Cameras: a process each, which keeps only the newest frames."""
+"""Camera capture: one subprocess per camera, which keeps only the newest frames."""

@@ -1,4 +1,4 @@
-"""A camera's process: `python -m adainfd.capture` with the numbers of the descriptors that it was given."""
+"""Entry point of a camera process: `python -m adainfd.capture`, followed by the descriptor numbers it inherits."""
 
 import mmap
 import os
@@ -12,7 +12,7 @@ from adainfd.capture.worker.telling import Daemon
 
 
 def main() -> None:
-    """Run until the source ends, or the daemon is gone."""
+    """Run the camera until its source ends or the daemon goes away."""
     end_with_parent()
     settings, frames, attempts, commands, reports = map(int, sys.argv[1:])
     daemon = Daemon(commands, reports)
@@ -21,8 +21,8 @@ def main() -> None:
 
         work(start_of(_content(settings)), frames, attempts, daemon)
     except (BrokenPipeError, EOFError):
-        pass  # the daemon is gone
-    except Exception as error:  # nobody reads a traceback here: the daemon says in one line what the defect is
+        pass  # the daemon has gone away
+    except Exception as error:  # stderr is /dev/null: report the defect in one line for the daemon to log
         daemon.tell(Failed(text(f"{type(error).__name__}: {one_line(redacted(str(error)))}{_place(error)}")))
         sys.exit(1)
 

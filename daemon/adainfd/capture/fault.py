@@ -1,4 +1,4 @@
-"""Why a camera shows nothing, in words that a program can act on."""
+"""Machine-readable reasons why a camera shows no picture."""
 
 from enum import StrEnum
 

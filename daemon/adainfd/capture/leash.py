@@ -1,4 +1,4 @@
-"""Where a camera may lead us: to its own host, and to those that its owner allows."""
+"""Hosts a camera may redirect to: its own and those its owner allows."""
 
 import ipaddress
 import re
@@ -12,10 +12,10 @@ from adainfd.capture.source import Kind, Source
 
 __all__ = ["Leash", "follow_of", "followed_ports", "leash_of"]
 
-# Of schemes whose connections all go to one port, the port that they have where the address names none.
+# Default ports of the schemes that use a single port for all connections.
 _PORTS = {"http": 80, "https": 443, "rtsp": 554, "rtsps": 322}
 _LEADS_TO_443 = 80
-"""Many a camera sends from its page to its encrypted page."""
+"""Many cameras redirect from their HTTP page to HTTPS."""
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+(?:%[\w.-]+)?\]|[^\s\[\]:/?#@%,;|\"'\\]+)(?::(\d{1,5}))?", re.ASCII)
 _LONGEST_HOST = 253
 _LONGEST_SHOWN = 100
@@ -24,9 +24,10 @@ _HIGHEST_PORT = 65535
 
 @dataclass(frozen=True, slots=True)
 class Leash:
-    """host: of the source, as FFmpeg reads it. its: the TCP ports at which it may be asked, None for all.
+    """The hosts and ports a camera may lead to.
 
-    others: hosts with their ports that may be asked too.
+    host: the source's own, as FFmpeg parses it. its: TCP ports allowed on that host, None for all. others: further
+    allowed (host, port) pairs.
     """
 
     host: str
@@ -34,19 +35,22 @@ class Leash:
     others: frozenset[tuple[str, int]] = frozenset()
 
     def allows(self, host: str, port: int | None) -> bool:
-        """Whether this may be asked. port: of TCP; None for a datagram, which may go to each port of these hosts."""
+        """Return whether a connection is allowed.
+
+        port: the TCP port; None for a datagram, which may go to any port of the allowed hosts.
+        """
         host = _plain(host)
         if (port is None or self.its is None or port in self.its) and self._is_own(host):
             return True
-        return any(host == other and port in (None, its) for other, its in self.others)
+        return any(host == other and port in (None, other_port) for other, other_port in self.others)
 
     def _is_own(self, host: str) -> bool:
-        # A camera that is known by its name may give its address. The other way round a name may change its address.
+        # A camera configured by name may redirect to its IP address, but not vice versa: a name can be re-pointed.
         own = _plain(self.host)
         return host == own or (bool(host) and _is_address(host) and not _is_address(own) and host in _resolved(own))
 
     def refusal(self, host: str, port: int, *, encrypted: bool = True) -> str:
-        """One line about an address that is not allowed, without the source."""
+        """Return a one-line message about a refused address, without the source."""
         plain = printable(_plain(host), _LONGEST_SHOWN)
         shown = f"[{plain}]:{port}" if ":" in plain else f"{plain}:{port}"
         if not encrypted:
@@ -57,7 +61,7 @@ class Leash:
 
 
 def leash_of(settings: CameraSettings) -> Leash:
-    """The leash of a camera; that of a source of this box allows nothing."""
+    """Return the leash of a camera; for a local source it allows nothing."""
     source = settings.source
     if source.kind is not Kind.STREAM:
         return Leash("", frozenset())
@@ -73,12 +77,12 @@ def leash_of(settings: CameraSettings) -> Leash:
 
 
 def followed_ports(settings: CameraSettings) -> frozenset[int]:
-    """The TCP ports of hosts that the camera's owner allows beside its own."""
+    """Return the TCP ports of the hosts that the owner allows besides the camera's own."""
     return frozenset(port for _, port in leash_of(settings).others)
 
 
 def follow_of(text: str) -> tuple[str, int | None]:
-    """The host and port that an owner allows; raises InvalidInputError where the text names none."""
+    """Parse a `follow` entry into host and port; raise InvalidInputError if it is neither HOST nor HOST:PORT."""
     matched = _HOST.fullmatch(text)
     if matched is None or len(matched[1]) > _LONGEST_HOST or not 0 < int(matched[2] or 1) <= _HIGHEST_PORT:
         raise InvalidInputError(f"{text!r} is no host; allowed is HOST or HOST:PORT")
@@ -94,7 +98,7 @@ def _own_ports(source: Source) -> frozenset[int] | None:
 
 
 def _plain(host: str) -> str:
-    """As hosts are compared: case, brackets, a final dot and the spelling of an address do not matter."""
+    """Normalise a host for comparison, ignoring case, brackets, a trailing dot and the spelling of an IP address."""
     plain = host.lower().strip("[]").removesuffix(".")
     try:
         return str(ipaddress.ip_address(plain))

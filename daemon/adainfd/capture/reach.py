@@ -1,4 +1,4 @@
-"""What of this box and its network a camera's process needs for its source, and nothing beside that."""
+"""The files, ports and sockets a camera process needs for its source; the sandbox denies everything else."""
 
 import ipaddress
 import os
@@ -16,7 +16,7 @@ from adainfd.capture.source import Kind, Source, SourceError
 __all__ = ["Reach", "identities", "libraries", "reach_of"]
 
 _DNS = 53
-# Schemes whose connections all go to one port, and that port where the address names none.
+# Default ports of the schemes that use a single port for all connections.
 _PORTS = {
     **dict.fromkeys(("http", "mmsh", "rtmpt", "rtmpte"), 80),
     **dict.fromkeys(("https", "rtmps", "rtmpts"), 443),
@@ -29,9 +29,9 @@ _PORTS = {
     "icecast": 8000,
 }
 _HTTPS = 443
-# A server of these names further ports as it likes.
+# Servers of these schemes choose additional ports freely.
 _OF_ANY_PORT = ("ftp", "sftp")
-# FFmpeg and its libraries receive these in a thread.
+# FFmpeg and its libraries receive these in a separate thread.
 _RECEIVED_IN_A_THREAD = ("udp", "udplite", "rtp", "srtp", "srt", "rist")
 _MDNS_SOCKET = "/run/avahi-daemon/socket"
 _LIBRARIES = ("/usr/lib", "/usr/lib64", "/usr/lib32", "/usr/local/lib", "/lib", "/lib64", "/etc/ld.so.cache")
@@ -47,12 +47,14 @@ _TLS = (
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """reads: files and folders of the source and, for a network, of its names and certificates. lists: folders in which
-    no file may be read for that. devices: to control.
+    """The resources a camera process needs.
 
-    network: whether it needs Internet sockets. datagrams: whether also those of UDP, which no rule holds to an address
-    or port. connects: TCP ports, None for any. binds: TCP ports to listen at.
-    sockets: of this box. threads: whether a library receives in one.
+    reads: readable files and folders, those of the source and, for a network source, of name resolution and TLS. lists:
+    folders that may be listed without their files being readable. devices: devices to control.
+
+    network: whether Internet sockets are needed. datagrams: whether UDP is, which no rule can restrict to an address or
+    port. connects: TCP ports to connect to, None for any. binds: TCP ports to listen on.
+    sockets: local sockets to connect to. threads: whether a library receives in a thread.
     """
 
     reads: tuple[Path, ...] = ()
@@ -67,7 +69,7 @@ class Reach:
 
 
 def reach_of(settings: CameraSettings) -> Reach:
-    """What a camera's source needs, as the box is now."""
+    """Return what a camera's source needs in the current state of this machine."""
     source = settings.source
     match source.kind:
         case Kind.FILE if settings.loop:
@@ -84,21 +86,21 @@ def reach_of(settings: CameraSettings) -> Reach:
 
 
 def libraries() -> tuple[Path, ...]:
-    """The system's libraries: the resolver loads some of them when it is asked."""
+    """Return the system's library folders: the name resolver loads some of its libraries on first use."""
     return tuple(map(Path, _LIBRARIES))
 
 
 def identities(reach: Reach) -> dict[Path, tuple[int, int] | None]:
-    """Which files the paths name now: the kernel lets a process read files, and not what will have their names."""
+    """Return the device and inode behind each path: Landlock grants access to those, not to later files of the name."""
     return {path: _identity(path) for path in (*reach.reads, *reach.lists, *reach.devices, *reach.sockets)}
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
     try:
-        told = path.stat()
+        status = path.stat()
     except (OSError, ValueError):
         return None
-    return told.st_dev, told.st_ino
+    return status.st_dev, status.st_ino
 
 
 def _of_pictures(source: Source) -> Reach:
@@ -108,12 +110,12 @@ def _of_pictures(source: Source) -> Reach:
         files = source.pictures()
     except SourceError:
         files = []
-    found = _alone(files, folder)
-    return Reach(found, lists=() if found == (folder,) or path.is_file() else (folder,))
+    reads = _alone(files, folder)
+    return Reach(reads, lists=() if reads == (folder,) or path.is_file() else (folder,))
 
 
 def _alone(files: Iterable[Path], folder: Path) -> tuple[Path, ...]:
-    """The folder where it holds nothing but these files, so that others may take their names; else the files."""
+    """Return the folder if it contains only these files, so that they can be replaced; otherwise the files."""
     files = list(files)
     names = {file.name for file in files}
     try:
@@ -135,7 +137,7 @@ def _of_stream(source: Source, settings: CameraSettings) -> Reach:
         sockets = (Path(_MDNS_SOCKET),) if host.lower().rstrip(".").endswith(".local") and _has_mdns() else ()
     datagrams = _DNS in connects or scheme not in _PORTS or (scheme.startswith("rtsp") and _is_by_udp(settings))
     connects |= {port or _PORTS[scheme]} if scheme in _PORTS else set()
-    if scheme == "http":  # many a camera sends on to its encrypted page
+    if scheme == "http":  # many cameras redirect to HTTPS
         connects.add(_HTTPS)
     connects |= followed_ports(settings)
     listens = scheme in _PORTS and re.search(r"\blisten\b", query) is not None
@@ -151,7 +153,7 @@ def _of_stream(source: Source, settings: CameraSettings) -> Reach:
 
 
 def _is_by_udp(settings: CameraSettings) -> bool:
-    """Whether the pictures may come so; the owner's options of FFmpeg stand instead of the camera's transport."""
+    """Return whether pictures may arrive over UDP; the owner's FFmpeg options override the camera's transport."""
     return settings.transport == "udp" or owners_options() is not None
 
 

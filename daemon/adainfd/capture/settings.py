@@ -1,4 +1,4 @@
-"""What a camera is told: where its pictures come from, which of them, and how long all that may take."""
+"""Settings of a camera process: its source, preprocessing and time limits."""
 
 from dataclasses import dataclass, field
 
@@ -15,14 +15,14 @@ Polygon = tuple[tuple[float, float], ...]
 
 @dataclass(frozen=True, slots=True)
 class CameraSettings:
-    """A camera's settings, as its process needs them.
+    """The settings a camera process needs.
 
-    loop: a file begins anew at its end. fps: at which a file or the pictures of a folder are played; None, a file's
-    own. max_fps: how many frames a second are looked at. most_pixels: a JPEG of more is decoded at a smaller scale, any
-    other picture of more is refused undecoded. max_age: seconds after which a frame is not answered any more.
-    ignored: regions in which nothing counts as motion. mask: polygons, points (x, y) as fractions of width and height,
-    that are painted over. regions: the parts that are recognised, each for itself; none, the whole picture.
-    transport: of RTSP. follow: hosts, HOST or HOST:PORT, that the source may lead to besides its own.
+    loop: restart a file at its end. fps: playback rate of a file or a folder of pictures; None for a file's own rate.
+    max_fps: frames per second to process at most. most_pixels: larger JPEGs are decoded at a smaller scale, any other
+    larger picture is refused undecoded. max_age: seconds after which a frame is no longer answered. ignored: regions
+    excluded from motion detection. mask: polygons to paint over, with points (x, y) as fractions of width and height.
+    regions: parts recognised separately; if empty, the whole picture. transport: for RTSP. follow: hosts, as HOST or
+    HOST:PORT, that the source may redirect to besides its own.
     """
 
     name: str
@@ -41,5 +41,5 @@ class CameraSettings:
 
     @property
     def parts(self) -> tuple[Region | None, ...]:
-        """What is recognised for itself; None is the whole picture."""
+        """The regions recognised separately; None stands for the whole picture."""
         return self.regions or (None,)

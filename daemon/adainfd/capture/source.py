@@ -1,4 +1,4 @@
-"""What a camera reads from: a video file, pictures, a device of this box, a named pipe or a stream."""
+"""Camera sources: video file, pictures, local device, named pipe or network stream."""
 
 import os
 import re
@@ -24,17 +24,20 @@ _FILE_OF_ANOTHER_HOST = re.compile(r"file://(?!/|localhost/)", re.IGNORECASE)
 _USER = re.compile(r"([a-z][a-z0-9+.-]*://[^:@/?#]+)@(?=[^@]*$)", re.IGNORECASE)
 _DEVICE = re.compile(r"/dev/(?:video|v4l).*|/dev/[^/.]+")
 _NUMBERED = re.compile(r"%0?\d*d")
-# FFmpeg takes `%d` in a name that ends like this for a number, whatever exists.
+# FFmpeg treats `%d` in a name with one of these suffixes as a number pattern, even if a file of that name exists.
 _STILL_SUFFIXES = (".avif", ".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 _OF_HOSTS = ("http", "https", "rtsp", "rtsps")
-_DEVICES = 256  # that V4L2 can number
+_DEVICES = 256  # V4L2's limit
 _LONGEST_NAME = 255
 _LONGEST_PATH = 4095
 _LONGEST_SHOWN = 200
 
 
 class SourceError(Exception):
-    """A source cannot be opened or gives no picture; the message says which and why, `fault` in a word."""
+    """A source that cannot be opened or yields no picture.
+
+    The message names the source and the reason; `fault` is the machine-readable code.
+    """
 
     def __init__(self, fault: Fault, message: str) -> None:
         super().__init__(redacted(message))
@@ -42,7 +45,7 @@ class SourceError(Exception):
 
 
 class Kind(StrEnum):
-    """How a source behaves: files and pictures wait for their reader, a device, pipe or stream does not."""
+    """The kind of a source. Files and pictures wait for their reader; devices, pipes and streams do not."""
 
     FILE = "file"
     PICTURES = "pictures"
@@ -55,15 +58,18 @@ class Kind(StrEnum):
 class Source:
     """The address of a camera.
 
-    A video file's path or `file:` URL; a picture, a folder of pictures, or their names with `*` or `%04d` in them; a
-    device's index or path; a named pipe; a stream's URL. A path that exists is never taken for a pattern or an escape.
+    One of: a video file's path or `file:` URL; a picture, a folder of pictures, or picture names with `*` or `%04d`; a
+    device's index or path; a named pipe; a stream's URL. An existing path is never read as a pattern or unescaped.
     """
 
     address: str
 
     @classmethod
     def parse(cls, text: str) -> "Source":
-        """The source that a user names; raises InvalidInputError, without the text, where it can name none."""
+        """Return the source for an address typed by a user.
+
+        Raises InvalidInputError if no source can have this address; its message does not repeat the address.
+        """
         stripped = text.strip()
         if not stripped:
             raise InvalidInputError("must be a video file, a camera's index or a stream's address")
@@ -83,37 +89,37 @@ class Source:
 
     @property
     def scheme(self) -> str | None:
-        """The scheme of a stream's URL, in lower case; None for what is local."""
+        """The scheme of a stream's URL, in lower case; None for local sources."""
         matched = _SCHEME.match(self.address)
         scheme = matched[1].lower() if matched else "file"
         return None if scheme == "file" else scheme
 
     @property
     def lacks_password(self) -> bool:
-        """Whether it is a stream's address that names a user and no password."""
+        """Whether this is a stream URL with a user but no password."""
         return self.scheme is not None and _USER.match(self.address) is not None
 
     def with_password(self, password: str) -> "Source":
-        """The same with a password, where the user of its address has none."""
+        """Return the source with `password` added, or unchanged unless its URL has a user without a password."""
         if not self.lacks_password:
             return self
         return Source(_USER.sub(lambda user: f"{user[1]}:{quote(password, safe='')}@", self.address, count=1))
 
     @property
     def host_and_port(self) -> tuple[str, int | None]:
-        """Of a stream's URL as FFmpeg reads it, whose passwords may hold an @; no port where it names none."""
+        """The host and port of a stream's URL, split as FFmpeg does: a password may contain @. The port may be None."""
         authority = re.split(r"[/?#]", self.address.partition("://")[2], maxsplit=1)[0].rpartition("@")[2]
         found = re.fullmatch(r"(\[[^]]*\]|[^:]*)(?::(\d{1,5}))?", authority, re.ASCII)
         return (authority, None) if found is None else (found[1].strip("[]"), int(found[2] or 0) or None)
 
     @property
     def url(self) -> str:
-        """As FFmpeg opens it: a file is named as one, since in a:b.mp4 it would see a protocol."""
+        """The URL passed to FFmpeg; files get the `file:` prefix, or FFmpeg would read a:b.mp4 as protocol a."""
         return f"file:{self.path}" if self.scheme is None else _SCHEME.sub(_lower_case, self.address, count=1)
 
     @property
     def path(self) -> str:
-        """The local path that the address names; a `file:` URL's percent escapes are decoded."""
+        """The local path of the address, with the percent escapes of a `file:` URL decoded."""
         url = _FILE_URL.match(self.address)
         if url is None or _mode(self.address) is not None:
             return self.address
@@ -122,7 +128,7 @@ class Source:
 
     @property
     def kind(self) -> Kind:
-        """What the address names."""
+        """The kind of source, judged by the address and by the file that exists there now."""
         if self.scheme is not None:
             return Kind.STREAM
         if self._index is not None:
@@ -140,19 +146,19 @@ class Source:
 
     @property
     def live(self) -> bool:
-        """Whether it goes on without its reader, and never ends of itself."""
+        """Whether the source keeps producing frames without a reader and has no end of its own."""
         return self.kind in (Kind.DEVICE, Kind.PIPE, Kind.STREAM)
 
     @property
     def _index(self) -> int | None:
-        """A bare device number; `./0` names a file."""
+        """The device number, if the address is a bare one; `./0` names a file."""
         if not (self.address.isascii() and self.address.isdecimal() and len(self.address) < len("1000000000")):
             return None
         return int(self.address) if int(self.address) < _DEVICES or _mode(self.address) is None else None
 
     @property
     def device(self) -> int | str:
-        """The index of a V4L2 device where its name tells it, else its path."""
+        """The index of a V4L2 device if its name contains it, otherwise its path."""
         if self._index is not None:
             return self._index
         number = re.fullmatch(r"/dev/video(\d{1,9})", _real(self.path), re.ASCII)
@@ -160,7 +166,7 @@ class Source:
 
     @property
     def stem(self) -> str:
-        """A camera's name where the owner gives none."""
+        """The default camera name, used if the configuration gives none."""
         if self.kind is Kind.STREAM:
             return _as_name(without_credentials(self.address).partition("://")[2]).strip("-") or "camera"
         if self._index is not None:
@@ -171,9 +177,9 @@ class Source:
         return _as_name(path.stem) or "camera"
 
     def pictures(self) -> list[Path]:
-        """The files of a source of pictures, in the order of the numbers in their names.
+        """Return the files of a picture source, ordered by the numbers in their names.
 
-        Raises SourceError where their folder cannot be read.
+        Raises SourceError if their folder cannot be read.
         """
         path = Path(self.path)
         mode = _mode(self.path)
@@ -194,7 +200,7 @@ class Source:
             raise self._unreadable(error) from None
 
     def check_file(self) -> None:
-        """Raises SourceError unless the path is a file that this user may read."""
+        """Raise SourceError unless the path is a regular file that this user may read."""
         try:
             mode = os.stat(self.path).st_mode  # noqa: PTH116
             if stat.S_ISREG(mode):
@@ -223,7 +229,7 @@ _OTHER_KINDS = {stat.S_IFSOCK: "a socket", stat.S_IFBLK: "a block device", stat.
 
 
 def _mode(path: str) -> int | None:
-    """Of what exists there, links followed; None where nothing does, or this user may not look."""
+    """Return the mode of the file at `path`, following links; None if there is none or this user may not look."""
     try:
         return os.stat(path).st_mode  # noqa: PTH116
     except (OSError, ValueError):
@@ -231,7 +237,7 @@ def _mode(path: str) -> int | None:
 
 
 def _real(path: str) -> str:
-    """Where links lead, also one to a device that is unplugged."""
+    """Return the path with all links resolved, even those to an unplugged device."""
     try:
         return os.path.realpath(path)
     except (OSError, ValueError):
@@ -239,9 +245,9 @@ def _real(path: str) -> str:
 
 
 def _names_a_host(url: str) -> bool:
-    """Whether it names a host, and a port if any; a password in it may hold any character, as FFmpeg allows."""
+    """Return whether the URL has a host, and a valid port if any; like FFmpeg, allow any character in the password."""
     scheme, _, rest = url.partition("://")
-    return any(_has_host(f"{scheme}://{read}") for read in (rest, rest.rpartition("@")[2]))
+    return any(_has_host(f"{scheme}://{candidate}") for candidate in (rest, rest.rpartition("@")[2]))
 
 
 def _has_host(url: str) -> bool:
@@ -261,7 +267,7 @@ def _as_name(text: str) -> str:
 
 
 def _as_pattern(name: str) -> re.Pattern[str]:
-    """Only `*` and `%04d` stand for something else than themselves."""
+    """Compile a picture name to a pattern in which only `*` and `%04d` are special."""
     parts = re.split(rf"(\*|{_NUMBERED.pattern})", name)
     return re.compile(
         "".join(".*" if part == "*" else r"[0-9]+" if i % 2 else re.escape(part) for i, part in enumerate(parts)),
@@ -270,6 +276,6 @@ def _as_pattern(name: str) -> re.Pattern[str]:
 
 
 def _by_numbers(file: Path) -> list[tuple[int, str]]:
-    """Orders 2.jpg before 10.jpg."""
+    """Return a sort key that orders 2.jpg before 10.jpg."""
     parts = re.findall(r"\d+|\D+", file.name)
     return [(int(part), "") if part.isdecimal() and part.isascii() else (-1, part) for part in parts]

@@ -1,4 +1,4 @@
-"""`adainfd doctor`: looks at all that a daemon needs here, and says of each thing what to do."""
+"""`adainfd doctor`: checks everything a daemon needs on this machine and suggests a remedy for each problem."""
 
 import os
 from collections.abc import Iterator
@@ -14,11 +14,11 @@ _LONGEST = 1000
 
 
 def examine(file: Path | None) -> Iterator[Finding]:
-    """Look at this box and, where `file` is given, at all that this configuration names; each finding as it comes.
+    """Check this machine and, if `file` is given, everything that configuration names; yield findings as they come.
 
-    systemd is left to `systemd`: a service may not ask it.
+    systemd is left to `systemd`, as a service may not query it.
     """
-    # Before OpenCV is imported: what it would say stands in a finding. It would say addresses with their passwords.
+    # Set before OpenCV is imported: its messages duplicate the findings and contain addresses with passwords.
     os.environ |= {"OPENCV_LOG_LEVEL": "SILENT", "OPENCV_FFMPEG_LOGLEVEL": "-8"}
     os.environ.pop("OPENCV_FFMPEG_DEBUG", None)
     from adainfd.doctor import box, configured
@@ -29,14 +29,14 @@ def examine(file: Path | None) -> Iterator[Finding]:
 
 
 def systemd() -> Iterator[Finding]:
-    """Look at the unit and its instances."""
+    """Check the unit and its instances."""
     from adainfd.doctor import box
 
     yield from box.systemd()
 
 
 def line(finding: Finding) -> str:
-    """A finding as it is printed; its texts may hold names from elsewhere."""
+    """Format a finding for printing, with unprintable characters escaped: its texts may contain untrusted names."""
     remedy = f"\n{'':{6 + _WIDTH}}→ {printable(finding.remedy, _LONGEST)}" if finding.remedy else ""
     subject, found = printable(finding.subject, _LONGEST), printable(finding.found, _LONGEST)
     return f"{finding.verdict:<4}  {subject:<{_WIDTH}}{found}{remedy}"

@@ -1,4 +1,4 @@
-"""What a daemon needs of any box: libraries, a processor to compute on, folders to write, units."""
+"""Checks of the machine: libraries, compute device, writable folders, systemd units."""
 
 import os
 import shutil
@@ -19,7 +19,7 @@ _SYSTEMCTL_SECONDS = 10.0
 
 
 def examine() -> Iterator[Finding]:
-    """Look at this box, systemd apart."""
+    """Check this machine, except systemd."""
     yield _opencv()
     yield from gpu.examine()
     yield from _folders()
@@ -42,8 +42,8 @@ def _folders() -> Iterator[Finding]:
 
     for subject, folder in (("state folder", state.file("doctor", "").parent.parent), ("cache folder", cache_folder())):
         existing = next(path for path in (folder, *folder.parents) if os.path.exists(path))  # noqa: PTH110 - that raises
-        if (told := home.notice()) is not None and folder.is_relative_to(os.environ["HOME"]):
-            yield warn(subject, f"{folder}: is temporary", told)
+        if (notice := home.notice()) is not None and folder.is_relative_to(os.environ["HOME"]):
+            yield warn(subject, f"{folder}: is temporary", notice)
         elif (why := files.stranger(folder)) is not None:
             remedy = f"chown -R {os.geteuid()} {folder}, and chmod -R o-w it"
             yield warn(subject, f"{why}: what is kept there is not used", remedy)
@@ -55,7 +55,7 @@ def _folders() -> Iterator[Finding]:
 
 
 def systemd() -> Iterator[Finding]:
-    """Look at the unit and its instances."""
+    """Check the unit and its instances."""
     if shutil.which("systemctl") is None:
         yield warn("systemd", "is not here", "start adainfd run by what starts programs here")
         return
@@ -92,5 +92,5 @@ def _systemctl(*arguments: str) -> "subprocess.CompletedProcess[str] | None":
 
 
 def readable_by_all(path: Path) -> bool:
-    """Whether everyone on this box may read the file."""
+    """Return whether every user of this machine may read the file."""
     return bool(path.stat().st_mode & 0o004)

@@ -1,4 +1,4 @@
-"""A camera that a configuration names: opened as the daemon opens it, in a confined process of its own."""
+"""The check of a configured camera, opened as the daemon opens it: in a confined process of its own."""
 
 import os
 import time
@@ -16,7 +16,7 @@ __all__ = ["examine"]
 
 
 def examine(section: CameraSection) -> Finding:
-    """See whether it shows a picture."""
+    """Check that the camera yields a picture."""
     subject = f"camera {section.name}"
     try:
         settings = section.settings()
@@ -39,7 +39,7 @@ def examine(section: CameraSection) -> Finding:
 
 
 def _await_picture(camera: Camera) -> None:
-    """Until it has shown one, or has failed; it does within the times that the daemon allows it."""
+    """Wait until the camera has a picture or fails, within the time limits that the daemon applies."""
     while not camera.opened and (due := camera.lifecycle.due) is not None and camera.failure is None:
         if (connection := camera.connection) is not None:
             wait([connection.fileno()], max(0.0, due - time.monotonic()))

@@ -1,4 +1,4 @@
-"""What one configuration needs: cameras, model, profile, policy, and addresses to serve at."""
+"""Checks of a configuration: cameras, model, profile, policy, and the addresses to serve on."""
 
 import contextlib
 import socket
@@ -34,7 +34,7 @@ __all__ = ["examine"]
 
 
 def examine(file: Path) -> Iterator[Finding]:
-    """Look at all that the configuration `file` names."""
+    """Check everything that the configuration `file` names."""
     yield ok("seen as", seen_as())
     if found := hindrance(file):
         yield fail("configuration", *found)
@@ -55,7 +55,7 @@ def _daemon(file: Path, configuration: Configuration) -> Iterator[Finding]:
     yield _file(file, configuration)
     yield from (warn("service", why, "rename the file") for why in filter(None, [unfit_name(file)]))
     yield from (warn("options", text, f"remove it from {file}") for text in unused(configuration))
-    hidden = [fail(*told) for told in unreadable(configuration)]
+    hidden = [fail(*problem) for problem in unreadable(configuration)]
     yield from hidden
     subjects = {finding.subject for finding in hidden}
     if "policy" not in subjects:
@@ -67,9 +67,9 @@ def _daemon(file: Path, configuration: Configuration) -> Iterator[Finding]:
     if not configuration.camera:
         yield fail("cameras", "none are named", f"add a [[camera]] to {file}")
     for camera in configuration.camera:
-        told = unreadable_source(camera)
-        yield cameras.examine(camera) if told is None else fail(f"camera {camera.name}", *told)
-    with contextlib.suppress(InvalidInputError):  # a password that is missing is told of each camera
+        problem = unreadable_source(camera)
+        yield cameras.examine(camera) if problem is None else fail(f"camera {camera.name}", *problem)
+    with contextlib.suppress(InvalidInputError):  # a missing password is reported with its camera
         yield from (warn("ports", text, REMEDY) for text in exposed(configuration, _settings(configuration)))
     if "keys" not in subjects:
         yield from _keys(configuration)

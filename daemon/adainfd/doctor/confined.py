@@ -1,4 +1,4 @@
-"""Whether a camera's process is confined here: one is, and tries to get out."""
+"""A check that the sandbox works: a confined process tries to break out."""
 
 import contextlib
 import os
@@ -22,8 +22,8 @@ _HELD = "a camera's process reaches its own source alone, and no other process"
 
 
 def examine() -> Finding:
-    """Confine a process as a camera's is, and see what it still can."""
-    os.environ["OPENBLAS_NUM_THREADS"] = "1"  # as a camera's process starts: see `capture.process`
+    """Confine a process as a camera process is, and check what it can still do."""
+    os.environ["OPENBLAS_NUM_THREADS"] = "1"  # as for a camera process: see `capture.cameras.process`
     try:
         process, connection = started(_try, name="confinement")
     except OSError as error:
@@ -43,14 +43,16 @@ def examine() -> Finding:
 def _try(doctor: Connection) -> None:
     end_with_parent()
     source = Source(sys.executable)
-    lacks = [(str(told), told.remedy) for told in confinement.confine(CameraSettings("doctor", source)).missing]
+    lacks = [
+        (str(missing), missing.remedy) for missing in confinement.confine(CameraSettings("doctor", source)).missing
+    ]
     with Path(source.path).open("rb"):
-        lacks += [(f"{what} is still possible", "report this as a bug") for what in _still_possible(lacks)]
+        lacks += [(f"{action} is still possible", "report this as a bug") for action in _still_possible(lacks)]
     doctor.send(lacks)
 
 
 def _still_possible(lacks: list[tuple[str, str]]) -> Iterator[str]:
-    """What ought to be refused and is not, though the part that refuses it was said to be there."""
+    """Yield the attempts that should fail but succeed, although their part of the sandbox was reported as present."""
     known = {found.partition(":")[0] for found, _ in lacks}
     attempts: tuple[tuple[str, str, Callable[[], object]], ...] = (
         ("files", "reading a file that is not its source", Path("/etc/passwd").read_bytes),
@@ -58,11 +60,11 @@ def _still_possible(lacks: list[tuple[str, str]]) -> Iterator[str]:
         ("system calls", "starting a process", _fork),
         ("system calls", "connecting to this box", lambda: socket.socket(socket.AF_UNIX).close()),
     )
-    for part, what, attempt in attempts:
+    for part, action, attempt in attempts:
         if part not in known:
             with contextlib.suppress(OSError):
                 attempt()
-                yield what
+                yield action
 
 
 def _fork() -> None:

@@ -1,4 +1,4 @@
-"""One convolution on a device, in half precision as frames are: `python -m adainfd.doctor.convolution cuda`."""
+"""A test convolution on a device, in half precision as for frames: `python -m adainfd.doctor.convolution cuda`."""
 
 import sys
 
@@ -9,7 +9,7 @@ __all__ = ["main"]
 
 
 def main(device: str) -> int:
-    """Compute it, and print what computed it; the exit status."""
+    """Run the convolution and print the device that computed it; return the exit status."""
     import torch
     from torch.nn import functional
 

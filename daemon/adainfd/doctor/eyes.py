@@ -1,7 +1,8 @@
-"""With whose eyes a configuration is looked at: root sees more than the service that is to run it.
+"""Checks from the perspective of the service: root sees more than the service that will run a configuration.
 
-The service's user may not read root's files; /home, /root and /tmp are hidden from it, and it alone has its keys, cache
-and state. So root's look at a service's configuration is made in a transient unit of the same user and sandbox.
+The service's user may not read root's files; /home, /root and /tmp are hidden from it, and only it has its keys, cache
+and state. So, if root checks a service's configuration, the check runs in a transient unit with the same user and
+sandbox.
 """
 
 import os
@@ -32,11 +33,11 @@ __all__ = [
 
 _SEEN_AS, _RUNS = "ADAINF_SEEN_AS", "ADAINF_SERVICE_RUNS"
 _HIDDEN = tuple(map(Path, ("/home", "/root", "/run/user", "/tmp", "/var/tmp")))  # noqa: S108
-# The user of an instance is named after it, and systemd takes 31 characters for that.
+# Each instance's user is named after it, and systemd limits user names to 31 characters.
 _NAMES = {"adainfd": re.compile(r"[a-z0-9_-]{1,23}"), "adainfd-relay": re.compile(r"[a-z0-9_-]{1,17}")}
 _SYSTEMCTL_SECONDS = 10.0
 _LONGEST_LOOK_SECONDS = 600
-# The settings of the unit that decide what its processes see and may do.
+# The unit settings that determine what its processes can see and do.
 _EYES = re.compile(
     r"ExecStartPre|User|Group|DynamicUser|SupplementaryGroups|UMask|NoNewPrivileges|ProcSubset|TemporaryFileSystem"
     r"|\w+Directory|\w+DirectoryMode|\w*Environment|EnvironmentFile|\w+Credential(Encrypted)?|\w+Paths|Device(Policy|Allow)"
@@ -46,7 +47,10 @@ _EYES = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """The service that runs a configuration. name: as in `systemctl status NAME`. settings: those of its unit."""
+    """The service that runs a configuration.
+
+    name: as in `systemctl status NAME`. settings: those of its unit that decide what it can see and do.
+    """
 
     name: str
     settings: tuple[str, ...]
@@ -54,8 +58,8 @@ class Service:
     active: bool
 
     def command(self, *arguments: str | Path) -> list[str]:
-        """The command line that runs `adainfd ARGUMENTS` as this service would run it."""
-        # The runtime directory of a running service would be removed with this unit.
+        """Return the command line that runs `adainfd ARGUMENTS` with this service's user and sandbox."""
+        # The transient unit would remove the running service's runtime directory when it ends.
         settings = [text for text in self.settings if not (self.active and text.startswith("RuntimeDirectory"))]
         properties = [*settings, f"RuntimeMaxSec={_LONGEST_LOOK_SECONDS}"]
         return [
@@ -75,7 +79,7 @@ class Service:
 
 
 def service_of(file: Path) -> Service | None:
-    """The installed service that runs the configuration `file`; None where there is none, or we are not root."""
+    """Return the installed service that runs the configuration `file`; None if there is none, or this is not root."""
     if os.geteuid() != 0 or _SEEN_AS in os.environ or not _is_fit(file):
         return None
     if None in (shutil.which("systemctl"), shutil.which("systemd-run")):
@@ -83,7 +87,7 @@ def service_of(file: Path) -> Service | None:
     name = f"{_template(file)}@{file.stem}"
     unit = _systemctl("cat", f"{name}.service")
     state = _systemctl("show", "--value", "--property=ActiveState", f"{name}.service").strip()
-    if not unit or not state:  # in a container the files may be there without a systemd that runs
+    if not unit or not state:  # a container may have the unit files without a running systemd
         return None
     settings = [(key, _expanded(value, file.stem)) for key, value in _service_section(unit)]
     folder = next((value for key, value in reversed(settings) if key == "WorkingDirectory"), "")
@@ -100,14 +104,14 @@ def service_of(file: Path) -> Service | None:
 
 
 def unfit_name(file: Path) -> str | None:
-    """Why no service can run a configuration that lies where the services have theirs; None where one can."""
+    """Return why no service can run a configuration in the services' folder because of its name, otherwise None."""
     if os.geteuid() != 0 or _SEEN_AS in os.environ or _is_fit(file) or shutil.which("systemctl") is None:
         return None
     settings = reversed(list(_service_section(_systemctl("cat", "adainfd@any.service"))))
     if Path(next((value for key, value in settings if key == "WorkingDirectory"), "")) != file.parent.resolve():
         return None
-    most = 17 if _template(file) == "adainfd-relay" else 23
-    return f"no service can run it: {_template(file)}@NAME reads NAME.toml, NAME of at most {most} of a-z 0-9 _ -"
+    longest = 17 if _template(file) == "adainfd-relay" else 23
+    return f"no service can run it: {_template(file)}@NAME reads NAME.toml, NAME of at most {longest} of a-z 0-9 _ -"
 
 
 def _is_fit(file: Path) -> bool:
@@ -126,34 +130,34 @@ def _is_of_relay(file: Path) -> bool:
 
 
 def check(file: Path, service: Service | None) -> str:
-    """Check a configuration with the eyes of its service, else with ours; a summary that says with whose.
+    """Check a configuration as its service sees it, or else as this user does; return a summary that says which.
 
-    Raises InvalidInputError on what is wrong in it or hidden from the service, UnavailableError where systemd cannot
-    tell.
+    Raises InvalidInputError if it is wrong or hidden from the service, UnavailableError if systemd cannot run the
+    check.
     """
     if service is None:
         from adainfd.doctor.settings import check as check_here
 
         return "; ".join(filter(None, (check_here(file), f"seen as {seen_as()}", unfit_name(file))))
-    told = subprocess.run(  # noqa: S603
+    completed = subprocess.run(  # noqa: S603
         service.command("check-config", file.parent.resolve() / file.name),
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
         check=False,
     )
-    if told.returncode == 0:
-        return told.stdout.partition(": good; ")[2].strip()
-    said = one_line(told.stderr.strip() or f"status {told.returncode}", 600)
-    if told.returncode == InvalidInputError.exit_status:
-        raise InvalidInputError(said.removeprefix("adainfd: "))
-    raise UnavailableError(f"{file}: cannot be looked at as {service.name} ({said})")
+    if completed.returncode == 0:
+        return completed.stdout.partition(": good; ")[2].strip()
+    message = one_line(completed.stderr.strip() or f"status {completed.returncode}", 600)
+    if completed.returncode == InvalidInputError.exit_status:
+        raise InvalidInputError(message.removeprefix("adainfd: "))
+    raise UnavailableError(f"{file}: cannot be looked at as {service.name} ({message})")
 
 
 def examine(file: Path, service: Service) -> bool:
-    """Have the doctor look with the eyes of a service, and say what it finds; whether nothing fails.
+    """Run the doctor with a service's user and sandbox and print its findings; return whether no check failed.
 
-    Raises UnavailableError where systemd cannot run it so, for which the service would not start either.
+    Raises UnavailableError if systemd cannot run it that way, in which case the service would not start either.
     """
     command = service.command("doctor", file.parent.resolve() / file.name)
     status = subprocess.run(command, stdin=subprocess.DEVNULL, check=False).returncode  # noqa: S603
@@ -163,7 +167,7 @@ def examine(file: Path, service: Service) -> bool:
 
 
 def seen_as() -> str:
-    """Whose eyes these are."""
+    """Return the identity this process checks as: the user, and the service if any."""
     try:
         user = pwd.getpwuid(os.geteuid()).pw_name
     except KeyError:  # as in a container
@@ -173,19 +177,19 @@ def seen_as() -> str:
 
 
 def is_service() -> bool:
-    """Whether these are the eyes of a service."""
+    """Return whether this process runs its checks as a service."""
     return _SEEN_AS in os.environ
 
 
 def running_service() -> str | None:
-    """The service whose eyes these are where it runs at this moment, and so holds its addresses."""
+    """Return the service this process checks as, if that service is running and so holds its addresses."""
     return os.environ.get(_SEEN_AS) if _RUNS in os.environ else None
 
 
 def hindrance(path: Path) -> tuple[str, str] | None:
-    """Why the service cannot read a file or a folder that is there, and what to do; None without such a reason.
+    """Return why the service cannot read an existing file or folder, and the remedy; None if nothing prevents it.
 
-    Where we do not look as a service, what cannot be read says so when it is read.
+    Always None outside a service: there, unreadable files are reported when they are read.
     """
     if not is_service():
         return None
@@ -197,12 +201,12 @@ def hindrance(path: Path) -> tuple[str, str] | None:
     blocked = _blocked(real)
     if blocked is None:
         return None
-    bits = "g+rx" if os.path.isdir(blocked) else "g+r"  # noqa: PTH112 -- False where it may not be looked at
+    bits = "g+rx" if os.path.isdir(blocked) else "g+r"  # noqa: PTH112 -- Path.is_dir raises if it may not look
     return f"{blocked} cannot be read by the service", f"chgrp adainf {blocked} && chmod {bits} {blocked}"
 
 
 def _blocked(path: Path) -> Path | None:
-    """The first of a path's folders that may not be entered, else the path; None where nothing is there."""
+    """Return the first parent folder that may not be entered, else the path itself; None if it does not exist."""
     for folder in reversed(path.parents):
         if not os.access(folder, os.X_OK):
             return folder if os.path.lexists(folder) else None
@@ -210,9 +214,9 @@ def _blocked(path: Path) -> Path | None:
 
 
 def _systemctl(*arguments: str) -> str:
-    """What systemctl says; nothing where it fails."""
+    """Return the output of systemctl; empty if it fails."""
     try:
-        told = subprocess.run(  # noqa: S603
+        completed = subprocess.run(  # noqa: S603
             [str(shutil.which("systemctl")), "--no-pager", *arguments],
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -222,11 +226,11 @@ def _systemctl(*arguments: str) -> str:
         )
     except (OSError, subprocess.TimeoutExpired):
         return ""
-    return told.stdout if told.returncode == 0 else ""
+    return completed.stdout if completed.returncode == 0 else ""
 
 
 def _service_section(unit: str) -> Iterator[tuple[str, str]]:
-    """Keys and values of [Service] in a unit and its drop-ins, in the order in which they count."""
+    """Yield keys and values of [Service] in a unit and its drop-ins, in file order: later ones override."""
     section = ""
     for line in map(str.strip, unit.replace("\\\n", " ").splitlines()):
         if line.startswith("["):
@@ -237,6 +241,6 @@ def _service_section(unit: str) -> Iterator[tuple[str, str]]:
 
 
 def _expanded(value: str, instance: str) -> str:
-    """The value with systemd's specifiers replaced, which systemd-run does not do; of those that units here use."""
+    """Return the value with the systemd specifiers used by our units replaced; systemd-run does not expand them."""
     meanings = {"i": instance, "I": instance, "S": "/var/lib", "C": "/var/cache", "t": "/run", "E": "/etc", "%": "%"}
     return re.sub(r"%(.)", lambda match: meanings.get(match[1], match[0]), value)

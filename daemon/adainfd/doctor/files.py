@@ -1,4 +1,4 @@
-"""The files and folders that a configuration names, and those among them that the service cannot read."""
+"""Files and folders named by a configuration, and which of them the service cannot read."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,14 +12,14 @@ __all__ = ["unreadable", "unreadable_source"]
 
 
 def unreadable(configuration: Configuration) -> Iterator[tuple[str, str, str]]:
-    """What the service cannot read, sources apart: the subject as doctor names it, what is wrong, what to do."""
+    """Yield what the service cannot read, sources excepted: subject as named by the doctor, problem, remedy."""
     for subject, path in _named(configuration):
         if found := hindrance(path):
             yield subject, *found
 
 
 def unreadable_source(camera: CameraSection) -> tuple[str, str] | None:
-    """Why the service cannot read a video or pictures, and what to do."""
+    """Return why the service cannot read a video or pictures, and the remedy; None if it can."""
     source = Source(camera.source)
     if not is_service() or source.kind in (Kind.DEVICE, Kind.STREAM):
         return None
@@ -28,7 +28,7 @@ def unreadable_source(camera: CameraSection) -> tuple[str, str] | None:
         return found
     try:
         return next(filter(None, map(hindrance, source.pictures())), None)
-    except SourceError:  # said by whoever opens it
+    except SourceError:  # reported when the source is opened
         return None
 
 
@@ -37,7 +37,7 @@ def _named(configuration: Configuration) -> Iterator[tuple[str, Path]]:
     policies = (model.policy, *(camera.policy for camera in configuration.camera))
     others = ("profile", model.profile), ("weights", model.weights), ("run", model.run)
     for subject, name in (*(("policy", policy) for policy in dict.fromkeys(policies)), *others):
-        # A name without either is a shipped one, or a hub's.
+        # A name with neither is a built-in one, or one on a model hub.
         if name is not None and ("/" in name or Path(name).suffix):
             yield subject, Path(name)
     if model.run is not None and "/" in model.run:

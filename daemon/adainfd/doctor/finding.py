@@ -1,4 +1,4 @@
-"""What the doctor says of one thing."""
+"""Findings of the doctor."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -8,7 +8,10 @@ __all__ = ["Finding", "fail", "ok", "warn"]
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """ok; warn: the daemon runs, but not as well as it could; fail: it does not. remedy: what to do."""
+    """The result of a check.
+
+    verdict: ok; warn, the daemon runs, but not as well as it could; fail, it does not run. remedy: what to do.
+    """
 
     verdict: Literal["ok", "warn", "fail"]
     subject: str
@@ -17,15 +20,15 @@ class Finding:
 
 
 def ok(subject: str, found: str) -> Finding:
-    """All is well."""
+    """Return a finding without a problem."""
     return Finding("ok", subject, found)
 
 
 def warn(subject: str, found: str, remedy: str) -> Finding:
-    """It runs, but."""
+    """Return a finding about a problem that the daemon can run with."""
     return Finding("warn", subject, found, remedy)
 
 
 def fail(subject: str, found: str, remedy: str) -> Finding:
-    """It does not run."""
+    """Return a finding about a problem that keeps the daemon from running."""
     return Finding("fail", subject, found, remedy)

@@ -1,4 +1,4 @@
-"""The GPU: whether PyTorch computes on it, and what its driver tells of it."""
+"""Checks of the GPU: whether PyTorch computes on it, and what its driver reports."""
 
 import contextlib
 import subprocess
@@ -15,7 +15,7 @@ __all__ = ["convolves", "examine", "of_device"]
 _CONVOLUTION_SECONDS = 60.0
 _END_SECONDS = 1.0
 
-# What is lost with a value that NVML does not tell.
+# The effect of each value that NVML does not report.
 _COSTS = {
     "gpu_utilization": "[contention] does not see other programs on the GPU",
     "gpu_foreign": "[contention] does not see other programs on the GPU",
@@ -29,7 +29,7 @@ _COSTS = {
 
 
 def examine() -> Iterator[Finding]:
-    """Look at the GPUs, and at the one that is taken where no device is configured."""
+    """Check the GPUs, and in particular the default one."""
     import pynvml
 
     try:
@@ -40,10 +40,10 @@ def examine() -> Iterator[Finding]:
         pynvml.nvmlShutdown()
     except pynvml.NVMLError as error:
         names = []
-        told = one_line(error, 80)
-        if "Not Found" in told:
-            told = "no driver"
-        yield ok("GPU", f"no NVIDIA GPU ({told}): the processors recognise, by ONNX Runtime")
+        reason = one_line(error, 80)
+        if "Not Found" in reason:
+            reason = "no driver"
+        yield ok("GPU", f"no NVIDIA GPU ({reason}): the processors recognise, by ONNX Runtime")
     if names:
         yield ok("GPU", f"NVML tells of {', '.join(names)}")
     if devices.hidden():
@@ -53,13 +53,13 @@ def examine() -> Iterator[Finding]:
 
 
 def of_device(device: str) -> Iterator[Finding]:
-    """Look at what NVML tells of a GPU, and run a convolution on it. device: `cuda`, `cuda:1`…"""
+    """Check what NVML reports about a GPU, and run a convolution on it. device: `cuda`, `cuda:1`…"""
     yield from _sensors(str(devices.index(device)))
     yield convolves(device)
 
 
 def _sensors(device: str) -> Iterator[Finding]:
-    """Each value that a policy or the metrics want."""
+    """Check each value that policies and metrics use."""
     from adainf.sensors.nvml import GpuSensor
 
     sensor = GpuSensor(lambda: (), device)
@@ -72,7 +72,7 @@ def _sensors(device: str) -> Iterator[Finding]:
 
 
 def convolves(device: str) -> Finding:
-    """Run a convolution on a device, in a separate process: a driver may hang or crash it.
+    """Run a convolution on a device, in a separate process because a driver may hang or crash it.
 
     device: `cuda`, `cuda:1`…
     """
@@ -84,11 +84,11 @@ def convolves(device: str) -> Finding:
             status = process.wait(_CONVOLUTION_SECONDS)
         except subprocess.TimeoutExpired:
             process.kill()
-            with contextlib.suppress(subprocess.TimeoutExpired):  # one that hangs in the driver cannot be ended
+            with contextlib.suppress(subprocess.TimeoutExpired):  # a process stuck in the driver cannot be killed
                 process.wait(_END_SECONDS)
             return warn("CUDA", f"a convolution on {device} takes more than {_CONVOLUTION_SECONDS:.0f} s", remedy)
         output.seek(0)
-        told = output.read().strip().splitlines() or [f"its process ends with {status}"]
+        lines = output.read().strip().splitlines() or [f"its process ends with {status}"]
     if status:
-        return warn("CUDA", f"no convolution on {device}: {one_line(told[-1], 300)}", remedy)
-    return ok("CUDA", told[-1])
+        return warn("CUDA", f"no convolution on {device}: {one_line(lines[-1], 300)}", remedy)
+    return ok("CUDA", lines[-1])

@@ -1,4 +1,4 @@
-"""What a run is told, by file and by command line, put together and checked."""
+"""Configuration of a run: command line options merged into a file, then checked."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -31,41 +31,41 @@ def from_command_line(
     run: str | None = None,
     password: str | None = None,
 ) -> Configuration:
-    """The configuration of `adainfd run`; raises InvalidInputError on what is wrong in the file or the arguments."""
+    """Return the configuration for `adainfd run`; raise InvalidInputError if the file or the arguments are wrong."""
     configuration = Configuration.read(file) if file is not None else Configuration()
     model: dict[str, str | None] = {} if policy is None else {"policy": policy}
     model |= asked_for(configuration.model, run=run, profile=profile)
-    # All that the file says, with only what an option names replaced: nothing can get lost on the way.
-    told: dict[str, object] = dict(configuration)
+    # Start from the whole file and replace only what an option sets, so that nothing is lost.
+    values: dict[str, object] = dict(configuration)
     if password is not None and not sources:
         raise InvalidInputError("--password-file: goes with --source; in the configuration it is password_file")
-    told["model"] = {**dict(configuration.model), **model}
+    values["model"] = {**dict(configuration.model), **model}
     if bind:
-        told["publish"] = {**dict(configuration.publish), "bind": tuple(bind)}
+        values["publish"] = {**dict(configuration.publish), "bind": tuple(bind)}
     cameras = _named(sources, password) if sources else configuration.camera
-    told["camera"] = [camera.model_copy(update={"loop": True}) for camera in cameras] if loop else cameras
+    values["camera"] = [camera.model_copy(update={"loop": True}) for camera in cameras] if loop else cameras
     try:
-        return Configuration.model_validate(told)
+        return Configuration.model_validate(values)
     except ValidationError as error:
         raise InvalidInputError(explain(error, Configuration)) from None
 
 
-def _parsed(told: str) -> Source:
+def _parsed(address: str) -> Source:
     try:
-        return Source.parse(told)
+        return Source.parse(address)
     except InvalidInputError as error:
-        raise InvalidInputError(f"--source {one_line(without_credentials(repr(told)), 80)}: {error}") from None
+        raise InvalidInputError(f"--source {one_line(without_credentials(repr(address)), 80)}: {error}") from None
 
 
 def _named(sources: Sequence[str], password: str | None) -> list[CameraSection]:
     cameras: list[CameraSection] = []
-    parsed = [_parsed(told) for told in sources]
+    parsed = [_parsed(address) for address in sources]
     if password is not None and not any(source.lacks_password for source in parsed):
         raise InvalidInputError("--password-file: goes with a user in --source, as in USER@HOST")
     for source in parsed:
         stem = source.stem
-        taken = {camera.name for camera in cameras}
-        number = next(n for n in range(1, len(sources) + 1) if (stem if n == 1 else f"{stem}-{n}") not in taken)
+        used_names = {camera.name for camera in cameras}
+        number = next(n for n in range(1, len(sources) + 1) if (stem if n == 1 else f"{stem}-{n}") not in used_names)
         name = stem if number == 1 else f"{stem}-{number}"
         try:
             known = source if password is None else source.with_password(password)
@@ -76,11 +76,7 @@ def _named(sources: Sequence[str], password: str | None) -> list[CameraSection]:
 
 
 def check(file: Path) -> str:
-    """Check a configuration file, a relay's too, with all that it names; a summary with the options without effect.
-
-    Raises InvalidInputError on what is wrong, or hidden from the service whose eyes this process has. Nothing is
-    downloaded: weights that are not here are no mistake.
-    """
+    """Check a configuration file, a relay's too, and all it names; return a summary that lists ineffective options."""
     from adainfd.doctor.eyes import hindrance
     from adainfd.doctor.files import unreadable, unreadable_source
     from adainfd.model.recogniser import open_model

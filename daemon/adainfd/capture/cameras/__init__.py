@@ -1,1 +1,1 @@
-"""A camera as the daemon sees it: its process, its newest frame, its state and its counts."""
+"""The daemon's view of a camera: its process, its newest frame, its state and its counts."""

@@ -1,4 +1,4 @@
-"""What became of every frame of a camera."""
+"""Accounting for the fate of every captured frame."""
 
 from dataclasses import dataclass
 
@@ -7,13 +7,13 @@ __all__ = ["FrameCounts"]
 
 @dataclass(slots=True)
 class FrameCounts:
-    """Frames by fate, since the start. Each captured frame is in exactly one of them, or still waits.
+    """Frame counts since the start. Each captured frame is in exactly one of them or still waiting.
 
-    published: recognised, and said so. reused: answered by what was said of the same scene before. The others were
-    dropped: newer_frame, a newer one was there; too_old, beyond the age limit; over_rate, more than the camera's
-    `max_fps`; undecodable, it could not be decoded; model_parked, another program held the memory that the model needs;
+    published: recognised, with the result published. reused: answered with an earlier result for the same scene. All
+    others were dropped: newer_frame, superseded by a newer frame; too_old, beyond the age limit; over_rate, above the
+    camera's `max_fps`; undecodable, not decodable; model_parked, another program held the memory the model needs;
     stopped, the daemon stopped.
-    second_looks: of the answered ones, how many were looked at again.
+    second_looks: how many of the answered frames were processed a second time.
     """
 
     captured: int = 0
@@ -29,11 +29,11 @@ class FrameCounts:
 
     @property
     def dropped(self) -> int:
-        """Frames that were not answered, for whatever cause."""
+        """The number of frames that were not answered, for any reason."""
         unseen = self.newer_frame + self.over_rate + self.undecodable
         return unseen + self.too_old + self.model_parked + self.stopped
 
     @property
     def waiting(self) -> int:
-        """Captured and not yet decided on."""
+        """The number of frames captured but not yet decided on."""
         return self.captured - self.published - self.reused - self.dropped

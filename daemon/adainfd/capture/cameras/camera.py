@@ -1,4 +1,4 @@
-"""The daemon's side of a camera: its supervised process, the newest frame, and what became of every frame."""
+"""The daemon's side of a camera: its supervised process, its newest frame and its frame counts."""
 
 import math
 import os
@@ -44,14 +44,14 @@ __all__ = ["Camera"]
 _END_WITHIN_SECONDS = 1.0
 _COUNT_THREADS_EVERY_SECONDS = 1.0
 _MOST_NAMED = 100
-# A process that sends without end must not keep the loop from turning. An honest one has a dozen frames in its pipe.
+# A process that floods its pipe must not starve the event loop. A well-behaved one has about a dozen frames queued.
 _MOST_REPORTS_A_TURN = 32
 
 
 class Camera:
-    """One camera. `receive` what its process said, `take` the newest frame, `close` at the end.
+    """One camera. Call `receive` when its process has sent reports, `take` for the newest frame, `close` at the end.
 
-    `supervise` by the time that `due` tells, so that a source or a process that fails is tried again.
+    Call `supervise` by the time given by `due`, so that a failed source or process is retried.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class Camera:
         chance: Callable[[], float] = random.random,
         command: Sequence[str] = WORKER,
     ) -> None:
-        """chance: gives numbers from 0 to 1, for the length of waits. command: what Python runs as its process."""
+        """chance: returns numbers from 0 to 1, to randomise retry delays. command: Python arguments of the process."""
         self.settings = settings
         self.name = settings.name
         self.source = settings.source
@@ -86,7 +86,10 @@ class Camera:
         self._named: set[str] = set()
 
     def start(self) -> None:
-        """Start the process, which opens the source at once and delivers nothing before `play`."""
+        """Start the process, which opens the source at once and delivers nothing before `play`.
+
+        Raises OSError if the process cannot be started.
+        """
         frames, attempts = frames_memory(self.settings.most_pixels), None
         try:
             attempts = attempts_memory()
@@ -104,53 +107,53 @@ class Camera:
 
     @property
     def connection(self) -> Receiver | None:
-        """Readable when the process has said something; None while there is no process."""
+        """The report channel, readable when the process has sent something; None while there is no process."""
         return self._process.reports if self._process is not None else None
 
     @property
     def process_id(self) -> int | None:
-        """The process's id while there is one."""
+        """The id of the process; None while there is none."""
         return self._process.id if self._process is not None else None
 
     @property
     def opened(self) -> bool:
-        """Whether pictures can come, or could once."""
+        """Whether the source has opened at least once."""
         return self._slots is not None
 
     @property
     def shape(self) -> Shape | None:
-        """Of its pictures; None as long as none came."""
+        """The shape of its pictures; None before the first."""
         return None if self._slots is None else self._slots.shape
 
     @property
     def interval(self) -> float:
-        """Seconds from one picture to the next where they are paced; 0 where the source sets the pace."""
+        """Seconds between pictures that the process paces; 0 if the source sets the pace."""
         return self._interval
 
     @property
     def failure(self) -> str | None:
-        """Why it shows nothing, while it is offline."""
+        """The reason the camera is offline; None while it is not."""
         return self.lifecycle.last.detail if self.lifecycle.state is State.OFFLINE else None
 
     @property
     def process_failed(self) -> bool:
-        """Whether that says something of its process, rather than of its source."""
+        """Whether the latest failure was the process's rather than the source's."""
         return self.lifecycle.last.fault in OF_THE_PROCESS
 
     @property
     def finished(self) -> bool:
-        """Whether nothing more will come and nothing waits to be taken."""
+        """Whether the source has ended and no frame is waiting."""
         return self.lifecycle.state is State.ENDED and self._newest is None
 
     @property
     def due(self) -> float | None:
-        """When to `supervise` at the latest, monotonic seconds."""
+        """The time by which to `supervise`, in monotonic seconds; None before `play` and after the source ends."""
         return self.lifecycle.due if self._playing else None
 
     def play(self) -> None:
-        """Let the frames come."""
+        """Start the delivery of frames."""
         self._playing = True
-        if self.lifecycle.state is not State.OFFLINE:  # then it is told when it is tried again
+        if self.lifecycle.state is not State.OFFLINE:  # an offline camera gets its `Go` when it is retried
             self.lifecycle.expect(time.monotonic())
             self._tell_to_go()
 
@@ -160,12 +163,12 @@ class Camera:
         try:
             self._process.commands.send(encoded(self._conversation.go()))
         except BrokenPipeError:
-            pass  # `receive` will find it gone
+            pass  # `receive` will see the end of the process
         except BlockingIOError:
             self._break_off(Fault.PROCESS_REJECTED, "its process does not listen")
 
     def supervise(self, now: float) -> None:
-        """Do what has become due by `now`, monotonic seconds: connect again, or end a process that hangs."""
+        """Do what is due at `now` (monotonic seconds): reconnect, restart the process, or kill one that hangs."""
         self._ended = [process for process in self._ended if not process.reap()]
         self._count_threads(now)
         match self.lifecycle.tick(now):
@@ -178,7 +181,7 @@ class Camera:
                 self._settle_account()
 
     def _count_threads(self, now: float) -> None:
-        """No filter of system calls can count them."""
+        """Reject a process with too many threads, which a seccomp filter cannot count."""
         if self._process is None or now < self._threads_counted_at + _COUNT_THREADS_EVERY_SECONDS:
             return
         self._threads_counted_at = now
@@ -197,7 +200,7 @@ class Camera:
                 self._tell_to_go()
 
     def receive(self) -> None:
-        """Take in what the process has said; the rest, where that is very much, next time."""
+        """Process up to 32 pending reports; any others wait for the next call."""
         try:
             for _ in range(_MOST_REPORTS_A_TURN):
                 if self._process is None or self._conversation is None:
@@ -220,13 +223,13 @@ class Camera:
             self._break_off(Fault.PROCESS_DIED, f"its process ended{how}{why}")
 
     def _break_off(self, fault: Fault, detail: str) -> None:
-        """The process is of no use any more."""
+        """Mark the process as dead with this fault, then kill it."""
         self.lifecycle.died(time.monotonic(), fault, detail)
         self._end_process()
         self._settle_account()
 
     def _settle_account(self) -> None:
-        """The process is gone: what it counted and could not tell any more counts too, and what it was decoding."""
+        """Add the counts a dead process could not report, and pass over the picture it was decoding."""
         if self._attempts is None:
             return
         self._count_passed(*self._attempts.take_counts())
@@ -285,13 +288,13 @@ class Camera:
                 self.unconfined = self.unconfined or missing
 
     def take_undecodable(self) -> list[Undecodable]:
-        """What could not be decoded since this was asked last, each named once."""
-        taken, self._undecodable = self._undecodable, []
-        return taken
+        """Return what could not be decoded since the last call, each named once."""
+        undecodable, self._undecodable = self._undecodable, []
+        return undecodable
 
     def _attach(self, shape: Shape) -> None:
         if self._newest is not None:
-            # The process has emptied the slots, or left them.
+            # Its slots have been cleared, or belong to the previous process.
             self.account.newer_frame += 1
             self._newest = None
         if self._slots_to_come is not None:
@@ -303,27 +306,27 @@ class Camera:
 
     @property
     def newest(self) -> Captured | None:
-        """The newest frame that was not taken yet."""
+        """The newest frame not taken yet, if any."""
         return self._newest
 
     def take(self) -> tuple[Captured, NDArray[np.uint8]] | None:
-        """The newest frame and its picture (height, width, 3) in shared memory, once; ask `holds` after using it."""
+        """Return the newest frame and its picture (height, width, 3) in shared memory, once; call `holds` after use."""
         captured, self._newest = self._newest, None
         if captured is None or self._slots is None:
             return None
         return captured, self._slots.view(captured.number)
 
     def holds(self, captured: Captured) -> bool:
-        """Whether the picture taken was still whole until now."""
+        """Return whether the picture returned by `take` is still intact."""
         return self._slots is not None and self._slots.holds(captured.number)
 
     def give_up(self) -> None:
-        """The daemon stops: what waits is not answered any more."""
+        """Count the waiting frames as stopped: the daemon is shutting down and will not answer them."""
         self.account.stopped += self.account.waiting
         self._newest = None
 
     def _asks_to_be_renewed(self) -> bool:
-        """Whether the process ended since its source is another file now; one that does so too often has failed."""
+        """Return whether the process ended because its source file changed, and may be restarted (rate-limited)."""
         if self._process is None:
             return False
         now = time.monotonic()
@@ -336,14 +339,14 @@ class Camera:
         if self._process is not None:
             self._process.end()
             if not self._process.reap():
-                self._ended.append(self._process)  # stuck in the kernel
+                self._ended.append(self._process)  # stuck in the kernel; reaped later
             self._process = self._conversation = self._failed = None
         if self._slots_to_come is not None:
             self._slots_to_come.close()
             self._slots_to_come = None
 
     def close(self) -> None:
-        """End the process and free the frames."""
+        """Kill the process and release the shared memory."""
         self._end_process()
         end = time.monotonic() + _END_WITHIN_SECONDS
         while not all(process.reap() for process in self._ended) and time.monotonic() < end:

@@ -1,4 +1,4 @@
-"""A frame as the daemon knows it."""
+"""A captured frame, as the daemon handles it."""
 
 from dataclasses import dataclass
 
@@ -11,8 +11,8 @@ __all__ = ["Captured"]
 class Captured:
     """Frame `number` (from 1) of a camera.
 
-    at: monotonic seconds; wall: Unix time. motions: of each part that is recognised, the share (0..1) that differs
-    from the frame before, None for the first.
+    at: monotonic seconds; wall: Unix time. motions: for each recognised part, the share (0..1) that differs from the
+    previous frame, None for the first frame.
     """
 
     number: int

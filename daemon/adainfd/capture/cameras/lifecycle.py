@@ -1,4 +1,4 @@
-"""The states of a camera, what leads from one to the next, and when it is tried again. Pure: it is told the time."""
+"""The states of a camera, their transitions and its retry schedule. Pure: callers pass in the time."""
 
 import random
 from collections.abc import Callable
@@ -9,7 +9,7 @@ from adainfd.capture.fault import Fault
 
 __all__ = ["Change", "Deed", "Lifecycle", "Limits", "State"]
 
-# A process that keeps to its own limits is through within these, even on a busy box where a fresh Python takes long.
+# Allowances within which a process that keeps to its limits responds, even on a busy box where Python starts slowly.
 _TIMES_LIMIT = 2.0
 _START_SECONDS = 15.0
 _READ_SECONDS = 2.0
@@ -17,7 +17,7 @@ _MOST_DOUBLINGS = 60
 
 
 class State(StrEnum):
-    """What a camera does: connecting → online ⇄ stalled, any of them → offline → connecting; a file's end is ended."""
+    """The state of a camera: connecting → online ⇄ stalled, any of them → offline → connecting; ended after a file."""
 
     CONNECTING = "connecting"
     ONLINE = "online"
@@ -27,7 +27,7 @@ class State(StrEnum):
 
 
 class Deed(Enum):
-    """What is to be done about a camera: let its process connect, start a new one, or end one that hangs."""
+    """An action due on a camera: let its process connect, start a new process, or kill one that hangs."""
 
     CONNECT = "connect"
     RESTART = "restart"
@@ -36,11 +36,11 @@ class Deed(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How long a camera may take, in seconds.
+    """Time limits of a camera, in seconds.
 
-    open_seconds: to open. stall_seconds: between two frames. retry_seconds: until it is tried again, doubled from
-    failure to failure up to longest_retry_seconds; by chance up to half of it is left out, so that cameras that went
-    down together do not come back in step.
+    open_seconds: to open. stall_seconds: between two frames. retry_seconds: delay before the first retry; each failure
+    in a row doubles it, up to longest_retry_seconds. Random jitter shortens each delay by up to half, so that cameras
+    that failed together do not reconnect in step.
     """
 
     open_seconds: float = 10.0
@@ -50,15 +50,15 @@ class Limits:
 
     @property
     def read_seconds(self) -> float:
-        """How long a read may take: a stream that stalls is given as much time again to go on by itself."""
+        """The time limit of a read: twice stall_seconds, which gives a stalled stream time to recover on its own."""
         return 2 * self.stall_seconds
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """The camera went into `state`; fault and detail say why where it shows nothing, retry_in (seconds) what follows.
+    """A transition to `state`. fault and detail say why no picture is shown; retry_in is the delay until the retry (s).
 
-    failures: in a row, since it was last online for longer than it had been waited for.
+    failures: consecutive failures; being online for at least the last retry delay resets them.
     """
 
     state: State
@@ -69,13 +69,13 @@ class Change:
 
 
 class Lifecycle:
-    """The state of one camera. Times are monotonic seconds.
+    """The state machine of one camera. Times are monotonic seconds.
 
-    Tell it what happens; ask `tick` for what is to be done, at the latest when `due` comes.
+    Report events to it, and call `tick` for the action due, at `due` at the latest.
     """
 
     def __init__(self, limits: Limits, now: float, chance: Callable[[], float] = random.random) -> None:
-        """chance: gives numbers from 0 to 1."""
+        """chance: returns numbers from 0 to 1 for the retry jitter."""
         self._limits = limits
         self._chance = chance
         self._online_since: float | None = None
@@ -89,42 +89,42 @@ class Lifecycle:
 
     @property
     def state(self) -> State:
-        """Where it is."""
+        """The current state."""
         return self.last.state
 
     def take_changes(self) -> list[Change]:
-        """The changes since this was asked last, in their order."""
+        """Return the transitions since the last call, oldest first."""
         changes, self._changes = self._changes, []
         return changes
 
     def expect(self, now: float) -> None:
-        """From now on it is expected to open and to bring frames."""
+        """Start the deadline by which the camera must open and deliver its first frame."""
         opens = _START_SECONDS + _TIMES_LIMIT * (self._limits.open_seconds + self._limits.read_seconds)
         self._heard, self.due = now, now + opens
 
     def came(self, now: float, interval: float = 0.0) -> None:
-        """A frame came, or word that frames come and are passed over; interval: seconds that the next may take."""
+        """Record a frame, or a report that frames are passed over. interval: seconds the next frame may take on top."""
         if self.state is not State.ONLINE:
             self._online_since = now
             self._enter(Change(State.ONLINE, failures=self._failures))
         self._heard, self.due = now, now + self._limits.stall_seconds + interval
 
     def lost(self, now: float, fault: Fault, detail: str) -> None:
-        """It cannot be opened, or brings nothing any more."""
+        """Record that the source cannot be opened or has stopped delivering."""
         self._go_offline(now, fault, detail)
 
     def died(self, now: float, fault: Fault, detail: str) -> None:
-        """Its process is gone."""
+        """Record that the process is gone."""
         self._gone = True
         self._go_offline(now, fault, detail)
 
     def ended(self) -> None:
-        """Nothing more will come, and nothing is amiss."""
+        """Record that the source reached its end normally."""
         self.due = None
         self._enter(Change(State.ENDED))
 
     def tick(self, now: float) -> Deed | None:
-        """What is to be done now."""
+        """Return the action due at `now`, if any, and make the transition it implies."""
         if self.due is None or now < self.due:
             return None
         if self.state is State.OFFLINE:
@@ -135,7 +135,7 @@ class Lifecycle:
         if self.state is State.ONLINE:
             silent = f"no frame for {now - self._heard:.1f} s"
             self._enter(Change(State.STALLED, Fault.NO_FRAMES, silent))
-            # Its own read ends first; where that does not happen the process hangs.
+            # The process's own read times out before this; if it does not, the process hangs.
             self.due = now + _TIMES_LIMIT * self._limits.read_seconds + _READ_SECONDS
             return None
         self.died(now, Fault.PROCESS_HUNG, f"its process has said nothing for {now - self._heard:.0f} s")

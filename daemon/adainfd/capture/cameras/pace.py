@@ -1,4 +1,4 @@
-"""How often a camera's frames come, whoever is there to take them."""
+"""A camera's frame interval, independent of how many frames are processed."""
 
 import statistics
 from collections import deque
@@ -9,7 +9,7 @@ _REMEMBERED = 9
 
 
 class Pace:
-    """Is told each frame that comes; a pause among many frames does not count."""
+    """A running estimate of the frame interval; the median absorbs occasional pauses."""
 
     def __init__(self) -> None:
         self._at: float | None = None
@@ -17,16 +17,16 @@ class Pace:
         self._intervals: deque[float] = deque(maxlen=_REMEMBERED)
 
     def passed(self, frames: int) -> None:
-        """So many came and were passed over."""
+        """Record frames that were captured and passed over."""
         self._passed += frames
 
     def came(self, at: float) -> None:
-        """One came, monotonic seconds."""
+        """Record a delivered frame. at: monotonic seconds."""
         if self._at is not None and at > self._at:
             self._intervals.append((at - self._at) / (1 + self._passed))
         self._at, self._passed = at, 0
 
     @property
     def interval(self) -> float | None:
-        """Seconds from one frame to the next, the median of the recent ones; None before the second."""
+        """The median of the recent frame intervals, in seconds; None before the second frame."""
         return statistics.median(self._intervals) if self._intervals else None

@@ -1,1 +1,1 @@
-"""How the daemon and a camera's process exchange reports, commands and pictures."""
+"""The exchange of reports, commands and pictures between the daemon and a camera process."""

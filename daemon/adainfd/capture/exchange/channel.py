@@ -1,7 +1,7 @@
-"""One direction of what the daemon and a camera's process tell each other: messages in a pipe.
+"""One direction of the message channel between the daemon and a camera process: a pipe.
 
-A pipe carries bytes and nothing else. A socket would carry descriptors too, and closing one that nobody asked for may
-block: a TCP socket that lingers does.
+A pipe carries bytes only. A socket could carry descriptors too, and closing one that arrived uninvited may block, as a
+lingering TCP socket does.
 """
 
 import array
@@ -14,20 +14,20 @@ import time
 __all__ = ["MOST_BYTES", "MalformedError", "Receiver", "Sender"]
 
 MOST_BYTES = 16384
-"""Of one message. The longest honest one, a frame's with its sketch, has 5.5 kB."""
+"""Limit of one message. The longest legitimate one, a frame report with its sketch, has 5.5 kB."""
 
 _LENGTH_BYTES = 4
 
 
 class MalformedError(Exception):
-    """The other side sent what nobody honest sends; the message continues "its process …"."""
+    """A violation of the protocol by the other side; the message continues "its process …"."""
 
 
 class Receiver:
-    """The reading end. Each message is preceded by its length, four bytes, little-endian."""
+    """The reading end. Each message is preceded by its length as four bytes, little-endian."""
 
     def __init__(self, descriptor: int, *, blocking: bool = True, most_reads: int | None = None) -> None:
-        """descriptor: belongs to this from now on. most_reads: as many may succeed in a second."""
+        """descriptor: owned by this object from now on. most_reads: limit on successful reads per second."""
         os.set_blocking(descriptor, blocking)
         self._descriptor = descriptor
         self._most_reads = most_reads
@@ -37,20 +37,20 @@ class Receiver:
         self._part = b""
 
     def fileno(self) -> int:
-        """Readable when there is something to receive."""
+        """Return the descriptor, which is readable when there is something to receive."""
         return self._descriptor
 
     def poll(self, seconds: float | None = 0.0) -> bool:
-        """Whether there is something to receive within so many seconds; None waits for ever."""
+        """Return whether there is something to receive within `seconds`; None waits forever."""
         events = select.poll()
         events.register(self._descriptor, select.POLLIN)
         return bool(events.poll(None if seconds is None else max(0.0, 1000 * seconds)))
 
     def receive(self) -> bytes | None:
-        """The next message; None where none is there, or only a part of it.
+        """Return the next message; None if there is none yet, or only a part.
 
-        Two reads at the most, so that a writer of single bytes holds nobody up. Raises EOFError where the other side
-        is gone, MalformedError where no message is so long or so many do not come.
+        Reads twice at most, so a peer that writes byte by byte cannot block the caller. Raises EOFError if the other
+        side is gone, MalformedError if a message is empty or too long, or messages come too fast.
         """
         if self._wanted is None:
             self._read(_LENGTH_BYTES)
@@ -93,20 +93,23 @@ class Sender:
     """The writing end."""
 
     def __init__(self, descriptor: int, *, blocking: bool = True) -> None:
-        """descriptor: belongs to this from now on."""
+        """descriptor: owned by this object from now on."""
         os.set_blocking(descriptor, blocking)
         self._descriptor = descriptor
         self._capacity: int = fcntl.fcntl(descriptor, fcntl.F_GETPIPE_SZ)
 
     def send(self, message: bytes) -> None:
-        """Raises BrokenPipeError where nobody reads any more, BlockingIOError where nobody has read for long."""
+        """Write a message.
+
+        Raises BrokenPipeError if the reader is gone, BlockingIOError if the pipe is non-blocking and full.
+        """
         data = len(message).to_bytes(_LENGTH_BYTES, "little") + message
         while data:
             data = data[os.write(self._descriptor, data) :]
 
     @property
     def is_heard(self) -> bool:
-        """Whether the reader keeps up: at most half of what the pipe holds is unread. Then no `send` blocks."""
+        """Whether the reader keeps up: at most half the pipe's capacity is unread, so `send` does not block."""
         unread = array.array("i", [0])
         fcntl.ioctl(self._descriptor, termios.FIONREAD, unread)
         return 2 * unread[0] <= self._capacity

@@ -1,4 +1,4 @@
-"""What a camera's process may tell next, by what it has told and was told before. Pure: it is told the time."""
+"""The protocol state of a camera process: which reports are legal next. Pure: callers pass in the time."""
 
 from adainfd.capture.exchange.channel import MalformedError
 from adainfd.capture.exchange.reports import (
@@ -20,14 +20,14 @@ from adainfd.capture.settings import CameraSettings
 __all__ = ["MOST_NAMED", "Conversation"]
 
 MOST_NAMED = 100
-"""Undecodable frames that one process names; the others are only counted."""
+"""Limit on the undecodable frames one process reports by name; any others are only counted."""
 
 
 class Conversation:
-    """Checks the reports of one process, in their order. An honest process breaks none of these rules."""
+    """Checks the reports of one process in order. A correct process never violates these rules."""
 
     def __init__(self, settings: CameraSettings, captured: int, now: float) -> None:
-        """captured: frames until now. now: when the process is started; times are monotonic seconds."""
+        """captured: frames captured so far. now: when the process starts. Times are monotonic seconds."""
         self._settings = settings
         self._captured = captured
         self._last_at = now
@@ -41,12 +41,12 @@ class Conversation:
         self._over = False
 
     def go(self) -> Go:
-        """What the process is to be told now, so that it delivers."""
+        """Return the command that lets the process deliver."""
         self._may_deliver, self._is_lost = True, False
         return Go(self._losses)
 
     def check(self, report: Report, now: float) -> None:
-        """Raise MalformedError where no honest process would tell this now."""
+        """Raise MalformedError if the report is not legal at this point."""
         if self._over:
             raise MalformedError("goes on after its end")
         if self._is_lost:
@@ -70,8 +70,8 @@ class Conversation:
     def _check_shape(self, opened: Opened) -> None:
         height, width, _ = opened.shape
         if height * width > self._settings.most_pixels:
-            most = f"at most {self._settings.most_pixels:,} pixels are taken"
-            raise MalformedError(f"opened pictures of {width} × {height} pixels; {most}")
+            limit = f"at most {self._settings.most_pixels:,} pixels are taken"
+            raise MalformedError(f"opened pictures of {width} × {height} pixels; {limit}")
         self._opened = True
 
     def _check_frame(self, frame: Delivered, now: float) -> None:

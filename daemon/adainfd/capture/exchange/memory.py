@@ -1,6 +1,6 @@
-"""Memory that the daemon shares with a camera's process, sealed so that the process cannot change its size.
+"""Memory shared between the daemon and a camera process, sealed so that the process cannot resize it.
 
-A process that shrank the memory would end the daemon at its next access, by SIGBUS.
+If the process shrank the memory, the daemon's next access would kill it with SIGBUS.
 """
 
 import fcntl
@@ -12,15 +12,15 @@ _OF_FIXED_SIZE = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
 
 
 def sealed(name: str, size: int) -> int:
-    """The descriptor of so many bytes of memory, all zero; a page takes no memory before it is touched.
+    """Return the descriptor of `size` zeroed bytes, whose pages are allocated on first use.
 
-    Raises OSError where there is not enough memory.
+    Raises OSError if memory is short.
     """
     return _sealed(name, size, b"", _OF_FIXED_SIZE)
 
 
 def sealed_content(name: str, content: bytes) -> int:
-    """The descriptor of memory with this content, which nobody can change."""
+    """Return the descriptor of read-only memory that holds `content`."""
     return _sealed(name, len(content), content, _OF_FIXED_SIZE | fcntl.F_SEAL_WRITE)
 
 

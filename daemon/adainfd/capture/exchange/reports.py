@@ -1,6 +1,6 @@
-"""What a camera's process and the daemon tell each other: data with bounds, so that reading it does nothing else.
+"""Messages between the daemon and a camera process: bounded data that is decoded without side effects.
 
-A camera's process decodes what strangers send. Whoever takes it over can send anything; the daemon reads it by this.
+A camera process decodes untrusted input. Once compromised, it can send anything; the daemon accepts only this.
 """
 
 from typing import Annotated
@@ -37,14 +37,14 @@ __all__ = [
 ]
 
 LONGEST_INTERVAL = 86400.0
-"""Seconds between two frames of a file, as the daemon is told."""
+"""Limit on the reported interval between two frames of a file, in seconds."""
 
 MOST_FRAMES = 2**53
-"""That a camera can count: what every reader of our messages can."""
+"""Highest frame number, the largest integer that every reader of our messages represents exactly."""
 
 _LONGEST_TEXT = 1000
 LONGEST_SIDE = 65500
-"""Of a picture, in pixels: JPEG, as it is shown by the page, takes no longer one."""
+"""Longest side of a picture in pixels, as JPEG, which the web page displays, allows no more."""
 
 
 _Text = Annotated[str, msgspec.Meta(max_length=_LONGEST_TEXT)]
@@ -58,9 +58,9 @@ class _Message(msgspec.Struct, frozen=True, array_like=True, tag=True, forbid_un
 
 
 class Opened(_Message, frozen=True):
-    """Pictures of `shape` (height, width, 3) follow, `interval` seconds apart if they are paced.
+    """Pictures of `shape` (height, width, 3) follow, `interval` seconds apart if the process paces them.
 
-    A live source tells no such thing: what it claims to send a second is often wrong.
+    The interval is 0 for a live source, since the frame rate it claims is often wrong.
     """
 
     shape: tuple[_Side, _Side, Annotated[int, msgspec.Meta(ge=3, le=3)]]
@@ -70,8 +70,8 @@ class Opened(_Message, frozen=True):
 class Delivered(_Message, frozen=True):
     """Frame `number` (from 1) is in its slot.
 
-    at: monotonic seconds. motions: of each part that is recognised, the share (0..1) that differs from the frame
-    before, None for the first. sketch: its rows.
+    at: monotonic seconds. motions: for each recognised part, the share (0..1) that differs from the previous frame,
+    None for the first frame. sketch: its rows.
     """
 
     number: Annotated[int, msgspec.Meta(ge=1, le=MOST_FRAMES)]
@@ -81,9 +81,9 @@ class Delivered(_Message, frozen=True):
 
 
 class Passed(_Message, frozen=True):
-    """So many frames were captured, numbered and passed over: too many for the camera's rate, unheard, undecodable.
+    """Counts of frames captured, numbered and passed over: above the camera's rate, superseded, undecodable.
 
-    `Named` tells which the last were.
+    `Named` identifies the undecodable ones.
     """
 
     over_rate: _Count
@@ -92,14 +92,14 @@ class Passed(_Message, frozen=True):
 
 
 class Named(_Message, frozen=True):
-    """`what` could not be decoded; why, in a few words. Each is named once."""
+    """`what` could not be decoded, with a short reason. Each name is reported once."""
 
     what: Annotated[str, msgspec.Meta(max_length=200)]
     why: _Text
 
 
 class BrokeOff(_Message, frozen=True):
-    """A file ended before the length it claims; said once, a looping camera goes on with what there is."""
+    """The file ended before its claimed length; reported once, after which a looping camera repeats what there is."""
 
     reason: _Text
 
@@ -109,38 +109,38 @@ class Ended(_Message, frozen=True):
 
 
 class Lost(_Message, frozen=True):
-    """The source cannot be opened or shows nothing any more; the process waits for `Go`."""
+    """The source cannot be opened or no longer yields pictures; the process waits for `Go`."""
 
     fault: Fault
     reason: _Text
 
 
 class Unconfined(_Message, frozen=True):
-    """What the process could not give up; told before it opens its source, and by an unconfined process alone."""
+    """Privileges the process could not drop; sent only if there are any, before it opens its source."""
 
     missing: Annotated[tuple[_Text, ...], msgspec.Meta(min_length=1, max_length=16)]
 
 
 class Failed(_Message, frozen=True):
-    """The process ends by an error of its own."""
+    """The process ends because of an internal error."""
 
     reason: _Text
 
 
 class Go(_Message, frozen=True):
-    """From the daemon: open the source where it is not open, and deliver.
+    """Command from the daemon: open the source if it is not open, and deliver.
 
-    losses: how many times the daemon has heard `Lost` from this process. A process that was lost more often goes on
-    waiting: the daemon did not know yet.
+    losses: how many `Lost` reports the daemon has received from this process. A process that has sent more keeps
+    waiting: the daemon sent this before it knew of the last one.
     """
 
     losses: int
 
 
 class Start(msgspec.Struct, frozen=True):
-    """What a camera's process is to do.
+    """What a camera process needs at its start.
 
-    before: how many frames this camera has captured already. deadly: what earlier processes died of.
+    before: frames this camera captured so far. deadly: pictures that ended earlier processes.
     """
 
     settings: CameraSettings
@@ -157,12 +157,12 @@ _starts = msgspec.msgpack.Decoder(Start)
 
 
 def encoded(message: Report | Go | Start) -> bytes:
-    """The bytes of a message."""
+    """Return the encoded message."""
     return _encoder.encode(message)
 
 
 def report_of(data: bytes) -> Report:
-    """What a camera's process told; raises MalformedError where it is no report within all bounds."""
+    """Decode a report; raise MalformedError if it is malformed or out of bounds."""
     try:
         report = _reports.decode(data)
     except (msgspec.MsgspecError, ValueError, OverflowError, RecursionError) as error:
@@ -184,15 +184,15 @@ def _texts(report: Report) -> tuple[str, ...]:
 
 
 def command_of(data: bytes) -> Go:
-    """What the daemon told."""
+    """Decode a command from the daemon."""
     return _commands.decode(data)
 
 
 def start_of(data: bytes) -> Start:
-    """What a camera's process is to do."""
+    """Decode the start settings."""
     return _starts.decode(data)
 
 
 def text(value: object) -> str:
-    """As text in a report is: on one line, printable, and cut in its middle where it is long."""
+    """Return `value` as report text: one printable line, shortened in the middle if it is too long."""
     return printable(str(value), _LONGEST_TEXT)

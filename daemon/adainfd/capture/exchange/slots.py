@@ -1,4 +1,4 @@
-"""Frames in shared memory: a ring of slots in which the writer never waits for the reader."""
+"""Frames in shared memory: a ring of slots whose writer never waits for the reader."""
 
 import mmap
 
@@ -19,7 +19,7 @@ _BEING_WRITTEN = 0
 
 
 def frames_memory(most_pixels: int) -> int:
-    """The descriptor of memory for slots of so many pixels each; raises OSError where there is not enough memory."""
+    """Return the descriptor of shared memory for slots of `most_pixels` each; raise OSError if memory is short."""
     return memory.sealed("adainf-frames", _STAMPS_BYTES + _SLOTS * _slot_bytes(most_pixels))
 
 
@@ -28,17 +28,17 @@ def _slot_bytes(most_pixels: int) -> int:
 
 
 class FrameSlots:
-    """A ring of pictures of one shape. Frame n lies in slot n mod 4 until frame n + 4 overwrites it.
+    """A ring of pictures of one shape. Frame n is in slot n mod 4 until frame n + 4 overwrites it.
 
-    There is no lock, so that a process that dies leaves none held: each slot carries the number of its frame,
-    0 while it is written, and a reader checks after reading that the number is still the one it came for. The memory
-    has no name either: it is gone with the last process that has it open, however that ends.
+    There is no lock that a dying process could leave held. Instead, each slot is stamped with its frame's number, or 0
+    while it is being written; after reading, the reader checks that the number is unchanged. The memory has no name
+    either: it is freed with the last process that has it open, however that ends.
     """
 
     def __init__(self, descriptor: int, most_pixels: int, shape: Shape = (1, 1, _CHANNELS)) -> None:
-        """descriptor: of `frames_memory` for so many pixels, which stays the caller's.
+        """descriptor: of `frames_memory` for the same number of pixels; stays the caller's to close.
 
-        Raises OSError where there is not enough memory.
+        Raises OSError if memory is short.
         """
         self._slot_bytes = _slot_bytes(most_pixels)
         self._memory = mmap.mmap(descriptor, _STAMPS_BYTES + _SLOTS * self._slot_bytes)
@@ -46,7 +46,7 @@ class FrameSlots:
         self.shape = shape
 
     def fit(self, shape: Shape) -> None:
-        """From now on write pictures of this shape; what lies in the slots is gone, and the memory it took is free."""
+        """Set the shape of pictures to write; clear the slots and free their pages."""
         self._stamps[:] = _BEING_WRITTEN
         self._memory.madvise(mmap.MADV_REMOVE, _STAMPS_BYTES, _SLOTS * self._slot_bytes)
         self.shape = shape
@@ -56,27 +56,27 @@ class FrameSlots:
         return np.ndarray(self.shape, np.uint8, self._memory, offset=at)
 
     def write(self, number: int, picture: NDArray[np.uint8]) -> None:
-        """Put frame `number` (from 1) into its slot."""
+        """Write frame `number` (from 1) to its slot."""
         self.emptied(number)[:] = picture
         self.filled(number)
 
     def emptied(self, number: int) -> NDArray[np.uint8]:
-        """The slot of frame `number` (from 1), to be written to; say `filled` then."""
+        """Mark the slot of frame `number` (from 1) as being written and return it; call `filled` afterwards."""
         self._stamps[number % _SLOTS] = _BEING_WRITTEN
         return self._picture(number)
 
     def filled(self, number: int) -> None:
-        """Frame `number` is whole in its slot."""
+        """Mark frame `number` as complete."""
         self._stamps[number % _SLOTS] = number
 
     def view(self, number: int) -> NDArray[np.uint8]:
-        """Frame `number` where it lies; ask `holds` after using it."""
+        """Return the slot of frame `number` without copying; call `holds` after use."""
         return self._picture(number)
 
     def holds(self, number: int) -> bool:
-        """Whether frame `number` is still whole in its slot."""
+        """Return whether the slot still holds the whole of frame `number`."""
         return bool(self._stamps[number % _SLOTS] == number)
 
     def close(self) -> None:
-        """Let go of the memory; a view that is still held keeps it a little longer."""
+        """Release the memory; it stays mapped while a view of it is held."""
         del self._stamps, self._memory

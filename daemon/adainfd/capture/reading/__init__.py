@@ -1,1 +1,1 @@
-"""How a camera's process reads its source: files, devices, streams, snapshots, pipes."""
+"""Readers for each kind of source: files, pictures, devices, streams, snapshots and pipes."""

@@ -1,4 +1,4 @@
-"""The codec of a video that shows nothing: named, so that its owner can choose another."""
+"""Errors about undecodable videos that name the codec, so that the owner can choose another."""
 
 from pathlib import Path
 
@@ -9,19 +9,19 @@ from adainfd.capture.source import Source, SourceError
 __all__ = ["name_of", "no_picture", "not_opened"]
 
 _UNDECODED = -1
-# A container names its streams at its beginning, or where it was written in one go at its end.
+# Read this many bytes at each end: a container lists its streams at its beginning, or at its end if written in one go.
 _LOOKED_AT = 1 << 18
 _SOUND = (b"ID3", b"\xff\xfb", b"\xff\xf3", b"\xff\xf1", b"fLaC", b"#!AMR")
 
 
 def name_of(fourcc: int) -> str | None:
-    """The codec that a FOURCC names; None where it names none."""
+    """Return the codec name in a FOURCC code; None if it contains none."""
     name = (fourcc & 0xFFFFFFFF).to_bytes(4, "little").decode("latin-1").rstrip("\0 ")
     return name if fourcc > 0 and name and name.isascii() and name.isprintable() else None
 
 
 def no_picture(source: Source, codec: str | None) -> SourceError:
-    """Of a source that opens and shows nothing."""
+    """Return the error for a source that opens but yields no picture."""
     of_codec = "" if codec is None else f" of its codec {codec}"
     return SourceError(
         Fault.NO_PICTURE, f"source {source}: opens, but holds no picture{of_codec} that OpenCV can decode"
@@ -29,12 +29,12 @@ def no_picture(source: Source, codec: str | None) -> SourceError:
 
 
 def not_opened(source: Source) -> SourceError:
-    """Of a file that OpenCV does not open."""
+    """Return the error for a file that OpenCV cannot open."""
     import cv2
 
     if Path(source.path).stat().st_size == 0:
         return SourceError(Fault.NOT_VIDEO, f"source {source}: is not a video, it is empty")
-    # Without a decoder OpenCV tells the codec of what it cannot decode.
+    # Opened without a decoder, OpenCV reports the codec even if it cannot decode it.
     raw = captures.opened_file(source.path, [cv2.CAP_PROP_FORMAT, _UNDECODED])
     try:
         if raw.isOpened():

@@ -1,4 +1,4 @@
-"""Why a stream does not open: what its server says, where OpenCV tells nothing."""
+"""Diagnosis of streams that do not open: OpenCV gives no reason, so the server is asked directly."""
 
 import difflib
 import http.client
@@ -16,7 +16,7 @@ from adainfd.capture.settings import CameraSettings
 
 __all__ = ["Diagnosis", "diagnose", "of_error", "of_status"]
 
-# Of FFmpeg's protocols, those that cameras and media servers speak.
+# FFmpeg protocols used by cameras and media servers.
 _SCHEMES = (
     *("http", "https", "rtsp", "rtsps", "rtmp", "rtmpe", "rtmps", "rtmpt", "rtmpte", "rtmpts", "rtp", "srtp", "srt"),
     *("udp", "udplite", "tcp", "tls", "mmsh", "mmst", "ftp", "gopher", "gophers", "icecast", "unix", "sctp", "rist"),
@@ -25,19 +25,19 @@ _PICTURES = (
     *("image/jpeg", "image/jpg", "image/pjpeg", "image/png", "image/bmp", "image/webp", "image/tiff"),
     *("image/gif", "image/avif"),
 )
-# Many a camera names no type, or a wrong one.
+# Many cameras send no content type, or a wrong one.
 _PICTURE_BEGINS = re.compile(
     rb"\xff\xd8\xff|\x89PNG\r\n|GIF8[79]a|BM.{12}[\x0c\x28\x34\x38\x40\x6c\x7c]\0{3}|RIFF....WEBP|....ftypavi[fs]|II\*\0|MM\0\*",
     re.DOTALL,
 )
-# The encodings of RFC 3551 and its successors that OpenCV's FFmpeg decodes.
+# Encodings from RFC 3551 and its successors that OpenCV's FFmpeg decodes.
 _DECODED = (
     *("H261", "H263", "H263-1998", "H263-2000", "H264", "H265", "JPEG", "MP4V-ES", "MPV", "VP8", "VP9", "THEORA"),
     *("RAW", "DV", "MP2T", "MP2P", "MP1S"),
 )
 _STATIC_TYPES = {"26": "JPEG", "31": "H261", "32": "MPV", "33": "MP2T", "34": "H263"}
 _OFTEN_MISSPELT = ("http", "https", "rtsp", "rtsps", "rtmp")
-# No word of it may look like a part of an address: the message is redacted.
+# The message passes through redaction, so no word in it may look like part of an address.
 _TO_ENCODE = (
     "; most likely its password holds a character that must be percent-encoded (an at sign, / # ? : or %); "
     "a password_file takes it as it is"
@@ -47,7 +47,7 @@ _SAID_BY_A_WRONG_PASSWORD = (Fault.CANNOT_OPEN, Fault.NO_SUCH_HOST, Fault.ACCESS
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """Why it does not open; `still`: because it is a single picture, which is fetched again and again instead."""
+    """The reason a stream does not open. still: it is a single picture, to be polled as a snapshot instead."""
 
     fault: Fault
     detail: str
@@ -55,14 +55,14 @@ class Diagnosis:
 
 
 def diagnose(settings: CameraSettings, until: float) -> Diagnosis | None:
-    """Ask the server of a stream, by `until` (monotonic seconds) at the latest; None where that tells nothing."""
+    """Ask a stream's server why it does not open, by `until` (monotonic seconds); None if that reveals nothing."""
     source = settings.source
-    found = _asked(settings, until)
-    if found is not None and found.fault in _SAID_BY_A_WRONG_PASSWORD and _must_be_encoded(source.address):
-        return Diagnosis(found.fault, found.detail + _TO_ENCODE)
-    if found is not None and found.fault is Fault.ACCESS_DENIED and "@" not in source.address:
-        return Diagnosis(found.fault, f"{found.detail}; its address names none")
-    return found
+    diagnosis = _asked(settings, until)
+    if diagnosis is not None and diagnosis.fault in _SAID_BY_A_WRONG_PASSWORD and _must_be_encoded(source.address):
+        return Diagnosis(diagnosis.fault, diagnosis.detail + _TO_ENCODE)
+    if diagnosis is not None and diagnosis.fault is Fault.ACCESS_DENIED and "@" not in source.address:
+        return Diagnosis(diagnosis.fault, f"{diagnosis.detail}; its address names none")
+    return diagnosis
 
 
 def _asked(settings: CameraSettings, until: float) -> Diagnosis | None:
@@ -91,7 +91,7 @@ def _asked(settings: CameraSettings, until: float) -> Diagnosis | None:
 
 
 def of_error(error: OSError | http.client.HTTPException) -> Diagnosis:
-    """Of what is raised where no answer comes."""
+    """Return the diagnosis for an error raised instead of an answer."""
     match error:
         case socket.gaierror():
             return Diagnosis(Fault.NO_SUCH_HOST, f"no such host ({error.strerror})")
@@ -111,7 +111,7 @@ def of_error(error: OSError | http.client.HTTPException) -> Diagnosis:
 
 
 def of_status(answer: HttpAnswer) -> Diagnosis | None:
-    """Of an answer that is a refusal."""
+    """Return the diagnosis for an answer that is a refusal, otherwise None."""
     match answer.status:
         case HTTPStatus.UNAUTHORIZED | HTTPStatus.FORBIDDEN:
             return Diagnosis(Fault.ACCESS_DENIED, f"the camera refused user or password ({_named(answer.status)})")
@@ -123,7 +123,7 @@ def of_status(answer: HttpAnswer) -> Diagnosis | None:
 
 
 def _named(status: int) -> str:
-    """The camera's own words may hold anything."""
+    """Return the status with its standard phrase; the server's own phrase is untrusted text."""
     return f"{status} {HTTPStatus(status).phrase}" if status in set(HTTPStatus) else str(status)
 
 
@@ -151,7 +151,7 @@ def _of_description(answer: HttpAnswer) -> Diagnosis:
 
 
 def _video_codecs(description: str) -> list[str]:
-    """The encodings of the video in a session description (SDP, RFC 8866)."""
+    """Return the video encodings in a session description (SDP, RFC 8866)."""
     sections = re.split(r"^m=", description, flags=re.MULTILINE)[1:]
     return [_codec(section) for section in sections if section.startswith("video ")]
 
@@ -165,9 +165,9 @@ def _codec(section: str) -> str:
 
 
 def _must_be_encoded(address: str) -> bool:
-    """Whether what stands before the host holds characters that end it too early, or a % that begins no escape."""
+    """Return whether the user info contains characters that end it too early, or a % that starts no escape."""
     before, at, _ = address.partition("://")[2].rpartition("@")
     first, *more = re.split(r"[/?#]", before, maxsplit=1)
-    if not at or (more and ":" not in first):  # it is a path that holds an @
+    if not at or (more and ":" not in first):  # the @ belongs to the path
         return False
     return bool(more) or re.search(r"[@\[\]\s]|:.*:|%(?![0-9A-Fa-f]{2})", before) is not None

@@ -1,4 +1,4 @@
-"""What FFmpeg may take a source for: containers and codecs, and playlists only where its lookups are guarded."""
+"""Containers, codecs and protocols that FFmpeg may use for a source; playlists only where lookups are guarded."""
 
 from adainf.media.captures import VIDEOS, owners_options, restriction
 from adainfd.capture.settings import CameraSettings
@@ -6,7 +6,7 @@ from adainfd.capture.source import Kind
 
 __all__ = ["options"]
 
-# A playlist names sound and text of a video apart from its pictures.
+# A playlist lists a video's audio and subtitles as separate streams.
 _PLAYLISTS = ("hls", "aac", "ac3", "eac3", "mp3", "webvtt")
 _PROTOCOLS = {Kind.FILE: ("file",), Kind.PIPE: ("pipe",)}
 _OF_WEB = ("http", "https", "tls", "tcp", "crypto")
@@ -18,9 +18,9 @@ _OTHERS = """
 
 
 def options(settings: CameraSettings) -> str:
-    """FFmpeg's options for a camera's source, as OpenCV takes them.
+    """Return FFmpeg's options for a camera's source, in OpenCV's syntax.
 
-    Those of the environment stand instead of ours, and may not widen what FFmpeg may open.
+    Options from the environment replace the transport, but cannot widen what FFmpeg may open.
     """
     return f"{owners_options() or f'rtsp_transport;{settings.transport}'}|{restriction(*_allowed(settings))}"
 

@@ -1,4 +1,4 @@
-"""The user and password in an address, and how they answer a server that asks for them (Basic, Digest)."""
+"""The user and password of an address as an answer to HTTP or RTSP authentication (Basic, Digest)."""
 
 import base64
 import hashlib
@@ -9,15 +9,15 @@ from urllib.request import parse_http_list, parse_keqv_list
 
 __all__ = ["Login"]
 
-# MD5 is what cameras ask for and FFmpeg answers with.
+# MD5 is what cameras request and what FFmpeg answers with.
 _ALGORITHMS = ("MD5", "MD5-SESS")
 
 
 class Login:
-    """Of one address; it counts how often a Digest's nonce was used, so keep it as long as the camera.
+    """The credentials of one address. Keep it as long as the camera: it counts the uses of a Digest nonce.
 
-    Written here since urllib's handlers know no RTSP, fail on passwords beyond ASCII, and try a wrong password five
-    times, after which many cameras lock its user out.
+    Not urllib's handlers: they lack RTSP, fail on non-ASCII passwords and try a wrong password five times, which makes
+    many cameras lock the user out.
     """
 
     def __init__(self, address: SplitResult) -> None:
@@ -27,9 +27,9 @@ class Login:
         self._times_used = 0
 
     def answer(self, challenges: Iterable[str], method: str, target: str) -> str | None:
-        """What to send as `Authorization`; None where no user is given, or no way that is asked for is known.
+        """Return the value of `Authorization`; None without a user or for unsupported schemes.
 
-        challenges: the values of `WWW-Authenticate`. target: what the request line names.
+        challenges: the values of `WWW-Authenticate`. target: the request target.
         """
         if not self._given:
             return None
@@ -45,11 +45,11 @@ class Login:
         return by_basic
 
     def _by_digest(self, parameters: str, method: str, target: str) -> str | None:
-        """RFC 2617, section 3.2.2."""
-        told = parse_keqv_list([pair for pair in parse_http_list(parameters) if pair.partition("=")[2]])
-        told = {name.lower(): value for name, value in told.items()}
-        realm, nonce, algorithm = told.get("realm", ""), told.get("nonce"), told.get("algorithm", "MD5")
-        offered = [quality.strip().lower() for quality in told.get("qop", "").split(",") if quality.strip()]
+        """Return the Digest answer as of RFC 2617, section 3.2.2; None if the challenge is unsupported."""
+        fields = parse_keqv_list([pair for pair in parse_http_list(parameters) if pair.partition("=")[2]])
+        fields = {name.lower(): value for name, value in fields.items()}
+        realm, nonce, algorithm = fields.get("realm", ""), fields.get("nonce"), fields.get("algorithm", "MD5")
+        offered = [quality.strip().lower() for quality in fields.get("qop", "").split(",") if quality.strip()]
         if nonce is None or algorithm.upper() not in _ALGORITHMS or (offered and "auth" not in offered):
             return None
         self._times_used = self._times_used + 1 if nonce == self._nonce else 1
@@ -66,7 +66,7 @@ class Login:
             "nonce": nonce,
             "uri": target,
             "response": _digest(secret, nonce.encode(), *more, asked).decode(),
-            **({"opaque": told["opaque"]} if "opaque" in told else {}),
+            **({"opaque": fields["opaque"]} if "opaque" in fields else {}),
         }
         text = ", ".join(f'{name}="{_escaped(value)}"' for name, value in answer.items())
         text += f', algorithm={algorithm}, cnonce="{own_nonce}"'

@@ -1,8 +1,8 @@
-"""FFmpeg's name lookups: each passes the leash of its camera before a name or address becomes a connection.
+"""A guard on FFmpeg's name lookups: each must pass the camera's leash before FFmpeg can connect.
 
-No option of FFmpeg restricts the hosts that a redirect of HTTP or RTSP, a playlist or a session description leads to,
-but libavformat asks `getaddrinfo` before each connection and datagram, with host and port as text and also for numeric
-addresses. Its entry for that function is replaced in the table in which the dynamic linker keeps it.
+No FFmpeg option restricts the hosts that an HTTP or RTSP redirect, a playlist or a session description leads to. But
+libavformat calls `getaddrinfo` before each connection and datagram, with host and port as text, even for numeric
+addresses. The guard replaces the pointer to that function in the library's global offset table.
 """
 
 import contextlib
@@ -30,7 +30,7 @@ _WIDE = _WORD == 8
 
 
 class UnguardedError(Exception):
-    """FFmpeg's lookups cannot be guarded in this process; the message says why."""
+    """FFmpeg's lookups cannot be guarded in this process; the message gives the reason."""
 
 
 class _Header(ctypes.Structure):  # Elf32_Phdr and Elf64_Phdr
@@ -45,7 +45,7 @@ class _Header(ctypes.Structure):  # Elf32_Phdr and Elf64_Phdr
     )
 
 
-class _Loaded(ctypes.Structure):  # dl_phdr_info, as far as it is used
+class _Loaded(ctypes.Structure):  # the fields of dl_phdr_info that are used
     _fields_ = [
         ("base", ctypes.c_size_t),
         ("name", ctypes.c_char_p),
@@ -54,7 +54,7 @@ class _Loaded(ctypes.Structure):  # dl_phdr_info, as far as it is used
     ]
 
 
-class _Hints(ctypes.Structure):  # addrinfo, as far as it is used
+class _Hints(ctypes.Structure):  # the fields of addrinfo that are used
     _fields_ = [(name, ctypes.c_int) for name in ("flags", "family", "socktype", "protocol")]
 
 
@@ -64,7 +64,7 @@ _Lookup = ctypes.CFUNCTYPE(
 
 
 class _Guard:
-    """The function that libavformat calls; one process has one, since it has one libavformat."""
+    """The replacement for `getaddrinfo`; one per process, as there is one libavformat."""
 
     def __init__(self) -> None:
         self._real = ctypes.CDLL(None, use_errno=True).getaddrinfo
@@ -82,21 +82,21 @@ class _Guard:
         try:
             if not self._allows(node, service, hints):
                 return socket.EAI_FAIL
-        except Exception:  # what fails here must not become a connection
+        except Exception:  # fail closed: an error here must not permit a connection
             return socket.EAI_FAIL
         return int(self._real(node, service, hints, found))
 
     def _allows(self, node: bytes | None, service: bytes | None, hints: ctypes.Array[_Hints]) -> bool:
-        told = hints[0] if hints else _Hints()
-        if node is None and told.flags & socket.AI_PASSIVE:
-            return True  # an address to receive at
-        if service is None and told.flags & socket.AI_NUMERICHOST:
-            return True  # an address is read as one: without a port nothing can be sent there
+        requested = hints[0] if hints else _Hints()
+        if node is None and requested.flags & socket.AI_PASSIVE:
+            return True  # a local address to receive on
+        if service is None and requested.flags & socket.AI_NUMERICHOST:
+            return True  # only parses a numeric address: without a port, nothing can be sent there
         if (leash := self.leash) is None:
             return False
         host = (node or b"").decode(errors="surrogateescape")
         port = int(service) if service and service.isdigit() else 0
-        if leash.allows(host, None if told.socktype == socket.SOCK_DGRAM else port):
+        if leash.allows(host, None if requested.socktype == socket.SOCK_DGRAM else port):
             return True
         with self._lock:
             self.refused = self.refused or leash.refusal(host, port)
@@ -105,11 +105,11 @@ class _Guard:
 
 @functools.cache
 def install() -> _Guard:
-    """Guard the lookups of this process from now on, once: without a leash that is held, none succeeds.
+    """Guard the lookups of this process, once; they fail until `hold` sets a leash.
 
-    Raises UnguardedError where this system keeps the table otherwise.
+    Raises UnguardedError if this system keeps the table in another way.
     """
-    import cv2  # loads it
+    import cv2  # loads libavformat
 
     del cv2
     if not sys.platform.startswith("linux"):
@@ -125,17 +125,17 @@ def install() -> _Guard:
 
 
 def hold(leash: Leash | None) -> None:
-    """From now on FFmpeg goes where this leash allows; None, nowhere. Forgets what was refused."""
+    """Set the leash for FFmpeg's lookups (None refuses them all) and forget earlier refusals."""
     install().hold(leash)
 
 
 def refused() -> str | None:
-    """Where FFmpeg was led first that the leash does not allow, in words; None where all was allowed."""
+    """Return the message about the first refused address; None if all were allowed."""
     return install().refused
 
 
 def _libraries() -> Iterator[tuple[int, int]]:
-    """The base and the dynamic section of each library that is guarded."""
+    """Yield the base address and dynamic section of each guarded library."""
     found: list[tuple[int, int]] = []
 
     def visit(loaded: ctypes.Array[_Loaded], _size: int, _data: int | None) -> int:
@@ -151,17 +151,17 @@ def _libraries() -> Iterator[tuple[int, int]]:
 
 
 def _is_guarded(name: bytes) -> bool:
-    """FFmpeg's own, or an OpenCV that has it built in."""
+    """Return whether a library is libavformat or an OpenCV build that bundles it."""
     path = Path(name.decode(errors="surrogateescape"))
     return path.name.startswith((_GUARDED, "cv2.", "libopencv_videoio"))
 
 
 def _slots(base: int, dynamic: int) -> Iterator[int]:
-    """The addresses at which a library keeps its pointers to the function."""
+    """Yield the addresses of a library's pointers to the function."""
     table = _tags(dynamic)
 
     def address(tag: int) -> int:
-        # glibc has made these absolute, other linkers leave them as they are in the file.
+        # glibc has made these addresses absolute; other linkers leave them relative as in the file.
         return table[tag] if table[tag] >= base else table[tag] + base
 
     for begin, size, with_addend in (
@@ -191,7 +191,7 @@ def _tags(dynamic: int) -> dict[int, int]:
 
 
 def _name_is(symbols: int, names: int, number: int) -> bool:
-    """Whether the symbol of this number is the function."""
+    """Return whether the symbol with this number is the guarded function."""
     symbol = symbols + number * (24 if _WIDE else 16)
     name = names + ctypes.c_uint32.from_address(symbol).value
     return ctypes.string_at(name, len(_SYMBOL) + 1) == _SYMBOL + b"\0"

@@ -1,4 +1,4 @@
-"""Pictures in a folder as a source."""
+"""Reader for pictures in a folder."""
 
 import math
 from pathlib import Path
@@ -21,7 +21,7 @@ Picture = NDArray[np.uint8]
 
 
 def fitted(picture: Picture, most_pixels: int) -> Picture:
-    """The picture, shrunk where pixels that are not square made it too large."""
+    """Return the picture, scaled down if it exceeds `most_pixels`, as correction of non-square pixels can make it."""
     height, width = picture.shape[:2]
     if height * width <= most_pixels:
         return picture
@@ -33,7 +33,7 @@ def fitted(picture: Picture, most_pixels: int) -> Picture:
 
 
 class PictureReader:
-    """Pictures in a folder, one after the other, or a single one. What cannot be decoded is passed over."""
+    """A single picture, or the pictures of a folder in turn. Undecodable ones are passed over."""
 
     broke_off = None
     codec = None
@@ -52,23 +52,23 @@ class PictureReader:
         self._undecodable: list[Undecodable] = []
 
     def grab(self) -> bool:
-        """Go on to the next picture; False after the last."""
+        """Advance to the next picture; return False after the last."""
         self._file = next(self._files, None)
         return self._file is not None
 
     def retrieve(self, into: Picture | None = None) -> Picture | None:
-        """See `Reader`; a file's picture has memory of its own."""
+        """See `Reader`; `into` is not used."""
         del into
         from adainf.media import pictures
 
         if self._file is None:
             return None
-        what, identity = printable(self._file.name, LONGEST_NAME), _identity(self._file)
-        if self._attempts.is_deadly(what, identity):
+        name, identity = printable(self._file.name, LONGEST_NAME), _identity(self._file)
+        if self._attempts.is_deadly(name, identity):
             self._pass_over(DEADLY)
             return None
         try:
-            self._attempts.begin(what, identity)
+            self._attempts.begin(name, identity)
             return fitted(pictures.decode(self._file, self._most_pixels), self._most_pixels)
         except UndecodableError as error:
             self._pass_over(error.why)
@@ -80,15 +80,15 @@ class PictureReader:
 
     def take_undecodable(self) -> list[Undecodable]:
         """See `Reader`."""
-        taken, self._undecodable = self._undecodable, []
-        return taken
+        undecodable, self._undecodable = self._undecodable, []
+        return undecodable
 
     def close(self) -> None:
-        """Nothing is held open."""
+        """Do nothing: no file is held open."""
 
 
 def _identity(file: Path) -> str:
-    """When it was written: one of the same name that is written later is another."""
+    """Return the modification time, which tells a picture from a later one of the same name; empty if unknown."""
     try:
         return str(file.stat().st_mtime_ns)
     except OSError:

@@ -1,4 +1,4 @@
-"""A named pipe (FIFO): a live stream that comes as long as somebody writes to it."""
+"""Reader for a named pipe (FIFO): a live stream that lasts as long as a writer keeps it open."""
 
 import os
 import select
@@ -15,7 +15,7 @@ __all__ = ["PipeReader"]
 
 
 class PipeReader:
-    """Opens as soon as something is written. FFmpeg reads it without blocking, so that time limits hold."""
+    """A named pipe, opened once something is written to it. FFmpeg reads it without blocking, so time limits hold."""
 
     broke_off = None
     position = None
@@ -32,7 +32,7 @@ class PipeReader:
         self.frames_per_second = self._reader.frames_per_second
 
     def grab(self) -> bool:
-        """See `Reader`; raises SourceError where nobody writes any more."""
+        """See `Reader`; raises SourceError once no writer is left."""
         return self._reader.grab()
 
     def retrieve(self, into: Picture | None = None) -> Picture | None:
@@ -44,13 +44,13 @@ class PipeReader:
         return self._reader.take_undecodable()
 
     def close(self) -> None:
-        """Let go of the pipe: what writes to it ends, or waits for the next reader."""
+        """Close the pipe; its writer ends, or waits for the next reader."""
         self._reader.close()
         os.close(self._pipe)
 
 
 def _opened(settings: CameraSettings, until: float) -> int:
-    """A descriptor with something to read, by `until` (monotonic seconds) at the latest."""
+    """Return a descriptor with data to read; raise SourceError if there is none by `until` (monotonic seconds)."""
     source = settings.source
     pipe = _open(source)
     while True:
@@ -62,10 +62,10 @@ def _opened(settings: CameraSettings, until: float) -> int:
         if time.monotonic() >= until:
             os.close(pipe)
             raise SourceError(Fault.OPEN_TIMEOUT, f"source {source}: nothing is written to this pipe")
-        # A writer left before it wrote anything. The pipe is opened anew before it is closed: the next writer, who may
-        # be writing already, must find a reader at every moment.
-        left, pipe = pipe, _open(source)
-        os.close(left)
+        # A writer closed the pipe before it wrote anything. Reopen before closing: the next writer may be writing
+        # already and must find a reader at every moment.
+        previous, pipe = pipe, _open(source)
+        os.close(previous)
 
 
 def _open(source: Source) -> int:

@@ -1,4 +1,4 @@
-"""An open source: gives picture after picture. What OpenCV does where a stream fails is kept from its user here."""
+"""Readers for files, devices and streams; they hide OpenCV's unreliable behaviour after a stream failure."""
 
 import math
 import os
@@ -22,51 +22,51 @@ if TYPE_CHECKING:
 __all__ = ["FileReader", "Picture", "Reader", "StreamReader", "open_reader"]
 
 _USUAL_FPS = 25.0
-# How often in a row a stream may fail at once; one that is lost does for ever.
+# Consecutive immediate failures before a stream counts as lost; a lost stream fails immediately forever.
 _TRIES = 1000
-# FFmpeg cannot leave out one frame; it goes on behind the next key frame.
+# FFmpeg cannot skip a single frame; it resumes after the next key frame.
 _LEAP_FRAMES = 32
 
 
 class Reader(Protocol):
-    """What every kind of source offers once it is open."""
+    """The interface of every open source."""
 
     frames_per_second: float
 
     def grab(self) -> bool:
-        """Go on to the next picture; False at the end. Raises SourceError where a stream fails."""
+        """Advance to the next picture; return False at the end. Raises SourceError if a stream fails."""
 
     def retrieve(self, into: Picture | None = None) -> Picture | None:
-        """The picture that was grabbed (height, width, 3), BGR, upright; None where it cannot be decoded.
+        """Return the grabbed picture (height, width, 3), BGR, upright; None if it cannot be decoded.
 
-        into: memory for it, and itself the answer where the picture is of that shape and the source can fill it.
+        into: a buffer to fill and return, used if the picture has its shape and the source supports it.
         """
 
     def take_undecodable(self) -> list[Undecodable]:
-        """What could not be decoded since this was asked last: passed over by `grab`, or None from `retrieve`."""
+        """Return what could not be decoded since the last call: skipped by `grab`, or None from `retrieve`."""
 
     @property
     def codec(self) -> str | None:
-        """The FOURCC of its video's codec, where it is known."""
+        """The FOURCC of the video's codec, if known."""
 
     @property
     def position(self) -> float | None:
-        """When the picture that was grabbed is shown, seconds from the beginning; None where nothing tells."""
+        """The presentation time of the grabbed picture, in seconds from the beginning; None if unknown."""
 
     @property
     def broke_off(self) -> str | None:
-        """What is missing, where a source ended before the length it claims."""
+        """What is missing, if the source ended before its claimed length."""
 
     def close(self) -> None:
-        """Let go of the source."""
+        """Release the source."""
 
 
 def open_reader(settings: CameraSettings, attempts: Attempts | None = None) -> Reader:
-    """The reader of a camera's source; raises SourceError where it cannot be opened within the camera's limits.
+    """Return a reader for a camera's source; raise SourceError if it cannot be opened within the time limits.
 
-    attempts: learns what is being decoded, and knows what is better left alone.
+    attempts: records what is being decoded, and knows which pictures to skip.
     """
-    # They are made of a `StreamReader`.
+    # Imported here because both modules import this one.
     from adainfd.capture.reading.pipe import PipeReader
     from adainfd.capture.reading.stream import open_stream
 
@@ -85,7 +85,7 @@ def open_reader(settings: CameraSettings, attempts: Attempts | None = None) -> R
 
 
 class FileReader:
-    """A video file. Frames that cannot be decoded are passed over, and so is one that a process ended on."""
+    """A video file. Undecodable frames are passed over, and so are those that ended an earlier process."""
 
     def __init__(self, settings: CameraSettings, attempts: Attempts) -> None:
         from adainf.media.videos import VideoFile
@@ -104,7 +104,7 @@ class FileReader:
         self.frames_per_second: float = settings.fps or self._video.frames_per_second or _USUAL_FPS
 
     def grab(self) -> bool:
-        """Go on to the next frame that can be decoded; False at the end."""
+        """Advance to the next frame that can be decoded; return False at the end."""
         if self._video.decodes_late:
             return self._video.grab()
         self._attempts.begin(self._name_of_next(0))
@@ -127,47 +127,47 @@ class FileReader:
 
     def retrieve(self, into: Picture | None = None) -> Picture | None:
         """See `Reader`."""
-        what = f"frame {self._video.index}"
-        if self._attempts.is_deadly(what):
-            self._video.undecodable.append(Undecodable(what, DEADLY))
+        name = f"frame {self._video.index}"
+        if self._attempts.is_deadly(name):
+            self._video.undecodable.append(Undecodable(name, DEADLY))
             return None
-        self._attempts.begin(what)
+        self._attempts.begin(name)
         picture = self._video.try_retrieve(into)
         return None if picture is None else fitted(picture, self._most_pixels)
 
     def take_undecodable(self) -> list[Undecodable]:
         """See `Reader`."""
-        taken, self._video.undecodable = self._video.undecodable, []
-        return taken
+        undecodable, self._video.undecodable = self._video.undecodable, []
+        return undecodable
 
     @property
     def position(self) -> float | None:
-        """See `Reader`; none where the configuration sets the rate."""
+        """See `Reader`; None if the configuration sets the frame rate."""
         return self._video.position if self._by_timestamps else None
 
     @property
     def broke_off(self) -> str | None:
-        """What is missing, where the file is shorter than its container says."""
+        """What is missing, if the file is shorter than its container claims."""
         return self._video.broke_off
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         self._video.close()
 
 
 class StreamReader:
-    """A device or a stream, by OpenCV.
+    """A device or a stream, read by OpenCV.
 
-    `isOpened` stays true whatever happens to a stream, and after a read that was blocked for the whole time limit old
-    frames come back as good ones and no new ones follow: such a read is an error, whatever it returned. One that fails
-    at once is a frame that could not be decoded where others follow, and the end of the stream where none does.
+    `isOpened` stays true whatever happens to a stream. After a read that blocked for its whole time limit, OpenCV
+    returns old frames as good ones and no new ones: such a read is an error, whatever it returned. An immediate failure
+    is an undecodable frame if others follow, or the end of the stream if none does.
     """
 
     broke_off = None
     position = None
 
     def __init__(self, settings: CameraSettings, attempts: Attempts, address: str | None = None) -> None:
-        """address: what FFmpeg opens instead of the source's own address."""
+        """address: passed to FFmpeg instead of the source's own."""
         from adainf.media.videos import Video
 
         self._source = source = settings.source
@@ -193,7 +193,7 @@ class StreamReader:
         self._failing_since: float | None = None
 
     def grab(self) -> bool:
-        """Go on to the next frame that comes. Raises SourceError where the stream fails or shows nothing any more."""
+        """Advance to the next frame. Raises SourceError if the stream fails or yields no more pictures."""
         for _ in range(_TRIES):
             begun = time.monotonic()
             grabbed = self._video.advance()
@@ -234,23 +234,23 @@ class StreamReader:
         return fitted(picture, self._most_pixels)
 
     def take_undecodable(self) -> list[Undecodable]:
-        """See `Reader`; the frames of a stream have no names."""
+        """See `Reader`; a stream's frames have no names."""
         failed, self._undecodable = self._undecodable, 0
         return [Undecodable("frames of the stream", "cannot be decoded", failed)] if failed > 0 else []
 
     def close(self) -> None:
-        """Let go of the source."""
+        """Release the source."""
         self._video.close()
 
 
 def _refuse_giant(video: "Video", settings: CameraSettings) -> None:
-    """Raise SourceError where FFmpeg would decode pictures that are too large; a JPEG is decoded at a smaller scale."""
+    """Raise SourceError if FFmpeg would decode oversized pictures; oversized JPEGs are decoded at a smaller scale."""
     if video.is_giant:
         width, height = video.size
         video.close()
-        most = f"at most {settings.most_pixels / PIXELS_A_MEGAPIXEL:.4g} megapixels are decoded (max_megapixels)"
+        limit = f"at most {settings.most_pixels / PIXELS_A_MEGAPIXEL:.4g} megapixels are decoded (max_megapixels)"
         raise SourceError(
-            Fault.PICTURE_TOO_LARGE, f"source {settings.source}: its pictures have {width} × {height} pixels; {most}"
+            Fault.PICTURE_TOO_LARGE, f"source {settings.source}: its pictures have {width} × {height} pixels; {limit}"
         )
 
 
@@ -262,7 +262,7 @@ _CANNOT_OPEN = {
 
 
 def _open(settings: CameraSettings, address: str | None = None) -> Any:
-    # Read by OpenCV when a capture is made; V4L2 knows whole seconds only.
+    # OpenCV reads this when it creates a capture; for V4L2 only whole seconds are possible.
     os.environ["OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT"] = str(math.ceil(settings.limits.read_seconds))
     if settings.source.kind is Kind.STREAM:
         _hold(settings)
@@ -272,10 +272,10 @@ def _open(settings: CameraSettings, address: str | None = None) -> Any:
     source = settings.source
     if source.kind is Kind.DEVICE:
         return cv2.VideoCapture(source.device, cv2.CAP_V4L2)
-    # With more threads a read takes up to three times its limit.
+    # With more threads, a read can take up to three times its limit.
     parameters = [cv2.CAP_PROP_N_THREADS, 1]
     if source.live:
-        # Time limits count when they are given here; later they cannot be set any more.
+        # Time limits take effect only when set on opening.
         parameters += [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, _milliseconds(settings.limits.open_seconds)]
         parameters += [cv2.CAP_PROP_READ_TIMEOUT_MSEC, _milliseconds(settings.limits.read_seconds)]
     return captures.opened(address or source.url, parameters, formats.options(settings))

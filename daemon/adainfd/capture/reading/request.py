@@ -1,4 +1,4 @@
-"""One question to a camera: a GET over HTTP, a DESCRIBE over RTSP, logged in where the camera asks for it.
+"""A single request to a camera: HTTP GET or RTSP DESCRIBE, authenticated if the camera asks for it.
 
 OpenCV does not say why a stream does not open; the camera does.
 """
@@ -33,20 +33,20 @@ _SAFE = "%/:=&?~#+!$,;'@()*[]"
 
 
 class RedirectError(ValueError):
-    """The camera redirects to an address that is none, or to another scheme."""
+    """A redirect to an invalid address or to another scheme."""
 
 
 class LedElsewhereError(Exception):
-    """The camera redirects to an address where it may not lead us; the message names that."""
+    """A redirect to an address the leash does not allow; the message names the address."""
 
 
 class TooLargeError(Exception):
-    """The camera sends more than any picture has."""
+    """A body larger than any picture."""
 
 
 @dataclass(frozen=True, slots=True)
 class HttpAnswer:
-    """What a camera answered."""
+    """The camera's answer to a request."""
 
     status: int
     headers: Message
@@ -54,26 +54,26 @@ class HttpAnswer:
 
     @property
     def content_type(self) -> str:
-        """Such as image/jpeg, in lower case."""
+        """The media type in lower case, such as image/jpeg; empty if absent."""
         return self.headers.get_content_type() if "Content-Type" in self.headers else ""
 
 
 class HttpCamera:
-    """A camera behind http or https. Certificates are not checked, as OpenCV does not check them either."""
+    """A camera behind http or https. Certificates are not verified, as OpenCV does not verify them either."""
 
     def __init__(self, address: str, leash: Leash) -> None:
-        """leash: where it may lead us. Raises ValueError where that is no address."""
+        """leash: limits redirects. Raises ValueError if the address is invalid."""
         self._url = _parsed(address)
         self._leash = leash
         self._login = Login(self._url)
         self._challenges: list[str] = []
 
     def get(self, until: float, headers: Mapping[str, str] | None = None, *, whole: bool = True) -> HttpAnswer:
-        """Ask, by `until` (monotonic seconds) at the latest; `whole`: with the
-        body, otherwise only its first bytes.
+        """Request the page by `until` (monotonic seconds) at the latest.
 
-        Raises OSError or HTTPException where no answer comes, RedirectError where it redirects to no address of a page,
-        LedElsewhereError where it redirects to one that may not be asked.
+        whole: read the entire body, not just its first bytes.
+        Raises OSError or HTTPException if there is no answer, RedirectError on a redirect to an address that is no web
+        page, LedElsewhereError on a redirect the leash forbids, TooLargeError if the body exceeds 64 MiB.
         """
         url = self._url
         for _ in range(_MOST_REDIRECTS):
@@ -97,11 +97,11 @@ class HttpCamera:
 
     def _get(self, url: SplitResult, headers: Mapping[str, str], until: float, whole: bool) -> HttpAnswer:
         elsewhere = url.hostname != self._url.hostname or (self._url.scheme, url.scheme) == ("https", "http")
-        if elsewhere:  # where this password is not for, or would be read by others
+        if elsewhere:  # the password is not meant for that host, or would be sent unencrypted
             return _http_answer(url, headers, None, until, whole)
         answer = _http_answer(url, headers, self._authorization(url), until, whole)
         if answer.status == HTTPStatus.UNAUTHORIZED:
-            # Not asked before, or its challenge is out of date. No more tries: cameras lock out who fails often.
+            # First request, or a stale challenge. Retry once only: cameras lock out users after repeated failures.
             self._challenges = answer.headers.get_all("WWW-Authenticate", [])
             if authorization := self._authorization(url):
                 answer = _http_answer(url, headers, authorization, until, whole)
@@ -119,20 +119,20 @@ def _http_answer(
         if url.scheme == "https"
         else http.client.HTTPConnection(url.hostname or "", url.port, timeout=_left(until))
     )
-    told = {"User-Agent": _AGENT, "Connection": "close", **headers}
+    sent_headers = {"User-Agent": _AGENT, "Connection": "close", **headers}
     if authorization is not None:
-        told["Authorization"] = authorization
+        sent_headers["Authorization"] = authorization
     with contextlib.closing(connection):
         connection.connect()
         connected, connection.sock = connection.sock, _Timed(connection.sock, until)
-        with connected, contextlib.closing(_asked(connection, url, told)) as response:
+        with connected, contextlib.closing(_asked(connection, url, sent_headers)) as response:
             if response.status != HTTPStatus.OK:
                 return HttpAnswer(response.status, response.headers, b"")
             chunks = _chunks(response)
             if whole:
                 return HttpAnswer(response.status, response.headers, b"".join(chunks))
             body = b""
-            with contextlib.suppress(OSError, http.client.HTTPException):  # what came before tells enough
+            with contextlib.suppress(OSError, http.client.HTTPException):  # status and headers are enough
                 body = next(chunks, b"")[:_BEGINNING]
             return HttpAnswer(response.status, response.headers, body)
 
@@ -145,7 +145,7 @@ def _asked(
 
 
 class _Timed:
-    """A connection, as http.client takes one, whose answer ends at a time."""
+    """A socket for http.client with a deadline for the whole answer."""
 
     def __init__(self, connected: socket.socket, until: float) -> None:
         self._connected = connected
@@ -160,13 +160,13 @@ class _Timed:
         return io.BufferedReader(_Answers(self._connected, self._until), _CHUNK)
 
     def close(self) -> None:
-        """Called amid the answer; the connection is its opener's to close."""
+        """Do nothing: http.client calls this during the answer, but the opener closes the socket."""
 
 
 class _Answers(io.RawIOBase):
-    """What a camera sends.
+    """The camera's answer as a raw stream with an overall deadline.
 
-    A socket's own time limit counts for each read anew: a server that sends a byte now and then never exceeds it.
+    A socket's own timeout restarts with each read, so a server that trickles single bytes would never exceed it.
     """
 
     def __init__(self, connected: socket.socket, until: float) -> None:
@@ -199,7 +199,7 @@ class RtspCamera:
     """A camera behind rtsp or rtsps."""
 
     def __init__(self, address: str) -> None:
-        """Raises ValueError where that is no address."""
+        """Raise ValueError if the address is invalid."""
         self._url = _parsed(address)
         self._port = self._url.port or (322 if self._url.scheme == "rtsps" else 554)
         self._login = Login(self._url)
@@ -208,7 +208,10 @@ class RtspCamera:
         self._target = quote(self._url._replace(netloc=f"{host}{port}").geturl(), safe=_SAFE)
 
     def describe(self, until: float) -> HttpAnswer:
-        """Ask what the stream holds, by `until` (monotonic seconds) at the latest; raises as `HttpCamera.get`."""
+        """Request the stream's description by `until` (monotonic seconds).
+
+        Raises OSError or HTTPException if there is no answer.
+        """
         with socket.create_connection((self._url.hostname or "", self._port), _left(until)) as plain:
             connected = plain
             if self._url.scheme == "rtsps":
@@ -238,7 +241,7 @@ class RtspCamera:
 
 def _parsed(address: str) -> SplitResult:
     url = urlsplit(address)
-    if not url.hostname or url.port == 0:  # asked for a port that is no number, it raises by itself
+    if not url.hostname or url.port == 0:  # `port` itself raises ValueError if it is not a number
         raise ValueError
     return url
 
@@ -254,7 +257,7 @@ def _left(until: float) -> float:
 
 
 def _trusting() -> ssl.SSLContext:
-    """Cameras sign their own certificates, and many know old ciphers only."""
+    """Return a lenient TLS context: cameras sign their own certificates, and many support only old ciphers."""
     context = ssl.create_default_context()
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE

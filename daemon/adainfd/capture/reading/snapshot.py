@@ -1,4 +1,4 @@
-"""A single picture behind http, as simple cameras offer it: fetched again and again."""
+"""Reader for simple cameras that serve a single picture over HTTP, which is polled."""
 
 import http.client
 import time
@@ -20,9 +20,9 @@ _NOT_MODIFIED = 304
 
 
 class SnapshotReader:
-    """Each fetch is a frame. One that the camera says is unchanged is neither sent nor decoded again.
+    """A polled picture; each fetch is a frame. One that the camera reports as unchanged is not sent or decoded again.
 
-    It is fetched `fps` times a second, by default once, and at least twice within `stall_seconds`.
+    The rate is `fps`, by default one fetch a second, and at least two within `stall_seconds`.
     """
 
     broke_off = None
@@ -45,7 +45,7 @@ class SnapshotReader:
         self._failing_since: float | None = None
 
     def grab(self) -> bool:
-        """Wait until it is due and fetch it; raises SourceError where that fails."""
+        """Wait until the next fetch is due and fetch the picture; raise SourceError if that fails."""
         now = time.monotonic()
         if now < self._due:
             time.sleep(self._due - now)
@@ -64,13 +64,13 @@ class SnapshotReader:
             raise self._error(Fault.READ_TIMEOUT, f"its picture did not come within {waited}") from None
         except TooLargeError:
             raise self._error(Fault.NO_PICTURE, "sends more than a picture has") from None
-        except ValueError:  # a RedirectError, or a host that no name service can be asked for
+        except ValueError:  # a RedirectError, or a host name that cannot be encoded
             raise self._error(Fault.CANNOT_OPEN, "redirects to what is no valid address of a web page") from None
         except LedElsewhereError as error:
             raise self._error(Fault.LED_ELSEWHERE, str(error)) from None
         except (OSError, http.client.HTTPException) as error:
-            found = of_error(error)
-            raise self._error(found.fault, found.detail) from None
+            diagnosis = of_error(error)
+            raise self._error(diagnosis.fault, diagnosis.detail) from None
         if answer.status != _NOT_MODIFIED and (refusal := of_status(answer)):
             raise self._error(refusal.fault, refusal.detail)
         return answer
@@ -79,7 +79,7 @@ class SnapshotReader:
         return SourceError(fault, f"source {self._source}: {detail}")
 
     def retrieve(self, into: Picture | None = None) -> Picture | None:
-        """See `Reader`; the picture has memory of its own."""
+        """See `Reader`; `into` is not used."""
         del into
         if self._picture is None:
             try:
@@ -90,7 +90,7 @@ class SnapshotReader:
                 self._failed(error.why)
                 return None
             self._failing_since = None
-        return self._picture.copy()  # a mask may be painted over it
+        return self._picture.copy()  # the caller may paint a mask over it
 
     def _decoded(self) -> Picture:
         from adainf.media import pictures
@@ -107,14 +107,14 @@ class SnapshotReader:
 
     def take_undecodable(self) -> list[Undecodable]:
         """See `Reader`."""
-        taken, self._undecodable = self._undecodable, []
-        return taken
+        undecodable, self._undecodable = self._undecodable, []
+        return undecodable
 
     def close(self) -> None:
-        """Nothing is held open."""
+        """Do nothing: no connection is held open."""
 
 
 def _validators(answer: HttpAnswer) -> dict[str, str]:
-    """What to ask with, so that an unchanged picture is not sent again."""
+    """Return the headers of a conditional request, so that an unchanged picture is not sent again."""
     found = {"If-None-Match": answer.headers.get("ETag"), "If-Modified-Since": answer.headers.get("Last-Modified")}
     return {name: value for name, value in found.items() if value and value.isprintable() and value.isascii()}

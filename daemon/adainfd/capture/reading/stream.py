@@ -1,4 +1,4 @@
-"""A stream, opened by OpenCV; what does not open is asked why, and a single picture behind http is polled."""
+"""Opening of network streams: by OpenCV first; on failure, the server is asked why, and a single picture is polled."""
 
 import time
 
@@ -15,29 +15,29 @@ __all__ = ["open_stream"]
 
 
 def open_stream(settings: CameraSettings, attempts: Attempts) -> Reader:
-    """A reader of a stream; raises SourceError that says what the server says, within the limit to open."""
+    """Return a reader for a stream; raise SourceError with the server's reason, within the time limit for opening."""
     begun = time.monotonic()
     try:
         reader = StreamReader(settings, attempts)
     except SourceError as error:
-        found = _asked(settings, begun, settings.limits.open_seconds) if error.fault is Fault.CANNOT_OPEN else None
-        if found is None:
+        diagnosis = _asked(settings, begun, settings.limits.open_seconds) if error.fault is Fault.CANNOT_OPEN else None
+        if diagnosis is None:
             raise
-        if found.still:
+        if diagnosis.still:
             return SnapshotReader(settings, attempts)
-        raise SourceError(found.fault, f"source {settings.source}: {found.detail}") from None
+        raise SourceError(diagnosis.fault, f"source {settings.source}: {diagnosis.detail}") from None
     return _WebReader(settings, attempts, reader) if settings.source.scheme in ("http", "https") else reader
 
 
 def _asked(settings: CameraSettings, begun: float, limit: float) -> Diagnosis | None:
-    """What the server says, within `limit` seconds; None where time is short: no limit holds while a name resolves."""
+    """Ask the server within `limit` seconds; None if half of them are gone, as name resolution has no timeout."""
     return diagnose(settings, begun + limit) if time.monotonic() - begun < limit / 2 else None
 
 
 class _WebReader:
-    """A stream by OpenCV until it turns out to be a single picture, which OpenCV takes for a stream of one frame.
+    """An HTTP stream read by OpenCV until it proves to be a single picture, which OpenCV reads as a one-frame stream.
 
-    It is asked then, not before: many a camera has one connection to give.
+    The server is only asked then, as many cameras accept a single connection.
     """
 
     broke_off = None
@@ -59,8 +59,8 @@ class _WebReader:
         except SourceError as error:
             if self._frames > 1 or error.fault is Fault.READ_TIMEOUT:
                 raise
-            found = _asked(self._settings, time.monotonic(), self._settings.limits.read_seconds)
-            if found is None or not found.still:
+            diagnosis = _asked(self._settings, time.monotonic(), self._settings.limits.read_seconds)
+            if diagnosis is None or not diagnosis.still:
                 raise
             self._undecodable += self._reader.take_undecodable()
             self._reader.close()
@@ -75,10 +75,10 @@ class _WebReader:
 
     def take_undecodable(self) -> list[Undecodable]:
         """See `Reader`."""
-        taken = [*self._undecodable, *self._reader.take_undecodable()]
+        undecodable = [*self._undecodable, *self._reader.take_undecodable()]
         self._undecodable.clear()
-        return taken
+        return undecodable
 
     def close(self) -> None:
-        """Let go of the stream."""
+        """Close the stream."""
         self._reader.close()

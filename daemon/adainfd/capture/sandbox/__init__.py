@@ -1,1 +1,1 @@
-"""The confinement of a camera's process: Landlock, seccomp and limits."""
+"""The sandbox of a camera process: Landlock, seccomp and resource limits."""

@@ -1,7 +1,7 @@
-"""What a camera's process gives up before it opens its source: FFmpeg and OpenCV parse whatever a camera sends.
+"""The privileges a camera process drops before it opens its source, as FFmpeg and OpenCV parse untrusted input.
 
-Who takes over such a process finds no keys, configuration, state or other camera in it, and can neither signal nor
-slow down the daemon. Each layer holds without the others, as far as the kernel has it.
+An attacker who takes over the process finds no keys, configuration, state or other camera in it, and can neither signal
+nor slow down the daemon. Each layer works without the others, as far as the kernel supports it.
 """
 
 import ctypes
@@ -20,10 +20,10 @@ from adainfd.capture.settings import CameraSettings
 __all__ = ["RENEWED", "Confinement", "Missing", "confine", "hide_memory"]
 
 RENEWED = 75
-"""The status of a process that ends since its source is another file now, which only a new process may read."""
+"""Exit status of a process whose source has become a different file, which only a new process may read."""
 
 _OPEN_FILES = 64
-# Of two processes the kernel ends the one that is larger by half of all memory: rather a camera's than the daemon.
+# Makes the OOM killer rate a camera process as if it used half of all memory more, so it dies before the daemon.
 _OOM_SCORE = 500
 _PR_SET_DUMPABLE, _PR_CAPBSET_DROP, _PR_SET_NO_NEW_PRIVS, _PR_CAP_AMBIENT = 4, 24, 38, 47
 _CLEAR_ALL = 4
@@ -34,7 +34,7 @@ _LANDLOCK_OF_PORTS, _LANDLOCK_OF_THREADS, _LANDLOCK_OF_SOCKETS = 4, 8, 9
 
 @dataclass(frozen=True, slots=True)
 class Missing:
-    """A part that could not be dropped, and why; remedy: what the owner can do."""
+    """A part of the sandbox that could not be set up, the reason, and what the owner can do about it."""
 
     part: str
     why: str
@@ -45,44 +45,44 @@ class Missing:
 
 
 class Confinement:
-    """What a process has given up; `missing` is what it could not."""
+    """The confinement of this process; `missing` lists the parts that could not be set up."""
 
     def __init__(
-        self, settings: CameraSettings, reach: Reach, allowance: Allowance, found: tuple[Missing, ...]
+        self, settings: CameraSettings, reach: Reach, allowance: Allowance, missing: tuple[Missing, ...]
     ) -> None:
-        self.missing = found
+        self.missing = missing
         self.allowance = allowance
         self._settings = settings
         self._identities = identities(reach)
 
     def renew_where_outdated(self) -> None:
-        """End the process where its files' names stand for other files by now; ask before the source is opened again.
+        """End the process if its paths now name different files. Call it before reopening the source.
 
-        Raises SystemExit(RENEWED): the daemon starts another process at once.
+        Raises SystemExit(RENEWED), upon which the daemon starts a new process at once.
         """
         if identities(reach_of(self._settings)) != self._identities:
             raise SystemExit(RENEWED)
 
 
 def confine(settings: CameraSettings) -> Confinement:
-    """Drop all that this process needs not for its camera's source, for good; call it before the source is opened."""
+    """Irrevocably drop every privilege the camera's source does not need; call it before the source is opened."""
     _import_all()
     reach, allowance = reach_of(settings), Allowance(settings.most_pixels)
-    found = [*_limit(allowance)]
+    missing = [*_limit(allowance)]
     _drop_capabilities(keep=0 if reach.network else 1 << _CAP_DAC_READ_SEARCH)
     _prctl(_PR_SET_NO_NEW_PRIVS, 1)
-    # Landlock first: the filter lets no such call through.
-    found += [*_restrict_files(reach), *_restrict_calls(reach)]
-    return Confinement(settings, reach, allowance, tuple(found))
+    # Landlock first: the seccomp filter blocks its system calls.
+    missing += [*_restrict_files(reach), *_restrict_calls(reach)]
+    return Confinement(settings, reach, allowance, tuple(missing))
 
 
 def hide_memory() -> None:
-    """Keep memory, environment and open files of this process from others of the same user."""
+    """Hide the memory, environment and open files of this process from other processes of the same user."""
     _prctl(_PR_SET_DUMPABLE, 0)
 
 
 def _import_all() -> None:
-    """What would be imported later lies where this process may not read any more."""
+    """Import all modules that may be needed: later, the process may not read the folders they are in."""
     import encodings.idna
     import http.client
     import ssl
@@ -100,7 +100,7 @@ def _import_all() -> None:
 
 
 def _packages() -> Iterator[Path]:
-    """Folders that hold code alone, of which more may be imported."""
+    """Yield the folders of Python code from which further modules may be imported."""
     yield Path(os.__file__).parent
     for name, module in list(sys.modules.items()):
         if "." not in name:
@@ -115,11 +115,11 @@ def _limit(allowance: Allowance) -> Iterator[Missing]:
         "RLIMIT_NOFILE": _OPEN_FILES,
     }
     try:
-        for name, most in limits.items():
+        for name, value in limits.items():
             which: int = getattr(resource, name)
             _, hard = resource.getrlimit(which)
-            most = most if hard == resource.RLIM_INFINITY else min(most, hard)
-            resource.setrlimit(which, (most, most))
+            value = value if hard == resource.RLIM_INFINITY else min(value, hard)
+            resource.setrlimit(which, (value, value))
         score = Path("/proc/self/oom_score_adj")
         if int(score.read_text(encoding="ascii")) < _OOM_SCORE:
             score.write_text(str(_OOM_SCORE), encoding="ascii")
@@ -128,15 +128,15 @@ def _limit(allowance: Allowance) -> Iterator[Missing]:
 
 
 def _drop_capabilities(keep: int) -> None:
-    """Root's own, and those that come with a program. keep: a mask of those that stay where they are held."""
+    """Drop root's capabilities and those granted to the program. keep: bit mask of capabilities to retain if held."""
     libc = ctypes.CDLL(None, use_errno=True)
     number = 0
-    while libc.prctl(_PR_CAPBSET_DROP, number, 0, 0, 0) == 0:  # refused where there is nothing to drop
+    while libc.prctl(_PR_CAPBSET_DROP, number, 0, 0, 0) == 0:  # fails past the last capability, or unprivileged
         number += 1
     libc.prctl(_PR_CAP_AMBIENT, _CLEAR_ALL, 0, 0, 0)
     header, held = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION, 0), (ctypes.c_uint32 * 6)()
     if libc.capget(header, held) == 0:
-        # Effective, permitted, inheritable; then the same of the capabilities from 32 on.
+        # Effective, permitted, inheritable; then the same for capabilities from 32 on.
         kept = held[0] & held[1] & keep
         libc.capset(header, (ctypes.c_uint32 * 6)(kept, kept, 0, 0, 0, 0))
 

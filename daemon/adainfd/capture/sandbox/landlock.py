@@ -1,6 +1,7 @@
-"""Landlock: the kernel's own list of the files, ports and processes that a process may reach (Linux 5.13 and later).
+"""Bindings for Landlock, which restricts the files, ports and processes a process may reach (Linux 5.13 and later).
 
-See `landlock(7)`. The system calls are three, and stable; the packages that wrap them are unmaintained or still change.
+See `landlock(7)`. It has three system calls, which are stable; the packages that wrap them are unmaintained or still
+change.
 """
 
 import contextlib
@@ -19,7 +20,7 @@ _WRITE_FILE, _READ_FILE, _READ_DIR, _IOCTL_DEVICE, _RESOLVE_UNIX = 1 << 1, 1 << 
 _BIND_TCP, _CONNECT_TCP = 1, 2
 _TO_ABSTRACT_SOCKETS, _SIGNALS = 1, 2
 _ALL_THREADS = 1 << 3
-# How many rights there are to files; what is newer than the last is left alone.
+# The number of file access rights per ABI version; rights newer than the last version are not handled.
 _FILE_RIGHTS = {1: 13, 2: 14, 3: 15, 4: 15, 5: 16, 6: 16, 7: 16, 8: 16, 9: 17}
 _ABI_OF_PORTS, _ABI_OF_SCOPES, _ABI_OF_THREADS = 4, 6, 8
 
@@ -38,7 +39,7 @@ class _ToPort(ctypes.Structure):
 
 
 def abi() -> int:
-    """The version of the kernel's Landlock; 0 where there is none, or it is switched off."""
+    """Return the ABI version of the kernel's Landlock; 0 if it is missing or switched off."""
     try:
         return _call(_CREATE_RULESET, None, ctypes.c_size_t(0), ctypes.c_uint32(_ASK_ABI))
     except OSError:
@@ -55,13 +56,13 @@ def restrict(
     binds: Collection[int] = (),
     version: int | None = None,
 ) -> int:
-    """Leave this process these files, folders (with all below them) and TCP ports, and no other process to signal.
+    """Limit this process to the given files, folders (with contents) and TCP ports; it can signal no other process.
 
-    reads: may be read. lists: may be listed. devices: may be read, written and controlled. sockets: local ones to
-    connect to. connects: ports to connect to, None for all. binds: ports to listen at. version: of Landlock, at most
-    the kernel's.
-    A path that does not exist is left out. Returns the version that is in force; raises OSError where the kernel
-    refuses. Needs `no_new_privs`; before version 8 other threads of the process stay as they are.
+    reads: readable paths. lists: folders that may be listed. devices: devices to read, write and control. sockets:
+    local sockets to connect to. connects: ports to connect to, None for all. binds: ports to listen on. version: ABI
+    version to use, at most the kernel's.
+    Paths that do not exist are skipped. Returns the version in force; raises OSError if the kernel refuses. Requires
+    `no_new_privs`; before version 8, other threads of the process remain unrestricted.
     """
     version = abi() if version is None else version
     files = (1 << _FILE_RIGHTS[min(version, max(_FILE_RIGHTS))]) - 1

@@ -1,8 +1,8 @@
-"""The system calls that a camera's process may make, held by seccomp through libseccomp.
+"""The system calls a camera process may make, enforced by seccomp through libseccomp.
 
-A list of what is allowed: all that libraries decode, wait and receive with. Everything else answers EPERM, so that a
-library that tries goes on without it, and what is newer than this list ENOSYS, so that the C library takes the older
-call instead.
+An allowlist of what libraries need to decode, wait and receive. Every other call fails with EPERM, so that a library
+that tries it carries on without; calls newer than this list fail with ENOSYS, so that the C library falls back to the
+older call.
 """
 
 import ctypes
@@ -22,11 +22,11 @@ _ALLOW, _ERRNO = 0x7FFF0000, 0x00050000
 _OF_ALL_THREADS, _NO_SPECULATION_GUARD, _OPTIMIZE, _BINARY_TREE = 4, 7, 8, 2
 _MASKED_EQUAL = 7
 _WORD = 0xFFFFFFFF
-# Numbers from here on are the same on all architectures; those that are in no list yet are refused as unknown.
+# Numbers from here on are the same on all architectures; those not listed below fail with ENOSYS.
 _COMMON_NUMBERS = range(424, 512)
 
-# Without arguments that matter. Memory, files that are open or that Landlock lets it open, waiting, clocks, signals to
-# handle, an end.
+# Allowed with any arguments: memory, files (those already open or that Landlock lets it open), waiting, clocks, signal
+# handling, exit.
 _ALWAYS = """
     brk mmap munmap mremap mprotect madvise mincore msync membarrier
     read readv pread64 preadv preadv2 write writev lseek close close_range fadvise64 readahead
@@ -46,19 +46,19 @@ _NETWORK = ("connect", "bind", "getsockopt", "setsockopt", "getsockname", "getpe
 _LISTENING = ("listen", "accept", "accept4")
 
 _CLONE_THREAD = 0x10000
-_FAST_OPEN = 0x20000000  # connects without asking Landlock
+_FAST_OPEN = 0x20000000  # MSG_FASTOPEN connects without a Landlock check
 _KIND_OF_SOCKET = 0xF
 _DATAGRAM_PROTOCOLS = (0, socket.IPPROTO_UDP, socket.IPPROTO_UDPLITE)
-_STREAM_PROTOCOLS = (0, socket.IPPROTO_TCP)  # MPTCP connects without asking Landlock
+_STREAM_PROTOCOLS = (0, socket.IPPROTO_TCP)  # not MPTCP, which connects without a Landlock check
 _V4L2 = 0x5600
-# None of those that have signals sent to another process (F_SETOWN, F_SETSIG, FIOSETOWN), lock or lease.
+# Excludes those that send signals to another process (F_SETOWN, F_SETSIG, FIOSETOWN), lock or lease.
 _FCNTLS = (0, 1, 2, 3, 4, 1030, 1033, 1034)  # F_DUPFD, F_[GS]ETF[DL], F_DUPFD_CLOEXEC, F_{ADD,GET}_SEALS
 _IOCTLS = (0x5401, 0x5413, 0x541B, 0x5421, 0x5450, 0x5451)  # TCGETS, TIOCGWINSZ, FIONREAD, FIONBIO, FIO[N]CLEX
 _PRCTLS = (15, 16, 0x53564D41)  # PR_SET_NAME, PR_GET_NAME, PR_SET_VMA
 
 
 class UnfilteredError(Exception):
-    """No filter could be loaded; the message says why."""
+    """No filter could be loaded; the message gives the reason."""
 
 
 class _Comparison(ctypes.Structure):
@@ -72,7 +72,7 @@ class _Comparison(ctypes.Structure):
 
 @dataclass(frozen=True, slots=True)
 class _If:
-    """Where the masked argument has this value. The kernel reads 32 bits of all that are compared here."""
+    """A condition: the masked argument equals `value`. The kernel reads 32 bits of every argument compared here."""
 
     argument: int
     value: int
@@ -83,10 +83,10 @@ _Rule = tuple[str, tuple[_If, ...]]
 
 
 def restrict(*, network: bool, datagrams: bool, local: bool, listening: bool, device: bool, threads: bool) -> None:
-    """Leave this process, with all its threads, the calls that a source needs.
+    """Limit this process, with all its threads, to the system calls its source needs.
 
-    network: Internet sockets. datagrams: those of UDP too. local: sockets of this box too. listening: connections that
-    come in. device: V4L2's controls. threads: more of them. Raises UnfilteredError.
+    network: Internet TCP sockets. datagrams: UDP sockets too. local: Unix sockets too. listening: incoming
+    connections. device: V4L2 controls. threads: creation of threads. Raises UnfilteredError.
     """
     library = _library()
     context = library.seccomp_init(_ERRNO | errno.EPERM)
@@ -94,11 +94,11 @@ def restrict(*, network: bool, datagrams: bool, local: bool, listening: bool, de
         raise UnfilteredError("libseccomp cannot make a filter")
     try:
         for attribute, value in ((_OF_ALL_THREADS, 1), (_NO_SPECULATION_GUARD, 1), (_OPTIMIZE, _BINARY_TREE)):
-            library.seccomp_attr_set(context, attribute, value)  # the last two make it faster, where it knows them
+            library.seccomp_attr_set(context, attribute, value)  # the last two only add speed, if supported
         allowed = set()
         for name, conditions in _rules(network, datagrams, local, listening, device, threads):
             number = library.seccomp_syscall_resolve_name(name.encode())
-            if number >= 0:  # this architecture, and this version of the library, know it
+            if number >= 0:  # known on this architecture and to this libseccomp
                 allowed.add(number)
                 _add(library, context, _ALLOW, number, conditions)
         for number in _COMMON_NUMBERS:
@@ -129,7 +129,10 @@ def _library() -> ctypes.CDLL:
 
 def _add(library: ctypes.CDLL, context: int, action: int, number: int, conditions: tuple[_If, ...]) -> None:
     comparisons = (_Comparison * len(conditions))(
-        *(_Comparison(told.argument, _MASKED_EQUAL, told.mask, told.value & told.mask) for told in conditions)
+        *(
+            _Comparison(condition.argument, _MASKED_EQUAL, condition.mask, condition.value & condition.mask)
+            for condition in conditions
+        )
     )
     if failed := library.seccomp_rule_add_array(context, action, number, len(conditions), comparisons):
         raise UnfilteredError(f"libseccomp takes no rule for system call {number} ({os.strerror(-failed)})")
@@ -143,7 +146,7 @@ def _rules(
     yield from _one_of("ioctl", 1, _IOCTLS)
     yield from _one_of("prctl", 0, _PRCTLS)
     yield from _one_of("prlimit64", 0, (0, os.getpid()))
-    for name in ("kill", "tgkill"):  # what `abort` and `raise` do
+    for name in ("kill", "tgkill"):  # used by `abort` and `raise`, so limited to this process
         yield from _one_of(name, 0, (os.getpid(),))
     for name, flags in (("sendto", 3), ("sendmsg", 2), ("sendmmsg", 3)):
         yield name, (_If(flags, 0, _FAST_OPEN),)

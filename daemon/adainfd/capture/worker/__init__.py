@@ -1,1 +1,1 @@
-"""The program that a camera's process runs."""
+"""The program run by a camera process."""

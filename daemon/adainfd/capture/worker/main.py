@@ -1,6 +1,6 @@
-"""What a camera's process does: reads its source, measures motion, keeps the newest frames in shared memory.
+"""The main loop of a camera process: read the source, measure motion, keep the newest frames in shared memory.
 
-All that it may need is imported before it begins: once it has closed the file system to itself, nothing more can be.
+Everything that may be needed is imported up front: the sandbox then cuts off the file system.
 """
 
 import contextlib
@@ -47,28 +47,28 @@ from adainfd.capture.worker.telling import Daemon
 __all__ = ["work"]
 
 _SAY_PASSED_EVERY_SECONDS = 0.5
-# A file that waits long for its next frame says so: it does not hang.
+# While a file waits long for its next frame, reports at this interval show that it does not hang.
 _LONGEST_SILENCE_SECONDS = 1.0
 _LONGEST_NAME = 200
 _MASKED = (114, 114, 114)
 
-# Readers import these when they need them, and host names are encoded by the last.
+# Readers import these lazily; the last encodes host names.
 _NEEDED_LATER = (pictures, videos, pipe, snapshot, stream, encodings.idna)
 _NOTHING_PASSED = Passed(0, 0, 0)
 
 
 def work(start: Start, frames: int, attempts: int, daemon: Daemon) -> None:
-    """Run a camera until its source ends or the daemon lets go of its pipes.
+    """Run a camera until its source ends or the daemon closes its pipes.
 
-    frames, attempts: descriptors of the memory that is shared with the daemon.
+    frames, attempts: descriptors of the memory shared with the daemon.
     """
-    Image.init()  # the formats' modules
+    Image.init()  # imports the modules of the picture formats
     camera = _Camera(start, FrameSlots(frames, start.settings.most_pixels), Attempts(start.deadly, attempts), daemon)
     os.close(frames)
     os.close(attempts)
-    with contextlib.suppress(lookups.UnguardedError):  # where a source needs it, opening says so
-        lookups.install()  # it changes code in memory, which `confine` closes
-    confinement = confine(start.settings)  # before anything of a stranger's is read
+    with contextlib.suppress(lookups.UnguardedError):  # sources that need it report this when they open
+        lookups.install()  # patches code in memory, so it must precede `confine`
+    confinement = confine(start.settings)  # before any untrusted data is read
     if confinement.missing:
         daemon.tell(Unconfined(tuple(map(text, confinement.missing))))
     camera.run(confinement)
@@ -90,7 +90,7 @@ class _Camera:
         self._named: set[str] = set()
         self._number = before = start.before
         self._shown = before > 0
-        # A file that is played once goes on behind the frame that its process died of.
+        # A file played once resumes after the frame that killed the previous process.
         self._to_skip = 0 if self._live or settings.loop else before
         self._say_passed_at = self._next_due = 0.0
 
@@ -120,7 +120,7 @@ class _Camera:
         self._daemon.tell(Ended())
 
     def _name_shortage(self, confinement: Confinement) -> None:
-        """FFmpeg gives up where it gets no memory, and does not say so."""
+        """Report a memory shortage as undecodable: FFmpeg gives up silently if an allocation fails."""
         if (shortage := confinement.allowance.shortage) is not None:
             self._name(Undecodable("what follows", shortage))
 
@@ -129,11 +129,11 @@ class _Camera:
         self._say_passed()
         self._daemon.tell(lost)
         while (known := self._daemon.go(None)) is None or known < self._losses:
-            pass  # it was not told of this failure yet
+            pass  # the daemon had not seen this failure yet
         self._told_to_go = True
 
     def _play(self, reader: Reader) -> None:
-        """Deliver every picture at its time."""
+        """Deliver every picture when it is due."""
         self._skip_played(reader)
         if not self._show_first(reader):
             return
@@ -150,20 +150,20 @@ class _Camera:
     def _skip_played(self, reader: Reader) -> None:
         more = True
         while more and self._to_skip > 0:
-            more = reader.grab()  # False too where all that follows is left out
+            more = reader.grab()  # also False if everything that follows is skipped
             undecodable = reader.take_undecodable()
             for passed in undecodable:
                 self._name(passed)
             self._to_skip -= more + sum(passed.frames for passed in undecodable)
-        if self._to_skip < 0:  # more was left out than the frame that the process died of
+        if self._to_skip < 0:  # more frames were skipped than the one that killed the process
             self._count_undecodable(-self._to_skip)
         self._to_skip = 0
 
     def _pass_over_undecodable(self, reader: Reader) -> int:
-        """Count and name what could not be decoded; how many frames it was."""
+        """Count and name what could not be decoded; return the number of frames."""
         undecodable = reader.take_undecodable()
         if self._live and not self._told_to_go:
-            return 0  # nothing of it counts as captured yet
+            return 0  # frames do not count as captured yet
         for passed in undecodable:
             self._count_undecodable(passed.frames)
             self._name(passed)
@@ -179,19 +179,19 @@ class _Camera:
             self._daemon.tell(Named(printable(passed.what, _LONGEST_NAME), text(passed.why)))
 
     def _wait(self, until: float) -> None:
-        """Wait until a file's picture is due; the pace of a live source is its own."""
+        """Wait until a file's picture is due; a live source sets its own pace."""
         if self._live:
             return
         silence = min(_LONGEST_SILENCE_SECONDS, self._settings.limits.stall_seconds / 2)
-        # The daemon says nothing more: this waits, and ends at once where the daemon is gone.
+        # The daemon sends nothing now, so this only waits, but raises at once if the daemon is gone.
         while (ahead := until - time.monotonic()) > 0:
             if self._daemon.go(min(ahead, silence)) is None and ahead > silence:
                 self._say_passed(alive=True)
 
     def _show_first(self, reader: Reader) -> bool:
-        """See that there are pictures, and wait for the daemon; a live source is kept fresh meanwhile.
+        """Decode the first picture, then wait for `Go`; a live source is read meanwhile to stay current.
 
-        False at the end of a file that was played already.
+        Return False at the end of a file that has been played already.
         """
         picture: Picture | None = None
         while picture is None and reader.grab():
@@ -225,7 +225,7 @@ class _Camera:
             self._number += 1
             self._attempts.count(over_rate=1)
         elif not self._daemon.takes_frame(at):
-            # The daemon is held up, and would pass over this frame for a newer one.
+            # The daemon lags behind and would drop this frame for a newer one.
             self._number += 1
             self._attempts.count(newer_frame=1)
             return
@@ -236,7 +236,7 @@ class _Camera:
             self._say_passed()
 
     def _decode(self, reader: Reader, at: float) -> None:
-        # What is masked never leaves this process: only without a mask a picture is decoded into shared memory.
+        # Masked areas must never leave this process, so a picture is decoded into shared memory only without a mask.
         to_paint, number = self._settings.mask, self._number + 1
         slot = None if to_paint or self._shape is None else self._slots.emptied(number)
         picture = reader.retrieve(slot)
@@ -254,7 +254,7 @@ class _Camera:
         before, self._sketch = self._sketch, sketch(picture)
         motions = [None if before is None else changed_share(before, self._sketch, cells) for cells in self._counted]
         self._say_passed()
-        self._attempts.done()  # before it is told of: a frame that was told of is not what the process dies of
+        self._attempts.done()  # before the report: a frame already delivered must not be blamed for a crash
         self._daemon.tell(Delivered(self._number, at, tuple(motions), self._sketch.tobytes()))
 
     def _is_due(self, now: float) -> bool:
@@ -269,24 +269,24 @@ class _Camera:
         return True
 
     def _say_passed(self, *, alive: bool = False) -> None:
-        """Tell what was passed over since this was told last; alive: even if that is nothing."""
+        """Report the frames passed over since the last report; alive: even if there are none."""
         self._say_passed_at = time.monotonic() + _SAY_PASSED_EVERY_SECONDS
         passed = Passed(*self._attempts.take_counts())
         if alive or passed != _NOTHING_PASSED:
             self._daemon.tell(passed)
 
     def _fits(self, picture: Picture, reader: Reader) -> bool:
-        """Have slots of this picture's shape; where it has more pixels than they hold it is passed over."""
+        """Fit the slots to the picture's shape; if the picture is too large, pass it over and return False."""
         height, width, _ = picture.shape
         if picture.shape != self._shape:
             if height * width > self._settings.most_pixels or max(height, width) > LONGEST_SIDE:
                 self._count_undecodable(1)
-                most = f"at most {self._settings.most_pixels:,} pixels are looked at, {LONGEST_SIDE:,} a side"
-                self._name(Undecodable(f"a frame of {width} × {height} pixels", most))
+                limit = f"at most {self._settings.most_pixels:,} pixels are looked at, {LONGEST_SIDE:,} a side"
+                self._name(Undecodable(f"a frame of {width} × {height} pixels", limit))
                 return False
             self._shape = shape = (height, width, 3)
             self._slots.fit(shape)
-            # Frames of a file that are not due are as good as sent.
+            # Frames of a file that are not due yet count as delivered: the daemon adds the interval to its deadline.
             interval = 0.0 if self._live else min(1 / reader.frames_per_second, LONGEST_INTERVAL)
             self._daemon.tell(Opened(shape, interval))
         return True

@@ -1,25 +1,25 @@
-"""When the frames of a file are due: as they were filmed."""
+"""The playback schedule of a file: frames are due at the pace they were recorded."""
 
 __all__ = ["Playing"]
 
-# Longer gaps are rather a clock that was set, or pieces joined, than something to wait for.
+# A longer gap is more likely a clock change or a splice than a pause to wait out.
 _LONGEST_GAP_SECONDS = 60.0
 
 
 class Playing:
-    """Is told each frame's place in the file, and tells its time, monotonic seconds.
+    """The due times (monotonic seconds) of a file's frames, computed from their positions in the file.
 
-    Where places are missing or go backward, or a gap is beyond belief, frames come at the file's mean rate.
+    If positions are missing or go backward, or a gap is implausibly long, the mean frame interval is used.
     """
 
     def __init__(self, interval: float, now: float, position: float | None = None) -> None:
-        """interval: seconds from frame to frame in the mean. now: when the first, at `position` (seconds), is due."""
+        """interval: mean seconds between frames. now: when the first frame, at `position` (seconds), is due."""
         self._interval = self._shortest = interval
         self._position = position
         self.due = now
 
     def go_on(self, position: float | None, frames: int = 1) -> None:
-        """So many frames further, at `position`: that one is due now."""
+        """Advance by `frames` to the frame at `position` and update `due`."""
         step = 0.0 if position is None or self._position is None else position - self._position
         if not 0 < step <= max(_LONGEST_GAP_SECONDS, frames * self._interval):
             step = frames * self._interval
@@ -29,5 +29,5 @@ class Playing:
 
     @property
     def decode_at(self) -> float:
-        """When to decode the next frame: not at once, for that would take a processor from this one's recognition."""
+        """When to decode the next frame: delayed, so that decoding does not compete with recognition of this one."""
         return self.due + self._shortest / 2

@@ -1,4 +1,4 @@
-"""The daemon, as a camera's process tells it and hears from it."""
+"""A camera process's connection to the daemon."""
 
 import time
 
@@ -8,36 +8,36 @@ from adainfd.capture.exchange.reports import Report, command_of, encoded
 
 __all__ = ["Daemon"]
 
-# More frames a second are not told of: no network looks at so many, and the daemon takes a process for a flood that
-# tells of a few times as many. So many may come in a row, for a file's frames are late and then early.
+# Frames above this rate are not reported: no network processes so many, and the daemon treats a few times this rate
+# as flooding. The burst allowance is for files, whose frames can be late and then catch up.
 _MOST_FRAMES_A_SECOND = 500.0
 _MOST_FRAMES_IN_A_ROW = 50.0
 
 
 class Daemon:
-    """Both directions. Raises EOFError or BrokenPipeError where the daemon is gone."""
+    """Both directions of the connection. Methods raise EOFError or BrokenPipeError if the daemon is gone."""
 
     def __init__(self, commands: int, reports: int) -> None:
-        """The descriptors of both pipes, which belong to this from now on."""
+        """commands, reports: descriptors of the two pipes, owned by this object from now on."""
         self._commands = Receiver(commands)
         self._reports = Sender(reports)
         self._frames = TokenBucket(_MOST_FRAMES_IN_A_ROW, _MOST_FRAMES_A_SECOND, time.monotonic())
 
     def tell(self, report: Report) -> None:
-        """Waits where the daemon is far behind."""
+        """Send a report; block while the pipe to the daemon is full."""
         self._reports.send(encoded(report))
 
     def takes_frame(self, now: float) -> bool:
-        """Whether to tell of a frame now, monotonic seconds: the daemon keeps up, and it is not one of too many."""
+        """Return whether to report a frame at `now` (monotonic seconds), given the rate limit and unread reports."""
         if self._frames.earn(now) < 1 or not self._reports.is_heard:
             return False
         self._frames.spend()
         return True
 
     def go(self, seconds: float | None) -> int | None:
-        """The losses that the daemon knew of as it said `Go`; None where it says nothing within so many seconds.
+        """Return the losses the daemon knew of when it sent `Go`; None if nothing arrives within `seconds`.
 
-        seconds: None waits for ever.
+        seconds: None waits forever.
         """
         if not self._commands.poll(seconds):
             return None
