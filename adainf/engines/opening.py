@@ -115,9 +115,7 @@ class Opening:
 
         return OnnxEngine(
             _KnownNetwork(metadata.base, lambda: self._base),
-            adapted=None
-            if metadata.adapted is None
-            else _KnownNetwork(metadata.adapted, lambda: self._with_adapter),
+            adapted=None if metadata.adapted is None else _KnownNetwork(metadata.adapted, lambda: self._with_adapter),
             runs_adapted=self.runs_adapted,
             threads=self.threads,
             warn=self.warn,
