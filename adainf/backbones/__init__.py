@@ -1,4 +1,4 @@
-"""Pretrained networks seen as stem → blocks → head. A family is one module with a `build`, registered here."""
+"""Pretrained networks as stem → blocks → head. Each family is a module with a `build` function, registered here."""
 
 from collections.abc import Callable
 from importlib import import_module
@@ -16,9 +16,9 @@ FAMILIES = ("cifar", "openclip", "timm")
 
 
 def load(name: str, options: Options | None = None) -> "Backbone":
-    """The backbone `FAMILY/NAME`, such as `timm/tf_efficientnet_lite0`, ready for inference on the CPU.
+    """Return the backbone `FAMILY/NAME`, such as `timm/tf_efficientnet_lite0`, ready for inference on the CPU.
 
-    Raises InvalidInputError on an unknown family or name and on weights or labels that do not fit.
+    Raises InvalidInputError on an unknown family or name, or if weights or labels do not fit.
     """
     family, slash, rest = name.partition("/")
     if not slash or family not in FAMILIES:
@@ -30,7 +30,7 @@ def load(name: str, options: Options | None = None) -> "Backbone":
 
 
 def __getattr__(name: str) -> Any:
-    # These import torch, which a daemon whose exports are at hand never needs.
+    # Lazy, because these import torch, which a daemon with cached exports never needs.
     if name in ("Backbone", "Block", "Classes"):
         return getattr(import_module("adainf.backbones.base"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,4 +1,4 @@
-"""Adapters: what training changes of a backbone's weights, kept and stored apart from them."""
+"""Adapters: the changes that training makes to a backbone's weights, stored apart from the weights."""
 
 import copy
 import re
@@ -23,20 +23,20 @@ __all__ = ["Adapter", "Kind", "adapted", "attach", "weakened"]
 Kind = Literal["lora", "full", "none"]
 
 _STATISTICS = (".running_mean", ".running_var")
-# Of running means: fifty batches and more are in them.
+# Running means average over fifty batches or more.
 _MOMENTUM = 0.02
 _DOWN, _UP, _WHOLE = ".lora_A.weight", ".lora_B.weight", ".delta"
 
 
 class Adapter(ABC):
-    """What is trained of a backbone.
+    """The trainable part of a backbone.
 
-    backbone: a copy of it that always runs with plain, adapted weights, so that it may be walked in any way.
-    parameters: what an optimizer changes, by the names under which they are stored. statistics: batch norm's means and
-    variances, where they move while it learns (`move_statistics`); none where they stay as the base has them.
+    backbone: a copy that always runs with plain, adapted weights, so that any branch of it can run.
+    parameters: the tensors that an optimizer updates, by the names under which they are stored.
+    statistics: batch norm's running means and variances if training updates them (`move_statistics`), else empty.
 
-    A step of training: run the backbone and call `backward` as often as wanted, then `gather`, the optimizer's step,
-    and `apply`.
+    A training step runs the backbone and `backward` any number of times, then `gather`, the optimizer's step, and
+    `apply`.
     """
 
     def __init__(self, backbone: Backbone, parameters: Mapping[str, nn.Parameter]) -> None:
@@ -45,9 +45,9 @@ class Adapter(ABC):
         self.statistics: dict[str, Tensor] = {}
 
     def move_statistics(self) -> None:
-        """Let batch norm normalise by its batch from now on, and update the statistics that the adapter stores.
+        """Switch batch norm to batch statistics, which update the running statistics that the adapter stores.
 
-        Raises InvalidInputError where the backbone has no batch norm.
+        Raises InvalidInputError if the backbone has no batch norm.
         """
         self.statistics = _statistics(self.backbone)
         if not self.statistics:
@@ -59,29 +59,29 @@ class Adapter(ABC):
 
     @abstractmethod
     def gather(self) -> None:
-        """Turn the gradients on the backbone's weights into gradients on the parameters."""
+        """Convert the gradients of the backbone's weights to gradients of the parameters."""
 
     @abstractmethod
     def apply(self) -> None:
-        """Give the backbone the weights that belong to the parameters' values."""
+        """Set the backbone's weights from the current values of the parameters."""
 
     def state(self) -> dict[str, Tensor]:
-        """The values of parameters and statistics."""
+        """Return the values of parameters and statistics by name."""
         return {name: tensor.detach() for name, tensor in (self.parameters | self.statistics).items()}
 
     def load(self, state: Mapping[str, Tensor], origin: object) -> None:
-        """Take over what `state` gave; raises InvalidInputError, naming `origin`, where it does not fit."""
+        """Load a `state()`; raises InvalidInputError, naming `origin`, if names or shapes do not fit."""
         if any(map(_is_statistic, state)):
             self.statistics = _statistics(self.backbone)
-        kept = self.state()
-        if {name: value.shape for name, value in state.items()} != {name: value.shape for name, value in kept.items()}:
+        own = self.state()
+        if {name: value.shape for name, value in state.items()} != {name: value.shape for name, value in own.items()}:
             raise InvalidInputError(f"{origin}: its tensors do not fit {self.backbone.name}")
-        for name, tensor in kept.items():
+        for name, tensor in own.items():
             tensor.copy_(state[name])
         self.apply()
 
     def save(self, path: Path) -> None:
-        """Write parameters and statistics to a safetensors file, whole or not at all."""
+        """Write parameters and statistics atomically to a safetensors file."""
         from safetensors.torch import save
 
         tensors = {name: value.cpu().contiguous() for name, value in self.state().items()}
@@ -89,9 +89,9 @@ class Adapter(ABC):
 
 
 def _statistics(backbone: Backbone) -> dict[str, Tensor]:
-    """Batch norm's running means and variances."""
+    """Return the running means and variances of batch norm by name."""
     layers = [name for name, module in backbone.named_modules() if isinstance(module, _BatchNorm)]
-    return {f"{layer}{what}": backbone.get_buffer(f"{layer}{what}") for layer in layers for what in _STATISTICS}
+    return {f"{layer}{suffix}": backbone.get_buffer(f"{layer}{suffix}") for layer in layers for suffix in _STATISTICS}
 
 
 def _is_statistic(name: str) -> bool:
@@ -99,42 +99,42 @@ def _is_statistic(name: str) -> bool:
 
 
 class _Full(Adapter):
-    """Every weight of stem, blocks and head; the texts of a zero-shot head stay."""
+    """An adapter that trains every weight of stem, blocks and head, but not the texts of a zero-shot head."""
 
     def __init__(self, backbone: Backbone) -> None:
         network = copy.deepcopy(backbone)
         super().__init__(network, dict(network.requires_grad_().named_parameters()))
 
     def gather(self) -> None:
-        """The gradients are where they belong already."""
+        """Do nothing: the parameters are the weights."""
 
     def apply(self) -> None:
-        """The parameters are the weights; what was computed from older ones is forgotten."""
+        """Clear caches computed from older weights; the parameters are the weights."""
         for module in self.backbone.modules():
             if isinstance(module, PositionEmbedding):
                 module.forget()
 
 
 class _None(Adapter):
-    """Nothing: only a scheduler is trained."""
+    """An adapter without parameters, for training only a scheduler."""
 
     def __init__(self, backbone: Backbone) -> None:
         super().__init__(copy.deepcopy(backbone), {})
 
     def gather(self) -> None:
-        """There is nothing to gather."""
+        """Do nothing: there are no parameters."""
 
     def apply(self) -> None:
-        """There is nothing to apply."""
+        """Do nothing: there are no parameters."""
 
 
 class _LowRank(Adapter):
-    """Low-rank updates (Hu et al., "LoRA", 2021) of linear layers, convolutions and attention, as peft makes them.
+    """Low-rank updates (Hu et al., "LoRA", 2021) of linear layers, convolutions and attention, as in peft.
 
-    A kernel with groups has a few values a channel, less than any factors of it: its update is whole.
+    A grouped convolution is updated as a whole: its kernel has a few values per channel, fewer than any factors.
 
-    peft runs an adapted layer's factors beside it, for every picture. Here they are multiplied into the weights once a
-    step instead, which all branches of the step share, and which leaves no difference between merged and not.
+    peft runs the factors beside the adapted layer, for every picture. Here they are multiplied into the weights once
+    per step instead: all branches of the step share the product, and merging an adapter changes no result.
     """
 
     def __init__(self, backbone: Backbone, parameters: Mapping[str, nn.Parameter], scale: float) -> None:
@@ -172,7 +172,7 @@ class _LowRank(Adapter):
 
 
 def _factors(backbone: Backbone, rank: int, alpha: float, seed: int) -> dict[str, nn.Parameter]:
-    """peft's factors of every layer that it can merge, by peft's names."""
+    """Return peft's low-rank factors of every layer that peft can merge, by peft's names."""
     from peft import LoraConfig, inject_adapter_in_model
 
     attentions = [name for name, module in backbone.named_modules() if isinstance(module, nn.MultiheadAttention)]
@@ -182,7 +182,7 @@ def _factors(backbone: Backbone, rank: int, alpha: float, seed: int) -> dict[str
         if (isinstance(module, nn.Linear) or (isinstance(module, nn.Conv2d) and module.groups == 1))
         and not any(name.startswith(f"{attention}.") for attention in attentions)
     ]
-    # Only peft's own tensors are new in the copy that it changes.
+    # The copy that peft modifies shares all tensors with the backbone, so only peft's own need memory.
     tensors = [*backbone.parameters(), *backbone.buffers()]
     copied = copy.deepcopy(backbone, {id(tensor): tensor for tensor in tensors})
     config = LoraConfig(r=rank, lora_alpha=alpha, target_modules="|".join(map(re.escape, targets)))
@@ -203,7 +203,7 @@ def _wholes(backbone: Backbone) -> dict[str, nn.Parameter]:
 
 
 def _weights(network: Backbone, stored: Mapping[str, object]) -> dict[str, nn.Parameter]:
-    """The weight that each stored tensor changes, by the name of its layer."""
+    """Return the weight that each stored tensor updates, by the name of its layer."""
     found = {}
     for layer in dict.fromkeys(map(_layer, stored)):
         module = network.get_submodule(layer)
@@ -221,9 +221,9 @@ def _layer(name: str) -> str:
 
 
 def attach(backbone: Backbone, kind: Kind, rank: int = 16, alpha: float = 32, seed: int = 0) -> Adapter:
-    """Something to train of `backbone`, which itself stays as it is; at first the copy does what it does.
+    """Return a new adapter of a copy of `backbone`; before training the copy gives the same scores.
 
-    rank, alpha: of low-rank updates, which are scaled by alpha / rank. seed: of their random half.
+    rank, alpha: for low-rank updates, which are scaled by alpha / rank. seed: for their random factor.
     """
     match kind:
         case "lora":
@@ -236,10 +236,10 @@ def attach(backbone: Backbone, kind: Kind, rank: int = 16, alpha: float = 32, se
 
 
 def adapted(backbone: Backbone, run: Run, strength: float = 1.0) -> Backbone:
-    """A copy of the base `backbone` with the run's adapter merged into plain weights.
+    """Return a copy of the base `backbone` with the run's adapter merged into plain weights.
 
-    strength: how far the weights go from the base to the trained ones, as in `weakened`.
-    Raises InvalidInputError where the run was trained on another backbone or other weights, or its file is damaged.
+    strength: the interpolation weight from base (0) to trained (1) weights, as in `weakened`.
+    Raises InvalidInputError if the run belongs to another backbone or other weights, or its file is damaged.
     """
     manifest = run.manifest
     if manifest.backbone != backbone.name:
@@ -253,18 +253,18 @@ def adapted(backbone: Backbone, run: Run, strength: float = 1.0) -> Backbone:
 
     try:
         state = load_file(path)
-    except Exception as error:  # what the format's reader raises is its own
+    except Exception as error:  # safetensors raises its own exceptions
         raise InvalidInputError(f"run {run.folder}: {path.name} is damaged ({one_line(error, 120)})") from None
-    told = manifest.adapter
+    spec = manifest.adapter
     try:
-        if told.kind == "lora":
-            if told.rank is None or told.alpha is None:
+        if spec.kind == "lora":
+            if spec.rank is None or spec.alpha is None:
                 raise InvalidInputError(f"run {run.folder}: adapter: has no rank or alpha")
-            # Without peft, which takes seconds to import: a daemon that starts only multiplies.
+            # Bypass peft, which takes seconds to import; merging only needs the stored factors.
             parameters = {name: nn.Parameter(value) for name, value in state.items() if not _is_statistic(name)}
-            adapter: Adapter = _LowRank(backbone, parameters, told.alpha / told.rank)
+            adapter: Adapter = _LowRank(backbone, parameters, spec.alpha / spec.rank)
         else:
-            adapter = attach(backbone, told.kind)
+            adapter = attach(backbone, spec.kind)
         adapter.load(state, path)
     except (AttributeError, KeyError, RuntimeError, TypeError):
         raise InvalidInputError(f"run {run.folder}: {path.name} does not fit {backbone.name}") from None
@@ -272,10 +272,10 @@ def adapted(backbone: Backbone, run: Run, strength: float = 1.0) -> Backbone:
 
 
 def weakened(network: Backbone, base: Backbone, strength: float) -> Backbone:
-    """An adapted `network` so far from its base; itself, changed.
+    """Interpolate the weights of an adapted `network` in place, from `base` (0) to its own (1), and return it.
 
-    Half-way weights often serve pictures better that are not like those of the training (Wortsman et al., "Robust
-    fine-tuning of zero-shot models", 2022).
+    Intermediate weights often do better on pictures unlike the training data (Wortsman et al., "Robust fine-tuning of
+    zero-shot models", 2022).
     """
     if strength != 1:
         with torch.no_grad():

@@ -1,4 +1,4 @@
-"""What the scheduler, the engines and training know of a network: stem → blocks → head."""
+"""The view of a network that the scheduler, the engines and training share: stem → blocks → head."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,10 +14,10 @@ __all__ = ["Backbone", "Block", "Classes"]
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A residual block, and what stays of it when it is skipped.
+    """A residual block, and the shortcut that remains when it is skipped.
 
-    shortcut: the path around the block, an `nn.Identity` where input and output have the same shape, the
-    block's own (projecting) shortcut where they have not; None where there is no way around.
+    shortcut: an `nn.Identity` if input and output have the same shape, else the block's own projection; None if the
+    block cannot be skipped.
     """
 
     module: nn.Module
@@ -26,7 +26,7 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class Classes:
-    """The classes of a head in the order of its scores: readable names, and ids such as WordNet's where known."""
+    """The classes of a head in the order of its scores: readable names, and ids such as WordNet's if known."""
 
     names: tuple[str, ...]
     ids: tuple[str, ...] = ()
@@ -35,7 +35,7 @@ class Classes:
 class Backbone(nn.Module):
     """A pretrained network as stem → blocks → head.
 
-    The family's own modules are used untouched; only the walk over them is ours, so that a skipped block is not
+    The family's modules are used unchanged. Only the loop over them is replaced, so that a skipped block is not
     executed and the full branch is the original network.
     """
 
@@ -50,7 +50,7 @@ class Backbone(nn.Module):
         classes: Classes,
         resolution_step: int,
     ) -> None:
-        """resolution_step: resolutions the stem takes are its multiples (a ViT's patch; a stride that pays)."""
+        """resolution_step: supported resolutions are multiples of it (a ViT's patch size, or a worthwhile stride)."""
         super().__init__()
         self.name = name
         self.stem = stem
@@ -67,18 +67,18 @@ class Backbone(nn.Module):
 
     @property
     def native_resolution(self) -> int:
-        """The resolution of the full branch, pixels a side."""
+        """The resolution of the full branch, in pixels per side."""
         return self.preprocessing.size
 
     @property
     def full(self) -> Branch:
-        """Every block at the native resolution."""
+        """The branch with every block at the native resolution."""
         return Branch(self.native_resolution, (True,) * len(self.blocks))
 
     def forward(self, images: Tensor, keep: Sequence[bool] | None = None) -> Tensor:
-        """Scores (batch, classes) before softmax of images (batch, 3, resolution, resolution).
+        """Return scores (batch, classes) before softmax of images (batch, 3, resolution, resolution).
 
-        keep: which blocks run, the same for each image; None means all.
+        keep: the blocks that run, the same for each image; None means all.
         """
         hidden = self.stem(images)
         for index in range(len(self.blocks)):
@@ -86,17 +86,17 @@ class Backbone(nn.Module):
         return self.scores(hidden)
 
     def step(self, index: int, hidden: Tensor, kept: bool) -> Tensor:
-        """`hidden` after block `index`, or after its shortcut where it is skipped."""
+        """Return `hidden` after block `index`, or after its shortcut if the block is skipped."""
         result: Tensor = self.blocks[index](hidden) if kept else self.shortcuts[index](hidden)
         return result
 
     def scores(self, hidden: Tensor) -> Tensor:
-        """Scores (batch, classes) of what came out of the last block."""
+        """Return scores (batch, classes) of the last block's output."""
         result: Tensor = self.head(hidden)
         return result
 
     def forward_each(self, images: Tensor, keeps: Sequence[Sequence[bool]]) -> Tensor:
-        """Scores (batch, classes) of images of one resolution, each along its own blocks.
+        """Return scores (batch, classes) of images of one resolution, each along its own blocks.
 
         Each block runs at most once, on the images that keep it.
         """

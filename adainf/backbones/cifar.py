@@ -1,4 +1,4 @@
-"""ResNets for small pictures: He et al., "Deep Residual Learning", 2016, and the ResNet-18 customary for CIFAR."""
+"""ResNets for small pictures: He et al., "Deep Residual Learning", 2016, and the usual ResNet-18 for CIFAR."""
 
 from torch import Tensor, nn
 from torch.nn import functional
@@ -28,9 +28,9 @@ _NETWORKS = {
 
 
 def build(name: str, options: Options) -> Backbone:
-    """`resnet18` with projecting shortcuts, or `resnet20|32|44|56|110` with parameter-free ones.
+    """Return `resnet18` with projection shortcuts, or `resnet20|32|44|56|110` with parameter-free ones.
 
-    Raises InvalidInputError on another name, and where weights are missing or do not fit.
+    Raises InvalidInputError on another name, or if weights are missing or do not fit.
     """
     labels = options.labels
     if options.weights == RANDOM:
@@ -42,7 +42,7 @@ def build(name: str, options: Options) -> Backbone:
         weight_files.fit(model, state, path, f"cifar/{name}")
         labels = labels or weight_files.class_names(path)
     else:
-        network(name, _CLASSES)  # another name is the first to be told
+        network(name, _CLASSES)  # report an unknown name first
         raise InvalidInputError(f"weights {options.weights!r}: cifar/{name} has none to fetch; give a file or 'random'")
     if labels and len(labels) != model.linear.out_features:
         raise InvalidInputError(
@@ -60,14 +60,14 @@ def build(name: str, options: Options) -> Backbone:
 
 
 def network(name: str, classes: int) -> "CifarResNet":
-    """The network `name` with random weights; raises InvalidInputError where there is none of that name."""
+    """Return the network `name` with random weights; raises InvalidInputError on an unknown name."""
     if name not in _NETWORKS:
         raise unknown_name("cifar", name, _NETWORKS)
     return CifarResNet(*_NETWORKS[name], classes)
 
 
 class CifarResNet(nn.Module):
-    """Stages of basic blocks; keys `conv1 bn1 layerS.J.{conv1,bn1,conv2,bn2,shortcut} linear`."""
+    """Stages of basic blocks, with the keys `conv1 bn1 layerS.J.{conv1,bn1,conv2,bn2,shortcut} linear`."""
 
     def __init__(self, widths: tuple[int, ...], blocks_a_stage: int, classes: int) -> None:
         super().__init__()
@@ -93,7 +93,7 @@ class CifarResNet(nn.Module):
         return [getattr(self, f"layer{number}") for number in range(1, self.depth + 1)]
 
     def forward(self, images: Tensor) -> Tensor:
-        """Scores (batch, classes) of images (batch, 3, side, side)."""
+        """Return scores (batch, classes) of images (batch, 3, side, side)."""
         hidden = functional.relu(self.bn1(self.conv1(images)))
         for stage in self.stages:
             hidden = stage(hidden)
@@ -122,12 +122,12 @@ class _BasicBlock(nn.Module):
 
 def _way_around(block: nn.Module) -> nn.Module:
     shortcut = block.get_submodule("shortcut")
-    # With nothing added to it, the rectifier behind the sum matters to a projection only.
+    # An identity or padded shortcut of rectified input stays nonnegative, so only a projection needs the ReLU.
     return nn.Sequential(shortcut, nn.ReLU()) if isinstance(shortcut, nn.Sequential) else shortcut
 
 
 class _PaddedShortcut(nn.Module):
-    """Section 4.2's option A: every second pixel, and zeros for the new channels."""
+    """Option A of section 4.2: subsampling by the stride, and zeros for the new channels."""
 
     def __init__(self, new_channels: int, stride: int) -> None:
         super().__init__()

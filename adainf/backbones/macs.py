@@ -1,4 +1,4 @@
-"""Counting multiply-accumulates, a part of a backbone at a time."""
+"""Counting multiply-accumulate operations (MACs) of each part of a backbone."""
 
 import copy
 from collections.abc import Callable, Iterable
@@ -15,23 +15,23 @@ __all__ = ["branch_space", "count"]
 
 
 def count(call: Callable[[], object]) -> int:
-    """MACs of what `call` runs. Its tensors must be on the meta device: fused CPU kernels hide attention."""
+    """Return the MACs of `call`, whose tensors must be on the meta device, as fused CPU kernels hide attention."""
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         call()
     return int(counter.get_total_flops()) // 2
 
 
 def branch_space(backbone: Backbone, resolutions: Iterable[int] = ()) -> BranchSpace:
-    """Every branch of `backbone` at these resolutions and its native one, with the MACs of each part.
+    """Return every branch of `backbone` at these resolutions and its native one, with the MACs of each part.
 
-    Raises InvalidInputError on a resolution that the stem does not take.
+    Raises InvalidInputError on a resolution that the stem does not support.
     """
     on_meta = _on_meta(backbone)
-    wanted = sorted({*resolutions, backbone.native_resolution})
+    distinct = sorted({*resolutions, backbone.native_resolution})
     return BranchSpace(
         backbone.native_resolution,
         backbone.droppable,
-        {resolution: _part_macs(on_meta, resolution) for resolution in wanted},
+        {resolution: _part_macs(on_meta, resolution) for resolution in distinct},
     )
 
 
@@ -45,7 +45,7 @@ def _on_meta(backbone: Backbone) -> Backbone:
 
 def _part_on_meta(part: nn.Module) -> nn.Module:
     tensors = [*part.parameters(), *part.buffers()]
-    # A copy that shares no storage and reads none: every tensor is replaced by an empty one on the way.
+    # Copy without reading or sharing any storage: deepcopy takes an empty meta tensor for each tensor.
     memo: dict[int, object] = {
         id(tensor): (
             nn.Parameter(torch.empty_like(tensor, device="meta"), requires_grad=False)
@@ -59,7 +59,7 @@ def _part_on_meta(part: nn.Module) -> nn.Module:
 
 def _part_macs(backbone: Backbone, resolution: int) -> PartMacs:
     step = backbone.resolution_step
-    # Networks are trained at resolutions off the grid too, such as 260 px.
+    # Accept the native resolution even if it is no multiple, such as 260 px.
     if resolution < step or (resolution % step and resolution != backbone.native_resolution):
         raise InvalidInputError(f"resolution {resolution}: {backbone.name} takes multiples of {step}")
     hidden = torch.empty(1, 3, resolution, resolution, device="meta")

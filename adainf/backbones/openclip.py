@@ -21,10 +21,10 @@ _ARTICLES = ("a ", "an ", "the ", "one ", "two ", "some ", "no ")
 
 
 def build(name: str, options: Options) -> Backbone:
-    """The image tower of open_clip's `name`, with a head that scores the texts `options.labels`.
+    """Return the image tower of open_clip's `name`, with a head that scores the texts `options.labels`.
 
-    The text tower runs once and is freed. Raises InvalidInputError on an unknown name, a tower that is neither a
-    ViT nor a ResNet, and where no label texts are given; UnavailableError where weights cannot be fetched.
+    The text tower runs once and is freed. Raises InvalidInputError on an unknown name, on a tower that is neither a
+    ViT nor a ResNet, or without label texts; UnavailableError if weights cannot be fetched.
     """
     import open_clip
     from open_clip.modified_resnet import ModifiedResNet
@@ -81,7 +81,7 @@ def _load(open_clip: Any, name: str, options: Options) -> tuple[Any, Any]:
             raise InvalidInputError(
                 f"weights {tag!r}: must be a file, 'random' or, for openclip/{name}, one of: {', '.join(tags)}"
             )
-        # The same name goes with either activation; which one belongs to the weights' record.
+        # A model name does not determine the activation; the configuration of the weights does.
         quick_gelu = open_clip.get_pretrained_cfg(name, tag).get("quick_gelu", False)
         return from_hub(
             f"weights {tag!r} of openclip/{name}",
@@ -96,16 +96,16 @@ def _load(open_clip: Any, name: str, options: Options) -> tuple[Any, Any]:
     def bare() -> tuple[Any, Any]:
         return open_clip.create_model(name, load_weights=False), open_clip.get_tokenizer(name)
 
-    asks = any(key.startswith("hf_") for key in open_clip.get_model_config(name)["text_cfg"])
+    uses_hub = any(key.startswith("hf_") for key in open_clip.get_model_config(name)["text_cfg"])
     with seeded(), quiet():
-        model, tokenizer = from_hub(f"text tower of openclip/{name}", f"openclip/{name}", bare) if asks else bare()
+        model, tokenizer = from_hub(f"text tower of openclip/{name}", f"openclip/{name}", bare) if uses_hub else bare()
     if state is not None:
         weight_files.fit(model, state, path, f"openclip/{name}")
     return model, tokenizer
 
 
 def prompt(label: str) -> str:
-    """The sentence the text tower reads for a label: a phrase with an article as it is, a bare noun with one."""
+    """Return the text tower's prompt for a label, adding an article to a label without a determiner."""
     return f"a photo of {label}." if label.lower().startswith(_ARTICLES) else f"a photo of a {label}."
 
 
@@ -117,13 +117,13 @@ def _embed(model: Any, tokenizer: Any, labels: Sequence[str]) -> Tensor:
 
 
 class ZeroShotHead(nn.Module):
-    """The tower's pooling, then cosine similarity to each label's text, scaled as in CLIP's loss."""
+    """The tower's pooling, then cosine similarity to each label's text with CLIP's logit scale and bias."""
 
     texts: Tensor
     bias: Tensor
 
     def __init__(self, tower_head: nn.Module, model: Any, texts: Tensor) -> None:
-        """texts: normalised embeddings (labels, width)."""
+        """texts: normalised text embeddings (labels, width)."""
         super().__init__()
         self.tower_head = tower_head
         bias = getattr(model, "logit_bias", None)
@@ -136,7 +136,7 @@ class ZeroShotHead(nn.Module):
 
 
 class _ClipStem(nn.Module):
-    """Patches, class token, position embedding and the norm before the blocks."""
+    """Patch embedding, class token, position embedding and the norm before the blocks."""
 
     def __init__(self, visual: Any) -> None:
         super().__init__()
@@ -186,15 +186,15 @@ class _ResNetStem(nn.Module):
 
 
 def _bottleneck(block: Any) -> Block:
-    # A skipped block adds nothing to its shortcut; the rectifier behind the sum stays.
+    # A skipped block adds nothing to its shortcut, but the ReLU after the sum remains.
     shortcut = nn.Identity() if block.downsample is None else nn.Sequential(block.downsample, block.act3)
     return Block(block, shortcut)
 
 
 class _AttentionPool(nn.Module):
-    """open_clip's attention pooling, with its position embedding interpolated to the grid at hand.
+    """open_clip's attention pooling, with the position embedding interpolated to the input's grid.
 
-    The query is the mean token alone: open_clip computes every token's output and keeps this one.
+    Only the mean token is a query. open_clip computes the outputs of all tokens and discards the others.
     """
 
     def __init__(self, pool: Any) -> None:

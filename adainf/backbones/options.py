@@ -1,4 +1,4 @@
-"""What a user may say about a backbone besides its name."""
+"""User options of a backbone besides its name."""
 
 import difflib
 from collections.abc import Iterable, Iterator
@@ -13,19 +13,19 @@ from adainf.preprocessing import Preprocessing
 __all__ = ["RANDOM", "Options", "seeded", "unknown_name"]
 
 RANDOM = "random"
-"""Given as weights: seeded random values, for measuring speed and for tests."""
+"""The `weights` option for seeded random values, for measuring speed and for tests."""
 
 Triple = tuple[float, float, float]
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """Weights, labels and preprocessing of a backbone, as the user wants them.
+    """Weights, labels and preprocessing that a user requests for a backbone.
 
-    weights: a file's path, a name (tag) at the family's hub, `random`, or None for the family's default.
+    weights: a file path, a tag of the family's hub, `random`, or None for the family's default.
     labels: texts for a zero-shot head, or names for a closed head's classes in order.
-    size, mean, std: override the preprocessing that belongs to the weights. zoom: how much less of a picture smaller
-    inputs show, as `Preprocessing` has it.
+    size, mean, std: overrides of the preprocessing that belongs to the weights. zoom: how much less of a picture
+    smaller inputs show; see `Preprocessing`.
     """
 
     weights: str | None = None
@@ -37,7 +37,7 @@ class Options:
 
     @property
     def weights_file(self) -> Path | None:
-        """The path that `weights` is, or None where it is a name."""
+        """`weights` as a path, or None if it is not a file."""
         if self.weights is None or self.weights == RANDOM:
             return None
         path = Path(self.weights)
@@ -52,13 +52,13 @@ class Options:
         return path if looks_like_file or files.is_file(path, "weights") else None
 
     def preprocessing(self, size: int, mean: Triple, std: Triple, crop_fraction: float) -> Preprocessing:
-        """The given defaults of the weights, with the user's overrides."""
+        """Return the preprocessing with these defaults of the weights and the user's overrides."""
         return Preprocessing(self.size or size, self.mean or mean, self.std or std, crop_fraction, self.zoom)
 
 
 @contextmanager
 def seeded() -> Iterator[None]:
-    """Random weights drawn inside are the same each time; the caller's own random numbers stay as they were."""
+    """Seed torch's random numbers inside the context, without affecting the caller's."""
     import torch
 
     with torch.random.fork_rng(devices=()):
@@ -67,6 +67,6 @@ def seeded() -> Iterator[None]:
 
 
 def unknown_name(family: str, name: str, known: Iterable[str]) -> InvalidInputError:
-    """The error for a name that the family has not, with the nearest ones it has."""
+    """Return the error for an unknown name of a family, with the nearest known names."""
     nearest = ", ".join(difflib.get_close_matches(name, list(known), n=3, cutoff=0.3))
     return InvalidInputError(f"backbone '{family}/{name}': unknown; the nearest names are {nearest or 'none'}")

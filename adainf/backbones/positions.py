@@ -1,4 +1,4 @@
-"""Position embeddings of vision transformers at other resolutions than they were trained at."""
+"""Position embeddings of vision transformers, interpolated to other resolutions."""
 
 from typing import Any
 
@@ -10,20 +10,20 @@ __all__ = ["PositionEmbedding"]
 
 
 class PositionEmbedding(nn.Module):
-    """A learnt embedding of the prefix tokens and a square grid of patches, interpolated to other grids.
+    """A learned embedding of the prefix tokens and a square grid of patches, interpolated to other grids.
 
-    Where nothing is being trained, each grid's embedding is computed once and kept.
+    Outside training, each grid's embedding is computed once and cached.
     """
 
     def __init__(self, embedding: nn.Parameter, prefix_tokens: int) -> None:
-        """embedding: the network's own, (prefix + side², width), a leading 1 allowed."""
+        """embedding: the network's parameter (prefix + side², width), optionally with a leading 1."""
         super().__init__()
         self.embedding = embedding
         self.prefix_tokens = prefix_tokens
         self._kept: dict[tuple[int, int, torch.device, torch.dtype], Tensor] = {}
 
     def forward(self, height: int, width: int) -> Tensor:
-        """The embedding (1, prefix + height · width, width) of a grid of patches."""
+        """Return the embedding (1, prefix + height · width, width) for a grid of patches."""
         if torch.is_grad_enabled() and self.embedding.requires_grad:
             self._kept.clear()
             return self._resampled(height, width)
@@ -33,7 +33,7 @@ class PositionEmbedding(nn.Module):
         return self._kept[key]
 
     def forget(self) -> None:
-        """Drop what is kept: the embedding has changed."""
+        """Clear the cache after a change of the embedding."""
         self._kept.clear()
 
     def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:

@@ -1,4 +1,4 @@
-"""Many branches on the same pictures, with what they share run once."""
+"""Running many branches on the same pictures, with shared prefixes run once."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
@@ -14,16 +14,16 @@ __all__ = ["scores_of_each", "scores_of_wanted"]
 Keep = tuple[bool, ...]
 
 Passing = Callable[[Keep, Tensor], None]
-"""Is given which blocks ran so far, and what came out of the last of them or of its shortcut (batch, …)."""
+"""A callback with the keep decisions so far and the output (batch, …) of the last block or its shortcut."""
 
 
 def scores_of_each(
     backbone: Backbone, images: Tensor, keeps: Sequence[Keep], passing: Passing | None = None
 ) -> Iterator[tuple[Keep, Tensor]]:
-    """Each of `keeps` once, with its scores (batch, classes) of images (batch, 3, resolution, resolution).
+    """Yield each of `keeps` once, with its scores (batch, classes) of images (batch, 3, resolution, resolution).
 
-    The branches are walked as a trie, depth first: blocks before the point where two branches part run once, and
-    no more activations are held than one branch has blocks. passing: sees each of these once.
+    The branches form a trie that is traversed depth first: a prefix that branches share runs once, and at most one
+    activation per block of a branch is in memory. passing: called once with each activation.
     """
     yield from _below(backbone, backbone.stem(images), 0, sorted(set(keeps), reverse=True), passing)
 
@@ -45,10 +45,10 @@ def _below(
 def scores_of_wanted(
     backbone: Backbone, hidden: Tensor, index: int, wanted: Mapping[Keep, NDArray[np.intp]]
 ) -> Iterator[tuple[Keep, NDArray[np.intp], Tensor]]:
-    """Each of `wanted` with the pictures that want it, and their scores (pictures, classes).
+    """Yield each branch of `wanted` with its pictures' positions in the batch and their scores (pictures, classes).
 
-    hidden: what goes into block `index` (batch, …). wanted: ways that are alike before that block, each with the
-    positions in the batch of the pictures that go it. What a picture's ways share runs once for it.
+    hidden: the input of block `index` (batch, …). wanted: branches that agree before that block, each with the
+    positions in the batch of its pictures. Blocks that a picture's branches share run once for that picture.
     """
     if index == len(backbone.blocks):
         for keep, positions in wanted.items():
@@ -58,8 +58,8 @@ def scores_of_wanted(
         along = {keep: positions for keep, positions in wanted.items() if keep[index] == kept}
         if not along:
             continue
-        together = np.unique(np.concatenate(list(along.values())))
-        within = {keep: np.searchsorted(together, positions) for keep, positions in along.items()}
-        stepped = backbone.step(index, hidden[torch.from_numpy(together)], kept)
+        rows = np.unique(np.concatenate(list(along.values())))
+        within = {keep: np.searchsorted(rows, positions) for keep, positions in along.items()}
+        stepped = backbone.step(index, hidden[torch.from_numpy(rows)], kept)
         for keep, positions, scores in scores_of_wanted(backbone, stepped, index + 1, within):
-            yield keep, together[positions], scores
+            yield keep, rows[positions], scores

@@ -1,4 +1,4 @@
-"""Vision transformers, ResNets and EfficientNets of timm."""
+"""Vision transformers, ResNets and EfficientNets from timm."""
 
 from typing import Any
 
@@ -16,15 +16,15 @@ __all__ = ["build", "imagenet_classes"]
 
 _IMAGENET_CLASSES = 1000
 _CONVOLUTIONAL_STEP = 16
-# Of a bottleneck, a basic block, a selective-kernel block and Res2Net's.
+# Names in a bottleneck, a basic block, a selective-kernel block and a Res2Net block.
 _LAST_ACTIVATIONS = ("act3", "act2", "act", "relu")
 
 
 def build(name: str, options: Options) -> Backbone:
-    """timm's `name`, a ViT or DeiT, ResNet or EfficientNet.
+    """Return timm's `name`: a ViT or DeiT, a ResNet or an EfficientNet.
 
-    Raises InvalidInputError on an unknown name or another kind of network, and where weights do not fit;
-    UnavailableError where weights cannot be fetched.
+    Raises InvalidInputError on an unknown name or another kind of network, or if weights do not fit; UnavailableError
+    if weights cannot be fetched.
     """
     import timm
     from timm.layers import PatchEmbed
@@ -105,12 +105,12 @@ def _tags(timm: Any, name: str) -> list[str]:
 
 
 def _from_efficientnet_pytorch(state: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
-    """The tensors under timm's names: the package efficientnet_pytorch has the same ones in the same order."""
+    """Rename tensors of the package efficientnet_pytorch to timm's names; both list the same ones in the same order."""
     names = list(model.state_dict())
-    agree = len(names) == len(state) and all(
+    matches = len(names) == len(state) and all(
         theirs.rpartition(".")[2] == ours.rpartition(".")[2] for theirs, ours in zip(state, names, strict=True)
     )
-    return dict(zip(names, state.values(), strict=True)) if agree else state
+    return dict(zip(names, state.values(), strict=True)) if matches else state
 
 
 def _classes(count: int, labels: tuple[str, ...]) -> Classes:
@@ -122,7 +122,7 @@ def _classes(count: int, labels: tuple[str, ...]) -> Classes:
 
 
 def imagenet_classes() -> Classes:
-    """ImageNet-1k's classes in the order of their indices: the first of each one's names, and its WordNet id."""
+    """Return ImageNet-1k's classes by index: the first of each class's names, and its WordNet id."""
     from timm.data import ImageNetInfo
 
     info = ImageNetInfo()
@@ -132,14 +132,14 @@ def imagenet_classes() -> Classes:
 
 
 class _ViTStem(nn.Module):
-    """Patches, prefix tokens, position embedding and the norm before the blocks."""
+    """Patch embedding, prefix tokens, position embedding and the norm before the blocks."""
 
     def __init__(self, model: Any) -> None:
         super().__init__()
         self.patches = model.patch_embed.proj
         self.patch_norm = model.patch_embed.norm
-        named = (getattr(model, name, None) for name in ("cls_token", "dist_token", "reg_token"))
-        self.prefixes = nn.ParameterList([token for token in named if token is not None])
+        tokens = (getattr(model, name, None) for name in ("cls_token", "dist_token", "reg_token"))
+        self.prefixes = nn.ParameterList([token for token in tokens if token is not None])
         self.prefix_has_positions = not model.no_embed_class
         prefix_tokens = sum(token.shape[1] for token in self.prefixes)
         self.positions = PositionEmbedding(model.pos_embed, prefix_tokens if self.prefix_has_positions else 0)
@@ -159,7 +159,7 @@ class _ViTStem(nn.Module):
 
 
 class _ViTHead(nn.Module):
-    """The norm after the blocks, pooling and the classifier; the mean of both classifiers of a distilled DeiT."""
+    """The norm after the blocks, pooling and the classifier; a distilled DeiT averages its two classifiers."""
 
     def __init__(self, model: Any) -> None:
         super().__init__()
@@ -175,8 +175,8 @@ class _ViTHead(nn.Module):
     def forward(self, hidden: Tensor) -> Tensor:
         hidden = self.norm(hidden)
         if self.distilled_classifier is not None:
-            of_both: Tensor = self.classifier(hidden[:, 0]) + self.distilled_classifier(hidden[:, 1])
-            return of_both / 2
+            total: Tensor = self.classifier(hidden[:, 0]) + self.distilled_classifier(hidden[:, 1])
+            return total / 2
         pooled = hidden[:, 0] if self.pooling == "token" else hidden[:, self.prefix_tokens :].mean(dim=1)
         scores: Tensor = self.classifier(self.feature_norm(pooled))
         return scores
@@ -189,6 +189,6 @@ def _inverted_residual(block: Any) -> Block:
 def _residual(block: Any) -> Block:
     if block.downsample is None:
         return Block(block, nn.Identity())
-    # A skipped block adds nothing to its shortcut; the rectifier behind the sum stays.
+    # A skipped block adds nothing to its shortcut, but the ReLU after the sum remains.
     rectifier = next(getattr(block, name) for name in _LAST_ACTIVATIONS if hasattr(block, name))
     return Block(block, nn.Sequential(block.downsample, rectifier))

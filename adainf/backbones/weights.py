@@ -1,4 +1,4 @@
-"""Weights from a file: read without running code in it, and fitted to a network or refused."""
+"""Weight files: reading without executing code, checking against a network, writing and fingerprinting."""
 
 import hashlib
 import json
@@ -22,7 +22,7 @@ _CLASSES = "adainf.classes"
 
 
 def read(path: Path) -> dict[str, Tensor]:
-    """The tensors of a safetensors file or a PyTorch state dict; raises InvalidInputError where it is neither."""
+    """Read the tensors of a safetensors file or a PyTorch state dict; raises InvalidInputError if it is neither."""
     if not files.is_file(path, "weights"):
         raise InvalidInputError(f"weights {path}: no such file")
     try:
@@ -32,7 +32,7 @@ def read(path: Path) -> dict[str, Tensor]:
             loaded: object = load_file(path)
         else:
             loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # what unpickling foreign bytes raises is anybody's guess
+    except Exception as error:  # unpickling untrusted bytes can raise anything
         raise InvalidInputError(
             f"weights {path}: must be a safetensors file or a PyTorch state dict ({one_line(error, 120)})"
         ) from None
@@ -45,7 +45,7 @@ def read(path: Path) -> dict[str, Tensor]:
 
 
 def write(path: Path, network: nn.Module, classes: Iterable[str]) -> None:
-    """Write a network's tensors as safetensors, whole or not at all, with the names of its classes in order."""
+    """Write a network's tensors atomically as safetensors, with the names of its classes in order."""
     from safetensors.torch import save
 
     tensors = {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}
@@ -53,19 +53,19 @@ def write(path: Path, network: nn.Module, classes: Iterable[str]) -> None:
 
 
 def class_names(path: Path) -> tuple[str, ...]:
-    """The names of the classes that `write` put into a file; none where another made it."""
+    """Read the class names that `write` stored in a file; empty for a file from elsewhere."""
     if path.suffix != ".safetensors":
         return ()
     from safetensors import safe_open
 
     with documents.refusing(f"weights {path}"):
         with safe_open(path, framework="pt") as file:
-            told = (file.metadata() or {}).get(_CLASSES)
-        return tuple(map(str, json.loads(told))) if told else ()
+            stored = (file.metadata() or {}).get(_CLASSES)
+        return tuple(map(str, json.loads(stored))) if stored else ()
 
 
 def fit(network: nn.Module, weights: Mapping[str, Tensor], origin: object, backbone: str) -> None:
-    """Load `weights` into `network`; raises InvalidInputError where names or shapes do not agree."""
+    """Load `weights` into `network`; raises InvalidInputError if names or shapes do not match."""
     expected = network.state_dict()
     wrong_shape = [
         f"{key} {tuple(weights[key].shape)} instead of {tuple(expected[key].shape)}"
@@ -75,8 +75,8 @@ def fit(network: nn.Module, weights: Mapping[str, Tensor], origin: object, backb
     missing = [key for key in expected if key not in weights and not key.endswith("num_batches_tracked")]
     unknown = [key for key in weights if key not in expected]
     problems = [
-        f"{what}: {_some(keys)}"
-        for what, keys in (
+        f"{problem}: {_some(keys)}"
+        for problem, keys in (
             ("missing", missing),
             ("not of this network", unknown),
             ("of another shape", wrong_shape),
@@ -94,15 +94,15 @@ def _some(keys: list[str]) -> str:
 
 
 def head_size(weights: Mapping[str, Tensor], classifiers: Iterable[str]) -> int | None:
-    """How many classes the first of the named classifiers has in `weights`; None where none is there."""
+    """Return the class count of the first of `classifiers` present in `weights`, or None if none is."""
     found = (weights[f"{name}.weight"] for name in classifiers if f"{name}.weight" in weights)
     return next((len(weight) for weight in found if weight.ndim), None)
 
 
 def fingerprint(network: nn.Module) -> str:
-    """SHA-256 over names, shapes and values: the same for the same weights, wherever they came from.
+    """Return the SHA-256 of names, types, shapes and values: equal for equal weights from any source.
 
-    The texts of a zero-shot head are among them.
+    It covers the texts of a zero-shot head.
     """
     digest = hashlib.sha256()
     for key, value in sorted(network.state_dict().items()):
@@ -112,7 +112,7 @@ def fingerprint(network: nn.Module) -> str:
 
 
 def outline(backbone: Backbone) -> Outline:
-    """What may be remembered of `backbone`."""
+    """Return the metadata of `backbone` that can be cached."""
     return Outline(
         backbone.name, fingerprint(backbone), backbone.droppable, backbone.preprocessing, backbone.classes.names
     )

@@ -1,1 +1,1 @@
-"""Weights and networks from elsewhere: the hub, fetched folders, and bundles."""
+"""Models from the hub, from fetched folders and from bundles."""

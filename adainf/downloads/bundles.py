@@ -1,6 +1,6 @@
-"""Bundles: a fetched model as one file (tar), for a box without a network.
+"""Bundles: a fetched model in a single tar file, for a box without a network.
 
-A bundle comes from elsewhere: what it claims is bounded and compared before anything is taken from it.
+A bundle is untrusted: its sizes are bounded and its contents verified before anything is installed.
 """
 
 import io
@@ -22,11 +22,11 @@ _MANIFEST = "manifest.json"
 _LARGEST_MANIFEST = 1 << 20
 _AT_ONCE = 1 << 20
 _TO_SPARE = 64 << 20
-"""What is left of a disk's room."""
+"""Bytes of disk space to keep free."""
 
 
 def bundle(folder: Path, manifest: FetchedManifest, out: Path) -> None:
-    """Write a model as one file, whole or not at all."""
+    """Verify a fetched model and write it to a single file, atomically."""
     models.verify(folder, manifest)
     files.check_new_file(out)
     try:
@@ -46,9 +46,9 @@ def bundle(folder: Path, manifest: FetchedManifest, out: Path) -> None:
 
 
 def unbundle(file: Path, into: Path) -> FetchedManifest:
-    """Install a bundle; raises InvalidInputError, with nothing installed, where it holds anything but a whole model.
+    """Install a bundle; raises InvalidInputError, with nothing installed, unless it is a complete, valid model.
 
-    Nor may it be larger than what the disk has room for, or have a file that another model has otherwise.
+    It must also fit on the disk, and must not change a file of another model.
     """
     files.check_file(file, "bundle")
     try:
@@ -57,7 +57,7 @@ def unbundle(file: Path, into: Path) -> FetchedManifest:
             raise InvalidInputError(f"bundle {file}: {into} has no room for its {size >> 20} MiB")
         with (
             _Bounded(file, "rb") as content,
-            tarfile.open(fileobj=content, mode="r:") as tar,  # a compressed one could be of any size
+            tarfile.open(fileobj=content, mode="r:") as tar,  # a compressed tar could expand to any size
             tempfile.TemporaryDirectory(prefix=".", dir=into) as staging,
         ):
             manifest, sources = _unpacked(tar, Path(staging), file)
@@ -69,7 +69,7 @@ def unbundle(file: Path, into: Path) -> FetchedManifest:
 
 
 def _unpacked(tar: tarfile.TarFile, staging: Path, file: Path) -> tuple[FetchedManifest, dict[str, Path]]:
-    """The manifest, and the files that it names, each once and as a plain file."""
+    """Extract to `staging`; return the manifest and its files, each of which must occur once, as a plain file."""
     members = iter(tar)
     head = next(members, None)
     if head is None or head.name != _MANIFEST or not _is_plain(head) or head.size > _LARGEST_MANIFEST:
@@ -90,7 +90,7 @@ def _unpacked(tar: tarfile.TarFile, staging: Path, file: Path) -> tuple[FetchedM
 
 
 def _is_plain(member: tarfile.TarInfo) -> bool:
-    """Whether it is a file whose bytes stand in the bundle: no link, no device, no holes."""
+    """Return whether a member is a regular file stored in full: no link, device or sparse file."""
     return member.isreg() and not member.issparse() and member.size >= 0
 
 
@@ -101,12 +101,12 @@ def _content(tar: tarfile.TarFile, member: tarfile.TarInfo) -> Iterator[bytes]:
 
 
 class _Bounded(io.FileIO):
-    """A file of which nobody reads much at once, as a header may ask for, nor in all more than twice what it has."""
+    """A file that limits reads, whose sizes come from untrusted headers, to 1 MiB each and twice its size in total."""
 
     _left: int | None = None
 
     def read(self, size: int | None = -1, /) -> bytes:
-        """See io."""
+        """Read up to `size` bytes; raises tarfile.ReadError beyond the limits."""
         if self._left is None:
             self._left = 2 * os.fstat(self.fileno()).st_size + _AT_ONCE
         if size is None or not 0 <= size <= _AT_ONCE:

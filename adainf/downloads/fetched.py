@@ -1,7 +1,7 @@
-"""Models that `adainf fetch` has brought: where they are, and that they are still what was fetched.
+"""Models downloaded by `adainf fetch`: locating, verifying and installing them.
 
-A folder of models holds `hub/`, laid out as the hub's client lays out its cache, and a manifest a model, which has the
-SHA-256 of each of its files.
+A folder of models contains `hub/`, in the layout of the hub client's cache, and one manifest per model with the SHA-256
+of each of its files.
 """
 
 import hashlib
@@ -36,7 +36,7 @@ _MOST_FILES = 1000
 
 @dataclass(frozen=True, slots=True)
 class FetchedManifest:
-    """A fetched model: what it is, the fingerprint of its weights, and its files with their SHA-256."""
+    """A fetched model: its backbone and weights, their fingerprint, and the SHA-256 of each file by path."""
 
     backbone: str
     weights: str | None
@@ -46,28 +46,28 @@ class FetchedManifest:
 
     @property
     def file_name(self) -> str:
-        """The manifest's own."""
+        """The file name of the manifest itself."""
         return f"{self.backbone.replace('/', '--')}{f'--{self.weights}' if self.weights else ''}.json"
 
     def text(self) -> str:
-        """The manifest as JSON."""
+        """Return the manifest as JSON."""
         return json.dumps(asdict(self), indent=1) + "\n"
 
     @classmethod
     def parse(cls, text: str, origin: object) -> "FetchedManifest":
-        """From JSON; raises InvalidInputError where that is not a manifest, or names a file outside its folder."""
+        """Parse JSON; raises InvalidInputError if it is not a manifest, or names a file outside its folder."""
         try:
             manifest = cls(**json.loads(text))
-            good = manifest.schema == _SCHEMA and manifest.is_sound
+            valid = manifest.schema == _SCHEMA and manifest.is_sound
         except (AttributeError, TypeError, ValueError, RecursionError) as error:
             raise InvalidInputError(f"{origin}: is not a model of `adainf fetch` ({one_line(error, 100)})") from None
-        if not good:
+        if not valid:
             raise InvalidInputError(f"{origin}: is of another version, or names a file outside its folder")
         return manifest
 
     @property
     def is_sound(self) -> bool:
-        """Whether its names are what they must be, and lead nowhere else."""
+        """Whether all fields are well-formed and no path leads outside the folder."""
         return (
             _BACKBONE.fullmatch(self.backbone) is not None
             and (self.weights is None or _WEIGHTS.fullmatch(self.weights) is not None)
@@ -78,7 +78,7 @@ class FetchedManifest:
 
 
 def _is_inside(name: str) -> bool:
-    """Whether it is a path of the hub's client, in the one way in which it can be written."""
+    """Return whether `name` is a normalised path inside the hub client's cache."""
     path = PurePosixPath(name)
     return (
         name.isprintable()
@@ -92,11 +92,11 @@ def _is_inside(name: str) -> bool:
 
 
 _CACHED = ("hub", "models--", ("refs", "snapshots"))
-"""The parts with which each file's path begins: what else the client keeps is no part of a model."""
+"""The leading parts of each file's path; the client's other files do not belong to a model."""
 
 
 def folders() -> tuple[Path, ...]:
-    """Where fetched models are looked for: `$ADAINF_MODELS`, else the user's folder, then the services'."""
+    """Return the folders to search for models: `$ADAINF_MODELS`, else the user's, then the services'."""
     if named := os.environ.get("ADAINF_MODELS"):
         return (Path(named),)
     data = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
@@ -104,18 +104,18 @@ def folders() -> tuple[Path, ...]:
 
 
 def writable_folder() -> Path:
-    """Where a model is put: `$ADAINF_MODELS`, else the services' where this user may, else the user's."""
+    """Return the folder for new models: `$ADAINF_MODELS`, else the services' if writable, else the user's."""
     first, *others = folders()
     return next((folder for folder in others if os.access(folder, os.W_OK)), first)
 
 
 def manifests(folder: Path) -> list[FetchedManifest]:
-    """The models in a folder."""
+    """Return the manifests of the models in a folder, sorted by file name."""
     return [FetchedManifest.parse(files.read_text(file, "model"), file) for file in sorted(folder.glob("*.json"))]
 
 
 def verify(folder: Path, manifest: FetchedManifest) -> None:
-    """Raise InvalidInputError on the first file that is missing or not what it was."""
+    """Raise InvalidInputError on the first file of a model that is missing or damaged."""
     for name, digest in manifest.files.items():
         file = folder / name
         if not files.is_file(file, "model"):
@@ -125,15 +125,15 @@ def verify(folder: Path, manifest: FetchedManifest) -> None:
 
 
 def check_fetched(folder: Path, backbone: str) -> bool:
-    """Whether a backbone was fetched into `folder`, and all that its loading may read is still what was fetched.
+    """Return whether a backbone was fetched into `folder`, after verifying every file that loading it may read.
 
-    Raises InvalidInputError where it is not, or where everyone may change it.
+    Raises InvalidInputError if a file has changed since or was not fetched, or if a manifest is world-writable.
     """
-    found = [
+    candidates = [
         FetchedManifest.parse(files.read_text(file, "model"), file)
         for file in sorted(folder.glob(f"{backbone.replace('/', '--')}*.json"))
     ]
-    found = [manifest for manifest in found if manifest.backbone == backbone]
+    found = [manifest for manifest in candidates if manifest.backbone == backbone]
     for manifest in found:
         if (why := files.open_to_all(folder / manifest.file_name)) is not None:
             raise InvalidInputError(f"model {backbone}: {why}; chmod o-w it, and fetch the model again")
@@ -144,17 +144,17 @@ def check_fetched(folder: Path, backbone: str) -> bool:
 
 
 def _check_no_more(folder: Path, backbone: str, known: set[str]) -> None:
-    """The hub's client takes what it finds: a file of another format, say, before the one that was fetched."""
+    """Reject unknown files: the hub's client may prefer one, say of another format, to the file that was fetched."""
     repositories = {PurePosixPath(name).parts[1] for name in known}
-    there = {name for name, _ in _cached(folder) if PurePosixPath(name).parts[1] in repositories}
-    if more := there - known:
-        more -= {name for manifest in manifests(folder) for name in manifest.files}
-    if more:
-        raise InvalidInputError(f"model {backbone}: {folder / min(more)} was not fetched with it; remove that file")
+    present = {name for name, _ in _cached(folder) if PurePosixPath(name).parts[1] in repositories}
+    if unknown := present - known:
+        unknown -= {name for manifest in manifests(folder) for name in manifest.files}
+    if unknown:
+        raise InvalidInputError(f"model {backbone}: {folder / min(unknown)} was not fetched with it; remove that file")
 
 
 def install(staged: Path, backbone: str, weights: str | None, fingerprint: str, into: Path) -> FetchedManifest:
-    """Take over what the hub's client has put into `staged`/hub; the manifest of it, once all is in place."""
+    """Install the model that the hub's client downloaded to `staged`/hub; return its manifest."""
     fetched = dict(_cached(staged))
     manifest = FetchedManifest(backbone, weights, fingerprint, {name: _digest(file) for name, file in fetched.items()})
     place(manifest, fetched, into)
@@ -162,9 +162,9 @@ def install(staged: Path, backbone: str, weights: str | None, fingerprint: str, 
 
 
 def place(manifest: FetchedManifest, sources: Mapping[str, Path], into: Path) -> None:
-    """Put a model's files and then its manifest into a folder of models.
+    """Copy a model's files and then write its manifest to a folder of models.
 
-    Raises InvalidInputError, with nothing changed, where one of them would replace a file of another model.
+    Raises InvalidInputError, with nothing changed, if this would replace a file or the manifest of another model.
     """
     for other in manifests(into):
         if (other.backbone, other.weights) == (manifest.backbone, manifest.weights):
@@ -182,7 +182,7 @@ def place(manifest: FetchedManifest, sources: Mapping[str, Path], into: Path) ->
 
 
 def _cached(folder: Path) -> Iterator[tuple[str, Path]]:
-    """Files under the names by which the client finds them; what they link to is theirs."""
+    """Yield each file's path in the client's cache, relative to `folder`, and the resolved file behind it."""
     for file in sorted((folder / "hub").glob("models--*/**/*")):
         name = file.relative_to(folder)
         if file.is_file() and name.parts[2] in _CACHED[2]:
@@ -190,6 +190,6 @@ def _cached(folder: Path) -> Iterator[tuple[str, Path]]:
 
 
 def _digest(file: Path) -> str:
-    """SHA-256 of a file's content."""
+    """Return the SHA-256 of a file."""
     with file.open("rb") as content:
         return hashlib.file_digest(content, "sha256").hexdigest()

@@ -1,4 +1,4 @@
-"""Asking the hub that holds weights: first what was fetched, then the hub, at once and in one line where it is away."""
+"""Loading weights from fetched models, else from the hub, failing fast with a one-line error if it is unreachable."""
 
 import contextlib
 import logging
@@ -20,17 +20,17 @@ _fetching: ContextVar[bool] = ContextVar("fetching", default=False)
 
 
 def from_hub(what: str, backbone: str, load: Callable[[], Loaded]) -> Loaded:
-    """What `load` gives, which may ask the hub for `what`: from what `adainf fetch` has brought, else from there.
+    """Return the result of `load`, which may need files of the hub: from fetched models, else from the hub.
 
-    backbone: FAMILY/NAME, of which it is. Raises InvalidInputError where what was fetched has changed since, and
-    UnavailableError where it is neither cached nor to be had. The hub's client tries each file again for half a
-    minute, with a line on stderr each time. So the hub is asked once here, and where it does not answer the call has
-    what is cached, and no more.
+    what: names the files in errors. backbone: their FAMILY/NAME. Raises InvalidInputError if a fetched model has
+    changed, and UnavailableError if a file is neither cached nor available. The hub's client retries each file for
+    half a minute, with a line on stderr each time. So the hub is probed once; if it does not answer, `load` runs
+    offline on the cache alone.
     """
     with quiet():
-        for fetched in () if _fetching.get() else folders():
-            if check_fetched(fetched, backbone):
-                with contextlib.suppress(OSError, RuntimeError), using(cache=fetched / "hub", offline=True):
+        for folder in () if _fetching.get() else folders():
+            if check_fetched(folder, backbone):
+                with contextlib.suppress(OSError, RuntimeError), using(cache=folder / "hub", offline=True):
                     return load()
         try:
             with using(offline=not _answers()):
@@ -41,7 +41,7 @@ def from_hub(what: str, backbone: str, load: Callable[[], Loaded]) -> Loaded:
 
 @contextmanager
 def using(*, offline: bool, cache: Path | None = None) -> Iterator[None]:
-    """Inside, the hub's client keeps its files in `cache` (None: where it does anyway), and asks nobody if offline."""
+    """Make the hub's client use `cache` (None: its current one) inside the context, without network if `offline`."""
     from huggingface_hub import constants
 
     before = constants.HF_HUB_OFFLINE, constants.HF_HUB_CACHE
@@ -55,7 +55,7 @@ def using(*, offline: bool, cache: Path | None = None) -> Iterator[None]:
 
 @contextmanager
 def fetching(cache: Path) -> Iterator[None]:
-    """Inside, models come from the hub anew, into `cache`, and not from what was fetched before."""
+    """Ignore fetched models inside the context, and download from the hub into `cache`."""
     token = _fetching.set(True)
     try:
         with using(offline=False, cache=cache):
@@ -66,7 +66,7 @@ def fetching(cache: Path) -> Iterator[None]:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Around a call that logs what we report better, or that is no news, such as weights not loaded yet."""
+    """Suppress logs of a library whose errors we report ourselves, or that are noise, such as unloaded weights."""
     was_disabled = logging.root.manager.disable
     logging.disable(logging.ERROR)
     try:
@@ -80,6 +80,6 @@ def _answers() -> bool:
 
     try:
         get_session().head(constants.ENDPOINT, timeout=_PATIENCE_S)
-    except Exception:  # the client's library, and so its errors, changed between versions
+    except Exception:  # the client's HTTP library, and so its errors, differ by version
         return False
     return True

@@ -1,4 +1,4 @@
-"""Engines: what runs a frame along a branch. `torch` is the reference, `gpu` a GPU's; `onnx` is faster on a CPU."""
+"""Engines that run frames along branches: `torch` is the reference, `gpu` runs on a GPU, `onnx` is faster on a CPU."""
 
 from collections.abc import Callable
 from importlib.util import find_spec
@@ -16,7 +16,7 @@ __all__ = ["ENGINES", "SIZES", "Adapted", "Engine", "OutOfMemoryError", "load"]
 
 ENGINES = ("onnx", "torch")
 
-# Half precision, and what libraries, pictures and recorded branches take beside the weights.
+# Weights in half precision, plus GPU memory for libraries, pictures and recorded branches.
 _BYTES_A_WEIGHT = 2
 _GPU_BYTES = 512 << 20
 
@@ -30,15 +30,15 @@ def load(
     threads: int | None = None,
     warn: Callable[[str], None] = lambda _: None,
 ) -> Engine:
-    """The engine `name` for `backbone`; None takes a GPU's, else onnx where it can be had, else torch.
+    """Return the engine `name` for `backbone`; None picks the GPU engine, else onnx if available, else torch.
 
-    adapted: another set of weights, and the branches that run with it.
-    device: `cpu`, `cuda`, `cuda:1`…; None takes a GPU where one can be used. warn: told where the choice fell on the
-    slower engine, and why.
-    Raises InvalidInputError on an unknown name or a device the engine has not, UnavailableError where an engine or
-    device that was asked for is missing or has too little memory, OutOfMemoryError where a GPU runs out of memory, by
-    when the backbone's weights are rounded, UnsupportedExportError where onnx was asked for and the backbone cannot be
-    exported.
+    adapted: a second set of weights, and the branches that use it.
+    device: `cpu`, `cuda`, `cuda:1`…; None picks a usable GPU if there is one. warn: called with the reason when `load`
+    falls back to a slower engine.
+    Raises InvalidInputError on an unknown name or a device that the engine does not support; UnavailableError if a
+    requested engine or device is missing or short of memory; OutOfMemoryError if a GPU runs out of memory, by which
+    time the backbone's weights are rounded to half precision; UnsupportedExportError if onnx was requested and the
+    backbone cannot be exported.
     """
     if name not in (None, *ENGINES):
         raise InvalidInputError(f"engine {name!r}: must be one of {', '.join(ENGINES)}")
@@ -48,7 +48,7 @@ def load(
         try:
             return _load_gpu(backbone, adapted, device or "cuda")
         except UnavailableError as error:
-            if device is not None or isinstance(error, OutOfMemoryError):  # which has rounded the weights already
+            if device is not None or isinstance(error, OutOfMemoryError):  # the weights are rounded already
                 raise
             warn(f"engine: the processors recognise instead of the GPU; {error}")
     if name != "torch":

@@ -1,4 +1,4 @@
-"""What runs a frame along a branch."""
+"""The engine protocol, and the types that engines share."""
 
 import itertools
 from collections.abc import Iterable, Sequence
@@ -32,23 +32,23 @@ __all__ = [
 
 
 SIZES = (1, 2, 4, 8, 16, 32)
-"""How many pictures an engine that gains by it runs together; groups in between are filled up to the next of these."""
+"""Batch sizes of engines that gain from batching; a batch in between is padded to the next size."""
 
 
 class OutOfMemoryError(UnavailableError):
-    """The device has no memory left for the model; the engine has given back what it held, and may be tried again."""
+    """The device has too little memory for the model; the engine has released its own and can be tried again."""
 
 
 class UnsupportedExportError(AdainfError):
-    """A network that cannot be written as an ONNX model; the torch engine runs it."""
+    """A network that cannot be exported to ONNX; the torch engine runs it."""
 
 
 @dataclass(frozen=True, slots=True)
 class NetworkPart:
-    """Blocks that run one after the other whatever is decided, so that what follows can depend on what they found.
+    """Consecutive blocks with no decision between them; the choice of the next part may depend on their output.
 
-    start, stop: the first block, or its shortcut where it is not kept, and one past the last. The stem belongs to the
-    first block, the head to the last.
+    start, stop: the first block, and one past the last. kept: whether block `start` itself runs, or its shortcut. The
+    part with the first block includes the stem, the part with the last block the head.
     """
 
     resolution: int
@@ -61,13 +61,13 @@ class NetworkPart:
 
 
 def parts_after_first(droppable: Sequence[bool]) -> list[tuple[int, int]]:
-    """Where the parts after the first block start and stop: at each block that may be skipped one begins."""
+    """Return (start, stop) of each part after the first block; every droppable block begins a new part."""
     starts = [index for index in range(1, len(droppable)) if index == 1 or droppable[index]]
     return list(itertools.pairwise([*starts, len(droppable)]))
 
 
 def parts(resolution: int, droppable: Sequence[bool]) -> list[NetworkPart]:
-    """All that `look` and `complete` may run: the first block, and those after it, each as it may be chosen."""
+    """Return every part that `look` and `complete` may run: droppable ones both kept and skipped."""
     return [
         NetworkPart(resolution, 0, 1),
         *(
@@ -80,9 +80,9 @@ def parts(resolution: int, droppable: Sequence[bool]) -> list[NetworkPart]:
 
 @dataclass(frozen=True, slots=True)
 class FirstLook:
-    """A picture as it is after the first block, from where it can go along any branch of its resolution.
+    """A picture after the first block, from where it can continue along any branch of its resolution.
 
-    embedding: what the content-aware scheduler sees of it (width,). hidden: the engine's own.
+    embedding: the content-aware scheduler's input (width,). hidden: activations in the engine's own format.
     """
 
     embedding: NDArray[np.float32]
@@ -92,35 +92,34 @@ class FirstLook:
 
 
 class Exportable(Protocol):
-    """A network that the ONNX engine runs."""
+    """A network that the ONNX engine can run."""
 
     @property
     def outline(self) -> Outline:
-        """What is known of it."""
+        """The network's metadata, available without loading it."""
 
     def export(self, what: Branch | NetworkPart) -> bytes:
-        """The ONNX model of a branch, or of a part of the network; float32, for one picture.
+        """Return the float32 ONNX model of a branch or of a part of the network, for a batch of one.
 
-        Of a branch: `images` (1, 3, resolution, resolution) → `scores` (1, classes). Of a part: `before` → `after`.
-        Raises UnsupportedExportError where there can be none.
+        A branch maps `images` (1, 3, resolution, resolution) to `scores` (1, classes), a part `before` to `after`.
+        Raises UnsupportedExportError if the network cannot be exported.
         """
 
 
 @dataclass(frozen=True, slots=True)
 class Adapted:
-    """A second set of weights of an engine's backbone, and the branches that run with it; the others keep the first."""
+    """A second set of weights for an engine's backbone, and the branches that use it; the others use the first."""
 
     backbone: "Backbone"
     branches: frozenset[Branch]
 
 
 class Engine(Protocol):
-    """Runs pictures along branches on one device; `prepare`, then `run`, so that each can be timed.
+    """Runs pictures along branches on one device; `prepare` and `run` are separate so that each can be timed.
 
-    outline, adapted_outline: what it runs, and the same with a second set of weights where it has one.
-    preprocessing: what `prepare` goes by. sizes: how many pictures it runs together along a branch, rising from 1;
-    (1,) where it runs them one by one. `prepare` may be called from several threads at once, the other methods from
-    one; `make_ready` and `run` never from two.
+    outline, adapted_outline: metadata of the network, and of the network with the second set of weights if there is
+    one. preprocessing: the settings of `prepare`. sizes: supported batch sizes, ascending from 1; (1,) without
+    batching. `prepare` is thread-safe. The other methods are not, and `make_ready` and `run` must stay on one thread.
     """
 
     name: str
@@ -134,47 +133,47 @@ class Engine(Protocol):
     sizes: tuple[int, ...]
 
     def warm_up(self, branches: Iterable[Branch], pictures: int = 1) -> None:
-        """Make each branch ready, so that its first frame takes no longer than the next.
+        """Make each branch ready, so that its first frame takes no longer than later ones.
 
-        pictures: so many together, one of `sizes`.
+        pictures: the batch size, one of `sizes`.
         """
         ...
 
     def make_ready(self, branch: Branch, pictures: int = 1) -> bool:
-        """Whether so many pictures, one of `sizes`, run together along a branch without delay.
+        """Return whether a branch is ready to run a batch of `pictures`, one of `sizes`, without delay.
 
-        Where they do not, that is being made ready meanwhile, by the engine's own thread where it has one, so ask
-        again; frames are answered as before. An engine without such a thread makes it ready at once.
+        If it is not, the engine's background thread prepares it while frames are answered as before; call again. An
+        engine without a background thread makes the branch ready before it returns.
         """
         ...
 
     def make_parts_ready(self, resolution: int, weights: WeightSet) -> bool:
-        """Whether `look` and `complete` need not wait for the engine's own thread; where they need, ask again.
+        """Return whether `look` and `complete` can run without waiting for the background thread; if not, call again.
 
-        An engine without such a thread makes what they run at their first call.
+        An engine without a background thread prepares the parts at the first `look` or `complete`.
         """
         ...
 
     def close(self) -> None:
-        """End the engine's threads and give its memory back; it is not used any more."""
+        """Stop the engine's threads and release its memory; the engine cannot be used afterwards."""
         ...
 
     def prepare(self, picture: NDArray[np.uint8], resolution: int, *, mirrored: bool = False) -> Any:
-        """A BGR picture (height, width, 3), or its mirror image, as this engine's input at `resolution`."""
+        """Convert a BGR picture (height, width, 3), or its mirror image, to the engine's input at `resolution`."""
         ...
 
     def run(self, inputs: Sequence[Any], branches: Sequence[Branch]) -> NDArray[np.float32]:
-        """Scores before softmax (pictures, classes), each picture along its own branch.
+        """Return scores before softmax (pictures, classes), each picture along its own branch.
 
-        Each block runs at most once a resolution. A skipped block is not executed. Raises OutOfMemoryError, as
-        `prepare` does, where another program has taken the device's memory.
+        Each block runs at most once per resolution. A skipped block is not executed. Raises OutOfMemoryError, as
+        `prepare` does, if another program has taken the device's memory.
         """
         ...
 
     def look(self, prepared: Any, resolution: int, weights: WeightSet) -> FirstLook:
-        """A prepared picture after the first block, with this set of weights."""
+        """Run a prepared picture through the first block with one set of weights."""
         ...
 
     def complete(self, seen: FirstLook, keep: Sequence[bool]) -> NDArray[np.float32]:
-        """Scores before softmax (classes,) of a picture that was looked at, along these blocks; the first has run."""
+        """Return scores before softmax (classes,) for a picture from `look`; the first block has run already."""
         ...

@@ -1,4 +1,4 @@
-"""What engines keep on disk from one start to the next."""
+"""The on-disk cache of exported ONNX models, kept from one start to the next."""
 
 import hashlib
 import os
@@ -16,23 +16,23 @@ from adainf.engines.shared import set_out
 __all__ = ["ExportCache", "cache_folder"]
 
 _FORMAT = 3
-"""To be raised when the same network would be exported otherwise than before."""
+"""Increment this when the export of an unchanged network changes."""
 
 
 def cache_folder() -> Path:
-    """Where exports are kept: below systemd's `$CACHE_DIRECTORY`, else below `$XDG_CACHE_HOME` or `~/.cache`."""
+    """Return the folder of exports: below systemd's `$CACHE_DIRECTORY`, else `$XDG_CACHE_HOME` or `~/.cache`."""
     if service := os.environ.get("CACHE_DIRECTORY"):
         return Path(service.partition(":")[0]) / "onnx"
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "adainf" / "onnx"
 
 
 class ExportCache:
-    """The exports of one network with certain weights, as files named by what they were made of and for.
+    """The exports of one network with certain weights, in files named by a hash of their inputs and target processor.
 
-    They are kept as the runtime has optimised them for this processor: such a file takes a third of the time to load,
-    since nothing of it is rewritten. Weights that branches have in common are kept, and held in memory, once. Beside
-    each export stand the SHA-256 of its files: after a power cut a file may have its name and size, but not its
-    content. What another user has put there, or could have, is not loaded.
+    Models are stored as the runtime optimised them for this processor. They load in a third of the time, because the
+    runtime does not rewrite them again. Branches share weight files, on disk and in memory. A checksum file beside
+    each export holds the SHA-256 of its files: after a power cut a file may have its name and size, but not its
+    content. Files that another user wrote, or could have written, are not loaded.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class ExportCache:
         optimise: Callable[[bytes, Path], None],
         warn: Callable[[str], None],
     ) -> None:
-        """optimise: writes a model to a path as it is to run. warn: told once where `folder` cannot be written."""
+        """optimise: writes the optimised model to a path. warn: called once if `folder` is unsafe or not writable."""
         self._folder = folder
         self._network = network
         makers = " ".join(version(package) for package in ("torch", "onnxruntime"))
@@ -54,16 +54,19 @@ class ExportCache:
         self._held: set[tuple[str, str]] = set()
 
     def path(self, what: Branch | NetworkPart) -> Path:
-        """The file of `what`, there or not."""
+        """Return the path of the export of `what`, whether or not it exists."""
         return self._folder / f"{hashlib.sha256(f'{self._maker} {what}'.encode()).hexdigest()}.onnx"
 
     def has(self, what: Branch | NetworkPart) -> bool:
-        """Whether the file of `what` is there; whether it is whole is seen when it is read."""
+        """Return whether the export of `what` exists; `model` verifies its checksums."""
         path = self.path(what)
         return self._stranger is None and files.is_there(path) and files.is_there(_digests_path(path))
 
     def model(self, what: Branch | NetworkPart) -> Path | bytes:
-        """The file of `what`, made where it is not there whole; where none can be kept, the model as exported."""
+        """Return the path of the export of `what`, exporting it if missing or damaged.
+
+        Return the exported model itself, not optimised, if the folder cannot be used.
+        """
         path = self.path(what)
         if self._stranger is not None and self._writes:
             self._writes = False
@@ -82,18 +85,18 @@ class ExportCache:
         return path
 
     def _is_whole(self, path: Path) -> bool:
-        """Whether all files of an export are as they were written, by nobody but us."""
+        """Return whether all files of an export match their checksums and no other user could have written them."""
         if files.stranger(_digests_path(path)) is not None:
             return False
         try:
             lines = _digests_path(path).read_text(encoding="ascii", errors="replace").splitlines()
         except OSError:
             return False
-        parts = [(name, digest) for digest, _, name in (line.partition("  ") for line in lines)]
-        return path.name in dict(parts) and all(self._holds(name, digest) for name, digest in parts)
+        entries = [(name, digest) for digest, _, name in (line.partition("  ") for line in lines)]
+        return path.name in dict(entries) and all(self._holds(name, digest) for name, digest in entries)
 
     def _holds(self, name: str, digest: str) -> bool:
-        """Whether a file of this content is there; it is read once, for all exports that share it."""
+        """Return whether a file has this content. Each file is read once, for all exports that share it."""
         path = self._folder / name
         if not files.is_there(path):
             return False
@@ -102,18 +105,18 @@ class ExportCache:
         return (name, digest) in self._held
 
     def _write(self, path: Path, model: bytes) -> None:
-        """Have the files of an export made elsewhere, then renamed; their digests after them."""
+        """Write the files of an export to a temporary folder, then rename them, the checksum file last."""
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".", dir=path.parent) as name:
             folder = Path(name)
-            made, digests = folder / path.name, folder / "digests"
-            self._optimise(model, made)
-            digest_of = {weights: weights.partition(".")[0] for weights in set_out(made, folder)} | {
-                made.name: _digest(made)
+            optimised, digests = folder / path.name, folder / "digests"
+            self._optimise(model, optimised)
+            digest_of = {weights: weights.partition(".")[0] for weights in set_out(optimised, folder)} | {
+                optimised.name: _digest(optimised)
             }
             digests.write_text("".join(f"{digest}  {name}\n" for name, digest in digest_of.items()), encoding="ascii")
             for file, digest in digest_of.items():
-                # One that is there stays: sessions share it only while it is the same file.
+                # Keep an existing file: sessions share weights in memory only while they map the same file.
                 if not self._holds(file, digest):
                     _synchronised(folder / file).replace(path.parent / file)
             digests.replace(_digests_path(path))

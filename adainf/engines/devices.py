@@ -1,4 +1,4 @@
-"""GPUs: whether there may be one, which one a name means, and how to mend one that cannot be used."""
+"""GPU discovery: whether there may be one, the device of a name, and remedies for an unusable one."""
 
 import contextlib
 import os
@@ -13,25 +13,26 @@ if TYPE_CHECKING:
 
 __all__ = ["check", "hidden", "index", "may_be_there", "place", "unusable", "used", "uuid"]
 
-# NVIDIA's driver, a Jetson's, one below WSL, AMD's.
+# The device nodes of NVIDIA's driver, a Jetson's (two), WSL's and AMD's.
 _NODES = ("/dev/nvidiactl", "/dev/nvhost-ctrl-gpu", "/dev/nvgpu", "/dev/dxg", "/dev/kfd")
 _MEGABYTE = 1 << 20
 
 
 def may_be_there() -> bool:
-    """Whether a GPU driver is loaded and not all GPUs are hidden; without PyTorch, which takes seconds to import."""
+    """Return whether a GPU driver is loaded and not all GPUs are hidden, without PyTorch's seconds of import time."""
     return not hidden() and any(Path(node).exists() for node in _NODES)
 
 
 def hidden() -> bool:
-    """Whether CUDA_VISIBLE_DEVICES shows no GPU."""
+    """Return whether CUDA_VISIBLE_DEVICES hides every GPU."""
     return os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1")
 
 
 def check(name: str) -> None:
-    """Check, without PyTorch, that a name is `cpu`, `cuda` or `cuda:NUMBER`, and that there may be such a device.
+    """Check, without importing PyTorch, that a device name is valid and that such a device may exist.
 
-    Raises InvalidInputError on another name, UnavailableError where there can be no GPU.
+    Valid names are `cpu`, `cuda` and `cuda:NUMBER`. Raises InvalidInputError on another name, UnavailableError if
+    there can be no GPU.
     """
     kind, colon, number = name.partition(":")
     if kind not in ("cpu", "cuda") or (colon and not (kind == "cuda" and number.isdecimal())):
@@ -44,13 +45,13 @@ def check(name: str) -> None:
 
 
 def index(name: str | None) -> int:
-    """The number in a device's name, 0 where there is none."""
+    """Return the number in a device name, or 0 if it has none."""
     number = "" if name is None else name.partition(":")[2]
     return int(number) if number.isdecimal() else 0
 
 
 def place(name: str) -> "torch.device":
-    """The device of this name, which PyTorch can use; raises as `check` does, UnavailableError also where it cannot."""
+    """Return PyTorch's device of this name; raises as `check` does, and UnavailableError if PyTorch cannot use it."""
     check(name)
     import torch
 
@@ -65,7 +66,7 @@ def place(name: str) -> "torch.device":
 
 
 def unusable() -> str | None:
-    """Why PyTorch can use no GPU, with the remedy; None where it can use one."""
+    """Return why PyTorch cannot use any GPU, with the remedy, or None if it can use one."""
     import torch
 
     if not torch.backends.cuda.is_built():  # type: ignore[no-untyped-call]
@@ -76,18 +77,19 @@ def unusable() -> str | None:
     try:
         torch.cuda.init()  # type: ignore[no-untyped-call]
     except (RuntimeError, AssertionError) as error:
-        told = one_line(error, 200)
-        if "too old" in told:
+        message = one_line(error, 200)
+        if "too old" in message:
             return f"the driver is too old for PyTorch's CUDA {torch.version.cuda}; update it"
-        return f"PyTorch cannot use it ({told.rstrip('.')}); `adainfd doctor` tells more"
+        return f"PyTorch cannot use it ({message.rstrip('.')}); `adainfd doctor` tells more"
     return None
 
 
 @contextlib.contextmanager
 def used(name: str, room: int = 0) -> Iterator["torch.device"]:
-    """Begin to use a device inside the context. room: bytes of its memory that must be free.
+    """Check a device for first use inside the context; `room` bytes of its memory must be free.
 
-    Raises as `place` does, UnavailableError also where memory is missing.
+    CUDA errors inside the context become UnavailableError. Raises as `place` does, and UnavailableError if the device
+    has too little free memory.
     """
     import torch
 
@@ -102,15 +104,15 @@ def used(name: str, room: int = 0) -> Iterator["torch.device"]:
     except RuntimeError as error:
         if "CUDA" not in str(error):
             raise
-        told = one_line(error, 120)
+        message = one_line(error, 120)
         raise UnavailableError(
-            f"device {name!r}: cannot be used ({told}); end other programs on it, or name another device"
+            f"device {name!r}: cannot be used ({message}); end other programs on it, or name another device"
         ) from None
 
 
 def uuid(name: str | None) -> str:
-    """The UUID, as NVML has it, of the GPU that PyTorch means by a name; it must be in use."""
+    """Return the UUID, in NVML's format, of the GPU that PyTorch calls `name`; the GPU must be in use already."""
     import torch
 
-    told: object = torch.cuda.get_device_properties(index(name)).uuid
-    return f"GPU-{told}"
+    identifier: object = torch.cuda.get_device_properties(index(name)).uuid
+    return f"GPU-{identifier}"

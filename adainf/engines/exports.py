@@ -1,4 +1,4 @@
-"""Branches as ONNX models, made by PyTorch's exporter."""
+"""Export of branches and network parts to ONNX by PyTorch's exporter."""
 
 import contextlib
 import io
@@ -19,26 +19,26 @@ from adainf.engines.base import NetworkPart, UnsupportedExportError
 
 __all__ = ["Loaded", "export"]
 
-_OPSET = 17  # the first with layer normalisation as one operator
+_OPSET = 17  # the first with layer normalisation as a single operator
 
 
 class Loaded:
-    """A backbone in memory, as the ONNX engine wants it."""
+    """A backbone in memory as an `Exportable` for the ONNX engine."""
 
     def __init__(self, backbone: Backbone) -> None:
         self.outline = outline(backbone)
         self._backbone = backbone
 
     def export(self, what: Branch | NetworkPart) -> bytes:
-        """See `export`."""
+        """Return the ONNX model of a branch or part; see `export`."""
         return export(self._backbone, what)
 
 
 def export(backbone: Backbone, what: Branch | NetworkPart) -> bytes:
-    """An ONNX model of a branch, or of a part of the network, as `Exportable` has it.
+    """Return the ONNX model of a branch or a part of the network, as `Exportable.export` specifies.
 
-    The batch is fixed at one: with constant shapes ONNX Runtime is faster at one picture than a dynamic batch is at
-    four. Raises UnsupportedExportError, naming the operator where it is one.
+    The batch size is fixed at one: ONNX Runtime is faster at one picture with constant shapes than a dynamic batch is
+    at four. Raises UnsupportedExportError, which names the unsupported operator if that is the cause.
     """
     before = torch.zeros(1, 3, what.resolution, what.resolution)
     if isinstance(what, Branch):
@@ -49,19 +49,19 @@ def export(backbone: Backbone, what: Branch | NetworkPart) -> bytes:
     return _exported(_OnePart(backbone, what), before, "before", "after")
 
 
-def _exported(module: "_AlongBranch | _OnePart", before: Tensor, given: str, gives: str) -> bytes:
+def _exported(module: "_AlongBranch | _OnePart", before: Tensor, input_name: str, output_name: str) -> bytes:
     module = module.eval()
     model = io.BytesIO()
     with torch.no_grad(), _quiet():
-        # Position embeddings are interpolated here, so that the exporter meets them as constants.
+        # Interpolate the position embeddings now, so that the exporter sees them as constants.
         module(before)
         try:
             torch.onnx.export(
                 module,
                 (before,),
                 model,  # type: ignore[arg-type]  # the annotation is that of the newer exporter
-                input_names=[given],
-                output_names=[gives],
+                input_names=[input_name],
+                output_names=[output_name],
                 opset_version=_OPSET,
                 dynamo=False,
             )
@@ -73,7 +73,7 @@ def _exported(module: "_AlongBranch | _OnePart", before: Tensor, given: str, giv
 
 
 class _AlongBranch(nn.Module):
-    """A backbone along one branch, as a module of its own."""
+    """A backbone restricted to one branch."""
 
     def __init__(self, backbone: Backbone, keep: Sequence[bool]) -> None:
         super().__init__()
@@ -87,7 +87,7 @@ class _AlongBranch(nn.Module):
 
 
 class _OnePart(nn.Module):
-    """A part of a backbone as a module of its own."""
+    """A single part of a backbone."""
 
     def __init__(self, backbone: Backbone, part: NetworkPart) -> None:
         super().__init__()
@@ -100,7 +100,7 @@ class _OnePart(nn.Module):
             return self.backbone.scores(hidden) if self.part.stop == len(self.backbone.blocks) else hidden
 
     def hidden(self, before: Tensor) -> Tensor:
-        """What comes out of the part's last block."""
+        """Return the output of the part's last block."""
         hidden = before if self.part.start else self.backbone.stem(before)
         for index in range(self.part.start, self.part.stop):
             hidden = self.backbone.step(index, hidden, self.part.kept or index > self.part.start)
@@ -108,11 +108,11 @@ class _OnePart(nn.Module):
 
 
 class _Constant(TorchFunctionMode):
-    """Sizes are plain numbers while a network is traced, and `mT`, unknown to the exporter, is a transposition.
+    """A mode for tracing in which sizes are plain integers, and `mT`, unknown to the exporter, is a transposition.
 
-    Traced sizes would put the arithmetic on shapes into the model, and hide from `PositionEmbedding` that it has the
-    grid's embedding already. Under such a mode `nn.MultiheadAttention` also leaves its fused kernel, which has no
-    counterpart in ONNX.
+    Traced sizes would add shape arithmetic to the model, and `PositionEmbedding` would miss the embedding it has
+    cached for the grid. Any such mode also makes `nn.MultiheadAttention` avoid its fused kernel, which has no ONNX
+    counterpart.
     """
 
     def __torch_function__(
@@ -128,7 +128,7 @@ class _Constant(TorchFunctionMode):
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    # Where an operator is unknown to it, the exporter prints the whole graph on stdout and cannot be told not to.
+    # On an unknown operator the exporter prints the whole graph to stdout, and no option turns that off.
     log = torch._C._jit_onnx_log  # noqa: SLF001
     torch._C._jit_onnx_log = lambda *_: None  # noqa: SLF001
     try:

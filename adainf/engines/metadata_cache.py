@@ -1,4 +1,4 @@
-"""What is remembered of loaded networks, so that a start whose exports are at hand needs neither torch nor weights."""
+"""Cached metadata of loaded networks, so that a start with cached exports needs neither torch nor the weights."""
 
 import dataclasses
 import hashlib
@@ -24,29 +24,29 @@ _MAKERS = ("torch", "timm", "open_clip_torch")
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class CachedMetadata:
-    """A network that the ONNX engine ran. adapted: the same with a run's adapter, where one was asked for."""
+    """Metadata of a network that the ONNX engine ran; adapted: with the run's adapter, if one was requested."""
 
     base: Outline
     adapted: Outline | None
 
 
 class MetadataCache:
-    """Where one backbone with certain options, and perhaps a run, is remembered."""
+    """The cache entry of one backbone with certain options and, optionally, a run's adapter at a strength."""
 
     def __init__(self, backbone: str, options: Options, run: Run | None, strength: float = 1.0) -> None:
-        asked = dataclasses.replace(options, zoom=0.0)  # a matter of the profile
+        requested = dataclasses.replace(options, zoom=0.0)  # zoom belongs to the profile
         adapter = None if run is None else (run.manifest.files.get("adapter.safetensors"), strength)
         makers = [(package, _version(package)) for package in _MAKERS]
-        told = repr((_File.model_fields["schema_"].default, backbone, asked, _identity(options), adapter, makers))
-        self._path = cache_folder() / f"{hashlib.sha256(told.encode()).hexdigest()}.json"
+        key = repr((_File.model_fields["schema_"].default, backbone, requested, _identity(options), adapter, makers))
+        self._path = cache_folder() / f"{hashlib.sha256(key.encode()).hexdigest()}.json"
         self._zoom = options.zoom
 
     def recall(self) -> CachedMetadata | None:
-        """What is remembered, or None where there is nothing of use."""
-        return documents.kept(self._path, lambda told: _File.model_validate_json(told).remembered(self._zoom))
+        """Return the cached metadata, or None if there is none that is valid and trusted."""
+        return documents.kept(self._path, lambda content: _File.model_validate_json(content).remembered(self._zoom))
 
     def keep(self, remembered: CachedMetadata) -> None:
-        """Remember; raises InvalidInputError where it cannot be written, or would not be believed."""
+        """Store the metadata; raises InvalidInputError if the file cannot be written or would not be trusted."""
         if (why := files.stranger(self._path)) is not None:
             raise InvalidInputError(f"{self._path}: is not kept ({why})")
         write_atomically(self._path, _File.of(remembered).model_dump_json(by_alias=True) + "\n")
@@ -69,27 +69,27 @@ class _File(BaseModel):
     @classmethod
     def of(cls, remembered: CachedMetadata) -> "_File":
         base = remembered.base
-        seen = base.preprocessing
+        preprocessing = base.preprocessing
         return cls(
             name=base.name,
             weights=base.weights,
             adapted=remembered.adapted and remembered.adapted.weights,
             droppable=base.droppable,
-            size=seen.size,
-            mean=seen.mean,
-            std=seen.std,
-            crop_fraction=seen.crop_fraction,
+            size=preprocessing.size,
+            mean=preprocessing.mean,
+            std=preprocessing.std,
+            crop_fraction=preprocessing.crop_fraction,
             class_names=base.class_names,
         )
 
     def remembered(self, zoom: float) -> CachedMetadata:
-        seen = Preprocessing(self.size, self.mean, self.std, self.crop_fraction, zoom)
-        base = Outline(self.name, self.weights, self.droppable, seen, self.class_names)
+        preprocessing = Preprocessing(self.size, self.mean, self.std, self.crop_fraction, zoom)
+        base = Outline(self.name, self.weights, self.droppable, preprocessing, self.class_names)
         return CachedMetadata(base, None if self.adapted is None else dataclasses.replace(base, weights=self.adapted))
 
 
 def _identity(options: Options) -> object:
-    """What tells whether the weights are still those that were loaded; without a file, that none is."""
+    """Return a key that changes with the weights file; without a file, whether the weights are random."""
     path = options.weights_file
     if path is None:
         return options.weights == RANDOM

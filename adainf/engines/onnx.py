@@ -1,4 +1,4 @@
-"""The engine for the CPU: each branch as a whole in a session of ONNX Runtime."""
+"""The CPU engine: one ONNX Runtime session per branch."""
 
 import errno
 import functools
@@ -19,7 +19,7 @@ from adainf.preprocessing import prepare
 from adainf.profile import WeightSet
 from adainf.schedulers.embedding import embedding
 
-# Read once at import: at least 1.32 otherwise writes a device id below ~/.cache and reports to its maker.
+# ONNX Runtime reads this at import. Without it, 1.32 at least writes a device id below ~/.cache and sends telemetry.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state as failures
@@ -27,15 +27,15 @@ from onnxruntime.capi import onnxruntime_pybind11_state as failures
 __all__ = ["OnnxEngine"]
 
 _SPIN_MICROSECONDS = 100
-# What the runtime raises where it cannot write a file; it names no reason of the system's.
+# The runtime raises one of these if it cannot write a file; none carries the system's error code.
 _NOT_WRITTEN = (failures.Fail, failures.InvalidProtobuf, failures.NoSuchFile, failures.RuntimeException)
 
 
 class OnnxEngine:
-    """Runs a backbone in float32 on the CPU, a session for each branch that is used.
+    """Runs a backbone in float32 on the CPU, with one session per branch in use.
 
-    PyTorch's own kernels repack a convolution's weights at every call, which costs as much as the convolution where a
-    branch is small; a session packs them once, folds batch norm and fuses across blocks.
+    PyTorch's kernels repack a convolution's weights on every call, which costs as much as the convolution itself in a
+    small branch. A session packs them once, folds batch norm and fuses across blocks.
     """
 
     name = "onnx"
@@ -53,11 +53,12 @@ class OnnxEngine:
         sessions: int = 32,
         warn: Callable[[str], None] = lambda _: None,
     ) -> None:
-        """adapted: the network with another set of weights, and `runs_adapted` the branches that run with it.
-        threads: None takes every usable processor. cache: the folder of the exports, None takes the user's.
+        """Set up the engine without loading a session.
 
-        sessions: how many are held at once, each with its own copy of the weights; the one not used for longest goes.
-        warn: told once where the cache cannot be written.
+        adapted: the network with a second set of weights; runs_adapted: the branches that use it. threads: None uses
+        every usable processor. cache: the folder of exports; None means `cache_folder`. sessions: how many branches
+        stay loaded, each with its own packed weights; the least recently used is evicted. warn: called once if the
+        cache cannot be used.
         """
         self.device = processor_name()
         self.threads = threads or usable_processors()
@@ -69,7 +70,7 @@ class OnnxEngine:
         self._exports = ExportCache(folder, network, self._optimise, warn)
         self._adapted = frozenset(runs_adapted if adapted is not None else ())
         self._adapted_exports = self._exports if adapted is None else ExportCache(folder, adapted, self._optimise, warn)
-        # Where each thread has a processor: its own, and of the rest each helper one.
+        # Pin threads only if each has a processor to itself: the first for this thread, the others for the helpers.
         processors = sorted(os.sched_getaffinity(0))
         self._processors = processors if 1 < self.threads == len(processors) else []
         self._most_sessions = sessions
@@ -77,46 +78,46 @@ class OnnxEngine:
         self._parts: dict[tuple[NetworkPart, WeightSet], onnxruntime.InferenceSession] = {}
 
     def warm_up(self, branches: Iterable[Branch], pictures: int = 1) -> None:
-        """Export, load and run each branch once, so that none of it happens on a frame's way.
+        """Export, load and run each branch once, so that no frame waits for it.
 
-        Raises UnsupportedExportError where the network cannot be exported.
+        Raises UnsupportedExportError if the network cannot be exported.
         """
         for branch in branches:
             zeros = np.zeros((1, 3, branch.resolution, branch.resolution), np.float32)
             self.run([zeros] * pictures, [branch] * pictures)
 
     def make_ready(self, branch: Branch, pictures: int = 1) -> bool:
-        """Load the branch where it is not; it is ready then."""
+        """Load the branch if it is not loaded, which makes it ready; always return True."""
         if branch not in self._sessions:
             self.warm_up([branch], pictures)
         return True
 
     def make_parts_ready(self, resolution: int, weights: WeightSet) -> bool:
-        """There is no thread that makes them."""
+        """Return True: there is no background thread to wait for."""
         del resolution, weights
         return True
 
     def close(self) -> None:
-        """Let go of all sessions."""
+        """Release all sessions."""
         self._sessions.clear()
         self._parts.clear()
 
     def at_hand(self, branch: Branch) -> bool:
-        """Whether the export of `branch` lies in the cache."""
+        """Return whether the export of `branch` is cached."""
         return (self._adapted_exports if branch in self._adapted else self._exports).has(branch)
 
     def parts_at_hand(self, resolution: int, weights: WeightSet) -> bool:
-        """Whether all that `look` and `complete` may run lies in the cache."""
+        """Return whether every part that `look` and `complete` may run is cached."""
         return all(map(self._exports_of(weights).has, parts(resolution, self.outline.droppable)))
 
     def prepare(self, picture: NDArray[np.uint8], resolution: int, *, mirrored: bool = False) -> NDArray[np.float32]:
-        """The input (1, 3, resolution, resolution) of a BGR picture (height, width, 3)."""
+        """Convert a BGR picture (height, width, 3) to an input (1, 3, resolution, resolution)."""
         return prepare(picture, resolution, self.preprocessing, mirrored=mirrored)[None]
 
     def run(self, inputs: Sequence[NDArray[np.float32]], branches: Sequence[Branch]) -> NDArray[np.float32]:
-        """Scores before softmax (pictures, classes), each picture along its own branch, one after the other.
+        """Return scores before softmax (pictures, classes), each picture along its own branch, one at a time.
 
-        A branch met for the first time is exported now: seconds, unless `warm_up` has seen it.
+        The first use of a branch exports it, which takes seconds, unless `warm_up` has run it.
         """
         scores = np.empty((len(inputs), len(self.class_names)), np.float32)
         for position, (images, branch) in enumerate(zip(inputs, branches, strict=True)):
@@ -124,15 +125,15 @@ class OnnxEngine:
         return scores
 
     def look(self, prepared: NDArray[np.float32], resolution: int, weights: WeightSet) -> FirstLook:
-        """A prepared picture (1, 3, resolution, resolution) after the first block, with this set of weights.
+        """Run a prepared picture (1, 3, resolution, resolution) through the first block with one set of weights.
 
-        A part met for the first time is exported now, here and in `complete`: seconds.
+        The first use of a part exports it, here and in `complete`, which takes seconds.
         """
         hidden = self._through(NetworkPart(resolution, 0, 1), weights, prepared)
         return FirstLook(embedding(hidden)[0], hidden, resolution, weights)
 
     def complete(self, seen: FirstLook, keep: Sequence[bool]) -> NDArray[np.float32]:
-        """Scores before softmax (classes,) of a picture that was looked at, along these blocks; the first has run."""
+        """Return scores before softmax (classes,) for a picture from `look`; the first block has run already."""
         hidden = seen.hidden
         for start, stop in parts_after_first(self.outline.droppable):
             hidden = self._through(NetworkPart(seen.resolution, start, stop, keep[start]), seen.weights, hidden)
@@ -145,11 +146,11 @@ class OnnxEngine:
             session = self._parts[part, weights] = self._load(self._exports_of(weights).model(part))
         return self._run(session, {"before": before})
 
-    def _run(self, session: onnxruntime.InferenceSession, given: dict[str, NDArray[np.float32]]) -> NDArray[np.float32]:
+    def _run(self, session: onnxruntime.InferenceSession, feed: dict[str, NDArray[np.float32]]) -> NDArray[np.float32]:
         result: NDArray[np.float32]
-        # Woken by a camera's process, this thread may come to lie on a helper's processor, and take turns with it.
+        # A wake-up from a camera's process may move this thread to a helper's processor, where the two would alternate.
         with keeping_to(self._processors[:1]):
-            (result,) = session.run(None, given)
+            (result,) = session.run(None, feed)
         return result
 
     def _exports_of(self, weights: WeightSet) -> ExportCache:
@@ -165,11 +166,11 @@ class OnnxEngine:
         return self._sessions[branch]
 
     def _load(self, model: Path | bytes) -> onnxruntime.InferenceSession:
-        """A session of a file that is optimised already, or of a model that is not."""
+        """Return a session for a path to an optimised model, or for the bytes of one that is not optimised."""
         options = self._options()
         if isinstance(model, Path):
             options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-        # Of a file's bytes it would keep a copy.
+        # Pass the path, since the session would keep a copy of the file's bytes.
         source = model if isinstance(model, bytes) else os.fspath(model)
         return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
 
@@ -179,18 +180,18 @@ class OnnxEngine:
         try:
             onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
         except _NOT_WRITTEN as error:
-            # A model that is wrong itself fails again where it is loaded as it is.
+            # If the model itself is invalid, loading it without optimisation fails again and reports that.
             raise OSError(errno.EIO, one_line(error, 120)) from None
 
     def _options(self) -> onnxruntime.SessionOptions:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = self.threads
-        # Between two operators a thread waits awake, but not from frame to frame: beside others it would fight them.
+        # Threads spin between operators, but not between frames, where they would compete with other processes.
         options.add_session_config_entry("session.intra_op.spin_duration_us", str(_SPIN_MICROSECONDS))
         options.add_session_config_entry("session.force_spinning_stop", "1")
         if self._processors:
-            # Woken after a pause, a helper is otherwise put beside the thread that waits for it, and no help
-            # (docs/performance.md). Counted from 1.
+            # Without affinities, a helper that wakes after a pause may share the processor of the thread that waits
+            # for it, and gains nothing (docs/performance.md). ONNX Runtime counts processors from 1.
             helpers = ";".join(str(processor + 1) for processor in self._processors[1:])
             options.add_session_config_entry("session.intra_op_thread_affinities", helpers)
         _share_arena()
@@ -201,11 +202,11 @@ class OnnxEngine:
 
 @functools.cache
 def _share_arena() -> None:
-    """One arena for the sessions of this process; one for each would cost five megabytes a branch.
+    """Share one arena between the sessions of this process; an arena per session would cost five megabytes a branch.
 
-    In glibc's heap, small blocks of others come to lie where activations were, and the next ones need new memory.
+    In glibc's heap, small unrelated blocks fragment the memory freed by activations, so later activations need more.
     """
     arena = onnxruntime.OrtAllocatorType.ORT_ARENA_ALLOCATOR
     processor = onnxruntime.OrtMemoryInfo("Cpu", arena, 0, onnxruntime.OrtMemType.DEFAULT)
-    as_requested = onnxruntime.OrtArenaCfg({"arena_extend_strategy": 1})  # else each extension is twice the last
+    as_requested = onnxruntime.OrtArenaCfg({"arena_extend_strategy": 1})  # the default doubles every extension
     onnxruntime.create_and_register_allocator(processor, as_requested)

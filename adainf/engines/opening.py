@@ -1,4 +1,4 @@
-"""From a backbone's name to an engine that runs it, by the shortest way."""
+"""Opening an engine for a backbone's name, from cached metadata and exports if possible."""
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
@@ -28,11 +28,10 @@ __all__ = ["Opening"]
 
 @dataclass(frozen=True)
 class Opening:
-    """An engine as it is wanted.
+    """A request for an engine.
 
-    name: None takes the best there is, as `engines.load` tells. run: whose adapter, at this strength, the branches
-    `runs_adapted` run with, and what is looked at first where that is asked for. warn: told what is not as it was
-    wanted.
+    name: None picks the best available engine, as `engines.load` does. run: the source of the adapter that the branches
+    `runs_adapted` use at `strength`, and that `look` can use. warn: called with every deviation from the request.
     """
 
     name: str | None
@@ -57,11 +56,11 @@ class Opening:
         threads: int | None = None,
         warn: Callable[[str], None] = lambda _: None,
     ) -> "Opening":
-        """The network of a profile and its run; of `options`, what is left out is theirs.
+        """Return a request for a profile's network and its run, which supply what `options` leaves out.
 
-        name: None takes the engine that `adainf measure` found to be faster on this processor.
+        name: None picks the engine that `adainf measure` found faster on this processor.
         """
-        known = replace(
+        completed = replace(
             options,
             weights=options.weights or default_weights(profile.backbone),
             size=options.size or (None if run is None else run.manifest.native_resolution),
@@ -69,9 +68,9 @@ class Opening:
         )
         faster = profile.faster_engine(processor_name(), threads or usable_processors())
         return cls(
-            name or ("torch" if faster == "torch" else None),  # onnx is taken anyway
+            name or ("torch" if faster == "torch" else None),  # onnx is the default on a CPU
             profile.backbone,
-            known,
+            completed,
             run=run if profile.adapted or profile.scheduled else None,
             strength=profile.strength,
             runs_adapted=profile.adapted,
@@ -82,50 +81,48 @@ class Opening:
 
     @property
     def may_be_onnx(self) -> bool:
-        """Whether `engines.load` could take onnx; told without torch, which need not be imported to know."""
+        """Whether `engines.load` could pick onnx, decided without importing torch."""
         if self.name not in (None, "onnx") or self.device not in (None, "cpu") or find_spec("onnxruntime") is None:
             return False
         return self.name == "onnx" or not self.tries_gpu
 
     @property
     def tries_gpu(self) -> bool:
-        """Whether `engines.load` tries a GPU first; told without torch."""
+        """Whether `engines.load` tries a GPU first, decided without importing torch."""
         if self.name == "onnx" or self.device == "cpu":
             return False
         return self.device is not None or devices.may_be_there()
 
     @property
     def on_processors(self) -> "Opening":
-        """The same by the onnx engine on the processors, whatever else there is."""
+        """The same request for the onnx engine on the CPU, even if there is a GPU."""
         return replace(self, name="onnx", device="cpu")
 
     @property
     def on_gpu(self) -> "Opening":
-        """The same on a GPU or not at all."""
+        """The same request for a GPU, without fallback to the CPU."""
         return replace(self, device=self.device or "cuda")
 
     def recall(self) -> "OnnxEngine | None":
-        """The engine where it runs what the onnx engine once ran, which is remembered; else None.
+        """Return the onnx engine if the metadata of its network is cached, else None.
 
-        Neither is torch imported nor are weights read, then or later, unless an export is missing.
+        Torch is not imported and no weights are read, now or later, unless an export is missing.
         """
-        remembered = self._memory.recall() if self.may_be_onnx else None
-        if remembered is None:
+        metadata = self._memory.recall() if self.may_be_onnx else None
+        if metadata is None:
             return None
         from adainf.engines.onnx import OnnxEngine
 
         return OnnxEngine(
-            _KnownNetwork(remembered.base, lambda: self._base),
-            adapted=None
-            if remembered.adapted is None
-            else _KnownNetwork(remembered.adapted, lambda: self._with_adapter),
+            _KnownNetwork(metadata.base, lambda: self._base),
+            adapted=None if metadata.adapted is None else _KnownNetwork(metadata.adapted, lambda: self._with_adapter),
             runs_adapted=self.runs_adapted,
             threads=self.threads,
             warn=self.warn,
         )
 
     def open(self) -> Engine:
-        """The engine, recalled or loaded; raises what `backbones.load` and `engines.load` raise."""
+        """Return the engine, recalled or loaded; raises what `backbones.load` and `engines.load` raise."""
         return self.recall() or self._load()
 
     def _load(self) -> Engine:
@@ -138,7 +135,7 @@ class Opening:
             if self.device is not None:
                 raise
             self.warn(f"engine: the processors recognise instead of the GPU; {error}")
-            return replace(self, device="cpu").open()  # the weights are read anew: these were rounded for the GPU
+            return replace(self, device="cpu").open()  # re-reads the weights, which were rounded for the GPU
         if engine.name == "onnx":
             try:
                 self._memory.keep(CachedMetadata(engine.outline, engine.adapted_outline))
@@ -170,7 +167,7 @@ class Opening:
 
 
 class _KnownNetwork:
-    """A network whose outline is known before it is opened."""
+    """An `Exportable` with cached metadata that loads its network only for a missing export."""
 
     def __init__(self, outline: Outline, open_network: "Callable[[], Backbone]") -> None:
         self.outline = outline

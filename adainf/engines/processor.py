@@ -1,4 +1,4 @@
-"""The processor an engine runs on."""
+"""The CPU: its name and identity, the usable cores, and thread affinity."""
 
 import hashlib
 import os
@@ -11,18 +11,18 @@ __all__ = ["keeping_to", "processor_identity", "processor_name", "usable_process
 
 
 def usable_processors() -> int:
-    """Processors this process may run on."""
+    """Return how many processors this process may run on."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @contextmanager
 def keeping_to(processors: Collection[int]) -> Iterator[None]:
-    """Meanwhile the calling thread runs on these alone; anywhere where there are none, or it may not run on them."""
+    """Pin the calling thread to these processors inside the context; do nothing if empty or not permitted."""
     before = os.sched_getaffinity(0) if processors else set()
     try:
         if processors:
             os.sched_setaffinity(0, processors)
-    except OSError:  # they were taken from this process after it had begun
+    except OSError:  # the process has lost these processors since it started
         before = set()
     try:
         yield
@@ -32,17 +32,18 @@ def keeping_to(processors: Collection[int]) -> Iterator[None]:
 
 
 def processor_name() -> str:
-    """The processor's name as the system gives it, or else its architecture."""
+    """Return the processor's name from /proc/cpuinfo, or its architecture if there is none."""
     return next(_told("model name", "Model", "Hardware"), platform.machine())
 
 
 def processor_identity() -> str:
-    """Tells processors apart that run other instructions."""
+    """Return a key that differs between processors with different instruction sets."""
     features = next(_told("flags", "Features"), "")
     return f"{platform.machine()} {hashlib.sha256(features.encode()).hexdigest()}"
 
 
 def _told(*keys: str) -> Iterator[str]:
+    """Yield the values of the /proc/cpuinfo lines that begin with one of `keys`."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:

@@ -1,7 +1,7 @@
-"""Weights of exported models as files named by their content, which branches of one network have in common.
+"""Weights of exported models in content-addressed files that the branches of a network share.
 
-The runtime maps such a file into memory: what several sessions use is there once, and the system may drop it and read
-it again.
+The runtime maps these files into memory, so sessions that use the same weights share one copy, which the system can
+evict and read again.
 """
 
 import hashlib
@@ -14,15 +14,15 @@ _LEAST_BYTES = 1024
 
 
 def set_out(model: Path, folder: Path) -> list[str]:
-    """Have the model in a file refer to weights that lie beside it; the names of those that it needs.
+    """Move the model's weights of 1 KiB and more into files of their own; return the names of these files.
 
-    They are written to `folder`, from where they are to be moved to where the model will lie.
+    The weight files are written to `folder`; the caller moves them to the model's final folder.
     """
     import onnx
 
-    loaded = onnx.load(os.fspath(model))
+    proto = onnx.load(os.fspath(model))
     names = []
-    for weights in loaded.graph.initializer:
+    for weights in proto.graph.initializer:
         content = weights.raw_data
         if len(content) < _LEAST_BYTES:
             continue
@@ -31,5 +31,5 @@ def set_out(model: Path, folder: Path) -> list[str]:
         onnx.external_data_helper.set_external_data(weights, name, offset=0, length=len(content))
         weights.ClearField("raw_data")
         names.append(name)
-    model.write_bytes(loaded.SerializeToString())
+    model.write_bytes(proto.SerializeToString())
     return list(dict.fromkeys(names))

@@ -22,7 +22,7 @@ __all__ = ["TorchEngine"]
 
 
 class TorchEngine:
-    """Runs a backbone in float32 on the CPU; or in half precision on a GPU, for evaluations: frames take `GpuEngine`"""
+    """Runs a backbone in float32 on the CPU, or in half precision on a GPU for evaluations; frames use `GpuEngine`."""
 
     name = "torch"
     sizes: tuple[int, ...] = SIZES
@@ -34,18 +34,18 @@ class TorchEngine:
         threads: int | None = None,
         adapted: Adapted | None = None,
     ) -> None:
-        """adapted: another set of weights, for some branches.
-        device: `cpu`, `cuda`, `cuda:1`…; None takes a GPU where there is one. threads: None takes every processor.
+        """Place the weights on a device.
 
-        The number of threads is a setting of the whole process. Raises InvalidInputError on another device's name,
-        UnavailableError where the device is missing.
+        device: `cpu`, `cuda`, `cuda:1`…; None picks a GPU if there is one. threads: None uses every processor; the
+        number applies to the whole process. adapted: a second set of weights, for some branches.
+        Raises InvalidInputError on an unknown device name, UnavailableError if the device is missing.
         """
         self._device = devices.place(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self.on_gpu = self._device.type == "cuda"
         self.threads = threads or usable_processors()
         torch.set_num_threads(self.threads)
         self.device = torch.cuda.get_device_name(self._device) if self.on_gpu else processor_name()
-        # Taken before the weights are moved or rounded.
+        # Fingerprint the weights before they are moved or rounded.
         self.outline = outline(backbone)
         self.adapted_outline = None if adapted is None else outline(adapted.backbone)
         self.preprocessing = backbone.preprocessing
@@ -62,38 +62,38 @@ class TorchEngine:
         return backbone.to(self._device, self._dtype).to(memory_format=torch.channels_last)
 
     def warm_up(self, branches: Iterable[Branch], pictures: int = 1) -> None:
-        """Run each branch once: kernels are chosen and memory is taken at the first run."""
+        """Run each branch once, since the first run selects kernels and allocates memory."""
         for branch in branches:
             shape = (1, 3, branch.resolution, branch.resolution)
             self.run([torch.zeros(shape, dtype=self._dtype, device=self._device)] * pictures, [branch] * pictures)
 
     def make_ready(self, branch: Branch, pictures: int = 1) -> bool:
-        """Run the branch once; it is ready then."""
+        """Run the branch once, which makes it ready; always return True."""
         self.warm_up([branch], pictures)
         return True
 
     def make_parts_ready(self, resolution: int, weights: WeightSet) -> bool:
-        """There is nothing to make."""
+        """Return True: parts need no preparation."""
         del resolution, weights
         return True
 
     def close(self) -> None:
-        """There is nothing to end."""
+        """Do nothing: the engine has no threads of its own."""
 
     @torch.inference_mode()
     def prepare(self, picture: NDArray[np.uint8], resolution: int, *, mirrored: bool = False) -> Tensor:
-        """The input (1, 3, resolution, resolution) on the device of a BGR picture (height, width, 3)."""
+        """Convert a BGR picture (height, width, 3) to an input (1, 3, resolution, resolution) on the device."""
         prepared = torch.from_numpy(prepare(picture, resolution, self.preprocessing, mirrored=mirrored))[None]
         return prepared.to(self._device, self._dtype).contiguous(memory_format=torch.channels_last)
 
     @torch.inference_mode()
     def run(self, inputs: Sequence[Tensor], branches: Sequence[Branch]) -> NDArray[np.float32]:
-        """Scores before softmax (pictures, classes), each picture along its own branch."""
-        together: defaultdict[tuple[int, bool], list[int]] = defaultdict(list)
+        """Return scores before softmax (pictures, classes), each picture along its own branch."""
+        batches: defaultdict[tuple[int, bool], list[int]] = defaultdict(list)
         for position, branch in enumerate(branches):
-            together[branch.resolution, branch in self._adapted].append(position)
+            batches[branch.resolution, branch in self._adapted].append(position)
         scores = torch.empty(len(inputs), len(self.class_names))
-        for (_, is_adapted), positions in together.items():
+        for (_, is_adapted), positions in batches.items():
             backbone = self._adapted_backbone if is_adapted else self.backbone
             images = inputs[positions[0]] if len(positions) == 1 else torch.cat([inputs[p] for p in positions])
             keeps = [branches[position].keep for position in positions]
@@ -102,14 +102,14 @@ class TorchEngine:
 
     @torch.inference_mode()
     def look(self, prepared: Tensor, resolution: int, weights: WeightSet) -> FirstLook:
-        """A prepared picture (1, 3, resolution, resolution) after the first block, with this set of weights."""
+        """Run a prepared picture (1, 3, resolution, resolution) through the first block with one set of weights."""
         backbone = self._with(weights)
         hidden = backbone.step(0, backbone.stem(prepared), True)
         return FirstLook(embedding(hidden.float().cpu().numpy())[0], hidden, resolution, weights)
 
     @torch.inference_mode()
     def complete(self, seen: FirstLook, keep: Sequence[bool]) -> NDArray[np.float32]:
-        """Scores before softmax (classes,) of a picture that was looked at, along these blocks; the first has run."""
+        """Return scores before softmax (classes,) for a picture from `look`; the first block has run already."""
         backbone, hidden = self._with(seen.weights), seen.hidden
         for index, kept in enumerate(keep):
             if index:

@@ -1,4 +1,4 @@
-"""Pictures and videos: from files to pixels."""
+"""Decoding of picture and video files to pixels."""
 
 MOST_PIXELS = 178_956_970
-"""Of a picture: what Pillow too takes for an attack above, half a gigabyte as it is decoded."""
+"""The largest picture that is decoded, half a gigabyte in memory; Pillow too treats a larger one as an attack."""

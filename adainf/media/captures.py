@@ -1,7 +1,7 @@
-"""Videos as FFmpeg opens them. A local file is a video and nothing else, whatever it begins with.
+"""Opening videos with FFmpeg, which may treat a local file as a video only, whatever its content.
 
-Playlists (HLS, concat, SDP, DASH) are known by their content, not by their name: FFmpeg would open what they name,
-other files and addresses, for whoever wrote the file.
+FFmpeg detects playlists (HLS, concat, SDP, DASH) by content, not by name. Unrestricted, it would open the files and
+addresses that the author of a playlist chose.
 """
 
 import os
@@ -29,15 +29,15 @@ VIDEOS = (
     ppm_pipe psd_pipe qoi_pipe sgi_pipe sunrast_pipe tiff_pipe vbn_pipe webp_pipe xbm_pipe xpm_pipe xwd_pipe
     """.split(),  # noqa: SIM905 - a table
 )
-"""The formats that hold video and open nothing else. hls, concat, sdp, image2 and vobsub are left out."""
+"""FFmpeg's formats that contain video and open no other file; hls, concat, sdp, image2 and vobsub are excluded."""
 
 
 def opened(address: str, parameters: Sequence[int], options: str) -> "cv2.VideoCapture":
-    """A capture by FFmpeg, with these options of its own; see `cv2.VideoCapture.isOpened`."""
+    """Open a capture by FFmpeg with `options` for FFmpeg itself; check `cv2.VideoCapture.isOpened` for success."""
     import cv2
 
     before = os.environ.get(_OPTIONS)
-    os.environ[_OPTIONS] = options  # OpenCV takes them nowhere else, and only while it opens
+    os.environ[_OPTIONS] = options  # OpenCV reads FFmpeg options only from here, while opening
     try:
         return cv2.VideoCapture(address, cv2.CAP_FFMPEG, parameters)
     finally:
@@ -48,21 +48,21 @@ def opened(address: str, parameters: Sequence[int], options: str) -> "cv2.VideoC
 
 
 def opened_file(path: str | Path, parameters: Sequence[int] = ()) -> "cv2.VideoCapture":
-    """A capture of a local video, decoded by one thread."""
+    """Open a capture of a local video that decodes on a single thread."""
     import cv2
 
-    # A name such as a:b.mp4 is no protocol where it says what it is.
+    # With an explicit scheme, the `a:` of a name such as a:b.mp4 is not taken for a protocol.
     address, single = f"file:{path}", (cv2.CAP_PROP_N_THREADS, 1)
     return opened(address, (*single, *parameters), _joined(owners_options(), restriction(VIDEOS, ("file",))))
 
 
 def restriction(formats: Sequence[str], protocols: Sequence[str]) -> str:
-    """The options that leave FFmpeg these formats and protocols; they stand behind all others, and so prevail."""
+    """Return the options that limit FFmpeg to these formats and protocols; append them last so that they prevail."""
     return f"format_whitelist;{','.join(formats)}|protocol_whitelist;{','.join(protocols)}"
 
 
 def owners_options() -> str | None:
-    """The options of FFmpeg that the environment of this process gives; None where it gives none."""
+    """Return the FFmpeg options from the environment of this process, or None if there are none."""
     return os.environ.get(_OPTIONS) or None
 
 

@@ -1,4 +1,4 @@
-"""Which pictures can be decoded, found out by processes that may die of one."""
+"""Checking which pictures can be decoded, in subprocesses that a picture may crash."""
 
 import os
 import subprocess
@@ -17,27 +17,27 @@ _DEADLY = "a process that decoded it ended"
 
 
 def undecodable(paths: Sequence[Path]) -> dict[int, str]:
-    """The rows of `paths` that are no pictures that can be decoded, and why."""
+    """Return the rows of `paths` that cannot be decoded, each with the reason."""
     count = max(1, min(len(os.sched_getaffinity(0)), _MOST_PROCESSES, len(paths) // _WORTH_A_PROCESS))
     found: dict[int, str] = {}
     with ThreadPoolExecutor(count) as pool:
         for number, reasons in enumerate(pool.map(_reasons, [paths[number::count] for number in range(count)])):
-            found |= {number + count * row: why for row, why in enumerate(reasons) if why}
+            found |= {number + count * row: reason for row, reason in enumerate(reasons) if reason}
     return dict(sorted(found.items()))
 
 
 def _reasons(paths: Sequence[Path]) -> list[str]:
-    """Why each of them cannot be decoded; empty where it can."""
+    """Return for each path why it cannot be decoded, or an empty string if it can."""
     reasons: list[str] = []
     while len(reasons) < len(paths):
-        # Not multiprocessing, which would run a script of ours again that has no `if __name__ == "__main__"`.
+        # Not multiprocessing, which would run the user's script again if it lacks `if __name__ == "__main__"`.
         checked = subprocess.run(
             [sys.executable, "-m", "adainf.media.checking"],
             input=b"\0".join(os.fsencode(path) for path in paths[len(reasons) :]),
             capture_output=True,
             check=False,
         )
-        if checked.returncode > 0:  # no picture's doing, which would end it by a signal
+        if checked.returncode > 0:  # a picture that crashes the process ends it by a signal
             raise RuntimeError(f"the process that checks pictures failed: {checked.stderr.decode(errors='replace')}")
         reasons += [line.decode() for line in checked.stdout.splitlines()]
         if len(reasons) < len(paths):
@@ -46,16 +46,16 @@ def _reasons(paths: Sequence[Path]) -> list[str]:
 
 
 def _check() -> None:
-    """Decode what stdin names, and say of each on a line why that cannot be done."""
+    """Decode the NUL-separated paths on stdin; write one line each: empty, or why it cannot be decoded."""
     from adainf.media.pictures import decode
 
     for name in sys.stdin.buffer.read().split(b"\0"):
-        why = ""
+        reason = ""
         try:
             decode(Path(os.fsdecode(name)))
         except UndecodableError as error:
-            why = error.why
-        sys.stdout.buffer.write(why.encode("utf-8", "backslashreplace") + b"\n")
+            reason = error.why
+        sys.stdout.buffer.write(reason.encode("utf-8", "backslashreplace") + b"\n")
         sys.stdout.buffer.flush()
 
 

@@ -1,4 +1,4 @@
-"""What a video's file says of itself that OpenCV does not tell."""
+"""Metadata of video containers that OpenCV does not report."""
 
 import struct
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ _UNFINISHED = (0, 0xFFFFFFFF)
 
 _Matrix = tuple[float, float, float, float]
 _UPRIGHT = (1.0, 0.0, 0.0, 1.0)
-# Where the signs of a, b, c and d send a pixel (x, y): to (a x + c y, b x + d y). As EXIF numbers the outcome.
+# EXIF orientation by the signs of a, b, c and d; the matrix maps pixel (x, y) to (a x + c y, b x + d y).
 _ORIENTATIONS: dict[tuple[int, ...], int] = {
     (1, 0, 0, 1): 1,
     (-1, 0, 0, 1): 2,
@@ -28,13 +28,13 @@ _NEARLY_NOTHING = 0.01
 
 
 def counts_frames(path: Path) -> bool:
-    """Whether the container holds the number of its frames; others only let it be estimated from their length."""
+    """Return whether the container stores its frame count; others only allow an estimate from their duration."""
     with path.open("rb") as file:
         return file.read(4) == b"RIFF" or _is_movie(file)
 
 
 def is_cut_short(path: Path) -> bool:
-    """Whether the file ends before its container does; False where the container does not say how long it is."""
+    """Return whether the file is shorter than its container says; False if the container does not say."""
     with path.open("rb") as file:
         size = file.seek(0, 2)
         file.seek(0)
@@ -48,9 +48,9 @@ def is_cut_short(path: Path) -> bool:
 
 
 def orientation(path: Path) -> int | None:
-    """How an MP4 or QuickTime file's pictures are turned and mirrored, as EXIF numbers it; None for other files.
+    """Return the EXIF orientation (1 to 8) of an MP4 or QuickTime file's pictures; None for other files.
 
-    OpenCV knows of turns alone, and takes a mirrored picture for a turned one.
+    OpenCV knows rotations only, and takes a mirrored picture for a rotated one.
     """
     with path.open("rb") as file:
         heads = _heads(file)
@@ -61,7 +61,7 @@ def orientation(path: Path) -> int | None:
 
 
 def presented_seconds(path: Path) -> float | None:
-    """How long an MP4 or QuickTime file is shown, without what its edit list leaves out; None where it does not say."""
+    """Return the presented duration in seconds of an MP4 or QuickTime file, after its edit list; None if not stored."""
     with path.open("rb") as file:
         heads = _heads(file)
         if heads is None:
@@ -73,7 +73,7 @@ def presented_seconds(path: Path) -> float | None:
 
 
 def _heads(file: BinaryIO) -> tuple[int, int] | None:
-    """Where the heads of the movie and of its first video track begin."""
+    """Return the offsets of the contents of `mvhd` and of the first video track's `tkhd`."""
     size = file.seek(0, 2)
     if not _is_movie(file):
         return None
@@ -88,10 +88,10 @@ def _heads(file: BinaryIO) -> tuple[int, int] | None:
     return None
 
 
-def _number(file: BinaryIO, start: int, place: tuple[int, int], place_of_64_bits: tuple[int, int]) -> int:
-    """A number at a place (offset, bytes) of a box whose times have 32 or 64 bits, as its first byte tells."""
+def _number(file: BinaryIO, start: int, field: tuple[int, int], field_64: tuple[int, int]) -> int:
+    """Read a field (offset, bytes) of a box; its version byte selects between the 32-bit and 64-bit layout of times."""
     file.seek(start)
-    offset, width = place_of_64_bits if file.read(1) == b"\1" else place
+    offset, width = field_64 if file.read(1) == b"\1" else field
     file.seek(start + offset)
     return int.from_bytes(file.read(width), "big")
 
@@ -102,7 +102,7 @@ def _is_movie(file: BinaryIO) -> bool:
 
 
 def _boxes(file: BinaryIO, start: int, end: int) -> Iterator[tuple[bytes, int, int]]:
-    """The boxes in this part of a file: their kind, and where their content starts and they end."""
+    """Yield the kind of each box between two offsets, with the start of its content and its end."""
     while start + 8 <= end:
         file.seek(start)
         head = file.read(16)
@@ -110,7 +110,7 @@ def _boxes(file: BinaryIO, start: int, end: int) -> Iterator[tuple[bytes, int, i
         content = start + 8
         if length == 1 and len(head) == 16:
             length, content = struct.unpack(">Q", head[8:])[0], start + 16
-        elif length == 0:  # up to the end
+        elif length == 0:  # extends to the end
             length = end - start
         if length < content - start or not kind.isalnum():
             return
@@ -132,11 +132,11 @@ def _is_video(file: BinaryIO, media: tuple[int, int] | None) -> bool:
     return False
 
 
-def _matrix(file: BinaryIO, start: int, offset: int, offset_of_64_bits: int) -> _Matrix:
-    """Of a box whose times have 32 or 64 bits, as its first byte tells."""
+def _matrix(file: BinaryIO, start: int, offset: int, offset_64: int) -> _Matrix:
+    """Read the matrix of a box; its version byte selects between the 32-bit and 64-bit layout of times."""
     file.seek(start)
     version = file.read(1)
-    file.seek(start + (offset_of_64_bits if version == b"\1" else offset))
+    file.seek(start + (offset_64 if version == b"\1" else offset))
     content = file.read(20)
     if len(content) < 20:
         return _UPRIGHT
@@ -145,18 +145,18 @@ def _matrix(file: BinaryIO, start: int, offset: int, offset_of_64_bits: int) -> 
 
 
 def combined(first: _Matrix, then: _Matrix) -> int:
-    """The orientation, as EXIF numbers it, that two changes of places come to; upright where that is no such thing."""
+    """Return the EXIF orientation of two matrices applied in order; 1 (upright) if the result is not one."""
     a, b, c, d = first
     e, f, g, h = then
-    both = (a * e + b * g, a * f + b * h, c * e + d * g, c * f + d * h)
-    largest = max(map(abs, both))
+    product = (a * e + b * g, a * f + b * h, c * e + d * g, c * f + d * h)
+    largest = max(map(abs, product))
     return _ORIENTATIONS.get(
-        tuple(0 if abs(value) <= _NEARLY_NOTHING * largest else 1 if value > 0 else -1 for value in both), 1
+        tuple(0 if abs(value) <= _NEARLY_NOTHING * largest else 1 if value > 0 else -1 for value in product), 1
     )
 
 
 def _riff_ends(file: BinaryIO, size: int) -> Iterator[int]:
-    """Where each of an AVI's parts ends; one that was never finished says no length."""
+    """Yield the end of each RIFF chunk of an AVI; stop at one that was never finished and so has no length."""
     start = 0
     while start + 8 <= size:
         file.seek(start)
@@ -181,10 +181,10 @@ def _segment_end(file: BinaryIO) -> int | None:
 
 
 def _length(file: BinaryIO) -> int | None:
-    """The length of a Matroska element; None where it is open."""
+    """Read the length of a Matroska element; None if it is unknown."""
     first = file.read(1)
     if not first or not first[0]:
         return None
-    more = 8 - first[0].bit_length()
-    value = int.from_bytes(first + file.read(more)) & ((1 << 7 * (more + 1)) - 1)
-    return None if value == (1 << 7 * (more + 1)) - 1 else value
+    extra = 8 - first[0].bit_length()
+    value = int.from_bytes(first + file.read(extra)) & ((1 << 7 * (extra + 1)) - 1)
+    return None if value == (1 << 7 * (extra + 1)) - 1 else value

@@ -1,4 +1,4 @@
-"""Pictures in a folder: their listing, their classes, and the part of them that is looked at."""
+"""Folders of pictures: listing, class labels, parts and samples."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -12,7 +12,7 @@ from adainf.base import files
 from adainf.base.errors import InvalidInputError
 from adainf.media.pictures import SUFFIXES, decode, decoded
 
-if TYPE_CHECKING:  # it imports torch, which takes a camera's process longer than all else
+if TYPE_CHECKING:  # importing torch would dominate the start of a camera's process
     from adainf.backbones import Classes
 
 __all__ = ["SUFFIXES", "Part", "Picture", "class_indices", "decode", "decoded", "label_texts", "listing", "spread"]
@@ -25,7 +25,7 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A picture's file, and the folder below the listed one that it lies in; None where it lies in none."""
+    """A picture's file, and the name of its folder directly below the listed one, or None if there is none."""
 
     path: Path
     folder: str | None
@@ -33,14 +33,14 @@ class Picture:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Every `of`-th row of a listing, the first of them row `number` - 1. Written `1/2`."""
+    """Every `of`-th row of a listing, starting at row `number` - 1; written `1/2`."""
 
     number: int = 1
     of: int = 1
 
     @classmethod
     def parse(cls, text: str) -> "Part":
-        """Read `K/N`; raises InvalidInputError unless 1 <= K <= N."""
+        """Parse `K/N`; raises InvalidInputError unless 1 <= K <= N."""
         matched = re.fullmatch(r"(\d+)/(\d+)", text, re.ASCII)
         number, of = map(int, matched.groups()) if matched else (0, 0)
         if not 1 <= number <= of:
@@ -51,15 +51,15 @@ class Part:
         return f"{self.number}/{self.of}"
 
     def rows(self, listing: Sequence[Item]) -> Sequence[Item]:
-        """The rows of `listing` that belong to this part."""
+        """Return the rows of `listing` in this part."""
         return listing[self.number - 1 :: self.of]
 
 
 def listing(folder: Path, *, labelled: bool) -> list[Picture]:
-    """The pictures below `folder`, sorted by their path.
+    """Return the pictures at any depth below `folder`, sorted by path, without hidden files and folders.
 
-    labelled: there is one folder a class, named as `class_indices` tells; otherwise every picture at any depth
-    counts. Raises InvalidInputError where there are none, and on a labelled picture outside a class folder.
+    labelled: require one folder per class, named as `class_indices` expects. Raises InvalidInputError if there are no
+    pictures, or if a labelled picture lies outside a class folder.
     """
     if not files.is_folder(folder, "images"):
         raise InvalidInputError(f"images {folder}: no such folder")
@@ -80,7 +80,7 @@ def listing(folder: Path, *, labelled: bool) -> list[Picture]:
 
 
 def spread(rows: Sequence[Item], limit: int | None, seed: int) -> list[Item]:
-    """At most `limit` rows, evenly spread over all of them; `seed` shifts which."""
+    """Return at most `limit` rows, evenly spaced; `seed` determines the offset."""
     if limit is None or limit >= len(rows):
         return list(rows)
     shift = np.random.default_rng(seed).random()
@@ -88,9 +88,10 @@ def spread(rows: Sequence[Item], limit: int | None, seed: int) -> list[Item]:
 
 
 def class_indices(folders: Iterable[str], classes: "Classes") -> dict[str, int]:
-    """The class that each folder's name means: a WordNet id, a class name (in any case, `_` as a space), an index.
+    """Return the class index of each folder: its name is a WordNet id, a class name or an index.
 
-    Raises InvalidInputError on a folder that means none of the classes, or several.
+    Class names match in any case, with `_` for a space. Raises InvalidInputError on a name that matches no class, or
+    several.
     """
     ids = {identity: index for index, identity in enumerate(classes.ids)}
     named: dict[str, list[int]] = {}
@@ -120,7 +121,7 @@ def _class_index(folder: str, ids: dict[str, int], named: dict[str, list[int]], 
 
 
 def label_texts(folders: Iterable[str]) -> tuple[str, ...]:
-    """Texts for a zero-shot head from class folders' names; a WordNet id becomes ImageNet's name for it."""
+    """Return texts for a zero-shot head from class folders' names; a WordNet id becomes ImageNet's name for it."""
     return tuple(dict.fromkeys(_readable(folder) for folder in sorted(set(folders))))
 
 

@@ -1,11 +1,11 @@
-"""The head of a JPEG: how large it is and how it is coded, as libjpeg reads it, before it decodes anything."""
+"""JPEG headers, parsed like libjpeg: size and coding of a picture before any decoding."""
 
 from dataclasses import dataclass
 
 __all__ = ["JpegHead", "frame", "scans"]
 
 _START, _SCAN, _END = 0xD8, 0xDA, 0xD9
-_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # DHT, JPG and DAC lie between them
+_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # without DHT, JPG and DAC
 _PROGRESSIVE = frozenset((0xC2, 0xC6, 0xCA, 0xCE))
 _WITHOUT_LENGTH = frozenset((0x01, *range(0xD0, 0xD8)))
 _SHORTEST = 2
@@ -13,7 +13,10 @@ _SHORTEST = 2
 
 @dataclass(frozen=True, slots=True)
 class JpegHead:
-    """width, height: as stored. whole_in_memory: several scans refine it, so that its coefficients are all kept."""
+    """The size of a JPEG as stored, in pixels.
+
+    whole_in_memory: it has several scans, so libjpeg keeps all coefficients in memory.
+    """
 
     width: int
     height: int
@@ -21,7 +24,7 @@ class JpegHead:
 
 
 def frame(content: bytes) -> JpegHead | None:
-    """The frame of a JPEG; None where this is none, or libjpeg would find none."""
+    """Return the frame header of a JPEG; None if `content` is not a JPEG, or libjpeg would find no frame in it."""
     if content[:2] != bytes((0xFF, _START)):
         return None
     at, found = 2, None
@@ -43,7 +46,7 @@ def frame(content: bytes) -> JpegHead | None:
 
 
 def _behind_marker(content: bytes, at: int) -> int:
-    """Where the next marker ends; what lies before it is passed over, as libjpeg does. 0 at the end."""
+    """Return the end of the next marker, skipping other bytes as libjpeg does; 0 if there is none."""
     at = content.find(b"\xff", at)
     while 0 <= at < len(content) - 1:
         following = content[at + 1]
@@ -54,5 +57,5 @@ def _behind_marker(content: bytes, at: int) -> int:
 
 
 def scans(content: bytes) -> int:
-    """At most so many scans a JPEG has: each is a pass over the whole picture, whatever its bytes."""
+    """Return an upper bound of a JPEG's scans; each, however short, costs a pass over the whole picture."""
     return content.count(bytes((0xFF, _SCAN)))

@@ -1,4 +1,4 @@
-"""One picture: from a file's bytes to pixels, as it is meant to be shown."""
+"""Decoding of a single picture: from a file's bytes to upright square pixels."""
 
 import contextlib
 import io
@@ -23,16 +23,16 @@ __all__ = ["MOST_PIXELS", "SUFFIXES", "PictureHeader", "check_header", "decode",
 SUFFIXES = (".avif", ".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 
 _MOST_BYTES = 2**30
-# Cameras and editors write ten or so; each costs a pass over all coefficients.
+# Cameras and editors write about ten; each costs a pass over all coefficients.
 _MOST_SCANS = 64
-# How libjpeg decodes to a half, a quarter and an eighth of the side, in less time and memory than the whole.
+# libjpeg decodes to 1/2, 1/4 and 1/8 of the sides in less time and memory than the full size.
 _REDUCED = {2: cv2.IMREAD_REDUCED_COLOR_2, 4: cv2.IMREAD_REDUCED_COLOR_4, 8: cv2.IMREAD_REDUCED_COLOR_8}
-_LIMIT_OF_OPENCV = "CV_IO_MAX_IMAGE_"  # stands in its refusals
+_LIMIT_OF_OPENCV = "CV_IO_MAX_IMAGE_"  # part of its error messages
 _TILE_WIDTH_TAG, _TILE_LENGTH_TAG = 322, 323
 _ORIENTATION_TAG = 0x0112
 _ORIENTATIONS = range(1, 9)
 _TRANSPOSED = 5
-# On heads that are broken.
+# Raised on broken headers.
 _PILLOW_RAISES = (
     *(OSError, EOFError, SyntaxError, struct.error, ValueError, OverflowError),
     *(TypeError, KeyError, IndexError, RuntimeError, MemoryError),
@@ -41,7 +41,7 @@ _PILLOW_RAISES = (
 
 @dataclass(frozen=True, slots=True)
 class PictureHeader:
-    """A picture's head. width, height: as stored."""
+    """A picture's header. width, height: as stored, in pixels."""
 
     width: int
     height: int
@@ -50,9 +50,10 @@ class PictureHeader:
 
 
 def decode(path: Path, most_pixels: int = MOST_PIXELS) -> NDArray[np.uint8]:
-    """The picture (height, width, 3), BGR, upright and with square pixels; of an animated one the first.
+    """Decode a file to a BGR picture (height, width, 3), upright and with square pixels.
 
-    most_pixels: as `decoded` takes it. Raises UndecodableError naming a file that cannot be read or is none.
+    Of an animation, decode the first picture. most_pixels: see `decoded`. Raises UndecodableError, which names the
+    file, if it cannot be read or decoded.
     """
     with _reading(path) as file:
         content = file.read()
@@ -60,10 +61,10 @@ def decode(path: Path, most_pixels: int = MOST_PIXELS) -> NDArray[np.uint8]:
 
 
 def check_header(path: Path) -> None:
-    """Raise UndecodableError on a file that cannot be read, has no picture's head, or one of a giant."""
+    """Raise UndecodableError if a file cannot be read, has no picture's header, or holds too large a picture."""
     with _reading(path) as file:
         head = header(file, path)
-    # OpenCV takes the name of a file alone, and no name that is not UTF-8.
+    # OpenCV accepts nothing but a file name here, and only one in UTF-8.
     if head is None and not (path.name.isprintable() and _has_reader(path)):
         raise UndecodableError(path, "is no picture")
 
@@ -78,10 +79,10 @@ def _has_reader(path: Path) -> bool:
 @contextlib.contextmanager
 def _reading(path: Path) -> Iterator[BinaryIO]:
     try:
-        told = path.stat()
-        if not stat.S_ISREG(told.st_mode):
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
             raise UndecodableError(path, "is no file")
-        if told.st_size > _MOST_BYTES:
+        if status.st_size > _MOST_BYTES:
             raise UndecodableError(path, "is larger than 1 GiB")
         with path.open("rb") as file:
             yield file
@@ -94,19 +95,20 @@ def _reading(path: Path) -> Iterator[BinaryIO]:
 def decoded(
     content: bytes, origin: object, aspect: float | None = None, most_pixels: int = MOST_PIXELS
 ) -> NDArray[np.uint8]:
-    """The same of a file's bytes; origin: named in errors. aspect: of the pixels, None where the picture tells it.
+    """Decode a file's bytes to a BGR picture (height, width, 3), upright and with square pixels.
 
-    most_pixels: a JPEG of more, up to MOST_PIXELS, is decoded at a half, a quarter or an eighth of its sides; any other
-    is refused before it is decoded.
+    origin: named in errors. aspect: width over height of a pixel; None takes it from the picture. most_pixels: a larger
+    JPEG, up to MOST_PIXELS, is decoded at 1/2, 1/4 or 1/8 of its sides; any other larger picture is refused before
+    decoding. Raises UndecodableError.
     """
     reduction = _reduction(content, origin, most_pixels)
     head = header(io.BytesIO(content), origin, MOST_PIXELS if reduction else most_pixels)
     showing = AS_STORED if head is None else head.showing
     showing = showing if aspect is None else replace(showing, aspect=aspect)
-    # What OpenCV makes of an orientation is right for JPEG, PNG and WebP, missing for AVIF; a TIFF it always turns.
-    way = _REDUCED.get(reduction, cv2.IMREAD_COLOR) | cv2.IMREAD_IGNORE_ORIENTATION
+    # OpenCV applies the orientation of JPEG, PNG and WebP correctly, ignores that of AVIF, and always rotates a TIFF.
+    flags = _REDUCED.get(reduction, cv2.IMREAD_COLOR) | cv2.IMREAD_IGNORE_ORIENTATION
     try:
-        found = cv2.imdecode(np.frombuffer(content, np.uint8), way) if content else None
+        found = cv2.imdecode(np.frombuffer(content, np.uint8), flags) if content else None
         if found is None:
             raise UndecodableError(origin, "cannot be decoded")
         picture = found.astype(np.uint8, copy=False)
@@ -120,16 +122,16 @@ def decoded(
 
 
 def _reduction(content: bytes, origin: object, most_pixels: int) -> int:
-    """By how much the sides of a JPEG are divided as it is decoded; 0 for the whole of it, and of what is no JPEG.
+    """Return the divisor of a JPEG's sides for decoding; 0 for full size, and for other formats.
 
-    Raises UndecodableError where it is a giant all the same.
+    Raises UndecodableError if the JPEG is still too large at 1/8 or has too many scans.
     """
     frame = jpeg.frame(content)
     if frame is None:
         return 0
     size = frame.width, frame.height
     refuse_giant(origin, *size, MOST_PIXELS)
-    if frame.whole_in_memory:  # its coefficients take as much memory, whatever they are decoded to
+    if frame.whole_in_memory:  # reduction does not shrink the memory for its coefficients
         refuse_giant(origin, *size, most_pixels)
         if (scans := jpeg.scans(content)) > _MOST_SCANS:
             raise UndecodableError(origin, f"is a JPEG of {scans} scans; at most {_MOST_SCANS} are read")
@@ -151,14 +153,14 @@ def _why(error: Exception) -> str:
 
 
 def header(content: BinaryIO, origin: object, most_pixels: int = MOST_PIXELS) -> PictureHeader | None:
-    """What a picture says of itself before it is decoded; None where only OpenCV may know the format.
+    """Read a picture's header without decoding it; None if Pillow cannot, though OpenCV may still know the format.
 
-    Raises UndecodableError on one of more than `most_pixels`.
+    Raises UndecodableError on a picture of more than `most_pixels`.
     """
     from PIL import Image
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of what is large, and of metadata that is broken
+        warnings.simplefilter("ignore")  # about large pictures and broken metadata
         try:
             with Image.open(content) as opened:
                 width, height = opened.size
@@ -178,7 +180,7 @@ def header(content: BinaryIO, origin: object, most_pixels: int = MOST_PIXELS) ->
 
 
 def refuse_giant(origin: object, width: int, height: int, most_pixels: int = MOST_PIXELS) -> None:
-    """Raise UndecodableError where this is the size of a picture that is too large."""
+    """Raise UndecodableError if a picture of this size has more than `most_pixels`."""
     if width * height > most_pixels:
         raise _giant(origin, width, height, most_pixels)
 
@@ -192,7 +194,7 @@ def _allowed(most_pixels: int) -> str:
 
 
 def _tile(opened: Any) -> tuple[int, int]:
-    """Of a TIFF; one tile may be larger than the picture, and is decoded as a whole."""
+    """Return the tile size of a TIFF: a tile is decoded whole, and may be larger than the picture."""
     if opened.format != "TIFF":
         return 0, 0
     width, height = (opened.tag_v2.get(tag, 0) for tag in (_TILE_WIDTH_TAG, _TILE_LENGTH_TAG))
@@ -200,7 +202,7 @@ def _tile(opened: Any) -> tuple[int, int]:
 
 
 def _orientation(opened: Any) -> int:
-    if opened.format == "TIFF":  # the tag is no part of its EXIF data as long as it is not loaded
+    if opened.format == "TIFF":  # its EXIF data lacks the tag until the picture is loaded
         tag = opened.tag_v2.get(_ORIENTATION_TAG)
     elif opened.format == "PNG":
         tag = _png_orientation(opened.fp)
@@ -210,7 +212,7 @@ def _orientation(opened: Any) -> int:
 
 
 def _png_orientation(file: BinaryIO) -> int | None:
-    """Where the data may come behind the pixels, Pillow decodes those first; this only looks for it."""
+    """Find the orientation in a PNG's chunks: EXIF data may follow the pixels, which Pillow would decode first."""
     from PIL import Image
 
     start = 8
@@ -227,16 +229,19 @@ def _png_orientation(file: BinaryIO) -> int | None:
 
 
 def _aspect(opened: Any) -> float:
-    """Of the pixels: densities are pixels a length, but JPEG's without a unit are taken as width and height."""
+    """Return width over height of a pixel from densities in pixels per length.
+
+    Densities of a JPEG without a unit are read as a pixel's width and height.
+    """
     across, down = _density(opened)
     return aspect_of(float(down), float(across))
 
 
 def _density(opened: Any) -> tuple[Any, Any]:
-    told = opened.info
+    info = opened.info
     if opened.format == "JPEG":
-        across, down = told.get("jfif_density", (1, 1))
-        return (down, across) if told.get("jfif_unit") == 0 else (across, down)
-    if opened.format == "PNG" and "aspect" in told:
-        return tuple(told["aspect"])[:2]
-    return tuple(told.get("dpi", (1, 1)))[:2]
+        across, down = info.get("jfif_density", (1, 1))
+        return (down, across) if info.get("jfif_unit") == 0 else (across, down)
+    if opened.format == "PNG" and "aspect" in info:
+        return tuple(info["aspect"])[:2]
+    return tuple(info.get("dpi", (1, 1)))[:2]

@@ -1,4 +1,4 @@
-"""How H.264 and H.265 pictures are to be turned, by the message that encoders may send with them."""
+"""The display orientation of H.264 and H.265 pictures, from an optional SEI message of the encoder."""
 
 from collections.abc import Iterator
 
@@ -8,16 +8,16 @@ __all__ = ["CODECS", "orientation"]
 
 CODECS = {b"h264": False, b"H264": False, b"avc1": False, b"X264": False, b"x264": False}
 CODECS |= {b"hevc": True, b"hev1": True, b"hvc1": True, b"HEVC": True}
-"""The codes of codecs that know such messages, and whether they are H.265."""
+"""FourCCs of codecs with SEI messages, and whether each is H.265."""
 
 _DISPLAY_ORIENTATION = 47
 _MESSAGES, _MESSAGES_265 = (6,), (39, 40)
 _QUARTER = 1 << 14
-_TURNS = ((1, 0, 0, 1), (0, -1, 1, 0), (-1, 0, 0, -1), (0, 1, -1, 0))  # against the clock
+_TURNS = ((1, 0, 0, 1), (0, -1, 1, 0), (-1, 0, 0, -1), (0, 1, -1, 0))  # counterclockwise
 
 
 def orientation(packet: bytes, *, h265: bool) -> int | None:
-    """As EXIF numbers it; None where the packet (Annex B) does not say."""
+    """Return the EXIF orientation from a packet (Annex B), or None if it has none."""
     for unit in packet.split(b"\0\0\1"):
         for kind, content in _messages(unit, h265=h265):
             if kind == _DISPLAY_ORIENTATION and len(content) >= 3:
@@ -34,7 +34,7 @@ def _orientation(bits: int) -> int | None:
 
 
 def _messages(unit: bytes, *, h265: bool) -> Iterator[tuple[int, bytes]]:
-    """The messages in one unit of the stream, by kind."""
+    """Yield the kind and content of each SEI message in a NAL unit."""
     head = 2 if h265 else 1
     if len(unit) <= head or (unit[0] >> 1 & 63 if h265 else unit[0] & 31) not in (_MESSAGES_265 if h265 else _MESSAGES):
         return

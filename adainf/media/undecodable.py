@@ -1,4 +1,4 @@
-"""Pictures and frames that cannot be decoded: how they are refused, and how they are named where others are not."""
+"""Pictures and frames that cannot be decoded: the error for them, and a report of those that were skipped."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,13 +9,13 @@ from adainf.base.output import say
 __all__ = ["LONGEST_NAME", "PassedOver", "Undecodable", "UndecodableError", "none_left"]
 
 LONGEST_NAME = 100
-"""Characters of a file's name in a line or message."""
+"""Characters of a file name in a line or message."""
 
 _MOST_TOLD = 100
 
 
 class UndecodableError(InvalidInputError):
-    """The picture `origin` cannot be read or decoded; `why`, in a few words."""
+    """The picture `origin` cannot be read or decoded, for the reason `why`, in a few words."""
 
     def __init__(self, origin: object, why: str) -> None:
         super().__init__(f"image {printable(str(origin), LONGEST_NAME)}: {why}")
@@ -25,7 +25,7 @@ class UndecodableError(InvalidInputError):
 
 @dataclass(frozen=True, slots=True)
 class Undecodable:
-    """So many frames or pictures, which `what` names, were passed over; why, in a few words."""
+    """Frames or pictures that were skipped. what: names them. why: the reason, in a few words. frames: how many."""
 
     what: str
     why: str
@@ -33,20 +33,20 @@ class Undecodable:
 
 
 def none_left(images: object, failed: Sequence[UndecodableError]) -> InvalidInputError:
-    """The refusal of pictures none of which can be decoded."""
+    """Return the error for a set of pictures of which none can be decoded."""
     return InvalidInputError(f"images {images}: none of {len(failed)} pictures can be decoded; the first {failed[0]}")
 
 
 class PassedOver:
-    """What was passed over while a command went on with the rest: each is told once, on stderr, and all are counted."""
+    """Pictures and frames that a command skipped; the first 100 are reported on stderr, once each; all are counted."""
 
     def __init__(self, *, silent: bool = False) -> None:
-        """silent: another process of the same command tells."""
+        """silent: report nothing, because another process of the same command does."""
         self._silent = silent
         self._names: set[str] = set()
 
     def note(self, *failed: UndecodableError) -> None:
-        """These cannot be used."""
+        """Record and report pictures or frames that cannot be used."""
         for error in failed:
             name = str(error.origin)
             if name in self._names:
@@ -62,14 +62,14 @@ class PassedOver:
 
     @property
     def count(self) -> int:
-        """How many there are."""
+        """The number of skipped pictures and frames."""
         return len(self._names)
 
     def tell(self) -> None:
-        """Say on stderr how many there are, where there are any."""
+        """Report the count on stderr, unless it is zero."""
         if self.count:
             say(f"adainf: {self.count} pictures or frames that cannot be decoded passed over")
 
     def __str__(self) -> str:
-        """What follows the number of those that were used: nothing where none was passed over."""
+        """Return a suffix for the number of used pictures; empty if none was skipped."""
         return f" ({self.count} that cannot be decoded passed over)" if self.count else ""

@@ -1,4 +1,4 @@
-"""How a picture is to be shown: which way up, and with how wide pixels."""
+"""Orientation and pixel aspect ratio of pictures."""
 
 from dataclasses import dataclass
 
@@ -14,7 +14,7 @@ _NOTICEABLE = 0.01
 
 
 def aspect_of(width: float, height: float) -> float:
-    """The width of a pixel over its height; 1 where that is unknown, beyond belief, or not worth a change."""
+    """Return the pixel aspect ratio, width over height; 1 if it is unknown, implausible, or within 1 % of square."""
     if width <= 0 or height <= 0:
         return 1.0
     aspect = width / height
@@ -23,9 +23,9 @@ def aspect_of(width: float, height: float) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Showing:
-    """What turns the stored picture into the one that is meant.
+    """The transformation from the stored picture to the displayed one.
 
-    orientation: as EXIF numbers it, 1 (upright) to 8. aspect: of the stored pixels, width over height.
+    orientation: EXIF orientation, 1 (upright) to 8. aspect: width over height of a stored pixel.
     """
 
     orientation: int = 1
@@ -33,21 +33,21 @@ class Showing:
 
     @property
     def as_stored(self) -> bool:
-        """Whether the stored picture is the one that is meant."""
+        """Whether the stored picture needs no transformation."""
         return self == AS_STORED
 
     @property
     def turns_aside(self) -> bool:
-        """Whether width and height change places."""
+        """Whether width and height are swapped."""
         return self.orientation >= _TURNS_ASIDE
 
     def apply(self, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """The upright picture with square pixels (height, width, 3) of a stored one."""
+        """Return a stored picture (height, width, 3) upright and with square pixels."""
         if self.aspect != 1:
             height, width = picture.shape[:2]
             size = (max(1, round(width * self.aspect)), height)
-            way = cv2.INTER_AREA if self.aspect < 1 else cv2.INTER_LINEAR
-            picture = cv2.resize(picture, size, interpolation=way).astype(np.uint8, copy=False)
+            interpolation = cv2.INTER_AREA if self.aspect < 1 else cv2.INTER_LINEAR
+            picture = cv2.resize(picture, size, interpolation=interpolation).astype(np.uint8, copy=False)
         match self.orientation:
             case 2:
                 turned = cv2.flip(picture, 1)

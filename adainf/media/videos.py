@@ -1,4 +1,4 @@
-"""Videos and streams: frame after frame, upright and with square pixels."""
+"""Reading videos and streams frame by frame, upright and with square pixels."""
 
 import bisect
 import contextlib
@@ -20,7 +20,7 @@ __all__ = ["Video", "VideoFile"]
 _HIGHEST_FPS = 1000.0
 _MOTION_JPEG = (int.from_bytes(b"MJPG", "little"), int.from_bytes(b"mjpg", "little"))
 _TURNS = {90: 6, 180: 3, 270: 8}
-# Trying to read behind the end costs a microsecond; what was damaged by a bad disk may be minutes long.
+# A failed read past the end costs a microsecond; a section damaged by a bad disk may last minutes.
 _TRIES, _MOST_TRIES = 1000, 100_000
 _COUNTED_BYTES = 2**28
 _FRAMES_THAT_MAY_MISS = 3
@@ -30,25 +30,26 @@ _CANNOT = "cannot be decoded"
 
 
 class Video:
-    """Frames of a capture that OpenCV opened, in their order.
+    """The frames of an OpenCV capture, in order.
 
-    Motion JPEG is taken as it was sent and decoded here: each picture says which way up it is, which FFmpeg ignores,
-    and a picture that nobody asks for is not decoded at all.
+    Motion JPEG is received undecoded and decoded here: each picture carries its orientation, which FFmpeg ignores, and
+    a picture that is not retrieved is never decoded.
     """
 
     def __init__(self, opening: Callable[[], cv2.VideoCapture], most_pixels: int = pictures.MOST_PIXELS) -> None:
-        """opening: opens the capture; `opened` says whether that succeeded.
+        """opening: opens the capture; check `opened` for success.
 
-        most_pixels: of a frame. Motion JPEG of more is decoded at a smaller scale; see `size` for what FFmpeg decodes.
+        most_pixels: limit for a frame. Larger Motion JPEG is decoded at a smaller scale; for other codecs see
+        `is_giant`.
         """
         self._opening = opening
         self._most_pixels = most_pixels
         self._capture = opening()
         self.opened = self._capture.isOpened()
         self.index = 0
-        """How many frames were passed, decoded or not."""
+        """The number of frames read so far, decoded or not."""
         self.fourcc = 0
-        """Names the codec; 0 where nothing does."""
+        """The FourCC of the codec; 0 if unknown."""
         self._encoded = False
         self._size_checked = False
         self.showing = AS_STORED
@@ -70,7 +71,7 @@ class Video:
     def _told_showing(self) -> Showing:
         if not self._by_ffmpeg:
             return AS_STORED
-        # Turned by OpenCV, a mirrored picture would be wrong, and the shape of the pixels be along the other side.
+        # If OpenCV rotated frames, mirroring would be wrong, and the pixel aspect would apply to the other side.
         self._capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 0)
         turn = _TURNS.get(round(self._capture.get(cv2.CAP_PROP_ORIENTATION_META)), 1)
         across, down = self._capture.get(cv2.CAP_PROP_SAR_NUM), self._capture.get(cv2.CAP_PROP_SAR_DEN)
@@ -78,65 +79,65 @@ class Video:
 
     @property
     def decodes_late(self) -> bool:
-        """Whether frames are decoded as they are retrieved, and one can be left out; otherwise as they are reached."""
+        """Whether frames are decoded on `retrieve`, so skipping one is free; otherwise `advance` decodes them."""
         return self._encoded
 
     @property
     def position(self) -> float | None:
-        """When the frame that was grabbed is shown, seconds from the beginning; None where that is unknown."""
+        """The timestamp of the current frame, in seconds from the beginning; None if unknown."""
         seconds = self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
         return seconds if math.isfinite(seconds) and seconds >= 0 else None
 
     def advance(self) -> bool:
-        """Go on to the next frame; False at the end, and where one cannot be decoded."""
+        """Advance to the next frame; return False at the end, and on a frame that cannot be decoded."""
         advanced: bool = self._capture.grab()
         self.index += advanced
         return advanced
 
     def retrieve(self, into: NDArray[np.uint8] | None = None) -> NDArray[np.uint8]:
-        """The frame (height, width, 3), BGR, upright and with square pixels.
+        """Return the current frame (height, width, 3), BGR, upright and with square pixels.
 
-        into: memory for it, and itself the answer where the frame is of that shape and as it was stored. Raises
-        UndecodableError where it cannot be decoded.
+        into: a buffer, which is filled and returned if it has the frame's shape and the frame is displayed as stored.
+        Raises UndecodableError if the frame cannot be decoded.
         """
-        what = f"frame {self.index}"
+        origin = f"frame {self.index}"
         try:
-            if self._encoded and (own := self._decoded(what)) is not None:
-                return own
+            if self._encoded and (jpeg_picture := self._decoded(origin)) is not None:
+                return jpeg_picture
             decoded, picture = self._capture.retrieve(into if self.showing.as_stored else None)
             if not decoded or picture is None or picture.ndim != 3 or not picture.size:
-                raise UndecodableError(what, _CANNOT)
+                raise UndecodableError(origin, _CANNOT)
             return self.showing.apply(picture.astype(np.uint8, copy=False))
         except (cv2.error, MemoryError):
-            raise UndecodableError(what, _CANNOT) from None
+            raise UndecodableError(origin, _CANNOT) from None
 
-    def _decoded(self, what: str) -> NDArray[np.uint8] | None:
-        """The frame from its JPEG; None where that is only half of it, and FFmpeg must put it together."""
-        found, sent = self._capture.retrieve()
-        content = sent.tobytes() if found else b""
-        if not self._size_checked and (head := pictures.header(io.BytesIO(content), what)) is not None:
+    def _decoded(self, origin: str) -> NDArray[np.uint8] | None:
+        """Decode the frame from its JPEG; None if that is a single field, which FFmpeg must combine with the other."""
+        found, packet = self._capture.retrieve()
+        content = packet.tobytes() if found else b""
+        if not self._size_checked and (head := pictures.header(io.BytesIO(content), origin)) is not None:
             self._size_checked = True
             if (head.width, head.height) != self.size:
-                pictures.refuse_giant(what, *self.size, self._most_pixels)
+                pictures.refuse_giant(origin, *self.size, self._most_pixels)
                 self._leave_to_ffmpeg()
                 return None
-        picture = pictures.decoded(content, what, self.showing.aspect, self._most_pixels)
+        picture = pictures.decoded(content, origin, self.showing.aspect, self._most_pixels)
         return Showing(self.showing.orientation).apply(picture)
 
     @property
     def size(self) -> tuple[int, int]:
-        """Width and height of a frame as it is stored, by what the stream says."""
+        """Width and height of a stored frame in pixels, as the stream declares them."""
         width, height = self._capture.get(cv2.CAP_PROP_FRAME_WIDTH), self._capture.get(cv2.CAP_PROP_FRAME_HEIGHT)
         return int(width), int(height)
 
     @property
     def is_giant(self) -> bool:
-        """Whether FFmpeg would decode frames that are too large."""
+        """Whether FFmpeg would decode frames of more than `most_pixels`."""
         width, height = self.size
         return not self.decodes_late and width * height > self._most_pixels
 
     def _leave_to_ffmpeg(self) -> None:
-        """Fields of interlaced video come as two pictures."""
+        """Let FFmpeg decode: interlaced video sends the two fields of a frame as separate pictures."""
         self._encoded = False
         self._reopen()
 
@@ -148,17 +149,17 @@ class Video:
         self._capture.grab()
 
     def close(self) -> None:
-        """Let go of it."""
+        """Release the capture."""
         self._capture.release()
 
 
 class VideoFile(Video):
-    """A video file. What cannot be decoded is passed over, and stands in `undecodable` until somebody takes it."""
+    """A video file that skips undecodable frames and lists them in `undecodable` until the caller clears it."""
 
     def __init__(
         self, opening: Callable[[], cv2.VideoCapture], path: Path, most_pixels: int = pictures.MOST_PIXELS
     ) -> None:
-        """path: the file that `opening` opens. most_pixels: see `Video`."""
+        """path: the file that `opening` opens. opening, most_pixels: see `Video`."""
         super().__init__(opening, most_pixels)
         self._path = path
         self._last_position = 0.0
@@ -168,15 +169,15 @@ class VideoFile(Video):
         self.undecodable: list[Undecodable] = []
         count = self._capture.get(cv2.CAP_PROP_FRAME_COUNT) if self.opened else 0.0
         self.expected = int(count) if 0 < count < 2**53 else 0
-        """How many frames the container claims to have; it may be an estimate."""
-        with contextlib.suppress(OSError):  # it may be gone meanwhile
-            if self.opened and (turned := containers.orientation(path)) is not None:
-                self.showing = Showing(turned, self.showing.aspect)
-        if self.opened and self.showing.orientation == 1 and (turned := self._told_by_encoder()) is not None:
-            self.showing = Showing(turned, self.showing.aspect)
+        """The container's frame count, which may be an estimate."""
+        with contextlib.suppress(OSError):  # the file may have been removed
+            if self.opened and (orientation := containers.orientation(path)) is not None:
+                self.showing = Showing(orientation, self.showing.aspect)
+        if self.opened and self.showing.orientation == 1 and (orientation := self._told_by_encoder()) is not None:
+            self.showing = Showing(orientation, self.showing.aspect)
 
     def grab(self) -> bool:
-        """Go on to the next frame that can be decoded; False at the end."""
+        """Advance to the next frame that can be decoded; return False at the end."""
         if self._ended:
             return False
         failed = 0
@@ -194,12 +195,12 @@ class VideoFile(Video):
         return True
 
     def _left_out(self) -> int:
-        """How many packets lie between the frame that was grabbed and the one before, by their times.
+        """Count the packets between the current frame and the previous one by their timestamps.
 
-        Where frames need one that is damaged, FFmpeg fails once and goes on behind the last of them.
+        If several frames depend on a damaged one, FFmpeg fails once and continues after the last of them.
         """
         now = self.position
-        with contextlib.suppress(OSError):  # it may be gone meanwhile
+        with contextlib.suppress(OSError):  # the file may have been removed
             if now is None or self._encoded or self._path.stat().st_size > _COUNTED_BYTES:
                 return 0
             if self._times is None:
@@ -209,7 +210,7 @@ class VideoFile(Video):
         return 0
 
     def _times_of_packets(self) -> Iterator[float]:
-        """In milliseconds; of a packet that is too damaged to be told apart, shortly before the next."""
+        """Yield packet times in milliseconds; for a packet too damaged to read, a time just before the next one's."""
         failed = 0
         with self._packets() as packets:
             while failed <= _TRIES:
@@ -222,7 +223,7 @@ class VideoFile(Video):
                 failed = 0
 
     def _told_by_encoder(self) -> int | None:
-        """What the first packet says of orientation; OpenCV hands packets out undecoded alone."""
+        """Return the orientation from the first packet's SEI, read from a second capture that yields raw packets."""
         code = int(self._capture.get(cv2.CAP_PROP_FOURCC)).to_bytes(4, "little", signed=True)
         if code not in sei.CODECS:
             return None
@@ -232,7 +233,7 @@ class VideoFile(Video):
 
     @contextlib.contextmanager
     def _packets(self) -> Iterator[cv2.VideoCapture]:
-        """The file once more, whose frames are packets."""
+        """Open the file a second time, with raw packets as its frames."""
         packets = self._opening()
         packets.set(cv2.CAP_PROP_FORMAT, -1)
         try:
@@ -241,7 +242,7 @@ class VideoFile(Video):
             packets.release()
 
     def try_retrieve(self, into: NDArray[np.uint8] | None = None) -> NDArray[np.uint8] | None:
-        """What `retrieve` gives; a frame that cannot be decoded is passed over."""
+        """Return the result of `retrieve`, or None for a frame that cannot be decoded, which is skipped."""
         try:
             picture = self.retrieve(into)
         except UndecodableError as error:
@@ -252,9 +253,9 @@ class VideoFile(Video):
         return picture
 
     def jump(self, why: str, frames: int) -> bool:
-        """Leave out the next frames, about so many, and go on to the one behind them; False where none follows.
+        """Skip about `frames` frames and advance to the one after them; return False if none follows.
 
-        FFmpeg goes to the end instead of behind it, so the times of the frames tell how many were left out.
+        A seek past the end stops at the last frame, so the number of skipped frames is taken from timestamps.
         """
         self._capture.set(cv2.CAP_PROP_POS_FRAMES, self.index + frames)
         advanced = self._capture.grab()
@@ -283,11 +284,11 @@ class VideoFile(Video):
             self._capture.grab()
 
     def _behind_the_last(self) -> int:
-        """How many frames there are behind the last one that could be decoded.
+        """Count the frames after the last one that could be decoded.
 
-        A read that fails looks the same at the end of a file and where the last frames are damaged.
+        A failed read looks the same at the end of the file and on damaged last frames.
         """
-        with contextlib.suppress(OSError):  # it may be gone meanwhile
+        with contextlib.suppress(OSError):  # the file may have been removed
             complete = self.index >= self.expected and containers.counts_frames(self._path)
             too_large = self._path.stat().st_size > _COUNTED_BYTES
             if self._encoded or complete or too_large or not self._last_position:
@@ -305,9 +306,9 @@ class VideoFile(Video):
 
     @property
     def broke_off(self) -> str | None:
-        """What is missing at the end, where the file is shorter than its container says."""
+        """A description of what is missing at the end if the file is shorter than its container says, else None."""
         missing = self.expected - self.index
-        with contextlib.suppress(OSError):  # it may be gone meanwhile
+        with contextlib.suppress(OSError):  # the file may have been removed
             if missing > _FRAMES_THAT_MAY_MISS and containers.is_cut_short(self._path):
                 return f"breaks off after {self.index - self._lost} of {self.expected} frames"
         return None

@@ -1,4 +1,4 @@
-"""Everything that the GPU engine asks of CUDA; a test puts the processor in its place."""
+"""The GPU engine's interface to CUDA; tests replace it with a CPU implementation."""
 
 import contextlib
 from collections.abc import Callable, Iterator
@@ -11,50 +11,50 @@ __all__ = ["Cuda", "Device", "Eager", "Forward", "RecordedPass"]
 
 Forward = Callable[[Tensor], Tensor]
 
-_RUNS_BEFORE = 3  # the first ones choose kernels and take memory
-_FRAMES_FIRST, _RECORDINGS_LAST = -1, 0  # of two streams' kernels those of the lower number start first
+_RUNS_BEFORE = 3  # the first runs select kernels and allocate memory
+_FRAMES_FIRST, _RECORDINGS_LAST = -1, 0  # stream priorities: kernels of the lower number start first
 
 
 class RecordedPass(Protocol):
-    """A forward pass that reads and writes the same memory each time: `gives` holds its result until the next run."""
+    """A forward pass with fixed memory: it reads `given`, and `gives` holds its result until the next run."""
 
     given: Tensor
     gives: Tensor
 
     def replay(self) -> None:
-        """Run it again, in the current stream."""
+        """Run the pass again in the current stream."""
 
 
 class Device(Protocol):
-    """A device that runs recorded forward passes. Frames and recordings keep to streams of their own."""
+    """A device that runs recorded forward passes, with one stream for frames and another for recording."""
 
     name: str
     place: torch.device
     dtype: torch.dtype
 
     def frames(self) -> contextlib.AbstractContextManager[None]:
-        """Inside, work of the calling thread goes into the frames' stream."""
+        """Queue the calling thread's work on the frame stream inside the context."""
 
     def wait(self) -> None:
-        """Wait for all that was put into the frames' stream."""
+        """Wait until the frame stream is idle."""
 
     def settle(self) -> None:
-        """Wait for all that was put into any stream, as after weights were moved."""
+        """Wait until every stream is idle, for example after moving weights."""
 
     def record(self, forward: Forward, given: Tensor) -> RecordedPass:
-        """Record what `forward` makes of `given`, which stays what it reads; takes seconds where shapes are new."""
+        """Record `forward` with `given` as its permanent input buffer; takes seconds for new shapes."""
 
     def pinned(self, count: int, dtype: torch.dtype) -> Tensor:
-        """Memory of the processor (count,) that the device reads and writes by itself, taken again once let go of."""
+        """Return pinned host memory (count,) that the device accesses directly; it is reused once released."""
 
     def give_back(self) -> None:
-        """Give other programs the memory that nothing here uses."""
+        """Return unused device memory to the system, for other programs."""
 
 
 class _Graph:
-    """A CUDA graph: some hundred kernels that start as one piece of work.
+    """A CUDA graph: a hundred or so kernels with a single launch.
 
-    Eagerly the processor starts them one by one, which takes longer than they run.
+    In eager mode the CPU launches each kernel on its own, which takes longer than the kernels run.
     """
 
     def __init__(self, graph: torch.cuda.CUDAGraph, given: Tensor, gives: Tensor) -> None:
@@ -66,7 +66,7 @@ class _Graph:
 
 
 class Eager:
-    """A forward pass that no graph can hold, such as one that waits for the processor: it runs as it is."""
+    """A forward pass that cannot be captured, such as one that synchronises with the CPU; it runs in eager mode."""
 
     def __init__(self, forward: Forward, given: Tensor) -> None:
         self.given = given
@@ -78,7 +78,7 @@ class Eager:
 
 
 class Cuda:
-    """An NVIDIA GPU, in half precision."""
+    """An NVIDIA GPU in half precision."""
 
     dtype = torch.float16
 
@@ -87,7 +87,7 @@ class Cuda:
         self.name = torch.cuda.get_device_name(self.place)
         self._frames = torch.cuda.Stream(self.place, priority=_FRAMES_FIRST)  # type: ignore[no-untyped-call]
         self._recordings = torch.cuda.Stream(self.place, priority=_RECORDINGS_LAST)  # type: ignore[no-untyped-call]
-        # Graphs run one after the other, so all of them use the same memory for what comes between.
+        # Graphs run one at a time, so all of them share one pool for intermediate results.
         self._pool = torch.cuda.graph_pool_handle()
 
     @contextlib.contextmanager
@@ -117,13 +117,13 @@ class Cuda:
         return _Graph(graph, given, gives)
 
     def _captured(self, graph: torch.cuda.CUDAGraph, forward: Forward, given: Tensor) -> Tensor:
-        # Other threads go on meanwhile, so only this one must do nothing that cannot be recorded. `torch.cuda.graph`
-        # would also wait for the whole device, and give back memory that frames are about to use again.
+        # Other threads keep working, so the ban on calls that cannot be captured is limited to this one. Unlike this,
+        # `torch.cuda.graph` synchronises the whole device, and releases memory that frames are about to reuse.
         graph.capture_begin(pool=self._pool, capture_error_mode="thread_local")
         try:
             gives = forward(given)
         except BaseException:
-            with contextlib.suppress(RuntimeError):  # that it is no whole graph
+            with contextlib.suppress(RuntimeError):  # the graph is incomplete
                 graph.capture_end()
             raise
         graph.capture_end()

@@ -1,4 +1,4 @@
-"""The engine for a GPU: pictures that go along one branch run together, as one recorded graph."""
+"""The GPU engine: pictures of the same branch run as one batch in a recorded graph."""
 
 import contextlib
 from collections import defaultdict
@@ -25,13 +25,13 @@ from adainf.schedulers.embedding import embedding
 
 __all__ = ["GpuEngine"]
 
-# Twelve branches of six sizes each, and the parts that a content-aware scheduler asks for.
+# Twelve branches in six batch sizes, plus the parts for a content-aware scheduler.
 _MOST_GRAPHS = 128
 
 
 @dataclass(frozen=True, slots=True)
 class _Along:
-    """So many pictures together along a branch."""
+    """A batch of pictures along a branch."""
 
     branch: Branch
     pictures: int
@@ -48,8 +48,8 @@ class _Through:
 class GpuEngine:
     """Runs a backbone in half precision on a GPU.
 
-    Pictures are cut out and shrunk by the processor, as for every engine, into memory that the GPU reads by itself.
-    They go to it as bytes, and the graph normalises them.
+    As for every engine, the CPU crops and shrinks pictures, here into pinned memory that the GPU reads directly. They
+    are transferred as bytes, and the graph normalises them.
     """
 
     name = "torch"
@@ -60,11 +60,12 @@ class GpuEngine:
     def __init__(
         self, backbone: Backbone, device: Device, adapted: Adapted | None = None, most: int = _MOST_GRAPHS
     ) -> None:
-        """adapted: another set of weights, for some branches. most: recordings that are kept.
+        """Move the weights to the device.
 
-        Raises OutOfMemoryError where there is no memory.
+        adapted: a second set of weights, for some branches. most: how many recordings are kept.
+        Raises OutOfMemoryError if the device has too little memory.
         """
-        # Taken before the weights are moved or rounded.
+        # Fingerprint the weights before they are moved or rounded.
         self.outline = outline(backbone)
         self.adapted_outline = None if adapted is None else outline(adapted.backbone)
         self.preprocessing = backbone.preprocessing
@@ -84,70 +85,70 @@ class GpuEngine:
             pass
 
     def warm_up(self, branches: Iterable[Branch], pictures: int = 1) -> None:
-        """Record each branch for so many pictures together."""
+        """Record each branch with a batch size of `pictures`, and wait for it."""
         with self._memory():
             for branch in branches:
                 self._graphs.now(_Along(branch, pictures))
 
     def make_ready(self, branch: Branch, pictures: int = 1) -> bool:
-        """Whether so many pictures together along a branch are recorded; if not, they are being recorded meanwhile."""
+        """Return whether a branch is recorded with a batch size of `pictures`; if not, start recording it."""
         return not self._parked and self._graphs.ask(_Along(branch, pictures))
 
     def make_parts_ready(self, resolution: int, weights: WeightSet) -> bool:
-        """Whether all that `look` and `complete` run is recorded; if not, the next is being recorded meanwhile."""
+        """Return whether every part for `look` and `complete` is recorded; if not, start recording the next one."""
         if self._parked:
             return False
         every = parts(resolution, self.outline.droppable)
         return all(self._graphs.ask(_Through(part, weights)) for part in every)
 
     def close(self) -> None:
-        """End the thread that records, and give the GPU's memory back."""
+        """Stop the recording thread and release the GPU's memory."""
         self._graphs.close()
         self._inputs.clear()
         self._networks.clear()
         self._device.give_back()
 
     def prepare(self, picture: NDArray[np.uint8], resolution: int, *, mirrored: bool = False) -> NDArray[np.uint8]:
-        """What is looked at of a BGR picture (height, width, 3): bytes (resolution, resolution, 3)."""
+        """Crop and shrink a BGR picture (height, width, 3) to bytes (resolution, resolution, 3) in pinned memory."""
         place = self._device.pinned(resolution * resolution * 3, torch.uint8).view(resolution, resolution, 3)
         return looked_at(picture, resolution, self.preprocessing, mirrored=mirrored, into=place.numpy())
 
     @torch.inference_mode()
     def run(self, inputs: Sequence[NDArray[np.uint8]], branches: Sequence[Branch]) -> NDArray[np.float32]:
-        """Scores before softmax (pictures, classes), each picture along its own branch.
+        """Return scores before softmax (pictures, classes), each picture along its own branch.
 
-        Those of one branch run together, filled up to a number that is recorded. Where the number that would suit them
-        is not recorded yet, they run in smaller groups, and it is recorded meanwhile. A branch of which nothing is
-        recorded is recorded now: seconds, unless `warm_up` or `make_ready` has seen it.
+        The pictures of a branch run as one batch, padded to a recorded size. If the best size is not recorded yet, it
+        is recorded in the background and the pictures run in smaller batches. A branch without any recording is
+        recorded first, which takes seconds, unless `warm_up` or `make_ready` has done so.
         """
         scores = np.empty((len(inputs), len(self.class_names)), np.float32)
-        together: defaultdict[Branch, list[int]] = defaultdict(list)
+        positions_of: defaultdict[Branch, list[int]] = defaultdict(list)
         for position, branch in enumerate(branches):
-            together[branch].append(position)
+            positions_of[branch].append(position)
         with self._memory():
             started: list[tuple[list[int], Tensor]] = []
-            for branch, positions in together.items():
+            for branch, positions in positions_of.items():
                 for recording, group in self._groups(branch, positions):
                     started.append((group, self._started(recording, [inputs[position] for position in group])))
             self._device.wait()
-        for group, gives in started:
-            scores[group] = gives.numpy()
+        for group, group_scores in started:
+            scores[group] = group_scores.numpy()
         return scores
 
     @torch.inference_mode()
     def look(self, prepared: NDArray[np.uint8], resolution: int, weights: WeightSet) -> FirstLook:
-        """What was prepared of a picture after the first block, with this set of weights."""
+        """Run a prepared picture (resolution, resolution, 3) through the first block with one set of weights."""
         with self._memory():
             recording = self._graphs.now(_Through(NetworkPart(resolution, 0, 1), weights))
             recording.given[0].copy_(torch.from_numpy(prepared), non_blocking=True)
             recording.replay()
             hidden = recording.gives.clone()
-            seen = hidden.float().cpu().numpy()
-        return FirstLook(embedding(seen)[0], hidden, resolution, weights)
+            activations = hidden.float().cpu().numpy()
+        return FirstLook(embedding(activations)[0], hidden, resolution, weights)
 
     @torch.inference_mode()
     def complete(self, seen: FirstLook, keep: Sequence[bool]) -> NDArray[np.float32]:
-        """Scores before softmax (classes,) of a picture that was looked at, along these blocks; the first has run."""
+        """Return scores before softmax (classes,) for a picture from `look`; the first block has run already."""
         hidden: Tensor = seen.hidden
         with self._memory():
             for start, stop in parts_after_first(self.outline.droppable):
@@ -161,40 +162,40 @@ class GpuEngine:
         return scores
 
     def _groups(self, branch: Branch, positions: Sequence[int]) -> Iterator[tuple[RecordedPass, list[int]]]:
-        """The pictures at these positions, as the recordings that there are take them."""
+        """Split the pictures at these positions into batches for the recordings that are available."""
         for begin in range(0, len(positions), self.sizes[-1]):
             chunk = positions[begin : begin + self.sizes[-1]]
-            suits = next(size for size in self.sizes if size >= len(chunk))
-            if self._graphs.ask(_Along(branch, suits)):
-                recorded = [suits]
+            best = next(size for size in self.sizes if size >= len(chunk))
+            if self._graphs.ask(_Along(branch, best)):
+                recorded = [best]
             else:
-                recorded = [size for size in self.sizes if _Along(branch, size) in self._graphs] or [suits]
+                recorded = [size for size in self.sizes if _Along(branch, size) in self._graphs] or [best]
             first = 0
             for size in portions(len(chunk), recorded):
                 yield self._graphs.now(_Along(branch, size)), list(chunk[first : first + size])
                 first += size
 
     def _started(self, recording: RecordedPass, pictures: Sequence[NDArray[np.uint8]]) -> Tensor:
-        """Have the pictures run; their scores (pictures, classes), there once the device was waited for."""
+        """Queue the pictures; return their scores (pictures, classes), which are valid after `Device.wait`."""
         count = len(pictures)
         for place, picture in zip(recording.given[:count].unbind(), pictures, strict=True):
             place.copy_(torch.from_numpy(picture), non_blocking=True)
         recording.replay()
-        gives = self._device.pinned(count * len(self.class_names), torch.float32).view(count, -1)
-        gives.copy_(recording.gives[:count], non_blocking=True)
-        return gives
+        scores = self._device.pinned(count * len(self.class_names), torch.float32).view(count, -1)
+        scores.copy_(recording.gives[:count], non_blocking=True)
+        return scores
 
-    def _recorded(self, what: _Along | _Through) -> RecordedPass:
+    def _recorded(self, key: _Along | _Through) -> RecordedPass:
         with torch.inference_mode():
-            if isinstance(what, _Along):
-                given = self._input(what.branch.resolution)[: what.pictures]
-                along = self._along(what.branch)
-                return self._device.record(self._for_one(along) if what.pictures == 1 else along, given)
-            forward, network = self._for_one(self._through(what)), self._networks[what.weights]
-            if not what.part.start:
-                return self._device.record(forward, self._input(what.part.resolution)[:1])
-            hidden = network.stem(self._normalised(self._input(what.part.resolution)[:1]))
-            for index in range(what.part.start):
+            if isinstance(key, _Along):
+                given = self._input(key.branch.resolution)[: key.pictures]
+                along = self._along(key.branch)
+                return self._device.record(self._for_one(along) if key.pictures == 1 else along, given)
+            forward, network = self._for_one(self._through(key)), self._networks[key.weights]
+            if not key.part.start:
+                return self._device.record(forward, self._input(key.part.resolution)[:1])
+            hidden = network.stem(self._normalised(self._input(key.part.resolution)[:1]))
+            for index in range(key.part.start):
                 hidden = network.step(index, hidden, True)
             return self._device.record(forward, hidden.clone())
 
@@ -208,11 +209,11 @@ class GpuEngine:
         return forward
 
     def _for_one(self, forward: Forward) -> Forward:
-        """A forward pass of one picture: recorded within a tenth of a second, so that a start takes no longer."""
+        """Return a forward pass for one picture that records within a tenth of a second, to keep the start short."""
         return planless(forward) if self._planned_slowly else forward
 
-    def _through(self, what: _Through) -> Forward:
-        network, part = self._networks[what.weights], what.part
+    def _through(self, key: _Through) -> Forward:
+        network, part = self._networks[key.weights], key.part
 
         def forward(given: Tensor) -> Tensor:
             hidden = given if part.start else network.stem(self._normalised(given))
@@ -223,21 +224,21 @@ class GpuEngine:
         return forward
 
     def _input(self, resolution: int) -> Tensor:
-        """Where graphs of this resolution find their pictures: bytes (pictures, resolution, resolution, 3), BGR."""
+        """Return the input buffer of all graphs of a resolution: BGR bytes (pictures, resolution, resolution, 3)."""
         if resolution not in self._inputs:
             shape = (self.sizes[-1], resolution, resolution, 3)
             self._inputs[resolution] = torch.zeros(shape, dtype=torch.uint8, device=self._device.place)
         return self._inputs[resolution]
 
     def _normalised(self, given: Tensor) -> Tensor:
-        """What `adainf.preprocessing.prepare` makes of the same bytes, with the channels last in memory."""
-        shares = given.flip(3).float() / 255
-        normalised: Tensor = (shares - self._mean) / self._deviation
+        """Normalise like `adainf.preprocessing.prepare`, with the channels last in memory."""
+        rgb = given.flip(3).float() / 255
+        normalised: Tensor = (rgb - self._mean) / self._deviation
         return normalised.to(self._device.dtype).permute(0, 3, 1, 2)
 
     @contextlib.contextmanager
     def _memory(self) -> Iterator[None]:
-        """Inside, the weights are on the device; where that has no memory for them, all of it is given back."""
+        """Keep the weights on the device inside the context; on lack of memory, move them off and release it all."""
         try:
             with self._device.frames():
                 if self._parked:

@@ -1,4 +1,4 @@
-"""Recorded forward passes: made by a thread of their own, kept while they are used, given back at once."""
+"""An LRU cache of recorded forward passes, recorded by a background thread."""
 
 import threading
 import time
@@ -19,10 +19,10 @@ Key = TypeVar("Key", bound=Hashable)
 
 
 class Graphs(Generic[Key]):
-    """At most so many recordings; the one not used for longest goes.
+    """At most `most` recordings; the least recently used is evicted.
 
-    One thread makes them, so that nobody waits for one, and because cuDNN's plans, which take seconds where shapes are
-    new, are known only to the thread that made them. Its methods are called by one other thread.
+    A single background thread records, so that frames need not wait, and because cuDNN's plans, which take seconds for
+    new shapes, are visible only to the thread that made them. Call the methods from one other thread.
     """
 
     def __init__(self, record: Callable[[Key], RecordedPass], most: int) -> None:
@@ -35,35 +35,35 @@ class Graphs(Generic[Key]):
         self._thread = ThreadPoolExecutor(1, "graphs")
 
     def __contains__(self, key: Key) -> bool:
-        """Whether the recording is made; to ask is not to use it."""
+        """Return whether the recording exists, without marking it as used."""
         with self._lock:
             return key in self._made
 
     def get(self, key: Key) -> RecordedPass | None:
-        """The recording where it is made, which is used now."""
+        """Return the recording if it exists, and mark it as used."""
         with self._lock:
-            made = self._made.get(key)
-            if made is not None:
+            recording = self._made.get(key)
+            if recording is not None:
                 self._made.move_to_end(key)
-            return made
+            return recording
 
     def ask(self, key: Key) -> bool:
-        """Whether the recording is made; where it is not, it will be. Raises what went wrong at the last try.
+        """Return whether the recording exists; if not, start it in the background.
 
-        Where there was no memory for one, none is tried for a while.
+        Raises the error of the last attempt. After running out of memory, start no recording for 30 seconds.
         """
         if key in self:
             return True
-        asked = self._asked.get(key)
-        if asked is None:
+        future = self._asked.get(key)
+        if future is None:
             if time.monotonic() >= self._no_memory_until:
                 self._asked[key] = self._thread.submit(self._make, key)
             return False
-        if not asked.done():
+        if not future.done():
             return False
         del self._asked[key]
         try:
-            asked.result()
+            future.result()
         except CancelledError:
             return False
         except torch.cuda.OutOfMemoryError:
@@ -72,21 +72,21 @@ class Graphs(Generic[Key]):
         return key in self
 
     def now(self, key: Key) -> RecordedPass:
-        """The recording, waited for where it is not made; raises what making it raises."""
-        while (made := self.get(key)) is None:
-            asked = self._asked.pop(key, None) or self._thread.submit(self._make, key)
-            asked.result()
-        return made
+        """Return the recording, waiting for it if necessary; raises what recording raises."""
+        while (recording := self.get(key)) is None:
+            future = self._asked.pop(key, None) or self._thread.submit(self._make, key)
+            future.result()
+        return recording
 
     def forget(self) -> None:
-        """Let go of all recordings and of their memory, and make none that was asked for."""
-        for asked in self._asked.values():
-            asked.cancel()
-        self._thread.submit(self._made.clear).result()  # once the one that is being made is there
+        """Drop all recordings with their memory, and cancel the pending ones."""
+        for future in self._asked.values():
+            future.cancel()
+        self._thread.submit(self._made.clear).result()  # runs after the recording in progress
         self._asked.clear()
 
     def close(self) -> None:
-        """End the thread; a recording that is being made is waited for."""
+        """Stop the thread, waiting for a recording in progress."""
         self._thread.shutdown(cancel_futures=True)
         self._asked.clear()
         self._made.clear()
@@ -94,8 +94,8 @@ class Graphs(Generic[Key]):
     def _make(self, key: Key) -> None:
         if key in self:
             return
-        made = self._record(key)
+        recording = self._record(key)
         with self._lock:
-            self._made[key] = made
+            self._made[key] = recording
             while len(self._made) > self._most:
                 self._made.popitem(last=False)

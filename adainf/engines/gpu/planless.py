@@ -1,6 +1,6 @@
-"""Convolutions that need no plan: cuDNN plans each shape of a depthwise one for seconds.
+"""Convolutions without cuDNN plans: planning takes seconds for each shape of a depthwise convolution.
 
-For one picture the kernels that need none are as fast; for sixteen they take 1.6 times as long (docs/gpu.md).
+For one picture the kernels without plans are as fast; for sixteen they take 1.6 times as long (docs/gpu.md).
 """
 
 from collections.abc import Callable
@@ -17,22 +17,22 @@ Forward = Callable[[Tensor], Tensor]
 
 
 def has_depthwise(network: nn.Module) -> bool:
-    """Whether planning takes long: any other convolution is planned within a tenth of a second."""
+    """Return whether planning takes long; convolutions without groups are planned within a tenth of a second."""
     return any(isinstance(module, nn.Conv2d) and module.groups > 1 for module in network.modules())
 
 
 def planless(forward: Forward) -> Forward:
-    """The same forward pass by convolutions that need no plan."""
+    """Wrap a forward pass so that its convolutions need no cuDNN plan."""
 
-    def planned_nothing(given: Tensor) -> Tensor:
+    def without_plans(given: Tensor) -> Tensor:
         with _Planless():
             return forward(given)
 
-    return planned_nothing
+    return without_plans
 
 
 class _Planless(TorchFunctionMode):
-    """Inside, this thread's convolutions run so; the channels come first in memory, as these kernels want them."""
+    """A mode that replaces this thread's convolutions, with channels first in memory as these kernels require."""
 
     def __torch_function__(
         self, function: Callable[..., Any], types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
