@@ -1,4 +1,4 @@
-"""From labels to events: what appears in a picture, stays and goes, without the flicker of single frames. Pure."""
+"""Turn per-frame labels into events: appeared, stays, gone, without the flicker of single frames. Pure."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -12,11 +12,11 @@ WhyGone = Literal["not_seen", "no_pictures", "stopped"]
 
 @dataclass(frozen=True, slots=True)
 class PresenceRule:
-    """When a label counts as there.
+    """When a label counts as present.
 
-    minimum_score: that it must reach. appear_seconds: for how long each frame must show it until it has appeared.
-    gone_seconds: after which it is gone, if no frame has shown it. stay_seconds: after which it is told again that it
-    is still there.
+    minimum_score: the score it must reach. appear_seconds: how long every frame must show it before it has appeared.
+    gone_seconds: how long no frame may show it before it is gone. stay_seconds: the interval between reports that it
+    is still present.
     """
 
     minimum_score: float = 0.5
@@ -36,9 +36,9 @@ class Sighting:
 
 @dataclass(frozen=True, slots=True)
 class Happening:
-    """Label `label` (its position among the camera's) appeared, stays or is gone.
+    """An event of label `label`, an index into the camera's labels.
 
-    first, last: the frames that showed it; score: the highest until now. why: of one that is gone.
+    first, last: the frames that showed it; score: its highest so far. why: the reason it is gone, else None.
     """
 
     kind: EventKind
@@ -51,7 +51,7 @@ class Happening:
 
 @dataclass(slots=True)
 class _Track:
-    """A label that is shown: told_at: when it was last told that it is there, None while it is not yet sure."""
+    """A visible label. told_at: when its presence was last reported; None until it has appeared."""
 
     first: Sighting
     last: Sighting
@@ -63,14 +63,14 @@ class _Track:
 
 
 class Presence:
-    """What is there in one view of a camera. For each label: appeared, stays as often as it may, gone; and again."""
+    """Labels present in one view of a camera. Each appears, stays (repeatedly) and goes, and may do so again."""
 
     def __init__(self, rule: PresenceRule) -> None:
         self.rule = rule
         self._tracks: dict[int, _Track] = {}
 
     def see(self, frame: Sighting, scores: Mapping[int, float]) -> list[Happening]:
-        """Take in a frame; scores: of the labels that it shows, those that reach the minimum."""
+        """Process a frame and return its events; scores: of the labels in it that reach the minimum score."""
         happenings: list[Happening] = []
         for label, track in list(self._tracks.items()):
             if label in scores:
@@ -92,17 +92,17 @@ class Presence:
 
     @property
     def shown(self) -> dict[int, float]:
-        """The labels that have appeared and are not gone, with their scores, the highest first."""
+        """Labels that have appeared and are not gone, with their scores, highest first."""
         there = {label: track.score for label, track in self._tracks.items() if track.told_at is not None}
         return dict(sorted(there.items(), key=lambda item: -item[1]))
 
     def blind(self, now: float) -> list[Happening]:
-        """No pictures come: what has not been seen for so long is gone."""
+        """Return the events while no pictures arrive: labels not seen for `gone_seconds` are gone."""
         unseen = [label for label, t in self._tracks.items() if now - t.last.at >= self.rule.gone_seconds]
         return self._end(unseen, "no_pictures")
 
     def stop(self) -> list[Happening]:
-        """Nobody looks any more."""
+        """Return the events when the view ends: every label that had appeared is gone."""
         return self._end(list(self._tracks), "stopped")
 
     def _end(self, labels: Iterable[int], why: WhyGone) -> list[Happening]:
