@@ -51,12 +51,12 @@ class Happening:
 
 @dataclass(slots=True)
 class _Track:
-    """A visible label. told_at: when its presence was last reported; None until it has appeared."""
+    """A visible label. reported_at: when its presence was last reported; None until it has appeared."""
 
     first: Sighting
     last: Sighting
     score: float
-    told_at: float | None = None
+    reported_at: float | None = None
 
     def happening(self, kind: EventKind, label: int, why: WhyGone | None = None) -> Happening:
         return Happening(kind, label, self.first, self.last, self.score, why)
@@ -75,25 +75,25 @@ class Presence:
         for label, track in list(self._tracks.items()):
             if label in scores:
                 continue
-            if track.told_at is None:
+            if track.reported_at is None:
                 del self._tracks[label]
             elif frame.at - track.last.at >= self.rule.gone_seconds:
                 happenings += self._end([label], "not_seen")
         for label, score in scores.items():
             track = self._tracks.setdefault(label, _Track(frame, frame, score))
             track.last, track.score = frame, max(track.score, score)
-            if track.told_at is None and frame.at - track.first.at >= self.rule.appear_seconds:
-                track.told_at = frame.at
+            if track.reported_at is None and frame.at - track.first.at >= self.rule.appear_seconds:
+                track.reported_at = frame.at
                 happenings.append(track.happening("appeared", label))
-            elif track.told_at is not None and frame.at - track.told_at >= self.rule.stay_seconds:
-                track.told_at = frame.at
+            elif track.reported_at is not None and frame.at - track.reported_at >= self.rule.stay_seconds:
+                track.reported_at = frame.at
                 happenings.append(track.happening("stays", label))
         return happenings
 
     @property
     def shown(self) -> dict[int, float]:
         """Labels that have appeared and are not gone, with their scores, highest first."""
-        there = {label: track.score for label, track in self._tracks.items() if track.told_at is not None}
+        there = {label: track.score for label, track in self._tracks.items() if track.reported_at is not None}
         return dict(sorted(there.items(), key=lambda item: -item[1]))
 
     def blind(self, now: float) -> list[Happening]:
@@ -107,4 +107,4 @@ class Presence:
 
     def _end(self, labels: Iterable[int], why: WhyGone) -> list[Happening]:
         ended = [(label, self._tracks.pop(label)) for label in labels]
-        return [track.happening("gone", label, why) for label, track in ended if track.told_at is not None]
+        return [track.happening("gone", label, why) for label, track in ended if track.reported_at is not None]
