@@ -1,4 +1,4 @@
-"""Hides credentials in any text an owner may see: users and passwords in addresses, and values of parameters.
+"""Hide credentials in any text an owner may see: users and passwords in addresses, and values of parameters.
 
 Where a password ends, or whether a misspelt address is one, cannot be known for sure. In doubt, text is hidden.
 """

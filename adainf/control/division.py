@@ -1,4 +1,4 @@
-"""Divides the time of one processor between concurrent frames. Pure.
+"""Divide the time of one processor between concurrent frames. Pure.
 
 A frame whose branch takes `c` milliseconds and that must be answered within `d` has the density c / d. While the
 densities sum to at most one, earliest deadline first answers every frame in time (Liu and Layland, 1973). That sum is

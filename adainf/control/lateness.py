@@ -1,4 +1,4 @@
-"""Predicts how long frames take on this box from how long recent frames took."""
+"""Predict how long frames take on this box from how long recent frames took."""
 
 import math
 from collections.abc import Sequence

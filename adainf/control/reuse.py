@@ -1,4 +1,4 @@
-"""Decides whether the last answer is reused for a frame."""
+"""Decide whether the last answer is reused for a frame."""
 
 from adainf.control.policy import Policy
 from adainf.control.signals import Signals
