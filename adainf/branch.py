@@ -83,7 +83,7 @@ class BranchSpace:
 
     @property
     def cheapest(self) -> Branch:
-        """The branch with the fewest MACs: every skippable block is skipped whose shortcut is cheaper."""
+        """The branch with the fewest MACs: it skips every skippable block whose shortcut is cheaper."""
         return min((self.cheapest_at(resolution) for resolution in self.parts), key=self.macs)
 
     def cheapest_at(self, resolution: int) -> Branch:

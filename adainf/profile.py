@@ -243,12 +243,12 @@ class Profile(_ProfileModel):
     def faster_engine(self, device: str, threads: int) -> str | None:
         """Return the engine with the fastest full branch on this device; None if fewer than two were timed."""
         full = str(self.space.full)
-        took = {
+        full_ms = {
             timings.engine: timings.times[full].p50_ms
             for timings in self.timings
             if (timings.device, timings.threads) == (device, threads) and full in timings.times
         }
-        return min(took, key=lambda engine: took[engine]) if len(took) > 1 else None
+        return min(full_ms, key=lambda engine: full_ms[engine]) if len(full_ms) > 1 else None
 
     def with_timings(self, timings: Timings) -> "Profile":
         """Return the profile with `timings`, replacing older ones of the same device, engine and threads."""

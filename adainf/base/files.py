@@ -69,7 +69,7 @@ def check_new_folder(path: Path) -> None:
 
 
 def check_new_file(path: Path) -> None:
-    """Raise InvalidInputError if `path` exists and is no regular file, which must not be replaced by one."""
+    """Raise InvalidInputError if `path` exists and is no regular file, and so must not be replaced by one."""
     mode = _mode(path, "file")
     if mode and not stat.S_ISREG(mode):
         raise InvalidInputError(f"{path}: cannot be written ({'is a folder' if stat.S_ISDIR(mode) else 'is no file'})")
@@ -148,8 +148,8 @@ def read_text(path: Path, kind: str, most: int = _MOST_BYTES) -> str:
 def replace(path: Path, content: bytes, mode: int, like: Path | None = None) -> None:
     """Write `content` to `path` atomically; raises OSError.
 
-    The file gets the owner, group and mode of `like`, by default of the file it replaces, and is never open to anybody
-    to whom that one is not; until it is complete, only its owner may read it. A new file gets `mode`.
+    The file gets the owner, group and mode of `like`, by default the file it replaces, and is never accessible to
+    anyone whom that file excludes; until it is complete, only its owner may access it. A new file gets `mode`.
     """
     try:
         before = (like or path).stat()

@@ -75,7 +75,7 @@ def say(line: str) -> None:
     try:
         print(printable(line, _LONGEST), file=sys.stderr, flush=True)
     except OSError:
-        # Later lines could not be written either, and Python would exit with its own status for the failed flush.
+        # Later lines have nowhere to go either, and Python would exit with a status of its own.
         with contextlib.suppress(OSError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
 

@@ -116,10 +116,10 @@ def _smoothed(state: ControllerState, elapsed: float) -> float | None:
 
 @dataclass(frozen=True, slots=True)
 class _Ceiling:
-    """A rule's ceiling. allows: budgets above it are cut. sets: what they are cut to, and how far lower ones rise."""
+    """A rule's ceiling. limit: budgets above it are cut. target: what they are cut to, and how far lower ones rise."""
 
-    allows: float
-    sets: float
+    limit: float
+    target: float
     rule: LimitedBy
 
 
@@ -159,21 +159,21 @@ def _with_ceiling(
 ) -> tuple[ControllerState, LimitedBy]:
     """Return the state with its ceiling moved towards what the rules allow, and the rule that now holds it."""
     ceilings = tuple(ceilings)
-    exceeded = [ceiling for ceiling in ceilings if ceiling.allows < state.ceiling]
-    lowest = min(exceeded or ceilings, key=lambda ceiling: ceiling.sets)
+    exceeded = [ceiling for ceiling in ceilings if ceiling.limit < state.ceiling]
+    lowest = min(exceeded or ceilings, key=lambda ceiling: ceiling.target)
     if exceeded:
         patience = state.patience
         if lowest.rule == "deadline" and state.load > _OTHER_LOAD:
             patience = min(_LONGEST_PATIENCE, max(_TRY_AGAIN_BESIDE_OTHERS, 2 * patience))
-        return replace(state, ceiling=lowest.sets, rule=lowest.rule, above_for=0.0, patience=patience), lowest.rule
-    rise = lowest.sets - state.ceiling
-    if rise <= 0 or (lowest.sets < policy.budget.maximum and rise < _DEADBAND):
+        return replace(state, ceiling=lowest.target, rule=lowest.rule, above_for=0.0, patience=patience), lowest.rule
+    rise = lowest.target - state.ceiling
+    if rise <= 0 or (lowest.target < policy.budget.maximum and rise < _DEADBAND):
         return replace(state, above_for=0.0), state.rule
     above_for = state.above_for + elapsed
     patience = max(policy.budget.hold_seconds, state.patience if state.rule == "deadline" else 0.0)
     rising_for = min(elapsed, max(0.0, above_for - patience))
-    ceiling = min(lowest.sets, state.ceiling + policy.budget.rise_per_second * rising_for)
-    if ceiling == lowest.sets:
+    ceiling = min(lowest.target, state.ceiling + policy.budget.rise_per_second * rising_for)
+    if ceiling == lowest.target:
         return replace(state, ceiling=ceiling, rule=lowest.rule, above_for=0.0), lowest.rule
     return replace(state, ceiling=ceiling, above_for=above_for), "recovery"
 

@@ -106,7 +106,7 @@ class Costs:
 
         Where no branch fits, return `otherwise`, or the cheapest branch's fraction.
         """
-        # A cheaper branch may be slower: on a GPU, a lower resolution saves MACs but less time than skipping blocks.
+        # A cheaper branch may be slower: on a GPU, a lower resolution saves less time than skipping blocks.
         by_time = sorted(range(len(self.milliseconds)), key=self.milliseconds.__getitem__)
         fitting = bisect.bisect_left(by_time, True, key=lambda index: not fits(self.milliseconds[index]))
         if fitting:

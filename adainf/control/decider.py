@@ -90,8 +90,8 @@ class Decider:
 
     def settle(self, request: Request, ran: Ran | None) -> None:
         """Record how a frame was answered; ran: None where the last answer was reused."""
-        taken = 0.0 if ran is None else ran.choice.macs_fraction
-        self.controller = spend(_observed(request.controller, ran), self.policy, request.budget.fraction, taken)
+        spent = 0.0 if ran is None else ran.choice.macs_fraction
+        self.controller = spend(_observed(request.controller, ran), self.policy, request.budget.fraction, spent)
         if ran is not None:
             self.last, self.looks_here = ran.choice, 1
 

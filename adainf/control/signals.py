@@ -27,7 +27,7 @@ class Signals:
 
     @classmethod
     def of(cls, readings: object, *, motion: float | None = None, change: float | None = None) -> "Signals":
-        """Return the box's readings, whose attributes have the signals' names, combined with the picture's signals."""
+        """Combine the box's readings, whose attributes have the same names, with the picture's motion and change."""
         sensed = {name: getattr(readings, name) for name in _SENSED}
         return cls(motion, change, **sensed)
 

@@ -31,7 +31,7 @@ def settle() -> None:
     if entry is not None and _is_borrowed(os.environ.get("HOME", "")):
         os.environ["HOME"] = entry.pw_dir
     home = os.environ.get("HOME") or (entry.pw_dir if entry is not None else "")
-    if not any(_may_write(Path(home, ours)) for ours in _OURS):
+    if not any(_may_write(Path(home, subfolder)) for subfolder in _OURS):
         os.environ["HOME"] = str(_service() or _temporary())
 
 
@@ -81,7 +81,7 @@ def _temporary() -> Path:
         with contextlib.suppress(FileExistsError):
             folder.mkdir(mode=0o700)
         status = folder.lstat()
-        ours = stat.S_ISDIR(status.st_mode) and status.st_uid == os.getuid() and not status.st_mode & 0o077
-        return folder if ours else Path(tempfile.mkdtemp(prefix=f"{_name()}-"))
+        private = stat.S_ISDIR(status.st_mode) and status.st_uid == os.getuid() and not status.st_mode & 0o077
+        return folder if private else Path(tempfile.mkdtemp(prefix=f"{_name()}-"))
     except OSError:  # nothing is writable; whoever needs to write a file reports it
         return Path("/")

@@ -37,7 +37,7 @@ class Projection:
         """MACs of the cheapest branch: no smaller budget is feasible."""
         self._always = parts.along((True,) * len(droppable)) - int(self._costs.sum())
         self.turned: NDArray[np.bool_] = self._costs < 0
-        """Whether each skippable block is cheaper than its shortcut, so that skipping it costs MACs and is scored."""
+        """Whether each skippable block is cheaper than its shortcut, so that skipping it is what costs MACs and scores."""
         self.spent = self._always + int(self._costs[self.turned].sum())
         """MACs that are spent before any skippable block is decided."""
 
@@ -119,9 +119,9 @@ class Projection:
             orders, sums = zip(*(self._best_first(scores[rows], at) for _, at in self.kinds), strict=True)
             total = sum(summed[:, counts[:, kind]] for kind, summed in enumerate(sums))
             total = np.where(costs <= room[rows, None], total, -np.inf)
-            taken = counts[total.argmax(axis=1)]
+            best_counts = counts[total.argmax(axis=1)]
             for kind, (order, (_, positions)) in enumerate(zip(orders, self.kinds, strict=True)):
-                kept[rows, positions] = order < taken[:, kind, None]
+                kept[rows, positions] = order < best_counts[:, kind, None]
         return kept
 
     def _best_first(

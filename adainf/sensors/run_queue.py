@@ -53,7 +53,7 @@ class RunQueue:
         for process in self._own_processes():
             tasks = f"{self._proc}/{process}/task"
             try:
-                threads = os.listdir(tasks)  # noqa: PTH208 -- ten times a second for each of our threads
+                threads = os.listdir(tasks)  # noqa: PTH208 -- ten times a second for each of this program's threads
             except OSError:
                 continue  # the process has ended
             for thread in threads:
