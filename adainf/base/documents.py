@@ -60,7 +60,7 @@ def toml_file(path: Path, kind: str) -> dict[str, Any]:
 
 
 def _check_depth(text: str) -> None:
-    """Raise ValueError if brackets nest, or keys have parts, more than 32 deep: no real file does."""
+    """Raise ValueError if brackets nest, or keys have parts, deeper than anybody writes."""
     nested = parts = 0
     for match in _LEXEME.finditer(text):
         match match[0]:

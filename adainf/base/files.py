@@ -123,7 +123,7 @@ def read(path: Path, kind: str, most: int = _MOST_BYTES) -> bytes:
 
 
 def _await_writer(pipe: int, path: Path, kind: str) -> None:
-    """Wait up to two seconds for data: a pipe that has no writer yet reads as if it were empty."""
+    """Wait briefly for data: a pipe that has no writer yet reads as if it were empty."""
     events = select.poll()
     events.register(pipe, select.POLLIN)
     if not events.poll(1000 * _WRITER_WITHIN_SECONDS):

@@ -33,10 +33,9 @@ _REMEMBERED_FRAMES = 96
 # A change of load beyond this makes the recorded frame times useless for predicting the next ones.
 _OTHER_LOAD = 0.25
 # A budget that oscillates under steady load is useless, so the deadline's ceiling has hysteresis. A branch is left only
-# when this many times the misses that the policy tolerates were seen, and under contention for a branch that is
-# expected to meet the deadline with some of it to spare. A dearer branch is tried again after a delay: soon on an idle
-# box, where whatever made frames late passes; later under contention, and twice as late after each attempt that was
-# too early.
+# after this many times the misses that the policy tolerates; under contention, the next one must be expected to meet
+# the deadline with some of it to spare. A dearer branch is tried again after a delay: soon on an idle box, where
+# whatever made frames late passes; later under contention, and twice as late after each attempt that was too early.
 _MISSES_TO_LEAVE = 2.0
 _SPARE_BESIDE_OTHERS = 0.8
 _TRY_AGAIN_SECONDS = 2.0
@@ -179,7 +178,7 @@ def _with_ceiling(
 
 
 def observe(state: ControllerState, outcome: Outcome) -> ControllerState:
-    """Return the state with one more frame's outcome; the last 96 are kept."""
+    """Return the state with one more frame's outcome; only recent ones are kept."""
     return replace(state, outcomes=(*state.outcomes, outcome)[-_REMEMBERED_FRAMES:])
 
 

@@ -28,7 +28,7 @@ class Outcome:
 
 
 def slowdown(outcomes: Sequence[Outcome]) -> float:
-    """Return the median slowdown of the last 16 forward passes, with missing ones counted as 1."""
+    """Return the median slowdown of the recent forward passes; missing ones count as 1."""
     slowdowns = [outcome.slowdown for outcome in outcomes[-_SLOWDOWN_FRAMES:]]
     return _quantile(slowdowns, 0.5, of=_SLOWDOWN_FRAMES, otherwise=1.0)
 

@@ -37,7 +37,7 @@ class Projection:
         """MACs of the cheapest branch: no smaller budget is feasible."""
         self._always = parts.along((True,) * len(droppable)) - int(self._costs.sum())
         self.turned: NDArray[np.bool_] = self._costs < 0
-        """Whether each skippable block is cheaper than its shortcut, so that skipping it is what costs MACs and scores."""
+        """Whether each skippable block is cheaper than its shortcut, so that skipping it costs MACs, and scores."""
         self.spent = self._always + int(self._costs[self.turned].sum())
         """MACs that are spent before any skippable block is decided."""
 

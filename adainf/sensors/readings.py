@@ -117,7 +117,7 @@ class Sensors:
         return Readings(at=now, **values)
 
     def stop(self) -> None:
-        """Stop reading. A thread stuck in a hung driver is abandoned after two seconds."""
+        """Stop reading. A thread stuck in a hung driver is abandoned."""
         self.thread.leave()
         self._stop.set()
         self._started = False
