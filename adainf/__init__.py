@@ -38,10 +38,10 @@ __all__ = [
     "load",
 ]
 
-# OpenCV reads it as it is loaded. It knows formats whose size nothing else tells before they are decoded.
+# OpenCV reads its size limit when it is loaded. Of some formats nothing else knows the size before decoding.
 os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(MOST_PIXELS))
 
-# Imported when they are asked for: numpy alone takes longer than all of this.
+# Imported on first access: numpy alone takes longer to import than all of this.
 _FROM = {
     "AdainfError": "adainf.base.errors",
     "AdaptiveModel": "adainf.model",

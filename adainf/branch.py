@@ -1,4 +1,4 @@
-"""Branches: the ways through a backbone, and what each of them costs."""
+"""Branches: the paths through a backbone, and the cost of each."""
 
 import functools
 import itertools
@@ -10,15 +10,15 @@ from adainf.base.errors import InvalidInputError
 
 __all__ = ["Branch", "BranchSpace", "PartMacs"]
 
-# One spelling a branch: no leading zeros, and no more digits than a resolution may have.
+# A branch has exactly one spelling: no leading zeros, and no more digits than a resolution may have.
 _WRITTEN = re.compile(r"([1-9][0-9]{0,4}):([01]+)")
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Branch:
-    """One way through a backbone: an input resolution (pixels a side) and the blocks that run.
+    """A path through a backbone: an input resolution (pixels a side) and the blocks that run.
 
-    Written `192:1110110111`, a digit a block in the order they run.
+    Written `192:1110110111`, with a digit per block in execution order.
     """
 
     resolution: int
@@ -26,7 +26,7 @@ class Branch:
 
     @classmethod
     def parse(cls, text: str) -> "Branch":
-        """Read `192:1110110111`; raises InvalidInputError on anything else."""
+        """Parse `192:1110110111`; raises InvalidInputError on anything else."""
         match = _WRITTEN.fullmatch(text)
         if match is None:
             raise InvalidInputError(
@@ -40,15 +40,15 @@ class Branch:
 
 @functools.lru_cache
 def _written(resolution: int, keep: tuple[bool, ...]) -> str:
-    # A daemon writes the same few branches some thousand times a second.
+    # Cached, because a daemon formats the same few branches thousands of times a second.
     return f"{resolution}:{''.join('1' if kept else '0' for kept in keep)}"
 
 
 @dataclass(frozen=True, slots=True)
 class PartMacs:
-    """Multiply-accumulates of each part of a backbone for one frame at one resolution.
+    """Multiply-accumulates of each part of a backbone, for one frame at one resolution.
 
-    `shortcuts[i]` is what remains of block i when it is skipped: 0 for an identity, more where the block changes
+    `shortcuts[i]` is the remaining cost of block i when it is skipped: 0 for an identity, more where the block changes
     the shape and its shortcut is a convolution.
     """
 
@@ -58,19 +58,19 @@ class PartMacs:
     head: int
 
     def along(self, keep: tuple[bool, ...]) -> int:
-        """MACs of one frame through the stem, the kept blocks, the shortcuts of the others and the head."""
-        walked = zip(keep, self.blocks, self.shortcuts, strict=True)
-        return self.stem + sum(block if kept else shortcut for kept, block, shortcut in walked) + self.head
+        """Return the MACs of one frame through the stem, the kept blocks, the others' shortcuts and the head."""
+        parts = zip(keep, self.blocks, self.shortcuts, strict=True)
+        return self.stem + sum(block if kept else shortcut for kept, block, shortcut in parts) + self.head
 
     def until(self, kept: tuple[bool, ...]) -> int:
-        """MACs of one frame through the stem and the first blocks, or their shortcuts; kept: for each of those."""
-        walked = zip(kept, self.blocks, self.shortcuts, strict=False)
-        return self.stem + sum(block if keeps else shortcut for keeps, block, shortcut in walked)
+        """Return the MACs of one frame through the stem and the first len(kept) blocks, or their shortcuts."""
+        parts = zip(kept, self.blocks, self.shortcuts, strict=False)
+        return self.stem + sum(block if keeps else shortcut for keeps, block, shortcut in parts)
 
 
 @dataclass(frozen=True)
 class BranchSpace:
-    """All branches of a backbone: which blocks may be skipped, and the MACs of every part at every resolution."""
+    """All branches of a backbone: its skippable blocks, and the MACs of every part at every resolution."""
 
     native_resolution: int
     droppable: tuple[bool, ...]
@@ -78,23 +78,23 @@ class BranchSpace:
 
     @property
     def full(self) -> Branch:
-        """Every block at the native resolution."""
+        """The full branch: every block at the native resolution."""
         return Branch(self.native_resolution, (True,) * len(self.droppable))
 
     @property
     def cheapest(self) -> Branch:
-        """The branch with the fewest MACs: every block skipped that may be and whose shortcut is cheaper."""
+        """The branch with the fewest MACs: it skips every skippable block whose shortcut is cheaper."""
         return min((self.cheapest_at(resolution) for resolution in self.parts), key=self.macs)
 
     def cheapest_at(self, resolution: int) -> Branch:
-        """The branch with the fewest MACs at one resolution."""
+        """Return the branch with the fewest MACs at one resolution."""
         parts = self.parts[resolution]
         costs = zip(self.droppable, parts.blocks, parts.shortcuts, strict=True)
         return Branch(resolution, tuple(not may or block <= shortcut for may, block, shortcut in costs))
 
     @property
     def count(self) -> int:
-        """How many branches there are."""
+        """The number of branches."""
         return len(self.parts) << sum(self.droppable)
 
     def __iter__(self) -> Iterator[Branch]:
@@ -111,7 +111,7 @@ class BranchSpace:
         )
 
     def check(self, branch: Branch) -> None:
-        """Raise InvalidInputError, saying why, unless `branch` is one of these branches."""
+        """Raise InvalidInputError, saying why, unless `branch` belongs to this space."""
         if branch.resolution not in self.parts:
             allowed = ", ".join(map(str, sorted(self.parts)))
             raise InvalidInputError(f"branch {branch}: resolution must be one of {allowed}")
@@ -122,9 +122,9 @@ class BranchSpace:
                 raise InvalidInputError(f"branch {branch}: block {index} cannot be skipped")
 
     def macs(self, branch: Branch) -> int:
-        """MACs of one frame along `branch`."""
+        """Return the MACs of one frame along `branch`."""
         return self.parts[branch.resolution].along(branch.keep)
 
     def fraction(self, branch: Branch) -> float:
-        """MACs along `branch` relative to the full branch."""
+        """Return the MACs along `branch` as a fraction of the full branch's."""
         return self.macs(branch) / self.macs(self.full)

@@ -1,4 +1,4 @@
-"""Adaptive inference in a program of one's own: each picture gets what the policy and the box allow it."""
+"""Adaptive inference as a library: each picture gets the compute that the policy and the box allow."""
 
 import os
 import statistics
@@ -60,12 +60,12 @@ class CallTiming:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a picture shows, and what was spent to say so.
+    """The labels of a picture, and the compute spent on them.
 
-    labels: likeliest first, by all that the stream's pictures have shown of the scene. branch: the one that answered.
-    budget: `budget.fraction` of the full branch's MACs was allowed, by the rule `budget.limited_by`. reused: no branch
-    ran, because the last answer still stands. macs_fraction: what was spent, of the full branch's MACs. signals: what
-    the budget was made from.
+    labels: likeliest first, by the evidence of all the stream's pictures of the scene. branch: the one that answered.
+    budget: the rule `budget.limited_by` allowed `budget.fraction` of the full branch's MACs. reused: no branch ran,
+    because the last answer still stands. macs_fraction: the share of the full branch's MACs that was spent. signals:
+    the controller's inputs.
     """
 
     labels: tuple[ScoredLabel, ...]
@@ -88,10 +88,10 @@ class _Shown:
 
 @dataclass(slots=True)
 class _Stream:
-    """What is remembered of one stream of pictures.
+    """The state of one stream of pictures.
 
-    last: its last picture; spent_ms: on it until now. answered, answered_at: the sketch and time (monotonic seconds) of
-    the last one that a branch ran on, and evidence: what the scene has shown until then.
+    last: its last picture; spent_ms: spent on that so far. answered, answered_at: sketch and time (monotonic seconds)
+    of the last picture that a branch ran on; evidence: of the scene so far.
     """
 
     decider: Decider
@@ -104,21 +104,21 @@ class _Stream:
 
 
 class AdaptiveModel:
-    """A model whose compute follows a budget; made by `load`.
+    """A model whose compute follows a budget; created by `load`.
 
     >>> with adainf.load("efficientnet-lite0", policy="low-latency") as model:
     ...     answer = model("photograph.jpg")
     ...     print(answer.labels[0].name, answer.budget.fraction, answer.budget.limited_by)
 
-    Each stream of pictures has a state of its own: what its scene has shown, its motion, its savings. Without `signals`
-    the model reads this box's sensors, in a thread that runs from the first such call until `close`. One thread may
-    use a model at a time.
+    Each stream of pictures has its own state: evidence, motion and savings. Without `signals` the model reads this
+    box's sensors, in a thread that runs from the first such call until `close`. Only one thread at a time may use a
+    model.
     """
 
     def __init__(self, recogniser: Recogniser, policy: Policy, labels: Sequence[str] = (), top: int = 5) -> None:
-        """labels: the classes that are told apart; none means all of the model's. top: labels an answer.
+        """labels: the classes to distinguish; none means all of the model's. top: labels per answer.
 
-        Raises InvalidInputError on a label that is none of the model's classes.
+        Raises InvalidInputError on a label that is not one of the model's classes.
         """
         self.policy = policy
         self._recogniser = recogniser
@@ -132,20 +132,20 @@ class AdaptiveModel:
     def __call__(self, picture: Picture | Path | str, *, stream: str = "", signals: Signals | None = None) -> Answer:
         """Recognise the next picture of a stream: BGR bytes (height, width, 3), or the path of a file.
 
-        signals: what the budget is made from. Left out, the box's sensors tell them, and the stream's pictures tell
-        motion and change. Raises InvalidInputError on anything that is no such picture, OutOfMemoryError where a GPU's
-        memory is taken; the next call tries again.
+        signals: the controller's inputs; by default from the box's sensors, with motion and change from the stream's
+        pictures. Raises InvalidInputError on any other picture, OutOfMemoryError if the GPU's memory is exhausted; the
+        next call tries again.
         """
         began = time.monotonic()
-        seen = _picture(picture)
+        pixels = _picture(picture)
         state = self._streams.setdefault(stream, _Stream(Decider(self.policy)))
-        sketched = sketch(seen)
+        sketched = sketch(pixels)
         if signals is None:
             signals = self._sensed(state, sketched)
         age = None if state.evidence is None else began - state.answered_at
         lead = None if state.evidence is None else state.evidence.lead
         request = state.decider.request(signals, age, lead, self._recogniser.table, self._costs, began)
-        shown = state.last = _Shown(seen, sketched, request)
+        shown = state.last = _Shown(pixels, sketched, request)
         last = state.decider.last
         if request.reuses and state.evidence is not None and last is not None:
             state.decider.settle(request, None)
@@ -156,9 +156,9 @@ class AdaptiveModel:
         return self._answer(state, evidence, shown, look.inferred.choice, request.budget, began, look)
 
     def look_again(self, stream: str = "") -> Answer | None:
-        """A better answer to the stream's last picture, paid by what still pictures saved; None where none is due.
+        """Improve the answer to the stream's last picture with what still pictures saved; None if no look is due.
 
-        Call it where there is time before the next picture comes. Raises OutOfMemoryError as a call does.
+        Call it when there is time before the next picture. Raises OutOfMemoryError as a call does.
         """
         began = time.monotonic()
         state = self._streams.get(stream)
@@ -173,21 +173,21 @@ class AdaptiveModel:
         return self._answer(state, evidence, state.last, choice, budget, began, look)
 
     def forget(self, stream: str = "") -> None:
-        """Forget what a stream's pictures have shown: the next one is its first."""
+        """Discard a stream's state: its next picture is its first."""
         self._streams.pop(stream, None)
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """The classes that the model tells apart."""
+        """The classes that the model distinguishes."""
         return self._labels.names
 
     @property
     def profile(self) -> Profile:
-        """What calibration knows of the model."""
+        """The model's calibration profile."""
         return self._recogniser.profile
 
     def close(self) -> None:
-        """End the sensors' thread and the engine; may be called again."""
+        """Stop the sensors' thread and close the engine. Idempotent."""
         if self._sensors is not None:
             self._sensors.stop()
             self._sensors = None
@@ -211,7 +211,7 @@ class AdaptiveModel:
         return Signals.of(self._sensors.latest, motion=motion, change=change)
 
     def _look(self, state: _Stream, shown: _Shown, way: Way, began: float) -> tuple[Evidence, "_Look"]:
-        """Run a picture; what the scene has shown with it, and the run."""
+        """Run a picture; return the scene's evidence including it, and the run."""
         rule = self.policy.evidence
         mirror = rule is not None and rule.mirrored and not state.mirror
         prepared = self._recogniser.engine.prepare(shown.picture, way.resolution, mirrored=mirror)
@@ -248,7 +248,7 @@ class AdaptiveModel:
 
 @dataclass(frozen=True, slots=True)
 class _Look:
-    """A picture's run, and the milliseconds before it."""
+    """A picture's forward pass, and the milliseconds of preparation before it."""
 
     inferred: Inferred
     prepare_ms: float
@@ -258,7 +258,7 @@ class _Look:
         return 1000 * self.inferred.seconds
 
     def ran(self, began: float) -> Ran:
-        """What the decider is told. began: of the call, monotonic seconds."""
+        """Return the outcome for the decider. began: start of the call, monotonic seconds."""
         around_ms = max(0.0, 1000 * (time.monotonic() - began) - self.forward_ms)
         return Ran(self.inferred.choice, self.forward_ms, around_ms, self.inferred.expected_ms)
 
@@ -274,32 +274,32 @@ def load(
     threads: int | None = None,
     top: int = 5,
 ) -> AdaptiveModel:
-    """A model that is ready to answer.
+    """Load a model that is ready to answer.
 
-    profile: a shipped profile's name, or the path of a profile; `run`, a shipped run's name or a run's folder, brings
-    its own. policy: a shipped policy's name, the path of a policy, or a `Policy`. labels: for an OpenCLIP network the
-    texts to tell apart; for any other, which of its classes. weights: a file, or a name at the family's hub; left out,
-    the profile's own. device: `cpu`, `cuda`, `cuda:1`…; left out, a GPU where there is one. threads: of the processor;
-    left out, one for each. top: labels an answer.
+    profile: the name of a shipped profile, or the path of one; `run`, the name of a shipped run or a run's folder,
+    brings its own. policy: the name of a shipped policy, the path of one, or a `Policy`. labels: for an OpenCLIP
+    network the texts to distinguish; for any other, which of its classes. weights: a file, or a name at the family's
+    hub; by default the profile's own. device: `cpu`, `cuda`, `cuda:1`…; by default a GPU if there is one. threads: CPU
+    threads, by default one per processor. top: labels per answer.
 
-    The first load exports the branches (a minute); later ones find the exports in the cache. Warns of weights that the
-    profile was not made for. Raises InvalidInputError on names and files that are wrong, UnavailableError where weights
-    or a device are missing.
+    The first load exports the branches (a minute); later ones find the exports in the cache. Warns about weights that
+    the profile was not made for. Raises InvalidInputError on invalid names and files, UnavailableError if weights or a
+    device are missing.
 
     >>> model = adainf.load("efficientnet-lite0", policy="low-latency")
     >>> for picture in frames:
     ...     answer = model(picture)
     """
-    taken = None if run is None else Run.read(shipped.find_run(run))
-    known = _profile(profile, taken)
+    opened = None if run is None else Run.read(shipped.find_run(run))
+    known = _profile(profile, opened)
     options = Options(weights=weights, labels=tuple(labels) if known.backbone.startswith("openclip/") else ())
-    engine = Opening.of(known, taken, options, device=device, threads=threads).open()
-    if not fits(engine, known, profile if taken is None else str(run)):
-        told = f"profile {profile if taken is None else run}: was made for other weights; run `adainf calibrate`"
-        warnings.warn(told, stacklevel=2)
+    engine = Opening.of(known, opened, options, device=device, threads=threads).open()
+    if not fits(engine, known, profile if opened is None else str(run)):
+        message = f"profile {profile if opened is None else run}: was made for other weights; run `adainf calibrate`"
+        warnings.warn(message, stacklevel=2)
     branches = wanted_branches(known)
     engine.warm_up(branches)
-    content = content_aware(taken, known)
+    content = content_aware(opened, known)
     if content is not None:
         warm_up_content(engine, content)
     recogniser = Recogniser.of(engine, known, branches, _times(engine, known, branches), content)
@@ -319,16 +319,16 @@ def _profile(name: str, run: Run | None) -> Profile:
 
 
 def _times(engine: Engine, profile: Profile, branches: Sequence[Branch]) -> Times:
-    """Median milliseconds along each branch: the profile's on this device, or measured now."""
+    """Return the median milliseconds along each branch: the profile's for this device, or measured now."""
     shipped_times = profile.timings_on(engine.device, engine.name, engine.threads)
     if shipped_times is not None and all(str(branch) in shipped_times.times for branch in branches):
         return {1: {str(branch): shipped_times.times[str(branch)].p50_ms for branch in branches}}
     timer = Timer(engine)
-    taken: dict[Branch, list[float]] = {branch: [] for branch in branches}
+    measured: dict[Branch, list[float]] = {branch: [] for branch in branches}
     for _ in range(_TIMED_ROUNDS):
-        for branch, seconds in taken.items():
+        for branch, seconds in measured.items():
             seconds.append(timer.seconds(branch))
-    return {1: {str(branch): 1000 * statistics.median(seconds) for branch, seconds in taken.items()}}
+    return {1: {str(branch): 1000 * statistics.median(seconds) for branch, seconds in measured.items()}}
 
 
 def _picture(picture: Picture | Path | str) -> Picture:

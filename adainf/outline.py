@@ -1,4 +1,4 @@
-"""What is known of a backbone once it was loaded: enough to run its exports without it."""
+"""Outlines: what is known of a backbone once it was loaded, enough to run its exports without it."""
 
 from dataclasses import dataclass
 
@@ -9,9 +9,9 @@ __all__ = ["Outline"]
 
 @dataclass(frozen=True, slots=True)
 class Outline:
-    """A backbone with certain weights, without them.
+    """The description of a backbone with certain weights, without the weights themselves.
 
-    weights: their fingerprint. droppable: which blocks may be skipped. class_names: in the order of the scores.
+    weights: their fingerprint. droppable: whether each block may be skipped. class_names: in the order of the scores.
     """
 
     name: str

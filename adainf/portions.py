@@ -1,4 +1,4 @@
-"""How many pictures run together where only certain numbers can."""
+"""Split pictures into batches where only certain batch sizes are available."""
 
 from collections.abc import Iterator, Sequence
 
@@ -6,10 +6,9 @@ __all__ = ["portions"]
 
 
 def portions(count: int, sizes: Sequence[int]) -> Iterator[int]:
-    """Sizes that together hold `count` pictures, the last of them perhaps not filled.
+    """Return batch sizes that together hold `count` pictures; the last batch may not be full.
 
-    sizes: rising, at least one. As few runs as possible: the smallest size that holds all that is left, or else the
-    largest.
+    sizes: rising, at least one. Uses as few runs as possible: the smallest size that holds the rest, else the largest.
 
     >>> list(portions(5, (1, 2, 8)))
     [8]

@@ -1,4 +1,4 @@
-"""From a camera's picture to a network's input: one crop, one resize, one normalisation."""
+"""Preprocessing from a camera's picture to a network's input: one crop, one resize, one normalisation."""
 
 import math
 from dataclasses import dataclass
@@ -15,12 +15,12 @@ __all__ = ["Preprocessing", "crop_box", "looked_at", "prepare", "whole_shrink"]
 
 @dataclass(frozen=True, slots=True)
 class Preprocessing:
-    """What the weights expect of a picture.
+    """The preprocessing that the weights expect.
 
     size: native resolution, pixels a side. mean, std: per RGB channel, of values in 0..1.
-    crop_fraction: side of the central square that is looked at, relative to the picture's shorter side.
-    zoom: how much less is looked at where the input is smaller than native: the square's side goes with the input's
-    to this power. 0: always the same; 1: so much that things keep their size in input pixels, as the network knows it.
+    crop_fraction: side of the central square that is used, relative to the picture's shorter side.
+    zoom: how much less of the picture smaller inputs use: the square's side is proportional to the input's, raised to
+    this power. 0: always the same square; 1: objects keep their size in input pixels, as the network knows it.
     """
 
     size: int
@@ -40,12 +40,12 @@ class Preprocessing:
             raise InvalidInputError(f"zoom {self.zoom}: must be from 0 to 1")
 
     def crop_at(self, resolution: int) -> float:
-        """Side of the central square that is looked at for an input of this side, of the picture's shorter side."""
+        """Return the central square's side for an input of this side, as a fraction of the picture's shorter side."""
         return self.crop_fraction * math.pow(min(1.0, resolution / self.size), self.zoom)
 
 
 def crop_box(height: int, width: int, crop_fraction: float) -> tuple[slice, slice]:
-    """Rows and columns of the central square that is looked at."""
+    """Return the rows and columns of the central square."""
     side = max(1, round(min(height, width) * crop_fraction))
     top, left = (height - side) // 2, (width - side) // 2
     return slice(top, top + side), slice(left, left + side)
@@ -57,9 +57,9 @@ _LEAST_CUBIC_SHRINK = 1.5
 def prepare(
     picture: NDArray[np.uint8], resolution: int, preprocessing: Preprocessing, *, mirrored: bool = False
 ) -> NDArray[np.float32]:
-    """The network's input (3, resolution, resolution), RGB, normalised, of a BGR picture (height, width, 3).
+    """Return the network's normalised RGB input (3, resolution, resolution) for a BGR picture (height, width, 3).
 
-    mirrored: left and right change places.
+    mirrored: swaps left and right.
     """
     resized = looked_at(picture, resolution, preprocessing, mirrored=mirrored)
     prepared = np.empty((3, resolution, resolution), np.float32)
@@ -78,10 +78,10 @@ def looked_at(
     mirrored: bool = False,
     into: NDArray[np.uint8] | None = None,
 ) -> NDArray[np.uint8]:
-    """What is looked at of a BGR picture (height, width, 3), at the network's size: (resolution, resolution, 3), BGR.
+    """Return the cropped and resized BGR picture (resolution, resolution, 3) of a BGR picture (height, width, 3).
 
-    A quarter of the bytes of `prepare`, which only normalises it. into: where it is written and returned; None takes
-    new memory.
+    `prepare` only normalises it, and needs four times its bytes. into: the array to write to and return; None
+    allocates one.
     """
     square = picture[crop_box(picture.shape[0], picture.shape[1], preprocessing.crop_at(resolution))]
     resized = np.empty((resolution, resolution, 3), np.uint8) if into is None else into
@@ -92,13 +92,13 @@ def looked_at(
 
 
 def whole_shrink(side: int, resolution: int) -> int:
-    """Of how many pixels a side averages are taken before interpolation, which shrinks by 1.5 at least."""
+    """Return the side, in pixels, of the blocks averaged before interpolation, which still shrinks by at least 1.5."""
     return max(1, int(side / resolution / _LEAST_CUBIC_SHRINK))
 
 
 def _resize(square: NDArray[np.uint8], into: NDArray[np.uint8]) -> None:
-    # Averages of whole pixels keep fine patterns from turning into false ones; the cubic step that follows stays sharp
-    # where it shrinks by 1.5 to 3, and blurs where it shrinks by little more than 1 (docs/calibration.md).
+    # Averaging whole pixels keeps fine patterns from aliasing. The cubic step that follows stays sharp where it shrinks
+    # by 1.5 to 3, and blurs where it shrinks by little more than 1 (docs/calibration.md).
     resolution = into.shape[0]
     shrink = whole_shrink(square.shape[0], resolution)
     averaged: MatLike = square

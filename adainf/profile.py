@@ -1,4 +1,4 @@
-"""Profiles: what calibration learned of a backbone, as a JSON file that is read, checked and written here."""
+"""Profiles: the results of calibrating a backbone, read, validated and written as JSON files."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -29,7 +29,7 @@ SCHEMA = "adainf.profile/1"
 _LINE = 140
 
 WeightSet = Literal["base", "adapted"]
-"""The weights that a branch runs with: the backbone's own, or those with a run's adapter merged into them."""
+"""The weights that a branch runs with: the backbone's own, or those with a run's adapter merged in."""
 
 
 def _well_formed(text: str) -> str:
@@ -41,7 +41,7 @@ def _well_formed(text: str) -> str:
 
 
 BranchText = Annotated[str, AfterValidator(_well_formed)]
-# Up to where each integer is a float too, so that fractions are exact enough to compare.
+# Up to here every integer is exact as a float too, so fractions compare exactly enough.
 Count = Annotated[int, Field(ge=0, le=2**53)]
 Resolution = Annotated[int, Field(ge=1, le=99999)]
 Milliseconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -63,12 +63,12 @@ class Parts(_ProfileModel):
 
 
 class Measured(_ProfileModel):
-    """One branch: its MACs, and how often it was right on the calibration's pictures.
+    """A branch: its MACs, and its accuracy on the calibration's pictures.
 
-    accuracy: top-1 against labels; null where the pictures had none. agreement: top-1 equal to the full branch's.
-    loss: mean cross-entropy in nats to the labels, without labels to the full branch's probabilities, under the best
-    scale of the scores; tells branches apart that a few hundred pictures' right answers cannot.
-    weights: the set it was measured with, and runs with.
+    accuracy: top-1 against labels; null if the pictures had none. agreement: top-1 equal to the full branch's.
+    loss: mean cross-entropy in nats against the labels, or without labels against the full branch's probabilities,
+    under the best scale of the scores; distinguishes branches whose accuracy on a few hundred pictures cannot.
+    weights: the set it was measured with and runs with.
     """
 
     branch: BranchText
@@ -80,7 +80,7 @@ class Measured(_ProfileModel):
 
 
 class Calibration(_ProfileModel):
-    """How the profile came about: enough to repeat it. listing: SHA-256 of the pictures' names and labels."""
+    """Everything needed to repeat the calibration. listing: SHA-256 of the pictures' names and labels."""
 
     images: Annotated[int, Field(ge=1)]
     labelled: bool
@@ -92,7 +92,7 @@ class Calibration(_ProfileModel):
 
 
 class BranchTime(_ProfileModel):
-    """Time of a forward pass along a branch, of one picture or of several together."""
+    """Time of a forward pass along a branch, for one picture or a batch."""
 
     p50_ms: Milliseconds
     p95_ms: Milliseconds
@@ -101,7 +101,7 @@ class BranchTime(_ProfileModel):
 class Timings(_ProfileModel):
     """Times of branches on one device with one engine.
 
-    times: of one picture. together: of several that go along one branch together, by their number.
+    times: of a single picture. together: of batches along one branch, by batch size.
     """
 
     device: str
@@ -113,15 +113,15 @@ class Timings(_ProfileModel):
 
     @property
     def every(self) -> dict[int, dict[str, BranchTime]]:
-        """The times by number of pictures, one picture first, and by branch."""
+        """The times by batch size, starting with 1, and by branch."""
         return {1: self.times, **self.together}
 
 
 class Scheduled(_ProfileModel):
-    """How the run's content-aware scheduler did under a budget, a fraction of the full branch's MACs.
+    """The run's content-aware scheduler measured under one budget, a fraction of the full branch's MACs.
 
-    accuracy, table: how often it was right, and the lookup table was, on the calibration's pictures; without labels,
-    how often as the full branch. better: whether it runs from this budget up to the next one.
+    accuracy, table: accuracy of the scheduler and of the lookup table on the calibration's pictures; without labels,
+    their agreement with the full branch. better: whether the scheduler runs from this budget up to the next one.
     """
 
     budget: Share
@@ -131,13 +131,13 @@ class Scheduled(_ProfileModel):
 
 
 class Profile(_ProfileModel):
-    """What calibration learned of a backbone with certain weights, and of a run's adapter where there is one.
+    """The calibration of a backbone with certain weights, and of a run's adapter if there is one.
 
     weights: fingerprint of the base weights. adapter: SHA-256 of the run's adapter file; None without a run.
-    branches: each with the set of weights that it is better with. set_aside: what was measured with the other set.
-    strength: how far the adapted weights go from the base to the run's (`adainf.backbones.adapters`).
-    zoom: how much less of a picture smaller inputs show (`Preprocessing`); what was measured holds for this one.
-    scheduled: by rising budgets, what the run's content-aware scheduler is worth; none without one.
+    branches: each with the better of its weight sets. set_aside: what was measured with the other set.
+    strength: how far the adapted weights move from the base to the run's (`adainf.backbones.adapters`).
+    zoom: how much less of a picture smaller inputs show (`Preprocessing`); the measurements hold for this value only.
+    scheduled: measurements of the run's content-aware scheduler, by rising budgets; empty without one.
     """
 
     schema_: Literal["adainf.profile/1"] = Field("adainf.profile/1", alias="schema")
@@ -207,9 +207,9 @@ class Profile(_ProfileModel):
         return frozenset(Branch.parse(measured.branch) for measured in self.branches if measured.weights == "adapted")
 
     def with_only(self, weights: WeightSet) -> "Profile":
-        """The profile as it is where each branch runs with these weights, of the branches measured so.
+        """Return the profile with each branch on these weights, limited to the branches measured with them.
 
-        Raises InvalidInputError where the full branch was not.
+        Raises InvalidInputError if the full branch was not.
         """
         kept = tuple(m for m in (*self.branches, *self.set_aside) if m.weights == weights)
         full = str(self.space.full)
@@ -219,9 +219,9 @@ class Profile(_ProfileModel):
         return self.model_copy(update={"branches": kept, "set_aside": ()})
 
     def at(self, resolutions: Iterable[int]) -> "Profile":
-        """The profile with its branches at these resolutions alone, and the full one, which all are compared with.
+        """Return the profile limited to branches at these resolutions, plus the full one, the reference for all.
 
-        Raises InvalidInputError on a resolution that it has no branches of.
+        Raises InvalidInputError on a resolution without branches.
         """
         wanted = set(resolutions)
         missing = sorted(wanted - set(self.parts))
@@ -236,22 +236,22 @@ class Profile(_ProfileModel):
         return self.model_copy(update={"branches": kept(self.branches), "set_aside": kept(self.set_aside)})
 
     def timings_on(self, device: str, engine: str, threads: int) -> Timings | None:
-        """The times measured on this device, or None."""
+        """Return the times measured with this device, engine and number of threads; None if there are none."""
         wanted = (device, engine, threads)
         return next((t for t in self.timings if (t.device, t.engine, t.threads) == wanted), None)
 
     def faster_engine(self, device: str, threads: int) -> str | None:
-        """The engine that takes the full branch in less time, of those timed on this device; None of fewer than two."""
+        """Return the engine with the fastest full branch on this device; None if fewer than two were timed."""
         full = str(self.space.full)
-        took = {
+        full_ms = {
             timings.engine: timings.times[full].p50_ms
             for timings in self.timings
             if (timings.device, timings.threads) == (device, threads) and full in timings.times
         }
-        return min(took, key=lambda engine: took[engine]) if len(took) > 1 else None
+        return min(full_ms, key=lambda engine: full_ms[engine]) if len(full_ms) > 1 else None
 
     def with_timings(self, timings: Timings) -> "Profile":
-        """This profile with `timings` in place of older ones of the same device, engine and threads."""
+        """Return the profile with `timings`, replacing older ones of the same device, engine and threads."""
         wanted = (timings.device, timings.engine, timings.threads)
         others = tuple(t for t in self.timings if (t.device, t.engine, t.threads) != wanted)
         return self.model_copy(update={"timings": (*others, timings)})
@@ -280,25 +280,25 @@ class Profile(_ProfileModel):
             raise InvalidInputError(f"profile {path}: {key}:{shown} {one_line(message)}") from None
 
     def write(self, path: Path) -> None:
-        """Write the profile to `path`, whole or not at all."""
-        told = self.model_dump(mode="json", by_alias=True)
-        # A profile without a run is written as if there were none.
+        """Write the profile to `path` atomically."""
+        document = self.model_dump(mode="json", by_alias=True)
+        # A profile without a run omits the keys that only a run fills.
         for key in ("adapter", "set_aside", "scheduled"):
-            if not told[key]:
-                del told[key]
+            if not document[key]:
+                del document[key]
         if self.adapter is None:
-            del told["strength"]
-        for timings in told["timings"]:
+            del document["strength"]
+        for timings in document["timings"]:
             if not timings["together"]:
                 del timings["together"]
-        for measured in (*told["branches"], *told.get("set_aside", ())):
+        for measured in (*document["branches"], *document.get("set_aside", ())):
             if measured["weights"] == "base":
                 del measured["weights"]
-        write_atomically(path, _dump(told) + "\n")
+        write_atomically(path, _dump(document) + "\n")
 
 
 def _dump(value: JsonValue, depth: int = 0, before: int = 0) -> str:
-    # What fits a line stays on it: a profile is read, compared and diffed by people too.
+    # Values that fit on a line stay on one: people read, compare and diff profiles too.
     flat = json.dumps(value)
     if isinstance(value, dict):
         keys = {key: f"{json.dumps(key)}: " for key in value}
@@ -314,9 +314,9 @@ def _dump(value: JsonValue, depth: int = 0, before: int = 0) -> str:
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:
-    """Write a file under a temporary name beside `path`, then rename it; raises InvalidInputError where it cannot.
+    """Write a file under a temporary name beside `path`, then rename it; raises InvalidInputError if that fails.
 
-    One that is there keeps its owner and mode.
+    A file that it replaces passes on its owner and mode.
     """
     files.check_new_file(path)
     try:

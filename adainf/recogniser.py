@@ -1,4 +1,4 @@
-"""What recognises: an engine, the branches that are ready, and the lookup table over them."""
+"""The recogniser: an engine, its ready branches, and the lookup table over them."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -20,10 +20,10 @@ __all__ = ["LabelColumns", "Recogniser", "fits", "warm_up_content"]
 
 @dataclass(frozen=True, slots=True)
 class Recogniser:
-    """What recognises.
+    """An engine with everything needed to choose branches for it.
 
-    ready: the branches that run without delay. table: over those. times: of branches on this device, as measured; empty
-    while unknown. content: the run's content-aware scheduler, for the budgets at which it is better than the table.
+    ready: the branches that run without delay; `table` covers these. times: measured times of branches on this device;
+    empty while unknown. content: the run's content-aware scheduler, for budgets at which it is better than the table.
     """
 
     engine: Engine
@@ -42,7 +42,7 @@ class Recogniser:
         times: Times,
         content: ContentAware | None = None,
     ) -> Self:
-        """What recognises along these branches."""
+        """Return a recogniser with these branches ready."""
         table = LookupTable(profile, allowed=frozenset(ready).__contains__)
         return cls(engine, profile, frozenset(ready), table, times, content)
 
@@ -53,24 +53,24 @@ class Recogniser:
 
     @property
     def scheduler_macs(self) -> int:
-        """Of a decision of the content-aware scheduler; 0 without one."""
+        """MACs of one decision of the content-aware scheduler; 0 without one."""
         return 0 if self.content is None else self.content.scheduler.macs
 
     def along(self, branch: Branch) -> Self:
-        """The same, with one more branch ready."""
+        """Return a copy with one more branch ready."""
         return self.of(self.engine, self.profile, self.ready | {branch}, self.times, self.content)
 
 
 @dataclass(frozen=True, slots=True)
 class LabelColumns:
-    """The columns of the scores that one camera's labels stand in; None means all of them."""
+    """A camera's labels and their columns in the scores; None means all columns."""
 
     names: tuple[str, ...]
     columns: tuple[int, ...] | None
 
     @classmethod
     def of(cls, labels: tuple[str, ...], class_names: tuple[str, ...], camera: str | None = None) -> "LabelColumns":
-        """The columns of `labels`; raises InvalidInputError on one that the head has not."""
+        """Return the columns of `labels`; raises InvalidInputError on a label that the head lacks."""
         if not labels:
             return cls(class_names, None)
         for label in labels:
@@ -80,18 +80,18 @@ class LabelColumns:
         return cls(labels, tuple(class_names.index(label) for label in labels))
 
     def asked_for(self, scores: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Of the head's scores (classes,) those of this camera's labels (labels,)."""
+        """Return the camera's scores (labels,) out of the head's (classes,)."""
         return scores if self.columns is None else scores[list(self.columns)]
 
     def index(self, position: int) -> int:
-        """The class index of the label at `position`."""
+        """Return the class index of the label at `position`."""
         return position if self.columns is None else self.columns[position]
 
 
 def fits(engine: Engine, profile: Profile, named: str) -> bool:
-    """Whether the engine's weights are those that the profile was made for. named: as the user named the profile.
+    """Return whether the profile was made for the engine's weights. named: the profile as the user named it.
 
-    Raises InvalidInputError where the profile is of a model of another shape.
+    Raises InvalidInputError if the profile belongs to a model of another shape.
     """
     outline = engine.outline
     if outline.droppable != profile.space.droppable or outline.preprocessing.size != profile.native_resolution:
@@ -103,10 +103,10 @@ def fits(engine: Engine, profile: Profile, named: str) -> bool:
 
 
 def warm_up_content(engine: Engine, content: ContentAware) -> None:
-    """Have every part that the scheduler may ask for ready, so that none is made on a frame's way."""
+    """Prepare every part that the scheduler may ask for, so that no frame has to wait for one."""
     black = np.zeros((content.resolution, content.resolution, 3), np.uint8)
-    seen = engine.look(engine.prepare(black, content.resolution), content.resolution, content.weights)
-    every = content.scheduler.space.full.keep
-    skipped = tuple(not may for may in content.scheduler.space.droppable)
-    for keep in (every, skipped):
-        engine.complete(seen, keep)
+    first = engine.look(engine.prepare(black, content.resolution), content.resolution, content.weights)
+    all_kept = content.scheduler.space.full.keep
+    all_skipped = tuple(not may for may in content.scheduler.space.droppable)
+    for keep in (all_kept, all_skipped):
+        engine.complete(first, keep)

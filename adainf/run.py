@@ -1,4 +1,4 @@
-"""Runs: what training made of a backbone, a folder without the base weights."""
+"""Runs: the result of training a backbone, as a folder without the base weights."""
 
 import hashlib
 import json
@@ -20,7 +20,7 @@ SCHEMA = "adainf.run/1"
 _MANIFEST = "manifest.json"
 
 BatchNorm = Literal["frozen", "train"]
-"""Whether batch norm's statistics stay as the base has them while training, or move."""
+"""Whether batch norm's statistics stay frozen at the base's or move during training."""
 
 Count = Annotated[int, Field(ge=0)]
 
@@ -30,7 +30,7 @@ class _RunModel(BaseModel):
 
 
 class AdapterSection(_RunModel):
-    """How the base weights were changed. kind: `lora` (low-rank updates), `full` (every weight), `none`."""
+    """How the base weights were modified. kind: `lora` (low-rank updates), `full` (every weight), `none`."""
 
     kind: Literal["lora", "full", "none"]
     rank: Annotated[int, Field(ge=1)] | None = None
@@ -38,12 +38,12 @@ class AdapterSection(_RunModel):
 
 
 class Training(_RunModel):
-    """How the run came about: enough to repeat it.
+    """Everything needed to repeat the run, and its outcome.
 
-    mix: each source's share of the pictures. ceiling: the most MACs of a drawn branch, a fraction of the full one's.
-    branches: those that were drawn from; none: all within the ceiling. least_area: of a view, in its picture.
-    zoom: how much less of a view smaller inputs showed.
-    loss, agreement (with the full model, 0..1): of about the last fifty steps.
+    mix: each source's share of the pictures. ceiling: the most MACs of a sampled branch, as a fraction of the full
+    branch's. branches: those sampled from; none means all within the ceiling. least_area: smallest share of its picture
+    that a view covers. zoom: how much less of a view smaller inputs showed.
+    loss, agreement (with the full model, 0..1): over about the last fifty steps.
     """
 
     recipe: Literal["distil", "paper"]
@@ -69,9 +69,9 @@ class Training(_RunModel):
 
 
 class Manifest(_RunModel):
-    """What `manifest.json` says.
+    """The content of `manifest.json`.
 
-    weights: the fingerprint of the base weights, without which the run is of no use. files: SHA-256 of the others.
+    weights: fingerprint of the base weights, without which the run is useless. files: SHA-256 of the other files.
     """
 
     schema_: Literal["adainf.run/1"] = Field("adainf.run/1", alias="schema")
@@ -85,9 +85,9 @@ class Manifest(_RunModel):
 
 
 class Run:
-    """A run's folder: `manifest.json`, `adapter.safetensors`, `scheduler.safetensors`, `profile.json`, as it has them.
+    """A run's folder: `manifest.json`, and optionally `{adapter,scheduler}.safetensors` and `profile.json`.
 
-    The profile is made by `adainf calibrate --run` and belongs to the folder, not to the manifest.
+    `adainf calibrate --run` writes the profile, which belongs to the folder, not to the manifest.
     """
 
     def __init__(self, folder: Path, manifest: Manifest) -> None:
@@ -96,23 +96,23 @@ class Run:
 
     @property
     def profile_path(self) -> Path:
-        """Where the run's profile is, once it was calibrated."""
+        """The path of the run's profile, which exists once the run is calibrated."""
         return self.folder / "profile.json"
 
     @property
     def adapter_path(self) -> Path | None:
-        """The adapter's tensors; None where the base weights were kept."""
+        """The adapter's tensors; None if the base weights were kept."""
         return self._listed("adapter.safetensors")
 
     @property
     def scheduler_path(self) -> Path | None:
-        """The content-aware scheduler's tensors; None where none was trained."""
+        """The content-aware scheduler's tensors; None if none was trained."""
         return self._listed("scheduler.safetensors")
 
     def check_calibrated(self, profile: Profile, path: Path) -> None:
-        """Raise InvalidInputError where the profile in the file `path` was calibrated without this run.
+        """Raise InvalidInputError if the profile in the file `path` was calibrated without this run.
 
-        Nothing of the run would be used. A run without an adapter is known by its scheduler.
+        Such a profile would use nothing of the run. A run without an adapter is recognised by its scheduler.
         """
         adapter = self.manifest.files.get("adapter.safetensors")
         own = path.resolve() == self.profile_path.resolve()
@@ -129,7 +129,7 @@ class Run:
 
     @classmethod
     def read(cls, folder: Path) -> "Run":
-        """Open a run; raises InvalidInputError where it is none, or a file of it is missing or altered."""
+        """Read a run; raises InvalidInputError if `folder` is none, or one of its files is missing or altered."""
         loaded = documents.json_file(folder / _MANIFEST, "run")
         if not isinstance(loaded, Mapping) or loaded.get("schema") != SCHEMA:
             found = loaded.get("schema") if isinstance(loaded, Mapping) else type(loaded).__name__
@@ -147,15 +147,15 @@ class Run:
 
     @classmethod
     def write(cls, folder: Path, manifest: Manifest) -> "Run":
-        """Write the manifest, last of a run's files, whole or not at all."""
+        """Write the manifest atomically, as the last of a run's files."""
         text = json.dumps(manifest.model_dump(mode="json", by_alias=True), indent=1)
         write_atomically(folder / _MANIFEST, text + "\n")
         return cls(folder, manifest)
 
 
 def digest(path: Path) -> str:
-    """SHA-256 of a file; raises InvalidInputError where it cannot be read."""
-    files.check_file(path, "file")  # a pipe would be read for ever
+    """Return a file's SHA-256 (hex); raises InvalidInputError if it cannot be read."""
+    files.check_file(path, "file")  # reading a pipe might never end
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
@@ -164,8 +164,8 @@ def digest(path: Path) -> str:
 
 
 def now() -> str:
-    """The moment that goes into what is written."""
-    # The customary way to have a build repeated to the byte: reproducible-builds.org/specs/source-date-epoch.
+    """Return the time to record in files, in ISO 8601: now (UTC), or SOURCE_DATE_EPOCH if it is set."""
+    # The convention for builds that are reproducible to the byte: reproducible-builds.org/specs/source-date-epoch.
     epoch = os.environ.get("SOURCE_DATE_EPOCH", "")
     moment = datetime.fromtimestamp(int(epoch), UTC) if epoch.isdigit() else datetime.now(UTC)
     return moment.isoformat(timespec="seconds")

@@ -1,4 +1,4 @@
-"""Where the policies and profiles that come with the program are."""
+"""Locate the policies, profiles and runs that ship with the program."""
 
 from pathlib import Path
 
@@ -12,16 +12,16 @@ _ONE_OF = {"policies": "policy", "profiles": "profile"}
 
 
 def calibration_folder() -> Path:
-    """The shipped `calibration/` folder: inside an installed package, or beside it in a checkout."""
+    """Return the shipped `calibration/` folder: inside an installed package, or beside it in a checkout."""
     package = Path(__file__).parent
     installed = package / "calibration"
     return installed if installed.is_dir() else package.parent / "calibration"
 
 
 def find(kind: str, name: str, suffix: str) -> Path:
-    """The file that `name` means: a path, or the name of a shipped one of this `kind` (`policies`, `profiles`).
+    """Return the file that `name` refers to: a path, or a shipped name of this `kind` (`policies`, `profiles`).
 
-    Raises InvalidInputError where there is none, with the names that are shipped.
+    Raises InvalidInputError if there is none, listing the shipped names.
     """
     if "/" in name or Path(name).suffix:
         path = Path(name)
@@ -37,7 +37,7 @@ def find(kind: str, name: str, suffix: str) -> Path:
 
 
 def find_run(name: str) -> Path:
-    """The folder that `name` means: a path, or the name of a shipped run; raises InvalidInputError as `find` does."""
+    """Return the folder that `name` refers to: a path, or a shipped run; raises InvalidInputError as `find` does."""
     if name and files.is_folder(Path(name), "run"):
         return Path(name)
     if "/" in name:

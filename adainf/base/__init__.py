@@ -1,1 +1,1 @@
-"""Helpers that any part of the library may use, and that use no part of it."""
+"""Helpers that any part of the library may use and that use no part of it."""

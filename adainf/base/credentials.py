@@ -1,6 +1,6 @@
-"""Credentials in whatever text an owner may get to see: users and passwords in addresses, and values of parameters.
+"""Hide credentials in any text an owner may see: users and passwords in addresses, and values of parameters.
 
-Nobody can tell for sure where a password ends, or that a misspelt address is one. Rather too much is hidden.
+Where a password ends, or whether a misspelt address is one, cannot be known for sure. In doubt, text is hidden.
 """
 
 import io
@@ -11,33 +11,33 @@ from typing import TextIO
 __all__ = ["RedactedStream", "holds_password", "redacted", "without_credentials"]
 
 _HIDDEN = "***"
-# What is hidden already, while the rest is looked through: no characters, and never will be.
+# Placeholders for text that is already hidden, during a scan: Unicode noncharacters, so they occur in no text.
 _USER_MARK, _VALUE_MARK = "\ufdd0", "\ufdd1"
 
-# As typed, percent-encoded, or from a keyboard of another script.
+# As typed, percent-encoded, or from an East Asian keyboard.
 _AT = re.compile(r"@|%40|\N{FULLWIDTH COMMERCIAL AT}|\N{SMALL COMMERCIAL AT}", re.IGNORECASE)
 _COLON = r"(?::|%3a|\N{FULLWIDTH COLON})"
 _LOCAL = r"(?:ipc|file|inproc)"
 _WORD = r"[a-z0-9+.-]"
-# A scheme, however its punctuation is spelt; of an unknown one a slash must follow, since any word may have a colon.
+# A scheme, however its punctuation is misspelt; an unknown scheme needs a slash, since any word may precede a colon.
 _SCHEME = (
     rf"(?<!{_WORD})(?:(?:https?|mms\w?|mqtts?|rtmp\w?|rtps|rtsp[su]?|rstp|s?ftp|srt|tcp|udp|wss?)(?:{_COLON}|[;./\\])[:;./\\]*"
     rf"|(?!{_LOCAL}:)[a-z]{_WORD}*{_COLON}[/\\]+)"
 )
-# Without a scheme it is a part of a path that has a colon in it, as in user:password.
+# Without a scheme: a part of a path that contains a colon, as in user:password.
 _PART = rf"(?:^|(?<=[\s/\\'\"(=,]))(?!{_LOCAL}:[/\\])(?=[^\s/\\:'\"(=,]*?{_COLON}\S)"
 _BEGINNING = re.compile(f"{_SCHEME}|{_PART}", re.IGNORECASE)
 _URL = re.compile(_SCHEME, re.IGNORECASE)
 
 _USER_ALONE = re.compile(r"(?:https?|mqtts?|rtsps?)://[^\s:@/\\?#=%]+@[^\s@?#=%]*", re.IGNORECASE)
 
-# A user and a password without a host behind them: what follows the colon is no port. ZeroMQ's addresses have no users.
+# User and password without a host: what follows the colon is no port. ZeroMQ's addresses have no users.
 _PORT = rf"(?:{_VALUE_MARK}|PORT|\*|\d{{1,5}}|)(?:$|[\s/?#:'\"\]),;.…]|[^\x00-\x7f])"
 _PASSWORD_FOR_PORT = re.compile(
     rf"((?!tcp:){_SCHEME}(?:\[[^\]]{{0,100}}\]|[^\s/\\?#:@\[\]'\"]*)):(?!{_PORT})\S+", re.IGNORECASE
 )
 
-# The name of a parameter is looked at as a whole, once: a text of 100 KB may consist of such words.
+# A parameter's name is scanned as a whole, once: 100 KB of text may consist of such words.
 _INSIDE = r"[\w.-]*(?:auth|cred|login|pass|pwd|secret|token)"
 _WHOLE = r"(?:[\w.-]*[_.-])?(?:key|pin|psk|pw|session|sid|sig|user|username|usr)(?=[_.=-])"
 _PARAMETER = re.compile(rf"(?:[?&;#][^\s=&?#;]*|(?<![\w.-])(?=(?:{_INSIDE}|{_WHOLE}))[\w.-]*+)=(?=\S)", re.IGNORECASE)
@@ -50,25 +50,25 @@ _HIDDEN_VALUE = re.compile(r"""(?<=[=?&#:])\*\*\*(?=$|[\s&'":;,)\]])""")
 
 
 def without_credentials(address: str) -> str:
-    """The address as it may be shown: user, password and the values of parameters are replaced by `***`.
+    """Return an address that is safe to show: user, password and parameter values are replaced by `***`.
 
-    What is hidden already may be hidden once more; a longer text belongs to `redacted`.
+    Already hidden parts may be hidden again. For longer text use `redacted`.
     """
     return _without_values(_without_userinfo(address), _VALUE)
 
 
 def holds_password(address: str) -> bool:
-    """Whether there may be more in it that is hidden than a user's name; a file that is there is none."""
+    """Return whether an address may hide more than a user name; the path of an existing file never does."""
     if _USER_ALONE.fullmatch(address) or without_credentials(address) == address:
         return False
     try:
         return not os.path.exists(address)  # noqa: PTH110 - Path.exists raises
-    except ValueError:  # a NUL
+    except ValueError:  # the address contains a NUL
         return True
 
 
 def redacted(text: str) -> str:
-    """A message, a log line or a traceback as it may be shown; what `without_credentials` has shortened stays so."""
+    """Return a message, log line or traceback that is safe to show; parts already hidden stay as they are."""
     if not any(sign in text for sign in "@=:\N{FULLWIDTH COMMERCIAL AT}\N{SMALL COMMERCIAL AT}%"):
         return text
     marked = _HIDDEN_VALUE.sub(_VALUE_MARK, _HIDDEN_USER.sub(_USER_MARK, text))
@@ -82,7 +82,7 @@ def _without_userinfo(text: str) -> str:
     if begin is None:
         return _PASSWORD_FOR_PORT.sub(rf"\1:{_HIDDEN}", text)
     hidden, rest = text[begin.end() : ends[-1][1]], text[ends[-1][1] :]
-    if _PARAMETER.search(hidden):  # what follows may be the rest of a value with this sign in it
+    if _PARAMETER.search(hidden):  # the rest may belong to a parameter's value that contains an @
         rest = _HIDDEN + "".join(rest.partition("&")[1:])
     return f"{text[: begin.end()]}{_HIDDEN}@{rest}"
 
@@ -97,7 +97,7 @@ def _without_values(text: str, value: re.Pattern[str]) -> str:
 
 
 class RedactedStream(io.TextIOBase):
-    """Writes to another stream, with credentials hidden in each text, such as a line of a traceback."""
+    """A text stream that hides credentials in every text, such as a line of a traceback, before it passes it on."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream

@@ -1,4 +1,4 @@
-"""Documents that somebody leaves in a file, TOML or JSON: whatever is in them, they are read or refused in one line."""
+"""TOML and JSON files from outside: whatever they contain, they are read, or rejected with a one-line error."""
 
 import contextlib
 import json
@@ -14,16 +14,16 @@ from adainf.base.errors import AdainfError, InvalidInputError, one_line
 
 __all__ = ["json_file", "kept", "parsed_json", "refusing", "toml_file"]
 
-Told = TypeVar("Told")
+Parsed = TypeVar("Parsed")
 
-# tomllib is written in Python: what is made to be slow takes it up to a second for so much, and 80 MB.
+# tomllib is pure Python: adversarial input of this size takes it up to a second and 80 MB.
 _LONGEST_TOML = 1 << 18
-# The largest profile has 40 kB. What is read takes up to 25 times as much memory.
+# The largest profile has 40 kB. Parsing takes up to 25 times a file's size in memory.
 _LONGEST_JSON = 8 << 20
-# Its time and memory grow with the square of a key's parts: one key of 100 kB would take gigabytes.
+# tomllib's time and memory grow with the square of a key's parts: one key of 100 kB would take gigabytes.
 _DEEPEST = 32
 _LEXEME = re.compile(
-    # A string without an end is taken to the end of its line or of the text: tomllib stops there too. Looking for its
+    # An unterminated string extends to the end of its line or of the text, where tomllib stops too. Searching for its
     # end again from each later quotation mark would take minutes.
     r'"""(?:\\.|[^\\])*?(?:"""(?:"{0,2})|\Z)'
     r"|'''.*?(?:'''(?:'{0,2})|\Z)"
@@ -37,10 +37,10 @@ _LEXEME = re.compile(
 
 @contextlib.contextmanager
 def refusing(subject: str) -> Iterator[None]:
-    """Where a document is parsed: what the parser raises on it is an InvalidInputError, `subject: why`.
+    """Turn whatever a parser raises into an InvalidInputError, `subject: why`.
 
-    A parser may raise anything: RecursionError on what is deeply nested, ValueError on a number of 5,000 digits,
-    OverflowError on a date, MemoryError on a length that is not true. So nothing but a parser belongs inside.
+    A parser may raise anything: RecursionError on deep nesting, ValueError on a number of 5,000 digits, OverflowError
+    on a date, MemoryError on a false length. So nothing but a parser belongs inside.
     """
     try:
         yield
@@ -52,7 +52,7 @@ def refusing(subject: str) -> Iterator[None]:
 
 
 def toml_file(path: Path, kind: str) -> dict[str, Any]:
-    """What stands in a TOML file; raises InvalidInputError, naming its `kind`, on a file that is none."""
+    """Return the content of a TOML file; raises InvalidInputError, naming its `kind`, if it is not TOML."""
     text = files.read_text(path, kind, _LONGEST_TOML)
     with refusing(f"{kind} {path}: is not TOML"):
         _check_depth(text)
@@ -60,7 +60,7 @@ def toml_file(path: Path, kind: str) -> dict[str, Any]:
 
 
 def _check_depth(text: str) -> None:
-    """Raise ValueError where brackets are nested, or keys have parts, beyond what anybody writes."""
+    """Raise ValueError if brackets nest, or keys have parts, deeper than anybody writes."""
     nested = parts = 0
     for match in _LEXEME.finditer(text):
         match match[0]:
@@ -78,12 +78,12 @@ def _check_depth(text: str) -> None:
 
 
 def json_file(path: Path, kind: str) -> Any:
-    """What stands in a JSON file; raises InvalidInputError, naming its `kind`, on a file that is none."""
+    """Return the content of a JSON file; raises InvalidInputError, naming its `kind`, if it is not JSON."""
     return parsed_json(files.read(path, kind, _LONGEST_JSON), f"{kind} {path}")
 
 
 def parsed_json(text: str | bytes, subject: str) -> Any:
-    """What JSON says, each key once; raises InvalidInputError, naming the `subject`."""
+    """Parse JSON, rejecting duplicate keys; raises InvalidInputError, naming the `subject`."""
     with refusing(f"{subject}: is not JSON"):
         return json.loads(text, object_pairs_hook=_once)
 
@@ -96,9 +96,9 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def kept(path: Path, parse: Callable[[bytes], Told]) -> Told | None:
-    """What `parse` makes of a file that an earlier run left; None where there is none or it makes no sense."""
-    if files.stranger(path) is not None:  # another user may have put it there
+def kept(path: Path, parse: Callable[[bytes], Parsed]) -> Parsed | None:
+    """Return what `parse` makes of a file kept by an earlier run; None if it is missing, invalid or untrusted."""
+    if files.stranger(path) is not None:  # another user may have planted it
         return None
     try:
         content = files.read(path, "state", _LONGEST_JSON)

@@ -1,6 +1,6 @@
-"""The errors a user may meet, and how a command reports them.
+"""Errors that a user may meet, and how a command reports them.
 
-AdainfError            something the user can put right; one line, no traceback
+AdainfError            something the user can fix; one line, no traceback
 ├── InvalidInputError  configuration, file or argument wrong        exit status 78
 └── UnavailableError   a needed device, service or hub is missing   exit status 69
 """
@@ -13,20 +13,20 @@ from adainf.base.credentials import redacted
 
 __all__ = ["AdainfError", "InvalidInputError", "UnavailableError", "harmless", "one_line", "printable"]
 
-# Python decodes a byte of a file's name that is not UTF-8 to this plus the byte (PEP 383).
+# Python decodes a byte of a file name that is not UTF-8 to this plus the byte (PEP 383).
 _SURROGATE_OF_BYTE_0 = 0xDC00
-# Letters and marks that show nothing: two texts that differ only in them look the same.
+# Letters and marks that render as nothing: texts that differ only in them look the same.
 _INVISIBLE = re.compile(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
 )
-# Vowels and final consonants of Korean, each drawn over the consonant before it.
+# Korean vowels and final consonants, each drawn over the consonant before it.
 _JOINING = re.compile("[\u1161-\u11ff\ud7b0-\ud7ff]")
 _MOST_MARKS = 4
-"""On one letter, as a pointed and accented Hebrew one has; hundreds of them cover the lines above and below."""
+"""The maximum per letter, as on a pointed and accented Hebrew one; hundreds would cover the lines above and below."""
 
 
 class AdainfError(Exception):
-    """Something the user can put right: the message names the thing, the value and what is allowed.
+    """An error that the user can fix: the message names the thing, the value and what is allowed.
 
     Credentials in the message are hidden, wherever it goes.
     """
@@ -38,7 +38,7 @@ class AdainfError(Exception):
 
 
 class InvalidInputError(AdainfError):
-    """A configuration, file or argument is wrong; trying again will not help (EX_CONFIG)."""
+    """A configuration, file or argument is wrong; retrying will not help (EX_CONFIG)."""
 
     exit_status = 78
 
@@ -50,10 +50,10 @@ class UnavailableError(AdainfError):
 
 
 def printable(text: str, limit: int) -> str:
-    """The text on one line of at most `limit` characters: what cannot be shown is escaped, and the middle is cut.
+    """Return the text on one line of at most `limit` characters: unprintables escaped, and the middle cut.
 
-    This is the one rule for text from elsewhere that goes to a terminal (see `harmless`). Bytes of a file's name that
-    are not UTF-8 are shown as bytes, `\\xe9`.
+    The single rule for foreign text that goes to a terminal (see `harmless`). Bytes of a file name that are not UTF-8
+    are shown as bytes, `\\xe9`.
     """
     text = harmless(text)
     half = (limit - 1) // 2
@@ -61,11 +61,11 @@ def printable(text: str, limit: int) -> str:
 
 
 def harmless(text: str, escape: Callable[[str], str] | None = None) -> str:
-    """The text with every character escaped that does something to a terminal, or hides.
+    """Return the text with every character escaped that would act on a terminal, or hide.
 
-    Escaped are control and format characters (C0, C1, bidirectional, of no width), line breaks, spaces but the usual
-    one, surrogates, unassigned and invisible characters, marks without a letter, and marks past the fourth on a letter.
-    escape: how, by default as Python writes them.
+    Escaped are control and format characters (C0, C1, bidirectional, zero-width), line breaks, spaces other than
+    U+0020, surrogates, unassigned and invisible characters, marks without a letter, and marks past the fourth on a
+    letter. escape: escapes one character, by default as Python does.
     """
     if text.isascii() and text.isprintable():
         return text
@@ -89,6 +89,6 @@ def _escaped(letter: str) -> str:
 
 
 def one_line(error: object, limit: int = 300) -> str:
-    """The message of `error` on one line of at most `limit` characters, harmless to a terminal."""
+    """Return the message of `error` on one line of at most `limit` characters, safe for a terminal."""
     text = harmless(" ".join(str(error).split())) or type(error).__name__
     return text if len(text) <= limit else text[: limit - 1] + "…"

@@ -1,6 +1,6 @@
-"""Files that a user names: looked at and read with each error of the system told in one line.
+"""User-named files: inspected, read and replaced, with each system error reported in one line.
 
-`Path.is_file` and its like raise where a folder may not be entered or a name is too long.
+`Path.is_file` and similar methods raise where a folder may not be entered or a name is too long.
 """
 
 import codecs
@@ -34,7 +34,7 @@ __all__ = [
 ]
 
 _MOST_BYTES = 64 << 20
-"""More than any file that an owner edits, or that is read whole, has."""
+"""More than any file that an owner edits, or that is read whole, ever has."""
 
 _WRITER_WITHIN_SECONDS = 2.0
 
@@ -44,17 +44,17 @@ _UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
 def is_file(path: Path, kind: str) -> bool:
-    """Whether there is a file at `path`; raises InvalidInputError, naming its `kind`, where the system cannot tell."""
+    """Return whether `path` is a file; raises InvalidInputError, naming its `kind`, if the system cannot tell."""
     return stat.S_ISREG(_mode(path, kind))
 
 
 def is_folder(path: Path, kind: str) -> bool:
-    """Whether there is a folder at `path`; raises as `is_file` does."""
+    """Return whether `path` is a folder; raises as `is_file` does."""
     return stat.S_ISDIR(_mode(path, kind))
 
 
 def check_file(path: Path, kind: str) -> None:
-    """Raise InvalidInputError, naming its `kind`, unless there is a file at `path`."""
+    """Raise InvalidInputError, naming its `kind`, unless `path` is a file."""
     mode = _mode(path, kind)
     if not stat.S_ISREG(mode):
         why = "no such file" if not mode else "is a folder" if stat.S_ISDIR(mode) else "is no file"
@@ -62,21 +62,21 @@ def check_file(path: Path, kind: str) -> None:
 
 
 def check_new_folder(path: Path) -> None:
-    """Raise InvalidInputError where there is something at `path` that is no folder."""
+    """Raise InvalidInputError if `path` exists and is no folder."""
     mode = _mode(path, "folder")
     if mode and not stat.S_ISDIR(mode):
         raise InvalidInputError(f"{path}: is no folder")
 
 
 def check_new_file(path: Path) -> None:
-    """Raise InvalidInputError where there is something at `path` that is no file, and not to be replaced by one."""
+    """Raise InvalidInputError if `path` exists and is no regular file, and so must not be replaced by one."""
     mode = _mode(path, "file")
     if mode and not stat.S_ISREG(mode):
         raise InvalidInputError(f"{path}: cannot be written ({'is a folder' if stat.S_ISDIR(mode) else 'is no file'})")
 
 
 def is_utf8(name: str) -> bool:
-    """Whether a name can be encoded: Python keeps bytes that are not UTF-8 as surrogates, on which OpenCV crashes."""
+    """Return whether a name is valid UTF-8: Python keeps other bytes as surrogates, on which OpenCV crashes."""
     try:
         name.encode()
     except UnicodeEncodeError:
@@ -85,7 +85,7 @@ def is_utf8(name: str) -> bool:
 
 
 def is_there(path: Path) -> bool:
-    """Whether there is a file at `path` that can be reached; where the system does not say, there is none."""
+    """Return whether `path` is a reachable file; False if the system cannot tell."""
     return os.path.isfile(path)  # noqa: PTH113 - Path.is_file raises
 
 
@@ -96,12 +96,12 @@ def _mode(path: Path, kind: str) -> int:
         return 0
     except OSError as error:
         raise InvalidInputError(f"{kind} {path}: cannot be read ({error.strerror})") from None
-    except ValueError as error:  # a NUL
+    except ValueError as error:  # the path contains a NUL
         raise InvalidInputError(f"{kind} {str(path)!r}: cannot be read ({error})") from None
 
 
 def read(path: Path, kind: str, most: int = _MOST_BYTES) -> bytes:
-    """The bytes of a file or a pipe; raises InvalidInputError, naming its `kind`, where they cannot be read."""
+    """Return the bytes of a file or pipe; raises InvalidInputError, naming its `kind`, if it cannot be read."""
     try:
         with open(path, "rb", opener=_opened) as file:
             mode = os.fstat(file.fileno()).st_mode
@@ -115,7 +115,7 @@ def read(path: Path, kind: str, most: int = _MOST_BYTES) -> bytes:
                 content += more
     except OSError as error:
         raise InvalidInputError(f"{kind} {path}: cannot be read ({error.strerror})") from None
-    except ValueError as error:  # a NUL
+    except ValueError as error:  # the path contains a NUL
         raise InvalidInputError(f"{kind} {str(path)!r}: cannot be read ({error})") from None
     if len(content) > most:
         raise InvalidInputError(f"{kind} {path}: cannot be read (Is larger than {most >> 20} MiB)")
@@ -123,7 +123,7 @@ def read(path: Path, kind: str, most: int = _MOST_BYTES) -> bytes:
 
 
 def _await_writer(pipe: int, path: Path, kind: str) -> None:
-    """A pipe that nobody has opened for writing yet reads as if it were empty."""
+    """Wait briefly for data: a pipe that has no writer yet reads as if it were empty."""
     events = select.poll()
     events.register(pipe, select.POLLIN)
     if not events.poll(1000 * _WRITER_WITHIN_SECONDS):
@@ -131,11 +131,11 @@ def _await_writer(pipe: int, path: Path, kind: str) -> None:
 
 
 def _opened(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_NONBLOCK)  # a pipe that nobody writes to would hold us
+    return os.open(path, flags | os.O_NONBLOCK)  # opening a pipe without a writer would block
 
 
 def read_text(path: Path, kind: str, most: int = _MOST_BYTES) -> str:
-    """The text of a file in UTF-8, with or without a byte-order mark; raises InvalidInputError as `read` does."""
+    """Return the text of a UTF-8 file, with or without a byte-order mark; raises InvalidInputError as `read` does."""
     content = read(path, kind, most)
     if content.startswith(_UTF_16):
         raise InvalidInputError(f"{kind} {path}: is UTF-16, as some editors call Unicode; save it as UTF-8")
@@ -146,16 +146,16 @@ def read_text(path: Path, kind: str, most: int = _MOST_BYTES) -> str:
 
 
 def replace(path: Path, content: bytes, mode: int, like: Path | None = None) -> None:
-    """Have `content` in the file at `path`, whole or not at all; raises OSError.
+    """Write `content` to `path` atomically; raises OSError.
 
-    It belongs to the same user and group as `like`, by default as what is there, and is open to nobody to whom that is
-    not: until then to its owner alone. Where nothing is there it has this mode.
+    The file gets the owner, group and mode of `like`, by default the file it replaces, and is never accessible to
+    anyone whom that file excludes; until it is complete, only its owner may access it. A new file gets `mode`.
     """
     try:
         before = (like or path).stat()
     except FileNotFoundError:
         before = None
-    descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name[:200]}.", dir=path.parent)  # for its owner alone
+    descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name[:200]}.", dir=path.parent)  # mode 0600
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
@@ -163,7 +163,7 @@ def replace(path: Path, content: bytes, mode: int, like: Path | None = None) -> 
             if before is not None:
                 mode = before.st_mode & 0o777 & ~_shut_out(descriptor, before, strictly=like is not None)
             os.fchmod(descriptor, mode)
-            os.fsync(descriptor)  # a box that loses power has the old file or the new one, not an empty one
+            os.fsync(descriptor)  # after a power failure the file is the old or the new one, never empty
         os.replace(temporary, path)  # noqa: PTH105
     except BaseException:
         os.unlink(temporary)  # noqa: PTH108
@@ -171,7 +171,7 @@ def replace(path: Path, content: bytes, mode: int, like: Path | None = None) -> 
 
 
 def replace_by(path: Path, source: Path, mode: int) -> None:
-    """As `replace`, by a copy of another file of any size; what is there does not matter. Raises OSError."""
+    """Replace `path` atomically by a copy of `source`, of any size, with mode `mode`. Raises OSError."""
     descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name[:200]}.", dir=path.parent)
     try:
         with os.fdopen(descriptor, "wb") as file, source.open("rb") as content:
@@ -184,7 +184,7 @@ def replace_by(path: Path, source: Path, mode: int) -> None:
 
 
 def _shut_out(descriptor: int, before: os.stat_result, *, strictly: bool) -> int:
-    """Have a new file belong to whom another does; the group's part of the mode where that cannot be."""
+    """Give a new file the owner and group of another; return the group's mode bits to clear if that is not allowed."""
     now = os.fstat(descriptor)
     if (before.st_uid, before.st_gid) != (now.st_uid, now.st_gid):
         try:
@@ -197,9 +197,9 @@ def _shut_out(descriptor: int, before: os.stat_result, *, strictly: bool) -> int
 
 
 def stranger(path: Path) -> str | None:
-    """Who else than this user and root has a hand in the file or folder at `path`; None if nobody, or nothing is there.
+    """Return who besides this user and root controls the file or folder at `path`; None if nobody, or it is missing.
 
-    What is kept for the next start is taken for our own, so others must not be able to put it there.
+    State kept for the next start is trusted, so others must not be able to plant it.
     """
     for place in (path, path.parent):
         with contextlib.suppress(OSError, ValueError):
@@ -210,14 +210,14 @@ def stranger(path: Path) -> str | None:
 
 
 def read_own(path: Path) -> bytes:
-    """What we kept at `path` before; raises OSError where it cannot be read, or another may have put it there."""
+    """Read a file kept by this program; raises OSError if it cannot be read or another user may have planted it."""
     if (why := stranger(path)) is not None:
         raise PermissionError(errno.EACCES, why, str(path))
     return path.read_bytes()
 
 
 def open_to_all(path: Path) -> str | None:
-    """Why everyone may change the file or folder at `path`; None if only some may, or nothing is there."""
+    """Return why everyone may change the file or folder at `path`; None if not everyone may, or it is missing."""
     for place in (path, path.parent):
         with contextlib.suppress(OSError, ValueError):
             mode = place.stat().st_mode

@@ -1,7 +1,7 @@
-"""What keeps the daemon from doing all that it should: told while it lasts, and counted where something is lost.
+"""Hindrances: conditions that degrade the daemon, reported while they last, with counts of whatever is lost.
 
-A part that may be hindered says so itself; it is asked at every turn of the main loop, and told to try again at every
-heartbeat. The status, its line for systemd, the heartbeat and the metrics all say the same.
+A part that may be hindered reports it itself. It is polled in every iteration of the main loop and asked to retry at
+every heartbeat. The status, its line for systemd, the heartbeat and the metrics all agree.
 """
 
 import threading
@@ -15,25 +15,25 @@ __all__ = ["Hindered", "Hindrances", "Watched"]
 
 
 class Hindered:
-    """A part of the daemon that may be unable to do all that it should; override what applies."""
+    """A part of the daemon that may be unable to do all of its work; override what applies."""
 
     @property
     def hindrance(self) -> str | None:
-        """Why it cannot, in a few words; None where it can."""
+        """A short reason why it is hindered; None if it is not."""
         return None
 
     @property
     def defect(self) -> str | None:
-        """Why only a restart helps, with all that a report should have; None where it is no defect."""
+        """The reason why only a restart helps, with everything a bug report needs; None if there is no defect."""
         return None
 
     @property
     def lost(self) -> Mapping[str, int]:
-        """How many things it has not done since the start, by kind."""
+        """The number of things left undone since startup, by kind."""
         return {}
 
     def retry(self) -> None:
-        """Try again what could not be done."""
+        """Retry whatever failed."""
 
 
 class Hindrances:
@@ -43,40 +43,40 @@ class Hindrances:
         self._parts: list[Hindered] = []
 
     def watch(self, part: Hindered) -> None:
-        """From now on ask this part too."""
+        """Include this part from now on."""
         self._parts.append(part)
 
     @property
     def hindered(self) -> tuple[Hindered, ...]:
-        """The parts that cannot do all that they should."""
+        """The parts that are hindered now."""
         return tuple(part for part in self._parts if part.hindrance is not None)
 
     @property
     def defects(self) -> tuple[str, ...]:
-        """What only a restart mends."""
+        """The defects that only a restart fixes."""
         return tuple(defect for part in self._parts if (defect := part.defect) is not None)
 
     @property
     def text(self) -> str | None:
-        """All reasons on one line; None where there are none."""
+        """All reasons on one line; None if there are none."""
         return "; ".join(reason for part in self._parts if (reason := part.hindrance) is not None) or None
 
     @property
     def lost(self) -> dict[str, int]:
-        """How many things were not done since the start, by kind."""
+        """The number of things left undone since startup, by kind."""
         return dict(sum((Counter(part.lost) for part in self._parts), Counter[str]()))
 
     def retry(self) -> None:
-        """Let every part try again."""
+        """Ask every part to retry."""
         for part in self._parts:
             part.retry()
 
 
 class Watched(Hindered):
-    """Work in a thread of its own. Its end before `leave` is a defect: it is kept here for whoever asks."""
+    """Work in a thread of its own. If it ends before `leave`, that is a defect, which is kept here."""
 
     def __init__(self, name: str, work: Callable[[], object]) -> None:
-        """work: returns only after it was asked to, by a means of its own."""
+        """work: must return only after it was asked to, by its own means."""
         self._name = name
         self._work = work
         self._failure: BaseException | None = None
@@ -84,28 +84,28 @@ class Watched(Hindered):
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     def start(self) -> None:
-        """Begin to work."""
+        """Start the thread."""
         self._started = True
         self._thread.start()
 
     def leave(self) -> None:
-        """From now on the work may end."""
+        """Allow the work to end from now on."""
         self._left = True
 
     def join(self, seconds: float) -> bool:
-        """Wait for the end, for so long at most; whether it has come."""
+        """Wait up to `seconds` for the thread to end; return whether it has."""
         if self._started:
             self._thread.join(seconds)
         return not self._thread.is_alive()
 
     @property
     def alive(self) -> bool:
-        """Whether it works."""
+        """Whether the thread is running."""
         return self._thread.is_alive()
 
     @property
     def hindrance(self) -> str | None:
-        """Why it has ended before anybody asked it to."""
+        """The reason why the thread ended unasked; None if it did not."""
         if not self._started or self._left or self._thread.is_alive():
             return None
         why = "nobody asked it to" if self._failure is None else _told(self._failure)
@@ -113,20 +113,20 @@ class Watched(Hindered):
 
     @property
     def defect(self) -> str | None:
-        """The same, with where that was."""
+        """The hindrance with its traceback."""
         if (hindrance := self.hindrance) is None or self._failure is None:
             return hindrance
         return f"{hindrance}\n{''.join(traceback.format_exception(self._failure))}"
 
     def check(self) -> None:
-        """Raise what ended it before anybody asked it to."""
+        """Raise the error that ended the thread unasked, if any."""
         if self.hindrance is not None:
             raise self._failure or RuntimeError(self.hindrance)
 
     def _run(self) -> None:
         try:
             self._work()
-        except BaseException as failure:  # whatever it is, `hindrance` says it
+        except BaseException as failure:  # `hindrance` reports it, whatever it is
             self._failure = failure
 
 

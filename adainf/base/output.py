@@ -1,6 +1,6 @@
-"""What a command writes: its reader may leave, a file that it goes to may be full, and a terminal obeys escape codes.
+"""Command output, where the reader may leave, the disk may be full, and a terminal obeys escape codes.
 
-Names, labels and errors come from files and from other boxes. `show`, `say` and `console` show them as text.
+Names, labels and errors come from files and other boxes. `show`, `say` and `console` print them literally.
 """
 
 import contextlib
@@ -21,15 +21,15 @@ _LONGEST = 4000
 
 
 class ReaderLeftError(BaseException):
-    """Nobody reads the output any more, as after `| head`; unwinds like KeyboardInterrupt, and is no failure."""
+    """The output has no reader any more, as after `| head`; unwinds like KeyboardInterrupt and is no failure."""
 
 
 @contextlib.contextmanager
 def guarded() -> Iterator[None]:
-    """Inside, output that cannot be written raises ReaderLeftError or UnavailableError, at the latest at the end."""
+    """Raise ReaderLeftError or UnavailableError for output that cannot be written, at the latest on leaving."""
     before = sys.stdout
     descriptor = _descriptor(before)
-    if descriptor is None or not isinstance(before, io.TextIOWrapper):  # closed, or somebody else's
+    if descriptor is None or not isinstance(before, io.TextIOWrapper):  # closed, or replaced by other code
         yield
         return
     before.flush()
@@ -40,13 +40,13 @@ def guarded() -> Iterator[None]:
     try:
         yield
     finally:
-        # Not at the interpreter's exit, where nobody could handle what this raises.
+        # Flushed here, because at interpreter exit nothing could handle the error.
         guard, sys.stdout = sys.stdout, before
         guard.flush()
 
 
 def _descriptor(stream: Any) -> int | None:
-    """The file that a stream writes to; None where it is kept in memory."""
+    """Return the file descriptor that a stream writes to; None for an in-memory stream."""
     try:
         return int(stream.fileno())
     except (AttributeError, OSError):
@@ -54,9 +54,9 @@ def _descriptor(stream: Any) -> int | None:
 
 
 def console(**options: Any) -> "Console":
-    """A console of rich that takes text literally: no markup, no emoji codes, no highlighting. options: see rich.
+    """Return a rich console that prints text literally: no markup, emoji codes or highlighting. options: see rich.
 
-    Escape codes are not its business; what comes from elsewhere goes through `printable` first.
+    It does not escape control codes; pass foreign text through `printable` first.
     """
     from rich.console import Console
 
@@ -64,24 +64,24 @@ def console(**options: Any) -> "Console":
 
 
 def show(line: str) -> None:
-    """A line on stdout."""
+    """Print a line on stdout."""
     print(printable(line, _LONGEST), flush=True)
 
 
 def say(line: str) -> None:
-    """A line on stderr, where that can be written."""
+    """Print a line on stderr, if it is writable."""
     if sys.stderr is None:
         return
     try:
         print(printable(line, _LONGEST), file=sys.stderr, flush=True)
     except OSError:
-        # The rest has nowhere to go either, and Python would exit with a status of its own.
+        # Later lines have nowhere to go either, and Python would exit with a status of its own.
         with contextlib.suppress(OSError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
 
 
 class _Output(io.FileIO):
-    """Raises an error of ours at the first failure, and swallows the rest."""
+    """A file that raises one of this module's errors at the first failed write and discards the rest."""
 
     _failed = False
 

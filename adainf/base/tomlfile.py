@@ -1,4 +1,4 @@
-"""TOML files that an owner edits: read, checked against their model, and refused with one clear line."""
+"""TOML files edited by an owner: read, validated against a model, and rejected with a one-line error."""
 
 import contextlib
 import difflib
@@ -19,23 +19,23 @@ Model = TypeVar("Model", bound=BaseModel)
 
 
 class Section(BaseModel):
-    """A table of such a file: unknown keys are refused, and nothing changes after it was read."""
+    """A table of a TOML file: unknown keys are rejected, and instances are immutable."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     @field_validator("*", mode="before")
     @classmethod
-    def _without_nul(cls, told: object) -> object:
-        # TOML can write it, and no path, address or name can have it: the system's calls end at it or refuse it.
-        texts = told if isinstance(told, list | tuple) else [told]
+    def _without_nul(cls, value: object) -> object:
+        # TOML can express U+0000, but no path, address or name can hold it: system calls stop at it or reject it.
+        texts = value if isinstance(value, list | tuple) else [value]
         if any(isinstance(text, str) and "\0" in text for text in texts):
             raise ValueError("must not have the character U+0000 in it")
-        return told
+        return value
 
 
 @contextlib.contextmanager
 def refusing() -> Iterator[None]:
-    """In a validator: what is wrong by InvalidInputError is wrong by what pydantic expects."""
+    """Turn an InvalidInputError raised in a validator into the ValueError that pydantic expects."""
     try:
         yield
     except InvalidInputError as error:
@@ -43,7 +43,7 @@ def refusing() -> Iterator[None]:
 
 
 def checked(check: Callable[[str], object]) -> AfterValidator:
-    """For a field of text that must pass `check`, which raises InvalidInputError."""
+    """Return a pydantic validator for a text field from `check`, which raises InvalidInputError."""
 
     def validate(text: str) -> str:
         with refusing():
@@ -53,28 +53,28 @@ def checked(check: Callable[[str], object]) -> AfterValidator:
     return AfterValidator(validate)
 
 
-def _not_empty(told: object) -> object:
-    if told == "":
-        raise ValueError("must not be empty")  # it would be the folder that the program was started in
-    return told
+def _not_empty(value: object) -> object:
+    if value == "":
+        raise ValueError("must not be empty")  # an empty path would mean the working directory
+    return value
 
 
 NamedPath = Annotated[Path, BeforeValidator(_not_empty)]
-"""For a field that names a file or folder."""
+"""The type of a field that names a file or folder."""
 
 
 def load(path: Path, kind: str) -> dict[str, Any]:
-    """What stands in the file; raises InvalidInputError where that cannot be read or is not TOML."""
+    """Return the content of a TOML file; raises InvalidInputError if it cannot be read or is not TOML."""
     return documents.toml_file(path, kind)
 
 
 def read(path: Path, kind: str, model: type[Model]) -> Model:
-    """The file at `path` as `model`; raises InvalidInputError naming file, key, value and what is allowed."""
+    """Read the file at `path` as `model`; raises InvalidInputError naming file, key, value and what is allowed."""
     return validated(load(path, kind), path, kind, model)
 
 
 def validated(loaded: Mapping[str, Any], path: Path, kind: str, model: type[Model]) -> Model:
-    """What `load` found at `path` as `model`, for a file that can be read once only, as a pipe; raises as `read`."""
+    """Validate what `load` read from `path`, as for a pipe, which can be read only once; raises as `read` does."""
     with documents.refusing(f"{kind} {path}"):
         try:
             return model.model_validate(loaded)
@@ -83,10 +83,10 @@ def validated(loaded: Mapping[str, Any], path: Path, kind: str, model: type[Mode
 
 
 def explain(error: ValidationError, model: type[BaseModel]) -> str:
-    """The first thing wrong, as `key: value: what is allowed`."""
+    """Return the first problem as `key: value: what is allowed`."""
     errors = error.errors()
-    # A key that is missing may be the one that is misspelt.
-    first = next((one for one in errors if one["type"] == "extra_forbidden"), errors[0])
+    # An unknown key comes first: a key that is reported missing may just be misspelt.
+    first = next((problem for problem in errors if problem["type"] == "extra_forbidden"), errors[0])
     key = ".".join(_shown(part) for part in first["loc"])
     message = one_line(first["msg"].removeprefix("Value error, "))
     match first["type"]:
@@ -95,23 +95,23 @@ def explain(error: ValidationError, model: type[BaseModel]) -> str:
         case "extra_forbidden":
             return f"{key}: unknown key; {_known(first['loc'], model)}"
         case _:
-            # A whole table says nothing that its key does not, and any value may be a camera's address.
+            # A whole table adds nothing to its key; any other value may be a camera's address with credentials.
             whole = isinstance(first["input"], Mapping | BaseModel)
             value = "" if whole else _value(first["input"])
             text = f"{message[:1].lower()}{message[1:]}"
             return ": ".join(part for part in (key, value, text) if part)
 
 
-def _value(told: object) -> str:
+def _value(value: object) -> str:
     try:
-        text = repr(told)
-    except ValueError:  # of whole numbers Python writes 4300 digits at most
+        text = repr(value)
+    except ValueError:  # Python writes integers of at most 4300 digits
         text = "a number of too many digits"
     return one_line(without_credentials(text), 80)
 
 
 def _shown(part: int | str) -> str:
-    """A key as it may stand in a line: whatever may be one, line breaks and addresses too."""
+    """Return a key as printable text: any string may be a key, even line breaks and addresses with credentials."""
     text = without_credentials(str(part))
     return one_line(text if text.isprintable() else repr(text), 80)
 

@@ -1,4 +1,4 @@
-"""From signals to budgets: a policy is data, the controller is a pure function of it."""
+"""Turn signals into budgets: a policy is data, and the controller is a pure function of it."""
 
 from adainf.control.controller import Budget, ControllerState, next_budget, observe, spend
 from adainf.control.costs import Costs

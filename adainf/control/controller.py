@@ -1,4 +1,4 @@
-"""The controller: signals, what it remembers and the time, in; a budget and the rule that set it, out."""
+"""The controller: a pure function from signals, state and time to a budget and the rule that set it."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -27,16 +27,15 @@ LimitedBy = Literal[
     "cameras",
 ]
 
-# A ceiling that rises by less than this is noise of its signal, and left where it is.
+# A ceiling that would rise by less than this stays put: the difference is signal noise.
 _DEADBAND = 0.05
 _REMEMBERED_FRAMES = 96
-# How long frames took under another load says nothing of those to come.
+# A change of load beyond this makes the recorded frame times useless for predicting the next ones.
 _OTHER_LOAD = 0.25
-# A budget that swings under steady load helps nobody, so what the deadline allows is left where it is until it is
-# clearly wrong: a branch is left only when so many times the misses that the policy allows were seen, for one that
-# beside others would make the deadline with some of it to spare. A dearer one is tried after so many seconds: on an
-# idle box soon, since what made frames late there passes; beside others later and, each time that was too early, later
-# still.
+# A budget that oscillates under steady load is useless, so the deadline's ceiling has hysteresis. A branch is left only
+# after this many times the misses that the policy tolerates; under contention, the next one must be expected to meet
+# the deadline with some of it to spare. A dearer branch is tried again after a delay: soon on an idle box, where
+# whatever made frames late passes; later under contention, and twice as late after each attempt that was too early.
 _MISSES_TO_LEAVE = 2.0
 _SPARE_BESIDE_OTHERS = 0.8
 _TRY_AGAIN_SECONDS = 2.0
@@ -47,7 +46,7 @@ _INTERVAL_SMOOTHING = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """The largest fraction of the full branch's MACs allowed for a frame, and the rule that set it."""
+    """The largest fraction of the full branch's MACs that a frame may spend, and the rule that set it."""
 
     fraction: float
     limited_by: LimitedBy
@@ -55,12 +54,12 @@ class Budget:
 
 @dataclass(frozen=True, slots=True)
 class ControllerState:
-    """What the controller remembers of a camera. at: when it last decided, monotonic seconds.
+    """The controller's state for one camera.
 
-    ceiling, rule: what the ceilings allow, after hysteresis, and which one cut it. above_for: seconds for which they
-    have allowed more. outcomes: of the recent frames that a branch ran on; load: the most that others took meanwhile.
-    interval: seconds between frames, smoothed. savings: what frames were allowed and did not take, in full branches'
-    MACs. patience: seconds after which a budget that the deadline has cut may rise again.
+    at: time of the last decision, monotonic seconds. ceiling, rule: the ceiling after hysteresis, and the rule that
+    cut it. above_for: seconds for which the ceilings have allowed more. outcomes: of recent frames that ran a branch;
+    load: the highest contention meanwhile. interval: smoothed seconds between frames. savings: what frames were
+    allowed and did not spend, in full branches' MACs. patience: seconds before a budget cut by the deadline may rise.
     """
 
     ceiling: float = 1.0
@@ -77,11 +76,11 @@ class ControllerState:
 def next_budget(
     state: ControllerState, signals: Signals, policy: Policy, costs: Costs, now: float
 ) -> tuple[Budget, ControllerState]:
-    """The budget of the next frame, and the state to come with next time. now: monotonic seconds.
+    """Return the budget of the next frame and the state to pass in next time. now: monotonic seconds.
 
-    The lowest rule binds; of equally low ones the first of: maximum, motion, mean, the ceilings. What motion asks
-    for is given at once. What a ceiling cuts is cut at once; it comes back after the policy's `hold_seconds`, at
-    `rise_per_second`, meanwhile limited by `recovery`. No budget is below the policy's minimum or the cheapest branch.
+    The lowest rule binds; among equals, the first of maximum, motion, mean, the ceilings. Motion's demand is granted
+    at once. A ceiling's cut takes effect at once; the budget recovers after the policy's `hold_seconds`, at
+    `rise_per_second`, limited by `recovery` meanwhile. No budget is below the policy's minimum or the cheapest branch.
     """
     elapsed = 0.0 if state.at is None else max(0.0, now - state.at)
     state = _under_load(replace(state, at=now, interval=_smoothed(state, elapsed)), contention(signals) or 0.0)
@@ -100,7 +99,7 @@ def next_budget(
 
 
 def _under_load(state: ControllerState, load: float) -> ControllerState:
-    """The state without the times of frames under another load; the budget it was cut to need not wait for long."""
+    """Return the state without frame times from another load; a budget cut under that load soon recovers."""
     if load < state.load - _OTHER_LOAD:
         return replace(state, outcomes=(), load=load, rule="recovery", patience=_TRY_AGAIN_SECONDS)
     if load > state.load + _OTHER_LOAD:
@@ -116,10 +115,10 @@ def _smoothed(state: ControllerState, elapsed: float) -> float | None:
 
 @dataclass(frozen=True, slots=True)
 class _Ceiling:
-    """The most that a rule allows; what a higher budget is cut to, and how far a lower one may rise."""
+    """A rule's ceiling. limit: budgets above it are cut. target: what they are cut to, and how far lower ones rise."""
 
-    allows: float
-    sets: float
+    limit: float
+    target: float
     rule: LimitedBy
 
 
@@ -139,7 +138,7 @@ def _ceilings(state: ControllerState, signals: Signals, policy: Policy, costs: C
 
 
 def _ceilings_by_time(state: ControllerState, policy: Policy, costs: Costs) -> Iterator[_Ceiling]:
-    """What the deadline and the granted share allow, by how long the recent frames took."""
+    """Yield the ceilings of the deadline and the granted share, from how long recent frames took."""
     if policy.deadline is not None:
         deadline, misses = policy.deadline.milliseconds, 1 - policy.deadline.quantile
         aim = deadline * (_SPARE_BESIDE_OTHERS if state.load > _OTHER_LOAD else 1.0)
@@ -157,35 +156,35 @@ def _ceilings_by_time(state: ControllerState, policy: Policy, costs: Costs) -> I
 def _with_ceiling(
     state: ControllerState, ceilings: Iterable[_Ceiling], policy: Policy, elapsed: float
 ) -> tuple[ControllerState, LimitedBy]:
-    """The state with its ceiling moved towards what is allowed, and the rule that holds it where it is."""
+    """Return the state with its ceiling moved towards what the rules allow, and the rule that now holds it."""
     ceilings = tuple(ceilings)
-    exceeded = [ceiling for ceiling in ceilings if ceiling.allows < state.ceiling]
-    lowest = min(exceeded or ceilings, key=lambda ceiling: ceiling.sets)
+    exceeded = [ceiling for ceiling in ceilings if ceiling.limit < state.ceiling]
+    lowest = min(exceeded or ceilings, key=lambda ceiling: ceiling.target)
     if exceeded:
         patience = state.patience
         if lowest.rule == "deadline" and state.load > _OTHER_LOAD:
             patience = min(_LONGEST_PATIENCE, max(_TRY_AGAIN_BESIDE_OTHERS, 2 * patience))
-        return replace(state, ceiling=lowest.sets, rule=lowest.rule, above_for=0.0, patience=patience), lowest.rule
-    rise = lowest.sets - state.ceiling
-    if rise <= 0 or (lowest.sets < policy.budget.maximum and rise < _DEADBAND):
+        return replace(state, ceiling=lowest.target, rule=lowest.rule, above_for=0.0, patience=patience), lowest.rule
+    rise = lowest.target - state.ceiling
+    if rise <= 0 or (lowest.target < policy.budget.maximum and rise < _DEADBAND):
         return replace(state, above_for=0.0), state.rule
     above_for = state.above_for + elapsed
     patience = max(policy.budget.hold_seconds, state.patience if state.rule == "deadline" else 0.0)
     rising_for = min(elapsed, max(0.0, above_for - patience))
-    ceiling = min(lowest.sets, state.ceiling + policy.budget.rise_per_second * rising_for)
-    if ceiling == lowest.sets:
+    ceiling = min(lowest.target, state.ceiling + policy.budget.rise_per_second * rising_for)
+    if ceiling == lowest.target:
         return replace(state, ceiling=ceiling, rule=lowest.rule, above_for=0.0), lowest.rule
     return replace(state, ceiling=ceiling, above_for=above_for), "recovery"
 
 
 def observe(state: ControllerState, outcome: Outcome) -> ControllerState:
-    """The state after a branch took as long on a frame as `outcome` says."""
+    """Return the state with one more frame's outcome; only recent ones are kept."""
     return replace(state, outcomes=(*state.outcomes, outcome)[-_REMEMBERED_FRAMES:])
 
 
 def spend(state: ControllerState, policy: Policy, allowed: float, taken: float) -> ControllerState:
-    """The state after a frame was allowed and took these shares of the full branch's MACs; what is left is saved.
+    """Return the state after a frame was allowed and spent these shares of the full branch's MACs; the rest is saved.
 
-    A second look is allowed nothing more: what it takes comes from the savings.
+    A second look is allowed 0: the savings pay for it.
     """
     return replace(state, savings=settled(state.savings, policy, allowed, taken))

@@ -1,4 +1,4 @@
-"""What branches cost, in shares of the full branch's MACs and in time."""
+"""Branch costs, in shares of the full branch's MACs and in time."""
 
 import bisect
 import itertools
@@ -12,30 +12,30 @@ from adainf.schedulers import Choice
 __all__ = ["Costs", "Times", "rounded_down", "rounded_up"]
 
 Times = Mapping[int, Mapping[str, float]]
-"""Median milliseconds of a forward pass, by how many pictures run together and by branch; empty while unknown."""
+"""Median milliseconds of a forward pass, by batch size and by branch; empty while unknown."""
 
-# Budgets are told and compared in ten-thousandths: no branch differs from another by less.
+# Budgets are published and compared in ten-thousandths: no two branches differ by less.
 _BUDGET_STEPS = 10_000
 _ROUNDING = 1e-6
 
 
 def rounded_up(fraction: float) -> float:
-    """The smallest budget, as budgets are told, that is no less than `fraction`."""
+    """Return the smallest budget, in ten-thousandths, that is at least `fraction`."""
     steps = math.floor(fraction * _BUDGET_STEPS)
     return (steps if steps / _BUDGET_STEPS >= fraction else steps + 1) / _BUDGET_STEPS
 
 
 def rounded_down(fraction: float) -> float:
-    """The largest budget, as budgets are told, that is no more than `fraction`."""
+    """Return the largest budget, in ten-thousandths, that is at most `fraction`."""
     return math.floor(fraction * _BUDGET_STEPS + _ROUNDING) / _BUDGET_STEPS
 
 
 @dataclass(frozen=True, slots=True)
 class Costs:
-    """What the branches that may be chosen cost, cheapest first.
+    """Costs of the candidate branches, cheapest first.
 
-    fractions: of the full branch's MACs. milliseconds: median forward time here when nothing else runs; empty where
-    it was not measured. together: the same of several pictures that go along a branch together, by their rising number.
+    fractions: of the full branch's MACs. milliseconds: median forward time on this idle box; empty where it was not
+    measured. together: (batch size, milliseconds of a batch by branch), by rising batch size above 1.
     """
 
     fractions: tuple[float, ...]
@@ -44,7 +44,7 @@ class Costs:
 
     @classmethod
     def of(cls, frontier: Sequence[Choice], times: Times) -> "Costs":
-        """The costs of a lookup table's choices; a number of pictures counts where all are timed with it."""
+        """Return the costs of a lookup table's choices; a batch size counts only where every branch was timed at it."""
         branches = [str(choice.branch) for choice in frontier]
         known = {
             pictures: tuple(measured[branch] for branch in branches)
@@ -61,34 +61,34 @@ class Costs:
 
     @property
     def smallest_budget(self) -> float:
-        """The smallest budget, as budgets are told, that a branch fits."""
+        """The smallest budget, in ten-thousandths, that a branch fits."""
         return rounded_up(self.cheapest)
 
     def expected(self, fraction: float, pictures: int = 1) -> float | None:
-        """Milliseconds of a branch that takes this share of the full branch's MACs, by those of its neighbours.
+        """Return the interpolated milliseconds of a branch with this share of the full branch's MACs; None if untimed.
 
-        pictures: how many go along it together. They are padded to the next measured number; where there is none, they
-        run in smaller groups.
+        pictures: how many run together. They are padded to the next measured batch size, or split into smaller batches
+        where there is none.
         """
         if not self.milliseconds:
             return None
         return sum(self._between(times, fraction) for times in self._runs(pictures))
 
     def taken(self, index: int, pictures: int) -> float:
-        """Milliseconds of so many pictures that go together along the branch at this place; where times are known."""
+        """Return the milliseconds of `pictures` that run together along branch `index`. Needs measured times."""
         return sum(times[index] for times in self._runs(pictures))
 
     def most_a_picture(self, pictures: int) -> "Costs":
-        """Upper bounds on the costs of one picture among so many, in whatever groups they run."""
+        """Return upper bounds on the costs of one picture among `pictures`, however they are batched."""
         if not self.together:
             return self
-        # Of the groups that are padded to the same number, a picture takes longest in the smallest.
+        # Of the groups padded to one batch size, the smallest costs most per picture.
         groups = [1, *(size + 1 for size in (1, *dict(self.together)) if size < pictures)]
-        places = range(len(self.milliseconds))
-        return Costs(self.fractions, tuple(max(self.taken(place, n) / n for n in groups) for place in places))
+        branches = range(len(self.milliseconds))
+        return Costs(self.fractions, tuple(max(self.taken(index, n) / n for n in groups) for index in branches))
 
     def _runs(self, pictures: int) -> Iterator[tuple[float, ...]]:
-        """The times by branch of each of the runs that so many pictures together take."""
+        """Return the times by branch of each batch that `pictures` are split into."""
         if pictures == 1 or not self.together:
             return itertools.repeat(self.milliseconds, pictures)
         times = {1: self.milliseconds, **dict(self.together)}
@@ -98,15 +98,15 @@ class Costs:
         right = bisect.bisect_left(self.fractions, fraction)
         if right == len(self.fractions) or right == 0 or self.fractions[right] == fraction:
             return milliseconds[min(right, len(milliseconds) - 1)]
-        (one, other), (first, second) = self.fractions[right - 1 : right + 1], milliseconds[right - 1 : right + 1]
-        return first + (second - first) * (fraction - one) / (other - one)
+        (low, high), (first, second) = self.fractions[right - 1 : right + 1], milliseconds[right - 1 : right + 1]
+        return first + (second - first) * (fraction - low) / (high - low)
 
     def dearest(self, fits: Callable[[float], bool], otherwise: float | None = None) -> float:
-        """The smallest budget for the dearest branch whose time `fits`, as all shorter times do.
+        """Return the smallest budget for the dearest branch whose time `fits`; `fits` must hold for all shorter times.
 
-        Where none does, `otherwise`, or the floor.
+        Where no branch fits, return `otherwise`, or the cheapest branch's fraction.
         """
-        # A cheaper branch may take longer: on a GPU one of fewer pixels takes longer than one of fewer blocks.
+        # A cheaper branch may be slower: on a GPU, a lower resolution saves less time than skipping blocks.
         by_time = sorted(range(len(self.milliseconds)), key=self.milliseconds.__getitem__)
         fitting = bisect.bisect_left(by_time, True, key=lambda index: not fits(self.milliseconds[index]))
         if fitting:

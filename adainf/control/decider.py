@@ -1,6 +1,6 @@
-"""One view's decisions: from a frame that is due until its outcome is known.
+"""One view's decisions, from a frame that is due until its outcome is known.
 
-The daemon, `adainfd replay` and `adainf.AdaptiveModel` decide by `Decider` alone, so a new rule is one edit behind it.
+The daemon, `adainfd replay` and `adainf.AdaptiveModel` all decide through `Decider`, so a new rule is a single edit.
 
 >>> decider = Decider(policy)
 >>> request = decider.request(signals, None, None, table, costs, now=0.0)
@@ -27,10 +27,10 @@ __all__ = ["Decider", "Ran", "Request"]
 class Request:
     """The decision about a frame before anything runs.
 
-    budget, choice: the budget, and the lookup table's branch within it. reuses: whether the last answer stands for the
-    frame. age, lead: seconds since the last answer's picture was captured, and by how much its best label leads; None
-    before the first answer. granted: the budget that other views left; None where that was no limit. controller: the
-    state that comes into force when the frame is settled.
+    choice: the lookup table's branch within `budget`. reuses: whether the last answer stands for the frame. age, lead:
+    seconds since the last answer's picture was captured, and that answer's margin between its best two labels; None
+    before the first answer. granted: the budget left by other views; None where they imposed no limit. controller: the
+    state that takes effect when the request is settled.
     """
 
     signals: Signals
@@ -45,9 +45,9 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Ran:
-    """A branch that ran: the milliseconds of its forward pass, and those from capture to publishing beside it.
+    """A branch that ran: milliseconds of its forward pass, and of everything else from capture to publishing.
 
-    expected_ms: the measured time of all branches that ran together with it; None where times are unknown.
+    expected_ms: the measured time of all branches that ran in the same round; None where times are unknown.
     """
 
     choice: Choice
@@ -58,9 +58,9 @@ class Ran:
 
 @dataclass(slots=True)
 class Decider:
-    """Decides about the frames of one view, one after the other.
+    """Decisions about the frames of one view, in sequence.
 
-    last: the branch that looked last; looks_here: how often it has looked at that very picture.
+    last: the branch that ran last; looks_here: how often it has run on the current picture.
     """
 
     policy: Policy
@@ -71,9 +71,9 @@ class Decider:
     def request(
         self, signals: Signals, age: float | None, lead: float | None, table: LookupTable, costs: Costs, now: float
     ) -> Request:
-        """The budget of a frame as if its view were alone, and how to spend it. now: monotonic seconds.
+        """Return a frame's budget, as if its view were alone, and how to spend it. now: monotonic seconds.
 
-        age, lead: of the last answer, as `Request` has them. Nothing changes until the request is settled.
+        age, lead: of the last answer, as in `Request`. Nothing changes until the request is settled.
         """
         budget, controller = next_budget(self.controller, signals, self.policy, costs, now)
         choice = table.choose(budget.fraction)
@@ -81,7 +81,7 @@ class Decider:
         return Request(signals, budget, choice, reuses, age, lead, controller)
 
     def cut(self, request: Request, granted: float | None, table: LookupTable) -> Request:
-        """The request within the budget that other views leave; None, or more than was asked for, changes nothing."""
+        """Return the request cut to the budget that other views leave; None or a higher budget changes nothing."""
         if granted is None or granted >= request.budget.fraction:
             return request
         choice = table.choose(granted)
@@ -89,14 +89,14 @@ class Decider:
         return replace(request, budget=Budget(granted, "cameras"), choice=choice, reuses=reuses, granted=granted)
 
     def settle(self, request: Request, ran: Ran | None) -> None:
-        """Take in how a frame was answered; ran: None where the last answer stood for it."""
-        taken = 0.0 if ran is None else ran.choice.macs_fraction
-        self.controller = spend(_observed(request.controller, ran), self.policy, request.budget.fraction, taken)
+        """Record how a frame was answered; ran: None where the last answer was reused."""
+        spent = 0.0 if ran is None else ran.choice.macs_fraction
+        self.controller = spend(_observed(request.controller, ran), self.policy, request.budget.fraction, spent)
         if ran is not None:
             self.last, self.looks_here = ran.choice, 1
 
     def better_look(self, table: LookupTable, costs: Costs, spent_ms: float) -> tuple[Budget, Choice] | None:
-        """The second look that a still picture deserves once its answer is out; None where it deserves none.
+        """Return the second look for a still picture whose answer is published; None where it deserves none.
 
         spent_ms: since the frame was captured.
         """
@@ -110,7 +110,7 @@ class Decider:
         return (budget, choice) if worth_it else None
 
     def settle_better_look(self, ran: Ran) -> None:
-        """Take in a second look. It is allowed nothing of its own: the savings pay for it."""
+        """Record a second look. It is allowed 0: the savings pay for it."""
         self.controller = spend(_observed(self.controller, ran), self.policy, 0.0, ran.choice.macs_fraction)
         self.looks_here = self.looks_here + 1 if ran.choice == self.last else 1
         self.last = ran.choice

@@ -1,4 +1,4 @@
-"""How long frames take here, by how long the recent ones took."""
+"""Predict how long frames take on this box from how long recent frames took."""
 
 import math
 from collections.abc import Sequence
@@ -6,16 +6,16 @@ from dataclasses import dataclass
 
 __all__ = ["Outcome", "quantile_along", "slowdown"]
 
-# A few slow frames are enough to see a neighbour come; rare hiccups need more of them to be known.
+# A few slow frames reveal a new neighbour on the processor; rare hiccups take more frames to estimate.
 _SLOWDOWN_FRAMES = 16
 _FEWEST_FRAMES = 48
-# A clock that stood still is no speed to plan with.
+# Floor for a measured slowdown: a clock that stood still must not promise infinite speed.
 _QUICKEST = 0.01
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How long a frame took, in milliseconds: as the profile expected, in truth, and all around the forward pass."""
+    """A frame's milliseconds: expected by the profile, measured in the forward pass, and spent around it."""
 
     expected: float
     forward: float
@@ -23,21 +23,21 @@ class Outcome:
 
     @property
     def slowdown(self) -> float:
-        """How many times longer than expected the forward pass took."""
+        """The forward pass's time as a multiple of the expected time."""
         return max(_QUICKEST, self.forward / self.expected)
 
 
 def slowdown(outcomes: Sequence[Outcome]) -> float:
-    """How many times longer than expected forward passes take, by the recent ones."""
+    """Return the median slowdown of the recent forward passes; missing ones count as 1."""
     slowdowns = [outcome.slowdown for outcome in outcomes[-_SLOWDOWN_FRAMES:]]
     return _quantile(slowdowns, 0.5, of=_SLOWDOWN_FRAMES, otherwise=1.0)
 
 
 def quantile_along(outcomes: Sequence[Outcome], expected: float, quantile: float) -> float:
-    """Milliseconds within which this share of the recent frames would have been answered along another branch.
+    """Return the milliseconds within which this share of the recent frames would have been answered by another branch.
 
-    expected: what that branch should take. A hiccup met along a cheap branch would have come along a dear one too, and
-    is added to its longer time; one met along a dear branch came of its length, and shrinks with it.
+    expected: the other branch's expected milliseconds. A hiccup seen on a cheaper branch would have hit the dearer one
+    too, so it is added to the longer time. One seen on a dearer branch came from its length, so it scales down.
     """
     slower = slowdown(outcomes)
     times = [
@@ -53,9 +53,10 @@ def quantile_along(outcomes: Sequence[Outcome], expected: float, quantile: float
 
 
 def _quantile(values: Sequence[float], quantile: float, *, of: int, otherwise: float) -> float:
-    """Of at least so many frames; those that have not been yet count `otherwise`, as a frame that takes what it should.
+    """Return a quantile of at least `of` values; missing ones count as `otherwise`, a frame that takes what it should.
 
-    So a first slow frame is one of many, and does not speak for all.
+    So the first slow frame is one of many and does not speak for all.
     """
     ordered = sorted([*values, *[otherwise] * (of - len(values))])
-    return ordered[min(len(ordered) - 1, math.ceil(quantile * len(ordered)) - 1)]
+    rank = math.ceil(quantile * len(ordered)) - 1
+    return ordered[min(len(ordered) - 1, max(0, rank))]

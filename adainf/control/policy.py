@@ -1,4 +1,4 @@
-"""Policies: how signals become budgets, as data that an owner edits (TOML)."""
+"""Policies: data (TOML), edited by the owner, that map signals to budgets."""
 
 import bisect
 from itertools import pairwise
@@ -60,9 +60,9 @@ Budget = AfterValidator(_above_nothing)
 
 
 class Budgets(tomlfile.Section):
-    """The range of budgets, their mean, and how they come back after a cut.
+    """The range of budgets, their mean, and how a budget recovers after a cut.
 
-    mean: what frames take on average. mean_slack: in full frames' worth, how far any number of frames may exceed it.
+    mean: the average budget of a frame. mean_slack: how far any number of frames may exceed it, in full frames.
     """
 
     maximum: Fraction = 1.0
@@ -82,12 +82,12 @@ class Budgets(tomlfile.Section):
 
 
 class _CurveRule(tomlfile.Section):
-    """A signal's curve: [signal, value] pairs, straight lines between them, level beyond the ends."""
+    """A signal's curve: [signal, value] pairs, linear in between, constant beyond the ends."""
 
     curve: Curve
 
     def at(self, signal: float) -> float:
-        """The value at `signal`."""
+        """Return the value at `signal`."""
         right = bisect.bisect_right(self.curve, signal, key=lambda point: point[0])
         if right in (0, len(self.curve)):
             return self.curve[min(right, len(self.curve) - 1)][1]
@@ -96,34 +96,35 @@ class _CurveRule(tomlfile.Section):
 
 
 class DemandRule(_CurveRule):
-    """What a picture deserves: the more of the signal, the more budget."""
+    """A picture's demand: the higher the signal, the larger the budget."""
 
     curve: Annotated[Curve, AfterValidator(_rising), Budget]
 
 
 class CeilingRule(_CurveRule):
-    """What is left for us: the more of the signal, the less budget."""
+    """A limit set by the box: the higher the signal, the smaller the budget."""
 
     curve: Annotated[Curve, AfterValidator(_falling), Budget]
 
 
 class DeadlineRule(tomlfile.Section):
-    """How old an answer may be when it is published: the branch must be expected to make it."""
+    """The maximum age of an answer when it is published; only branches expected to meet it run."""
 
     milliseconds: Annotated[float, Field(gt=0, le=60_000, allow_inf_nan=False)]
     quantile: Annotated[float, Field(ge=0.5, le=1)] = 0.9
 
 
 class ShareRule(tomlfile.Section):
-    """The share of the time in which all cameras that go by the policy together may keep the processor busy."""
+    """The share of the time for which all cameras under the policy together may keep the processor busy."""
 
     busy: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
 
 
 class ReuseRule(tomlfile.Section):
-    """When the last answer stands for a frame: at most so much of the picture differs, for at most `seconds`.
+    """When the last answer is reused for a frame: little of the picture has changed, and for at most `seconds`.
 
-    So much is `change`, and `change_by_lead` times the lead of the answer's best label over the next (0..1).
+    The limit on change is `change` plus `change_by_lead` times the margin of the answer's best label over the next
+    (0..1).
     """
 
     change: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
@@ -132,7 +133,7 @@ class ReuseRule(tomlfile.Section):
 
 
 class EvidenceRule(_CurveRule):
-    """How much of what a camera's earlier frames said still holds (0..1), by the share that has changed since.
+    """How much of the evidence from a camera's earlier frames still holds (0..1), by the share changed since.
 
     mirrored: every other look sees the picture mirrored.
     """
@@ -142,7 +143,7 @@ class EvidenceRule(_CurveRule):
 
 
 class SecondLookRule(tomlfile.Section):
-    """Still frames save compute for a better look at the picture; at most `savings`, in full frames' worth."""
+    """Still frames save compute for a better look at the picture; savings are capped at `savings`, in full frames."""
 
     savings: Annotated[float, Field(gt=0, le=1000, allow_inf_nan=False)]
 
@@ -154,7 +155,7 @@ class AuditRule(tomlfile.Section):
 
 
 class Policy(tomlfile.Section):
-    """How signals become budgets. A rule that is left out does not apply."""
+    """The rules that map signals to budgets. A rule that is left out does not apply."""
 
     budget: Budgets = Budgets()
     motion: DemandRule | None = None
@@ -170,5 +171,5 @@ class Policy(tomlfile.Section):
 
     @classmethod
     def read(cls, name: str) -> "Policy":
-        """A shipped policy's name or a file's path; raises InvalidInputError on what is wrong in it."""
+        """Read a shipped policy by name, or a file by path; raises InvalidInputError if it is invalid."""
         return tomlfile.read(shipped.find("policies", name, ".toml"), "policy", cls)

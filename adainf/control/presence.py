@@ -1,4 +1,4 @@
-"""From labels to events: what appears in a picture, stays and goes, without the flicker of single frames. Pure."""
+"""Turn per-frame labels into events: appeared, stays, gone, without the flicker of single frames. Pure."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -12,11 +12,11 @@ WhyGone = Literal["not_seen", "no_pictures", "stopped"]
 
 @dataclass(frozen=True, slots=True)
 class PresenceRule:
-    """When a label counts as there.
+    """When a label counts as present.
 
-    minimum_score: that it must reach. appear_seconds: for how long each frame must show it until it has appeared.
-    gone_seconds: after which it is gone, if no frame has shown it. stay_seconds: after which it is told again that it
-    is still there.
+    minimum_score: the score it must reach. appear_seconds: how long every frame must show it before it has appeared.
+    gone_seconds: how long no frame may show it before it is gone. stay_seconds: the interval between reports that it
+    is still present.
     """
 
     minimum_score: float = 0.5
@@ -36,9 +36,9 @@ class Sighting:
 
 @dataclass(frozen=True, slots=True)
 class Happening:
-    """Label `label` (its position among the camera's) appeared, stays or is gone.
+    """An event of label `label`, an index into the camera's labels.
 
-    first, last: the frames that showed it; score: the highest until now. why: of one that is gone.
+    first, last: the frames that showed it; score: its highest so far. why: the reason it is gone, else None.
     """
 
     kind: EventKind
@@ -51,60 +51,60 @@ class Happening:
 
 @dataclass(slots=True)
 class _Track:
-    """A label that is shown: told_at: when it was last told that it is there, None while it is not yet sure."""
+    """A visible label. reported_at: when its presence was last reported; None until it has appeared."""
 
     first: Sighting
     last: Sighting
     score: float
-    told_at: float | None = None
+    reported_at: float | None = None
 
     def happening(self, kind: EventKind, label: int, why: WhyGone | None = None) -> Happening:
         return Happening(kind, label, self.first, self.last, self.score, why)
 
 
 class Presence:
-    """What is there in one view of a camera. For each label: appeared, stays as often as it may, gone; and again."""
+    """Labels present in one view of a camera. Each appears, stays (repeatedly) and goes, and may do so again."""
 
     def __init__(self, rule: PresenceRule) -> None:
         self.rule = rule
         self._tracks: dict[int, _Track] = {}
 
     def see(self, frame: Sighting, scores: Mapping[int, float]) -> list[Happening]:
-        """Take in a frame; scores: of the labels that it shows, those that reach the minimum."""
+        """Process a frame and return its events; scores: of the labels in it that reach the minimum score."""
         happenings: list[Happening] = []
         for label, track in list(self._tracks.items()):
             if label in scores:
                 continue
-            if track.told_at is None:
+            if track.reported_at is None:
                 del self._tracks[label]
             elif frame.at - track.last.at >= self.rule.gone_seconds:
                 happenings += self._end([label], "not_seen")
         for label, score in scores.items():
             track = self._tracks.setdefault(label, _Track(frame, frame, score))
             track.last, track.score = frame, max(track.score, score)
-            if track.told_at is None and frame.at - track.first.at >= self.rule.appear_seconds:
-                track.told_at = frame.at
+            if track.reported_at is None and frame.at - track.first.at >= self.rule.appear_seconds:
+                track.reported_at = frame.at
                 happenings.append(track.happening("appeared", label))
-            elif track.told_at is not None and frame.at - track.told_at >= self.rule.stay_seconds:
-                track.told_at = frame.at
+            elif track.reported_at is not None and frame.at - track.reported_at >= self.rule.stay_seconds:
+                track.reported_at = frame.at
                 happenings.append(track.happening("stays", label))
         return happenings
 
     @property
     def shown(self) -> dict[int, float]:
-        """The labels that have appeared and are not gone, with their scores, the highest first."""
-        there = {label: track.score for label, track in self._tracks.items() if track.told_at is not None}
+        """Labels that have appeared and are not gone, with their scores, highest first."""
+        there = {label: track.score for label, track in self._tracks.items() if track.reported_at is not None}
         return dict(sorted(there.items(), key=lambda item: -item[1]))
 
     def blind(self, now: float) -> list[Happening]:
-        """No pictures come: what has not been seen for so long is gone."""
+        """Return the events while no pictures arrive: labels not seen for `gone_seconds` are gone."""
         unseen = [label for label, t in self._tracks.items() if now - t.last.at >= self.rule.gone_seconds]
         return self._end(unseen, "no_pictures")
 
     def stop(self) -> list[Happening]:
-        """Nobody looks any more."""
+        """Return the events when the view ends: every label that had appeared is gone."""
         return self._end(list(self._tracks), "stopped")
 
     def _end(self, labels: Iterable[int], why: WhyGone) -> list[Happening]:
         ended = [(label, self._tracks.pop(label)) for label in labels]
-        return [track.happening("gone", label, why) for label, track in ended if track.told_at is not None]
+        return [track.happening("gone", label, why) for label, track in ended if track.reported_at is not None]

@@ -1,4 +1,4 @@
-"""Whether the last answer may stand for a frame."""
+"""Decide whether the last answer is reused for a frame."""
 
 from adainf.control.policy import Policy
 from adainf.control.signals import Signals
@@ -9,11 +9,11 @@ __all__ = ["may_reuse"]
 def may_reuse(
     signals: Signals, policy: Policy, answer_age: float, lead: float, answered: float, affordable: float
 ) -> bool:
-    """Whether the last answer may stand for this frame.
+    """Return whether the last answer may be reused for this frame.
 
-    answer_age: seconds since the picture it was made from. lead: of its best label over the next; the clearer an
-    answer, the less a small change overturns it. answered, affordable: share of the full branch's MACs of the branch
-    that made it, and of the one the budget allows now; a better one that has become affordable is run.
+    answer_age: seconds since its picture was captured. lead: the margin of its best label over the next; the larger
+    the margin, the less a small change overturns it. answered, affordable: shares of the full branch's MACs, of the
+    branch that produced it and of the one the budget allows now; a better branch that has become affordable runs.
     """
     rule = policy.reuse
     return (

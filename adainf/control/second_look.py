@@ -1,4 +1,4 @@
-"""A better look at a still picture whose answer is out."""
+"""Second looks: better answers for a still picture whose first answer is published."""
 
 from adainf.control.controller import Budget, ControllerState, LimitedBy
 from adainf.control.costs import Costs, rounded_down
@@ -8,16 +8,16 @@ from adainf.schedulers import Choice
 
 __all__ = ["second_look", "worth_a_second_look"]
 
-# One that runs over makes the next frame late.
+# A second look that overruns makes the next frame late.
 _QUANTILE = 0.95
 _WAYS_ROUND = 2
 
 
 def second_look(state: ControllerState, policy: Policy, costs: Costs, spent_ms: float) -> Budget | None:
-    """What may be spent on a better look at a still picture whose answer is out; None where nothing may.
+    """Return the budget of a second look at a still picture whose answer is published; None where none is affordable.
 
-    spent_ms: since the frame was captured. The other rules were kept when it was answered; a second look is paid by
-    what still frames have saved, so that the mean stays within theirs, and is over before the next frame is due.
+    spent_ms: since the frame was captured. The other rules were applied to the first answer. A second look is paid for
+    by what still frames have saved, so the mean stays within those rules, and ends before the next frame is due.
     """
     if policy.second_look is None or not costs.milliseconds or not state.interval:
         return None
@@ -36,9 +36,9 @@ def second_look(state: ControllerState, policy: Policy, costs: Costs, spent_ms: 
 
 
 def worth_a_second_look(policy: Policy, choice: Choice, last: Choice, looks_here: int) -> bool:
-    """Whether `choice` may tell more of a still picture than the branch that looked at it last, `looks_here` times.
+    """Return whether `choice` may improve on the branch that ran last on a still picture, `looks_here` times so far.
 
-    A dearer branch does; the same one where it sees the picture mirrored.
+    A dearer branch may, and so may the same branch once it sees the picture mirrored.
     """
     both_ways = policy.evidence is not None and policy.evidence.mirrored
     return choice.macs_fraction > last.macs_fraction or (choice == last and both_ways and looks_here < _WAYS_ROUND)

@@ -1,4 +1,4 @@
-"""What a policy looks at, and what of it means that others take the processor from us."""
+"""A policy's inputs, and the contention derived from them."""
 
 from dataclasses import dataclass, fields
 
@@ -7,12 +7,12 @@ __all__ = ["Signals", "contention"]
 
 @dataclass(frozen=True, slots=True)
 class Signals:
-    """What a policy looks at for one frame; None is unknown.
+    """A policy's inputs for one frame; None is unknown.
 
-    motion, change: share (0..1) of the picture that differs from the frame before, and from the last one recognised.
+    motion, change: share (0..1) of the picture that differs from the previous frame, and from the last one recognised.
     gpu_utilization, gpu_foreign, cpu_pressure, cpu_foreign: shares of the processors (0..1).
-    cpu_queue: others' threads that run or wait to, a processor.
-    power_fraction: of the limit. temperature_celsius: of the processor that recognises.
+    cpu_queue: runnable threads of other programs (running or waiting) per processor.
+    power_fraction: of the power limit. temperature_celsius: of the processor that runs inference.
     """
 
     motion: float | None = None
@@ -27,7 +27,7 @@ class Signals:
 
     @classmethod
     def of(cls, readings: object, *, motion: float | None = None, change: float | None = None) -> "Signals":
-        """The signals among a box's readings, which have the same names, and those of the picture."""
+        """Combine the box's readings, whose attributes have the same names, with the picture's motion and change."""
         sensed = {name: getattr(readings, name) for name in _SENSED}
         return cls(motion, change, **sensed)
 
@@ -36,18 +36,18 @@ _SENSED = tuple(field.name for field in fields(Signals) if field.name not in ("m
 
 
 def contention(signals: Signals) -> float | None:
-    """The share of the processor that other programs take from us; None where nothing tells.
+    """Return the share of the processor that other programs take from this one; None where no sensor reports it.
 
-    Where a GPU does not tell whose its load is (a Jetson's, or one seen from a container), the CPU's stands for it: our
-    own load, which `gpu_utilization` holds too, must not cut our budget. On the CPU others must be busy and somebody
-    must wait, or others must have threads for all processors: busy others on idle processors take nothing away, and our
-    own threads waiting for each other are no contention.
+    A GPU that does not report load per process (a Jetson's, or one seen from a container) is represented by the CPU:
+    `gpu_utilization` includes this program's own load, which must not cut its budget. On the CPU, contention needs
+    other programs to be busy, and either threads that wait or foreign threads on every processor. Busy programs on
+    otherwise idle processors take nothing away, and this program's threads that wait for each other are no contention.
     """
     if signals.gpu_foreign is not None:
         return signals.gpu_foreign
     if signals.cpu_foreign is None:
         return None
-    # Up to a thread for every second processor leaves us a free one.
+    # Up to one foreign thread per two processors leaves a processor free.
     crowded = None if signals.cpu_queue is None else min(1.0, max(0.0, 2 * signals.cpu_queue - 1))
-    told = [share for share in (signals.cpu_pressure, crowded) if share is not None]
-    return min(signals.cpu_foreign, max(told)) if told else signals.cpu_foreign
+    pressures = [share for share in (signals.cpu_pressure, crowded) if share is not None]
+    return min(signals.cpu_foreign, max(pressures)) if pressures else signals.cpu_foreign

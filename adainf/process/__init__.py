@@ -1,1 +1,1 @@
-"""This process: its command line, its environment, and what the system allows it."""
+"""This process: its command line, its environment and its resource limits."""

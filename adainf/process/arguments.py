@@ -1,7 +1,7 @@
-"""This process's arguments, which every user of the box can read: what may be a password does not stay among them.
+"""This process's arguments, which every user of the box can read, cleared of possible passwords.
 
-A program overwrites it in its own memory as soon as it runs. To a program that it starts, or to itself when it starts
-again, it hands the arguments over in a file without a name, and shows others in the list of processes.
+A program overwrites passwords in its own memory as soon as it runs. A child process, or the process itself on restart,
+receives its arguments in an anonymous file and shows redacted ones in the process list.
 """
 
 import ctypes
@@ -16,15 +16,15 @@ from adainf.base.credentials import holds_password, without_credentials
 __all__ = ["conceal", "concealed", "forget", "hand_over", "has_password", "restart", "take_over"]
 
 _HANDED_OVER = "ADAINF_ARGUMENTS"
-_FIELDS_BEFORE_BOUNDS = 45  # of /proc/PID/stat between the program's name and where its arguments are (proc(5))
+_FIELDS_BEFORE_BOUNDS = 45  # of /proc/PID/stat between the program's name and the bounds of its arguments (proc(5))
 
 
 def take_over() -> None:
-    """Have the arguments that were handed over, if any were, as if they had been given."""
-    told = os.environ.pop(_HANDED_OVER, "")
-    if not (told.isascii() and told.isdecimal() and _is_without_name(told)):
+    """Replace this process's arguments by those handed over by its parent, if any."""
+    descriptor = os.environ.pop(_HANDED_OVER, "")
+    if not (descriptor.isascii() and descriptor.isdecimal() and _is_without_name(descriptor)):
         return
-    with os.fdopen(int(told), "rb") as file:
+    with os.fdopen(int(descriptor), "rb") as file:
         file.seek(0)
         sys.argv[1:] = [os.fsdecode(argument) for argument in file.read().split(b"\0")[:-1]]
 
@@ -37,19 +37,19 @@ def _is_without_name(descriptor: str) -> bool:
 
 
 def conceal() -> None:
-    """Overwrite, where others read them, the arguments of this process that may hold a password."""
+    """Overwrite arguments of this process that may hold a password, where other users read them."""
     bounds = _bounds()
     if bounds is None or not has_password():
         return
     begin, end = bounds
     memory = ctypes.string_at(begin, end - begin).split(b"\0")
     for given, shown in zip(map(os.fsencode, sys.argv), map(os.fsencode, concealed(sys.argv)), strict=True):
-        memory = [shown[: len(told)].ljust(len(told)) if told == given else told for told in memory]
+        memory = [shown[: len(text)].ljust(len(text)) if text == given else text for text in memory]
     ctypes.memmove(begin, b"\0".join(memory), end - begin)
 
 
 def _bounds() -> tuple[int, int] | None:
-    """Where the kernel reads the arguments; None where it does not tell."""
+    """Return the memory addresses between which the kernel reads the arguments; None if it does not report them."""
     try:
         fields = Path("/proc/self/stat").read_bytes().rpartition(b")")[2].split()
         begin, end = map(int, fields[_FIELDS_BEFORE_BOUNDS : _FIELDS_BEFORE_BOUNDS + 2])
@@ -59,12 +59,12 @@ def _bounds() -> tuple[int, int] | None:
 
 
 def has_password() -> bool:
-    """Whether an argument of this process may hold one."""
+    """Return whether an argument of this process may hold a password."""
     return concealed(sys.argv) != sys.argv
 
 
 def concealed(arguments: Sequence[str]) -> list[str]:
-    """The arguments as others may see them."""
+    """Return the arguments with possible passwords hidden."""
     return [_concealed(argument) for argument in arguments]
 
 
@@ -74,14 +74,16 @@ def _concealed(argument: str) -> str:
 
 
 def forget() -> None:
-    """Keep no password here any longer, from where Python hands the arguments to each process that it starts."""
+    """Drop passwords from `sys.argv` and `sys.orig_argv`, which Python passes on to each process that it starts."""
     sys.argv[:] = concealed(sys.argv)
     sys.orig_argv[:] = concealed(sys.orig_argv)
 
 
 def hand_over(arguments: Sequence[str]) -> tuple[list[str], dict[str, str], tuple[int, ...]]:
-    """For a program to be started: its arguments as others may see them, what to add to its environment, and the
-    descriptors that it is to inherit, which are the caller's to close.
+    """Prepare arguments for a child process without exposing passwords.
+
+    Returns the arguments to show, the variables to add to the child's environment, and the descriptors that it must
+    inherit; the caller closes these.
     """
     shown = concealed(arguments)
     if shown == list(arguments):
@@ -93,7 +95,7 @@ def hand_over(arguments: Sequence[str]) -> tuple[list[str], dict[str, str], tupl
 
 
 def restart(environment: Mapping[str, str]) -> NoReturn:
-    """Replace this process by the same program with the same arguments."""
+    """Replace this process by the same program with the same arguments and the given environment."""
     interpreters = sys.orig_argv[1 : len(sys.orig_argv) - len(sys.argv) + 1]
     arguments, more, _ = hand_over(sys.argv[1:])
     sys.stdout.flush()

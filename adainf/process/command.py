@@ -1,4 +1,4 @@
-"""How a command of ours ends: one line on stderr and an exit status, never a traceback for what a user can mend."""
+"""How a command ends: one line on stderr and an exit status; no traceback for anything a user can fix."""
 
 import errno
 import io
@@ -18,21 +18,21 @@ from adainf.process import arguments, home, installation, limits
 __all__ = ["USAGE", "Group", "run"]
 
 USAGE = InvalidInputError.exit_status
-"""Exit status of a wrong argument: the same as of any other wrong configuration."""
+"""Exit status of a wrong argument, the same as of any other invalid configuration."""
 
 _LATER = UnavailableError.exit_status
 _DEFECT = AdainfError.exit_status
 _LONGEST = 600
-# What the smallest of our programs has open at once, and some more.
+# The number that the smallest of these programs has open at once, with some to spare.
 _FILES, _THREADS = 48, 8
 _COMPUTES = "adainf"
-"""The program whose commands keep what they make; the daemon tells of its home in its log."""
+"""The program whose commands keep what they produce; the daemon logs its home itself."""
 
 _LIBGL_REMEDY = (
     "OpenCV cannot be imported: libGL.so.1 is missing; install it (Debian, Ubuntu: apt-get install libgl1), "
     "or replace opencv-python by opencv-python-headless"
 )
-# What a box runs out of, and may have again later.
+# Resources that a box runs out of temporarily.
 _SCARCE = {
     errno.EAGAIN: "no more processes or threads may be started (ulimit -u, TasksMax=)",
     errno.EDQUOT: "this user's part of the disk is full",
@@ -41,17 +41,17 @@ _SCARCE = {
     errno.ENOMEM: "there is not enough memory (ulimit -v, MemoryMax=)",
     errno.ENOSPC: "the disk is full",
 }
-_PIECE = re.compile(r"[^\s'\"=@:/\\?&#;]{4,}")  # of an argument; a shorter one would be found in many a word
+_PIECE = re.compile(r"[^\s'\"=@:/\\?&#;]{4,}")  # of an argument; shorter pieces would match inside ordinary words
 _ONNX_RUNTIME = re.compile(r"SystemError : (\d+)\b")
 _NO_THREAD = ("can't start new thread", "PosixThread")
 _NOT_LOADED = ("cannot allocate memory", "failed to map", "cannot create shared object descriptor")
 
 
 class Group(click.Group):
-    """A group of commands; without one of them it prints its help."""
+    """A group of commands that prints its help if no command is given."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """See click."""
+        """Parse the arguments; see click."""
         if not args and not ctx.resilient_parsing:
             click.echo(ctx.get_help())
             ctx.exit()
@@ -66,8 +66,8 @@ def run(command: click.Command, name: str) -> None:
         _prepare()
         with output.guarded():
             status = command.main(prog_name=name, standalone_mode=False)
-        if status is None and name == _COMPUTES and (told := home.notice()) is not None:
-            output.say(f"{name}: {told}")
+        if status is None and name == _COMPUTES and (notice := home.notice()) is not None:
+            output.say(f"{name}: {notice}")
     except (output.ReaderLeftError, click.exceptions.Abort):
         sys.exit(0)
     except click.ClickException as error:
@@ -80,7 +80,7 @@ def run(command: click.Command, name: str) -> None:
 
 
 def _prepare() -> None:
-    """Have all that commands take for granted; raises AdainfError where it cannot be had."""
+    """Set up what every command relies on; raises AdainfError if it is not available."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # not closed
             stream.reconfigure(errors="backslashreplace")
@@ -100,7 +100,7 @@ def _prepare() -> None:
 
 
 def _told(error: Exception) -> tuple[str, int]:
-    """What is said of an error that nobody below has expected, and the status; a defect has its traceback."""
+    """Return the message and exit status for an unexpected error; print the traceback if it is a defect."""
     number = getattr(error, "errno", None)  # of OSError and of ZMQError
     if runtime := _ONNX_RUNTIME.search(str(error)):
         number = int(runtime[1])
@@ -124,7 +124,7 @@ def _told(error: Exception) -> tuple[str, int]:
 
 
 def _without_arguments(message: str) -> str:
-    """A message without what is hidden of the arguments: it may quote them in parts that say nothing by themselves."""
+    """Return a message without the hidden parts of the arguments, which it may quote in unrecognisable pieces."""
     given = sys.argv[1:]
     for argument, shown in zip(given, arguments.concealed(given), strict=True):
         message = message.replace(argument, shown).replace(repr(argument), repr(shown))
@@ -139,7 +139,7 @@ def _name(path: object) -> str:
 
 
 def _fail(name: str, message: str, status: int) -> NoReturn:
-    # Whatever a user puts where it does not belong may be a camera's address.
+    # A misplaced argument may be a camera's address with credentials.
     message = " ".join(redacted(_without_arguments(message)).split())
     output.say(f"{name}: {printable(message, _LONGEST)}")
     sys.exit(status)

@@ -1,7 +1,7 @@
-"""A home folder for a user who has none, such as a container's `--user 12345`: ours and our libraries' files go there.
+"""A home folder for a user without one, such as a container's `--user 12345`, for this program and its libraries.
 
-PyTorch, the hub's client, Matplotlib and Python itself ask for `$HOME` and the user's name in many ways, and fail or
-write into a folder called `~` where there is neither: both are set for this process and all that it starts.
+PyTorch, the hub's client, Matplotlib and Python itself look up `$HOME` and the user's name in many ways. Without them
+they fail or write into a folder called `~`, so both are set for this process and its children.
 """
 
 import contextlib
@@ -18,10 +18,10 @@ _OURS = (".cache/adainf", ".local/state/adainf")
 
 
 def settle() -> None:
-    """Set `$HOME`, where this user has no home that can be written to, and `$LOGNAME`, where it has no name.
+    """Set `$HOME` if this user has no writable home, and `$LOGNAME` if this user has no name.
 
-    Root has its own home, also where `sudo` leaves it that of another user, who could put there what root would load,
-    and could not write any more what root has put there.
+    Root gets its own home, even if `sudo` has kept another user's: that user could plant files that root would load,
+    and could no longer write files that root has created.
     """
     try:
         entry = pwd.getpwuid(os.getuid())
@@ -31,12 +31,12 @@ def settle() -> None:
     if entry is not None and _is_borrowed(os.environ.get("HOME", "")):
         os.environ["HOME"] = entry.pw_dir
     home = os.environ.get("HOME") or (entry.pw_dir if entry is not None else "")
-    if not any(_may_write(Path(home, ours)) for ours in _OURS):
+    if not any(_may_write(Path(home, subfolder)) for subfolder in _OURS):
         os.environ["HOME"] = str(_service() or _temporary())
 
 
 def notice() -> str | None:
-    """What to tell a user whose home is a temporary one."""
+    """Return the notice for a user whose home is a temporary folder; None for any other."""
     home = Path(os.environ.get("HOME", ""))
     chosen = {"XDG_CACHE_HOME", "XDG_STATE_HOME"} <= os.environ.keys()
     if chosen or not home.name.startswith(_name()) or str(home.parent) != tempfile.gettempdir():
@@ -48,14 +48,14 @@ def notice() -> str | None:
 
 
 def _is_borrowed(home: str) -> bool:
-    """Whether this is root, in the home of somebody else."""
+    """Return whether this is root with another user's home."""
     with contextlib.suppress(OSError, ValueError):
         return os.geteuid() == 0 and Path(home).is_absolute() and Path(home).stat().st_uid != 0
     return False
 
 
 def _may_write(folder: Path) -> bool:
-    """Whether files can be made in `folder`, which may have to be made itself."""
+    """Return whether files can be created in `folder`, which may itself have to be created."""
     try:
         existing = next(path for path in (folder, *folder.parents) if path.exists())
         str(folder).encode()
@@ -65,9 +65,9 @@ def _may_write(folder: Path) -> bool:
 
 
 def _service() -> Path | None:
-    """The folder that systemd keeps for a service."""
-    told = (os.environ.get(name, "").partition(":")[0] for name in _SERVICE)
-    return next((Path(folder) for folder in told if folder and _may_write(Path(folder))), None)
+    """Return the first writable folder that systemd provides for the service; None without one."""
+    folders = (os.environ.get(name, "").partition(":")[0] for name in _SERVICE)
+    return next((Path(folder) for folder in folders if folder and _may_write(Path(folder))), None)
 
 
 def _name() -> str:
@@ -75,13 +75,13 @@ def _name() -> str:
 
 
 def _temporary() -> Path:
-    """A private folder of this user's among the temporary ones: the same at the next start, if it is still ours."""
+    """Return a private folder below the temporary one: the same at the next start, if this user still owns it."""
     try:
         folder = Path(tempfile.gettempdir()) / _name()
         with contextlib.suppress(FileExistsError):
             folder.mkdir(mode=0o700)
         status = folder.lstat()
-        ours = stat.S_ISDIR(status.st_mode) and status.st_uid == os.getuid() and not status.st_mode & 0o077
-        return folder if ours else Path(tempfile.mkdtemp(prefix=f"{_name()}-"))
-    except OSError:  # nothing can be written at all: who would keep something says so
+        private = stat.S_ISDIR(status.st_mode) and status.st_uid == os.getuid() and not status.st_mode & 0o077
+        return folder if private else Path(tempfile.mkdtemp(prefix=f"{_name()}-"))
+    except OSError:  # nothing is writable; whoever needs to write a file reports it
         return Path("/")

@@ -1,4 +1,4 @@
-"""What is not installed here, and the command that adds it."""
+"""Missing packages, and the command that installs them."""
 
 import re
 import shlex
@@ -10,9 +10,9 @@ __all__ = ["lacking"]
 
 _OURS = ("adainf", "adainfd")
 _CLIENT = "+client"
-"""Ends the version where daemon/client/pyproject.toml was installed, which leaves out most modules of ours."""
+"""Version suffix of the client-only package (daemon/client/pyproject.toml), which omits most of these modules."""
 
-# Of what we require: modules that are called otherwise than the package that brings them.
+# Required packages whose modules have another name.
 _BROUGHT_BY = {
     "PIL": "pillow",
     "cv2": "opencv-python",
@@ -25,7 +25,7 @@ _BROUGHT_BY = {
 
 
 def lacking(error: ImportError) -> str | None:
-    """The line that tells which package is missing and how it is added; None where that is not what the error is."""
+    """Return a line naming the missing package and how to install it; None if the error has another cause."""
     module = (error.name or "").partition(".")[0]
     install = shlex.join([sys.executable, "-m", "pip", "install"])
     if module in _OURS:
@@ -34,14 +34,14 @@ def lacking(error: ImportError) -> str | None:
         return f"only the client is installed here, and this needs all of adainf: {install} CHECKOUT"
     if not isinstance(error, ModuleNotFoundError) or not module or module in sys.stdlib_module_names:
         return None
-    if find_spec(module) is not None:  # it is there, and lacks a part
+    if find_spec(module) is not None:  # the package is installed, but a part of it is missing
         return None
     package = _BROUGHT_BY.get(module, module)
     return f"{package} is not installed: {install} {shlex.quote(_requirement(package))}"
 
 
 def _requirement(package: str) -> str:
-    """What we require of a package, without the condition; its name where we require nothing."""
+    """Return adainf's requirement of a package, without its marker; the bare name if there is none."""
     required = [line.partition(";")[0].strip() for line in metadata.requires("adainf") or ()]
     name = re.compile(re.sub("[-_.]+", "[-_.]+", package) + r"(?![\w.-])", re.IGNORECASE)
     return next((line for line in required if name.match(line)), package)

@@ -1,4 +1,4 @@
-"""What the system allows this process: open files and threads. Some libraries end it where these are missing."""
+"""This process's limits on open files and threads; some libraries abort the process when they run out."""
 
 import resource
 import threading
@@ -9,9 +9,9 @@ __all__ = ["have_files", "have_threads", "leave_no_core", "spare_files"]
 
 
 def have_files(count: int, what: str) -> None:
-    """See that this process may open `count` files at once, raising its soft limit where it must.
+    """Ensure that this process may open `count` files at once, raising its soft limit if necessary.
 
-    what: needs them. Raises InvalidInputError where the hard limit is below that.
+    what: names what needs them, for the error. Raises InvalidInputError if the hard limit is too low.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY or soft >= count:
@@ -25,7 +25,7 @@ def have_files(count: int, what: str) -> None:
 
 
 def spare_files(count: int, most: int) -> int:
-    """How many files may be open beside `count`, `most` at most, raising the soft limit where that gives more."""
+    """Return how many files, up to `most`, may be open beside `count`, raising the soft limit if that gives more."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != resource.RLIM_INFINITY and soft < count + most and (hard == resource.RLIM_INFINITY or soft < hard):
         soft = hard
@@ -34,12 +34,12 @@ def spare_files(count: int, most: int) -> int:
 
 
 def leave_no_core() -> None:
-    """Have no core dumped of this process and its children: passwords and keys would be in it."""
+    """Disable core dumps of this process and its children: they would contain passwords and keys."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
 
 
 def have_threads(count: int) -> None:
-    """See that this process and its children may start so many threads; raises UnavailableError where they may not."""
+    """Ensure that this process and its children may start `count` threads; raises UnavailableError if not."""
     end = threading.Event()
     started: list[threading.Thread] = []
     try:

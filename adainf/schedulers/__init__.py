@@ -1,4 +1,4 @@
-"""Which branch runs for a frame and a budget."""
+"""Schedulers: which branch runs for a frame and a budget."""
 
 from adainf.schedulers.lookup import Choice, LookupTable, wanted_branches
 

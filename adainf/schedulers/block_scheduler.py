@@ -1,4 +1,4 @@
-"""The paper's content-aware scheduler as it runs: numpy only, without noise."""
+"""The paper's content-aware scheduler at inference time: numpy only, without the noise of training."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -26,20 +26,21 @@ _SPREAD = 1e-5
 
 
 def scheduler_macs(tensors: Mapping[str, NDArray[np.float32]]) -> int:
-    """MACs of one decision: those of the scheduler's linear layers."""
+    """Return the MACs of one decision: those of the scheduler's linear layers."""
     return sum(tensors[f"{layer}.weight"].size for layer in _LAYERS)
 
 
 @dataclass(frozen=True)
 class PaperScheduler:
-    """Which blocks run for a picture under a budget (Xu et al., AdaInf, 2024, section 3).
+    """The scheduler that decides which blocks run for a picture under a budget (Xu et al., AdaInf, 2024, section 3).
 
-    The picture's embedding after the first block, joined with an MLP's embedding of the budget, gives each further
-    block a score, the log-odds of keeping it. bound: `soft` keeps what is likelier kept than not, as the paper does,
-    and may exceed the budget. `hard` keeps the likeliest set of blocks that fits the budget, the scheduler's own MACs
-    included: the odds of a set are the product of its blocks' odds, so it has the largest sum of log-odds.
+    The picture's embedding after the first block, joined with an MLP's embedding of the budget, yields a score for
+    each further block: the log-odds of keeping it. bound: `soft` keeps every block whose odds exceed one, as the paper
+    does, and may exceed the budget. `hard` keeps the likeliest set of blocks that fits the budget, the scheduler's own
+    MACs included: the odds of a set are the product of its blocks' odds, so it is the set with the largest sum of
+    log-odds.
 
-    tensors: by the names of the trained module's layers.
+    tensors: by the layer names of the trained module.
     """
 
     tensors: Mapping[str, Array]
@@ -48,7 +49,7 @@ class PaperScheduler:
 
     @cached_property
     def projection(self) -> Projection:
-        """Onto budgets, at the native resolution."""
+        """The projection of scores onto budgets, at the native resolution."""
         return Projection(self.space.parts[self.space.native_resolution], self.space.droppable)
 
     @property
@@ -58,30 +59,30 @@ class PaperScheduler:
 
     @property
     def floor(self) -> float:
-        """The smallest budget that can be kept, the scheduler's own MACs included."""
+        """The smallest budget that is feasible, the scheduler's own MACs included."""
         return (self.projection.least + self.macs) / self.space.macs(self.space.full)
 
     def at(self, budget: float) -> Callable[[Array], NDArray[np.bool_]]:
-        """`keeps` under one hard budget, for one picture after the other, from embedding (width,) to blocks (blocks,).
+        """Return `keeps` specialised to one hard budget: a function from embedding (width,) to blocks (blocks,).
 
-        What the budget alone decides is done before: a frame waits for this.
+        Everything that depends on the budget alone is computed in advance, because a frame waits for the call.
         """
         weight = self.tensors["joined.0.weight"]
-        (asked,) = self._budget_embedding(np.array([budget]))
-        width = weight.shape[1] - len(asked)
-        first, offset = weight[:, :width], weight[:, width:] @ asked + self.tensors["joined.0.bias"]
+        (budget_embedding,) = self._budget_embedding(np.array([budget]))
+        width = weight.shape[1] - len(budget_embedding)
+        first, offset = weight[:, :width], weight[:, width:] @ budget_embedding + self.tensors["joined.0.bias"]
         last, bias = self.tensors["joined.2.weight"], self.tensors["joined.2.bias"]
         likeliest = self.projection.within(int(self.room(np.array([budget]))[0]))
 
         def decide(embedding: Array) -> NDArray[np.bool_]:
             centred = embedding - embedding.sum() / width
-            seen = centred / math.sqrt(centred @ centred / width + _SPREAD)
-            return likeliest(last @ np.maximum(first @ seen + offset, 0) + bias)
+            normalised = centred / math.sqrt(centred @ centred / width + _SPREAD)
+            return likeliest(last @ np.maximum(first @ normalised + offset, 0) + bias)
 
         return decide
 
     def scores(self, embeddings: Array, budgets: NDArray[np.float64]) -> Array:
-        """Log-odds (pictures, skippable blocks) of keeping each block that may be skipped.
+        """Return the log-odds (pictures, skippable blocks) of keeping each skippable block.
 
         embeddings: (pictures, width), after the first block. budgets: (pictures), fractions of the full branch's MACs.
         """
@@ -99,22 +100,22 @@ class PaperScheduler:
         return result
 
     def keeps(self, embeddings: Array, budgets: NDArray[np.float64]) -> NDArray[np.bool_]:
-        """Which blocks run (pictures, blocks) for each picture under its budget."""
+        """Return which blocks run (pictures, blocks) for each picture under its budget."""
         return self.projection.keeps(self.kept(self.scores(embeddings, budgets), budgets))
 
     def kept(self, scores: Array, budgets: NDArray[np.float64]) -> NDArray[np.bool_]:
-        """Which of the blocks that may be skipped (pictures, skippable blocks) run, by their scores."""
+        """Return which skippable blocks run (pictures, skippable blocks), given their scores."""
         if self.bound == "soft":
             return scores > 0
         return self.projection.project(scores, self.room(budgets))
 
     def room(self, budgets: NDArray[np.float64]) -> NDArray[np.int64]:
-        """MACs that each budget leaves to the backbone."""
+        """Return the MACs that each budget leaves for the backbone."""
         return room(budgets, self.space.macs(self.space.full), self.macs)
 
     @classmethod
     def read(cls, path: Path, bound: Bound, space: BranchSpace) -> "PaperScheduler":
-        """Read a safetensors file; raises InvalidInputError where it is none, or of another backbone."""
+        """Read a safetensors file; raises InvalidInputError if it is damaged or belongs to another backbone."""
         from safetensors.numpy import load_file
 
         with documents.refusing(f"scheduler {path}: is damaged"):
@@ -132,7 +133,7 @@ class PaperScheduler:
 
 
 def read_scheduler(run: Run, space: BranchSpace) -> PaperScheduler | None:
-    """The paper's scheduler of a run; None where it has none. Raises InvalidInputError where it is of no use."""
+    """Read a run's paper scheduler; None if it has none. Raises InvalidInputError if the file is unusable."""
     bounds: dict[str, Bound] = {"paper-hard": "hard", "paper-soft": "soft"}
     bound = bounds.get(run.manifest.scheduler)
     if bound is None or run.scheduler_path is None:
@@ -141,8 +142,8 @@ def read_scheduler(run: Run, space: BranchSpace) -> PaperScheduler | None:
 
 
 def room(budgets: NDArray[np.float64], full: int, own: int) -> NDArray[np.int64]:
-    """MACs that each budget, a fraction of `full` MACs, leaves when `own` of them are spent on choosing."""
-    # What a reader compares is the quotient: a branch whose own fraction is the budget fits, rounded as it may be.
-    near = np.rint(budgets * full)
-    within: NDArray[np.int64] = np.where(near / full <= budgets, near, near - 1).astype(np.int64) - own
+    """Return the MACs left by each budget, a fraction of `full` MACs, after the scheduler spends `own`."""
+    # Readers compare quotients, so a branch whose own fraction equals the budget must fit despite rounding.
+    nearest = np.rint(budgets * full)
+    within: NDArray[np.int64] = np.where(nearest / full <= budgets, nearest, nearest - 1).astype(np.int64) - own
     return within

@@ -1,4 +1,4 @@
-"""At run time the better of lookup table and content-aware scheduler, as calibration found them."""
+"""At run time, the better of lookup table and content-aware scheduler, as measured by calibration."""
 
 import bisect
 from collections.abc import Callable, Sequence
@@ -18,9 +18,9 @@ __all__ = ["ContentAware", "better_at", "content_aware"]
 
 @dataclass(frozen=True)
 class ContentAware:
-    """The run's scheduler, and the budgets at which it was better than the lookup table (AdaInf, 2024, figure 2).
+    """A run's scheduler, and the budgets at which it beats the lookup table (AdaInf, 2024, figure 2).
 
-    scheduler: keeps its budget. levels: by rising budgets. weights: the set that it was trained with.
+    scheduler: has a hard bound. levels: by rising budgets. weights: the set that the scheduler was trained with.
     """
 
     scheduler: PaperScheduler
@@ -30,15 +30,15 @@ class ContentAware:
 
     @property
     def resolution(self) -> int:
-        """Where it decides, pixels a side."""
+        """The resolution at which it decides, pixels a side."""
         return self.scheduler.space.native_resolution
 
     def level(self, budget: float) -> Scheduled | None:
-        """What is known of it under `budget`; None where the lookup table is better, or it cannot keep the budget."""
+        """Return its measurement for `budget`; None if the lookup table is better or the budget is infeasible."""
         return None if budget < self.scheduler.floor else better_at(self.levels, budget)
 
     def choose(self, embedding: NDArray[np.float32], level: Scheduled, budget: float) -> Choice:
-        """The blocks for a picture with this embedding (width,) within `budget`, the scheduler's own MACs counted."""
+        """Return the blocks for a picture's embedding (width,) within `budget`, the scheduler's own MACs included."""
         if budget not in self._deciding:
             self._deciding.clear()
             self._deciding[budget] = self.scheduler.at(budget)
@@ -46,23 +46,23 @@ class ContentAware:
         return self.choice(Branch(self.resolution, tuple(keep.tolist())), level)
 
     def choice(self, branch: Branch, level: Scheduled) -> Choice:
-        """A branch that it takes."""
+        """Return the choice for one of the scheduler's branches, the scheduler's own MACs included."""
         space = self.scheduler.space
         macs = space.macs(branch) + self.scheduler.macs
         return Choice(branch, macs, macs / space.macs(space.full), level.accuracy, self.weights)
 
 
 def better_at(levels: Sequence[Scheduled], budget: float) -> Scheduled | None:
-    """The level that `budget` belongs to, where the scheduler is better there than the lookup table."""
+    """Return the level that `budget` falls into if the scheduler beats the lookup table there, else None."""
     below = bisect.bisect_right(levels, budget, key=lambda level: level.budget)
     return levels[below - 1] if below and levels[below - 1].better else None
 
 
 def content_aware(run: Run | None, profile: Profile) -> ContentAware | None:
-    """The scheduler of `run` where the profile found it better than its lookup table at some budget.
+    """Return the scheduler of `run` if the profile found it better than the lookup table at some budget, else None.
 
-    One that was trained with a soft bound keeps to the budget here: a budget is a guarantee. Raises InvalidInputError
-    where the run's scheduler is of no use.
+    A scheduler trained with a soft bound gets a hard one here: a budget is a guarantee. Raises InvalidInputError if the
+    run's scheduler is unusable.
     """
     if run is None or not any(level.better for level in profile.scheduled):
         return None

@@ -1,4 +1,4 @@
-"""What a content-aware scheduler sees of a picture."""
+"""The embedding of a picture that a content-aware scheduler decides on."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -7,6 +7,6 @@ __all__ = ["embedding"]
 
 
 def embedding(hidden: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The mean (batch, width) over places of maps (batch, width, rows, columns), or tokens (batch, tokens, width)."""
+    """Return the spatial mean (batch, width) of maps (batch, width, rows, columns) or tokens (batch, tokens, width)."""
     result: NDArray[np.float32] = hidden.mean(axis=(2, 3) if hidden.ndim == 4 else 1)
     return result

@@ -1,4 +1,4 @@
-"""The lookup table: the best measured branch within a budget, whatever the picture shows."""
+"""The lookup table: the best measured branch within a budget, regardless of the picture."""
 
 import bisect
 import math
@@ -11,13 +11,13 @@ from adainf.profile import Measured, Profile, WeightSet
 
 __all__ = ["Choice", "LookupTable", "wanted_branches"]
 
-# Each is exported or recorded at a start, and held in memory.
+# Each branch is exported or recorded at startup and held in memory.
 _MOST_BRANCHES = 12
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """A branch, its MACs (absolute, and relative to the full branch) and the accuracy expected of it (0..1).
+    """A branch, its MACs (absolute, and relative to the full branch) and its expected accuracy (0..1).
 
     weights: the set that it runs with.
     """
@@ -30,7 +30,7 @@ class Choice:
 
     @classmethod
     def of(cls, measured: Measured, full_macs: int) -> "Choice":
-        """What a profile has measured of a branch, as a choice."""
+        """Return the choice for a branch that a profile has measured."""
         return cls(
             Branch.parse(measured.branch),
             measured.macs,
@@ -43,17 +43,17 @@ class Choice:
 class LookupTable:
     """The content-agnostic scheduler of AdaInf (Xu et al., 2024, section 3).
 
-    Of the branches whose MACs fit a budget it takes the best one; of equally good ones the cheapest. The best has the
-    lowest loss: of many nearly equal branches, the one that was right most often on a few hundred pictures is often
-    only the luckiest. A profile without losses goes by accuracy.
+    The table takes the best of the branches whose MACs fit a budget; among equals, the cheapest. The best has the
+    lowest loss: among many nearly equal branches, the most accurate one on a few hundred pictures is often merely the
+    luckiest. A profile without losses goes by accuracy.
     """
 
     def __init__(
         self, profile: Profile, allowed: Callable[[Branch], bool] = lambda _: True, most: int | None = None
     ) -> None:
-        """allowed: restricts the branches that are considered; raises InvalidInputError where none is left.
+        """allowed: restricts the candidate branches; raises InvalidInputError if none is left.
 
-        most: how many branches at most (two or more), those that matter most; each costs memory where it is kept ready.
+        most: the maximum number of branches (at least two); the most valuable are kept, as each takes memory.
         """
         full_macs = profile.space.macs(profile.space.full)
         considered = [measured for measured in profile.branches if allowed(Branch.parse(measured.branch))]
@@ -64,36 +64,36 @@ class LookupTable:
 
     @property
     def floor(self) -> float:
-        """The smallest budget that some branch fits, a fraction of the full branch's MACs."""
+        """The smallest budget that any branch fits, as a fraction of the full branch's MACs."""
         return self.frontier[0].macs_fraction
 
     def choose(self, budget: float) -> Choice:
-        """The best branch within `budget`, a fraction of the full branch's MACs.
+        """Return the best branch within `budget`, a fraction of the full branch's MACs.
 
-        Raises ValueError on a budget below `floor`: no branch fits it.
+        Raises ValueError on a budget below `floor`, which no branch fits.
         """
-        if not budget >= self.floor:  # so that NaN, no budget at all, does not pass
+        if not budget >= self.floor:  # NaN, which is no budget, fails this comparison
             raise ValueError(f"budget {budget}: no branch fits; the cheapest takes {self.floor}")
-        # Compared as fractions: exactly what a reader of the message compares.
+        # Compared as fractions, exactly as a reader of the message compares them.
         within = bisect.bisect_right(self.frontier, budget, key=lambda choice: choice.macs_fraction)
         return self.frontier[within - 1]
 
 
 def wanted_branches(profile: Profile) -> list[Branch]:
-    """The branches that are kept ready: the full one, and those that matter most, in that order."""
+    """Return the branches to keep ready: the full one, then the most valuable, in descending order."""
     wanted = [profile.space.full]
-    for most in range(2, _MOST_BRANCHES + 1):  # a table of more branches has all those of one of fewer
+    for most in range(2, _MOST_BRANCHES + 1):  # a larger table contains every smaller one
         wanted += [choice.branch for choice in LookupTable(profile, most=most).frontier]
     return list(dict.fromkeys(wanted))
 
 
 def expected_accuracy(measured: Measured) -> float:
-    """The accuracy a profile expects of a branch: against labels where there were some, else agreement."""
+    """Return a branch's expected accuracy: against labels where there were any, else its agreement."""
     return measured.agreement if measured.accuracy is None else measured.accuracy
 
 
 def _frontier(branches: Sequence[Measured]) -> Iterator[Measured]:
-    """Each branch that is better than all cheaper ones, cheapest first."""
+    """Yield each branch that is better than all cheaper ones, cheapest first."""
     by_loss = all(measured.loss is not None for measured in branches)
 
     def badness(measured: Measured) -> float:
@@ -107,10 +107,10 @@ def _frontier(branches: Sequence[Measured]) -> Iterator[Measured]:
 
 
 def _thinned(frontier: Sequence[Choice], most: int) -> list[Choice]:
-    """At most `most` choices, the cheapest and the best among them.
+    """Return at most `most` choices, the cheapest and the best among them.
 
-    Again and again the one goes whose budgets lose least by the next cheaper one in its place: the accuracy between
-    the two, times the budgets from it to the next dearer one.
+    Repeatedly drops the choice whose budgets lose least when the next cheaper one replaces it: the accuracy between
+    the two, times the range of budgets up to the next dearer one.
     """
     kept = list(frontier)
     while len(kept) > max(2, most):

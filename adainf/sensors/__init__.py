@@ -1,4 +1,4 @@
-"""What is measured of this box. Sensors read and never decide; an unknown value is None."""
+"""Sensors of this box. They measure and never decide; an unknown value is None."""
 
 from adainf.sensors.readings import Readings, Sensors
 

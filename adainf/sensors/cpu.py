@@ -1,4 +1,4 @@
-"""The processors: how much other programs use them, and whether anyone waits for one."""
+"""CPU sensor: the load of other programs, and whether anything waits for a processor."""
 
 import os
 import time
@@ -10,18 +10,18 @@ from adainf.sensors.values import SensorValues, UntoldError, Value, number, read
 
 __all__ = ["ProcessorSensor"]
 
-# The kernel counts a processor's time in ticks of 10 ms: at two processors half a second resolves one per cent.
+# The kernel counts CPU time in ticks of 10 ms: with two processors, half a second resolves one per cent.
 _WINDOW_SECONDS = 0.5
 _PROC = Path("/proc")
 _IDLE_COLUMNS = (3, 4)  # idle, iowait in /proc/stat
-_GUEST_COLUMNS = 8  # what follows is counted in the columns before already
+_GUEST_COLUMNS = 8  # guest time is already included in the columns before
 
 
 class ProcessorSensor:
-    """Reads /proc; shares are over the last half second."""
+    """A reader of /proc; shares cover the last half second."""
 
     def __init__(self, own_processes: Callable[[], Iterable[int]], proc: Path = _PROC) -> None:
-        """own_processes: ids of the processes whose load is ours."""
+        """own_processes: ids of the processes whose load counts as this program's own."""
         self._own_processes = own_processes
         self._proc = proc
         ticks_a_second = os.sysconf("SC_CLK_TCK") * (os.cpu_count() or 1)
@@ -31,7 +31,7 @@ class ProcessorSensor:
         self.lost: dict[str, str] = {}
 
     def read(self) -> dict[str, Value | None]:
-        """`cpu_pressure` and `cpu_foreign`, shares from 0 to 1, None where unknown yet."""
+        """Return `cpu_pressure` and `cpu_foreign`, shares from 0 to 1; None while unknown."""
         counters = SensorValues()
         for name, (counter, _) in self._counters.items():
             counters.ask(name, counter)
@@ -47,7 +47,7 @@ class ProcessorSensor:
         }
 
     def _others(self) -> int:
-        """Ticks that other programs have used since boot."""
+        """Return the ticks that other programs have used since boot."""
         return self._busy() - self._own()
 
     def _busy(self) -> int:
@@ -64,13 +64,13 @@ class ProcessorSensor:
             try:
                 ticks = [number(column, path) for column in read_text(path).rpartition(")")[2].split()[11:13]]
             except UntoldError:
-                continue  # ended meanwhile
+                continue  # the process has ended
             self._own_ticks[process] = sum(ticks)
-        # What an ended process has used stays counted: it would otherwise look like the load of others.
+        # Ticks of ended processes stay counted: they would otherwise look like foreign load.
         return sum(self._own_ticks.values())
 
     def _waited(self) -> int:
-        """Microseconds in which some program waited, since boot. Not every kernel tells."""
+        """Return the microseconds since boot in which some program waited. Not every kernel reports it."""
         path = self._proc / "pressure" / "cpu"
         return number(read_text(path).partition("\n")[0].rpartition("total=")[2], path)
 

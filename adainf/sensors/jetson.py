@@ -1,4 +1,4 @@
-"""The GPU of an NVIDIA Jetson, by the kernel's files: load, power and heat. NVML tells little or nothing there."""
+"""The GPU of an NVIDIA Jetson, read from kernel files: load, power and temperature. NVML reports little there."""
 
 import contextlib
 import re
@@ -21,12 +21,12 @@ _NO_RAIL = re.compile(r"NC|sum of .*", re.IGNORECASE)
 
 
 class JetsonGpu:
-    """Reads the one GPU of a Jetson. What no file tells is None and stands in `lost`."""
+    """A Jetson's only GPU. Values that no file reports are None and listed in `lost`."""
 
     found = True
 
     def __init__(self, load: Path, root: Path) -> None:
-        """load: the file of the GPU's load. root: what stands for /."""
+        """load: the file with the GPU's load. root: stands in for /."""
         self._load = load
         self._rails = list(_power_rails(root))
         self._thermometer = Thermometer("GPU", _GPU_ZONE, root)
@@ -34,12 +34,12 @@ class JetsonGpu:
 
     @classmethod
     def find(cls, root: Path = Path("/")) -> "JetsonGpu | None":
-        """The sensor of this box's GPU; None where the box is no Jetson."""
+        """Return the sensor of this box's GPU; None if the box is no Jetson."""
         load = next((path for pattern in _LOADS for path in sorted(root.glob(pattern))), None)
         return None if load is None else cls(load, root)
 
     def read(self) -> dict[str, Value | None]:
-        """All values of a GPU by their names in `Readings`, each None where it is not told."""
+        """Return a GPU's values by their names in `Readings`, each None where unknown."""
         answers = SensorValues()
         answers.ask("gpu_utilization", lambda: share(read_number(self._load) / 1000))
         answers.lose("gpu_foreign", "a Jetson tells its GPU's load only as a whole")
@@ -52,17 +52,17 @@ class JetsonGpu:
         return answers.values
 
     def close(self) -> None:
-        """Nothing is held open."""
+        """Do nothing: no file is held open."""
 
     def _watts(self) -> float:
-        """Of the whole module where a rail measures that, else of all rails together."""
+        """Return the power of the whole module if a rail measures it, else the sum of all rails."""
         if not self._rails:
             raise UntoldError("no INA3221 power monitor is there")
         return round(sum(read_number(volt) * read_number(ampere) / 1e6 for volt, ampere in self._rails), 3)
 
 
 def _power_rails(root: Path) -> list[tuple[Path, Path]]:
-    """The files of the millivolts and milliamperes that add up to the power."""
+    """Return the (millivolt, milliampere) files of the rails that add up to the power."""
     rails: dict[str, tuple[Path, Path]] = {}
     for label in sorted(root.glob(_RAILS)):
         number = label.name.removeprefix("in").removesuffix("_label")

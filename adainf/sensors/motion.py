@@ -1,4 +1,4 @@
-"""How much of a picture differs from another, told on small grey copies."""
+"""The share of a picture that differs from another, measured on small grey copies."""
 
 from collections.abc import Sequence
 
@@ -9,8 +9,8 @@ __all__ = ["SKETCH_BYTES", "Region", "Sketch", "changed_share", "counted_cells",
 
 _SIZE = (96, 54)
 SKETCH_BYTES = _SIZE[0] * _SIZE[1]
-_PICKED = 3  # pixels a cell, along each side
-# Sensor noise averaged over a cell of the small copy stays well below this; a moving edge does not.
+_PICKED = 3  # pixels sampled per cell, along each side
+# Sensor noise, averaged over a cell, stays well below this; a moving edge does not.
 _CHANGED_LEVELS = 10
 
 Sketch = NDArray[np.uint8]
@@ -21,11 +21,11 @@ Region = tuple[float, float, float, float]
 
 
 def sketch(picture: NDArray[np.uint8]) -> Sketch:
-    """The small grey copy of a BGR picture (height, width, 3)."""
+    """Return the small grey copy of a BGR picture (height, width, 3)."""
     import cv2
 
-    # Nine pixels are enough for a cell: they average the noise away, and a fraction of the memory is read. OpenCV picks
-    # them five times faster than a strided copy does.
+    # Nine pixels per cell suffice to average out the noise, and only a fraction of the memory is read. OpenCV samples
+    # them five times faster than a strided copy.
     columns, rows = _SIZE
     picked = cv2.resize(picture, (_PICKED * columns, _PICKED * rows), interpolation=cv2.INTER_NEAREST)
     small = cv2.resize(cv2.cvtColor(picked, cv2.COLOR_BGR2GRAY), _SIZE, interpolation=cv2.INTER_AREA)
@@ -34,12 +34,12 @@ def sketch(picture: NDArray[np.uint8]) -> Sketch:
 
 
 def sketch_of(rows: bytes) -> Sketch:
-    """The sketch of `SKETCH_BYTES` that another process told, row by row."""
+    """Return the sketch in `SKETCH_BYTES` sent by another process, row by row."""
     return np.frombuffer(rows, np.uint8).reshape(_SIZE[::-1])
 
 
 def counted_cells(ignored: Sequence[Region], within: Region | None = None) -> NDArray[np.bool_] | None:
-    """The cells of a sketch `within` a region and outside the ignored ones; None means all."""
+    """Return the cells of a sketch (54, 96) `within` a region and outside the ignored ones; None means all."""
     if not ignored and within is None:
         return None
     counted = np.ones(_SIZE[::-1], np.bool_)
@@ -59,10 +59,10 @@ def _cells(region: Region) -> tuple[slice, slice]:
 
 
 def changed_share(before: Sketch, now: Sketch, counted: NDArray[np.bool_] | None = None) -> float:
-    """The share (0..1) of the counted cells whose level changed.
+    """Return the share (0..1) of the counted cells whose level changed.
 
-    A change of exposure, or the flicker of a lamp, shifts or scales all levels alike and does not count: of both, what
-    explains more of the picture is taken out.
+    A change of exposure or a flickering lamp shifts or scales all levels alike and does not count: whichever of shift
+    and scaling explains more of the picture is removed first.
     """
     if counted is not None:
         before, now = before[counted], now[counted]
@@ -84,7 +84,7 @@ _QUARTERS = np.array((0.25, 0.5, 0.75))
 
 
 def _quartiles(counts: NDArray[np.int64]) -> tuple[int, int, int]:
-    """The quartiles of values that were counted: far quicker than sorting them, and this is on a frame's way."""
+    """Return the quartiles of a histogram: far quicker than sorting the values while a frame waits."""
     cumulated = counts.cumsum()
     low, middle, high = cumulated.searchsorted(cumulated[-1] * _QUARTERS)
     return int(low), int(middle), int(high)

@@ -1,4 +1,4 @@
-"""The NVIDIA GPU, by NVML: its load and who makes it, memory, power, heat, and whether it slows itself down."""
+"""The NVIDIA GPU, read through NVML: load by process, memory, power, temperature and throttling."""
 
 import contextlib
 import math
@@ -16,7 +16,7 @@ from adainf.sensors.values import SensorValues, UntoldError, Value, fraction, sh
 __all__ = ["GpuSensor"]
 
 _LOOK_AGAIN_SECONDS = 10.0
-# The driver samples the shares of processes between six times and once a second, each process at its own moments.
+# The driver samples per-process load between once and six times a second, each process at its own moments.
 _WINDOW_SECONDS = 1.0
 _PROC = Path("/proc")
 _FIRST_PID_NAMESPACE = "pid:[4026531836]"  # PROC_PID_INIT_INO of the kernel's proc_ns.h
@@ -32,7 +32,7 @@ _VALUES = (
     "throttled",
 )
 
-# nvmlClocksEventReason…: the other bits (idle, set clocks, display, several GPUs in step) take nothing from our work.
+# nvmlClocksEventReason…: the other bits (idle, set clocks, display, GPUs in step) do not slow inference down.
 _THROTTLE_BITS = {
     0x004: "power",
     0x008: "hardware",
@@ -43,7 +43,7 @@ _THROTTLE_BITS = {
     0x400: "reliability",
 }
 
-# This library or this driver lacks the function: one of the same meaning may be there.
+# Errors after which another function with the same meaning may work: this library or this driver lacks the first.
 _TRY_ANOTHER = (
     pynvml.NVML_ERROR_FUNCTION_NOT_FOUND,
     pynvml.NVML_ERROR_NOT_SUPPORTED,
@@ -53,10 +53,10 @@ _TRY_ANOTHER = (
 
 
 class GpuSensor:
-    """Reads one GPU. What NVML does not tell is None and stands in `lost`.
+    """A reader of one GPU. Values that NVML does not report are None and listed in `lost`.
 
-    A GPU that is not there, or of which not one value is told any more, is looked for again every ten seconds.
-    found: whether it has ever been there.
+    A GPU that is absent, or that has stopped reporting any value, is searched for again every ten seconds.
+    found: whether it has ever been present.
     """
 
     def __init__(
@@ -68,11 +68,11 @@ class GpuSensor:
         look_again_seconds: float = _LOOK_AGAIN_SECONDS,
         proc: Path = _PROC,
     ) -> None:
-        """own_processes: ids of the processes whose load is ours.
+        """own_processes: ids of the processes whose load counts as this program's own.
 
-        device: index or UUID (or the beginning of one), by default the first. As with CUDA, an index counts within
-        CUDA_VISIBLE_DEVICES where `environment` has it; where CUDA orders different GPUs by speed, not by bus
-        (CUDA_DEVICE_ORDER), only a UUID is sure to be the same GPU.
+        device: index or UUID (or its beginning), by default the first GPU. As in CUDA, an index counts within
+        CUDA_VISIBLE_DEVICES if `environment` has it. Where CUDA orders different GPUs by speed rather than by bus
+        (CUDA_DEVICE_ORDER), only a UUID reliably names the same GPU.
         """
         self._own_processes = own_processes
         self._wanted = self._open_as = device or "0"
@@ -86,11 +86,11 @@ class GpuSensor:
         self.lost: dict[str, str] = {}
 
     def watch(self, device: str) -> None:
-        """From the next reading on, watch this GPU: an index or UUID. May be called by another thread."""
+        """Read this GPU from the next reading on: an index or UUID. May be called from another thread."""
         self._wanted = device
 
     def read(self) -> dict[str, Value | None]:
-        """All values of this sensor by their names in `Readings`, each None where it is not told."""
+        """Return the sensor's values by their names in `Readings`, each None where unknown."""
         if self._wanted != self._open_as:
             self.close()
             self._open_as, self._look_at = self._wanted, -math.inf
@@ -111,23 +111,23 @@ class GpuSensor:
         return answers.values
 
     def missing(self) -> dict[str, str]:
-        """The values that NVML does not tell, and why; also those that are needed only while the GPU is busy."""
+        """Return the reason for each value that NVML does not report, even those needed only while the GPU is busy."""
         self.read()
         lost = dict(self.lost)
         if self._handle is not None and not lost.keys() & {"gpu_utilization", "gpu_foreign"}:
             try:
                 self._used_by_process()
             except UntoldError as reason:
-                if "Not Found" not in str(reason):  # nobody has used it of late
+                if "Not Found" not in str(reason):  # "Not Found": no process has used the GPU lately
                     lost["gpu_foreign"] = str(reason)
         return lost
 
     def close(self) -> None:
-        """Let go of NVML."""
+        """Shut NVML down."""
         self._handle = None
         if self._initialised:
             self._initialised = False
-            with contextlib.suppress(pynvml.NVMLError):  # the driver may have gone before us
+            with contextlib.suppress(pynvml.NVMLError):  # the driver may already be unloaded
                 pynvml.nvmlShutdown()
 
     def _open(self) -> bool:
@@ -155,7 +155,7 @@ class GpuSensor:
         return share(self._ask("nvmlDeviceGetUtilizationRates").gpu / 100)
 
     def _foreign(self, total: float) -> float:
-        """How much of `total` is of others, in proportion to what was sampled of each process in the last second."""
+        """Return the foreign part of `total`, in proportion to each process's samples of the last second."""
         if self._numbered_apart:
             raise UntoldError("the driver numbers processes unlike this container; run it with the host's (--pid=host)")
         if total == 0:
@@ -164,12 +164,12 @@ class GpuSensor:
         try:
             used = self._used_by_process()
             reason = "no process was sampled"
-        except UntoldError as error:  # also where nobody used it for a while
+        except UntoldError as error:  # also raised after a while without any GPU load
             used = {}
             reason = str(error)
-        everybody = sum(used.values())
-        if everybody > 0:
-            return share(total * sum(percent for pid, percent in used.items() if pid not in own) / everybody)
+        sampled = sum(used.values())
+        if sampled > 0:
+            return share(total * sum(percent for pid, percent in used.items() if pid not in own) / sampled)
         running = {
             process.pid
             for process in self._ask(
@@ -185,11 +185,11 @@ class GpuSensor:
         raise UntoldError(f"other processes are on the GPU beside ours, and not how busy each is ({reason})")
 
     def _used_by_process(self) -> dict[int, float]:
-        """Per cent by process id: the mean of its samples of the last second."""
+        """Return the mean per cent of the last second's samples, by process id."""
         since = int((time.time() - _WINDOW_SECONDS) * 1e6)
         by_process: defaultdict[int, list[int]] = defaultdict(list)
         for sample in self._ask("nvmlDeviceGetProcessUtilization", arguments=(since,)):
-            # Drivers pad the answer with old and made-up samples (github.com/Syllo/nvtop/issues/110).
+            # Drivers pad the result with old and made-up samples (github.com/Syllo/nvtop/issues/110).
             if sample.pid and sample.timeStamp > since and sample.smUtil <= 100:
                 by_process[sample.pid].append(sample.smUtil)
         return {pid: sum(percents) / len(percents) for pid, percents in by_process.items()}
@@ -211,7 +211,7 @@ class GpuSensor:
     def _headroom(self, celsius: float) -> float:
         try:
             return float(self._ask("nvmlDeviceGetMarginTemperature"))
-        except UntoldError:  # GPUs before Ada tell the threshold instead
+        except UntoldError:  # GPUs before Ada report the threshold instead
             slowdown = (pynvml.NVML_TEMPERATURE_THRESHOLD_SLOWDOWN,)
             return float(self._ask("nvmlDeviceGetTemperatureThreshold", arguments=slowdown)) - celsius
 
@@ -221,7 +221,7 @@ class GpuSensor:
 
 
 def _call(names: tuple[str, ...], *arguments: Any) -> Any:
-    """The answer of the first function of `names` that this library and this driver have."""
+    """Call the first function of `names` that this library and this driver have, and return its result."""
     reason = f"this nvidia-ml-py has no {names[0]}"
     for name in names:
         function = getattr(pynvml, name, None)
@@ -241,7 +241,7 @@ def _reason(error: Exception) -> str:
 
 
 def _among_visible(wanted: str, visible: str | None) -> str:
-    """Index or UUID of the GPU that CUDA would mean by `wanted`."""
+    """Return the index or UUID of the GPU that CUDA would select for `wanted`."""
     if visible is None or not wanted.isdecimal():
         return wanted
     names = [name.strip() for name in visible.split(",")]
@@ -253,7 +253,7 @@ def _among_visible(wanted: str, visible: str | None) -> str:
 
 
 def _find(wanted: str) -> Any:
-    """The device of an index, a UUID or the beginning of a UUID."""
+    """Return the device with an index, a UUID or the beginning of a UUID."""
     if wanted.isdecimal():
         return _call(("nvmlDeviceGetHandleByIndex",), int(wanted))
     with contextlib.suppress(UntoldError):
@@ -267,8 +267,8 @@ def _find(wanted: str) -> Any:
 
 
 def _numbered_apart(proc: Path) -> bool:
-    # In a container of its own numbering, NVML gives the host's numbers, the container's, or in one driver both
-    # (github.com/Project-HAMi/HAMi-core/issues/112): our own load would be taken for that of others.
+    # In a container with its own PID namespace, NVML reports host PIDs, container PIDs, or with one driver both
+    # (github.com/Project-HAMi/HAMi-core/issues/112), so this program's own load would count as foreign.
     try:
         return str((proc / "self" / "ns" / "pid").readlink()) != _FIRST_PID_NAMESPACE
     except OSError:

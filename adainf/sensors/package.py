@@ -1,4 +1,4 @@
-"""The processors as a piece of hardware: their power and temperature."""
+"""CPU packages as hardware: their power and temperature."""
 
 import re
 import time
@@ -14,12 +14,12 @@ _ZONE = re.compile(r"x86_pkg_temp|cpu\d*[-_]therm(al)?\d*|cpu|soc[-_]thermal", r
 
 
 class PackageSensor:
-    """Reads the RAPL counters of all packages (Intel, AMD) and the processors' thermal zones."""
+    """A reader of all packages' RAPL counters (Intel, AMD) and the processors' thermal zones."""
 
     def __init__(self, root: Path = Path("/")) -> None:
-        """root: what stands for /."""
+        """root: stands in for /."""
         self._folder = root / "sys" / "class" / "powercap"
-        # Beside packages there are their parts, and on some boards the platform around them.
+        # The pattern also matches parts of packages, and on some boards the platform around them.
         zones = sorted(self._folder.glob("intel-rapl:*"))
         self._packages = [zone for zone in zones if text_matches(zone / "name", _PACKAGE)]
         self._thermometer = Thermometer("processors", _ZONE, root)
@@ -27,7 +27,7 @@ class PackageSensor:
         self.lost: dict[str, str] = {}
 
     def read(self) -> dict[str, Value | None]:
-        """`power_watts` since the last reading, `power_fraction`, and the temperature with its headroom."""
+        """Return `power_watts` since the last reading, `power_fraction`, and the temperature with its headroom."""
         answers = SensorValues()
         answers.ask("power_watts", self._watts)
         if self._packages:
@@ -41,7 +41,7 @@ class PackageSensor:
     def _watts(self) -> float | None:
         if not self._packages:
             raise UntoldError(f"{self._folder}: no intel-rapl is there")
-        before, self._before = self._before, None  # none is kept of a reading that fails
+        before, self._before = self._before, None  # a failed reading leaves no baseline
         counters = [read_number(package / "energy_uj") for package in self._packages]
         now = time.monotonic()
         self._before = now, counters
@@ -52,7 +52,7 @@ class PackageSensor:
 
     @staticmethod
     def _microjoules(package: Path, before: int, now: int) -> int:
-        # The counter begins anew at 0 after its maximum.
+        # The counter wraps to 0 after its maximum.
         return now - before if now >= before else now - before + read_number(package / "max_energy_range_uj")
 
     def _power_fraction(self, watts: float) -> float:

@@ -1,4 +1,4 @@
-"""All sensors together, read ten times a second beside the frames' way."""
+"""All sensors combined, read ten times a second off the frames' critical path."""
 
 import threading
 import time
@@ -25,19 +25,19 @@ _JOIN_SECONDS = 2.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Readings:
-    """The latest reading of every sensor, shares from 0 to 1 where no unit is named; None is unknown.
+    """The latest reading of every sensor, as shares from 0 to 1 unless a unit is named; None is unknown.
 
-    at: when it was made, monotonic seconds; None before the first.
-    gpu_utilization: how busy the GPU is. gpu_foreign: how busy other programs keep it.
-    gpu_memory_free: share of the GPU's memory that nobody uses.
+    at: time of the reading, monotonic seconds; None before the first.
+    gpu_utilization: the GPU's load. gpu_foreign: the part of it caused by other programs.
+    gpu_memory_free: unused share of the GPU's memory.
     cpu_pressure: share of the time in which some program waited for a processor.
-    cpu_foreign: share of the processors' time that other programs used.
-    cpu_queue: threads of other programs that ran or waited to, a processor; may be above 1.
-    Of the GPU, or of the processors where no GPU was ever there:
-    power_watts: of the GPU's board, a Jetson's module, or the processors. power_fraction: of the limit set for it.
-    temperature_celsius: the hottest place. temperature_headroom_celsius: how far that is below where it slows itself
-    down, negative above. throttled: what slows it down now, none of them where nothing does: `power`, `thermal`,
-    `hardware`, `hardware_thermal`, `hardware_power_brake`, `board_limit`, `reliability`.
+    cpu_foreign: share of the processors' time used by other programs.
+    cpu_queue: runnable threads of other programs (running or waiting) per processor; may be above 1.
+    Of the GPU, or of the processors if no GPU was ever found:
+    power_watts: of the GPU's board, a Jetson's module, or the processors. power_fraction: of their power limit.
+    temperature_celsius: at the hottest place. temperature_headroom_celsius: how far that is below the throttling
+    temperature; negative above it. throttled: the current reasons for throttling, empty if there are none: `power`,
+    `thermal`, `hardware`, `hardware_thermal`, `hardware_power_brake`, `board_limit`, `reliability`.
     """
 
     at: float | None = None
@@ -55,7 +55,7 @@ class Readings:
 
 
 class Sensors:
-    """Reads the sensors in a thread of its own between `start` and `stop`; `latest` never waits."""
+    """All sensors, read in a background thread between `start` and `stop`; `latest` never blocks."""
 
     def __init__(
         self,
@@ -67,9 +67,9 @@ class Sensors:
     ) -> None:
         """Make the first reading.
 
-        own_processes: ids of the processes whose load is ours. lost: told name and reason of each value that nobody
-        tells, once, from the sensors' thread too; a GPU that was never there is one value. device: index or UUID of
-        the NVIDIA GPU. root: what stands for /.
+        own_processes: ids of the processes whose load counts as this program's own. lost: called once with the name
+        and reason of each value that is unavailable, possibly from the sensors' thread; a GPU that was never found is a
+        single value. device: index or UUID of the NVIDIA GPU. root: stands in for /.
         """
         self._gpu = JetsonGpu.find(root) or GpuSensor(own_processes, device, proc=root / "proc")
         self._package = PackageSensor(root)
@@ -79,23 +79,23 @@ class Sensors:
         self._stop = threading.Event()
         self._started = False
         self.thread = Watched("sensors", self._run)
-        """A defect may end it, not a failure to read, which is expected of every sensor."""
+        """Only a defect ends it; failures to read are expected of every sensor."""
 
     @property
     def latest(self) -> Readings:
-        """The latest reading; all unknown where it is two seconds old, as when a driver hangs."""
+        """The latest reading; all unknown once it is over two seconds old, as when a driver hangs."""
         latest = self._latest
         if self._started and latest.at is not None and time.monotonic() - latest.at > _STALE_SECONDS:
             return Readings(at=latest.at)
         return latest
 
     def watch(self, device: str) -> None:
-        """From now on read this NVIDIA GPU: an index or UUID."""
+        """Read this NVIDIA GPU from now on: an index or UUID."""
         if isinstance(self._gpu, GpuSensor):
             self._gpu.watch(device)
 
     def start(self) -> None:
-        """Begin to read."""
+        """Start reading."""
         self._started = True
         self.thread.start()
 
@@ -106,7 +106,7 @@ class Sensors:
     def _read(self) -> Readings:
         now = time.monotonic()
         gpu = self._gpu.read()
-        # The processors' power and heat stand for the box only where no GPU was ever there.
+        # The processors' power and temperature represent the box only if no GPU was ever found.
         others: tuple[Sensor, ...] = self._processors if self._gpu.found else (*self._processors, self._package)
         values: dict[str, Any] = dict(gpu)
         lost = dict(self._gpu.lost)
@@ -117,7 +117,7 @@ class Sensors:
         return Readings(at=now, **values)
 
     def stop(self) -> None:
-        """Stop reading. A driver that hangs is left behind."""
+        """Stop reading. A thread stuck in a hung driver is abandoned."""
         self.thread.leave()
         self._stop.set()
         self._started = False
@@ -126,14 +126,14 @@ class Sensors:
 
 
 class _Losses:
-    """Tells of each lost value once; again only after it was back for a minute, so that no log fills with it."""
+    """A log of lost values: reports each once, and again only after it was back for a minute, to keep the log short."""
 
     def __init__(self, tell: Callable[[str, str], None]) -> None:
         self._tell = tell
         self._last_lost: dict[str, float] = {}
 
     def tell(self, lost: Mapping[str, str], now: float) -> None:
-        """lost: the reason by value. now: monotonic seconds."""
+        """Report the values that are newly lost. lost: the reason by value. now: monotonic seconds."""
         for name, reason in lost.items():
             last = self._last_lost.get(name)
             self._last_lost[name] = now

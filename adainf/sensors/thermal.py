@@ -1,4 +1,4 @@
-"""Temperatures in the kernel's thermal zones."""
+"""Temperatures from the kernel's thermal zones."""
 
 import re
 from pathlib import Path
@@ -11,16 +11,16 @@ _PASSIVE = re.compile("passive")
 
 
 class Thermometer:
-    """Reads the hottest of the thermal zones of one kind."""
+    """A reader of the hottest thermal zone of one kind."""
 
     def __init__(self, device: str, kind: "re.Pattern[str]", root: Path) -> None:
-        """device: whose zones these are, for reasons. kind: what their types match. root: what stands for /."""
+        """device: names the zones' device in error reasons. kind: matches the zones' types. root: stands in for /."""
         self._device = device
         self._folder = root / "sys" / "class" / "thermal"
         self._zones = [zone for zone in sorted(self._folder.glob("thermal_zone*")) if text_matches(zone / "type", kind)]
 
     def tell(self, answers: SensorValues) -> None:
-        """`temperature_celsius`, and `temperature_headroom_celsius` below where the kernel slows the device down."""
+        """Add `temperature_celsius`, and `temperature_headroom_celsius` below the lowest passive trip point."""
         if not self._zones:
             answers.lose("temperature_celsius", f"{self._folder}: no zone of the {self._device}")
             answers.lose("temperature_headroom_celsius", None)
@@ -35,10 +35,10 @@ class Thermometer:
             for trip in sorted(zone.glob("trip_point_*_type"))
             if text_matches(trip, _PASSIVE)
         ]
-        settled = [trip for trip in trips if trip > 0]  # one that nobody has set is 0 or -274
-        if not settled:
+        set_trips = [trip for trip in trips if trip > 0]  # an unset trip point reads 0 or -274
+        if not set_trips:
             raise UntoldError(f"{self._folder}: no zone of the {self._device} has a passive trip point")
-        return round(min(settled) - celsius, 3)
+        return round(min(set_trips) - celsius, 3)
 
 
 def _celsius(path: Path) -> float:

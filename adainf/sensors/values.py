@@ -1,4 +1,4 @@
-"""What sensors share: values, the reason where one is not told, and the numbers in the kernel's files."""
+"""Shared by all sensors: values, the reasons for missing ones, and numbers in kernel files."""
 
 import contextlib
 import re
@@ -26,10 +26,10 @@ Value = float | tuple[str, ...]
 
 
 class Sensor(Protocol):
-    """One file of this folder: reads values by the names that `Readings` gives them.
+    """A sensor, one per file of this folder: reads values by their names in `Readings`.
 
-    lost: of the values of the last reading that are not told, why; a value that is None and not in it comes soon.
-    A device that is not there at all has one entry, its first value's.
+    lost: the reason for each value missing from the last reading; a value that is None but not listed will follow soon.
+    A device that is absent altogether has a single entry, its first value's.
     """
 
     lost: dict[str, str]
@@ -38,18 +38,18 @@ class Sensor(Protocol):
 
 
 class UntoldError(Exception):
-    """A value is not told, for the reason given. Expected of any value at any time."""
+    """A value is unavailable, for the given reason. Expected of any value at any time."""
 
 
 class SensorValues:
-    """The values of one reading as they come in."""
+    """The values of one reading, as they are collected."""
 
     def __init__(self) -> None:
         self.values: dict[str, Value | None] = {}
         self.lost: dict[str, str] = {}
 
     def ask(self, name: str, question: Callable[[], Value | None]) -> None:
-        """Keep what `question` returns, or why it does not."""
+        """Store the result of `question`, or the reason why it raised UntoldError."""
         self.values[name] = None
         try:
             self.values[name] = question()
@@ -57,33 +57,33 @@ class SensorValues:
             self.lost[name] = str(reason)
 
     def derive(self, name: str, source: str, question: Callable[[Any], Value | None]) -> None:
-        """Keep what `question` makes of the value `source`; without that, there is none of this for the same reason."""
+        """Store what `question` derives from `source`; if that is missing, so is this value, for the same reason."""
         if self.values[source] is None:
             self.lose(name, self.lost.get(source))
         else:
             self.ask(name, lambda: question(self.values[source]))
 
     def lose(self, name: str, reason: str | None) -> None:
-        """There is no such value. reason: None where it comes soon."""
+        """Record a missing value. reason: None if it will follow soon."""
         self.values[name] = None
         if reason is not None:
             self.lost[name] = reason
 
 
 def share(value: float) -> float:
-    """`value` as a share from 0 to 1."""
+    """Return `value` clamped to 0..1, rounded to four decimals."""
     return round(min(1.0, max(0.0, value)), 4)
 
 
 def fraction(part: float, whole: float) -> float:
-    """`part` of `whole`; raises UntoldError where the whole is said to be nothing."""
+    """Return `part` / `whole`, rounded to four decimals; raises UntoldError if `whole` is not above 0."""
     if whole <= 0:
         raise UntoldError(f"{part:g} of {whole:g} is no share")
     return round(part / whole, 4)
 
 
 def read_text(path: Path) -> str:
-    """What stands in a file of the kernel; raises UntoldError with its name."""
+    """Return the stripped text of a kernel file; raises UntoldError naming the file."""
     try:
         return path.read_text(encoding="utf-8", errors="replace").strip()
     except OSError as error:
@@ -91,23 +91,23 @@ def read_text(path: Path) -> str:
 
 
 def read_number(path: Path) -> int:
-    """The whole number that is a file of the kernel; raises UntoldError with its name."""
+    """Return the integer in a kernel file; raises UntoldError naming the file."""
     return number(read_text(path), path)
 
 
 def number(text: str, path: Path) -> int:
-    """A whole number that stands in a file of the kernel; raises UntoldError with its name."""
+    """Return the integer in `text`, read from the kernel file `path`; raises UntoldError naming the file."""
     try:
-        told = int(text)
+        value = int(text)
     except ValueError as error:
         raise UntoldError(f"{path}: {text[:40]!r} is no number") from error
-    if abs(told) >= _MOST:
+    if abs(value) >= _MOST:
         raise UntoldError(f"{path}: {text[:40]!r} is more than the kernel counts")
-    return told
+    return value
 
 
 def text_matches(path: Path, kind: "re.Pattern[str]") -> bool:
-    """Whether all that stands in a file of the kernel matches; False where it cannot be read."""
+    """Return whether the whole text of a kernel file matches; False if it cannot be read."""
     with contextlib.suppress(UntoldError):
         return kind.fullmatch(read_text(path)) is not None
     return False

@@ -158,3 +158,10 @@ def test_granted_share_of_the_time() -> None:
     for frame in range(50):
         budget, state = next_budget(state, Signals(), policy, COSTS, frame * 0.025)
     assert (budget.fraction, budget.limited_by) == (0.5, "share")
+
+
+def test_where_half_of_the_frames_may_be_late_one_late_frame_cuts_nothing() -> None:
+    policy = Policy(budget=Budgets(), deadline=DeadlineRule(milliseconds=20, quantile=0.5))
+    state = observe(after(47, slowdown=1.0), Outcome(10.0, 100.0, 2.0))
+    budget, _ = next_budget(state, Signals(), policy, COSTS, 1.0)
+    assert (budget.fraction, budget.limited_by) == (1.0, "maximum")
