@@ -19,6 +19,10 @@ class Branch:
     """A path through a backbone: an input resolution (pixels a side) and the blocks that run.
 
     Written `192:1110110111`, with a digit per block in execution order.
+
+    >>> branch = adainf.Branch.parse("192:110")
+    >>> branch.resolution, branch.keep, str(branch)
+    (192, (True, True, False), '192:110')
     """
 
     resolution: int

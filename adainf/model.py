@@ -66,6 +66,11 @@ class Answer:
     budget: the rule `budget.limited_by` allowed `budget.fraction` of the full branch's MACs. reused: no branch ran,
     because the last answer still stands. macs_fraction: the share of the full branch's MACs that was spent. signals:
     the controller's inputs.
+
+    >>> answer = model(picture)
+    >>> for label in answer.labels:
+    ...     print(f"{label.name}: {label.score:.0%}")
+    >>> print(answer.branch, answer.macs_fraction, answer.timing.total)
     """
 
     labels: tuple[ScoredLabel, ...]

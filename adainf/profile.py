@@ -138,6 +138,9 @@ class Profile(_ProfileModel):
     strength: how far the adapted weights move from the base to the run's (`adainf.backbones.adapters`).
     zoom: how much less of a picture smaller inputs show (`Preprocessing`); the measurements hold for this value only.
     scheduled: measurements of the run's content-aware scheduler, by rising budgets; empty without one.
+
+    >>> profile = adainf.Profile.read(Path("profile.json"))
+    >>> print(profile.backbone, len(profile.branches))
     """
 
     schema_: Literal["adainf.profile/1"] = Field("adainf.profile/1", alias="schema")

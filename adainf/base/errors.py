@@ -29,6 +29,11 @@ class AdainfError(Exception):
     """An error that the user can fix: the message names the thing, the value and what is allowed.
 
     Credentials in the message are hidden, wherever it goes.
+
+    >>> try:
+    ...     model = adainf.load(name)
+    ... except adainf.AdainfError as error:
+    ...     sys.exit(str(error))                            # one line, as the commands print it
     """
 
     exit_status = 70
@@ -38,13 +43,26 @@ class AdainfError(Exception):
 
 
 class InvalidInputError(AdainfError):
-    """A configuration, file or argument is wrong; retrying will not help (EX_CONFIG)."""
+    """A configuration, file or argument is wrong; retrying will not help (EX_CONFIG).
+
+    >>> try:
+    ...     adainf.Branch.parse("192")
+    ... except adainf.InvalidInputError as error:
+    ...     print(str(error)[:42])
+    branch '192': must be a resolution, a colo
+    """
 
     exit_status = 78
 
 
 class UnavailableError(AdainfError):
-    """A needed device, service or hub is missing; it may come back (EX_UNAVAILABLE)."""
+    """A needed device, service or hub is missing; it may come back (EX_UNAVAILABLE).
+
+    >>> try:
+    ...     model = adainf.load("efficientnet-lite0", device="cuda")
+    ... except adainf.UnavailableError:
+    ...     model = adainf.load("efficientnet-lite0", device="cpu")
+    """
 
     exit_status = 69
 

@@ -46,7 +46,12 @@ _INTERVAL_SMOOTHING = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """The largest fraction of the full branch's MACs that a frame may spend, and the rule that set it."""
+    """The largest fraction of the full branch's MACs that a frame may spend, and the rule that set it.
+
+    >>> answer = model(picture)
+    >>> if answer.budget.limited_by == "contention":
+    ...     print(f"another program leaves {answer.budget.fraction:.0%} of the compute")
+    """
 
     fraction: float
     limited_by: LimitedBy

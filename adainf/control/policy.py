@@ -4,7 +4,7 @@ import bisect
 from itertools import pairwise
 from typing import Annotated, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
 from adainf import shipped
 from adainf.base import tomlfile
@@ -154,8 +154,19 @@ class AuditRule(tomlfile.Section):
     share: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = 0.0
 
 
+_POLICY = "The rules that map signals to budgets. A rule that is left out does not apply."
+
+
 class Policy(tomlfile.Section):
-    """The rules that map signals to budgets. A rule that is left out does not apply."""
+    """The rules that map signals to budgets. A rule that is left out does not apply.
+
+    >>> policy = adainf.Policy.read("low-latency")          # a shipped one, or the path of a file
+    >>> own = adainf.Policy.model_validate({"contention": {"curve": [[0.2, 1.0], [0.8, 0.4]]}})
+    >>> own.contention.at(0.8)
+    0.4
+    """
+
+    model_config = ConfigDict(json_schema_extra={"description": _POLICY})
 
     budget: Budgets = Budgets()
     motion: DemandRule | None = None

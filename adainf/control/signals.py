@@ -13,6 +13,9 @@ class Signals:
     gpu_utilization, gpu_foreign, cpu_pressure, cpu_foreign: shares of the processors (0..1).
     cpu_queue: runnable threads of other programs (running or waiting) per processor.
     power_fraction: of the power limit. temperature_celsius: of the processor that runs inference.
+
+    >>> busy = adainf.Signals(gpu_foreign=0.8)              # in place of this box's sensors
+    >>> answer = model(picture, signals=busy)
     """
 
     motion: float | None = None

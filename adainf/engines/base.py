@@ -36,7 +36,13 @@ SIZES = (1, 2, 4, 8, 16, 32)
 
 
 class OutOfMemoryError(UnavailableError):
-    """The device has too little memory for the model; the engine has released its own and can be tried again."""
+    """The device has too little memory for the model; the engine has released its own and can be tried again.
+
+    >>> try:
+    ...     answer = model(picture)
+    ... except adainf.OutOfMemoryError:
+    ...     time.sleep(1)                                   # another program has the GPU's memory
+    """
 
 
 class UnsupportedExportError(AdainfError):

@@ -46,6 +46,10 @@ class LookupTable:
     The table takes the best of the branches whose MACs fit a budget; among equals, the cheapest. The best has the
     lowest loss: among many nearly equal branches, the most accurate one on a few hundred pictures is often merely the
     luckiest. A profile without losses goes by accuracy.
+
+    >>> table = adainf.LookupTable(model.profile)
+    >>> choice = table.choose(0.5)                          # the best branch within half of the full branch's MACs
+    >>> print(choice.branch, choice.macs_fraction, choice.expected_accuracy)
     """
 
     def __init__(

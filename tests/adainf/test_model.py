@@ -1,5 +1,6 @@
 """The public library: its names, and a model that answers pictures within a budget."""
 
+import doctest
 import subprocess
 import sys
 import threading
@@ -40,9 +41,19 @@ def test_the_public_names_are_these_and_each_tells_what_it_is_for() -> None:
     assert adainf.__all__ == PUBLIC == sorted(PUBLIC)
     assert dir(adainf) == PUBLIC
     for name in PUBLIC:
-        assert len((getattr(adainf, name).__doc__ or "").splitlines()[0]) > 10, name
+        docstring = getattr(adainf, name).__doc__ or ""
+        assert len(docstring.splitlines()[0]) > 10, name
+        assert ">>> " in docstring, name
     with pytest.raises(AttributeError, match="no attribute 'Stream'"):
         _ = adainf.Stream  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("name", ["Branch", "InvalidInputError", "Policy"])
+def test_examples_that_need_nothing_do_as_they_say(name: str) -> None:
+    examples = doctest.DocTestFinder(recurse=False).find(getattr(adainf, name), name, globs={"adainf": adainf})
+    results = [doctest.DocTestRunner(optionflags=doctest.ELLIPSIS).run(example) for example in examples]
+    assert sum(result.attempted for result in results) >= 1
+    assert sum(result.failed for result in results) == 0
 
 
 def test_importing_the_library_imports_nothing_heavy() -> None:
