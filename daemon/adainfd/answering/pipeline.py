@@ -122,17 +122,17 @@ class Pipeline:
         tick = [stream for stream in waiting[:count] if stream.camera.newest is not None]
         for stream in tick:
             stream.take_turn()
-        taken = [frame for stream in tick if (frame := self._take(stream, begun)) is not None]
-        if taken:
-            self._answer(taken, waiting[count:], begun, more_wait)
-            self._occupied.note(begun, time.monotonic(), [frame.stream.camera.name for frame in taken])
+        frames = [frame for stream in tick if (frame := self._take(stream, begun)) is not None]
+        if frames:
+            self._answer(frames, waiting[count:], begun, more_wait)
+            self._occupied.note(begun, time.monotonic(), [frame.stream.camera.name for frame in frames])
 
     def _take(self, stream: CameraSession, now: float) -> _Taken | None:
         """Take the newest frame of a stream; return None and count the drop if it is not to be answered."""
-        taken = stream.camera.take()
-        if taken is None:
+        newest = stream.camera.take()
+        if newest is None:
             return None
-        captured, picture = taken
+        captured, picture = newest
         if now - captured.at > stream.camera.settings.max_age:
             stream.camera.account.too_old += 1
             return None
@@ -143,19 +143,19 @@ class Pipeline:
         return _Taken(stream, Shown(captured, picture, lambda: stream.camera.holds(captured)), waited)
 
     def _answer(
-        self, taken: list[_Taken], waiting: Sequence[CameraSession], begun: float, more_wait: Callable[[], bool]
+        self, frames: list[_Taken], waiting: Sequence[CameraSession], begun: float, more_wait: Callable[[], bool]
     ) -> None:
         try:
-            decided = self._decide(taken, self._granted(taken, waiting, begun))
+            decided = self._decide(frames, self._granted(frames, waiting, begun))
         except OutOfMemoryError:
             self.parking.park(begun)
-            for frame in taken:
+            for frame in frames:
                 frame.stream.camera.account.model_parked += 1
             return
         decided_at = time.monotonic()
-        each_ms = _preparing_each(decided, begun) if len(taken) > 1 else None
+        each_ms = _preparing_each(decided, begun) if len(frames) > 1 else None
         concluded: list[tuple[_Taken, list[_Decided], list[_Record], bool]] = []
-        for frame, decisions in zip(taken, decided, strict=True):
+        for frame, decisions in zip(frames, decided, strict=True):
             account = frame.stream.camera.account
             too_old = decided_at - frame.shown.captured.at > frame.stream.camera.settings.max_age
             if not decisions:
@@ -168,7 +168,7 @@ class Pipeline:
             else:
                 account.published += 1
             others_ms = 1000 * frame.waited_for_others
-            if len(taken) > 1:  # the rest of the batch delayed this frame too; its forward pass counts for every frame
+            if len(frames) > 1:  # the rest of the batch delayed this frame too; its forward pass counts for every frame
                 own = sum(decision.moments.prepared - decision.moments.taken for decision in decisions)
                 own += max(decision.moments.forward for decision in decisions)
                 others_ms += 1000 * max(0.0, decided_at - begun - own)
@@ -183,10 +183,10 @@ class Pipeline:
             self._look_further(frame.stream, decisions, records, hurried=too_old or more_wait())
 
     def _granted(
-        self, taken: list[_Taken], waiting: Sequence[CameraSession], now: float
+        self, frames: list[_Taken], waiting: Sequence[CameraSession], now: float
     ) -> list[tuple[RegionRequest, ...]]:
-        """Return the granted requests of each taken frame; frames still pending in `waiting` compete for the budget."""
-        asked = [self._asked(frame.stream, frame.shown.captured, frame.waited_for_others, now) for frame in taken]
+        """Return the granted requests of each frame; frames still pending in `waiting` compete for the budget."""
+        asked = [self._asked(frame.stream, frame.shown.captured, frame.waited_for_others, now) for frame in frames]
         for stream in waiting:
             newest, name = stream.camera.newest, stream.camera.name
             if newest is None:
@@ -195,20 +195,20 @@ class Pipeline:
             if known is None or known.captured.number != newest.number:
                 known = self._seen_waiting[name] = self._asked(stream, newest, 0.0, now)
             asked.append(known)
-        table, together = self._recogniser.table, len(taken) > 1
-        return divide_between(asked, table, self._costs, now, together=together)[: len(taken)]
+        table, together = self._recogniser.table, len(frames) > 1
+        return divide_between(asked, table, self._costs, now, together=together)[: len(frames)]
 
     def _asked(self, stream: CameraSession, captured: Captured, waited: float, now: float) -> WaitingFrame:
         readings, table = self._readings(), self._recogniser.table
         asks = tuple(request_for(view, captured, readings, table, self._costs, now) for view in stream.views)
         return WaitingFrame(stream, captured, asks, waited)
 
-    def _decide(self, taken: list[_Taken], granted: list[tuple[RegionRequest, ...]]) -> list[list[_Decided]]:
+    def _decide(self, frames: list[_Taken], granted: list[tuple[RegionRequest, ...]]) -> list[list[_Decided]]:
         """Return the decisions for the views of each frame; an overwritten frame has none."""
         reused: list[list[_Decided]] = []
         looks: list[list[tuple[RegionRequest, Look]]] = []
-        prepared = map if self._executor is None or len(taken) == 1 else self._executor.map
-        for ready in prepared(self._prepare, taken, granted):
+        prepared = map if self._executor is None or len(frames) == 1 else self._executor.map
+        for ready in prepared(self._prepare, frames, granted):
             reused.append([] if ready is None else ready[0])
             looks.append([] if ready is None else ready[1])
         flat = [look for frame_looks in looks for _, look in frame_looks]

@@ -19,7 +19,7 @@ class StoppedEarly(BaseException):
 class StopRequest:
     """A context in which a stop signal sets `requested` and makes `fileno` readable.
 
-    Before `defer`, the first signal raises StoppedEarly instead, which the context suppresses on exit.
+    Before `defer`, the first signal raises StoppedEarly, which the context suppresses on exit.
     """
 
     def __init__(self) -> None:

@@ -217,11 +217,13 @@ def _decided(frame: Frame, part: _TracePart) -> Decision:
 def _look_again(frame: Frame, view: _TraceView, known: Knowledge, spent_ms: float) -> tuple[Budget, Choice] | None:
     better = view.decider.better_look(known.table, known.costs, spent_ms)
     if better is not None:
-        again, taken = frame.second_look, None
+        again, recorded_run = frame.second_look, None
         if again is not None:
             chosen = known.choices[again.branch]
-            taken = Ran(chosen, again.forward_ms, frame.own_around_ms, known.costs.expected(chosen.macs_fraction))
-        view.decider.settle_better_look(_run(frame, view, better[1], taken, known))
+            recorded_run = Ran(
+                chosen, again.forward_ms, frame.own_around_ms, known.costs.expected(chosen.macs_fraction)
+            )
+        view.decider.settle_better_look(_run(frame, view, better[1], recorded_run, known))
     return better
 
 
@@ -233,19 +235,19 @@ def _taken(frame: Frame, known: Knowledge) -> Ran:
     return Ran(choice, frame.forward_ms, frame.own_around_ms, expected)
 
 
-def _run(frame: Frame, view: _TraceView, choice: Choice, taken: Ran | None, known: Knowledge) -> Ran:
-    """Return a look along `choice`; taken: the recorded look.
+def _run(frame: Frame, view: _TraceView, choice: Choice, recorded_run: Ran | None, known: Knowledge) -> Ran:
+    """Return a look along `choice`; recorded_run: the recorded look.
 
     If another branch ran, or none, its time is the one expected at that moment with the same batch.
     """
     view.looked(frame)
-    if taken is not None and taken.expected_ms:
-        view.slowdown = taken.forward_ms / taken.expected_ms
-    if taken is not None and taken.choice.branch == choice.branch:
-        return taken
+    if recorded_run is not None and recorded_run.expected_ms:
+        view.slowdown = recorded_run.forward_ms / recorded_run.expected_ms
+    if recorded_run is not None and recorded_run.choice.branch == choice.branch:
+        return recorded_run
     expected = own = known.costs.expected(choice.macs_fraction)
-    if own is not None and taken is not None and taken.expected_ms is not None:
-        others = taken.expected_ms - (known.costs.expected(taken.choice.macs_fraction) or 0.0)
+    if own is not None and recorded_run is not None and recorded_run.expected_ms is not None:
+        others = recorded_run.expected_ms - (known.costs.expected(recorded_run.choice.macs_fraction) or 0.0)
         expected = own + max(0.0, others)
     return Ran(choice, (expected or 0.0) * view.slowdown, frame.own_around_ms, expected)
 
