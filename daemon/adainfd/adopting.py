@@ -1,4 +1,4 @@
-"""`adainfd adopt` and `adainfd rollback`: another run or profile in a configuration file, and the way back."""
+"""`adainfd adopt` and `adainfd rollback`: switch a configuration file to another run or profile, and back."""
 
 import json
 import os
@@ -21,18 +21,18 @@ _MODEL = re.compile(r"""\s*\[\s*(["']?)model\1\s*\]""")
 
 
 def adopt(file: Path, *, run: str | None = None, profile: str | None = None) -> str:
-    """Put a run or a profile into the section [model] of `file`, in force; what it was is kept in FILE.before.
+    """Set the run or profile in the [model] section of `file` and keep the previous file as FILE.before.
 
-    What would contradict it there is removed. The new file is checked as a whole first, with the eyes of the service
-    that runs it. Raises InvalidInputError, with nothing changed, on what is wrong in it, UnavailableError where it
-    cannot be checked. Returns a summary of the new configuration and of what was removed.
+    Conflicting keys are removed. The complete new file is validated first, as the service user that runs it. Returns
+    a summary of the new configuration and of the removed keys. On an error nothing is changed: raises
+    InvalidInputError if the new file is invalid, UnavailableError if it cannot be checked.
     """
     model = Configuration.read(file).model
     changes = asked_for(model, run=_absolute(run), profile=_absolute(profile))
     text = files.read_text(file, "configuration")
     candidate = _beside(file, ".new")
     try:
-        # The configuration may hold passwords: a copy is for the same readers, from its first byte on.
+        # The configuration may hold passwords, so the copy has the original's permissions from its first byte on.
         files.replace(candidate, _changed(text, changes).encode(), 0o600, like=file)
         summary = _checked(candidate, file, changes)
         files.replace(_beside(file, _BEFORE), file.read_bytes(), 0o600, like=file)
@@ -47,9 +47,9 @@ def adopt(file: Path, *, run: str | None = None, profile: str | None = None) -> 
 
 
 def rollback(file: Path) -> str:
-    """Put FILE.before in the place of `file`, and the other way round, so that a second time undoes this.
+    """Swap `file` and FILE.before and return a summary of the restored configuration; a second call swaps back.
 
-    Raises InvalidInputError, with nothing changed, where there is none, or something is wrong in it by now.
+    Raises InvalidInputError, with nothing changed, if FILE.before is missing or no longer valid.
     """
     before = _beside(file, _BEFORE)
     if not files.is_file(before, "configuration"):
@@ -67,7 +67,7 @@ def rollback(file: Path) -> str:
 
 
 def _checked(candidate: Path, file: Path, changes: Mapping[str, str | None]) -> str:
-    """The summary of the file that is to replace `file`, from which it may differ by the changes alone."""
+    """Validate `candidate` and return its summary; it may differ from `file` only by `changes`."""
     if not _differs_by(candidate, file, changes):
         raise InvalidInputError(f"configuration {file}: write [model] as a table with a line a key, then adopt")
     try:
@@ -81,25 +81,25 @@ def _differs_by(candidate: Path, file: Path, changes: Mapping[str, str | None]) 
     model = {**before.get("model", {}), **changes}
     try:
         now = load(candidate, "configuration")
-    except InvalidInputError:  # a key that stands there twice
+    except InvalidInputError:  # a duplicate key
         return False
     return now == {**before, "model": {key: value for key, value in model.items() if value is not None}}
 
 
 def _absolute(name: str | None) -> str | None:
-    """A path as the service finds it too, which does not run in this folder; a shipped name as it is."""
-    if name is None or not os.path.exists(name):  # noqa: PTH110 -- False for what can be no path
+    """Make a path absolute, since the service runs in another working directory; return a shipped name unchanged."""
+    if name is None or not os.path.exists(name):  # noqa: PTH110 -- returns False on an invalid path
         return name
-    # An absolute path stays as it was written, a link too.
+    # Keep an absolute path as written, without resolving symlinks.
     return name if os.path.isabs(name) else str(Path(name).parent.resolve() / Path(name).name)  # noqa: PTH117
 
 
 def _beside(file: Path, suffix: str) -> Path:
-    return file.parent / f"{file.name}{suffix}"  # of a folder's path too, which has no name
+    return file.parent / f"{file.name}{suffix}"  # unlike with_name, accepts a path without a name, such as "/"
 
 
 def _narrow(before: Path, file: Path) -> None:
-    """What comes back is for the readers of what it replaces: the owner may have shut others out since."""
+    """Limit `before` to the owner and permissions of `file`, which may have been tightened since."""
     found, now = before.stat(), file.stat()
     before.chmod(found.st_mode & now.st_mode & 0o777)
     if (found.st_uid, found.st_gid) != (now.st_uid, now.st_gid):
@@ -107,17 +107,17 @@ def _narrow(before: Path, file: Path) -> None:
 
 
 def _changed(text: str, changes: Mapping[str, str | None]) -> str:
-    """The text with these keys of [model] set, or removed where their value is None: comments and all else stay."""
+    """Return the text with `changes` applied to [model], where None removes a key; comments and the rest are kept."""
     end_of_line = "\r\n" if "\r\n" in text else "\n"
-    # Other ends of line than TOML's, such as U+2028, may stand in a comment or a name.
+    # Not splitlines(): U+2028 and others that are not TOML line endings may occur in comments and names.
     lines = text.replace("\r\n", "\n").removesuffix("\n").split("\n")
-    # JSON's strings are TOML's.
-    told = [f"{key} = {json.dumps(value)}" for key, value in changes.items() if value is not None]
+    # A JSON string is also a valid TOML string.
+    settings = [f"{key} = {json.dumps(value)}" for key, value in changes.items() if value is not None]
     start = next((number for number, line in enumerate(lines) if _MODEL.match(line)), None)
-    if start is None:  # at the end, since the first keys of a file may belong to no section
-        lines += ["", "[model]", *told]
+    if start is None:  # append the section: keys at the start of the file may belong to no section
+        lines += ["", "[model]", *settings]
     else:
         end = next((n for n in range(start + 1, len(lines)) if _SECTION.match(lines[n])), len(lines))
         ours = re.compile(rf"""\s*(["']?)({"|".join(changes)})\1\s*=""")
-        lines[start + 1 : end] = [*told, *(line for line in lines[start + 1 : end] if not ours.match(line))]
+        lines[start + 1 : end] = [*settings, *(line for line in lines[start + 1 : end] if not ours.match(line))]
     return "".join(line + end_of_line for line in lines)

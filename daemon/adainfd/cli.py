@@ -1,4 +1,4 @@
-"""The command `adainfd`: joins its commands, and imports nothing heavy before one needs it."""
+"""The `adainfd` command group; heavy imports are deferred until a command needs them."""
 
 import sys
 
@@ -22,7 +22,7 @@ for module in (adopt, check_config, demo, doctor, keys, relay, replay, rollback,
 
 
 def main() -> None:
-    """The console script."""
+    """Run the `adainfd` console script; an interrupt exits with status 0."""
     try:
         command.run(adainfd, "adainfd")
     except KeyboardInterrupt:

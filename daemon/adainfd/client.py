@@ -1,4 +1,4 @@
-"""For programs that read the daemon's stream: `Subscriber`. Imports neither torch nor OpenCV."""
+"""The client for the daemon's message stream: `Subscriber`. Imports neither torch nor OpenCV."""
 
 import asyncio
 import contextlib
@@ -42,13 +42,14 @@ _SOCKETS_AT_LEAST, _SOCKETS_PER_BOX = 16, 4
 
 
 class Subscriber:
-    """Receives the messages of one or more daemons, and comes back to them when they have been away.
+    """A subscriber to the messages of one or more daemons that reconnects by itself.
 
     >>> with Subscriber("tcp://127.0.0.1:5600") as messages:    # doctest: +SKIP
     ...     for message in messages:                            # or: async for
     ...         print(message.camera, message.labels[0].label)
 
-    What is said again for late subscribers comes marked (`repeated`), once: what this one has heard it passes over.
+    Daemons resend last values for late subscribers. A resent message is marked `repeated` and returned at most once;
+    messages this subscriber has already received are skipped.
     """
 
     def __init__(
@@ -59,13 +60,12 @@ class Subscriber:
         server: str | None = None,
         notice: Callable[[Notice], None] | None = None,
     ) -> None:
-        """connect: endpoints of daemons, or a Box each where their keys differ. topics: prefixes of the topics wanted.
+        """Connect to every endpoint; a daemon may also start later.
 
-        key: the file with our CURVE keys, and server: the daemons' public key or the file that holds it; both where
-        the daemons want keys. notice: is called, while a message is waited for, with each Gap, each change of a Link,
-        and each thing Unreadable.
-        Raises InvalidInputError on a malformed endpoint or key, and on more topics than a daemon allows. A
-        daemon that is not there yet is waited for.
+        connect: daemon endpoints, or one Box per daemon where their keys differ. topics: topic prefixes to subscribe
+        to. key: the file with our CURVE key pair. server: the daemons' public key, or the file that holds it. Daemons
+        with authentication need both. notice: called during `receive` with each Gap, Link change and Unreadable.
+        Raises InvalidInputError on a malformed endpoint or key, and on more topics than a daemon allows.
         """
         if not connect:
             raise InvalidInputError("endpoint: none given")
@@ -74,7 +74,7 @@ class Subscriber:
             raise InvalidInputError(f"topics: {len(wanted)} given, and a daemon closes such a connection: {why}")
         own = None if key is None else KeyPair.read(Path(key))
         theirs = None if server is None else public_key(server)
-        boxes = [Box(told, own, theirs) if isinstance(told, str) else told for told in connect]
+        boxes = [Box(endpoint, own, theirs) if isinstance(endpoint, str) else endpoint for endpoint in connect]
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._context.max_sockets = _SOCKETS_AT_LEAST + _SOCKETS_PER_BOX * len(boxes)
         self._heard_at = -math.inf
@@ -90,21 +90,21 @@ class Subscriber:
             raise
         self._in_order = tuple(self._lines)
         self.behind = False
-        """Whether `receive`, which has returned None, looked at as much as it may at once: more has come already."""
+        """True if the last `receive` returned None at its batch limit, so more data is already waiting."""
 
     @property
     def lost(self) -> int:
-        """Messages that were published and did not reach this subscriber, told by holes in their sequences."""
+        """The number of published messages that did not arrive, counted from gaps in the sequence numbers."""
         return sum(line.lost for line in self._lines)
 
     @property
     def links(self) -> tuple[Link, ...]:
-        """How each endpoint stood when a message was waited for last."""
+        """The state of each endpoint as of the last `receive`."""
         return tuple(line.link for line in self._in_order)
 
     @property
     def condition(self) -> Condition:
-        """Why nothing comes, if nothing does; as of the last time that a message was waited for."""
+        """The state of the stream as of the last `receive`: receiving, or the reason why no messages arrive."""
         states = {link.state for link in self.links}
         if time.monotonic() - self._heard_at < _QUIET_AFTER_SECONDS:
             return "receiving"
@@ -114,19 +114,22 @@ class Subscriber:
 
     @property
     def descriptors(self) -> tuple[int, ...]:
-        """For loops that wait for other things too: one becomes readable when `receive(0)`, which has returned None,
-        may have something again. Where it is `behind`, call it again at once."""
+        """File descriptors for an external event loop.
+
+        After `receive(0)` has returned None, wait for one of them to become readable; if `behind` is true, call
+        `receive(0)` again at once.
+        """
         return tuple(descriptor for line in self._in_order for descriptor in line.descriptors)
 
     def receive(self, seconds: float | None = None) -> Message | None:
-        """The next message; None where none came within `seconds`."""
+        """Return the next message, or None if none arrives within `seconds`; None waits forever."""
         end = None if seconds is None else time.monotonic() + seconds
         while (message := self._next()) is None and (wait := self._seconds_to_wait(end)) != 0:
             self._poller.poll(None if wait is None else math.ceil(1000 * wait))
         return message
 
     async def receive_async(self, seconds: float | None = None) -> Message | None:
-        """The same in asyncio: other tasks run while this one waits."""
+        """Return the next message like `receive`, without blocking the event loop."""
         end = None if seconds is None else time.monotonic() + seconds
         while (message := self._next()) is None and (wait := self._seconds_to_wait(end)) != 0:
             await (asyncio.sleep(0) if self.behind else self._readable(wait))
@@ -145,7 +148,7 @@ class Subscriber:
                 yield message
 
     def close(self) -> None:
-        """Disconnect."""
+        """Disconnect from every endpoint and discard unread messages."""
         self._context.destroy(linger=0)
 
     def __enter__(self) -> Self:
@@ -157,7 +160,10 @@ class Subscriber:
         self.close()
 
     def _next(self) -> Message | None:
-        """What has come already, of each line in turn; a flood of what is no message does not hold up the caller."""
+        """Return a message that has already arrived, round-robin over the connections.
+
+        Reads are bounded per call, so that a flood of unreadable messages cannot block the caller.
+        """
         for line in self._lines:
             line.follow()
         quiet = 0
@@ -178,7 +184,7 @@ class Subscriber:
         return None
 
     def _seconds_to_wait(self, end: float | None) -> float | None:
-        """Until something is to be done: 0 where the time is over, None for ever."""
+        """Return the seconds until the next deadline or reconnect: 0 once `end` has passed, None to wait forever."""
         now = time.monotonic()
         if end is not None and end <= now:
             return 0

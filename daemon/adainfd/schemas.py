@@ -1,4 +1,4 @@
-"""Writes the schemas of messages and of the files an owner edits: `python -m adainfd.schemas docs/schemas`."""
+"""JSON Schemas of messages and of user-edited files, written by `python -m adainfd.schemas docs/schemas`."""
 
 import json
 import sys
@@ -17,23 +17,23 @@ __all__ = ["KINDS", "schema", "text", "write"]
 _FILES: dict[str, type[BaseModel]] = {"configuration": Configuration, "policy": Policy, "relay": RelayConfiguration}
 
 KINDS = (*messages.SCHEMAS, *_FILES)
-"""What has a schema: kinds of messages, then kinds of files."""
+"""The names of all schemas: message kinds, then file kinds."""
 
 
 def schema(kind: str) -> dict[str, Any]:
-    """The JSON Schema of one kind of message or file."""
+    """Return the JSON Schema of a message or file kind."""
     if kind in _FILES:
         return {"$schema": "https://json-schema.org/draft/2020-12/schema", **_FILES[kind].model_json_schema()}
     return messages.json_schema(kind)
 
 
 def text(kind: str) -> str:
-    """The schema file of one kind."""
+    """Return the content of the schema file of a message or file kind."""
     return json.dumps(schema(kind), indent=2) + "\n"
 
 
 def write(folder: Path) -> None:
-    """Write a file a kind into `folder`."""
+    """Write one KIND.json per kind into `folder`."""
     for kind in KINDS:
         (folder / f"{kind}.json").write_text(text(kind), encoding="utf-8")
 

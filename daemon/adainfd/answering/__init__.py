@@ -1,1 +1,1 @@
-"""From a frame to its answer: admission, inference, results, and what is done when memory runs out."""
+"""From frame to answer: admission, inference, results, and backing off when GPU memory runs out."""

@@ -1,4 +1,4 @@
-"""What each frame that waits asks for, and what it is granted beside the others."""
+"""Admission: the budget that each pending frame requests, and the share it is granted among the others."""
 
 import math
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ __all__ = ["RegionRequest", "WaitingFrame", "divide_between", "request_for"]
 
 @dataclass(frozen=True, slots=True)
 class RegionRequest:
-    """What a view requests for its part of a frame."""
+    """The budget request of one view for its region of a frame."""
 
     view: RegionSession
     captured: Captured
@@ -27,7 +27,10 @@ class RegionRequest:
 
 @dataclass(frozen=True, slots=True)
 class WaitingFrame:
-    """A frame that waits, and what its views ask for. waited_for_others: seconds."""
+    """A pending frame and the requests of its views.
+
+    waited_for_others: seconds it has waited while other cameras' frames were answered.
+    """
 
     stream: CameraSession
     captured: Captured
@@ -38,7 +41,7 @@ class WaitingFrame:
 def request_for(
     view: RegionSession, captured: Captured, readings: Readings, table: LookupTable, costs: Costs, now: float
 ) -> RegionRequest:
-    """What a view's frame asks for as if it were alone. now: monotonic seconds."""
+    """Return the request of a view for a frame as if no other frame were pending. now: monotonic seconds."""
     last = view.answer
     age = None if last is None else captured.at - last.captured.at
     lead = None if last is None else last.evidence.lead
@@ -49,10 +52,10 @@ def request_for(
 def divide_between(
     waiting: Sequence[WaitingFrame], table: LookupTable, costs: Costs, now: float, *, together: bool
 ) -> list[tuple[RegionRequest, ...]]:
-    """What each of these frames is granted; together: whether all are answered at once.
+    """Return the granted requests of each frame; together: whether all frames are answered as one batch.
 
-    A frame that meets no other, and has waited for none, is granted what it asks for; so is each where times are not
-    known.
+    Requests are granted unchanged while only one camera has frames to run and none has waited for others, and while
+    branch times are unknown.
     """
     running = [(frame, ask) for frame in waiting for ask in frame.asks if not ask.request.reuses]
     crowded = len({frame.stream.camera.name for frame, _ in running}) > 1
@@ -61,12 +64,13 @@ def divide_between(
         return [frame.asks for frame in waiting]
     left = [_left(frame, ask.view, now) for frame, ask in running]
     if together:
-        # All of them begin and end together, at every turn.
-        shortest = min((one for frame, _ in running if (one := frame.stream.camera.pace.interval)), default=math.inf)
-        left = [min(one, shortest) for one in left]
+        # A batch starts and ends as one, so the camera with the shortest frame interval sets the pace for all.
+        intervals = (frame.stream.camera.pace.interval for frame, _ in running)
+        shortest = min((interval for interval in intervals if interval), default=math.inf)
+        left = [min(seconds, shortest) for seconds in left]
     elif crowded:
-        left = [min(one, _until_next(frame, now)) for one, (frame, _) in zip(left, running, strict=True)]
-    claims = [_claim(frame, ask, costs, 1000 * one) for one, (frame, ask) in zip(left, running, strict=True)]
+        left = [min(seconds, _until_next(frame, now)) for seconds, (frame, _) in zip(left, running, strict=True)]
+    claims = [_claim(frame, ask, costs, 1000 * seconds) for seconds, (frame, ask) in zip(left, running, strict=True)]
     budgets = iter((divided_together if together else divided)(claims, costs))
     return [
         tuple(ask if ask.request.reuses else _cut(ask, next(budgets), table) for ask in frame.asks) for frame in waiting
@@ -74,27 +78,27 @@ def divide_between(
 
 
 def _left(frame: WaitingFrame, view: RegionSession, now: float) -> float:
-    """Seconds until a view's frame must be answered."""
+    """Return the seconds until a view's frame must be answered, by its deadline or `max_age`."""
     deadline = view.policy.deadline
-    old_after = frame.stream.camera.settings.max_age
-    within = old_after if deadline is None else min(old_after, deadline.milliseconds / 1000)
-    return frame.captured.at + within - now
+    max_age = frame.stream.camera.settings.max_age
+    limit = max_age if deadline is None else min(max_age, deadline.milliseconds / 1000)
+    return frame.captured.at + limit - now
 
 
 def _until_next(frame: WaitingFrame, now: float) -> float:
-    """Seconds until the camera's next frame comes, which would take the place of one that still waits."""
+    """Return the seconds until the camera's next frame, which replaces this one if it is still pending."""
     interval = frame.stream.camera.pace.interval
     return math.inf if interval is None else frame.captured.at + interval - now
 
 
 def _claim(frame: WaitingFrame, ask: RegionRequest, costs: Costs, left_ms: float) -> Claim:
     policy, motion = ask.view.policy, ask.request.signals.motion
-    deserved = 1.0 if policy.motion is None or motion is None else policy.motion.at(motion)
+    need = 1.0 if policy.motion is None or motion is None else policy.motion.at(motion)
     return Claim(
         least=max(policy.budget.minimum, costs.cheapest),
         most=ask.request.budget.fraction,
         priority=frame.stream.priority / len(frame.asks),
-        need=deserved,
+        need=need,
         left_ms=left_ms,
         slowdown=slowdown(ask.request.controller.outcomes),
         around_ms=ask.view.around_ms,

@@ -1,4 +1,4 @@
-"""What is said of a frame: the labels it was given, and the message that says so."""
+"""The answer to a frame, and the result and event messages built from it."""
 
 import time
 from dataclasses import asdict, dataclass
@@ -19,9 +19,9 @@ __all__ = ["Moments", "ViewAnswer", "dropped", "event", "result", "shown"]
 
 @dataclass(frozen=True, slots=True)
 class ViewAnswer:
-    """What was said of a frame, and what it was said from.
+    """The answer for a view of a frame, with the frame, branch and evidence behind it.
 
-    labels: by all the evidence. alone: the index of the label that this frame alone would have been given.
+    labels: from all accumulated evidence, best first. alone: index of the best label by this frame alone.
     """
 
     captured: Captured
@@ -33,7 +33,7 @@ class ViewAnswer:
 
 @dataclass(frozen=True, slots=True)
 class Moments:
-    """Monotonic seconds: frame captured, taken, preprocessed, recognised."""
+    """The monotonic seconds at which a frame was captured, taken, preprocessed and recognised."""
 
     captured: float
     taken: float
@@ -42,11 +42,11 @@ class Moments:
 
     @property
     def forward(self) -> float:
-        """Seconds of the forward pass."""
+        """The duration of the forward pass in seconds."""
         return self.recognised - self.prepared
 
     def timing(self, published: float) -> messages.Timing:
-        """The times between them, and until the message was published."""
+        """Return the milliseconds between these moments and until `published` (monotonic seconds)."""
 
         def milliseconds(start: float, end: float) -> float:
             return round(1000 * max(0.0, end - start), 3)
@@ -60,7 +60,7 @@ class Moments:
 
 
 def shown(answer: ViewAnswer, minimum_score: float) -> dict[int, float]:
-    """The labels that reach a score, by their position among the camera's, with their scores."""
+    """Return the scores that reach `minimum_score`, keyed by the label's position among the camera's labels."""
     shares = np.minimum(np.exp(answer.evidence.log_shares), 1.0)
     return {int(position): float(shares[position]) for position in np.flatnonzero(shares >= minimum_score)}
 
@@ -68,7 +68,7 @@ def shown(answer: ViewAnswer, minimum_score: float) -> dict[int, float]:
 def event(
     *, host: str, camera: str, region: str | None, labels: LabelColumns, sequence: int, happening: Happening
 ) -> messages.Event:
-    """The message that tells what happened."""
+    """Return the event message for a label that appeared, stays or is gone."""
     first, last = happening.first, happening.last
     return messages.Event(
         host=host,
@@ -104,7 +104,7 @@ def result(
     account: FrameCounts,
     minimum_score: float,
 ) -> messages.Result:
-    """The message that gives the frame `captured` this answer."""
+    """Return the result message that gives frame `captured` this answer."""
     ran = chosen_by != "reuse"
     choice = answer.choice
     return messages.Result(
@@ -134,7 +134,7 @@ def result(
 
 
 def dropped(account: FrameCounts) -> messages.Dropped:
-    """The dropped frames of an account, by cause."""
+    """Return the dropped frames of an account by cause."""
     return messages.Dropped(
         newer_frame=account.newer_frame,
         too_old=account.too_old,

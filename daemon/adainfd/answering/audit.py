@@ -1,4 +1,4 @@
-"""The audit: how often branches agree with the full one on this camera, not on the calibration's pictures."""
+"""The audit: how often branches agree with the full branch on this camera rather than on calibration pictures."""
 
 import json
 from collections.abc import Mapping
@@ -12,30 +12,30 @@ from adainf.profile import write_atomically
 __all__ = ["REUSE", "Audit"]
 
 REUSE = "reuse"
-"""Stands for a branch where the last answer was given again."""
+"""The key in place of a branch where the last answer was reused."""
 
-# Until a branch has been audited this often, the calibration's agreement weighs more than this camera's.
+# Pseudo-count of the prior: until a branch has this many audits, the calibration's agreement outweighs this camera's.
 _CALIBRATION_WEIGHS = 20
 _MOST_FRAMES = 2**53
 
 
 @dataclass(slots=True)
 class Audit:
-    """Audited frames of one camera, by branch: how many there were, and on how many the full branch said the same."""
+    """The counts per branch of a camera's audited frames, and of those on which the full branch agreed."""
 
     frames: dict[str, int] = field(default_factory=dict)
     agreed: dict[str, int] = field(default_factory=dict)
 
     def note(self, branch: str, agrees: bool) -> None:
-        """One more audited frame."""
+        """Count an audited frame."""
         self.frames[branch] = self.frames.get(branch, 0) + 1
         self.agreed[branch] = self.agreed.get(branch, 0) + agrees
 
     def corrected(self, branch: str, expected_accuracy: float, agreement: float) -> float:
-        """The accuracy to expect of `branch` on this camera.
+        """Return the accuracy to expect of `branch` on this camera.
 
-        expected_accuracy, agreement: what calibration found. The calibration's agreement counts as a number of frames
-        seen before the audit's (a beta prior); accuracy is taken to change in the same proportion.
+        expected_accuracy, agreement: as calibration measured them. The calibration's agreement is the beta prior with
+        a weight of 20 frames; accuracy is assumed to scale with the posterior agreement.
         """
         frames, agreed = self.frames.get(branch, 0), self.agreed.get(branch, 0)
         if not frames or agreement <= 0:
@@ -45,21 +45,21 @@ class Audit:
 
     @property
     def text(self) -> str:
-        """All of it, as `load` reads it."""
+        """The counts as JSON, the format that `load` reads."""
         return json.dumps({"frames": self.frames, "agreed": self.agreed}, indent=1) + "\n"
 
     def save(self, path: Path) -> None:
-        """Write to `path`; raises InvalidInputError where that is not possible."""
+        """Write the counts to `path`; raises InvalidInputError if it cannot be written."""
         write_atomically(path, self.text)
 
     @classmethod
     def load(cls, path: Path) -> "Audit":
-        """What `save` wrote; an empty audit where there is nothing, or nothing that makes sense."""
+        """Read what `save` wrote; a missing or invalid file gives an empty audit."""
         return documents.kept(path, cls._parsed) or cls()
 
     @classmethod
     def _parsed(cls, content: bytes) -> "Audit":
-        """Raises whatever comes of what is not an audit."""
+        """Parse an audit; invalid content may raise any exception."""
         loaded = documents.parsed_json(content, "audit")
         frames, agreed = (_counts(loaded[key]) for key in ("frames", "agreed"))
         if frames.keys() != agreed.keys() or any(not 0 <= agreed[branch] <= frames[branch] for branch in frames):

@@ -1,4 +1,4 @@
-"""Audits: while the box is idle, the full branch runs too on a share of the frames, after they were answered."""
+"""Auditing: while the box is idle, the full branch also runs on a share of the frames after they are answered."""
 
 from collections.abc import Callable
 
@@ -11,24 +11,24 @@ from adainfd.wire.observing import Observer
 
 __all__ = ["Auditor"]
 
-# The box counts as idle, and an audit disturbs nobody, while others take less than this of the processor.
+# The box counts as idle while other programs use at most this share of the CPU and of the GPU.
 _IDLE_BELOW = 0.1
 _UNTROUBLED = ("maximum", "motion")
 
 
 class Auditor:
-    """Compares answers with those of the full branch."""
+    """An auditor that compares answers with those of the full branch."""
 
     def __init__(self, recogniser: Recogniser, readings: Callable[[], Readings], observer: Observer) -> None:
-        """readings: the sensors' latest. observer: told of each audit."""
+        """readings: returns the latest sensor readings. observer: notified of each audit."""
         self._recogniser = recogniser
         self._readings = readings
         self._observer = observer
 
     def audit(self, camera: str, ask: RegionRequest, shown: Shown, *, reused: bool) -> None:
-        """Audit the view of a camera that was answered just now, if it is its turn and nobody is disturbed.
+        """Audit the view that was just answered if its audit is due and the box is idle.
 
-        reused: whether the answer was the last look's.
+        reused: whether the last answer was reused instead of running a branch.
         """
         view, engine = ask.view, self._recogniser.engine
         view.since_audit += 1
@@ -52,7 +52,7 @@ class Auditor:
         policy, now = ask.view.policy, self._readings()
         return (
             self._recogniser.profile.space.full in self._recogniser.ready
-            and policy.budget.mean is None  # what audits take is no frame's, and would break it
+            and policy.budget.mean is None  # an audit's compute belongs to no frame and would exceed the mean
             and bool(policy.audit.share)
             and ask.view.since_audit * policy.audit.share >= 1
             and ask.request.budget.limited_by in _UNTROUBLED

@@ -1,4 +1,4 @@
-"""When another program has taken the GPU's memory: the model waits, is tried again ever less often, and is back."""
+"""Exponential back-off for a model that has run out of GPU memory because another program took it."""
 
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ _LONGEST_WAIT_SECONDS = 30.0
 
 @dataclass
 class Parking(Hindered):
-    """Whether the model is parked, and when it may be tried again. Times are monotonic seconds."""
+    """The back-off state of the model; the wait doubles from 1 s to 30 s. Times are monotonic seconds."""
 
     parked: bool = False
     retry_at: float = 0.0
@@ -20,18 +20,18 @@ class Parking(Hindered):
 
     @property
     def hindrance(self) -> str | None:
-        """Why the model is parked."""
+        """The reason why the model is parked, None if it is not."""
         return "another program has taken the memory of the GPU; the model is tried again" if self.parked else None
 
     def waits(self, now: float) -> bool:
-        """Whether the model is parked and not to be tried yet."""
+        """Return whether the model is parked and its next retry is not due yet."""
         return self.parked and now < self.retry_at
 
     def park(self, now: float) -> None:
-        """There was no memory: try again later."""
+        """Park the model after it ran out of memory, and double the next wait."""
         self.parked, self.retry_at = True, now + self.wait
         self.wait = min(2 * self.wait, _LONGEST_WAIT_SECONDS)
 
     def unpark(self) -> None:
-        """There was memory."""
+        """Resume after a successful run, and reset the wait."""
         self.parked, self.wait = False, _FIRST_WAIT_SECONDS

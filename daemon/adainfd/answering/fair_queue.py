@@ -1,4 +1,4 @@
-"""Whose frame comes next, and how long a frame has waited while others had their turn."""
+"""Fair queueing of cameras by priority, and how long a frame has waited while others were answered."""
 
 from collections import deque
 from collections.abc import Collection, Sequence
@@ -11,10 +11,11 @@ _REMEMBERED = 256
 
 
 def in_turn(streams: Sequence[CameraSession]) -> list[CameraSession]:
-    """Those of the streams with a frame that waits, whose turn it is first; of two, the one that waits longer.
+    """Return the streams with a pending frame, next first; among equals, the one whose frame was captured first.
 
-    Each is served in proportion to its priority, and none starves (stride scheduling: Waldspurger and Weihl, 1995):
-    whoever is answered counts a turn. Who was away, or had nothing to show, has not saved up turns meanwhile.
+    Cameras are served in proportion to their priority and none starves (stride scheduling: Waldspurger and Weihl,
+    1995): answering a frame adds 1/priority to the camera's virtual time, `turns`. A camera that was idle starts at
+    the current minimum, so it accumulates no credit.
     """
     waiting = [(stream, newest) for stream in streams if (newest := stream.camera.newest) is not None]
     if not waiting:
@@ -22,25 +23,25 @@ def in_turn(streams: Sequence[CameraSession]) -> list[CameraSession]:
     now = min(stream.turns for stream, _ in waiting)
     for stream in streams:
         stream.turns = max(stream.turns, now)
-    return [stream for stream, _ in sorted(waiting, key=lambda one: (one[0].turns, one[1].at))]
+    return [stream for stream, _ in sorted(waiting, key=lambda entry: (entry[0].turns, entry[1].at))]
 
 
 class Occupied:
-    """For whom the processor was at work lately, monotonic seconds."""
+    """The last 256 spans of work, in monotonic seconds, with the cameras they were for."""
 
     def __init__(self) -> None:
         self._spans: deque[tuple[float, float, frozenset[str]]] = deque(maxlen=_REMEMBERED)
 
     def note(self, begin: float, end: float, cameras: Collection[str]) -> None:
-        """It was at work for these cameras; call it in the order of time."""
+        """Add a span of work for these cameras; spans must be added in chronological order."""
         self._spans.append((begin, end, frozenset(cameras)))
 
     def by_others(self, camera: str, since: float, until: float) -> float:
-        """Seconds in which it was at work for others than `camera`; what it did for many at once counts by parts."""
+        """Return the seconds of work for cameras other than `camera`; a batch is split evenly among its cameras."""
         seconds = 0.0
         for begin, end, cameras in reversed(self._spans):
             if end <= since:
                 break
-            theirs = 1.0 - (camera in cameras) / len(cameras)
-            seconds += theirs * max(0.0, min(end, until) - max(begin, since))
+            share = 1.0 - (camera in cameras) / len(cameras)
+            seconds += share * max(0.0, min(end, until) - max(begin, since))
         return seconds

@@ -1,4 +1,4 @@
-"""A picture along a branch: prepared, run, and what is said of it then."""
+"""Inference on the pictures of views: prepare, run a branch, and turn scores into an answer."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -24,7 +24,7 @@ Picture = NDArray[np.uint8]
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """A picture (height, width, 3) of a frame. holds: whether it has been whole until now."""
+    """A frame's picture (height, width, 3). holds: returns whether no newer frame has overwritten it yet."""
 
     captured: Captured
     picture: Picture
@@ -33,7 +33,7 @@ class Shown:
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """A view's picture, ready to run. taken, at: monotonic seconds at which preparing began and ended."""
+    """A preprocessed picture of a view. taken, at: monotonic seconds at which preprocessing began and ended."""
 
     view: RegionSession
     shown: Shown
@@ -46,9 +46,9 @@ class Look:
 
 @dataclass(frozen=True, slots=True)
 class Looked:
-    """What a look has found.
+    """The answer of a look.
 
-    expected_ms: what its forward pass should have taken, with all that ran together with it; None if unknown.
+    expected_ms: the expected time of its forward pass, including everything in the same batch; None if unknown.
     """
 
     answer: ViewAnswer
@@ -57,24 +57,24 @@ class Looked:
 
 
 class Looker:
-    """Runs the pictures of views along branches, and says what they show by all the evidence."""
+    """A runner of branches on the pictures of views that answers from all accumulated evidence."""
 
     def __init__(self, recogniser: Recogniser, costs: Costs, top: int) -> None:
-        """top: labels an answer."""
+        """top: number of labels per answer."""
         self._engine = recogniser.engine
         self._inference = Inference(recogniser, costs)
         self._top = top
 
     def along(self, choice: Choice) -> Way:
-        """The way along a branch that is chosen already."""
+        """Return the way along a branch that is already chosen."""
         return self._inference.along(choice)
 
     def within(self, budget: Budget, choice: Choice) -> Way:
-        """The best way known within a budget; choice: the lookup table's."""
+        """Return the best known way within a budget; choice: the branch from the lookup table."""
         return self._inference.within(budget, choice)
 
     def prepare(self, view: RegionSession, shown: Shown, way: Way, signals: Signals) -> Look | None:
-        """Make a view's picture ready; None where a newer frame has overwritten it."""
+        """Preprocess a view's picture; return None if a newer frame has overwritten it."""
         taken = time.monotonic()
         rule = view.policy.evidence
         view.mirror = rule is not None and rule.mirrored and not view.mirror
@@ -82,7 +82,7 @@ class Looker:
         return Look(view, shown, way, signals, prepared, taken, time.monotonic()) if shown.holds() else None
 
     def run(self, looks: Sequence[Look]) -> list[Looked]:
-        """What these pictures show; all of them wait for the last."""
+        """Run all looks and return their answers, in order, once the last has finished."""
         found = self._inference.run([look.way for look in looks], [look.prepared for look in looks])
         return [self._said(look, inferred) for look, inferred in zip(looks, found, strict=True)]
 

@@ -1,4 +1,4 @@
-"""The one place where all meet: frame → budget → plan → labels → message."""
+"""The pipeline from frame to message: frame → budget → plan → labels → message."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -32,9 +32,9 @@ __all__ = ["Pipeline"]
 
 @dataclass(frozen=True, slots=True)
 class _Decided:
-    """What is to be said of one view of a frame; nothing of it is said or in force yet. shown: the view's picture.
+    """The decision for one view of a frame, not yet published or settled.
 
-    expected_ms: as of a look.
+    shown: the view's picture. expected_ms: as in `Looked`.
     """
 
     ask: RegionRequest
@@ -47,13 +47,13 @@ class _Decided:
 
     @property
     def reused(self) -> bool:
-        """Whether no branch ran."""
+        """Whether the last answer was reused, so no branch ran."""
         return self.chosen_by == "reuse"
 
 
 @dataclass(frozen=True, slots=True)
 class _Record:
-    """What is to be recorded of a view of a frame; before: what was remembered when it was decided."""
+    """The trace record of a view of a frame; before: the view's state when the frame was decided."""
 
     frame: Frame
     before: Remembered
@@ -61,7 +61,7 @@ class _Record:
 
 @dataclass(frozen=True, slots=True)
 class _Taken:
-    """A camera's frame that is to be answered; waited_for_others: seconds, until it was taken."""
+    """A frame taken for answering; waited_for_others: seconds it waited for other cameras before it was taken."""
 
     stream: CameraSession
     shown: Shown
@@ -69,7 +69,7 @@ class _Taken:
 
 
 class Pipeline:
-    """Answers the newest frames of cameras: one after the other, or at once where the engine gains by that."""
+    """The pipeline that answers the newest frames of cameras, singly or in batches where the engine supports them."""
 
     def __init__(
         self,
@@ -83,9 +83,9 @@ class Pipeline:
         observer: Observer = NOBODY,
         executor: Executor | None = None,
     ) -> None:
-        """readings: the sensors' latest. host: stands in topics and messages. top: labels a message.
+        """readings: returns the latest sensor readings. host: the box's name in topics and messages.
 
-        executor: prepares frames that are answered together; None, one after the other.
+        top: number of labels per message. executor: preprocesses the frames of a batch in parallel; None: serially.
         """
         self.parking = Parking()
         self._recogniser = recogniser
@@ -102,7 +102,7 @@ class Pipeline:
         self._seen_waiting: dict[str, WaitingFrame] = {}
 
     def take_up(self, recogniser: Recogniser) -> None:
-        """From now on recognise with more branches, or by times that are known now."""
+        """Switch to a recogniser with another engine, more branches or newly measured times."""
         self._recogniser = recogniser
         self._costs = Costs.of(recogniser.table.frontier, recogniser.times)
         self._looker = Looker(recogniser, self._costs, self._top)
@@ -111,28 +111,28 @@ class Pipeline:
         self._recorder.prepared(Prepared.of(recogniser))
 
     def answer(self, waiting: Sequence[CameraSession], more_wait: Callable[[], bool]) -> None:
-        """Recognise the newest frame of the first of these streams, and publish the result.
+        """Recognise the newest frame of the first of these streams and publish the result.
 
-        waiting: every stream with a frame that waits, in turn: they are reckoned with. Where the engine runs several
-        pictures together, as many frames are answered at once. more_wait: whether other frames are waiting, of these
-        cameras or others; none of them waits for what may be done after the answer.
+        waiting: every stream with a pending frame, in scheduling order; all of them share the budget. An engine that
+        runs several pictures together answers that many frames as one batch. more_wait: returns whether any camera
+        has a pending frame; if so, second looks and audits are skipped.
         """
         begun = time.monotonic()
         count = self._recogniser.engine.sizes[-1]
         tick = [stream for stream in waiting[:count] if stream.camera.newest is not None]
         for stream in tick:
             stream.take_turn()
-        taken = [frame for stream in tick if (frame := self._take(stream, begun)) is not None]
-        if taken:
-            self._answer(taken, waiting[count:], begun, more_wait)
-            self._occupied.note(begun, time.monotonic(), [frame.stream.camera.name for frame in taken])
+        frames = [frame for stream in tick if (frame := self._take(stream, begun)) is not None]
+        if frames:
+            self._answer(frames, waiting[count:], begun, more_wait)
+            self._occupied.note(begun, time.monotonic(), [frame.stream.camera.name for frame in frames])
 
     def _take(self, stream: CameraSession, now: float) -> _Taken | None:
-        """The newest frame of a stream; None where it is not to be answered, which is counted then."""
-        taken = stream.camera.take()
-        if taken is None:
+        """Take the newest frame of a stream; return None and count the drop if it is not to be answered."""
+        newest = stream.camera.take()
+        if newest is None:
             return None
-        captured, picture = taken
+        captured, picture = newest
         if now - captured.at > stream.camera.settings.max_age:
             stream.camera.account.too_old += 1
             return None
@@ -143,50 +143,50 @@ class Pipeline:
         return _Taken(stream, Shown(captured, picture, lambda: stream.camera.holds(captured)), waited)
 
     def _answer(
-        self, taken: list[_Taken], waiting: Sequence[CameraSession], begun: float, more_wait: Callable[[], bool]
+        self, frames: list[_Taken], waiting: Sequence[CameraSession], begun: float, more_wait: Callable[[], bool]
     ) -> None:
         try:
-            decided = self._decide(taken, self._granted(taken, waiting, begun))
+            decided = self._decide(frames, self._granted(frames, waiting, begun))
         except OutOfMemoryError:
             self.parking.park(begun)
-            for frame in taken:
+            for frame in frames:
                 frame.stream.camera.account.model_parked += 1
             return
         decided_at = time.monotonic()
-        each_ms = _preparing_each(decided, begun) if len(taken) > 1 else None
+        each_ms = _preparing_each(decided, begun) if len(frames) > 1 else None
         concluded: list[tuple[_Taken, list[_Decided], list[_Record], bool]] = []
-        for frame, views in zip(taken, decided, strict=True):
+        for frame, decisions in zip(frames, decided, strict=True):
             account = frame.stream.camera.account
             too_old = decided_at - frame.shown.captured.at > frame.stream.camera.settings.max_age
-            if not views:
+            if not decisions:
                 account.newer_frame += 1
                 continue
             if too_old:
                 account.too_old += 1
-            elif all(one.reused for one in views):
+            elif all(decision.reused for decision in decisions):
                 account.reused += 1
             else:
                 account.published += 1
             others_ms = 1000 * frame.waited_for_others
-            if len(taken) > 1:  # what was done meanwhile for others of the batch; its forward pass is everybody's
-                own = sum(one.moments.prepared - one.moments.taken for one in views)
-                own += max(one.moments.forward for one in views)
+            if len(frames) > 1:  # the rest of the batch delayed this frame too; its forward pass counts for every frame
+                own = sum(decision.moments.prepared - decision.moments.taken for decision in decisions)
+                own += max(decision.moments.forward for decision in decisions)
                 others_ms += 1000 * max(0.0, decided_at - begun - own)
             records = [
-                self._conclude(frame.stream, one, begun, decided_at, others_ms, each_ms, publish=not too_old)
-                for one in views
+                self._conclude(frame.stream, decision, begun, decided_at, others_ms, each_ms, publish=not too_old)
+                for decision in decisions
             ]
             if not too_old:
                 self._observer.answered(frame.stream.camera.name, frame.shown.picture)
-            concluded.append((frame, views, records, too_old))
-        for frame, views, records, too_old in concluded:
-            self._look_further(frame.stream, views, records, hurried=too_old or more_wait())
+            concluded.append((frame, decisions, records, too_old))
+        for frame, decisions, records, too_old in concluded:
+            self._look_further(frame.stream, decisions, records, hurried=too_old or more_wait())
 
     def _granted(
-        self, taken: list[_Taken], waiting: Sequence[CameraSession], now: float
+        self, frames: list[_Taken], waiting: Sequence[CameraSession], now: float
     ) -> list[tuple[RegionRequest, ...]]:
-        """What the frames that were taken are granted, beside those that wait."""
-        every = [self._asked(frame.stream, frame.shown.captured, frame.waited_for_others, now) for frame in taken]
+        """Return the granted requests of each frame; frames still pending in `waiting` compete for the budget."""
+        asked = [self._asked(frame.stream, frame.shown.captured, frame.waited_for_others, now) for frame in frames]
         for stream in waiting:
             newest, name = stream.camera.newest, stream.camera.name
             if newest is None:
@@ -194,51 +194,51 @@ class Pipeline:
             known = self._seen_waiting.get(name)
             if known is None or known.captured.number != newest.number:
                 known = self._seen_waiting[name] = self._asked(stream, newest, 0.0, now)
-            every.append(known)
-        table, together = self._recogniser.table, len(taken) > 1
-        return divide_between(every, table, self._costs, now, together=together)[: len(taken)]
+            asked.append(known)
+        table, together = self._recogniser.table, len(frames) > 1
+        return divide_between(asked, table, self._costs, now, together=together)[: len(frames)]
 
     def _asked(self, stream: CameraSession, captured: Captured, waited: float, now: float) -> WaitingFrame:
         readings, table = self._readings(), self._recogniser.table
         asks = tuple(request_for(view, captured, readings, table, self._costs, now) for view in stream.views)
         return WaitingFrame(stream, captured, asks, waited)
 
-    def _decide(self, taken: list[_Taken], granted: list[tuple[RegionRequest, ...]]) -> list[list[_Decided]]:
-        """What is to be said of the views of each frame; nothing where a newer frame has overwritten it."""
+    def _decide(self, frames: list[_Taken], granted: list[tuple[RegionRequest, ...]]) -> list[list[_Decided]]:
+        """Return the decisions for the views of each frame; an overwritten frame has none."""
         reused: list[list[_Decided]] = []
         looks: list[list[tuple[RegionRequest, Look]]] = []
-        prepared = map if self._executor is None or len(taken) == 1 else self._executor.map
-        for ready in prepared(self._prepare, taken, granted):
+        prepared = map if self._executor is None or len(frames) == 1 else self._executor.map
+        for ready in prepared(self._prepare, frames, granted):
             reused.append([] if ready is None else ready[0])
             looks.append([] if ready is None else ready[1])
-        flat = [look for each in looks for _, look in each]
+        flat = [look for frame_looks in looks for _, look in frame_looks]
         results = iter(self._looker.run(flat))
         if flat:
             self.parking.unpark()
         decided: list[list[_Decided]] = []
-        for stands, each in zip(reused, looks, strict=True):
+        for frame_reused, frame_looks in zip(reused, looks, strict=True):
             ran: list[_Decided] = []
-            for ask, look in each:
+            for ask, look in frame_looks:
                 found = next(results)
                 chosen_by: Literal["lookup", "scheduler"] = "scheduler" if look.way.choice is None else "lookup"
                 answer = found.answer
                 ran.append(
                     _Decided(ask, look.shown, answer, chosen_by, answer.choice, found.moments, found.expected_ms)
                 )
-            decided.append(sorted([*stands, *ran], key=lambda one: one.ask.view.part))
+            decided.append(sorted([*frame_reused, *ran], key=lambda decision: decision.ask.view.part))
         return decided
 
     def _prepare(
         self, frame: _Taken, asks: tuple[RegionRequest, ...]
     ) -> tuple[list[_Decided], list[tuple[RegionRequest, Look]]] | None:
-        """The views whose last answer stands, and those that are ready to run; None where the frame was overwritten."""
+        """Return the decisions that reuse the last answer, and the looks to run; None if the frame was overwritten."""
         shown = frame.shown
         if len(asks) > 1:
-            # All views or none: what the first was told of must still be there for the last.
-            own = shown.picture.copy()
+            # Answer all views or none: copy the frame so that it cannot be overwritten between them.
+            copy = shown.picture.copy()
             if not shown.holds():
                 return None
-            shown = Shown(shown.captured, own, lambda: True)
+            shown = Shown(shown.captured, copy, lambda: True)
         reused: list[_Decided] = []
         looks: list[tuple[RegionRequest, Look]] = []
         for ask in asks:
@@ -265,7 +265,7 @@ class Pipeline:
     def _conclude(
         self,
         stream: CameraSession,
-        one: _Decided,
+        decision: _Decided,
         now: float,
         decided_at: float,
         others_ms: float,
@@ -273,19 +273,24 @@ class Pipeline:
         *,
         publish: bool,
     ) -> _Record:
-        """Say what was decided, unless it comes too late, and let it be in force; what is to be recorded of it.
+        """Publish the decision unless it is too late, settle it, and return its trace record.
 
-        prepared_ms: a picture's part of what preparing took, where several were prepared for one forward pass.
+        prepared_ms: the preprocessing time per picture of a batch; None outside a batch.
         """
         begun = time.monotonic()
-        request, view, captured, last = one.ask.request, one.ask.view, one.shown.captured, one.ask.view.answer
+        request, view, captured, last = (
+            decision.ask.request,
+            decision.ask.view,
+            decision.shown.captured,
+            decision.ask.view.answer,
+        )
         before = _remembered(stream, view)
-        timing = one.moments.timing(decided_at)
+        timing = decision.moments.timing(decided_at)
         if publish:
             self._teller.result(
-                stream, view, captured, one.answer, one.chosen_by, request.budget, request.signals, timing
+                stream, view, captured, decision.answer, decision.chosen_by, request.budget, request.signals, timing
             )
-        view.answer = one.answer
+        view.answer = decision.answer
         frame = Frame(
             camera=stream.key(view),
             number=captured.number,
@@ -296,36 +301,36 @@ class Pipeline:
             lead=request.lead,
             granted=request.granted,
             budget=request.budget,
-            chosen_by=one.chosen_by,
-            branch=str(one.choice.branch),
+            chosen_by=decision.chosen_by,
+            branch=str(decision.choice.branch),
             forward_ms=timing.forward,
-            expected_ms=one.expected_ms,
+            expected_ms=decision.expected_ms,
             around_ms=timing.total - timing.forward,
             others_ms=others_ms,
         )
         ran = None
-        if not one.reused:
-            ran = Ran(one.choice, timing.forward, frame.own_around_ms, one.expected_ms)
+        if not decision.reused:
+            ran = Ran(decision.choice, timing.forward, frame.own_around_ms, decision.expected_ms)
             prepared_ms = timing.preprocess if prepared_ms is None else prepared_ms
             view.took_around(prepared_ms + 1000 * (time.monotonic() - begun))
         view.decider.settle(request, ran)
         return _Record(frame, before)
 
     def _look_further(
-        self, stream: CameraSession, decided: list[_Decided], records: list[_Record], *, hurried: bool
+        self, stream: CameraSession, decisions: list[_Decided], records: list[_Record], *, hurried: bool
     ) -> None:
-        """What may be done once the answers are out, where nothing waits; then the frames are recorded."""
+        """Take second looks and audit once the answers are out, unless `hurried`; then record the frames."""
         any_looked = False
-        for one, record in zip(decided, records, strict=True):
+        for decision, record in zip(decisions, records, strict=True):
             looked, prevented = None, hurried
             try:
-                if not hurried and (better := self._better_look(one, record.frame)) is not None:
-                    looked = self._look_again(stream, one, record.frame, *better)
+                if not hurried and (better := self._better_look(decision, record.frame)) is not None:
+                    looked = self._look_again(stream, decision, record.frame, *better)
                     prevented = looked is None
                 elif not hurried:
-                    self._auditor.audit(stream.camera.name, one.ask, one.shown, reused=one.reused)
+                    self._auditor.audit(stream.camera.name, decision.ask, decision.shown, reused=decision.reused)
             except OutOfMemoryError:
-                # The frame is answered and counted; only the next ones wait.
+                # This frame is already answered and counted; only the next ones wait.
                 self.parking.park(time.monotonic())
                 prevented = True
             any_looked = any_looked or looked is not None
@@ -334,41 +339,41 @@ class Pipeline:
         stream.camera.account.second_looks += any_looked
 
     def blind(self, stream: CameraSession) -> None:
-        """No pictures come from the camera: tell what cannot be said to be there any more."""
+        """Publish `gone` for labels unseen for `gone_seconds` while the camera delivers no frames."""
         self._teller.blind(stream)
 
     def let_go(self, stream: CameraSession) -> None:
-        """Nobody looks at the camera any more: what was there is not known to be."""
+        """Publish `gone` for every present label: the camera is no longer watched."""
         self._teller.let_go(stream)
 
-    def _better_look(self, one: _Decided, frame: Frame) -> tuple[Budget, Choice] | None:
-        """The second look that a view deserves where it was answered from a still picture."""
-        if not one.reused:
+    def _better_look(self, decision: _Decided, frame: Frame) -> tuple[Budget, Choice] | None:
+        """Return the budget and branch of a second look, if the answer was reused and a better look pays off."""
+        if not decision.reused:
             return None
         spent_ms = frame.forward_ms + frame.around_ms
-        return one.ask.view.decider.better_look(self._recogniser.table, self._costs, spent_ms)
+        return decision.ask.view.decider.better_look(self._recogniser.table, self._costs, spent_ms)
 
     def _look_again(
-        self, stream: CameraSession, one: _Decided, frame: Frame, budget: Budget, choice: Choice
+        self, stream: CameraSession, decision: _Decided, frame: Frame, budget: Budget, choice: Choice
     ) -> SecondLook | None:
-        """Look at a still picture along a better branch, and publish that; None where the picture was overwritten."""
-        view, signals = one.ask.view, one.ask.request.signals
-        look = self._looker.prepare(view, one.shown, self._looker.along(choice), signals)
+        """Run a better branch on a still picture and publish the result; None if the picture was overwritten."""
+        view, signals = decision.ask.view, decision.ask.request.signals
+        look = self._looker.prepare(view, decision.shown, self._looker.along(choice), signals)
         if look is None:
             return None
         (found,) = self._looker.run([look])
         answer, moments = found.answer, found.moments
         self.parking.unpark()
         timing = moments.timing(time.monotonic())
-        self._teller.result(stream, view, one.shown.captured, answer, "second_look", budget, signals, timing)
+        self._teller.result(stream, view, decision.shown.captured, answer, "second_look", budget, signals, timing)
         view.answer = answer
         view.decider.settle_better_look(Ran(choice, timing.forward, frame.own_around_ms, found.expected_ms))
         return SecondLook(budget=budget, branch=str(choice.branch), forward_ms=timing.forward)
 
 
 def _preparing_each(decided: list[list[_Decided]], begun: float) -> float | None:
-    """Milliseconds that preparing took, by picture; None where none was prepared."""
-    prepared = [one.moments.prepared for views in decided for one in views]
+    """Return the preprocessing time per picture in milliseconds; None if no picture was preprocessed."""
+    prepared = [decision.moments.prepared for decisions in decided for decision in decisions]
     return 1000 * (max(prepared) - begun) / len(prepared) if prepared else None
 
 

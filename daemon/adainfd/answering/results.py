@@ -1,4 +1,4 @@
-"""What is told of a camera: its results, and the events that follow from them."""
+"""Publishing of a camera's results, and of the events that follow from them."""
 
 import itertools
 import time
@@ -17,7 +17,7 @@ __all__ = ["Teller", "present"]
 
 
 def present(streams: Sequence[CameraSession]) -> list[messages.Present]:
-    """What each view of each camera shows now: the best labels, as many as a reader takes."""
+    """Return the labels now present in each view of each camera, best first, up to the message limit."""
     return [
         messages.Present(
             stream.camera.name,
@@ -33,10 +33,10 @@ def present(streams: Sequence[CameraSession]) -> list[messages.Present]:
 
 
 class Teller:
-    """Publishes results, and events as labels come and go."""
+    """The publisher of results, and of events as labels appear, stay and go."""
 
     def __init__(self, publisher: Publisher, host: str, profile: Profile) -> None:
-        """host: stands in topics and messages."""
+        """host: the box's name in topics and messages."""
         self._publisher = publisher
         self._host = host
         self._agreements = {measured.branch: measured.agreement for measured in profile.branches}
@@ -52,7 +52,7 @@ class Teller:
         signals: Signals,
         timing: messages.Timing,
     ) -> None:
-        """What a view's frame shows, and what has happened by it."""
+        """Publish the result for a view of a frame, then the events it causes."""
         name, branch = stream.camera.name, str(answer.choice.branch)
         expected = view.audit.corrected(
             branch, answer.choice.expected_accuracy, self._agreements.get(branch, answer.choice.expected_accuracy)
@@ -80,20 +80,20 @@ class Teller:
         self._tell(stream, view, view.presence.see(seen, shown(answer, view.presence.rule.minimum_score)))
 
     def blind(self, stream: CameraSession) -> None:
-        """No pictures come from the camera: tell what cannot be said to be there any more."""
+        """Publish `gone` for labels unseen for `gone_seconds` while the camera delivers no frames."""
         for view in stream.views:
             self._tell(stream, view, view.presence.blind(time.monotonic()))
 
     def let_go(self, stream: CameraSession) -> None:
-        """Nobody looks at the camera any more: what was there is not known to be."""
+        """Publish `gone` for every present label: the camera is no longer watched."""
         for view in stream.views:
             self._tell(stream, view, view.presence.stop())
 
     def _tell(self, stream: CameraSession, view: RegionSession, happenings: Sequence[Happening]) -> None:
         host, camera = self._host, stream.camera.name
-        for told in happenings:
+        for happening in happenings:
 
-            def make(sequence: int, happening: Happening = told) -> messages.Event:
+            def make(sequence: int, happening: Happening = happening) -> messages.Event:
                 labels, region = view.labels, view.region
                 return event(
                     host=host, camera=camera, region=region, labels=labels, sequence=sequence, happening=happening

@@ -1,4 +1,4 @@
-"""A camera as the pipeline sees it: the parts of its picture that are recognised, and what is remembered of each."""
+"""A camera as the pipeline sees it: the recognised regions of its picture, and the state kept for each."""
 
 from dataclasses import dataclass, field
 
@@ -20,11 +20,12 @@ _SMOOTHING = 0.1
 
 @dataclass(slots=True)
 class RegionSession:
-    """A part of a camera's picture that is recognised for itself: a region, or all of it.
+    """A view: a region of a camera's picture, or all of it, that is recognised independently.
 
-    region, box: its name and where it lies; None is the whole picture. part: which of the camera's parts it is, as
-    its process counts them. counted: the cells of a sketch in which a change counts. around_ms: what a frame takes
-    beside its forward pass, smoothed.
+    region, box: its name and position; None is the whole picture. part: its index among the camera's regions, as in
+    `Captured.motions`. counted: mask of the sketch cells in which a change counts. since_audit: frames since the last
+    audit. mirror: whether the last look was mirrored. around_ms: exponentially smoothed milliseconds per frame outside
+    the forward pass.
     """
 
     labels: LabelColumns
@@ -42,11 +43,11 @@ class RegionSession:
 
     @property
     def policy(self) -> Policy:
-        """The policy that the view goes by."""
+        """The policy in force for the view."""
         return self.decider.policy
 
     def took_around(self, milliseconds: float) -> None:
-        """A frame took so long beside its forward pass."""
+        """Update `around_ms` with a frame that took `milliseconds` outside its forward pass."""
         self.around_ms += (milliseconds - self.around_ms) * (_SMOOTHING if self.around_ms else 1.0)
 
 
@@ -54,8 +55,8 @@ class RegionSession:
 class CameraSession:
     """A camera and its views.
 
-    priority: how often its turn comes, relative to others, when not every frame can be answered. turns: those it had,
-    each counted by its priority.
+    priority: its share of turns relative to other cameras when not every frame can be answered. turns: its virtual
+    time, which grows by 1/priority with each turn.
     """
 
     camera: Camera
@@ -64,24 +65,24 @@ class CameraSession:
     turns: float = 0.0
 
     def take_turn(self) -> None:
-        """A frame of this camera is answered."""
+        """Advance the virtual time by one turn."""
         self.turns += 1 / self.priority
 
     @property
     def audits(self) -> dict[str, Audit]:
-        """What the audits of its views have found, by the view's key."""
+        """The audits of its views by view key."""
         return {self.key(view): view.audit for view in self.views}
 
     def key(self, view: RegionSession) -> str:
-        """What a trace calls the view."""
+        """Return the name of a view in traces: CAMERA or CAMERA/REGION."""
         return self.camera.name if view.region is None else f"{self.camera.name}/{view.region}"
 
 
 def cropped(picture: NDArray[np.uint8], box: Region, seen: float) -> NDArray[np.uint8]:
-    """The square around a region of a picture (height, width, 3), as far as there is picture.
+    """Return the square crop around a region of a picture (height, width, 3), within the picture's bounds.
 
-    Networks look at a central square: without what lies beside it, a wide region would lose its ends. seen: the side
-    of that square relative to the crop's.
+    Networks see only a central square of their input, so cropping a wide region tightly would cut off its ends. seen:
+    the side of that central square relative to the crop's side.
     """
     height, width = picture.shape[:2]
     left, top, right, bottom = box[0] * width, box[1] * height, box[2] * width, box[3] * height

@@ -1,1 +1,1 @@
-"""Helpers that any part of the daemon may use, and that use no part of it."""
+"""Helpers for every part of the daemon, without dependencies on any of them."""

@@ -1,4 +1,4 @@
-"""What the daemon has learned and keeps for its next start; it goes on where that cannot be written."""
+"""State files that the daemon keeps for its next start; it continues if they cannot be written."""
 
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ __all__ = ["Keeper"]
 
 
 class Keeper(Hindered):
-    """Writes state files, and tries again at each heartbeat what could not be written."""
+    """A writer of state files that retries failed writes at each heartbeat."""
 
     def __init__(self, log: Logger) -> None:
         self._log = log
@@ -22,11 +22,11 @@ class Keeper(Hindered):
 
     @property
     def hindrance(self) -> str | None:
-        """What is not kept, and why."""
+        """The kinds of state that cannot be kept, with the reasons; None if there are none."""
         return "; ".join(self._reasons.values()) or None
 
     def keep(self, what: str, path: Path, text: str, **about: Any) -> None:
-        """Have `text` stand in a file. what: kind of content. about: more for the log, where it cannot be written."""
+        """Write `text` to a file, or retry later. what: kind of content. about: further log fields on failure."""
         try:
             _write(path, text)
         except InvalidInputError as error:
@@ -36,11 +36,11 @@ class Keeper(Hindered):
             self._reasons[what] = f"{what} cannot be kept ({why})"
 
     def missing(self, what: str, why: str) -> None:
-        """Something else cannot be kept until the next start."""
+        """Report that something kept elsewhere cannot be kept until the next start, and why."""
         self._reasons[what] = why
 
     def retry(self) -> None:
-        """Write what could not be written."""
+        """Retry all failed writes."""
         for path, (what, text) in list(self._unkept.items()):
             try:
                 _write(path, text)
@@ -53,7 +53,7 @@ class Keeper(Hindered):
 
 
 def _write(path: Path, text: str) -> None:
-    """Not where another user could have put it: nothing there would be believed at the next start."""
+    """Write the file, unless another user could have put it there: the next start would not trust its content."""
     if (why := files.stranger(path)) is not None:
         raise InvalidInputError(f"{path}: cannot be kept ({why})")
     write_atomically(path, text)

@@ -1,4 +1,4 @@
-"""Logging: readable lines on a terminal, JSON for whatever else reads stderr. It never holds up its program."""
+"""Non-blocking logging: readable lines on a terminal, JSON on any other stderr."""
 
 import contextlib
 import os
@@ -19,20 +19,20 @@ from adainf.base.hindrances import Hindered
 __all__ = ["LogLines", "Logger", "configure"]
 
 Logger = Any
-"""A structlog logger: its methods take an event's name and named values."""
+"""A structlog logger, whose methods take an event name and keyword fields."""
 
 _STDERR = 2
-# Of a pipe that is read too slowly: as much again as the pipe itself holds, four times.
+# Buffer in bytes for a pipe that is read too slowly: four times what the pipe itself holds.
 _MOST_WAITING = 1 << 18
 _SURE_TO_FIT = 512
 _LONGEST = 400
 _UNREAD = "nobody reads them"
 _PUBLIC_KEY = "key"
-"""The field of a client's public key, which may look like an address with a password."""
+"""The log field with a client's public key, exempt from redaction: a key may look like a URL with a password."""
 
 
 def configure(lines: "LogLines | None" = None) -> Logger:
-    """The program's logger; call once, in the command."""
+    """Create the program's logger; call it once, in the command."""
     lines = lines or LogLines()
     on_terminal = sys.stderr is not None and sys.stderr.isatty()
     renderer: Any = structlog.dev.ConsoleRenderer() if on_terminal else structlog.processors.JSONRenderer()
@@ -52,7 +52,7 @@ def configure(lines: "LogLines | None" = None) -> Logger:
 
 
 def _as_text(_log: Any, _method: str, values: MutableMapping[str, Any]) -> Mapping[str, Any]:
-    """Values come from cameras, brokers and other boxes: none does anything to the terminal."""
+    """Escape control characters: values come from cameras, brokers and other boxes, and must not control a terminal."""
     return {printable(name, _LONGEST): _shown(value) for name, value in values.items()}
 
 
@@ -64,7 +64,7 @@ def _shown(value: object) -> object:
 
 
 def _redacted(logger: Any, method: str, event: MutableMapping[str, Any]) -> dict[str, Any]:
-    """The last guard: whoever writes a line hides credentials, and may have overlooked some."""
+    """Redact credentials that the caller may have overlooked, as the last line of defence."""
     del logger, method
     return {name: value if name == _PUBLIC_KEY else _without_secrets(value) for name, value in event.items()}
 
@@ -79,15 +79,15 @@ def _without_secrets(value: Any) -> Any:
             return [_without_secrets(inner) for inner in value]
         case bool() | int() | float() | None:
             return value
-        case _:  # as the renderer would write it
+        case _:  # the text that the renderer would write
             return redacted(repr(value))
 
 
 class LogLines(Hindered):
-    """Lines on a file descriptor, by default stderr.
+    """A non-blocking writer of log lines to a file descriptor, by default stderr.
 
-    A pipe that nobody reads holds up nobody: what does not fit waits here, within a bound. What cannot be written, or
-    does not fit here either, is lost and counted; the first line that can be written again says how many were.
+    If a pipe is full, lines are buffered up to 256 KiB. Lines that cannot be written or buffered are dropped and
+    counted; the first line that can be written again reports how many.
     """
 
     def __init__(self, descriptor: int | None = None) -> None:
@@ -100,21 +100,21 @@ class LogLines(Hindered):
         self._why: str | None = None
         self._lost = self._lost_in_all = 0
         self._reports = False
-        # The gate's thread logs too.
+        # The authenticator's thread logs too.
         self._lock = threading.RLock()
 
     @property
     def hindrance(self) -> str | None:
-        """Why lines are lost."""
+        """The reason why lines are being lost, None if they are not."""
         return f"log lines cannot be written ({self._why}), {self._lost} lost" if self._lost else None
 
     @property
     def lost(self) -> Mapping[str, int]:
-        """How many lines are."""
+        """The number of lines lost since the start."""
         return {"log_lines": self._lost_in_all} if self._lost_in_all else {}
 
     def msg(self, message: str) -> None:
-        """Write a line, or count it."""
+        """Write or buffer a line; count it as lost if neither is possible."""
         with self._lock:
             if not self._reports:
                 self.retry()
@@ -127,7 +127,7 @@ class LogLines(Hindered):
     debug = info = warning = error = critical = exception = msg
 
     def retry(self) -> None:
-        """Write what waits and then, where lines were lost, one that says how many."""
+        """Write the buffered lines; then, if lines were lost, a line that reports how many."""
         with self._lock:
             if self._waiting:
                 self._flush()
@@ -148,7 +148,7 @@ class LogLines(Hindered):
             self._lost, self._why = 0, None
 
     def _flush(self) -> bool:
-        """Write what waits as far as that is possible; whether none of it is lost."""
+        """Write as much of the buffer as possible; return False if its lines were lost."""
         try:
             while self._waiting:
                 written = self._write(self._waiting)
@@ -164,19 +164,19 @@ class LogLines(Hindered):
         return True
 
     def _lose(self, lines: int) -> None:
-        if not self._reports:  # a report that cannot be written is no loss: the next one says the same
+        if not self._reports:  # a lost report does not count: the next one has the same numbers
             self._lost += lines
             self._lost_in_all += lines
 
 
 def _unblocked(descriptor: int) -> Callable[[bytes], int]:
-    """Writes to a descriptor as much as fits there now; raises BlockingIOError where nothing does."""
+    """Return a function that writes as much as fits without blocking; it raises BlockingIOError if nothing fits."""
     mode = os.fstat(descriptor).st_mode
-    if stat.S_ISSOCK(mode):  # the journal's
+    if stat.S_ISSOCK(mode):  # systemd's journal
         return lambda data: _send(descriptor, data)
     if not stat.S_ISFIFO(mode) and not os.isatty(descriptor):
         return lambda data: os.write(descriptor, data)
-    # To make the descriptor itself unblocking would do that to everyone who has it too, such as the shell.
+    # O_NONBLOCK on the descriptor itself would affect every process that shares it, such as the shell: open it anew.
     with contextlib.suppress(OSError):
         flags = os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
         own = os.open(f"/proc/self/fd/{descriptor}", flags)
@@ -185,11 +185,11 @@ def _unblocked(descriptor: int) -> Callable[[bytes], int]:
 
 
 def _send(descriptor: int, data: bytes) -> int:
-    speaker = socket.socket(fileno=descriptor)
+    journal = socket.socket(fileno=descriptor)
     try:
-        return speaker.send(data, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+        return journal.send(data, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
     finally:
-        speaker.detach()
+        journal.detach()
 
 
 def _where_it_fits(descriptor: int, data: bytes) -> int:

@@ -1,4 +1,4 @@
-"""Processes beside the daemon's own."""
+"""Subprocesses of the daemon."""
 
 import contextlib
 import ctypes
@@ -16,16 +16,16 @@ _PR_SET_PDEATHSIG = 1
 
 
 def started(target: Callable[..., None], *arguments: Any, name: str) -> tuple[BaseProcess, Connection]:
-    """A process that runs `target` with the arguments and its end of a connection, and our end of that.
+    """Start a process that runs `target(*arguments, connection)`; return it and our end of the connection.
 
-    What comes over the connection is unpickled: only for a process that reads nothing of strangers, as the exporter.
-    Raises OSError where it cannot be started.
+    Data from the connection is unpickled, so use it only for a process that reads no untrusted data, such as the
+    exporter. Raises OSError if the process cannot be started.
     """
-    # A forked child would inherit the daemon's threads' locks and its sockets.
+    # spawn, since a forked child would inherit the locks of the daemon's threads and its sockets.
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=target, args=(*arguments, theirs), name=name, daemon=True)
-    resource_tracker.ensure_running()  # before: its start unblocks the signals
+    resource_tracker.ensure_running()  # first, because starting it unblocks the signals
     with stop_signals_blocked():
         process.start()
     theirs.close()
@@ -34,9 +34,9 @@ def started(target: Callable[..., None], *arguments: Any, name: str) -> tuple[Ba
 
 @contextlib.contextmanager
 def stop_signals_blocked() -> Iterator[None]:
-    """A process that is started inside is born with the signals blocked that stop or reload the daemon.
+    """Block SIGINT, SIGTERM and SIGHUP, so that a process started inside inherits them blocked.
 
-    systemd and terminals tell them to every process, but they are the daemon's.
+    systemd and terminals send them to every process, but only the daemon should handle them.
     """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM, signal.SIGHUP))
     try:
@@ -46,5 +46,5 @@ def stop_signals_blocked() -> Iterator[None]:
 
 
 def end_with_parent() -> None:
-    """Whatever this process is blocked in, it does not outlive the one that started it."""
+    """Have the kernel kill this process when its parent dies, even while it is blocked."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""Files that hold a password or a secret key: where they are for this process, and whether they are its own."""
+"""Files that hold a password or a secret key: finding them, and checking their permissions."""
 
 import contextlib
 import os
@@ -17,9 +17,9 @@ _LONGEST_PASSWORD = 4096
 
 
 def at_hand(path: Path) -> Path:
-    """Where the secret that `path` names is for this process.
+    """Return where this process finds the secret that `path` names.
 
-    What lies in `/etc/adainf/keys` is for root alone; systemd gives a service copies, its credentials.
+    Only root can read `/etc/adainf/keys`; systemd passes a service copies of its files as credentials.
     """
     name = path.name.removeprefix(_CREDENTIAL_PREFIX)
     if "CREDENTIALS_DIRECTORY" in os.environ:
@@ -32,9 +32,9 @@ def at_hand(path: Path) -> Path:
 
 
 def check(path: Path, kind: str, mode: str = "600") -> None:
-    """Raise InvalidInputError, naming its `kind`, where others may read a file, write to it or replace it.
+    """Raise InvalidInputError, naming its `kind`, if other users may read, write or replace a file.
 
-    A group may read it: systemd hands a service its credentials that way. What does not exist is left to who reads it.
+    Group read access is allowed, because systemd passes credentials that way. A missing file is left to its reader.
     """
     with contextlib.suppress(OSError, ValueError):
         permissions = path.stat().st_mode
@@ -46,7 +46,7 @@ def check(path: Path, kind: str, mode: str = "600") -> None:
 
 
 def _check_folders(path: Path, kind: str) -> None:
-    """In a folder of everyone's only what belongs to us or root is safe, and only where others may not rename it."""
+    """Accept a world-writable folder only if it is sticky and its entry belongs to us or root."""
     for place in (path.absolute(), Path(os.path.realpath(path))):
         for inner, folder in zip((place, *place.parents), place.parents, strict=False):
             mode = folder.stat().st_mode
@@ -57,12 +57,12 @@ def _check_folders(path: Path, kind: str) -> None:
 
 
 def password(path: Path, kind: str) -> str:
-    """The password in a file, a single line; raises InvalidInputError, naming its `kind`, on what is none."""
+    """Read the password in a file, a single line; raises InvalidInputError, naming its `kind`, on anything else."""
     path = at_hand(path)
     check(path, kind, "640")
-    told = files.read_text(path, kind).rstrip("\r\n")
-    if not told or len(told) > _LONGEST_PASSWORD or any(sign in told for sign in "\0\r\n"):
+    secret = files.read_text(path, kind).rstrip("\r\n")
+    if not secret or len(secret) > _LONGEST_PASSWORD or any(character in secret for character in "\0\r\n"):
         raise InvalidInputError(
             f"{kind} {path}: must hold one line, the password, of at most {_LONGEST_PASSWORD} letters"
         )
-    return told
+    return secret

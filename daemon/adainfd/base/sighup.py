@@ -1,4 +1,4 @@
-"""SIGHUP, by which an owner asks a running program to read its files again."""
+"""SIGHUP, the request to a running program to reload its files."""
 
 import signal
 from types import FrameType, TracebackType
@@ -8,7 +8,7 @@ __all__ = ["ReloadRequest"]
 
 
 class ReloadRequest:
-    """While entered, SIGHUP is noted; `take` tells once."""
+    """A context in which SIGHUP sets a flag that `take` reads and clears."""
 
     def __init__(self) -> None:
         self._requested = False
@@ -22,7 +22,7 @@ class ReloadRequest:
         self._requested = True
 
     def take(self) -> bool:
-        """Whether a reload was requested since this was asked last."""
+        """Return whether a reload was requested since the last call."""
         requested, self._requested = self._requested, False
         return requested
 

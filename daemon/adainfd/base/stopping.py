@@ -1,4 +1,4 @@
-"""SIGTERM and SIGINT: at once while the daemon starts, after the frame at hand while it runs."""
+"""SIGTERM and SIGINT: stop at once during startup, and after the current frame in the main loop."""
 
 import contextlib
 import os
@@ -13,13 +13,13 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class StoppedEarly(BaseException):
-    """Asked to stop before anything ran; unwinds like KeyboardInterrupt."""
+    """A stop signal during startup; unwinds like KeyboardInterrupt."""
 
 
 class StopRequest:
-    """While entered, a signal to stop sets `requested` and makes `fileno` readable; before `defer` it raises.
+    """A context in which a stop signal sets `requested` and makes `fileno` readable.
 
-    What it raises ends with it.
+    Before `defer`, the first signal raises StoppedEarly, which the context suppresses on exit.
     """
 
     def __init__(self) -> None:
@@ -41,12 +41,12 @@ class StopRequest:
             os.write(self._write, b"!")
 
     def defer(self) -> None:
-        """From now on a signal is only noted."""
+        """Only set the flag on a signal from now on, instead of raising."""
         self._deferred = True
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
-        """While inside, a signal is only noted; a stop asked for by then takes effect at the end."""
+        """Defer a signal to the end of the context, which then raises StoppedEarly."""
         self._deferred = True
         try:
             yield
@@ -56,7 +56,7 @@ class StopRequest:
             raise StoppedEarly
 
     def fileno(self) -> int:
-        """Readable once a stop was requested."""
+        """Return a file descriptor that becomes readable once a deferred stop is requested."""
         return self._read
 
     def __exit__(
@@ -66,7 +66,7 @@ class StopRequest:
             signal.signal(number, handler)
         os.close(self._read)
         os.close(self._write)
-        # A library that is being loaded makes an ImportError of it.
+        # A library interrupted while it is imported may wrap StoppedEarly in an ImportError.
         cause: BaseException | None = error
         while cause is not None and not isinstance(cause, StoppedEarly):
             cause = cause.__cause__

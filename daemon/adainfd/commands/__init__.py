@@ -1,1 +1,1 @@
-"""The commands of `adainfd`, a module each: options and help; what does the work is imported as it is called."""
+"""The `adainfd` commands, one module each: options and help; the implementation is imported when called."""

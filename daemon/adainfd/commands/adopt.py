@@ -1,4 +1,4 @@
-"""`adainfd adopt`: another run or profile in a configuration file."""
+"""`adainfd adopt`: switch a configuration file to another run or profile."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""`adainfd check-config`: a configuration file checked, with all that it names."""
+"""`adainfd check-config`: check a configuration file and everything it refers to."""
 
 from pathlib import Path
 

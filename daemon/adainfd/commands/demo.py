@@ -1,4 +1,4 @@
-"""`adainfd demo`: a real daemon on a real video."""
+"""`adainfd demo`: run a real daemon on a real video."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""`adainfd doctor`: what a daemon needs here, and what to do where it lacks."""
+"""`adainfd doctor`: check what a daemon needs on this box, with remedies."""
 
 import sys
 from itertools import chain

@@ -1,4 +1,4 @@
-"""`adainfd keys`: keys made and shown."""
+"""`adainfd keys`: create and show CURVE keys."""
 
 from pathlib import Path
 
@@ -32,7 +32,7 @@ def show(told: str) -> None:
     from adainfd.wire.keys import AllowList, public_key
 
     if not files.is_folder(Path(told), "key"):
-        output.show(public_key(told))  # a key may hold //, which is another one as a path
+        output.show(public_key(told))  # the text as given: a key may contain //, which Path would collapse
         return
     for name, key in AllowList(Path(told)):
         output.show(f"{key}  {name}")

@@ -1,4 +1,4 @@
-"""Options and kinds of values that several commands share."""
+"""Options and parameter types shared by several commands."""
 
 import math
 from pathlib import Path
@@ -12,13 +12,13 @@ DEFAULT_ENDPOINT = "tcp://127.0.0.1:5600"
 
 
 class Seconds(click.FloatRange):
-    """A number of seconds within bounds."""
+    """A click type for a number of seconds within bounds; NaN is refused."""
 
     name = "seconds"
 
     def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> Any:
         seconds = super().convert(value, parameter, context)
-        if math.isnan(seconds):  # neither below nor above any bound
+        if math.isnan(seconds):  # passes every bounds check, since comparisons with NaN are false
             self.fail(f"{value!r} is no number of seconds", parameter, context)
         return seconds
 

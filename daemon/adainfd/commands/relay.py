@@ -1,4 +1,4 @@
-"""`adainfd relay`: the streams of many boxes at one address, or at an MQTT broker."""
+"""`adainfd relay`: publish the streams of many boxes at one address, or to an MQTT broker."""
 
 import signal
 from pathlib import Path
@@ -26,7 +26,7 @@ def command(
     mqtt_password_file: Path | None,
 ) -> None:
     """Bring the streams of many boxes together at one address, or to an MQTT broker."""
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # what a reload reads is about to be read
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the files that a reload reads have not been read yet
     from adainf.process import arguments
     from adainfd import relaying
     from adainfd.base import logs

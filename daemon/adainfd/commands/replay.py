@@ -1,4 +1,4 @@
-"""`adainfd replay`: a recorded trace decided again."""
+"""`adainfd replay`: decide a recorded trace again and compare."""
 
 import sys
 from pathlib import Path

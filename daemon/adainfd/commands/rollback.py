@@ -1,4 +1,4 @@
-"""`adainfd rollback`: back to the configuration before `adopt`."""
+"""`adainfd rollback`: restore the configuration from before `adopt`."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""`adainfd run`: the daemon."""
+"""`adainfd run`: run the daemon."""
 
 import faulthandler
 import os
@@ -48,24 +48,24 @@ def command(
 
     Options on the command line go before what the configuration file says; --source replaces its cameras.
     """
-    # Until the daemon takes these signals over nothing is started, and an exception would be raised amid imports.
+    # Nothing is running until the daemon installs its own handlers, and an exception would be raised inside an import.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: os._exit(0))
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # what a reload reads is about to be read
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the files that a reload reads have not been read yet
     from adainf.process import arguments
     from adainf.process.allocator import restart_with_tuned_allocator
 
     restart_with_tuned_allocator()
     exposed = arguments.has_password()
     arguments.forget()
-    faulthandler.enable()  # systemd aborts a daemon that hangs: its log then says where
+    faulthandler.enable()  # systemd aborts a hanging daemon; the log then shows where it hung
     from adainfd.base import logs
     from adainfd.base.secretfile import password
     from adainfd.config.configuration import Configuration
     from adainfd.doctor.settings import from_command_line
     from adainfd.runtime import daemon
 
-    # Once, not at each reload: it may be a pipe.
+    # Read once, not at each reload: the file may be a pipe.
     known = None if password_file is None else password(password_file, "--password-file")
 
     def configure() -> Configuration:
@@ -96,7 +96,7 @@ def command(
         log_results=log_results,
         hindered=(lines,),
     )
-    # All is closed. To take PyTorch apart would keep a stop waiting for one second more, or two.
+    # Everything is closed; skip interpreter shutdown, because unloading PyTorch takes another one or two seconds.
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)

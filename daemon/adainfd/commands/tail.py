@@ -1,4 +1,4 @@
-"""`adainfd tail`: results as they come, a line each."""
+"""`adainfd tail`: print results as they arrive, one per line."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""`adainfd watch`: a live view of a running daemon."""
+"""`adainfd watch`: show a live view of a running daemon."""
 
 from pathlib import Path
 

@@ -1,1 +1,1 @@
-"""The daemon's configuration file."""
+"""The daemon's configuration file and the checks of its settings."""

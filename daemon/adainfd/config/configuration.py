@@ -1,4 +1,4 @@
-"""The configuration file of a daemon (TOML), `/etc/adainf/NAME.toml`."""
+"""The model of the daemon's configuration file (TOML), `/etc/adainf/NAME.toml`."""
 
 import re
 import socket
@@ -55,15 +55,15 @@ LabelText = Annotated[str, Field(max_length=LONGEST_LABEL)]
 
 
 def host_name() -> str:
-    """The system's name of this box, made fit for topics: any other character of it becomes `-`."""
+    """Return this box's host name as a topic segment: every run of invalid characters becomes `-`."""
     return re.sub(r"[^A-Za-z0-9_.-]+", "-", socket.gethostname()).strip("-")[:LONGEST_NAME] or "localhost"
 
 
 class ModelSection(tomlfile.Section):
-    """Which network recognises, with which weights, within which budgets.
+    """The network, its weights, and the policy that sets its budgets.
 
-    run: a folder made by `adainf train`, or a shipped run's name. backbone, profile: default to the run's, without a
-    run to timm/tf_efficientnet_lite0 and the shipped profile efficientnet-lite0.
+    run: a folder made by `adainf train`, or the name of a shipped run. backbone, profile: default to the run's; without
+    a run, to timm/tf_efficientnet_lite0 and the shipped profile efficientnet-lite0.
     """
 
     backbone: Named | None = None
@@ -81,15 +81,15 @@ class ModelSection(tomlfile.Section):
 
 
 class EndpointSection(tomlfile.Section):
-    """Where messages go out, and as what; a bare address speaks JSON."""
+    """An address to publish at and its message format; a bare address publishes JSON."""
 
     address: Annotated[str, tomlfile.checked(endpoints.check)]
     format: endpoints.Format = "json"
 
     @model_validator(mode="before")
     @classmethod
-    def _bare_address(cls, told: object) -> object:
-        return {"address": told} if isinstance(told, str) else told
+    def _bare_address(cls, value: object) -> object:
+        return {"address": value} if isinstance(value, str) else value
 
     @classmethod
     def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
@@ -97,11 +97,10 @@ class EndpointSection(tomlfile.Section):
 
 
 class PublishSection(tomlfile.Section):
-    """Where results go, and who may read them.
+    """The endpoints that results are published at, and the clients that may subscribe.
 
-    key: the file with this box's CURVE keys. clients: the folder with the public keys of those who may read; the two
-    go together, and guard every port. unprotected: without them, let others than this box reach the ports all the
-    same.
+    key: the file with this box's CURVE key pair. clients: the folder with the public keys of allowed clients; the two
+    go together and protect every port. unprotected: without them, allow ports that are reachable from other hosts.
     """
 
     bind: Annotated[tuple[EndpointSection, ...], Field(min_length=1)] = (EndpointSection(address=_USUAL_ENDPOINT),)
@@ -113,7 +112,7 @@ class PublishSection(tomlfile.Section):
 
     @property
     def endpoints(self) -> tuple[Endpoint, ...]:
-        """What to bind."""
+        """The endpoints to bind."""
         return tuple(Endpoint(section.address, section.format) for section in self.bind)
 
     @model_validator(mode="after")
@@ -128,10 +127,10 @@ class PublishSection(tomlfile.Section):
 
 
 class WebSection(tomlfile.Section):
-    """Metrics, health and the status page over HTTP, which have no password; left out, none are served.
+    """Metrics, health and the status page over HTTP, without authentication; without this section, none are served.
 
-    pictures: the cameras whose last picture the page shows. unprotected: serve at an address that others can reach.
-    hosts: names by which it is asked for beside this box's own, such as those of a reverse proxy.
+    pictures: the cameras whose last picture the page shows. unprotected: allow an address that other hosts can reach.
+    hosts: host names accepted in requests besides this box's own, such as those of a reverse proxy.
     """
 
     bind: str = "127.0.0.1:9600"
@@ -165,7 +164,7 @@ class WebSection(tomlfile.Section):
 
 
 def split_address(bind: str) -> tuple[str, int]:
-    """Address and port; raises ValueError where that is not what `bind` is."""
+    """Split ADDRESS:PORT into its parts; raises ValueError if `bind` has another form."""
     host, colon, port = bind.rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
     try:
@@ -179,10 +178,11 @@ def split_address(bind: str) -> tuple[str, int]:
 
 
 class EventsSection(tomlfile.Section):
-    """When a label counts as there, and is told of in events.
+    """The thresholds for events about a label.
 
-    minimum_score: that it must reach. appear_seconds: for how long every frame must show it until it has appeared.
-    gone_seconds: after which it is gone, if no frame has shown it. stay_seconds: how often it is told to stay.
+    minimum_score: the score that a frame must reach to show the label. appear_seconds: the label appears once every
+    frame has shown it for this long. gone_seconds: it is gone once no frame has shown it for this long. stay_seconds:
+    the interval of `stays` events in between.
     """
 
     minimum_score: Annotated[float, Field(ge=0.05, le=1, allow_inf_nan=False)] = 0.5
@@ -191,15 +191,15 @@ class EventsSection(tomlfile.Section):
     stay_seconds: Annotated[float, Field(gt=0, le=86400, allow_inf_nan=False)] = 60.0
 
     def rule(self) -> PresenceRule:
-        """The rule that this describes."""
+        """Return the presence rule with these thresholds."""
         return PresenceRule(**self.model_dump())
 
 
 class RecordSection(tomlfile.Section):
-    """The signals and decisions of every frame, kept for `adainfd replay`; a reload starts, changes and ends it.
+    """The trace of every frame's signals and decisions for `adainfd replay`; a reload starts, changes or ends it.
 
-    file: below the folder where the daemon keeps what it has learned, or absolute; a trace that is there is continued.
-    megabytes: at which recording ends.
+    file: absolute, or relative to the daemon's state folder; an existing trace is continued. megabytes: the file size
+    at which recording ends.
     """
 
     file: Annotated[str, Field(min_length=1, max_length=4096)]
@@ -207,21 +207,21 @@ class RecordSection(tomlfile.Section):
 
 
 class CameraSection(tomlfile.Section):
-    """A camera: a file's path, a folder of pictures, a device's index or path, a named pipe, or a stream's address.
+    """A camera: the path of a file, a folder of pictures, a device index or path, a named pipe, or a stream URL.
 
-    password_file: holds the password of the user that a stream's address names, as in rtsp://USER@HOST/PATH.
-    fps: at which a file or the pictures of a folder are played; without it a file plays at its own rate. A single
-    picture behind http is fetched so many times a second; without it once.
-    max_fps: at most so many frames a second are looked at. max_age: seconds; an older frame is not answered any more.
-    max_megapixels: a JPEG of more is decoded at a smaller scale; any other picture of more is refused undecoded.
-    regions: parts of the picture by name, each recognised for itself; without them, all of it.
-    ignore: regions in which nothing counts as motion, such as a clock in the picture or a tree in the wind.
-    mask: polygons that are painted over before anything looks at the picture.
-    policy, events: of this camera, instead of the general ones.
-    priority: how often its turn comes, relative to others, where not every frame can be answered.
-    transport: of RTSP. follow: hosts that the source may lead to besides its own, as HOST or HOST:PORT: by redirects,
-    playlists and descriptions. open_seconds, stall_seconds: how long opening, and the next frame, may take.
-    retry_seconds: until a camera that failed is tried again, doubled up to longest_retry_seconds.
+    password_file: holds the password of the user in a stream URL such as rtsp://USER@HOST/PATH.
+    fps: the rate at which a file or a folder of pictures is played; a file defaults to its own rate. A single picture
+    over HTTP is fetched at this rate, by default once.
+    max_fps: the most frames per second to process. max_age: seconds after which a frame is dropped unanswered.
+    max_megapixels: a larger JPEG is decoded at a smaller scale; any other larger picture is refused undecoded.
+    regions: named parts of the picture, each recognised independently; by default the whole picture.
+    ignore: regions in which motion does not count, such as a clock in the picture or a tree in the wind.
+    mask: polygons that are painted over before any other processing.
+    policy, events: override the general ones for this camera.
+    priority: the camera's share of turns, relative to others, when not every frame can be answered.
+    transport: of RTSP. follow: further hosts, as HOST or HOST:PORT, that the source may refer to by redirects,
+    playlists and descriptions. open_seconds, stall_seconds: time limits for opening and for the next frame.
+    retry_seconds: the delay before a failed camera is retried, doubled up to longest_retry_seconds.
     """
 
     name: Name
@@ -279,7 +279,7 @@ class CameraSection(tomlfile.Section):
         return self
 
     def settings(self) -> CameraSettings:
-        """What the camera's process is told of this; raises InvalidInputError where the password cannot be read."""
+        """Return the settings for the camera's subprocess; raises InvalidInputError if the password cannot be read."""
         source = Source(self.source)
         if self.password_file is not None:
             source = source.with_password(secretfile.password(self.password_file, f"camera {self.name}: password_file"))
@@ -306,7 +306,7 @@ class CameraSection(tomlfile.Section):
 
 
 class Configuration(tomlfile.Section):
-    """All that a daemon is told."""
+    """The complete configuration of a daemon."""
 
     model: ModelSection = ModelSection()
     publish: PublishSection = Field(default_factory=PublishSection)
@@ -318,13 +318,13 @@ class Configuration(tomlfile.Section):
     @model_validator(mode="after")
     def _names_differ(self) -> Self:
         names = [camera.name for camera in self.camera]
-        if twice := {name for name in names if names.count(name) > 1}:
-            raise ValueError(f"camera names must differ: {', '.join(sorted(twice))} stands twice")
+        if duplicates := {name for name in names if names.count(name) > 1}:
+            raise ValueError(f"camera names must differ: {', '.join(sorted(duplicates))} stands twice")
         if self.web is not None and (unknown := set(self.web.pictures) - set(names)):
             raise ValueError(f"web.pictures: no camera is called {', '.join(sorted(unknown))}")
         return self
 
     @classmethod
     def read(cls, path: Path) -> "Configuration":
-        """Read a configuration file; raises InvalidInputError naming file, key, value and what is allowed."""
+        """Read a configuration file; raises InvalidInputError naming file, key, value and the allowed values."""
         return tomlfile.read(path, "configuration", cls)

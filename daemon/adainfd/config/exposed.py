@@ -1,4 +1,4 @@
-"""The daemon's own ports that a camera's process may reach: Landlock tells ports apart, and no addresses."""
+"""The daemon's own ports within reach of a camera's subprocess: Landlock restricts ports, but not addresses."""
 
 from collections.abc import Iterable, Iterator
 
@@ -14,7 +14,7 @@ REMEDY = "give it a port that no camera has"
 
 
 def exposed(configuration: Configuration, cameras: Iterable[CameraSettings]) -> Iterator[str]:
-    """Each port without a guard that a decoder which is taken over could connect to, and whose."""
+    """Yield a warning for each unprotected port that a compromised decoder could connect to, naming the camera."""
     ports = dict(_unguarded(configuration))
     for camera in cameras:
         if camera.source.kind is not Kind.STREAM:

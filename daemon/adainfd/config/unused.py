@@ -1,4 +1,4 @@
-"""Options that a configuration sets and that nothing uses: their owner believes in them, so they are named."""
+"""Options that a configuration sets without any effect; the daemon logs them, since their owner relies on them."""
 
 from collections.abc import Iterator
 
@@ -10,7 +10,7 @@ __all__ = ["unused"]
 
 
 def unused(configuration: Configuration) -> Iterator[str]:
-    """Each option without an effect, and why it has none."""
+    """Yield a message for each option without an effect, with the reason."""
     for camera in configuration.camera:
         yield from (f"camera {camera.name}: {text}" for text in _of_camera(camera))
     yield from (f"publish: {text}" for text in _of_publishing(configuration.publish))
@@ -20,7 +20,7 @@ def _of_camera(camera: CameraSection) -> Iterator[str]:
     source = Source(camera.source)
     if source.live and camera.loop:
         yield f"loop has no effect, {source} never ends"
-    # A single picture behind http is fetched at this rate.
+    # A single picture over HTTP is fetched at this rate.
     if source.live and source.scheme not in ("http", "https") and camera.fps is not None:
         yield f"fps has no effect, {source} comes at its own pace; max_fps limits that"
     if "transport" in camera.model_fields_set and source.scheme not in ("rtsp", "rtsps"):

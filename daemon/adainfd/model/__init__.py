@@ -1,1 +1,1 @@
-"""Makes and changes what recognises: the model's selection, its engine, its warm-up, its exports and its times."""
+"""The model that recognises: selection, engine, warm-up, exports and timings."""

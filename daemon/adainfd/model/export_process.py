@@ -1,4 +1,4 @@
-"""Makes exports that are missing, in a process of its own: the daemon loads no PyTorch, and its frames do not wait."""
+"""Missing exports, made in a subprocess: the daemon need not load PyTorch, and no frame waits for an export."""
 
 import contextlib
 import os
@@ -26,21 +26,21 @@ _END_WITHIN_SECONDS = 5.0
 _NICE = 10
 
 SCHEDULER = "scheduler"
-"""Said in a branch's place when all parts that the content-aware scheduler may ask for are at hand."""
+"""Sent in place of a branch once every part that the content-aware scheduler may use is exported."""
 
 
 @dataclass(frozen=True, slots=True)
 class ExportFailed:
-    """Nothing more will be exported. error: where the owner can do something about it."""
+    """The end of exporting after a failure. error: set if the owner can fix the cause."""
 
     why: str
     error: AdainfError | None = None
 
 
 class Exporter:
-    """The process. It exports what is needed first, then with what the processors have to spare all that is wanted.
+    """The export subprocess: exports the branches needed first, then the remaining ones at low CPU priority.
 
-    for_next_start: nothing waits for its exports, so it makes all of them with what the processors have to spare.
+    for_next_start: nothing waits for its exports, so all of them are made at low CPU priority.
     """
 
     def __init__(self, configuration: Configuration, profile: Profile, *, for_next_start: bool = False) -> None:
@@ -57,41 +57,42 @@ class Exporter:
 
     @property
     def process_id(self) -> int | None:
-        """The process's id while there is one."""
+        """The process id while it runs, else None."""
         return self._process.pid if self.running and self._process is not None else None
 
     def have(self, branches: Collection[Branch], log: Logger) -> bool:
-        """Wait until these are at hand; False where this process cannot do it.
+        """Wait until these branches are exported; return False if this subprocess fails to.
 
-        Raises InvalidInputError or UnavailableError where nobody can.
+        Raises InvalidInputError or UnavailableError if the branches cannot be exported at all.
         """
         missing = set(branches)
         while missing and self.running:
-            said = self.receive()
-            if isinstance(said, Branch):
-                missing.discard(said)
-            elif isinstance(said, ExportFailed):
-                if said.error is not None:
-                    raise said.error
-                log.warning("exporter_failed", why=said.why)
+            report = self.receive()
+            if isinstance(report, Branch):
+                missing.discard(report)
+            elif isinstance(report, ExportFailed):
+                if report.error is not None:
+                    raise report.error
+                log.warning("exporter_failed", why=report.why)
         return not missing
 
     def receive(self) -> Branch | str | ExportFailed | None:
-        """Wait for what is at hand next, a branch or SCHEDULER; None when everything is.
+        """Wait for the next export, a branch or SCHEDULER; return None once everything is exported.
 
-        After None or Failed the process ends by itself. That takes a second, for which no frame must wait.
+        After None or ExportFailed the process exits by itself, within about a second; do not wait for it while frames
+        are pending.
         """
         try:
-            said: Branch | str | ExportFailed | None = self.connection.recv()
+            report: Branch | str | ExportFailed | None = self.connection.recv()
         except (EOFError, OSError):
-            said = ExportFailed("its process ended early")
-        if said is None or isinstance(said, ExportFailed):
+            report = ExportFailed("its process ended early")
+        if report is None or isinstance(report, ExportFailed):
             self.running = False
             self.connection.close()
-        return said
+        return report
 
     def close(self) -> None:
-        """End the process, and wait until it has ended."""
+        """Terminate the process and wait for it; kill it after 5 s."""
         process, self._process = self._process, None
         if process is None:
             return
@@ -105,10 +106,10 @@ class Exporter:
 
 
 def exporter_of_missing(configuration: Configuration, profile: Profile) -> Exporter | None:
-    """The exporter of missing exports, started; None if none is missing or can be made.
+    """Return a started exporter of missing exports; None if none is missing or can be made.
 
-    If a GPU is to recognise, the exporter is not started yet: its exports are for the next start, when the processors
-    answer until the GPU can.
+    With a GPU, the exporter is not started yet: its exports are for the next start, when the CPU answers until the GPU
+    is ready.
     """
     asked = opening(configuration, profile)
     if asked.tries_gpu:
@@ -141,11 +142,11 @@ def _work(configuration: Configuration, profile: Profile, for_next_start: bool, 
     end_with_parent()
     if for_next_start:
         os.nice(_NICE)
-    signal.signal(signal.SIGTERM, _stop)  # what is half written goes with it
+    signal.signal(signal.SIGTERM, _stop)  # exit by SystemExit, so that half-written files are removed
     signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGTERM,))
     with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # the daemon is gone
         daemon.send(_outcome(configuration, profile, daemon))
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it ends anyway, and libraries tidy up
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # already exiting; do not interrupt the libraries' cleanup
 
 
 def _outcome(configuration: Configuration, profile: Profile, daemon: Connection) -> ExportFailed | None:
@@ -153,7 +154,7 @@ def _outcome(configuration: Configuration, profile: Profile, daemon: Connection)
         _export(configuration, profile, daemon)
     except (InvalidInputError, UnavailableError) as error:
         return ExportFailed(str(error), error)
-    except Exception as error:  # a library's defect; the daemon does without this process
+    except Exception as error:  # a defect in a library; the daemon continues without this process
         return ExportFailed(one_line(error, 160))
     return None
 

@@ -1,4 +1,4 @@
-"""From a configuration to what recognises: engine, profile and lookup table, checked against each other."""
+"""The recogniser of a configuration: engine, profile and lookup table, checked against each other."""
 
 import os
 from collections.abc import Collection
@@ -26,7 +26,7 @@ from adainfd.wire.observing import NOBODY, Observer
 
 __all__ = ["load_recogniser", "open_model", "open_successor", "stand_in_of"]
 
-# What steps of the start may take on a slow box, longer than which something is broken.
+# Time limits for startup steps on a slow box; a step that takes longer counts as hung.
 _LOAD_SECONDS = 900.0  # the weights may have to be downloaded
 _EXPORT_SECONDS = 300.0
 
@@ -40,12 +40,12 @@ def load_recogniser(
     keeper: Keeper | None = None,
     stand_in: Engine | None = None,
 ) -> Recogniser:
-    """Load the network, see that the profile is its own, and prepare the branches that may be chosen.
+    """Load the network, check that the profile matches its weights, and prepare the branches that may be chosen.
 
-    exporter: makes their exports; then only the branches are prepared without which nothing can be answered.
-    keeper: is told where exports cannot be kept. stand_in: recognises until another engine is open; nothing is loaded,
-    and only the same few branches are prepared. On a GPU only the cheapest branch is prepared, which fits every budget.
-    Raises UnavailableError where weights cannot be fetched, or the configured device cannot be used.
+    exporter: exports the branches; then only those needed first are prepared here. keeper: notified if exports cannot
+    be kept. stand_in: answers until the GPU engine is open; then nothing is loaded, and only the branches needed first
+    are prepared. On a GPU only the cheapest branch is prepared, which fits every budget.
+    Raises UnavailableError if weights cannot be fetched, or the configured device cannot be used.
     """
     section = configuration.model
     observer.beginning(f"loading {profile.backbone}", _LOAD_SECONDS)
@@ -59,9 +59,9 @@ def load_recogniser(
             remedy="run `adainf calibrate`",
         )
     if exporter is not None and exporter.for_next_start and stand_in is None and not engine.on_gpu:
-        exporter.begin()  # the GPU cannot be used, so it is this start that wants them
+        exporter.begin()  # the GPU cannot be used, so this start needs the exports
         exported = exporter.have(needed_first(profile), log)
-    if exported:  # said no earlier: a start that is refused says why, and no more
+    if exported:  # logged only here: a refused start logs its reason and nothing else
         log.info("exporting", backbone=profile.backbone)
     whole = not exported and stand_in is None and not engine.on_gpu
     first = [cheapest(profile)] if engine.on_gpu else needed_first(profile)
@@ -81,12 +81,12 @@ def load_recogniser(
 
 
 def _named(section: ModelSection) -> str:
-    """The profile as the configuration names it."""
+    """Return the profile as the configuration names it."""
     return section.profile or section.run or DEFAULT_PROFILE
 
 
 def _exports_kept(engine: Engine, branches: Collection[Branch]) -> bool:
-    """Whether the next start finds the exports of these branches, where the engine has any."""
+    """Return whether the next start will find the exports of these branches; True if the engine has none."""
     if engine.name != "onnx":
         return True
     from adainf.engines.onnx import OnnxEngine  # onnxruntime may not be installed
@@ -95,9 +95,9 @@ def _exports_kept(engine: Engine, branches: Collection[Branch]) -> bool:
 
 
 def stand_in_of(configuration: Configuration, profile: Profile) -> Engine | None:
-    """The processors' engine that can answer at once until the GPU's is open; None where there is none, or no GPU.
+    """Return the CPU engine that can answer at once until the GPU's is open; None without one, or without a GPU.
 
-    Raises InvalidInputError or UnavailableError on a device that cannot be there.
+    Raises InvalidInputError or UnavailableError on a device that cannot exist here.
     """
     asked = opening(configuration, profile)
     if asked.device is not None:
@@ -109,9 +109,9 @@ def stand_in_of(configuration: Configuration, profile: Profile) -> Engine | None
 
 
 def open_successor(configuration: Configuration, profile: Profile) -> Engine:
-    """The GPU's engine, with what is needed first ready, opened while another thread answers.
+    """Open the GPU engine with the branches needed first ready; another thread answers meanwhile.
 
-    Raises UnavailableError where the GPU cannot be used.
+    Raises UnavailableError if the GPU cannot be used.
     """
     libraries.load()
     engine = opening(configuration, profile).on_gpu.open()
@@ -123,10 +123,10 @@ def open_successor(configuration: Configuration, profile: Profile) -> Engine:
 
 
 def open_model(configuration: Configuration, profile: Profile) -> tuple[Engine, bool]:
-    """The engine as the daemon would open it, and whether the profile was made for its weights; nothing is downloaded.
+    """Open the engine as the daemon would, without downloads; return it and whether the profile fits its weights.
 
-    Raises InvalidInputError where model, profile and the cameras' labels do not fit each other, UnavailableError where
-    weights or a device are not here.
+    Raises InvalidInputError if model, profile and the cameras' labels do not match, UnavailableError if weights or
+    the device are missing here.
     """
     offline, before = "HF_HUB_OFFLINE", os.environ.get("HF_HUB_OFFLINE")
     os.environ[offline] = "1"

@@ -1,4 +1,4 @@
-"""The configured model: its run, its profile, how it is opened, and which of its branches are kept ready."""
+"""The configured model: its run, its profile, how to open it, and which of its branches are kept ready."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -36,7 +36,7 @@ DEFAULT_PROFILE = "efficientnet-lite0"
 
 
 def read_run(section: ModelSection) -> Run | None:
-    """The configured run; raises InvalidInputError where it is missing, damaged or another backbone's."""
+    """Read the configured run; raises InvalidInputError if it is missing, damaged or for another backbone."""
     if section.run is None:
         return None
     run = Run.read(shipped.find_run(section.run))
@@ -46,7 +46,7 @@ def read_run(section: ModelSection) -> Run | None:
 
 
 def read_profile(section: ModelSection) -> Profile:
-    """The configured profile; raises InvalidInputError where it is missing, corrupt, or another backbone's or run's."""
+    """Read the configured profile; raises InvalidInputError if missing, corrupt, or of another backbone or run."""
     run = read_run(section)
     path = _profile_path(section, run)
     profile = Profile.read(path)
@@ -69,10 +69,10 @@ def _profile_path(section: ModelSection, run: Run | None) -> Path:
 
 
 def asked_for(section: ModelSection, *, run: str | None, profile: str | None) -> dict[str, str | None]:
-    """The keys of [model] to set, or with None to remove, so that the run or profile asked for is in force.
+    """Return the keys of [model] to set, or to remove where None, to switch to the run or profile.
 
-    A run brings its own profile. A profile that was calibrated without a run takes the place of the configured run.
-    Raises InvalidInputError where the profile or the configured run cannot be read.
+    A run brings its own profile. A profile that was calibrated without a run replaces the configured run.
+    Raises InvalidInputError if the profile or the configured run cannot be read.
     """
     if run is not None:
         return {"run": run, "profile": profile}
@@ -86,7 +86,7 @@ def asked_for(section: ModelSection, *, run: str | None, profile: str | None) ->
 
 
 def opening(configuration: Configuration, profile: Profile, warn: Callable[[str], None] = lambda _: None) -> "Opening":
-    """How the configured network is to be opened."""
+    """Return how to open the configured network; warn: called with each warning."""
     from adainf.backbones import Options
     from adainf.engines.opening import Opening
 
@@ -112,22 +112,22 @@ def opening(configuration: Configuration, profile: Profile, warn: Callable[[str]
 
 
 def needed_first(profile: Profile) -> list[Branch]:
-    """Those without which nothing can be answered: the cheapest and the best, and the full one for audits."""
+    """Return the branches required to start answering: the cheapest, the best, and the full one for audits."""
     return list(
         dict.fromkeys([profile.space.full, *(choice.branch for choice in LookupTable(profile, most=2).frontier)])
     )
 
 
 def cheapest(profile: Profile) -> Branch:
-    """The branch that fits every budget."""
+    """Return the cheapest branch, which fits every budget."""
     return LookupTable(profile).frontier[0].branch
 
 
 def sizes_for(engine: Engine, pictures: int) -> tuple[int, ...]:
-    """The engine's sizes, up to the first that holds so many pictures."""
+    """Return the engine's batch sizes, up to the first that holds `pictures`."""
     return tuple(size for index, size in enumerate(engine.sizes) if not index or engine.sizes[index - 1] < pictures)
 
 
 def content_of(section: ModelSection, profile: Profile) -> ContentAware | None:
-    """The run's content-aware scheduler where calibration found it better than the table."""
+    """Return the run's content-aware scheduler if calibration found it better than the lookup table, else None."""
     return content_aware(read_run(section), profile)

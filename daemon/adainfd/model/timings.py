@@ -1,4 +1,4 @@
-"""How long branches take on this device when nothing else runs, by how many pictures run together."""
+"""Branch timings on this device when nothing else runs, by batch size."""
 
 import json
 from collections.abc import Collection
@@ -24,9 +24,9 @@ _ROUNDS = 8
 
 
 def known_times(engine: Engine, profile: Profile, branches: Collection[Branch], log: Logger) -> Times:
-    """The times of the profile, and of an earlier start where the profile has none.
+    """Return the profile's times, completed by those from an earlier start.
 
-    A number of pictures that was not timed along all of `branches` is left out.
+    A batch size that was not timed along all of `branches` is left out.
     """
     shipped, kept = (
         profile.timings_on(engine.device, engine.name, engine.threads),
@@ -42,13 +42,13 @@ def known_times(engine: Engine, profile: Profile, branches: Collection[Branch], 
 
 
 def kept_times(engine: Engine, profile: Profile, branches: Collection[Branch]) -> Times:
-    """The times kept from an earlier start, for each number of pictures that was timed along all of `branches`."""
+    """Return the times kept from an earlier start, for each batch size that was timed along all of `branches`."""
     found = documents.kept(_file(engine, profile), Timings.model_validate_json)
     return {} if found is None else _complete(_medians(found), branches)
 
 
 def missing_times(engine: Engine, times: Times, pictures: int) -> list[int]:
-    """The numbers of pictures that are not timed yet, of those that up to `pictures` at a time run in."""
+    """Return the batch sizes, of those used for up to `pictures` at a time, that are not timed yet."""
     return [size for size in sizes_for(engine, pictures) if size not in times]
 
 
@@ -67,9 +67,10 @@ def _file(engine: Engine, profile: Profile) -> Path:
 
 
 class Measuring:
-    """Times so many pictures together, once at each call, so that it can go on in the gaps between a camera's frames.
+    """A measurement of branch times at one batch size, in steps that fit between a camera's frames.
 
-    In rounds, in each of which every branch runs once in shuffled order: a disturbance falls on all alike.
+    It runs in 8 rounds, each with every branch once in shuffled order, so that a disturbance affects all branches
+    alike.
     """
 
     def __init__(
@@ -81,21 +82,21 @@ class Measuring:
         self._timer = Timer(engine, seed)
         self._engine = engine
         self._profile = profile
-        every = sorted(branches)
-        rounds = np.random.default_rng(seed).permuted(np.tile(np.arange(len(every)), (_ROUNDS, 1)), axis=1)
-        self._left = [every[index] for index in chain.from_iterable(rounds)]
+        ordered = sorted(branches)
+        rounds = np.random.default_rng(seed).permuted(np.tile(np.arange(len(ordered)), (_ROUNDS, 1)), axis=1)
+        self._left = [ordered[index] for index in chain.from_iterable(rounds)]
         self._ready: set[Branch] = set()
-        self._taken: dict[Branch, list[float]] = {branch: [] for branch in every}
+        self._taken: dict[Branch, list[float]] = {branch: [] for branch in ordered}
 
     @property
     def done(self) -> bool:
-        """Whether every branch was timed often enough."""
+        """Whether every branch has been timed in all rounds."""
         return not self._left
 
     def step(self) -> None:
-        """Run the pictures along one branch, or have it made ready first, which takes steps of its own.
+        """Time one branch once; a branch that is not ready yet is prepared first, in separate steps.
 
-        Raises OutOfMemoryError as the engine does, and may be tried again.
+        Raises OutOfMemoryError as the engine does; the step can be retried.
         """
         branch = self._left[-1]
         try:
@@ -105,25 +106,25 @@ class Measuring:
                 return
             self._taken[branch].append(self._timer.seconds(branch, self.pictures))
         except OutOfMemoryError:
-            self._ready.clear()  # the engine has let go of all
+            self._ready.clear()  # the engine has released every branch
             raise
         self._left.pop()
 
     def keep(self, keeper: Keeper) -> Times:
-        """Median milliseconds along each branch, by the number of pictures, which the next start knows too."""
+        """Save the measured times for the next start; return the median milliseconds per branch by batch size."""
         from adainf.evaluation.timer import summary
 
         engine = self._engine
         before = documents.kept(_file(engine, self._profile), Timings.model_validate_json)
-        every = {} if before is None else dict(before.every)
-        every[self.pictures] = {str(branch): summary(times) for branch, times in self._taken.items()}
+        by_size = {} if before is None else dict(before.every)
+        by_size[self.pictures] = {str(branch): summary(times) for branch, times in self._taken.items()}
         measured = Timings(
             device=engine.device,
             engine=engine.name,
             threads=engine.threads,
             measured=datetime.now(UTC).isoformat(timespec="seconds"),
-            times=every.pop(1, {}),
-            together=every,
+            times=by_size.pop(1, {}),
+            together=by_size,
         )
         text = json.dumps(measured.model_dump(mode="json"), indent=1) + "\n"
         keeper.keep("timings", _file(engine, self._profile), text)

@@ -1,4 +1,4 @@
-"""What can be made ready while frames are answered: another engine, more branches, and how long each takes."""
+"""Background preparation while frames are answered: another engine, more branches, and their timings."""
 
 from collections import deque
 from dataclasses import dataclass, replace
@@ -21,24 +21,24 @@ from adainfd.model.timings import Measuring, known_times, missing_times
 
 __all__ = ["Preparation"]
 
-# Caches and threads that have gone cold are part of a frame's time.
+# Pause between measurements: a frame's time includes caches and threads that have gone cold, so measure those too.
 _REST_SECONDS = 0.01
-_PATIENCE_SECONDS = 30.0  # for recordings that there may be too little memory for
-_ASK_AGAIN_SECONDS = 0.05  # whether a recording is made, which takes between 0.03 s and 3 s
-# Where frames never stop waiting, one of them waits for a step now and then.
+_PATIENCE_SECONDS = 30.0  # for a CUDA graph recording, for which memory may be short
+_ASK_AGAIN_SECONDS = 0.05  # polling interval for a recording, which takes between 0.03 s and 3 s
+# If frames are always pending, a step delays one of them this often.
 _STEP_AT_LEAST_EVERY_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class _Group:
-    """So many pictures together along a branch that is ready for one."""
+    """A batch of `pictures` along a branch that is already ready for single pictures."""
 
     branch: Branch
     pictures: int
 
 
 class Preparation:
-    """Makes a recogniser better in small steps between frames."""
+    """The background preparation that improves a recogniser in small steps between frames."""
 
     def __init__(
         self,
@@ -52,10 +52,10 @@ class Preparation:
         successor: Successor | None = None,
         pictures: int = 1,
     ) -> None:
-        """exporter: what it exports is taken up as it comes; one for the next start begins once all is ready.
+        """exporter: its exports are used as they arrive; one for the next start begins once everything is ready.
 
-        keeper: of what is measured. now: monotonic seconds. successor: opens the engine that takes over.
-        pictures: so many may be answered together.
+        keeper: saves the measured times. now: monotonic seconds. successor: opens the engine that takes over.
+        pictures: the largest number of pictures answered together.
         """
         self._recogniser = recogniser
         self._section = section
@@ -82,14 +82,14 @@ class Preparation:
 
     @property
     def connections(self) -> list[Connection]:
-        """Readable when there is more to do."""
+        """The connections that become readable when there is more to do."""
         exporter = [] if self._exporter is None else [self._exporter.connection]
         return exporter if self._successor is None else [*exporter, self._successor.connection]
 
     def due(self, idle_since: float | None) -> float | None:
-        """When to `go_on` if no frame comes; None where there is nothing to do yet. Monotonic seconds.
+        """Return when to call `go_on` if no frame arrives, in monotonic seconds; None if there is nothing to do yet.
 
-        idle_since: when the last frame was answered; None before the first.
+        idle_since: when the last frame was answered, in monotonic seconds; None before the first.
         """
         if idle_since is None:
             return None
@@ -98,11 +98,10 @@ class Preparation:
         return None if self._measuring is None else max(idle_since, self._stepped) + _REST_SECONDS
 
     def go_on(self, idle_since: float | None, now: float) -> Recogniser | None:
-        """Do a step where it disturbs nobody; what recognises from now on, where that changes.
+        """Take a step if one is due between frames; return the new recogniser if it changes, else None.
 
-        idle_since: when the last frame was answered, None while one waits; monotonic seconds, as `now`.
-        Raises UnavailableError, or InvalidInputError on weights that do not fit, where a device is configured and
-        cannot be used.
+        idle_since: when the last frame was answered, None while a frame is pending; monotonic seconds, as `now`.
+        With a configured device, raises UnavailableError if it cannot be used, InvalidInputError if weights do not fit.
         """
         self._hear()
         if self._successor is not None and (better := self._change_over(self._successor)) is not None:
@@ -116,11 +115,11 @@ class Preparation:
         return None if self._measuring is None else self._time(self._measuring)
 
     def close(self) -> None:
-        """End the engine that recognises."""
+        """Close the current engine."""
         self._recogniser.engine.close()
 
     def _change_over(self, successor: Successor) -> Recogniser | None:
-        """Switch to the engine that was opened meanwhile, if it is open; no frame is being answered now."""
+        """Switch to the successor's engine once it is open; called only between frames."""
         before = self._recogniser
         try:
             engine = successor.take()
@@ -144,7 +143,7 @@ class Preparation:
         return self._recogniser
 
     def _stay(self) -> None:
-        """Let the processors go on, as on a box without a GPU."""
+        """Stay with the CPU engine, as on a box without a GPU."""
         self._exporter, self._next_start = self._next_start, None
         if self._exporter is not None:
             self._exporter.begin()
@@ -152,7 +151,7 @@ class Preparation:
         self._to_come.extend([*wanted_branches(self._recogniser.profile), SCHEDULER, None])
 
     def _all_on_gpu(self) -> list[Branch | _Group | str | None]:
-        """All that a GPU engine is made ready for: the branches, the scheduler, then larger groups."""
+        """Return everything to prepare on a GPU, in order: branches, the scheduler, then batches, largest first."""
         engine, profile = self._recogniser.engine, self._recogniser.profile
         wanted = wanted_branches(profile)
         branches = [branch for branch in wanted if branch not in self._recogniser.ready]
@@ -166,48 +165,48 @@ class Preparation:
 
     def _hear(self) -> None:
         while self._exporter is not None and self._exporter.connection.poll():
-            said = self._exporter.receive()
-            if isinstance(said, ExportFailed):
-                self._log.warning("exporter_failed", why=said.why)
+            report = self._exporter.receive()
+            if isinstance(report, ExportFailed):
+                self._log.warning("exporter_failed", why=report.why)
                 if not self._recogniser.engine.on_gpu:
-                    self._keeper.missing("exports", f"branches are not exported, and not used: {said.why}")
-                said = None
-            if said is None:
+                    self._keeper.missing("exports", f"branches are not exported, and not used: {report.why}")
+                report = None
+            if report is None:
                 self._exporter = None
             if not self._recogniser.engine.on_gpu:
-                self._to_come.append(said)
+                self._to_come.append(report)
 
     def _take_up(self) -> Recogniser | None:
-        """Take up what comes next, if it is ready."""
-        what, now = self._to_come[0], self._recogniser
+        """Take up the next item of the queue if it is ready."""
+        item, before = self._to_come[0], self._recogniser
         try:
-            self._being_made = not self._is_ready(what)
-        except OutOfMemoryError:  # the next frame meets it too
+            self._being_made = not self._is_ready(item)
+        except OutOfMemoryError:  # the next frame runs out too, and parks the model
             self._being_made = True
-        if self._being_made and not self._given_up(what):
+        if self._being_made and not self._given_up(item):
             return None
         self._to_come.popleft()
         self._waited_since = self._stepped
-        if isinstance(what, Branch):
-            self._recogniser = now.along(what)
-        elif what is None:
+        if isinstance(item, Branch):
+            self._recogniser = before.along(item)
+        elif item is None:
             self._finish()
-        elif what == SCHEDULER and now.content is None and (content := self._content) is not None:
-            self._recogniser = replace(now, content=content)
-        return None if self._recogniser is now else self._recogniser
+        elif item == SCHEDULER and before.content is None and (content := self._content) is not None:
+            self._recogniser = replace(before, content=content)
+        return None if self._recogniser is before else self._recogniser
 
-    def _given_up(self, what: Branch | _Group | str | None) -> bool:
-        """Whether to go on without it: the engine records by itself the numbers of pictures that come."""
-        return isinstance(what, _Group) and self._stepped - self._waited_since > _PATIENCE_SECONDS
+    def _given_up(self, item: Branch | _Group | str | None) -> bool:
+        """Return whether to skip an item: the engine also records each batch size by itself when it first occurs."""
+        return isinstance(item, _Group) and self._stepped - self._waited_since > _PATIENCE_SECONDS
 
-    def _is_ready(self, what: Branch | _Group | str | None) -> bool:
-        """Whether it is ready; an engine with a thread of its own makes it meanwhile, any other makes it at once."""
+    def _is_ready(self, item: Branch | _Group | str | None) -> bool:
+        """Return whether an item is ready, and prepare it if not: in the engine's own thread if it has one, or here."""
         engine = self._recogniser.engine
-        if isinstance(what, Branch):
-            return engine.make_ready(what)
-        if isinstance(what, _Group):
-            return engine.make_ready(what.branch, what.pictures)
-        content = self._content if what == SCHEDULER else None
+        if isinstance(item, Branch):
+            return engine.make_ready(item)
+        if isinstance(item, _Group):
+            return engine.make_ready(item.branch, item.pictures)
+        content = self._content if item == SCHEDULER else None
         if content is None or self._recogniser.content is not None:
             return True
         if not engine.make_parts_ready(content.resolution, content.weights):
@@ -217,7 +216,7 @@ class Preparation:
 
     @cached_property
     def _content(self) -> ContentAware | None:
-        """Read from the run's files, so not at every step."""
+        """The run's content-aware scheduler, cached because it is read from files."""
         return content_of(self._section, self._recogniser.profile)
 
     def _finish(self) -> None:

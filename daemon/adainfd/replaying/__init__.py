@@ -1,4 +1,4 @@
-"""Replay: decide again on recorded signals, under the recorded policies or others, and compare."""
+"""Replay: decide again on recorded signals, under the recorded or other policies, and compare."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,10 +11,10 @@ __all__ = ["replay"]
 
 
 def replay(trace: Path, policies: Sequence[str], *, check: bool, plot: Path | None) -> bool:
-    """Decide again on `trace` and print the comparison; False where `check` finds a decision that differs.
+    """Decide again on `trace` and print the comparison; return False if `check` finds a decision that differs.
 
-    policies: NAME or FILE in place of the general policy, CAMERA=NAME or CAMERA=FILE of a camera's. Raises
-    InvalidInputError where the trace or a policy cannot be read, or `check` is asked for with another policy.
+    policies: NAME or FILE replaces the general policy, CAMERA=NAME or CAMERA=FILE a camera's. plot: PNG file to draw.
+    Raises InvalidInputError if the trace or a policy cannot be read, or if `check` is combined with policies.
     """
     from adainf.base import output
     from adainf.base.errors import InvalidInputError

@@ -1,4 +1,4 @@
-"""The decisions of a trace: as they were recorded, and as they come out when they are made again."""
+"""The decisions of a trace, as recorded and as replayed."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -18,12 +18,12 @@ __all__ = ["Decision", "Decisions", "recorded", "replayed"]
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What was decided for one view of a frame, and what followed.
+    """The decision for one view of a frame, and its outcome.
 
-    at: seconds since the trace began. branch: of the answer, None where the last one stood. second_look: its budget
-    and branch. macs_fraction: of both looks. deadline_ms: of the view's policy. latency_ms: from capture to publishing
-    the answer, measured or expected. load: share of the processor that other programs took, None if unknown.
-    expected_accuracy: the profile's, of the branch answered from.
+    at: seconds since the trace began. branch: of the answer, None if the last answer was reused. second_look: its
+    budget and branch. macs_fraction: of both looks together. deadline_ms: from the view's policy. latency_ms: from
+    capture to publishing the answer, measured or expected. load: share of the processor used by other programs, None
+    if unknown. expected_accuracy: from the profile, of the branch behind the answer.
     """
 
     camera: str
@@ -40,13 +40,13 @@ class Decision:
 
     @property
     def reused(self) -> bool:
-        """Whether the last answer stood."""
+        """Whether the last answer was reused."""
         return self.branch is None
 
 
 @dataclass(frozen=True, slots=True)
 class Decisions:
-    """All decisions of a trace. lost: lines that could not be written; broken: where and why the trace breaks off."""
+    """All decisions of a trace. lost: number of lines not written; broken: where and why the trace breaks off."""
 
     decisions: list[Decision]
     lost: int
@@ -54,17 +54,17 @@ class Decisions:
 
     @property
     def cameras(self) -> set[str]:
-        """The names by which views are found: the cameras', and those of regions after their camera's."""
+        """The names that select views: CAMERA and CAMERA/REGION."""
         views = {decision.camera for decision in self.decisions}
         return views | {view.partition("/")[0] for view in views}
 
 
 @dataclass(slots=True)
 class _TraceView:
-    """What is remembered of a view.
+    """The state of a view during replay.
 
-    number, looked_at: of the frame that a branch looked at last, and when. moved: motion since then, summed. slowdown:
-    of the last look that was measured, how many times longer than expected it took.
+    number, looked_at: the last frame that a branch ran on, and when. moved: the sum of motion since then. slowdown:
+    the ratio of measured to expected time in the last look that was measured.
     """
 
     decider: Decider
@@ -74,15 +74,15 @@ class _TraceView:
     slowdown: float = 1.0
 
     def looked(self, frame: Frame) -> None:
-        """A branch looks at this frame."""
+        """Note that a branch ran on this frame."""
         self.number, self.looked_at, self.moved = frame.number, frame.at, 0.0
 
 
 @dataclass(slots=True)
 class _TracePart:
-    """A part of a trace, to the frame at hand: what is known of the model, and what is remembered of the views.
+    """The state within a part of a trace, up to the current frame: model, policies and views.
 
-    begun: seconds from the begin of the trace to that of the part. first: monotonic seconds of its first frame.
+    begun: seconds from the start of the trace to the start of the part. first: monotonic seconds of its first frame.
     """
 
     known: Knowledge
@@ -92,37 +92,37 @@ class _TracePart:
     views: dict[str, _TraceView] = field(default_factory=dict)
 
     def at(self, frame: Frame) -> float:
-        """Seconds since the trace began."""
+        """Return the seconds since the trace began."""
         self.first = frame.at if self.first is None else self.first
         return self.begun + frame.at - self.first
 
     def view(self, name: str) -> _TraceView:
-        """What is remembered of a view."""
+        """Return the state of a view, with its current policy."""
         view = self.views.setdefault(name, _TraceView(Decider(Policy())))
         view.decider.policy = self.policies.of(name)
         return view
 
 
 def recorded(path: Path) -> Decisions:
-    """The decisions as they were made; raises InvalidInputError where `path` is no trace that can be read."""
+    """Return the decisions as recorded; raises InvalidInputError if `path` is not a readable trace."""
     trace = _Trace(path, {})
     return trace.all(_recorded(frame, part) for frame, part in trace.frames())
 
 
 def replayed(path: Path, others: Mapping[str | None, Policy] | None) -> Decisions:
-    """The decisions made again, under the recorded policies or `others`.
+    """Return the decisions made again, under the recorded policies or `others`.
 
-    others: by the camera or view that is to go by it; None stands for the general policy, which cameras with one of
-    their own do not go by. Where another branch runs than the recorded one, its time is the profile's times the
-    slow-down that was measured last. Where another frame was recognised last, what changed since is taken as the sum of
-    the motion since. What the other cameras left a frame is taken as it was.
+    others: replacement policies by camera or view; the key None replaces the general policy, which does not apply to
+    cameras with a policy of their own. If another branch runs than the recorded one, its time is the known time of the
+    branch multiplied by the last measured slowdown. If another frame was recognised last, the change since then is the
+    sum of the motion since. The budget that other cameras left a frame is the recorded one.
     """
     trace = _Trace(path, others or {})
     return trace.all(_decided(frame, part) for frame, part in trace.frames())
 
 
 class _Trace:
-    """A trace as it is read."""
+    """A reader of a trace that keeps the state for each part."""
 
     def __init__(self, path: Path, others: Mapping[str | None, Policy]) -> None:
         self._path = path
@@ -131,11 +131,11 @@ class _Trace:
         self._broken: list[str] = []
 
     def all(self, decisions: Iterator[Decision]) -> Decisions:
-        """All decisions, with what is missing among them."""
+        """Collect the decisions, with the losses found while reading."""
         return Decisions(list(decisions), self._lost, tuple(self._broken))
 
     def frames(self) -> Iterator[tuple[Frame, _TracePart]]:
-        """Each frame, and the part that it belongs to."""
+        """Yield each frame with the part that it belongs to."""
         header, lines = read(self._path)
         part = self._part(header, header)
         for line in lines:
@@ -157,15 +157,15 @@ class _Trace:
                     yield line, part
 
     def _check(self, frame: Frame, known: Knowledge) -> None:
-        """Raise InvalidInputError where a frame names what cannot have been."""
+        """Raise InvalidInputError if a frame has a branch or grant that is impossible with its profile."""
         looks = [(frame.branch, frame.chosen_by == "scheduler")]
         looks += [] if frame.second_look is None else [(frame.second_look.branch, False)]
         wrong = [f"branch {branch!r}" for branch, scheduled in looks if not known.has(branch, scheduled=scheduled)]
         if frame.granted is not None and not frame.granted >= known.table.floor:
             wrong.append(f"granted {frame.granted}")
         if wrong:
-            what = one_line(f"frame {frame.number} of {frame.camera}: {wrong[0]}", 120)
-            raise InvalidInputError(f"trace {self._path}: {what} is not possible with its profile")
+            subject = one_line(f"frame {frame.number} of {frame.camera}: {wrong[0]}", 120)
+            raise InvalidInputError(f"trace {self._path}: {subject} is not possible with its profile")
 
     def _part(self, header: Header, first: Header) -> _TracePart:
         known = Knowledge.read(self._path, header)
@@ -217,35 +217,37 @@ def _decided(frame: Frame, part: _TracePart) -> Decision:
 def _look_again(frame: Frame, view: _TraceView, known: Knowledge, spent_ms: float) -> tuple[Budget, Choice] | None:
     better = view.decider.better_look(known.table, known.costs, spent_ms)
     if better is not None:
-        again, taken = frame.second_look, None
+        again, recorded_run = frame.second_look, None
         if again is not None:
             chosen = known.choices[again.branch]
-            taken = Ran(chosen, again.forward_ms, frame.own_around_ms, known.costs.expected(chosen.macs_fraction))
-        view.decider.settle_better_look(_run(frame, view, better[1], taken, known))
+            recorded_run = Ran(
+                chosen, again.forward_ms, frame.own_around_ms, known.costs.expected(chosen.macs_fraction)
+            )
+        view.decider.settle_better_look(_run(frame, view, better[1], recorded_run, known))
     return better
 
 
 def _taken(frame: Frame, known: Knowledge) -> Ran:
-    """The recorded look."""
+    """Return the recorded look."""
     choice, expected = known.ran(frame), frame.expected_ms
-    if expected is None:  # of a trace of older times, whose frames were each told a part of their own
+    if expected is None:  # an older trace, in which each frame has only its own part of the batch's time
         expected = known.costs.expected(choice.macs_fraction)
     return Ran(choice, frame.forward_ms, frame.own_around_ms, expected)
 
 
-def _run(frame: Frame, view: _TraceView, choice: Choice, taken: Ran | None, known: Knowledge) -> Ran:
-    """A look along `choice`. taken: the recorded look.
+def _run(frame: Frame, view: _TraceView, choice: Choice, recorded_run: Ran | None, known: Knowledge) -> Ran:
+    """Return a look along `choice`; recorded_run: the recorded look.
 
-    Where another branch ran, or none, it takes what is to be expected at that moment, beside the same others.
+    If another branch ran, or none, its time is the one expected at that moment with the same batch.
     """
     view.looked(frame)
-    if taken is not None and taken.expected_ms:
-        view.slowdown = taken.forward_ms / taken.expected_ms
-    if taken is not None and taken.choice.branch == choice.branch:
-        return taken
+    if recorded_run is not None and recorded_run.expected_ms:
+        view.slowdown = recorded_run.forward_ms / recorded_run.expected_ms
+    if recorded_run is not None and recorded_run.choice.branch == choice.branch:
+        return recorded_run
     expected = own = known.costs.expected(choice.macs_fraction)
-    if own is not None and taken is not None and taken.expected_ms is not None:
-        others = taken.expected_ms - (known.costs.expected(taken.choice.macs_fraction) or 0.0)
+    if own is not None and recorded_run is not None and recorded_run.expected_ms is not None:
+        others = recorded_run.expected_ms - (known.costs.expected(recorded_run.choice.macs_fraction) or 0.0)
         expected = own + max(0.0, others)
     return Ran(choice, (expected or 0.0) * view.slowdown, frame.own_around_ms, expected)
 

@@ -1,4 +1,4 @@
-"""The model of a trace: its branches, and what they cost."""
+"""The model that a trace was recorded with: its branches and their costs."""
 
 import contextlib
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ __all__ = ["Knowledge"]
 
 @dataclass(frozen=True, slots=True)
 class Knowledge:
-    """What a trace says of the model. choices: all branches of the profile, by their text."""
+    """The model as known from a trace. choices: all branches of the profile, by their text."""
 
     table: LookupTable
     costs: Costs
@@ -29,7 +29,7 @@ class Knowledge:
 
     @classmethod
     def read(cls, path: Path, header: Header) -> "Knowledge":
-        """What a header says; raises InvalidInputError where its profile is damaged."""
+        """Read the model from a header; raises InvalidInputError if its profile is damaged."""
         try:
             profile = Profile.model_validate(header.profile)
         except ValidationError as error:
@@ -46,11 +46,11 @@ class Knowledge:
         )
 
     def prepared(self, line: Prepared) -> "Knowledge":
-        """What is known once more branches are ready."""
+        """Return the model after more branches have become ready."""
         return self._of(self.profile, line)
 
     def has(self, branch: str, *, scheduled: bool) -> bool:
-        """Whether there is such a branch; scheduled: it need not be one of the profile's, but of its backbone."""
+        """Return whether a branch exists: in the profile, or with `scheduled` anywhere in its backbone's space."""
         if not scheduled:
             return branch in self.choices
         with contextlib.suppress(InvalidInputError):
@@ -58,7 +58,7 @@ class Knowledge:
         return False
 
     def ran(self, frame: Frame) -> Choice:
-        """The branch that was recorded, as it ran."""
+        """Return the recorded branch as it ran."""
         if frame.chosen_by != "scheduler":
             return self.choices[frame.branch]
         space, branch = self.profile.space, Branch.parse(frame.branch)
@@ -67,9 +67,9 @@ class Knowledge:
         return Choice(branch, macs, macs / space.macs(space.full), 0.0 if level is None else level.accuracy)
 
     def choose(self, frame: Frame, budget: Budget, lookup: Choice) -> Choice:
-        """The branch that runs under a budget; lookup: the table's.
+        """Return the branch that runs under a budget; lookup: the choice of the lookup table.
 
-        What a picture shows is known by the scheduler's choice for it, under the recorded budget only.
+        The scheduler's choice depends on the picture, so it is known only for the recorded budget.
         """
         scheduled = frame.chosen_by == "scheduler" and budget.fraction == frame.budget.fraction
         return self.ran(frame) if scheduled else lookup

@@ -1,4 +1,4 @@
-"""Budget, latency and load over time, as a picture."""
+"""A plot of budget, latency and load over time."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,7 +25,7 @@ _COLOURS = {
 
 
 def draw(before: Decisions, after: Decisions, policies: str, path: Path) -> None:
-    """Write a PNG to `path`; raises InvalidInputError where matplotlib is missing or `path` cannot be written."""
+    """Draw a PNG to `path`; raises InvalidInputError if matplotlib is missing or `path` cannot be written."""
     try:
         from matplotlib.figure import Figure
     except ImportError:

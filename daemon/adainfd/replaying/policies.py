@@ -1,4 +1,4 @@
-"""The policies that the frames of a trace are decided by: the recorded ones, or others in their place."""
+"""The policies for replaying a trace: the recorded ones, or replacements."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,27 +15,27 @@ __all__ = ["ReplayedPolicies", "named"]
 
 
 def named(arguments: Sequence[str]) -> dict[str | None, Policy]:
-    """Policies told as NAME, FILE or CAMERA=NAME, CAMERA=FILE, by camera; raises InvalidInputError on a wrong one."""
-    told: dict[str | None, Policy] = {}
+    """Parse NAME, FILE, CAMERA=NAME and CAMERA=FILE into policies by camera; raises InvalidInputError on an error."""
+    policies: dict[str | None, Policy] = {}
     for argument in arguments:
         camera, equals, name = argument.partition("=")
-        whole = not equals or Path(argument).exists()  # a file's name may hold one
-        if (key := None if whole else camera) in told:
+        whole = not equals or Path(argument).exists()  # a file name may contain "="
+        if (key := None if whole else camera) in policies:
             raise InvalidInputError(f"--policy {argument}: a second one for {key or 'all cameras'}; give one")
-        told[key] = Policy.read(argument if whole else name)
-    return told
+        policies[key] = Policy.read(argument if whole else name)
+    return policies
 
 
 @dataclass(frozen=True, slots=True)
 class ReplayedPolicies:
-    """The policies in force: one for all, and those of the views that go by others."""
+    """The policies in force: the general one, and those of views with another."""
 
     general: Policy
     views: dict[str, Policy]
 
     @classmethod
     def read(cls, path: Path, line: Header | PolicyChange, others: Mapping[str | None, Policy]) -> "ReplayedPolicies":
-        """The policies after a line, with `others` in place of some; raises InvalidInputError where one is damaged."""
+        """Return the policies after a line, replaced by `others`; raises InvalidInputError if one is damaged."""
         general = _policy(path, line.policy)
         views = {view: _policy(path, policy) for view, policy in line.policies.items()}
         if (other := others.get(None)) is not None:
@@ -49,12 +49,12 @@ class ReplayedPolicies:
         return cls(general, views)
 
     def of(self, view: str) -> Policy:
-        """The policy of a view."""
+        """Return the policy of a view."""
         return self.views.get(view, self.general)
 
 
 def _views_of(camera: str, line: Header | PolicyChange) -> dict[str, float]:
-    """The views that a name stands for, a camera's or one of its regions', with their parts."""
+    """Return the parts of the views that a name selects: all views of CAMERA, or CAMERA/REGION alone."""
     found = {view: part for view, part in line.parts.items() if view == camera or view.startswith(f"{camera}/")}
     return found or {camera: 1.0}
 

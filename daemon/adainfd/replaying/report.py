@@ -1,4 +1,4 @@
-"""The comparison of two sets of decisions, as a table and as lists of differences."""
+"""The comparison of recorded and replayed decisions, as a table and as lists of differences."""
 
 import statistics
 from collections import Counter
@@ -15,12 +15,12 @@ _LONGEST = 200
 
 
 def table(before: Decisions, after: Decisions, policies: str) -> Table:
-    """Recorded beside replayed under `policies`."""
+    """Return the comparison of recorded decisions with those replayed under `policies`."""
     comparison = Table(title=f"{len(before.decisions)} frames")
     comparison.add_column("")
     comparison.add_column("recorded", justify="right")
     comparison.add_column(f"replayed under {printable(policies, _LONGEST)}", justify="right")
-    # Both are held against the deadline that each view has now, or had where it has none any more.
+    # Measure both against the same deadline: the view's new one, or the recorded one if it has none now.
     pairs = zip(before.decisions, after.decisions, strict=True)
     deadlines = [new.deadline_ms or old.deadline_ms for old, new in pairs]
     columns = (_rows(before.decisions, deadlines), _rows(after.decisions, deadlines))
@@ -29,31 +29,33 @@ def table(before: Decisions, after: Decisions, policies: str) -> Table:
     return comparison
 
 
-def _rows(every: Sequence[Decision], deadlines: Sequence[float | None]) -> list[tuple[str, str]]:
-    if not every:
+def _rows(decisions: Sequence[Decision], deadlines: Sequence[float | None]) -> list[tuple[str, str]]:
+    if not decisions:
         return [("frames", "none")]
-    latencies = [decision.latency_ms for decision in every]
+    latencies = [decision.latency_ms for decision in decisions]
     p95 = statistics.quantiles(latencies, n=20)[-1] if len(latencies) > 1 else latencies[0]
     late = [ms > deadline for ms, deadline in zip(latencies, deadlines, strict=True) if deadline is not None]
-    limits = Counter(decision.budget.limited_by for decision in every)
+    limits = Counter(decision.budget.limited_by for decision in decisions)
     return [
-        ("mean budget", f"{statistics.mean(d.budget.fraction for d in every):.3f}"),
-        ("mean MACs, of the full model's", f"{statistics.mean(d.macs_fraction for d in every):.3f}"),
-        ("most MACs of one frame", f"{max(d.macs_fraction for d in every):.3f}"),
-        ("answers reused", f"{sum(d.reused for d in every) / len(every):.1%}"),
-        ("looked at again", f"{sum(d.second_look is not None for d in every) / len(every):.1%}"),
-        ("mean expected accuracy", f"{statistics.mean(d.expected_accuracy for d in every):.3f}"),
+        ("mean budget", f"{statistics.mean(d.budget.fraction for d in decisions):.3f}"),
+        ("mean MACs, of the full model's", f"{statistics.mean(d.macs_fraction for d in decisions):.3f}"),
+        ("most MACs of one frame", f"{max(d.macs_fraction for d in decisions):.3f}"),
+        ("answers reused", f"{sum(d.reused for d in decisions) / len(decisions):.1%}"),
+        ("looked at again", f"{sum(d.second_look is not None for d in decisions) / len(decisions):.1%}"),
+        ("mean expected accuracy", f"{statistics.mean(d.expected_accuracy for d in decisions):.3f}"),
         ("latency p50 / p95", f"{statistics.median(latencies):.1f} / {p95:.1f} ms"),
         ("later than the deadline", f"{statistics.mean(late):.1%}" if late else "no deadline"),
         (
             "limited by",
-            ", ".join(f"{printable(rule, _LONGEST)} {count / len(every):.0%}" for rule, count in limits.most_common()),
+            ", ".join(
+                f"{printable(rule, _LONGEST)} {count / len(decisions):.0%}" for rule, count in limits.most_common()
+            ),
         ),
     ]
 
 
 def differences(before: Decisions, after: Decisions) -> list[str]:
-    """A line for each frame whose budget differs."""
+    """Return a line for each frame whose budget differs."""
     return [
         f"{old.camera} frame {old.number}: recorded {old.budget.fraction} by {old.budget.limited_by}, "
         f"replayed {new.budget.fraction} by {new.budget.limited_by}"
@@ -63,7 +65,7 @@ def differences(before: Decisions, after: Decisions) -> list[str]:
 
 
 def other_answers(before: Decisions, after: Decisions) -> list[str]:
-    """A line for each frame that has the same budget and is answered otherwise within it."""
+    """Return a line for each frame that has the same budget but another answer."""
     return [
         f"{old.camera} frame {old.number}: recorded {_answer(old)}, replayed {_answer(new)}"
         for old, new in zip(before.decisions, after.decisions, strict=True)

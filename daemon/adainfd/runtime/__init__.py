@@ -1,1 +1,1 @@
-"""The running daemon: its start, its loop, and its reload."""
+"""The running daemon: startup, main loop and reload."""

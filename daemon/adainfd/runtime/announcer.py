@@ -1,4 +1,4 @@
-"""Says in status messages what state the daemon and its cameras are in."""
+"""Status messages with the state of the daemon and its cameras."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -31,12 +31,12 @@ def _account(account: FrameCounts, state: messages.CameraState) -> messages.Acco
 
 
 def _text(detail: str | None) -> str | None:
-    """As a message may have it: a file's name that is not UTF-8 cannot be encoded."""
+    """Make `detail` encodable, at most 2000 characters: a file name that is not UTF-8 cannot be sent."""
     return None if detail is None else printable(detail, _LONGEST_DETAIL)
 
 
 class Announcer:
-    """Publishes `status/HOST` and `status/HOST/CAMERA`."""
+    """The publisher of `status/HOST` and `status/HOST/CAMERA`."""
 
     def __init__(self, publisher: Publisher, host: str) -> None:
         self._publisher = publisher
@@ -55,9 +55,9 @@ class Announcer:
         lost: Mapping[str, int] | None = None,
         recording: str | None = None,
     ) -> None:
-        """The daemon is in `state`; what is known of its model stays known.
+        """Publish the daemon's state; the last model given is repeated.
 
-        lost: what could not be written since the start, by kind. recording: the trace that is kept.
+        lost: number of lost items since the start, by kind. recording: the trace being recorded.
         """
         self._model = model or self._model
         if state in ("ready", "degraded"):
@@ -87,7 +87,7 @@ class Announcer:
         )
 
     def runs(self, model: messages.Model) -> None:
-        """Another engine recognises, or its times are known now: the next heartbeat says so."""
+        """Set the model for the next heartbeat, after a change of engine or newly measured times."""
         self._model = model
 
     def beat(
@@ -97,8 +97,7 @@ class Announcer:
         hindrances: Hindrances,
         recording: str | None,
     ) -> None:
-        """Say that the daemon is still ready or degraded, how its cameras and its recording stand, and which labels
-        are there."""
+        """Publish the heartbeat: state, hindrances, camera accounts, present labels and the recording."""
         self.daemon(
             self._state,
             hindrances.text,
@@ -109,7 +108,7 @@ class Announcer:
         )
 
     def camera(self, camera: Camera, change: Change, audits: Mapping[str, Audit]) -> None:
-        """The camera has changed; its account, and what its audit found, go with that."""
+        """Publish a camera's change of state, with its frame account and its audits."""
         self._camera(
             camera,
             change.state.value,
@@ -121,7 +120,7 @@ class Announcer:
         )
 
     def camera_stopped(self, camera: Camera, audits: Mapping[str, Audit]) -> None:
-        """The daemon has let go of the camera."""
+        """Publish that the daemon has stopped the camera."""
         self._camera(camera, "stopped", audits)
 
     def _camera(
@@ -135,7 +134,7 @@ class Announcer:
         retry_in: float | None = None,
         failures: int = 0,
     ) -> None:
-        # Regions are told apart by what stands before the branch.
+        # The keys of a region are prefixed: "REGION BRANCH".
         audited = {
             (branch if view == camera.name else f"{view.removeprefix(camera.name + '/')} {branch}"): messages.Audited(
                 audit.frames[branch], audit.agreed[branch]

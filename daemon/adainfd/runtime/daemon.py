@@ -1,4 +1,4 @@
-"""The daemon: starts all parts, runs the loop that joins them, and ends them cleanly."""
+"""The daemon: starts all parts, runs the main loop, and shuts them down cleanly."""
 
 import contextlib
 import os
@@ -55,8 +55,8 @@ __all__ = ["run"]
 
 _OPEN_WITHIN_SECONDS = 15.0
 _START_SECONDS = 60.0
-# What may be open at once: for sockets, signals and a few readers; a camera's process, its pictures and
-# what the kernel tells of it; and the weights of a block, all of which ONNX Runtime opens before it maps them.
+# Upper bounds of open files: for sockets, signals and a few subscribers; per camera for its subprocess, its pictures
+# and its entries in /proc; per block for its weights, all of which ONNX Runtime opens before it maps them.
 _FILES, _FILES_A_CAMERA, _FILES_A_BLOCK = 64, 6, 12
 _THREADS, _THREADS_A_CAMERA = 26, 4
 _MOST_PREPARERS = 8
@@ -72,13 +72,13 @@ def run(
     log_results: bool = False,
     hindered: Sequence[Hindered] = (),
 ) -> None:
-    """Run until every camera has ended, `seconds` have passed since the first frame could come, or a signal.
+    """Run until every camera has ended, a stop signal arrives, or `seconds` have passed since startup was complete.
 
-    configure: gives the configuration, now and again at each SIGHUP. record: where to keep a trace.
-    wait_for_cameras: start even where no camera can be opened yet; it is tried again and again.
-    log_results: a line in the log for each result. hindered: what else may hinder the daemon, such as its log.
-    Raises InvalidInputError or UnavailableError, with nothing left running, where it cannot start: a file is wrong, or
-    no camera at all can be opened. A camera that fails later, or beside one that opens, is tried again and again.
+    configure: returns the configuration; called now and at each SIGHUP. record: the trace file to write.
+    wait_for_cameras: start even if no camera can be opened yet. log_results: log every result. hindered: further
+    parts whose problems the daemon reports, such as its log.
+    Raises InvalidInputError or UnavailableError, with nothing left running, if it cannot start: a file is invalid, or
+    no camera at all can be opened. A camera that fails later, or while another one opens, is retried indefinitely.
     """
     confinement.hide_memory()
     with (
@@ -89,15 +89,15 @@ def run(
         configuration = configure()
         policies = Policies.read(configuration)
         profile = read_profile(configuration.model)
-        most = _check_limits(configuration, profile)
+        most_subscribers = _check_limits(configuration, profile)
         hindrances, keeper = Hindrances(), Keeper(log)
         observer = parts.enter_context(
             observers(configuration, os.environ, log, log_results=log_results, hindrances=hindrances)
         )
         publish = configuration.publish
         curve = CurveServer.read(publish.key, publish.clients, log)
-        with stop.held():  # what is bound, and the thread of its gate, must have somebody who ends them
-            publisher = Publisher(publish.endpoints, observer, curve=curve, log=log, most=most)
+        with stop.held():  # a signal here would leak the bound sockets and the authenticator's thread
+            publisher = Publisher(publish.endpoints, observer, curve=curve, log=log, most=most_subscribers)
             parts.callback(publisher.close)
         announcer = Announcer(publisher, configuration.publish.host)
         parts.callback(announcer.daemon, "stopped")
@@ -157,8 +157,8 @@ def run(
         sensors.start()
         stop.defer()
         announcer.daemon("ready", model=_model(recogniser))
-        if (told := home.notice()) is not None:
-            log.warning("no_home", detail=told)
+        if (notice := home.notice()) is not None:
+            log.warning("no_home", detail=notice)
         log.info("ready", endpoints=publisher.endpoints, **msgspec.to_builtins(_model(recogniser)))
         for text in unused(configuration):
             log.warning("unused_option", detail=text)
@@ -185,21 +185,21 @@ def run(
             stop,
             log,
         )
-        if successor is not None:  # no sooner: importing PyTorch holds Python's lock, which the start needs
+        if successor is not None:  # only now: importing PyTorch holds the GIL, which would delay the start
             successor.start()
         loop.run(seconds)
 
 
 def _check_limits(configuration: Configuration, profile: Profile) -> int:
-    """How many readers may be connected at once: as many as leave enough files for all the rest.
+    """Check the file and thread limits; return how many subscribers may connect, by the file descriptors left over.
 
-    Raises InvalidInputError where this process may not have as many files open as that takes, UnavailableError where
-    the cameras' processes cannot be started.
+    Raises InvalidInputError if the limit on open files is too low, UnavailableError if the camera subprocesses cannot
+    be started.
     """
     cameras, blocks = len(configuration.camera), len(profile.droppable)
-    what = f"{cameras} camera{'s' if cameras != 1 else ''} with {profile.backbone}"
+    needed_by = f"{cameras} camera{'s' if cameras != 1 else ''} with {profile.backbone}"
     files = _FILES + cameras * _FILES_A_CAMERA + blocks * _FILES_A_BLOCK
-    limits.have_files(files, what)
+    limits.have_files(files, needed_by)
     limits.have_threads(_THREADS + cameras * _THREADS_A_CAMERA)
     return most_beside(files)
 
@@ -213,7 +213,7 @@ def _cameras(configuration: Configuration) -> Iterator[Camera]:
 
 @contextlib.contextmanager
 def _exporter(configuration: Configuration, profile: Profile, stop: StopRequest) -> Iterator[Exporter | None]:
-    """The process that makes missing exports; while cameras open, it has begun."""
+    """Start the exporter of missing exports, which works while the cameras open; close it on exit."""
     exporter = None
     try:
         with stop.held():
@@ -226,7 +226,7 @@ def _exporter(configuration: Configuration, profile: Profile, stop: StopRequest)
 
 @contextlib.contextmanager
 def _successor(configuration: Configuration, profile: Profile) -> Iterator[Successor]:
-    """What opens the GPU's engine once it is started."""
+    """Create the successor that opens the GPU engine once it is started; close it on exit."""
     successor = Successor(lambda: open_successor(configuration, profile))
     try:
         yield successor
@@ -235,12 +235,12 @@ def _successor(configuration: Configuration, profile: Profile) -> Iterator[Succe
 
 
 def _preparers() -> Executor:
-    """Threads, begun when there is work for them, that cut out and shrink what is answered together."""
+    """Return the thread pool that crops and resizes the pictures of a batch; threads start on demand."""
     return ThreadPoolExecutor(min(_MOST_PREPARERS, usable_processors()), "preparing")
 
 
 def _watched_gpu(configuration: Configuration, recogniser: Recogniser) -> str:
-    """The GPU that recognises, by its UUID; before it does, or where none does, as CUDA counts them."""
+    """Return the UUID of the GPU that recognises; while none does, the CUDA index of the configured one."""
     device = configuration.model.device
     return devices.uuid(device) if recogniser.engine.on_gpu else str(devices.index(device))
 
@@ -248,7 +248,7 @@ def _watched_gpu(configuration: Configuration, recogniser: Recogniser) -> str:
 @contextlib.contextmanager
 def _started(camera: Camera, stop: StopRequest) -> Iterator[Camera]:
     try:
-        with stop.held():  # a process that is half started would complain
+        with stop.held():  # interrupting a process while it starts makes it print errors
             camera.start()
         yield camera
     finally:
@@ -256,19 +256,20 @@ def _started(camera: Camera, stop: StopRequest) -> Iterator[Camera]:
 
 
 def _await_open(cameras: Sequence[Camera], *, all_may_miss: bool) -> None:
-    """Wait until one camera is open and every file is; what else fails or takes its time is tried again later.
+    """Wait at most 15 s until one camera and every file are open; live sources are retried later.
 
-    Raises InvalidInputError on a file that cannot be opened, UnavailableError where no camera can and not all may miss.
+    all_may_miss: whether to go on without any open camera. Raises InvalidInputError on a file that cannot be opened,
+    and UnavailableError if no camera opens, unless all may miss.
     """
     end = time.monotonic() + _OPEN_WITHIN_SECONDS
-    while waited_for := [camera for camera in cameras if not camera.opened and camera.failure is None]:
-        if any(camera.opened for camera in cameras) and all(camera.source.live for camera in waited_for):
+    while pending := [camera for camera in cameras if not camera.opened and camera.failure is None]:
+        if any(camera.opened for camera in cameras) and all(camera.source.live for camera in pending):
             break
-        connections = [made.fileno() for camera in waited_for if (made := camera.connection) is not None]
-        # The time is looked at too: a process that sends without end makes its connection ready for ever.
+        connections = [receiver.fileno() for camera in pending if (receiver := camera.connection) is not None]
+        # Check the time too: a process that sends endlessly keeps its connection readable.
         if (left := end - time.monotonic()) <= 0 or not wait(connections, left):
             break
-        for camera in waited_for:
+        for camera in pending:
             camera.receive()
     for camera in cameras:
         if camera.failure is not None and not camera.source.live and not camera.process_failed:
@@ -287,12 +288,12 @@ def _stream(
     recogniser: Recogniser,
     keeper: Keeper,
 ) -> Iterator[CameraSession]:
-    """The camera's stream; what its audit found is kept from one run to the next."""
+    """Create the camera's session; its audits are loaded on entry and saved on exit."""
     rule = (section.events or configuration.events).rule()
     labels = LabelColumns.of(section.labels, recogniser.engine.class_names, camera.name)
     key = (camera.name, str(camera.source), recogniser.profile.weights)
     named: list[tuple[str | None, Region | None]] = [*section.regions.items()] or [(None, None)]
-    kept = [state.file("audit", *key, *([] if name is None else [name])) for name, _ in named]
+    audit_files = [state.file("audit", *key, *([] if name is None else [name])) for name, _ in named]
     views = tuple(
         RegionSession(
             labels=labels,
@@ -301,7 +302,7 @@ def _stream(
             box=box,
             part=part,
             counted=counted_cells(section.ignore, box),
-            audit=Audit.load(kept[part]),
+            audit=Audit.load(audit_files[part]),
             presence=Presence(rule),
         )
         for part, (name, box) in enumerate(named)
@@ -311,7 +312,7 @@ def _stream(
     finally:
         for view in views:
             if view.audit.frames:
-                keeper.keep("audit", kept[view.part], view.audit.text, camera=camera.name)
+                keeper.keep("audit", audit_files[view.part], view.audit.text, camera=camera.name)
 
 
 @contextlib.contextmanager
@@ -337,8 +338,8 @@ def _recording(
 
 
 def _own_processes(cameras: Sequence[Camera], exporter: Exporter | None) -> list[int]:
-    beside = [camera.process_id for camera in cameras] + ([] if exporter is None else [exporter.process_id])
-    return [os.getpid(), *(process for process in beside if process is not None)]
+    children = [camera.process_id for camera in cameras] + ([] if exporter is None else [exporter.process_id])
+    return [os.getpid(), *(process for process in children if process is not None)]
 
 
 def _model(recogniser: Recogniser) -> messages.Model:

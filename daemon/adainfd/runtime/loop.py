@@ -1,4 +1,4 @@
-"""The daemon's loop: takes what the cameras bring, answers it, and keeps the heart beating."""
+"""The main loop: receives frames, answers them, and publishes the heartbeat."""
 
 import time
 from collections.abc import Callable, Container, Sequence
@@ -27,7 +27,7 @@ _HEARTBEAT_SECONDS = 1.0
 
 
 class Loop:
-    """Runs until every camera has ended, a time has passed, or a stop was requested."""
+    """The main loop, which runs until every camera has ended, its time is up, or a stop is requested."""
 
     def __init__(
         self,
@@ -44,7 +44,7 @@ class Loop:
         stop: StopRequest,
         log: Logger,
     ) -> None:
-        """take_up: what is to be done where something else recognises from now on."""
+        """take_up: called with each new recogniser."""
         self._streams = streams
         self._cameras = [stream.camera for stream in streams]
         self._pipeline = pipeline
@@ -68,19 +68,19 @@ class Loop:
         self._readable, self._cameras_readable = Readable(), Readable()
 
     def run(self, seconds: float | None) -> None:
-        """Run, for at most so many `seconds`; at the end every frame is accounted for."""
+        """Run for at most `seconds`, then account for every frame."""
         now = time.monotonic()
         end = None if seconds is None else now + seconds
         next_beat = now + _HEARTBEAT_SECONDS
         for camera in self._cameras:
             camera.receive()
             camera.play()
-        self._attend((), everyone=True)
+        self._attend((), every_camera=True)
         while self._running and not self._stop.requested and (end is None or now < end):
-            self._publisher.resend_last()  # after what was sent: sending may swallow the sign that somebody has come
+            self._publisher.resend_last()  # after sending, which may consume the event that signals a new subscriber
             readable = self._wait(next_beat if end is None else min(next_beat, end))
             self._reloader.reload_if_requested()
-            self._attend(readable, everyone=time.monotonic() >= next_beat)
+            self._attend(readable, every_camera=time.monotonic() >= next_beat)
             self._answer()
             self._prepare()
             self._tell_hindrances()
@@ -100,7 +100,7 @@ class Loop:
                 self._pipeline.blind(stream)
 
     def _wait(self, until: float) -> set[int]:
-        """Wait until something is to be done; the descriptors that are readable."""
+        """Wait for the next event or deadline, at most until `until`; return the readable descriptors."""
         dues = [due for stream in self._running if (due := stream.camera.due) is not None]
         if (due := self._preparation.due(self._idle_since)) is not None:
             dues.append(due)
@@ -108,17 +108,17 @@ class Loop:
             dues.append(self._publisher.resends_at)
         seconds = 0.0 if self._frame_waits() else max(0.0, min([until, *dues]) - time.monotonic())
         others = [connection.fileno() for connection in self._preparation.connections]
-        heard = [*self._connected(), *others, *self._publisher.readable, self._stop.fileno()]
-        return self._readable.among(heard, seconds)
+        descriptors = [*self._connected(), *others, *self._publisher.readable, self._stop.fileno()]
+        return self._readable.among(descriptors, seconds)
 
-    def _attend(self, readable: Container[int], *, everyone: bool) -> None:
-        """Hear the cameras, do what has become due, and tell what has changed.
+    def _attend(self, readable: Container[int], *, every_camera: bool) -> None:
+        """Receive from the cameras, supervise them, and publish their changes of state.
 
-        readable: descriptors. everyone: not only cameras of which one is readable, or something due.
+        readable: file descriptors. every_camera: include cameras with nothing to read and nothing due.
         """
         now = time.monotonic()
         for stream in self._running:
-            if not everyone and not _needs_attention(stream.camera, readable, now):
+            if not every_camera and not _needs_attention(stream.camera, readable, now):
                 continue
             stream.camera.receive()
             stream.camera.supervise(time.monotonic())
@@ -146,7 +146,7 @@ class Loop:
         return any(stream.camera.newest is not None for stream in self._running)
 
     def _connected(self) -> list[int]:
-        return [made.fileno() for stream in self._running if (made := stream.camera.connection) is not None]
+        return [receiver.fileno() for stream in self._running if (receiver := stream.camera.connection) is not None]
 
     def _tell_parking(self) -> None:
         parked = self._pipeline.parking.parked
@@ -155,7 +155,7 @@ class Loop:
             self._log.warning("model_parked" if parked else "model_back")
 
     def _tell_hindrances(self) -> None:
-        """Say at once what begins and what ends; what is lost meanwhile stands in the heartbeat."""
+        """Publish at once when a hindrance begins or ends; heartbeats carry the counts of lost items."""
         hindered = self._hindrances.hindered
         if hindered != self._hindered:
             for defect in (part.defect for part in hindered if part not in self._hindered):
@@ -174,33 +174,33 @@ class Loop:
         if lacking := set(camera.unconfined) - self._unconfined:
             self._unconfined |= lacking
             self._log.warning("not_confined", camera=camera.name, detail="; ".join(sorted(lacking)))
-        for passed in camera.take_undecodable():
-            told = {"camera": camera.name, "source": str(camera.source)}
-            self._log.warning("camera_undecodable", **told, what=passed.what, why=passed.why)
+        for skipped in camera.take_undecodable():
+            fields = {"camera": camera.name, "source": str(camera.source)}
+            self._log.warning("camera_undecodable", **fields, what=skipped.what, why=skipped.why)
         if camera.lifecycle.state is State.ENDED and not camera.finished:
-            return  # its last frame comes first
+            return  # answer its last frame first
         for change in camera.lifecycle.take_changes():
             self._announcer.camera(camera, change, audits=stream.audits)
             self._log_change(stream, change)
 
     def _log_change(self, stream: CameraSession, change: Change) -> None:
-        """Each change is published; a camera that is away for days fills no log: its failure is logged once."""
+        """Log a change of state; repeated failures with the same fault are logged only once."""
         camera = stream.camera
-        told = {"camera": camera.name, "source": str(camera.source)}
+        fields = {"camera": camera.name, "source": str(camera.source)}
         before = self._faults.get(camera.name)
         match change.state:
             case State.ONLINE:
                 self._faults[camera.name] = None
-                self._log.info("camera_online", **told, failures=change.failures)
+                self._log.info("camera_online", **fields, failures=change.failures)
             case State.STALLED | State.OFFLINE if change.fault is not None and change.fault != before:
                 self._faults[camera.name] = change.fault
-                self._log.warning(f"camera_{change.state}", **told, code=change.fault, why=change.detail)
+                self._log.warning(f"camera_{change.state}", **fields, code=change.fault, why=change.detail)
             case State.ENDED:
                 why = {"why": camera.broke_off} if camera.broke_off else {}
                 self._log.info("camera_ended", camera=camera.name, **why)
 
     def _settle(self) -> None:
-        """Account for what waits, and say what became of every frame."""
+        """Stop every camera, count its pending frames as dropped, and log each camera's frame account."""
         for stream in self._running:
             stream.camera.receive()
             stream.camera.give_up()
@@ -226,6 +226,6 @@ class Loop:
 
 
 def _needs_attention(camera: Camera, readable: Container[int], now: float) -> bool:
-    """Whether its process says something, or there is none, or something is due."""
-    made, due = camera.connection, camera.due
-    return made is None or made.fileno() in readable or (due is not None and due <= now)
+    """Return whether a camera has no process, has something to read, or has something due."""
+    receiver, due = camera.connection, camera.due
+    return receiver is None or receiver.fileno() in readable or (due is not None and due <= now)

@@ -1,4 +1,4 @@
-"""All who watch the daemon as a service, put together as the owner wants them."""
+"""The observers of the daemon, assembled from its configuration: log, systemd and web server."""
 
 import contextlib
 from collections.abc import Iterator, Mapping
@@ -23,24 +23,24 @@ def observers(
     log_results: bool,
     hindrances: Hindrances,
 ) -> Iterator[Observer]:
-    """The log, systemd if it started us, and the web server, if there is a section [web]; it ends with this context.
+    """Assemble the log, systemd if it started us, and with a section [web] the web server, which closes on exit.
 
-    log_results: a line for each of them. hindrances: also of those who watch.
-    Raises InvalidInputError where the web server's address cannot be bound.
+    log_results: log every result. hindrances: where the observers' own problems are registered.
+    Raises InvalidInputError if the web server's address cannot be bound.
     """
-    overview = Overview()  # first: the others look at it
+    overview = Overview()  # first: the others read from it
     systemd = for_systemd(environment, overview)
     if isinstance(systemd, Notifier):
         hindrances.watch(systemd)
     with contextlib.ExitStack() as parts:
-        told: list[Observer] = [
+        watchers: list[Observer] = [
             overview,
             systemd,
             Journal(overview, log, results=log_results),
         ]
         if configuration.web is not None:
-            told += parts.enter_context(_web(configuration.web, overview, log, hindrances))
-        yield Observers(told)
+            watchers += parts.enter_context(_web(configuration.web, overview, log, hindrances))
+        yield Observers(watchers)
 
 
 @contextlib.contextmanager

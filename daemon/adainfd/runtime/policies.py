@@ -1,4 +1,4 @@
-"""Which policy is in force for which camera: the model's, or the camera's own."""
+"""The policy in force for each camera: the model's, or the camera's own."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -14,9 +14,9 @@ __all__ = ["Policies", "part_of"]
 
 @dataclass(frozen=True, slots=True)
 class Policies:
-    """The policy of the box, and those that cameras have of their own, by the camera's name.
+    """The general policy, and the cameras' own policies by camera name.
 
-    parts: of what a policy grants all cameras that go by it together, how much is each camera's, by its priority.
+    parts: each camera's fraction of what its policy grants to all of that policy's cameras, in proportion to priority.
     """
 
     general: Policy
@@ -25,7 +25,7 @@ class Policies:
 
     @classmethod
     def read(cls, configuration: Configuration) -> "Policies":
-        """Read all that a configuration names; raises InvalidInputError on what is wrong in one."""
+        """Read all policies that a configuration names; raises InvalidInputError if one is invalid."""
         named = {camera.name: camera.policy for camera in configuration.camera if camera.policy is not None}
         priorities: defaultdict[str, float] = defaultdict(float)
         for camera in configuration.camera:
@@ -40,17 +40,17 @@ class Policies:
         )
 
     def of(self, camera: str, views: int) -> Policy:
-        """The policy of each of so many views of a camera."""
+        """Return the policy of each view of a camera that has `views` of them."""
         return part_of(self.own.get(camera, self.general), self.parts.get(camera, 1.0) / views)
 
     def put_in_force(self, streams: Sequence[CameraSession]) -> None:
-        """From now on the cameras go by these."""
+        """Apply these policies to the cameras from now on."""
         for stream in streams:
             for view in stream.views:
                 view.decider.policy = self.of(stream.camera.name, len(stream.views))
 
     def in_force(self, streams: Sequence[CameraSession]) -> PolicyChange:
-        """The policies as a trace keeps them."""
+        """Return the policies as a trace line."""
         views = [(stream, view, stream.key(view)) for stream in streams for view in stream.views]
         return PolicyChange(
             policy=self.general.model_dump(mode="json"),
@@ -63,7 +63,7 @@ class Policies:
 
 
 def part_of(policy: Policy, part: float) -> Policy:
-    """The policy of one among the views that go by it together: so much of its `[share]`, and all else of it."""
+    """Return `policy` with its `[share]` scaled to `part` (0..1), for one of several views that share it."""
     if policy.share is None or part == 1:
         return policy
     share = policy.share.model_copy(update={"busy": policy.share.busy * part})

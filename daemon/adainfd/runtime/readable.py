@@ -1,4 +1,4 @@
-"""Which of many file descriptors are readable, asked some thousand times a second."""
+"""Polling of many file descriptors some thousand times a second."""
 
 import select
 from collections.abc import Sequence
@@ -7,14 +7,14 @@ __all__ = ["Readable"]
 
 
 class Readable:
-    """Remembers which descriptors it was asked for, so that they are registered once and not at every call."""
+    """A poll object that registers the descriptors anew only when they change between calls."""
 
     def __init__(self) -> None:
         self._asked: Sequence[int] = ()
         self._poll = select.poll()
 
     def among(self, descriptors: Sequence[int], seconds: float) -> set[int]:
-        """Those of these descriptors that are readable, or whose other end is gone; waits for one for so long."""
+        """Wait at most `seconds`; return the descriptors that are readable or whose other end is closed."""
         if descriptors != self._asked:
             self._poll = select.poll()
             for descriptor in descriptors:

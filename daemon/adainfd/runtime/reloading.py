@@ -1,4 +1,4 @@
-"""SIGHUP: hang up on removed clients, whatever else is wrong; then take up policies and recording, all or nothing."""
+"""Reload on SIGHUP: disconnect removed clients in any case, then apply policies and recording, all or nothing."""
 
 from collections.abc import Callable, Sequence
 
@@ -17,7 +17,7 @@ __all__ = ["Reloader"]
 
 
 class Reloader:
-    """Takes up policies and recording again when asked; other changes are refused, and then all stays as it was."""
+    """The reload of policies and recording; a configuration with any other change is refused as a whole."""
 
     def __init__(
         self,
@@ -32,9 +32,9 @@ class Reloader:
         observer: Observer,
         log: Logger,
     ) -> None:
-        """configure: gives the configuration as it stands now. configuration: as it stood when the daemon started.
+        """configure: reads the current configuration. configuration: the one the daemon started with.
 
-        target: where a configuration wants a trace.
+        target: returns where a configuration wants its trace, if anywhere.
         """
         self._request = request
         self._configure = configure
@@ -48,11 +48,11 @@ class Reloader:
         self._log = log
 
     def reload_if_requested(self) -> None:
-        """Reload where SIGHUP has come since; says in a status message and in the log how that went."""
+        """Reload if SIGHUP has arrived since the last call; publish and log the outcome."""
         if not self._request.take():
             return
         self._observer.reloading()
-        self._publisher.revoke()  # first: whatever else is wrong, whoever may not read does so no more
+        self._publisher.revoke()  # first: a removed client loses access even if the reload fails
         try:
             configuration = self._configure()
             _refuse_changes_beside_the_policy(self._configuration, configuration)
@@ -73,7 +73,7 @@ class Reloader:
 
 
 def _refuse_changes_beside_the_policy(before: Configuration, now: Configuration) -> None:
-    for section in Configuration.model_fields.keys() - {"record"}:  # which a reload takes up
+    for section in Configuration.model_fields.keys() - {"record"}:  # a reload applies [record]
         old, new = getattr(before, section), getattr(now, section)
         if section == "model":
             old = old.model_copy(update={"policy": new.policy})

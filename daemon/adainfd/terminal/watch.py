@@ -1,4 +1,4 @@
-"""`adainfd watch`: a live view of a running daemon in a terminal, made from its messages."""
+"""`adainfd watch`: a live view of a running daemon in a terminal, built from its messages."""
 
 import sys
 import time
@@ -21,13 +21,13 @@ __all__ = ["show", "view"]
 _REDRAW_SECONDS = 0.25
 _FIRST_SECONDS = 3.0
 _LONGEST = 400
-# Narrower terminals do without the bar and the branch.
+# Narrower terminals omit the budget bar and the branch.
 _WIDE = 110
 _COLOURS = {"ready": "green", "online": "green", "started": "yellow", "connecting": "yellow", "ended": "dim"}
 
 
 def show(endpoint: str, *, key: Path | None, server: str | None, once: bool, console: Console | None = None) -> None:
-    """Show the daemon at `endpoint` until interrupted; once: as it stands after some seconds, and end."""
+    """Show the daemon at `endpoint` until interrupted; once: print its state after 3 s and return."""
     console = console or output.console()
     if not console.is_terminal:
         console.width = max(console.width, _WIDE)
@@ -51,14 +51,14 @@ def _listen(messages: Subscriber, overview: Overview, seconds: float) -> None:
     while (left := end - time.monotonic()) > 0:
         message = messages.receive(left)
         if isinstance(message, Result):
-            # The others are not shown, and hundreds of long ones for each of hundreds of cameras take much memory.
+            # Keep only the label shown: hundreds of long labels for each of hundreds of cameras take much memory.
             message = msgspec.structs.replace(message, labels=message.labels[:1])
         if message is not None:
             overview.published(message)
 
 
 def view(daemon: DaemonView, condition: str, lost: int, width: int) -> RenderableType:
-    """What is known of the daemon, drawn in `width` columns. condition: of the connection; lost: messages."""
+    """Draw the daemon in `width` columns. condition: of the subscriber; lost: number of lost messages."""
     return Group(_head(daemon, condition, lost), _cameras(daemon, wide=width >= _WIDE))
 
 
@@ -104,15 +104,15 @@ def _row(camera: CameraView, *, wide: bool) -> list[RenderableType]:
     if result is None or camera.hindered:
         return [name, Text(_text(camera.detail or ""), style="dim"), *[""] * (4 if wide else 2), *figures]
     best, budget, plan = result.labels[0], result.budget, result.plan
-    told: list[RenderableType] = [name, Text(_text(best.label)), f"{best.score:.2f}"]
+    cells: list[RenderableType] = [name, Text(_text(best.label)), f"{best.score:.2f}"]
     if wide:
-        told.append(ProgressBar(total=1.0, completed=budget.fraction, width=14))
-    told.append(Text(_text(f"{budget.fraction:.2f} {budget.limited_by}")))
+        cells.append(ProgressBar(total=1.0, completed=budget.fraction, width=14))
+    cells.append(Text(_text(f"{budget.fraction:.2f} {budget.limited_by}")))
     if wide:
-        told.append("answer reused" if plan.chosen_by == "reuse" else Text(_text(plan.branch)))
-    return [*told, *figures]
+        cells.append("answer reused" if plan.chosen_by == "reuse" else Text(_text(plan.branch)))
+    return [*cells, *figures]
 
 
 def _text(received: str) -> str:
-    """What a publisher has sent, so that it is text to the terminal too."""
+    """Escape control characters in text from an untrusted publisher."""
     return printable(received, _LONGEST)

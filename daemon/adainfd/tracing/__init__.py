@@ -1,1 +1,1 @@
-"""Traces: the decisions about each frame, written for `adainfd replay`."""
+"""Traces: the signals and decisions of each frame, recorded for `adainfd replay`."""

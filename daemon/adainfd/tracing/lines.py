@@ -1,9 +1,9 @@
-"""The lines of a trace: the signals, decisions and times of each frame, with all that made them, as JSON.
+"""The lines of a trace, as JSON: signals, decisions and times of each frame, and everything they were decided from.
 
-A `header` holds profile, times and policies, and begins a part: the file, a recording that was appended to it, or the
-lines after a gap. A `gap` counts the lines that could not be written before its part. A `view` holds what was
-remembered of a view when its first frame in the part was decided, `prepared` the branches that became ready meanwhile,
-`policy` the policies after a reload. The others are frames.
+A `header` holds profile, times and policies, and begins a part: the file, a recording appended to it, or the lines
+after a gap. A `gap` counts the lines that could not be written before its part. A `view` holds the state of a view
+when its first frame in the part was decided, `prepared` the branches that have become ready since, and `policy` the
+policies after a reload. The other lines are frames.
 """
 
 from collections.abc import Iterator
@@ -38,16 +38,16 @@ __all__ = [
 
 SCHEMA = "adainf.trace/1"
 _LONGEST_LINE = 1 << 23
-# The last two: of what is nested deeply, and of text that is not UTF-8.
+# RecursionError: deeply nested JSON. ValueError: text that is not UTF-8.
 _MALFORMED = (msgspec.DecodeError, RecursionError, ValueError)
 
 
 class InForce(msgspec.Struct, frozen=True, kw_only=True):
     """The policies in force.
 
-    policy: the general one. policies: of each view that goes by another. own: those among them that were given a
-    policy of their own; the others go by the general one, cut to their part. parts: how much of a policy's `[share]` is
-    each view's, 1 where it is not named.
+    policy: the general one. policies: by view, where it differs from the general one. own: the views whose camera has
+    a policy of its own; the other views have the general one, with `[share]` scaled to their part. parts: each view's
+    fraction of its policy's `[share]`, 1 if missing.
     """
 
     policy: dict[str, Any]
@@ -57,11 +57,11 @@ class InForce(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Header(InForce, frozen=True, kw_only=True, tag_field="kind", tag="header"):
-    """What the decisions were made with.
+    """The profile, branches, times and policies that decisions were made with.
 
-    branches: those of the profile that were ready, and so could be chosen. times: their median milliseconds on this
-    device, empty while unknown; together: of several pictures together, by their number. scheduler_macs: of a decision
-    of the run's content-aware scheduler, 0 without one.
+    branches: the profile's branches that were ready, so could be chosen. times: their median milliseconds on this
+    device, empty while unknown; together: the same for batches, by batch size. scheduler_macs: MACs of one decision
+    by the run's content-aware scheduler, 0 without one.
     """
 
     schema: str = SCHEMA
@@ -75,7 +75,7 @@ class Header(InForce, frozen=True, kw_only=True, tag_field="kind", tag="header")
 
 
 class Prepared(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="prepared"):
-    """From here on these branches were ready, with these times, as the header has them."""
+    """The branches and times from this line on, in the format of the header."""
 
     branches: tuple[str, ...]
     times: dict[str, float]
@@ -84,7 +84,7 @@ class Prepared(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag=
 
     @classmethod
     def of(cls, recogniser: Recogniser) -> "Prepared":
-        """What recognises now."""
+        """Return the line for a recogniser."""
         return cls(
             branches=recogniser.choosable,
             times=dict(recogniser.times.get(1, {})),
@@ -94,20 +94,20 @@ class Prepared(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag=
 
 
 class PolicyChange(InForce, frozen=True, kw_only=True, tag_field="kind", tag="policy"):
-    """From here on other policies were in force."""
+    """The policies in force from this line on."""
 
 
 class LostLines(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="gap"):
-    """So many lines could not be written before the part that has just begun."""
+    """The number of lines that could not be written before the part that has just begun, and the reason."""
 
     lost: int
     why: str
 
 
 class LastLook(msgspec.Struct, frozen=True, kw_only=True):
-    """The last look at a view: of which frame, captured when (monotonic seconds), along which branch.
+    """The last look at a view: the frame's number and capture time `at` (monotonic seconds), and the branch that ran.
 
-    looks_here: how often this branch has looked at this very picture.
+    looks_here: how often this branch has looked at the same picture.
     """
 
     number: int
@@ -121,7 +121,7 @@ class LastLook(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def of(cls, number: int, at: float, choice: Choice, looks_here: int) -> "LastLook":
-        """The last look along `choice`."""
+        """Return the last look along `choice`."""
         return cls(
             number=number,
             at=at,
@@ -135,13 +135,13 @@ class LastLook(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def choice(self) -> Choice:
-        """The branch."""
+        """The branch that ran, with its cost and expected accuracy."""
         branch = Branch.parse(self.branch)
         return Choice(branch, self.macs, self.macs_fraction, self.expected_accuracy, self.weights)
 
 
 class Remembered(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="view"):
-    """What was remembered of a view before its next frame. camera: as of a frame."""
+    """The state of a view before its next frame. camera: as in Frame."""
 
     camera: str
     controller: ControllerState
@@ -149,12 +149,12 @@ class Remembered(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", ta
 
     @property
     def fresh(self) -> bool:
-        """Whether that is nothing."""
+        """Whether the state is still the initial one."""
         return self.last is None and self.controller == ControllerState()
 
 
 class SecondLook(msgspec.Struct, frozen=True, kw_only=True):
-    """A better look at a frame that was answered already."""
+    """A second look, along a better branch, at a frame that was already answered."""
 
     budget: Budget
     branch: str
@@ -162,18 +162,18 @@ class SecondLook(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Frame(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="frame"):
-    """One frame: when the controller was asked (monotonic seconds), with what, what it said, and how long it took.
+    """One view of a frame: its signals, the decision of the controller at `at` (monotonic seconds), and its times.
 
-    camera: its name, of a region followed by /REGION.
+    camera: CAMERA, or CAMERA/REGION for a region.
 
-    recognised: number of the last frame of this camera that a branch ran on before this one; answer_age: seconds since
-    that frame was captured; lead: of its best label over the next; None before the first. forward_ms is 0 where the
-    answer was reused. hurried: a second look was not possible: other frames waited when it was answered, a newer one
-    took its place, or there was no memory.
+    recognised: number of the camera's last frame before this one that a branch ran on; answer_age: seconds from its
+    capture to this frame's; lead: of its best label over the second; all None before the first. forward_ms is 0 if the
+    answer was reused. hurried: no second look was possible, because other frames were pending, this one was too old, a
+    newer one had overwritten it, or memory was short.
 
-    granted: the budget that other cameras had left it, None where that was all it asked for. others_ms: of around_ms,
-    how long it waited while others were answered. expected_ms: what the forward pass should have taken, with all frames
-    that ran together with it; None where times were not known.
+    granted: the budget left by other cameras, None if the full request was granted. others_ms: the part of around_ms
+    spent waiting while others were answered. expected_ms: the expected time of the forward pass, including everything
+    in the same batch; None if times were unknown.
     """
 
     camera: str
@@ -196,7 +196,7 @@ class Frame(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="fr
 
     @property
     def own_around_ms(self) -> float:
-        """Milliseconds from capture to publishing beside the forward pass and what was done for others."""
+        """The milliseconds from capture to publishing, without the forward pass and the waiting for others."""
         return max(0.0, self.around_ms - self.others_ms)
 
 
@@ -204,10 +204,10 @@ Line = Header | LostLines | Remembered | Frame | PolicyChange | Prepared
 
 
 def read(path: Path) -> tuple[Header, Iterator[Line | str]]:
-    """The first header of a trace and the lines after it; text among them says where and why the trace breaks off.
+    """Read a trace: its first header and an iterator over the other lines.
 
-    It goes on with the next part, where there is one. Raises InvalidInputError on a file that is missing, no trace, or
-    of another version.
+    A string among the lines says where and why the trace breaks off; reading continues with the next part, if any.
+    Raises InvalidInputError if the file is missing, not a trace, or of another version.
     """
     files.check_file(path, "trace")
     lines = _read(path)
@@ -221,7 +221,7 @@ def read(path: Path) -> tuple[Header, Iterator[Line | str]]:
 
 
 def _read(path: Path) -> Iterator[bytes]:
-    """The lines of a file, one after the other: a day's are too many to hold."""
+    """Yield the lines of a file one by one, since a day's trace does not fit into memory."""
     try:
         with path.open("rb") as file:
             while line := file.readline(_LONGEST_LINE):
@@ -233,17 +233,17 @@ def _read(path: Path) -> Iterator[bytes]:
 
 def _decoded(lines: Iterator[bytes]) -> Iterator[Line | str]:
     decode = msgspec.json.Decoder(Line).decode
-    whole = True
+    intact = True
     for number, line in enumerate(lines, start=2):
         if not line.strip():
             continue
         try:
             decoded = decode(line)
         except _MALFORMED as error:
-            if whole:
+            if intact:
                 yield f"breaks off at line {number}: {one_line(error, 120)}"
-            whole = False
+            intact = False
             continue
-        whole = whole or isinstance(decoded, Header)
-        if whole:
+        intact = intact or isinstance(decoded, Header)
+        if intact:
             yield decoded

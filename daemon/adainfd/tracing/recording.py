@@ -1,4 +1,4 @@
-"""The trace that a running daemon keeps: a reload starts, changes and ends it."""
+"""Recording of a trace by the running daemon; a reload starts, changes or ends it."""
 
 import contextlib
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ _MEGABYTE = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where a trace is kept. megabytes: at which it ends, None is no bound. append: to what is there."""
+    """The file of a trace. megabytes: size at which it ends, None for no limit. append: continue an existing one."""
 
     path: Path
     megabytes: float | None = None
@@ -28,7 +28,7 @@ class Target:
 
 
 def target_of(configuration: Configuration, record: Path | None = None) -> Target | None:
-    """Where a trace is kept: what the command line says (`record`) goes before the configuration."""
+    """Return where to record a trace, if anywhere; `record` from the command line overrides the configuration."""
     section = configuration.record
     if record is not None:
         return Target(record, append=False)
@@ -36,17 +36,18 @@ def target_of(configuration: Configuration, record: Path | None = None) -> Targe
 
 
 def check(configuration: Configuration) -> None:
-    """Raise InvalidInputError where the trace that the configuration wants could not be begun or continued."""
+    """Raise InvalidInputError if the configured trace could not be started or continued."""
     target = target_of(configuration)
-    if target is not None and (target.path.parent != state.folder() or state.folder().exists()):  # else made at a start
+    # A missing state folder is created at startup.
+    if target is not None and (target.path.parent != state.folder() or state.folder().exists()):
         check_place(target.path)
 
 
 class Recording(Hindered):
-    """Keeps a trace while there is a target, and what it is made with at any time, so that it can begin at any time."""
+    """A recorder that writes a trace while it has a target; its header is kept current, so it can start at any time."""
 
     def __init__(self, header: Header, log: Logger) -> None:
-        """header: as things stand now."""
+        """header: the current profile, branches, times and policies."""
         self._header = header
         self._log = log
         self._target: Target | None = None
@@ -56,7 +57,7 @@ class Recording(Hindered):
 
     @property
     def hindrance(self) -> str | None:
-        """Why the trace cannot be written."""
+        """The reason why the trace cannot be written, None if it can."""
         writer = self._writer
         if writer is None or writer.problem is None:
             return None
@@ -64,24 +65,24 @@ class Recording(Hindered):
 
     @property
     def lost(self) -> Mapping[str, int]:
-        """How many of its lines are lost."""
+        """The number of lost trace lines since the start."""
         lost = self._lost_before + (0 if self._writer is None else self._writer.lost_in_all)
         return {"trace_lines": lost} if lost else {}
 
     @property
     def state(self) -> str | None:
-        """The file in a few words, None where nothing is recorded."""
+        """The trace file, and whether it is full; None while nothing is recorded."""
         if self._target is None:
             return None
         return f"{self._target.path}{'' if self._writer else f' (full: {self._target.megabytes:g} MB)'}"
 
     def take_up(self, target: Target | None) -> None:
-        """Record there from now on; raises InvalidInputError, with all as it was, where that is not possible."""
+        """Record to `target` from now on; raises InvalidInputError, with nothing changed, if that is not possible."""
         if target == self._target and self._writer is not None:
             return
         writer = None
         if target is not None:
-            with contextlib.suppress(OSError):  # opening the file says why
+            with contextlib.suppress(OSError):  # opening the file reports the cause
                 state.folder().mkdir(parents=True, exist_ok=True)
             limit = None if target.megabytes is None else target.megabytes * _MEGABYTE
             if self._target is not None and self._writer is not None and self._target.path == target.path:
@@ -97,33 +98,33 @@ class Recording(Hindered):
         self._attend()
 
     def frame(self, frame: Frame, before: Remembered) -> None:
-        """Keep a frame."""
+        """Record a frame."""
         if self._writer is not None:
             self._writer.frame(frame, before)
             self._attend()
 
     def policy(self, change: PolicyChange) -> None:
-        """Keep a change of policy."""
+        """Record a change of policy."""
         self._header = with_change(self._header, change)
         if self._writer is not None:
             self._writer.policy(change)
             self._attend()
 
     def prepared(self, prepared: Prepared) -> None:
-        """Keep what is ready from now on."""
+        """Record the branches and times from now on."""
         self._header = with_change(self._header, prepared)
         if self._writer is not None:
             self._writer.prepared(prepared)
             self._attend()
 
     def retry(self) -> None:
-        """Try again what could not be written."""
+        """Retry a write that failed."""
         if self._writer is not None and self._writer.problem is not None:
             self._writer.retry()
             self._attend()
 
     def close(self) -> None:
-        """End the trace, if there is one."""
+        """End the trace, if there is one, and forget the target."""
         writer = self._writer
         if writer is not None:
             self._end(writer)
@@ -136,7 +137,7 @@ class Recording(Hindered):
         self._writer = self._said = None
 
     def _attend(self) -> None:
-        """Say what has become of the file."""
+        """Log changes in the state of the file: failed, written again, full."""
         writer = self._writer
         if writer is None:
             return

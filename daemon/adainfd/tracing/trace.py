@@ -1,4 +1,4 @@
-"""Traces of what was decided, for `adainfd replay`; frames are answered whether or not theirs can be written."""
+"""Writing of traces for `adainfd replay`; a failed write never keeps a frame from being answered."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -30,43 +30,43 @@ _CUT = "somebody else cut the file"
 
 
 class Recorder(Protocol):
-    """Is told each frame, and what the decisions are made with."""
+    """A recorder of frames, and of changes in what decisions are made from."""
 
     def frame(self, frame: Frame, before: Remembered) -> None:
-        """Keep a frame; before: what was remembered of its view when it was decided."""
+        """Record a frame; before: the state of its view when it was decided."""
 
     def policy(self, change: PolicyChange) -> None:
-        """Keep a change of policy."""
+        """Record a change of policy."""
 
     def prepared(self, prepared: Prepared) -> None:
-        """Keep what is ready from now on."""
+        """Record the branches and times from now on."""
 
 
 class NoTrace:
-    """Keeps nothing."""
+    """A recorder that discards everything."""
 
     def frame(self, frame: Frame, before: Remembered) -> None:
-        """Forget the frame."""
+        """Discard the frame."""
 
     def policy(self, change: PolicyChange) -> None:
-        """Forget the policy."""
+        """Discard the policy."""
 
     def prepared(self, prepared: Prepared) -> None:
-        """Forget what is ready."""
+        """Discard the branches and times."""
 
 
 def with_change(header: Header, change: PolicyChange | Prepared) -> Header:
-    """The header of a part that begins after `change`."""
+    """Return the header of a part that begins after `change`."""
     return msgspec.structs.replace(header, **msgspec.structs.asdict(change))
 
 
 class TraceWriter:
-    """Writes a trace as it comes; what a crash leaves can be read to where it ends.
+    """A writer that appends each line at once; after a crash, the trace is readable up to where it ends.
 
-    Where lines cannot be written they are counted, and writing is tried again each second. When it succeeds, a new part
-    begins that says how many are missing. problem: why they cannot be written, None where they can; lost: how many
-    since then; lost_in_all: since the start. found: a trace was there already. full: `limit` bytes are reached, and
-    nothing more is kept.
+    Lines that cannot be written are counted, and writing is retried once a second. When it succeeds, a new part begins
+    with the number of missing lines. problem: why lines cannot be written, None if they can; lost: how many since the
+    problem began; lost_in_all: since the start. found: whether a trace already existed. full: `limit` bytes are
+    reached, and nothing more is written.
     """
 
     def __init__(
@@ -78,9 +78,9 @@ class TraceWriter:
         limit: float | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Open `path`; raises InvalidInputError where that is not possible, or it holds something else than a trace.
+        """Open `path`; raises InvalidInputError if that fails, or if the file is not a trace.
 
-        append: add to the trace that is there, instead of beginning anew.
+        append: continue an existing trace instead of replacing it.
         """
         self.path = path
         self.problem: str | None = None
@@ -98,27 +98,27 @@ class TraceWriter:
         self._write()
 
     def frame(self, frame: Frame, before: Remembered) -> None:
-        """Keep a frame; a view's first one in a part comes after what was remembered of the view."""
+        """Write a frame; a view's first frame in a part is preceded by the state of the view."""
         known = before.camera in self._known or before.fresh
         if self._write(frame) if known else self._write(before, frame):
             self._known.add(before.camera)
 
     def limit_to(self, limit: float | None) -> None:
-        """End at another size."""
+        """Change the size limit (bytes), None for no limit."""
         self._limit = limit
 
     def policy(self, change: PolicyChange) -> None:
-        """Keep a change of policy."""
+        """Write a change of policy."""
         self._header = with_change(self._header, change)
         self._write(change)
 
     def prepared(self, prepared: Prepared) -> None:
-        """Keep what is ready from now on."""
+        """Write the branches and times from now on."""
         self._header = with_change(self._header, prepared)
         self._write(prepared)
 
     def _write(self, *lines: Frame | PolicyChange | Prepared | Remembered) -> bool:
-        """Write all these lines or none; whether they are written."""
+        """Write all of these lines or none; return whether they were written."""
         if self.full:
             return False
         if self.problem is not None and self._clock() < self._retry_at:
@@ -142,12 +142,12 @@ class TraceWriter:
         return True
 
     def retry(self) -> None:
-        """Try to write again what could not be written, where it is time."""
+        """Try to resume writing after a failure, if the retry is due."""
         if self.problem is not None:
             self._write()
 
     def _lose(self, lines: Sequence[object]) -> None:
-        lost = len(lines[-1:])  # what is remembered of a view goes with its frame
+        lost = len(lines[-1:])  # a view's state and its frame count as one line
         self.lost += lost
         self.lost_in_all += lost
 
@@ -157,7 +157,7 @@ class TraceWriter:
         self._known.clear()
 
     def _opening(self) -> list[Header | LostLines]:
-        """What begins a part, where the next line does."""
+        """Return the lines that begin a part, if the next line starts one."""
         if self._begun:
             return []
         header = msgspec.structs.replace(self._header, recorded_at=time.time())
@@ -172,7 +172,7 @@ class TraceWriter:
         self.close()
 
     def close(self) -> None:
-        """Say what is lost, where there is room for that, and write nothing more."""
+        """Write the count of lost lines if possible, and close the file."""
         self._retry_at = 0.0
         self.retry()
         self._file.close()

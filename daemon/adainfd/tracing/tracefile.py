@@ -1,4 +1,4 @@
-"""The file of a trace: whole lines are added by one writer, and what is no trace is left alone."""
+"""The file of a trace: a single writer appends whole lines, and a file that is not a trace is never touched."""
 
 import contextlib
 import errno
@@ -16,7 +16,7 @@ _MAY_PASS = (errno.ENOSPC, errno.EDQUOT)
 
 
 class TraceFile:
-    """A file to which whole lines are added."""
+    """An append-only file of whole lines, locked by its writer."""
 
     def __init__(self, path: Path, *, append: bool) -> None:
         self._path = path
@@ -31,7 +31,7 @@ class TraceFile:
                 raise InvalidInputError(f"trace {path}: cannot be written ({why})") from None
 
     def _open(self, *, anew: bool = False) -> int:
-        # Not to wait for the reader of a pipe; a file knows no waiting.
+        # O_NONBLOCK: do not wait for the reader of a pipe; it has no effect on a regular file.
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
         self._descriptor = os.open(self._path, flags, 0o666)
         found = os.fstat(self._descriptor)
@@ -45,17 +45,17 @@ class TraceFile:
         return self._descriptor
 
     def _lock(self, descriptor: int) -> None:
-        """Be the only one who writes: what two make their decisions with would be taken for that of one."""
+        """Lock the file: a replay would mistake the interleaved lines of two daemons for those of one."""
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             self.close()
             raise OSError(errno.EBUSY, "another daemon records there") from None
-        except OSError:  # a file system without locks
+        except OSError:  # a file system without lock support
             pass
 
     def cut(self) -> bool:
-        """Whether somebody else has shortened or deleted the file; a deleted one is made anew."""
+        """Return whether another process has truncated or deleted the file; a deleted file is created again."""
         if self._descriptor is None:
             self._open()
             return False
@@ -70,7 +70,7 @@ class TraceFile:
         return True
 
     def append(self, data: bytes) -> None:
-        """Add lines; raises OSError where there is no room for all of them, and then leaves none."""
+        """Append all of the lines or none; raises OSError if they cannot be written."""
         if self._inside_line:
             data = b"\n" + data
         descriptor = self._open() if self._descriptor is None else self._descriptor
@@ -88,19 +88,19 @@ class TraceFile:
     def _take_back(self, descriptor: int, written: int) -> None:
         try:
             os.ftruncate(descriptor, self.size)
-        except OSError:  # a pipe or a device
+        except OSError:  # a pipe or device cannot be truncated
             self.size += written
             self._inside_line = True
 
     def close(self) -> None:
         descriptor, self._descriptor = self._descriptor, None
         if descriptor is not None:
-            with contextlib.suppress(OSError):  # of a network's file system: nothing more can be done
+            with contextlib.suppress(OSError):  # on a network file system; nothing can be done about it here
                 os.close(descriptor)
 
 
 def check_place(path: Path) -> None:
-    """Raise InvalidInputError where no trace could be begun or continued at `path`; nothing is made or changed."""
+    """Raise InvalidInputError if no trace could be started or continued at `path`; nothing is created or changed."""
     _holds_a_trace(path)
     try:
         folder = stat.S_ISDIR(path.stat().st_mode)
@@ -117,11 +117,11 @@ def check_place(path: Path) -> None:
 
 
 def _holds_a_trace(path: Path) -> bool:
-    """Whether there is a trace already.
+    """Return whether `path` already holds a trace.
 
-    Raises InvalidInputError on a file that holds something else: one letter wrong, and a policy would be overwritten.
+    Raises InvalidInputError if the file holds anything else: a mistyped name could overwrite a policy.
     """
-    with contextlib.suppress(OSError, ValueError):  # opening it for writing says why
+    with contextlib.suppress(OSError, ValueError):  # opening it for writing reports the cause
         if not stat.S_ISREG(path.stat().st_mode):
             return False
         with path.open("rb") as file:
@@ -138,4 +138,4 @@ def _ends_a_line(path: Path) -> bool:
             file.seek(-1, os.SEEK_END)
             return file.read(1) == b"\n"
     except OSError:
-        return False  # an empty line is passed over
+        return False  # an extra line break only adds an empty line, which readers skip
