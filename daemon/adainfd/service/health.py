@@ -28,5 +28,5 @@ class Health(Observer):
 
     @property
     def alive(self) -> bool:
-        """Whether the loop ran in the last 20 s, or has not begun: systemd watches over the start, which may be long."""
+        """Whether the loop ran in the last 20 s, or has not begun yet: systemd watches over the start."""
         return not self._broken and (self._turned_at is None or self._clock() - self._turned_at < _PATIENCE_SECONDS)

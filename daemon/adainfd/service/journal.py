@@ -14,7 +14,7 @@ _EVERY_SECONDS = 60.0
 
 
 class Journal(Observer):
-    """Logs `running` once a minute while the main loop goes round."""
+    """Logs `running` once a minute while the main loop runs."""
 
     def __init__(
         self,

@@ -102,7 +102,7 @@ class ResultBudget(msgspec.Struct, frozen=True):
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """The branch that ran (resolution:blocks), the rule that chose it, its multiply-accumulates and expected accuracy.
+    """The branch that ran (resolution:blocks), its chooser, its multiply-accumulates and its expected accuracy.
 
     weights: the backbone's own ("base"), or those adapted by a training run ("adapted").
     """

@@ -62,7 +62,7 @@ class Refusals(Observer):
             self._log.warning("web_refused", kind=kind, client=client, why=why, refused=self.counts[kind])
 
     def _due(self, now: float) -> dict[str, tuple[str, str]]:
-        """Return the last refusal of each kind that has not been logged for a minute, and mark it as logged."""
+        """Remove and return the last refusal of each kind that has not been logged for a minute."""
         with self._lock:
             due = [k for k in self._last if now - self._said_at.get(k, -math.inf) >= _SAID_AGAIN_SECONDS]
             return {kind: self._last.pop(kind) for kind in due}

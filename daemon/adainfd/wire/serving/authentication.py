@@ -41,7 +41,7 @@ class CurveServer:
 
     @classmethod
     def read(cls, key: Path | None, clients: Path | None, log: Logger) -> "CurveServer | None":
-        """Read the key and the folder of clients; None where either is not given. Raises InvalidInputError."""
+        """Read the key and the clients; return None where either is not given, raise InvalidInputError on a bad one."""
         return None if key is None or clients is None else cls(KeyPair.read(key), AllowList(clients), log)
 
 
@@ -182,13 +182,13 @@ class ZapAuthenticator(Hindered):
         """Count a handshake that failed before libzmq sent a request; called from any thread."""
         self._refuse(_NOT_CURVE)
 
-    def _refuse(self, why: str, **who: str) -> None:
+    def _refuse(self, why: str, **client: str) -> None:
         with self._counting:
             self.refused += 1
             now = time.monotonic()
             if now - self._logged_at >= _LOG_EVERY_SECONDS:
                 self._logged_at, self._logged = now, self.refused
-                self._log.warning("client_refused", why=why, refused=self.refused, **who)
+                self._log.warning("client_refused", why=why, refused=self.refused, **client)
 
 
 def bind(wanted: Sequence[tuple[zmq.Socket[bytes], str]], gate: ZapAuthenticator | None) -> Iterator[str]:

@@ -33,7 +33,7 @@ _PROBE_AFTER_S, _PROBE_EVERY_S, _PROBES, _UNTAKEN_MS = 30, 10, 3, 60_000
 
 
 def most_beside(files: int) -> int:
-    """Return how many connections at once suit a program that opens `files` other files."""
+    """Return the number of connections at once that leaves room for the `files` files a program opens besides."""
     spare = limits.spare_files(files, _DESCRIPTORS * (MOST - _FEWEST) + _LATE) - _LATE
     return _FEWEST + max(0, spare) // _DESCRIPTORS
 

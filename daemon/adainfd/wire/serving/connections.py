@@ -183,7 +183,7 @@ class Connections:
             elif event.kind == LISTENING:
                 self._listening(event)
             else:
-                self._handshake_failed = True  # the next event tells of which connection
+                self._handshake_failed = True  # the next event identifies the connection
                 if event.tcp and self._failed is not None:
                     self._failed()
         if self._grown:
