@@ -1,4 +1,4 @@
-"""`adainfd relay`: the streams of many boxes at one address, or their events and states at an MQTT broker."""
+"""`adainfd relay`: publishes the streams of many boxes at one address, or their events and states at an MQTT broker."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -23,12 +23,12 @@ from adainfd.wire.serving.bounds import most_beside
 __all__ = ["check", "from_command_line", "is_of_a_relay", "run"]
 
 _LONGEST_HOST = 100
-# One goes while the next comes.
+# A closing connection and its successor may hold descriptors at the same time.
 _FILES, _FILES_A_BOX = 64, 6
 
 
 def is_of_a_relay(told: Mapping[str, Any]) -> bool:
-    """Whether what stands in a configuration file is meant for a relay, not for a daemon."""
+    """Return whether a configuration file's content is a relay's, not a daemon's."""
     return bool({"box", "mqtt"} & told.keys()) and not {"camera", "model"} & told.keys()
 
 
@@ -39,36 +39,36 @@ def from_command_line(
     mqtt: str | None,
     mqtt_password_file: Path | None = None,
 ) -> RelayConfiguration:
-    """The configuration of `adainfd relay`; what the command line says goes before the file.
+    """Return the configuration of `adainfd relay`; the command line overrides the file.
 
-    Raises InvalidInputError on what is wrong in the file or the arguments.
+    Raises InvalidInputError where the file or the arguments are invalid.
     """
-    told = {} if file is None else load(file, "configuration")
+    settings = {} if file is None else load(file, "configuration")
     if mqtt_password_file is not None:
-        told["mqtt"] = {**_table(told, "mqtt"), "password_file": mqtt_password_file}
-    return _configured(told, file, connect, bind, mqtt)
+        settings["mqtt"] = {**_table(settings, "mqtt"), "password_file": mqtt_password_file}
+    return _configured(settings, file, connect, bind, mqtt)
 
 
 def _configured(
-    told: dict[str, Any], file: Path | None, connect: Sequence[str], bind: Sequence[str], mqtt: str | None
+    settings: dict[str, Any], file: Path | None, connect: Sequence[str], bind: Sequence[str], mqtt: str | None
 ) -> RelayConfiguration:
     if connect:
-        told["box"] = [{"connect": endpoint} for endpoint in connect]
+        settings["box"] = [{"connect": endpoint} for endpoint in connect]
     if bind:
-        told["publish"] = {**_table(told, "publish"), "bind": list(bind)}
+        settings["publish"] = {**_table(settings, "publish"), "bind": list(bind)}
     if mqtt is not None:
-        told["mqtt"] = {**_table(told, "mqtt"), "url": mqtt}
+        settings["mqtt"] = {**_table(settings, "mqtt"), "url": mqtt}
     if file is not None:
-        return _named(validated(told, file, "configuration", RelayConfiguration), file)
+        return _named(validated(settings, file, "configuration", RelayConfiguration), file)
     try:
-        configuration = RelayConfiguration.model_validate(told)
+        configuration = RelayConfiguration.model_validate(settings)
     except ValidationError as error:
         raise InvalidInputError(explain(error, RelayConfiguration)) from None
     return _named(configuration, None)
 
 
 def check(told: dict[str, Any], file: Path) -> str:
-    """Check a relay's configuration, found in `file`, with the files that it names; a summary.
+    """Check a relay's configuration, the content of `file`, and the files that it names; return a one-line summary.
 
     Raises InvalidInputError.
     """
@@ -77,17 +77,17 @@ def check(told: dict[str, Any], file: Path) -> str:
     if configuration.mqtt is not None:
         from adainfd.relaying.mqtt.broker import check as check_broker
 
-        to = f"broker {check_broker(configuration.mqtt)}"
+        destination = f"broker {check_broker(configuration.mqtt)}"
     else:
         CurveServer.read(configuration.key, configuration.publish.clients, None)
-        to = f"published at {', '.join(configuration.publish.bind)}"
-    return f"relay of {', '.join(box.endpoint for box in boxes)}, {to}"
+        destination = f"published at {', '.join(configuration.publish.bind)}"
+    return f"relay of {', '.join(box.endpoint for box in boxes)}, {destination}"
 
 
 def run(configuration: RelayConfiguration, log: Logger) -> None:
-    """Relay until a signal; SIGHUP takes up the clients, or the password of a broker.
+    """Relay until a stop signal; SIGHUP reloads the allow-list of clients, or the broker's password.
 
-    Raises InvalidInputError where that cannot begin.
+    Raises InvalidInputError where the relay cannot start.
     """
     boxes = _boxes(configuration)
     names = Names((box.connect, box.hosts) for box in configuration.box)
@@ -119,18 +119,18 @@ def _boxes(configuration: RelayConfiguration) -> list[Box]:
     ]
 
 
-def _table(told: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    """A table of the file; what is none is left to the check of the whole."""
-    table = told.get(name, {})
+def _table(settings: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """Return a table of the settings, or an empty one where it is not a table: the validation reports that."""
+    table = settings.get(name, {})
     return table if isinstance(table, Mapping) else {}
 
 
 def _named(configuration: RelayConfiguration, file: Path | None) -> RelayConfiguration:
-    """Two relays of one host have different names, the same from one start to the next."""
+    """Name a relay that has no name: unlike other relays of this host, and the same at every start."""
     mqtt = configuration.mqtt
     if mqtt is None or mqtt.name is not None:
         return configuration
-    told = [str(file.absolute())] if file is not None else sorted(box.connect for box in configuration.box)
-    digest = hashlib.sha256("\n".join([*told, mqtt.url, mqtt.prefix]).encode()).hexdigest()[:8]
+    identity = [str(file.absolute())] if file is not None else sorted(box.connect for box in configuration.box)
+    digest = hashlib.sha256("\n".join([*identity, mqtt.url, mqtt.prefix]).encode()).hexdigest()[:8]
     name = f"{host_name()[:_LONGEST_HOST]}-{digest}"
     return configuration.model_copy(update={"mqtt": mqtt.model_copy(update={"name": name})})

@@ -1,4 +1,4 @@
-"""What is wrong with what comes in, said once in a while however often it comes."""
+"""Log lines about faulty input, limited in rate however often the fault occurs."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -21,7 +21,7 @@ class _Complaint:
 
 
 class Complaints:
-    """Log lines by event and by who is to blame, of which there are few; the counts miss none. Times are monotonic."""
+    """Limits log lines per event and culprit, of which there are few; the counts miss nothing. Times are monotonic."""
 
     def __init__(self, log: Logger) -> None:
         self._log = log
@@ -39,21 +39,24 @@ class Complaints:
         level: str = "warning",
         **values: Any,
     ) -> None:
-        """Say it, or count it where so many lines were said within a minute. count: how many, of unit, it is about."""
-        made = self._made.setdefault((event, whose), _Complaint(now, lines, 0, unit, level, values))
-        made.unsaid += count
-        made.values = values
-        if now - made.said_at >= _AGAIN_AFTER_SECONDS:
-            made.lines = lines
-        if made.lines > 0:
-            self._say(event, made, now)
+        """Log the event, or only count it once `lines` lines were logged within a minute.
+
+        whose: the culprit, which has an allowance of its own. count: occurrences to add, logged under the name `unit`.
+        """
+        complaint = self._made.setdefault((event, whose), _Complaint(now, lines, 0, unit, level, values))
+        complaint.unsaid += count
+        complaint.values = values
+        if now - complaint.said_at >= _AGAIN_AFTER_SECONDS:
+            complaint.lines = lines
+        if complaint.lines > 0:
+            self._say(event, complaint, now)
 
     def review(self, now: float) -> None:
-        """Say what was only counted, after a minute."""
-        for (event, _), made in self._made.items():
-            if made.unsaid and now - made.said_at >= _AGAIN_AFTER_SECONDS:
-                self._say(event, made, now)
+        """Log the events that were only counted, a minute after the last line."""
+        for (event, _), complaint in self._made.items():
+            if complaint.unsaid and now - complaint.said_at >= _AGAIN_AFTER_SECONDS:
+                self._say(event, complaint, now)
 
-    def _say(self, event: str, made: _Complaint, now: float) -> None:
-        getattr(self._log, made.level)(event, **made.values, **{made.unit: made.unsaid})
-        made.said_at, made.unsaid, made.lines = now, 0, made.lines - 1
+    def _say(self, event: str, complaint: _Complaint, now: float) -> None:
+        getattr(self._log, complaint.level)(event, **complaint.values, **{complaint.unit: complaint.unsaid})
+        complaint.said_at, complaint.unsaid, complaint.lines = now, 0, complaint.lines - 1

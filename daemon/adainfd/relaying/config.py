@@ -16,14 +16,15 @@ Host = Annotated[str, Field(pattern=r"^([A-Za-z0-9_.-]+|\*)$", max_length=LONGES
 __all__ = ["BoxSection", "MqttSection", "OutletSection", "RelayConfiguration"]
 
 MOST_BOXES = 128
-"""Each needs half a dozen descriptors, and a process has a thousand of them."""
+"""Boxes of one relay: each takes half a dozen descriptors, of which a process has about a thousand."""
 
 
 class BoxSection(tomlfile.Section):
-    """A daemon whose stream is taken. server: its public key, or the file that holds it, where it wants keys.
+    """A daemon, or another relay, whose stream is relayed.
 
-    host: the name in which it may speak, or the names if it is a relay, "*" for all that no other box has. Left out,
-    the first that it says, as long as no other box has it.
+    server: its public key, or the file that holds it, where it requires keys. host: the host name under which it may
+    publish, or the names if it is a relay, "*" for all that no other box has. Left out, it is the first name under
+    which the box publishes, unless another box has that name.
     """
 
     connect: Annotated[str, tomlfile.checked(endpoints.check_reachable)]
@@ -32,12 +33,12 @@ class BoxSection(tomlfile.Section):
 
     @property
     def hosts(self) -> tuple[str, ...]:
-        """The configured names; none where it has no `host`."""
+        """The configured host names; empty where `host` is left out."""
         return (self.host,) if isinstance(self.host, str) else self.host or ()
 
 
 class OutletSection(tomlfile.Section):
-    """Where the streams go out as one; clients and unprotected as in a daemon's configuration."""
+    """The endpoints that publish the merged streams; clients and unprotected as in a daemon's configuration."""
 
     bind: tuple[Annotated[str, tomlfile.checked(endpoints.check)], ...] = ()
     clients: tomlfile.NamedPath | None = None
@@ -45,11 +46,12 @@ class OutletSection(tomlfile.Section):
 
 
 class MqttSection(tomlfile.Section):
-    """The broker that is told of events and states.
+    """The broker that receives events and states.
 
-    url: mqtt://HOST[:PORT] or mqtts://HOST[:PORT]. password_file: holds the password of `user` alone. prefix: stands
-    before each topic. discovery: the prefix under which Home Assistant looks for devices; empty for none.
-    name: of this relay at the broker, no other's; by default the host's name and a digest of the file's path.
+    url: mqtt://HOST[:PORT] or mqtts://HOST[:PORT]. password_file: holds the password of `user` and nothing else.
+    prefix: precedes each topic. discovery: the prefix under which Home Assistant looks for devices; empty for none.
+    name: this relay's, unique at the broker; by default the host's name and a digest of the configuration file's path,
+    or of the boxes where there is no file, with url and prefix.
     """
 
     url: Annotated[str, tomlfile.checked(BrokerAddress.parse)]
@@ -68,7 +70,7 @@ class MqttSection(tomlfile.Section):
 
 
 class RelayConfiguration(tomlfile.Section):
-    """All that a relay is told. key: the file with its keys, which it shows to the boxes and to those who read it."""
+    """A relay's configuration; key: the file with its key pair, which it presents to the boxes and to its readers."""
 
     key: tomlfile.NamedPath | None = None
     box: Annotated[tuple[BoxSection, ...], Field(max_length=MOST_BOXES)] = ()

@@ -1,4 +1,4 @@
-"""Endless messages: libzmq keeps the parts of a message until the last has come, and limits neither number nor size."""
+"""Endless messages: libzmq buffers a message's parts until the last arrives, and limits neither number nor size."""
 
 import resource
 from collections.abc import Sequence
@@ -14,16 +14,19 @@ _PAGE = resource.getpagesize()
 
 
 class Endless:
-    """Closes connections that are amid a message while this process exceeds its memory limit. Times are monotonic."""
+    """Closes connections that are amid a message while this process exceeds its memory limit.
+
+    The limit is 32 MiB above the resident memory at the start. Times are monotonic.
+    """
 
     def __init__(self, feeds: Sequence[Feed]) -> None:
         self.due = 0.0
-        """When to look again."""
+        """When to check again."""
         self._feeds = feeds
         self._most = _resident() + _SPARE_BYTES
 
     def review(self, now: float) -> None:
-        """Look, where it is time."""
+        """Check the memory, if it is time."""
         if now < self.due:
             return
         self.due = now + _EVERY_SECONDS

@@ -1,4 +1,4 @@
-"""Which box may speak in whose name. Pure."""
+"""The host names under which each box may publish. Pure."""
 
 import ipaddress
 from collections.abc import Iterable
@@ -9,20 +9,20 @@ from adainfd.wire.messages import LONGEST_NAME
 __all__ = ["ANY", "MOST_HOSTS", "Names"]
 
 ANY = "*"
-"""As the host of a box that is a relay itself: whichever no other box has."""
+"""As the host of a box that is itself a relay: any name that no other box has."""
 MOST_HOSTS = 64
-"""Of one box that is a relay itself."""
+"""Host names of one box that is itself a relay."""
 
 
 class Names:
-    """Binds names to boxes: by configuration, and otherwise to the box that a name is first heard from.
+    """Binds names to boxes: by configuration, and otherwise to the first box that publishes under a name.
 
-    A box without configured names has the first one that it says, for as long as the relay runs. A name that another
+    A box without configured names keeps the first name that it uses for as long as the relay runs. A name that another
     box has is refused, except to boxes on the same machine, whose daemons share its name.
     """
 
     def __init__(self, configured: Iterable[tuple[str, tuple[str, ...]]]) -> None:
-        """configured: the endpoint of each box and its hosts, (ANY,) or none, as its configuration says."""
+        """configured: each box's endpoint and its configured hosts, which may be (ANY,) or empty."""
         self._configured: dict[str, set[str]] = {}
         for endpoint, hosts in configured:
             self._configured.setdefault(endpoint, set()).update(hosts)
@@ -31,11 +31,11 @@ class Names:
         self._machines: dict[str, str] = {}
 
     def allows(self, endpoint: str, topic: str) -> bool:
-        """Whether the box may say this under such a topic, KIND/HOST or KIND/HOST/…; binds the name that is new."""
+        """Return whether the box may publish under a topic, KIND/HOST or KIND/HOST/…; binds a new name to the box."""
         return self.refusal(endpoint, topic.split("/", 2)[1] if "/" in topic else "") is None
 
     def refusal(self, endpoint: str, host: str) -> str | None:
-        """Why the box may not speak as this host; None where it may."""
+        """Return why the box may not publish as this host, or None; binds a new name to the box."""
         configured, heard = self._configured[endpoint], self._heard[endpoint]
         if host in heard or host in configured - {ANY}:
             return None
@@ -56,7 +56,7 @@ class Names:
 
 
 def _machine(endpoint: str) -> str:
-    """Where an endpoint is: the same for all that are on this box."""
+    """Return the machine that an endpoint is on: an address, or the empty string for this box."""
     address = urlsplit(endpoint).hostname or "" if endpoint.startswith("tcp://") else ""
     try:
         return "" if ipaddress.ip_address(address).is_loopback else address

@@ -1,4 +1,4 @@
-"""Whether the daemon is alive, for whoever asks over HTTP."""
+"""The daemon's liveness, for health checks over HTTP."""
 
 import time
 from collections.abc import Callable
@@ -11,7 +11,7 @@ _PATIENCE_SECONDS = 20.0
 
 
 class Health(Observer):
-    """Whether the main loop goes round."""
+    """Liveness of the main loop."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -19,14 +19,14 @@ class Health(Observer):
         self._broken = False
 
     def turned(self) -> None:
-        """It did."""
+        """Record an iteration of the main loop."""
         self._turned_at = self._clock()
 
     def broken(self) -> None:
-        """It goes round, and a restart is wanted all the same."""
+        """Report the daemon as dead from now on, though the main loop runs: only a restart helps."""
         self._broken = True
 
     @property
     def alive(self) -> bool:
-        """Whether it did of late, or has not begun yet: a start may take long, and systemd watches over that."""
+        """Whether the loop ran in the last 20 s, or has not begun yet: systemd watches over the start."""
         return not self._broken and (self._turned_at is None or self._clock() - self._turned_at < _PATIENCE_SECONDS)

@@ -1,4 +1,4 @@
-"""One event an interval in the log, with all that matters of it; a line a frame only where that is asked for."""
+"""A summary of the daemon in the log, once a minute; a line for each result only on request."""
 
 import time
 from collections.abc import Callable
@@ -14,7 +14,7 @@ _EVERY_SECONDS = 60.0
 
 
 class Journal(Observer):
-    """Logs `running` once a minute while the main loop goes round."""
+    """Logs `running` once a minute while the main loop runs."""
 
     def __init__(
         self,
@@ -24,7 +24,7 @@ class Journal(Observer):
         *,
         results: bool = False,
     ) -> None:
-        """results: log each of them as well."""
+        """results: whether to log each result as well."""
         self._overview = overview
         self._log = log
         self._results = results
@@ -32,7 +32,7 @@ class Journal(Observer):
         self._due = clock() + _EVERY_SECONDS
 
     def published(self, message: Message) -> None:
-        """Log a result, where that is asked for."""
+        """Log a result, if results are to be logged."""
         if self._results and isinstance(message, Result) and not message.repeated:
             best = message.labels[0] if message.labels else None
             self._log.info(
@@ -51,7 +51,7 @@ class Journal(Observer):
             )
 
     def turned(self) -> None:
-        """Log, where it is time."""
+        """Log the summary, if it is time."""
         now = self._clock()
         if now < self._due:
             return

@@ -1,4 +1,4 @@
-"""What the daemon counts and measures, as Prometheus reads it; docs/metrics.md has the list."""
+"""The daemon's metrics for Prometheus; docs/metrics.md lists them."""
 
 from collections.abc import Iterator
 
@@ -14,7 +14,7 @@ from adainfd.wire.observing import Observer
 
 __all__ = ["Metrics"]
 
-# Seconds: from a small network on a GPU to a large one on a starved board.
+# Seconds: from a small network on a GPU to a large one on an overloaded board.
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12)
 _STAGES = ("wait", "preprocess", "forward", "total")
 _STATES = ("connecting", "online", "stalled", "offline", "ended", "stopped")
@@ -30,10 +30,10 @@ _SIGNALS = {
 
 
 class Metrics(Observer):
-    """Counts what passes by; `text` gives all of it at any time, from any thread."""
+    """Counts messages and audits; `text` exports all metrics at any time, from any thread."""
 
     def __init__(self, overview: Overview, refusals: Refusals | None = None) -> None:
-        """overview, refusals: what else is known, asked when the metrics are."""
+        """overview, refusals: sources of further metrics, read whenever the metrics are."""
         self._registry = CollectorRegistry()
         self._stages = Histogram(
             "adainf_stage_seconds",
@@ -58,8 +58,8 @@ class Metrics(Observer):
         self._registry.register(_Scraped(overview, refusals or Refusals()))
         ProcessCollector(registry=self._registry)
 
-    def _counter(self, name: str, what: str, *labels: str) -> Counter:
-        return Counter(name, what, ("camera", *labels), registry=self._registry)
+    def _counter(self, name: str, documentation: str, *labels: str) -> Counter:
+        return Counter(name, documentation, ("camera", *labels), registry=self._registry)
 
     def published(self, message: Message) -> None:
         """Count a message."""
@@ -73,8 +73,8 @@ class Metrics(Observer):
         elif isinstance(message, Status) and message.state in ("reloaded", "reload_failed"):
             self._reloads.labels(message.state).inc()
         elif isinstance(message, Status) and message.lost is not None:
-            for what, lost in message.lost.items():
-                self._lost.labels(what).inc(lost - self._lost_until_now.get(what, 0))
+            for kind, lost in message.lost.items():
+                self._lost.labels(kind).inc(lost - self._lost_until_now.get(kind, 0))
             self._lost_until_now = message.lost
 
     def _count_result(self, result: Result) -> None:
@@ -92,12 +92,12 @@ class Metrics(Observer):
         self._audits.labels(camera, branch, "yes" if agreed else "no").inc()
 
     def text(self) -> bytes:
-        """All metrics in Prometheus' text format."""
+        """Return all metrics in Prometheus' text format."""
         return generate_latest(self._registry)
 
 
 class _Scraped(Collector):
-    """What need not be counted, since the daemon says it itself; made anew whenever Prometheus asks."""
+    """Metrics that the overview and the refusals already hold; built anew at each scrape."""
 
     def __init__(self, overview: Overview, refusals: Refusals) -> None:
         self._overview = overview
@@ -182,12 +182,12 @@ def _refused(refusals: Refusals) -> Metric:
 
 
 def _signals(view: DaemonView) -> Iterator[Metric]:
-    """The sensors' last values, from the newest result; what is not known is left out."""
+    """Yield the sensors' last values, from the newest result; leave out unknown ones."""
     results = [(camera.age, camera.result) for camera in view.cameras if camera.age is not None and camera.result]
     if not results:
         return
     newest = min(results, key=lambda pair: pair[0])[1]
-    for name, what in _SIGNALS.items():
+    for name, documentation in _SIGNALS.items():
         value = getattr(newest.signals, name)
         if value is not None:
-            yield GaugeMetricFamily(f"adainf_{name}", what, value)
+            yield GaugeMetricFamily(f"adainf_{name}", documentation, value)

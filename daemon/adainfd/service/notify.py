@@ -1,11 +1,11 @@
-"""What systemd is told of the daemon: the protocol of sd_notify(3), spoken on its socket.
+"""Notifications to systemd, by the protocol of sd_notify(3).
 
-- READY after the first result, or when every camera is offline but all else stands;
-- WATCHDOG from progress of the main loop, so that one that hangs, as in a call to the GPU, is killed and restarted;
-  so is one of whose threads one has ended by a defect;
-- STATUS, one live line; what hinders the daemon stands first in it;
+- READY after the first result, or when every camera is offline but all else works;
+- WATCHDOG from progress of the main loop, so that systemd kills and restarts a daemon that hangs, as in a call to the
+  GPU, or one of whose threads has ended by a defect;
+- STATUS, one live line, with hindrances first;
 - RELOADING and READY around a reload, STOPPING at the end;
-- EXTEND_TIMEOUT_USEC before each step of the start that takes long.
+- EXTEND_TIMEOUT_USEC before each startup step that may take long.
 """
 
 import socket
@@ -26,7 +26,7 @@ _FIRST_RESULT_SECONDS = 60.0
 
 
 def for_systemd(environment: Mapping[str, str], overview: Overview) -> Observer:
-    """A notifier where systemd started this process with a socket to notify, else an observer that tells nobody."""
+    """Return a notifier where systemd gave this process a socket to notify, else an observer that does nothing."""
     address = environment.get("NOTIFY_SOCKET")
     if not address:
         return NOBODY
@@ -35,15 +35,15 @@ def for_systemd(environment: Mapping[str, str], overview: Overview) -> Observer:
 
 
 class Notifier(Observer, Hindered):
-    """Tells systemd, at `address`, what it is told."""
+    """Notifies systemd, at `address`, of the daemon's state."""
 
     def __init__(
         self, address: str, overview: Overview, watchdog: float | None, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        """address: of a datagram socket, a path or @NAME. watchdog: seconds without a sign of life that are allowed."""
+        """address: a datagram socket's path or @NAME. watchdog: seconds allowed between signs of life, or None."""
         self._address = "\0" + address[1:] if address.startswith("@") else address
         self._overview = overview
-        # A quarter: a lost or late sign of life is no reason to kill.
+        # A quarter, so that one lost or late sign of life does not get the daemon killed.
         self._alive_every = None if watchdog is None else watchdog / 4
         self._clock = clock
         self._ready = False
@@ -56,20 +56,20 @@ class Notifier(Observer, Hindered):
 
     @property
     def hindrance(self) -> str | None:
-        """Why systemd does not hear us."""
+        """Why systemd cannot be notified; None while it can."""
         return f"systemd cannot be told ({self._why}), {self._unheard} lost" if self._why else None
 
     @property
     def lost(self) -> Mapping[str, int]:
-        """How many notifications it has not heard."""
+        """Notifications that did not reach systemd since the start, as {"notifications": count}; empty if none."""
         return {"notifications": self._unheard_in_all} if self._unheard_in_all else {}
 
     def beginning(self, step: str, seconds: float) -> None:
-        """Ask for time for a step of the start, and say in the status which it is."""
+        """Ask for time for a startup step, and name the step in the status."""
         self._send(f"STATUS=starting: {step}", f"EXTEND_TIMEOUT_USEC={round(seconds * 1e6)}")
 
     def published(self, message: Message) -> None:
-        """See what the message changes for systemd."""
+        """Notify systemd where a message makes the daemon ready or ends a reload."""
         if isinstance(message, Result):
             self._become_ready()
         elif isinstance(message, Status) and message.camera is None:
@@ -84,7 +84,7 @@ class Notifier(Observer, Hindered):
             self._send("READY=1", self._status())
 
     def turned(self) -> None:
-        """The main loop is alive."""
+        """Send a sign of life and the status, each if it is time."""
         now = self._clock()
         self._become_ready()
         if self._alive_every is not None and not self._broken and now - self._alive_at >= self._alive_every:
@@ -95,7 +95,7 @@ class Notifier(Observer, Hindered):
             self._send(self._status())
 
     def broken(self) -> None:
-        """Be restarted: nothing is said to the watchdog any more."""
+        """Stop notifying the watchdog, so that systemd restarts the daemon."""
         self._broken = True
 
     def _become_ready(self) -> None:
@@ -105,12 +105,12 @@ class Notifier(Observer, Hindered):
             self._send("READY=1", self._status())
 
     def reloading(self) -> None:
-        """The configuration is read again."""
+        """Notify systemd of a reload."""
         self._reloading = True
         self._send("RELOADING=1", f"MONOTONIC_USEC={time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000}")
 
     def stopping(self) -> None:
-        """The daemon ends."""
+        """Notify systemd of the shutdown."""
         self._send("STOPPING=1", "STATUS=stopping")
 
     def _status(self) -> str:
@@ -118,9 +118,9 @@ class Notifier(Observer, Hindered):
 
     def _send(self, *assignments: str) -> None:
         try:
-            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as speaker:
-                speaker.setblocking(False)
-                speaker.sendto("\n".join(assignments).encode(), self._address)
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as datagram_socket:
+                datagram_socket.setblocking(False)
+                datagram_socket.sendto("\n".join(assignments).encode(), self._address)
         except OSError as error:
             self._why = error.strerror or str(error)
             self._unheard += 1

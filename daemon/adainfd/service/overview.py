@@ -1,4 +1,4 @@
-"""What the messages of a daemon tell of it: the one source of its status line, its page and `adainfd watch`."""
+"""A daemon's state from its messages: the one source of its status line, its page and `adainfd watch`."""
 
 import threading
 import time
@@ -16,7 +16,7 @@ _WINDOW_SECONDS = 5.0
 _HIGH_QUANTILE = 0.95
 _HINDERED = ("connecting", "stalled", "offline")
 _NO_PICTURES = ("stalled", "offline", "ended")
-# A publisher that means no good names cameras without end, and sends as fast as it can.
+# A malicious publisher names cameras without end, and sends as fast as it can.
 _FORGOTTEN_AFTER_SECONDS = 60.0
 _MOST_RECENT = 5000
 """Answers of one camera in the window: a hundred regions at ten pictures a second."""
@@ -24,9 +24,10 @@ _MOST_RECENT = 5000
 
 @dataclass(frozen=True, slots=True)
 class CameraView:
-    """What is known of one camera. account: of its frames. p95_ms: over the last seconds. age: of the result, seconds.
+    """The state of one camera.
 
-    frames_per_second: answered ones, over the last seconds or as long as answers have come.
+    account: its frame counts. age: seconds since the last result. p95_ms: 95th percentile of the total time over the
+    last five seconds. frames_per_second: answered frames over the last five seconds, or since the first answer.
     """
 
     name: str
@@ -40,18 +41,18 @@ class CameraView:
 
     @property
     def hindered(self) -> bool:
-        """Whether no pictures can come now, though they are wanted."""
+        """Whether the camera should deliver pictures, but cannot now."""
         return self.state in _HINDERED
 
 
 @dataclass(frozen=True, slots=True)
 class DaemonView:
-    """What is known of the daemon as a whole.
+    """The state of the daemon as a whole.
 
-    state: the last of started, ready, degraded, stopped. budget: the smallest of the cameras' last ones.
+    state: the last of started, ready, degraded, stopped. budget: the smallest of the cameras' current budgets.
     reload_failure: why the last reload failed, None where it did not. subscriptions: topics, over all clients.
-    refused: clients that were not let in. hung_up: readers that asked for too much.
-    recording: the trace that is kept, None where there is none.
+    refused: clients that failed authentication. hung_up: connections closed by the limits on readers.
+    recording: the trace being written, None where there is none.
     """
 
     host: str | None
@@ -70,12 +71,12 @@ class DaemonView:
 
     @property
     def hindrances(self) -> tuple[str, ...]:
-        """What keeps it from doing all that it should, a few words each."""
+        """What keeps the daemon or its cameras from working fully, a few words each."""
         of_the_daemon = (self.detail or "the model is parked",) if self.state == "degraded" else ()
         return (*of_the_daemon, *(f"{camera.name} is {camera.state}" for camera in self.cameras if camera.hindered))
 
     def line(self) -> str:
-        """All of it on one line, what needs the owner first."""
+        """Return a summary on one line, with what needs the owner's attention first."""
         count = len(self.cameras)
         figures = [f"{count} camera{'s' if count != 1 else ''}", f"{self.frames_per_second:.0f} fps"]
         if self.budget is not None:
@@ -94,10 +95,11 @@ class DaemonView:
 
 @dataclass(slots=True)
 class _Known:
-    """Of one camera. at: of the last result, heard_at: of the last message; monotonic seconds.
+    """The state of one camera.
 
-    recent: when which frame was answered, in how many ms; several times where it has regions or had a second look.
-    observed_from: when the first of them came from this run of the daemon.
+    at: time of the last result; heard_at: time of the last message; both in monotonic seconds. recent: time, frame
+    number and total ms of each answer; a frame with regions or a second look has several. observed_from: time of the
+    first answer of this run of the daemon.
     """
 
     state: str | None = None
@@ -140,7 +142,7 @@ class _Known:
         frames = len({frame for _, frame, _ in self.recent})
         if observed >= _WINDOW_SECONDS:
             return frames / _WINDOW_SECONDS
-        # The time is counted from the first frame, so that one does not count.
+        # The interval begins with the first frame, so that frame does not count.
         return (frames - 1) / observed if frames > 1 and observed > 0 else 0.0
 
     @property
@@ -149,9 +151,9 @@ class _Known:
 
 
 class Overview(Observer):
-    """Takes in messages, by whoever sends or receives them; may be asked from any thread.
+    """The daemon's state, built from its messages at the publisher or at a subscriber; readable from any thread.
 
-    Of 256 cameras: more are passed over until one of these has been silent for a minute.
+    It holds up to 256 cameras: more are ignored until one of these has been silent for a minute.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -173,7 +175,7 @@ class Overview(Observer):
 
     @property
     def ready(self) -> bool:
-        """Whether the service does its work: a frame was answered, or nothing but pictures is missing."""
+        """Whether the daemon works: it has answered a frame, or lacks nothing but pictures."""
         if self._state == "stopped" or self._broken:
             return False
         with self._lock:
@@ -184,11 +186,11 @@ class Overview(Observer):
             )
 
     def broken(self) -> None:
-        """A part of the service has ended."""
+        """Report the daemon as not ready from now on: a part of it has ended."""
         self._broken = True
 
     def published(self, message: Message) -> None:
-        """Take in a message."""
+        """Update the state from a message."""
         with self._lock:
             self._host = message.host
             if isinstance(message, Result):
@@ -199,7 +201,7 @@ class Overview(Observer):
                 self._take_daemon(message)
 
     def view(self) -> DaemonView:
-        """What is known now."""
+        """Return the current state."""
         now = self._clock()
         with self._lock:
             cameras = tuple(known.view(name, now) for name, known in sorted(self._cameras.items()))
@@ -222,7 +224,7 @@ class Overview(Observer):
             )
 
     def _camera(self, name: str) -> _Known:
-        """The camera of that name; one that is not kept where there are too many."""
+        """Return the camera's record; a throwaway one where there are too many cameras."""
         now = self._clock()
         known = self._cameras.get(name)
         if known is None:
@@ -233,7 +235,7 @@ class Overview(Observer):
         return known
 
     def _forget_one(self, now: float) -> bool:
-        """Forget the camera that has been silent the longest; whether it has been for long enough."""
+        """Remove the camera silent for the longest time, if that is a minute or more; return whether it was."""
         name = min(self._cameras, key=lambda name: self._cameras[name].heard_at)
         if now - self._cameras[name].heard_at < _FORGOTTEN_AFTER_SECONDS:
             return False
@@ -254,7 +256,7 @@ class Overview(Observer):
         self._subscriptions = status.subscriptions
         self._refused = status.refused
         self._hung_up = status.hung_up
-        if status.lost is not None:  # of a heartbeat
+        if status.lost is not None:  # only a heartbeat has these two
             self._recording = status.recording
         for name, account in (status.cameras or {}).items():
             camera = self._camera(name)

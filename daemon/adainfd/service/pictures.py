@@ -1,4 +1,4 @@
-"""The last picture of each camera whose owner lets the page show it: small, rarely, and only while somebody looks."""
+"""The last picture of each camera that the page may show: small, once a second, and only while it is viewed."""
 
 import functools
 import math
@@ -22,7 +22,7 @@ _QUALITY = 80
 
 
 class Pictures(Observer):
-    """Keeps a small copy of one frame a second, of cameras that were asked for in the last seconds."""
+    """Keeps a small copy of one frame a second from each camera whose picture was requested in the last 10 s."""
 
     def __init__(
         self,
@@ -30,7 +30,7 @@ class Pictures(Observer):
         clock: Callable[[], float] = time.monotonic,
         patience_seconds: float = _PATIENCE_SECONDS,
     ) -> None:
-        """cameras: whose pictures may be seen. patience_seconds: for so long a picture is expected, once asked for."""
+        """cameras: those whose pictures may be shown. patience_seconds: how long a requested picture is expected."""
         self.cameras = frozenset(cameras)
         self._clock = clock
         self._patience = patience_seconds
@@ -40,7 +40,7 @@ class Pictures(Observer):
         self._kept: dict[str, _Kept] = {}
 
     def wanted(self, camera: str) -> bool:
-        """Whether the camera's next picture is kept: somebody looks, and the last one is a second old."""
+        """Return whether to keep the camera's next picture: it is being viewed, and the last one is a second old."""
         if camera not in self.cameras:
             return False
         now = self._clock()
@@ -49,7 +49,7 @@ class Pictures(Observer):
             return now - self._asked[camera] <= _LOOKED_AT_SECONDS and now - kept_at >= _EVERY_SECONDS
 
     def answered(self, camera: str, picture: NDArray[np.uint8]) -> None:
-        """Keep the picture, where somebody wants to see it."""
+        """Keep a copy of the picture at most 480 pixels wide, if it is wanted; picture: (height, width, 3), BGR."""
         if not self.wanted(camera):
             return
         import cv2
@@ -62,14 +62,14 @@ class Pictures(Observer):
             self._kept[camera] = _Kept(self._clock(), small.copy())
 
     def expected(self, camera: str) -> bool:
-        """Whether a picture was asked for, has not come, and may do so soon."""
+        """Return whether a picture was requested and may still arrive within the patience."""
         with self._lock:
             return camera not in self._kept and self._clock() < self._wait_until.get(camera, -math.inf)
 
     def jpeg(self, camera: str) -> bytes | None:
-        """The last picture; asking for it has the next ones kept. None where none has come since.
+        """Return the last picture as JPEG, or None if there is none; the request has the next ones kept.
 
-        The first who asks has to wait for the next picture: one from when somebody looked before may be old.
+        The first request after a pause discards the kept picture, which may be old, and has to wait for the next.
         """
         if camera not in self.cameras:
             return None
@@ -85,7 +85,7 @@ class Pictures(Observer):
 
 @dataclass
 class _Kept:
-    """A picture, and when it came; encoded once, however many ask."""
+    """A picture and its time; encoded once, however many requests there are."""
 
     at: float
     picture: NDArray[np.uint8]

@@ -1,1 +1,1 @@
-"""What leaves the daemon: messages, their encoding, and the sockets they go out on."""
+"""Messages, their encoding, and the sockets that publish and receive them."""

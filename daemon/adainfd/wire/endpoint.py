@@ -1,12 +1,13 @@
-"""Endpoints: how they are spelled, and how they are bound.
+"""Endpoints: their syntax, binding and connecting.
 
     tcp://HOST:PORT  HOST: an address, an interface, or * for all addresses; [HOST] for IPv6. PORT: 1 to 65535, or *.
-                     Guarded by keys, or open to this box alone (check_local).
-    ipc://PATH       PATH: of a socket, relative or absolute, taken as it stands: no ~, no %. Guarded by the modes of
-                     the file and its folder.
+                     Guarded by CURVE keys, or open to this box alone (check_local).
+    ipc://PATH       PATH: a socket's path, relative or absolute, used literally: ~ and % are not expanded. Guarded by
+                     the modes of the file and its folder.
 
-Everything else is refused, `ipc://@NAME` and `ipc://*` too: what libzmq makes of these has no file, or one in a folder
-that it chooses, so that nothing guards it. libzmq itself would bind a port over 65535 silently, and replace any file.
+Everything else is refused, including `ipc://@NAME` and `ipc://*`: libzmq creates no file for the first and puts the
+second in a folder of its choice, so no file mode guards them. Left to itself, libzmq also binds a port over 65535
+silently and replaces any existing file.
 """
 
 import contextlib
@@ -61,20 +62,20 @@ _REASONS = {
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Where messages go out, and as what."""
+    """An address to publish at, and the format of the messages there."""
 
     address: str
     format: Format = "json"
 
 
 def check(endpoint: str, *, to_bind: bool = True) -> None:
-    """Raise InvalidInputError unless `endpoint` is well formed; to_bind: whether `*` may stand in it."""
+    """Raise InvalidInputError unless `endpoint` is well formed; to_bind: whether it may contain `*`."""
     if is_ipc(endpoint):
         _check_path(endpoint)
         return
     match = re.fullmatch(r"tcp://(?P<host>\*|[A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.%a-z]+\]):(?P<port>\*|[0-9]{1,9})", endpoint)
     if match is None:
-        shown = without_credentials(endpoint)  # it may be a camera's address in the wrong place
+        shown = without_credentials(endpoint)  # it may be a misplaced camera URL, with its password
         raise InvalidInputError(f"endpoint {shown!r}: is malformed; {_ALLOWED}")
     port = match["port"]
     if "*" in (match["host"], port) and not to_bind:
@@ -84,7 +85,7 @@ def check(endpoint: str, *, to_bind: bool = True) -> None:
 
 
 def bind(zmq_socket: zmq.Socket[bytes], endpoint: str) -> str:
-    """Bind and return the endpoint with the port that was taken; raises InvalidInputError saying what hinders."""
+    """Bind and return the endpoint with its actual port; raise InvalidInputError with the reason where that fails."""
     check(endpoint)
     if is_ipc(endpoint):
         return _bind_path(zmq_socket, endpoint)
@@ -97,7 +98,7 @@ def bind(zmq_socket: zmq.Socket[bytes], endpoint: str) -> str:
 
 
 def connect(zmq_socket: zmq.Socket[bytes], endpoint: str) -> None:
-    """Connect; who is not there yet is waited for. Raises InvalidInputError on a malformed endpoint."""
+    """Connect, now or once the peer is there; raise InvalidInputError on a malformed endpoint."""
     check(endpoint, to_bind=False)
     zmq_socket.setsockopt(zmq.IPV6, "[" in endpoint)
     try:
@@ -108,17 +109,17 @@ def connect(zmq_socket: zmq.Socket[bytes], endpoint: str) -> None:
 
 
 def is_ipc(endpoint: str) -> bool:
-    """Whether it is a path."""
+    """Return whether the endpoint is a socket's path."""
     return endpoint.startswith("ipc://")
 
 
 def is_tcp(endpoint: str) -> bool:
-    """Whether it is a port, which others than this box's users may reach."""
+    """Return whether the endpoint is a port, which users of other boxes may reach."""
     return endpoint.startswith("tcp://")
 
 
 def check_local(endpoint: str) -> None:
-    """Raise InvalidInputError where others than programs on this box can reach `endpoint`."""
+    """Raise InvalidInputError where programs outside this box can reach `endpoint`."""
     host = endpoint.removeprefix("tcp://").rpartition(":")[0].strip("[]")
     if not is_tcp(endpoint) or host in ("localhost", "lo"):
         return
@@ -132,12 +133,12 @@ def check_local(endpoint: str) -> None:
 
 
 def check_reachable(endpoint: str) -> None:
-    """Raise InvalidInputError unless `endpoint` is well formed and names what one can connect to."""
+    """Raise InvalidInputError unless `endpoint` is well formed and can be connected to: it has no `*`."""
     check(endpoint, to_bind=False)
 
 
 def unlink(bound: Iterable[str]) -> None:
-    """Remove the socket files of endpoints that are bound here, while they are; another's in their place stays."""
+    """Remove the socket files of endpoints while they are bound; keep a file that another process has put there."""
     for endpoint in bound:
         if is_ipc(endpoint) and _listener(_path(endpoint)) == os.getpid():
             with contextlib.suppress(OSError):
@@ -180,13 +181,13 @@ def _cannot_bind(endpoint: str, number: int, text: str) -> InvalidInputError:
 
 
 def _service_folder() -> Path | None:
-    """The folder below /run that systemd made for this service, if it runs as one."""
+    """Return the folder below /run that systemd made for this service; None outside a service."""
     folders = os.environ.get("RUNTIME_DIRECTORY", "").split(":")
     return Path(folders[0]) if folders[0] else None
 
 
 def _bind_path(zmq_socket: zmq.Socket[bytes], endpoint: str) -> str:
-    """Listen at the path, and let libzmq take that over: it would remove whatever is there when it binds."""
+    """Listen at the path and pass the listener to libzmq, which would remove any existing file if it bound itself."""
     path = _path(endpoint)
     if not files.is_folder(path.parent, f"endpoint {endpoint!r}:"):
         raise InvalidInputError(f"endpoint {endpoint!r}: the folder {path.parent} does not exist")
@@ -212,14 +213,14 @@ def _bind_path(zmq_socket: zmq.Socket[bytes], endpoint: str) -> str:
 
 
 def _let_in(path: Path) -> None:
-    """A socket in the service's own folder is for everyone whom the folder's mode lets in.
+    """Open a socket in the service's own folder to everyone whom the folder's mode lets in.
 
-    The service's umask would leave it to root, and other services have users of their own.
+    The service's umask would reserve it for root, and other services run as users of their own.
     """
     folder = _service_folder()
     if folder is None or not path.parent.is_relative_to(folder):
         return
-    # Of this file, whatever stands at the path by now.
+    # Through a descriptor: the path may have been replaced meanwhile.
     descriptor = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         if stat.S_ISSOCK(os.fstat(descriptor).st_mode):
@@ -229,14 +230,14 @@ def _let_in(path: Path) -> None:
 
 
 def _remove_left_behind(endpoint: str, path: Path) -> None:
-    """Remove a socket that nobody listens at any more; raises InvalidInputError where something else is there."""
+    """Remove a stale socket, at which no process listens; raise InvalidInputError where anything else is there."""
     try:
-        found = path.lstat()
+        status = path.lstat()
     except FileNotFoundError:
         return
     except OSError as error:
         raise InvalidInputError(f"endpoint {endpoint!r}: {error.strerror}") from None
-    if not stat.S_ISSOCK(found.st_mode):
+    if not stat.S_ISSOCK(status.st_mode):
         raise InvalidInputError(f"endpoint {endpoint!r}: a file that is no socket is there already")
     if _listener(path) is not None:
         raise InvalidInputError(f"endpoint {endpoint!r}: is in use by another program")
@@ -249,10 +250,10 @@ def _remove_left_behind(endpoint: str, path: Path) -> None:
 
 
 def _remove_unless_used(path: Path) -> None:
-    """Remove a socket; what came in its place meanwhile is moved back. Raises OSError where it cannot be."""
+    """Remove a socket, or move back what has replaced it meanwhile; raise OSError where that fails."""
     folder = Path(tempfile.mkdtemp(dir=path.parent, prefix=".adainf-"))
     descriptor = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    moved = Path(f"/proc/self/fd/{descriptor}/s")  # however long the path is
+    moved = Path(f"/proc/self/fd/{descriptor}/s")  # short enough to connect to, however long `path` is
     try:
         path.rename(moved)
         if moved.is_dir() and not moved.is_symlink():
@@ -263,12 +264,12 @@ def _remove_unless_used(path: Path) -> None:
         moved.unlink()
     finally:
         os.close(descriptor)
-        with contextlib.suppress(OSError):  # what cannot be moved back stays in it
+        with contextlib.suppress(OSError):  # not empty: it keeps what could not be moved back
             folder.rmdir()
 
 
 def _listener(path: Path) -> int | None:
-    """The process that listens at a socket; 0 where that cannot be told, None where none does."""
+    """Return the ID of the process that listens at a socket: 0 if it is unknown, None if no process listens."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.setblocking(False)
         try:

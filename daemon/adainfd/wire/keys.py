@@ -1,4 +1,4 @@
-"""CURVE keys in files: pairs as ZeroMQ's own tools write them, and the folder of clients that may come in."""
+"""CURVE keys in files: key pairs in the format of ZeroMQ's own tools, and the folder of allowed clients."""
 
 import contextlib
 import os
@@ -37,16 +37,16 @@ _HEAD_TO_GIVE = """\
 
 @dataclass(frozen=True, slots=True)
 class KeyPair:
-    """A public key and the secret one that belongs to it, in Z85."""
+    """A public key and its secret key, in Z85."""
 
     public: str
     secret: str = field(repr=False)
 
     @classmethod
     def new(cls, stem: Path) -> "KeyPair":
-        """Make a pair and write it to `stem`.key (for everyone) and `stem`.key_secret (for its owner alone).
+        """Generate a pair and write it to `stem`.key (for everyone) and `stem`.key_secret (for its owner alone).
 
-        Raises InvalidInputError where one of them exists or cannot be written; nothing is overwritten.
+        Raises InvalidInputError where either file exists or cannot be written; nothing is overwritten.
         """
         if stem.name in ("", ".."):
             raise InvalidInputError(f"keys {str(stem)!r}: must be the path of a file to make, without its ending")
@@ -74,10 +74,10 @@ class KeyPair:
 
     @classmethod
     def read(cls, path: Path) -> "KeyPair":
-        """The pair in the file `path`; for a service, in the credential that systemd made of it.
+        """Read the pair in the file `path`; within a service, in the credential that systemd made of that file.
 
-        A credential's path (`/run/credentials/UNIT/keys_NAME`) also works outside the service: it then means the key
-        in `/etc/adainf/keys` that it is made of. Raises InvalidInputError where the file holds no pair or everyone may
+        A credential's path (`/run/credentials/UNIT/keys_NAME`) also works outside the service: it then stands for its
+        source, the key in `/etc/adainf/keys`. Raises InvalidInputError where the file holds no pair or everyone may
         read it.
         """
         path = at_hand(path)
@@ -95,27 +95,27 @@ class KeyPair:
 
 
 def public_key(told: str) -> str:
-    """The public key that is told: 40 characters of Z85, or the path of a file that holds one."""
+    """Return the public key that `told` gives: 40 characters of Z85, or the path of a file that holds one."""
     if _is_key(told) and not files.is_there(Path(told)):
         return told
     return _certificate(at_hand(Path(told)))[0]
 
 
 class AllowList:
-    """The clients that may come in: the public keys (NAME.key) in a folder, as they are there at this moment.
+    """The allowed clients: the public keys (NAME.key) that a folder holds at this moment.
 
-    Nothing is remembered between two looks, so it does not matter how a file or the folder was replaced.
+    Nothing is cached between two reads, so it does not matter how a file or the folder was replaced.
     """
 
     def __init__(self, folder: Path) -> None:
-        """Raises InvalidInputError where the folder cannot be read or a file in it holds no key."""
+        """Check the folder; raise InvalidInputError where it cannot be read or a file in it holds no key."""
         self._folder = folder
         self.hindrance: str | None = None
-        """Why the folder could not be read at the last look; None where it could."""
+        """Why the last read of the folder failed; None where it succeeded."""
         self.check()
 
     def __iter__(self) -> Iterator[tuple[str, str]]:
-        """Names with their public keys."""
+        """Yield each client's name and public key, sorted by name."""
         return iter(sorted((name, key) for key, name in self.now().items()))
 
     def check(self) -> None:
@@ -127,16 +127,16 @@ class AllowList:
             raise InvalidInputError(f"clients {self._folder}: cannot be read ({error.strerror})") from None
 
     def now(self) -> dict[str, str]:
-        """Names by public key. Nobody may come in where the folder cannot be read."""
+        """Return the clients' names by public key; no client is allowed while the folder cannot be read."""
         try:
-            found = self._files()
+            key_files = self._files()
         except OSError as error:
             self.hindrance = f"clients {self._folder}: cannot be read ({error.strerror}); nobody may come in"
             return {}
         self.hindrance = None
         names: dict[str, str] = {}
-        for file in found:
-            # Half copied perhaps: it lets nobody in, and the others still may.
+        for file in key_files:
+            # The file may be half copied: skip it, and keep the other clients.
             with contextlib.suppress(InvalidInputError):
                 names[_certificate(file)[0]] = printable(file.stem, _LONGEST_NAME)
         return names
@@ -152,14 +152,14 @@ def _named(stem: Path, suffix: str) -> Path:
 def _write(path: Path, mode: int, text: str) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        os.fchmod(descriptor, mode)  # whatever the umask says
+        os.fchmod(descriptor, mode)  # regardless of the umask
         file.write(text)
 
 
 def _certificate(path: Path) -> tuple[str, str | None]:
-    """The public key in a file, and the secret one where there is one; never says what else stands there."""
+    """Return a file's public key and its secret key, if it has one; errors never quote the file's content."""
     try:
-        files.check_file(path, "key")  # a device would be read for ever
+        files.check_file(path, "key")  # reading a device may never end
         content = files.read(path, "key", _MOST_BYTES)
     except InvalidInputError as error:
         raise InvalidInputError(f"{error}{_remedy(path)}") from None
@@ -172,13 +172,13 @@ def _certificate(path: Path) -> tuple[str, str | None]:
 
 
 def _entry(content: bytes, name: bytes) -> str | None:
-    """The value that stands after `name`, as ZeroMQ's own tools write it; of several the last."""
-    found: list[bytes] = re.findall(rb"^[ \t]*" + name + rb"[ \t]*=(.*)$", content, re.MULTILINE)
-    return found[-1].strip(b" \t\r'\"").decode("ascii", "replace") if found else None
+    """Return the last value assigned to `name`, in the format of ZeroMQ's own tools; None where there is none."""
+    values: list[bytes] = re.findall(rb"^[ \t]*" + name + rb"[ \t]*=(.*)$", content, re.MULTILINE)
+    return values[-1].strip(b" \t\r'\"").decode("ascii", "replace") if values else None
 
 
 def _is_key(text: str) -> bool:
-    """Whether libzmq takes it: five characters of Z85 may also stand for more than four bytes hold."""
+    """Return whether libzmq accepts the key: five characters of Z85 can encode more than four bytes hold."""
     if _KEY.fullmatch(text) is None:
         return False
     try:
@@ -189,7 +189,7 @@ def _is_key(text: str) -> bool:
 
 
 def _remedy(path: Path) -> str:
-    """What to do about a key that cannot be read, where the owner may not see why."""
+    """Return a hint about a key in /etc/adainf/keys that cannot be read; empty where the cause is plain."""
     if path.parent != _KEYS_FOLDER:
         return ""
     if "CREDENTIALS_DIRECTORY" in os.environ:

@@ -1,6 +1,6 @@
-"""The messages of the daemon. These types are the definition: `docs/schemas/` is written from them.
+"""The daemon's message types, from which `docs/schemas/` is generated.
 
-Unknown values are null, never 0. A field is added freely; renaming or removing one raises the schema's number.
+Unknown values are null, never 0. Adding a field keeps the schema's number; renaming or removing one raises it.
 """
 
 from typing import Annotated, Any, Literal
@@ -41,20 +41,20 @@ __all__ = [
 ]
 
 MOST_CAMERAS = 256
-"""Of one host."""
+"""Cameras per host."""
 MOST_VIEWS = 1024
-"""Of one host: its cameras, and the regions of their pictures."""
+"""Views per host: its cameras and the regions of their pictures."""
 MOST_LABELS = 256
-"""In one view at a time."""
+"""Labels in one view at a time."""
 LONGEST_NAME = 100
-"""Of a host, a camera or a region, in characters."""
+"""Characters in the name of a host, camera or region."""
 LONGEST_LABEL = 500
 LONGEST_TEXT = 4000
-"""Of whatever else is told in words."""
+"""Characters in any other text."""
 _LARGEST = 2**53
-"""Every reader of JSON knows integers up to this one exactly."""
+"""The largest integer up to which every JSON reader is exact."""
 _FAR = 1e11
-"""Seconds: some three thousand years."""
+"""Seconds: about 3000 years."""
 
 Share = Annotated[float, Meta(ge=0, le=1)]
 Count = Annotated[int, Meta(ge=0, le=_LARGEST)]
@@ -63,7 +63,7 @@ Seconds = Annotated[float, Meta(ge=0, le=_FAR, description="seconds")]
 Milliseconds = Annotated[float, Meta(ge=0, le=1000 * _FAR, description="milliseconds")]
 Sequence = Annotated[int, Meta(ge=1, le=_LARGEST, description="counts the messages of this topic from 1 without holes")]
 Frame = Annotated[int, Meta(ge=1, le=_LARGEST)]
-# A `$` alone would let a line's end pass.
+# `$` alone also matches before a trailing newline.
 Name = Annotated[str, Meta(max_length=LONGEST_NAME, pattern=r"^[A-Za-z0-9_.-]+$(?!\n)")]
 Words = Annotated[str, Meta(max_length=LONGEST_LABEL)]
 Text = Annotated[str, Meta(max_length=LONGEST_TEXT)]
@@ -87,7 +87,7 @@ CameraState = Literal["connecting", "online", "stalled", "offline", "ended", "st
 
 
 class Label(msgspec.Struct, frozen=True):
-    """One recognised label, its index among the head's classes and its share of the softmax."""
+    """A recognised label, its index among the head's classes and its softmax probability."""
 
     label: Words
     index: Count
@@ -102,9 +102,9 @@ class ResultBudget(msgspec.Struct, frozen=True):
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """What ran: the branch (resolution:blocks), who chose it, its multiply-accumulates and expected accuracy.
+    """The branch that ran (resolution:blocks), its chooser, its multiply-accumulates and its expected accuracy.
 
-    weights: the backbone's own, or those that a run has adapted.
+    weights: the backbone's own ("base"), or those adapted by a training run ("adapted").
     """
 
     branch: Annotated[str, Meta(max_length=LONGEST_LABEL, pattern="^[0-9]+:[01]+$")]
@@ -116,7 +116,7 @@ class Plan(msgspec.Struct, frozen=True):
 
 
 class ResultSignals(msgspec.Struct, frozen=True):
-    """What the budget was made from, shares from 0 to 1."""
+    """The signals that the budget was derived from; shares range from 0 to 1."""
 
     motion: Share | None
     change: Annotated[float, Meta(ge=0, le=1, description="share that differs from the last recognised frame")] | None
@@ -132,7 +132,7 @@ class ResultSignals(msgspec.Struct, frozen=True):
 
 
 class Timing(msgspec.Struct, frozen=True):
-    """Where the time went: captured → (wait) → taken → preprocess → forward → published; `total` is all of it."""
+    """Stage durations: captured → (wait) → taken → preprocess → forward → published; `total` covers all of them."""
 
     wait: Milliseconds
     preprocess: Milliseconds
@@ -141,7 +141,7 @@ class Timing(msgspec.Struct, frozen=True):
 
 
 class Dropped(msgspec.Struct, frozen=True):
-    """Frames of this camera not answered since the start, by cause."""
+    """Unanswered frames of this camera since the start, by cause."""
 
     newer_frame: Count
     too_old: Count
@@ -152,9 +152,10 @@ class Dropped(msgspec.Struct, frozen=True):
 
 
 class Account(msgspec.Struct, frozen=True):
-    """What became of a camera's frames since the start: captured = published + reused + dropped + waiting, exactly.
+    """A camera's frame counts since the start: captured = published + reused + dropped + waiting, exactly.
 
-    published: recognised; reused: answered by what was said of the same scene. second_looks: of the answered ones.
+    published: recognised. reused: answered with the labels of the same scene. second_looks: better looks at answered
+    frames.
     """
 
     state: CameraState
@@ -190,7 +191,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Model(msgspec.Struct, frozen=True):
-    """What the daemon runs, and what its full branch costs."""
+    """The model that the daemon runs, and the cost of its full branch."""
 
     backbone: Text
     engine: Text
@@ -203,14 +204,14 @@ class Model(msgspec.Struct, frozen=True):
 
 
 class Audited(msgspec.Struct, frozen=True):
-    """How often a branch (or `reuse`) said the same as the full branch on this camera's frames."""
+    """Agreement of a branch (or `reuse`) with the full branch on this camera's audited frames."""
 
     frames: Count
     agreed: Count
 
 
 class Present(msgspec.Struct, frozen=True):
-    """The labels that a camera's picture, or one of its regions, shows now: those that appeared and are not gone."""
+    """Labels now present in a camera's picture or one of its regions: they appeared and are not gone."""
 
     camera: Name
     region: Annotated[Name | None, Meta(description="null: all of the picture")] = None
@@ -222,10 +223,11 @@ class Present(msgspec.Struct, frozen=True):
 class Status(msgspec.Struct, frozen=True, kw_only=True):
     """Topics `status/HOST` (the daemon; a heartbeat every second) and `status/HOST/CAMERA` (on each change).
 
-    detail, code: why, in words and in one word. cameras: of the daemon's heartbeat, the account of each camera.
-    present: of the daemon's heartbeat, the labels in each view of each camera; a view that is not named does not exist.
-    lost: of the heartbeat, what could not be written since the start. recording: of the heartbeat, the trace that is
-    kept. account: of a camera's status, its own. retry_in: seconds until an offline camera is tried again.
+    detail, code: the reason for the state, as text and as one word.
+    In the daemon's heartbeat, cameras: the account of each camera; present: the labels in each view of each camera,
+    where an unlisted view does not exist; lost: counts of what could not be written since the start; recording: the
+    trace being written.
+    In a camera's status, account: the camera's own; retry_in: seconds until an offline camera is tried again.
     """
 
     schema: Literal["adainf.status/1"] = "adainf.status/1"
@@ -265,8 +267,8 @@ class Seen(msgspec.Struct, frozen=True):
 class Event(msgspec.Struct, frozen=True, kw_only=True):
     """Topic `event/HOST/CAMERA`: a label appeared, stays or is gone.
 
-    first, last: the frames that showed it. score: the highest until now. seconds: from the first to the last.
-    why: of one that is gone; no frame shows it, the camera brings no pictures, or the daemon stopped.
+    first, last: the first and the last frame that showed it. score: the highest so far. seconds: from first to last.
+    why: the reason a label is gone: no frame shows it, the camera delivers no pictures, or the daemon stopped.
     """
 
     schema: Literal["adainf.event/1"] = "adainf.event/1"
@@ -295,12 +297,12 @@ LONGEST_TOPIC = max(map(len, SCHEMAS)) + 2 * (1 + LONGEST_NAME)
 
 
 def topic_of(message: Message) -> str:
-    """The topic that a message belongs to."""
+    """Return the topic under which a message is published."""
     kind = message.schema.partition("/")[0].removeprefix("adainf.")
     return "/".join(level for level in (kind, message.host, message.camera) if level is not None)
 
 
 def json_schema(kind: str) -> dict[str, Any]:
-    """The JSON Schema of one kind of message."""
+    """Return the JSON Schema of a message kind: result, status or event."""
     schema = msgspec.json.schema(SCHEMAS[kind])
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}

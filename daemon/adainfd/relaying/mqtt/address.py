@@ -1,4 +1,4 @@
-"""Where an MQTT broker is, as an address says it."""
+"""The address of an MQTT broker."""
 
 import re
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ _PORTS = {"mqtt": 1883, "mqtts": 8883}
 
 @dataclass(frozen=True, slots=True)
 class BrokerAddress:
-    """A broker; encrypted: by TLS. A user and a password may stand in the address."""
+    """A broker's address, which may include a user and a password; encrypted: by TLS."""
 
     host: str
     port: int
@@ -24,7 +24,7 @@ class BrokerAddress:
 
     @classmethod
     def parse(cls, url: str) -> "BrokerAddress":
-        """From mqtt://[USER[:PASSWORD]@]HOST[:PORT] or mqtts://…; raises InvalidInputError on anything else."""
+        """Parse mqtt://[USER[:PASSWORD]@]HOST[:PORT] or mqtts://…; raise InvalidInputError on anything else."""
         shown = without_credentials(url)
         try:
             parts = urlsplit(url)

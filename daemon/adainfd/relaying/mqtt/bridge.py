@@ -1,4 +1,4 @@
-"""Events and states of many boxes at an MQTT broker, where home and factory automation looks for them."""
+"""A bridge that publishes events and states of many boxes at an MQTT broker, for home and factory automation."""
 
 import re
 import secrets
@@ -33,27 +33,27 @@ _REVIEW_EVERY_SECONDS = 1.0
 _REVIEW_AT_THE_LATEST_SECONDS = 3.0
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _UPDATE_EVERY_SECONDS = 0.1
-"""Of one host: what the broker keeps of a large one takes 20 ms to write."""
+"""Between two updates of a host: the retained messages of a large one take 20 ms to write."""
 _LAST_WORDS_SECONDS = 1.0
 
 
 class Bridge:
-    """Tells a broker what the boxes tell us, and goes on when one of them has been away.
+    """Publishes the messages of boxes at a broker, and carries on when any of them has been away.
 
-    States are retained, so that the broker says them to whoever comes late; events are not. What the broker retains
-    follows what the boxes say now: what none of them vouches for any more is cleared there, whoever was restarted.
-    A box that is silent is `offline`, and what it said last stays.
+    States are retained, so that the broker sends them to late subscribers; events are not. Retained messages follow
+    what the boxes report now: those for which no box vouches any more are cleared, whichever side was restarted.
+    A silent box is `offline`, and its last messages stay.
     """
 
     def __init__(self, boxes: Sequence[Box], names: Names, settings: MqttSection, log: Logger) -> None:
-        """settings: with a name. Raises InvalidInputError where the password or the certificate cannot be read."""
+        """settings: should have a name. Raises InvalidInputError where password or certificate cannot be read."""
         name = settings.name or "relay"
         self._boxes = boxes
         self._names = names
         self._discovery = settings.discovery
         self._log = log
         self._topics = Topics(settings.prefix, name)
-        # A client that comes with the identifier of another one ends that one's connection.
+        # The suffix keeps identifiers unique: a client that connects with another's ends that one's connection.
         self._broker = Broker(
             settings,
             f"adainf-relay-{name}-{secrets.token_hex(4)}",
@@ -70,7 +70,7 @@ class Bridge:
         self._connected_at: float | None = None
         self._complete_since: float | None = None
         self._leaving = False
-        # Hosts of which something has changed, by the box that said so, and when they may be looked at again.
+        # Hosts that have changed, each with the box that reported it, and when each host may be updated again.
         self._changed: dict[str, str] = {}
         self._update_at: dict[str, float] = {}
 
@@ -89,7 +89,7 @@ class Bridge:
                     self._reload()
                 self._forward(inlets)
                 now = time.monotonic()
-                # Nobody is silent whose messages wait to be read; nor does one that never ends keep this off.
+                # A box is not silent while its messages wait to be read, but an endless sender must not block this.
                 late = now >= due + _REVIEW_AT_THE_LATEST_SECONDS
                 if now >= due and (inlets.pause is None or late):
                     due = now + _REVIEW_EVERY_SECONDS
@@ -110,7 +110,7 @@ class Bridge:
         self._retained.send(self._broker.keep)
 
     def _forward(self, inlets: Inlets) -> None:
-        """Pass on a round of what has come."""
+        """Pass on one round of received messages."""
         for endpoint, message in inlets.take():
             if (why := self._pass_on(endpoint, message)) is not None:
                 inlets.refuse(endpoint, why)
@@ -127,11 +127,11 @@ class Bridge:
                 inlets.refuse(endpoint, f"{host} has more states than are kept of one host")
 
     def _pass_on(self, endpoint: str, message: Message) -> str | None:
-        """The reason where the message is not passed on."""
+        """Pass a message on; return the reason where it is refused."""
         if (why := self._roster.take(message, time.monotonic(), endpoint)) is not None:
             return why
         topic = self._topics.of(message)
-        if isinstance(message, Event) and not message.repeated:  # what an automation acts on happens once
+        if isinstance(message, Event) and not message.repeated:  # automations act on each event once
             if not self._events.put(endpoint, topic, msgspec.json.encode(message)) and self._events.lost == 1:
                 self._log.warning("events_lost", broker=str(self._broker.address), why="too many wait for the broker")
         elif isinstance(message, Status) and message.camera is not None:
@@ -140,11 +140,11 @@ class Bridge:
         return None
 
     def _bring_up_to_date(self, host: str) -> bool:
-        """Have the broker keep what is known of the host, and nothing else of it; whether there is room for it."""
+        """Have the broker retain the host's current state and nothing else of it; return whether there was room."""
         now, topics = time.monotonic(), self._topics
         online, cameras, views = self._roster.online(host, now), self._roster.cameras(host), self._roster.views(host)
         wanted = {topics.available(host): ONLINE if online else OFFLINE}
-        if (status := self._roster.status(host, now)) is not None:  # the same until more than counters has changed
+        if (status := self._roster.status(host, now)) is not None:  # unchanged while only counters change
             wanted[topics.status(host)] = msgspec.json.encode(status)
         wanted |= {topics.present(host, *view): _labels(labels) for view, labels in views.items()}
         wanted |= homeassistant.entities(topics, self._discovery, host, sorted(cameras), views)
@@ -162,7 +162,7 @@ class Bridge:
         return all(kept)
 
     def _review(self, inlets: Inlets) -> None:
-        """What follows from silence."""
+        """Check for silent boxes, and update the retained messages accordingly."""
         now = time.monotonic()
         self._complaints.review(now)
         for host in self._roster.fallen_silent(now):
@@ -180,7 +180,7 @@ class Bridge:
         self._retained.keep(self._topics.record, self._relays.record)
 
     def _review_absent(self, now: float) -> None:
-        """What the broker keeps of hosts that nobody speaks for: their labels go, and all of those that are gone."""
+        """Clear retained messages of hosts for which no relay speaks: their labels, or all if the host is gone."""
         complete = self._complete_since is not None and now - self._complete_since > SILENT_AFTER_SECONDS
         for host in self._retained.hosts:
             heard = host in self._roster.hosts
@@ -217,18 +217,18 @@ class Bridge:
         self._retained.all_again()
 
     def _received(self, topic: str, payload: bytes, kept: bool) -> None:
-        """The broker has this from an earlier run, or it was told so just now, by us or by another relay."""
+        """Handle a message of the broker's: retained from an earlier run, or just sent by us or another relay."""
         if kept and payload:
             self._retained.found(topic, payload)
         self._relays.heard(topic, payload, retained=kept)
         place = self._topics.place(topic)
         alive = place is not None and place.kind == "available" and self._roster.online(place.host, time.monotonic())
-        # A will that comes late, or a relay that does not hear the box.
+        # A late will, or another relay that does not hear the box, contradicts us: publish our state again.
         if not self._leaving and payload == OFFLINE and (alive or topic == self._topics.relay):
             self._retained.again(topic)
 
     def _leave(self) -> None:
-        """Say that this relay is gone, and that nobody knows of its boxes now; hang up, after a second at most."""
+        """Publish that this relay and the boxes it alone speaks for are offline; disconnect after a second at most."""
         self._leaving = True
         for host in self._changed:
             self._bring_up_to_date(host)
@@ -245,6 +245,6 @@ class Bridge:
 
 
 def _labels(scores: Mapping[str, float]) -> bytes:
-    """The payload that says which labels are there, the best first."""
+    """Return the payload that lists the present labels, best first."""
     best_first = sorted(scores, key=lambda label: -scores[label])
     return msgspec.json.encode({"labels": [_CONTROL.sub(" ", label) for label in best_first]})

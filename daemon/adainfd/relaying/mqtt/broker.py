@@ -1,4 +1,4 @@
-"""The connection to an MQTT broker: made, kept, and made again; nothing here waits or has a thread."""
+"""The connection to an MQTT broker, with reconnects, and without a thread."""
 
 import select
 import socket
@@ -27,10 +27,10 @@ _CONNECT_WITHIN_SECONDS = 5.0
 _KEEP_ALIVE_SECONDS = 15
 _LONGEST_WAIT_SECONDS = 30.0
 _MOST_UNANSWERED = 20
-"""Of events, and of states, each; more of them wait outside, where the newer one of a state takes the older's place."""
+"""Unconfirmed events, and as many states; the rest wait with the caller, where a newer state replaces an older one."""
 _LONGEST_PACKET = 1 << 20
 _MOST_OF_AUTHORITIES = 1 << 20
-"""Bytes: several times all the authorities that a system trusts."""
+"""Bytes: several times the size of all certificate authorities that a system trusts."""
 _AT_LEAST_ONCE = 1
 _OTHER_PROTOCOL = "Unsupported protocol version"
 
@@ -38,9 +38,10 @@ _Sent = tuple[paho.MQTTMessageInfo, str, bytes]
 
 
 class Broker:
-    """A broker that is connected to when it is time.
+    """An MQTT client that connects and reconnects from `attend`.
 
-    It is spoken to as MQTT 5, where it is told how large a packet we take, or as MQTT 3.1.1 where it knows no other.
+    It speaks MQTT 5, which tells the broker the largest packet we accept, or MQTT 3.1.1 where the broker knows no
+    other.
     """
 
     def __init__(
@@ -53,9 +54,9 @@ class Broker:
         connected: Callable[[], None],
         received: Callable[[str, bytes, bool], None],
     ) -> None:
-        """identifier: of this client, no other's. will: topic and payload that the broker keeps if we are lost.
+        """identifier: this client's, unique. will: topic and payload that the broker retains if we are lost.
 
-        connected: is called after each connect. received: with topic, payload, and whether the broker had kept it.
+        connected: called after each connect. received: called with topic, payload, and whether it was retained.
         Raises InvalidInputError where the password or the authority's certificate cannot be read.
         """
         self.address = BrokerAddress.parse(settings.url)
@@ -66,7 +67,7 @@ class Broker:
         self._protocol = MQTTProtocolVersion.MQTTv5
         self._events: deque[_Sent] = deque()
         self._states: deque[_Sent] = deque()
-        # What paho tells us in its callbacks, until it has returned: our own errors must not look like its.
+        # Arguments of paho's callbacks, handled after it has returned: our errors must not look like its own.
         self._answers: list[Any] = []
         self._departures: list[Any] = []
         self._came: list[paho.MQTTMessage] = []
@@ -74,25 +75,25 @@ class Broker:
         _identify(self._client, settings, self.address)
 
     def identify(self) -> None:
-        """Connect again at once where there is no connection; raises InvalidInputError where the password is not there.
+        """Check the credentials, and reconnect at once if disconnected; raise InvalidInputError if they are unreadable.
 
-        It is read for each connection.
+        They are read again for each connection.
         """
         check(self._settings)
         self._connect_at, self._wait = 0.0, 1.0
 
     @property
     def connected(self) -> bool:
-        """Whether the broker is there and has let us in."""
+        """Whether the broker has accepted our connection."""
         return self._client.is_connected()
 
     @property
     def unanswered(self) -> int:
-        """How many messages the broker was sent and has not confirmed."""
+        """Messages sent to the broker that it has not confirmed."""
         return sum(not sent[0].is_published() for sent in (*self._events, *self._states))
 
     def attend(self) -> None:
-        """Whatever the connection needs; connect where there is none and it is time."""
+        """Read, write and keep alive the connection; connect where there is none and it is time."""
         if self._client.socket() is not None:
             self._exchange()
         elif time.monotonic() >= self._connect_at:
@@ -100,33 +101,35 @@ class Broker:
         self._settle()
 
     def wait(self, descriptors: Sequence[int], seconds: float) -> None:
-        """Until one of the descriptors or the connection has something, for so many seconds at most."""
+        """Wait until a descriptor or the connection is ready, for `seconds` at most."""
         poll = select.poll()
         for descriptor in descriptors:
             poll.register(descriptor, select.POLLIN)
         broker = self._client.socket()
         if broker is not None:
             poll.register(broker, select.POLLIN | (select.POLLOUT if self._client.want_write() else 0))
-            if getattr(broker, "pending", int)():  # of TLS: it has been read, and the descriptor does not tell
+            if getattr(broker, "pending", int)():  # TLS has read data already, so the descriptor does not signal it
                 seconds = 0
         poll.poll(1000 * seconds)
 
     def publish(self, topic: str, payload: bytes) -> bool:
-        """Tell of something that happens; False where that must be tried again later."""
+        """Publish an event; return False where the caller must try again later."""
         return self._send(self._events, topic, payload, keep=False)
 
     def keep(self, topic: str, payload: bytes) -> bool:
-        """Have the broker keep this, nothing if it is empty; False where that must be tried again later."""
+        """Have the broker retain this payload, or forget the topic if empty; return False to try again later."""
         return self._send(self._states, topic, payload, keep=True)
 
     def subscribe(self, topics: Sequence[str]) -> None:
-        """Receive what the broker keeps under these topics, and what comes there."""
+        """Receive the retained and the new messages of these topics."""
         for topic in topics:
             self._client.subscribe(topic, _AT_LEAST_ONCE)
 
     def leave(self) -> None:
-        """Hang up; where the broker has not confirmed all, the connection breaks off as this process ends, and the
-        broker makes our will known."""
+        """Disconnect if the broker has confirmed every message.
+
+        Otherwise the connection breaks when this process ends, and the broker publishes our will.
+        """
         if not self.unanswered:
             self._client.disconnect()
 
@@ -146,29 +149,29 @@ class Broker:
             CallbackAPIVersion.VERSION2,
             client_id=self._identifier,
             protocol=self._protocol,
-            reconnect_on_failure=False,  # it would connect while it reads, and wait for that
+            reconnect_on_failure=False,  # paho would block on the connect while it reads
         )
         client.connect_timeout = _CONNECT_WITHIN_SECONDS
         client.max_inflight_messages_set(2 * _MOST_UNANSWERED)
         client.will_set(*self._will, _AT_LEAST_ONCE, retain=True)
         client.on_connect = lambda _, __, ___, reason, ____: self._answers.append(reason)
         client.on_disconnect = lambda _, __, ___, reason, ____: self._departures.append(reason)
-        client.on_message = lambda _, __, told: self._came.append(told)
+        client.on_message = lambda _, __, message: self._came.append(message)
         return client
 
     def _connect(self) -> None:
         self._connect_at = time.monotonic() + self._wait
         self._wait = min(2 * self._wait, _LONGEST_WAIT_SECONDS)
-        more: dict[str, Any] = {}
+        options: dict[str, Any] = {}
         if self._protocol == MQTTProtocolVersion.MQTTv5:
             properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
             properties.MaximumPacketSize = _LONGEST_PACKET
-            more = {"clean_start": True, "properties": properties}
+            options = {"clean_start": True, "properties": properties}
         try:
-            self._client = self._new_client()  # nothing is left of a connection that was lost
+            self._client = self._new_client()  # a new client carries over no state of a lost connection
             _identify(self._client, self._settings, self.address)
-            self._client.connect(self.address.host, self.address.port, _KEEP_ALIVE_SECONDS, **more)
-        # Refused, unknown, too slow, a certificate that is not right; a name that cannot be one; a file that is gone.
+            self._client.connect(self.address.host, self.address.port, _KEEP_ALIVE_SECONDS, **options)
+        # Refused, unknown host, timeout or invalid certificate; a malformed host name; a missing password file.
         except (OSError, UnicodeError, InvalidInputError) as error:
             self._log.warning("broker_absent", broker=str(self.address), why=one_line(error))
 
@@ -191,35 +194,35 @@ class Broker:
             broken.close()
 
     def _settle(self) -> None:
-        """Do what follows from what paho has told."""
+        """Handle the callbacks that paho has made."""
         answers, self._answers = self._answers, []
         departures, self._departures = self._departures, []
-        came, self._came = self._came, []
+        messages, self._came = self._came, []
         for reason in answers:
             if reason.is_failure and str(reason) == _OTHER_PROTOCOL:
                 self._protocol, self._connect_at = MQTTProtocolVersion.MQTTv311, 0.0
-                departures = []  # it has hung up, and is asked again at once
+                departures = []  # the broker has closed the connection; retry at once
             elif reason.is_failure:
                 self._log.warning("broker_refused", broker=str(self.address), why=str(reason))
             else:
                 self._begin()
-        for told in came:
+        for message in messages:
             try:
-                topic = told.topic
+                topic = message.topic
             except UnicodeDecodeError:
-                continue  # no topic of ours
-            self._when_received(topic, bytes(told.payload), told.retain)
+                continue  # not a topic of ours
+            self._when_received(topic, bytes(message.payload), message.retain)
         for reason in departures:
             if reason.is_failure:
                 self._log.warning("broker_gone", broker=str(self.address), why=str(reason))
 
     def _begin(self) -> None:
         self._wait = 1.0
-        again = [(topic, payload) for sent, topic, payload in self._events if not sent.is_published()]
+        unconfirmed = [(topic, payload) for sent, topic, payload in self._events if not sent.is_published()]
         self._events.clear()
         self._states.clear()
         self._when_connected()
-        for topic, payload in again:
+        for topic, payload in unconfirmed:
             self.publish(topic, payload)
 
 
@@ -237,22 +240,22 @@ def _identify(client: paho.Client, settings: MqttSection, address: BrokerAddress
 
 
 def _authorities(file: Path | None) -> ssl.SSLContext:
-    """TLS that trusts the authorities in a file, or those of the system."""
+    """Return a TLS context that trusts the authorities in a file, or the system's where there is none."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     if file is None:
         context.load_default_certs()
         return context
-    # Comments between certificates may be in any encoding; Python takes ASCII alone.
-    told = files.read(file, "mqtt.ca_file", _MOST_OF_AUTHORITIES).decode("ascii", errors="ignore")
+    # Comments between certificates may be in any encoding, but Python accepts only ASCII.
+    certificates = files.read(file, "mqtt.ca_file", _MOST_OF_AUTHORITIES).decode("ascii", errors="ignore")
     try:
-        context.load_verify_locations(cadata=told)
+        context.load_verify_locations(cadata=certificates)
     except (ssl.SSLError, ValueError) as error:
         raise InvalidInputError(f"mqtt.ca_file {file}: holds no certificate ({one_line(error, 100)})") from None
     return context
 
 
 def check(settings: MqttSection) -> str:
-    """Check what is needed before a broker is connected to; its address. Raises InvalidInputError as `Broker`."""
+    """Check what a connection to the broker needs and return its address; raise InvalidInputError as `Broker` does."""
     address = BrokerAddress.parse(settings.url)
     _identify(paho.Client(CallbackAPIVersion.VERSION2), settings, address)
     return str(address)

@@ -1,5 +1,4 @@
-"""Home Assistant finds the boxes and their cameras by itself: what its MQTT discovery wants to be told.
-
+"""Messages for Home Assistant's MQTT discovery, by which it finds boxes and cameras by itself.
 https://www.home-assistant.io/integrations/mqtt/#mqtt-discovery
 """
 
@@ -17,8 +16,8 @@ __all__ = ["OFFLINE", "ONLINE", "entities", "entity_id", "is_discovery", "state_
 ONLINE, OFFLINE = b"online", b"offline"
 _ORIGIN = "adainfd relay"
 _GOOD_STATES = "['ready', 'degraded', 'reloaded', 'reload_failed']"
-# Discovery takes letters, digits, "_" and "-". An identifier is the names joined by "_", as long as they can be told
-# from it again: no other character, no "_" in the host, no "_labels" in the camera, nothing that looks like a digest.
+# Discovery accepts letters, digits, "_" and "-". An identifier is the names joined by "_", as long as that is
+# unambiguous: no other character, no "_" in the host, no "_labels" in the camera, nothing that looks like a digest.
 _DIGEST = r"--[0-9a-f]{8}"
 _PLAIN = tuple(re.compile(rf"(?!.*{_DIGEST}){pattern}") for pattern in ("[A-Za-z0-9-]+", "(?!.*_labels)[A-Za-z0-9_-]+"))
 _PLAIN_REGION = re.compile(rf"(?!.*{_DIGEST})[A-Za-z0-9_-]+")
@@ -27,7 +26,7 @@ _PLAIN_REGION = re.compile(rf"(?!.*{_DIGEST})[A-Za-z0-9_-]+")
 def entities(
     topics: Topics, prefix: str, host: str, cameras: Iterable[str], views: Iterable[tuple[str, str | None]]
 ) -> Iterator[tuple[str, bytes]]:
-    """Topics and payloads, to be retained, that make a box, its cameras and their views known; none without prefix."""
+    """Yield the topics and retained payloads that announce a box, its cameras and views; none without a prefix."""
     if not prefix:
         return
     yield _state(topics, prefix, host, None)
@@ -38,33 +37,33 @@ def entities(
 
 
 def state_topic(payload: bytes) -> str | None:
-    """The topic that an entity reads, where a relay has made it; None for other programs' entities."""
+    """Return the state topic of an entity that a relay has made; None for other programs' entities."""
     try:
-        told = msgspec.json.decode(payload)
+        entity = msgspec.json.decode(payload)
     except (ValueError, RecursionError):
         return None
-    origin = told.get("origin") if isinstance(told, dict) else None
+    origin = entity.get("origin") if isinstance(entity, dict) else None
     if not isinstance(origin, dict) or origin.get("name") != _ORIGIN:
         return None
-    topic = told.get("state_topic")
+    topic = entity.get("state_topic")
     return topic if isinstance(topic, str) else None
 
 
 def is_discovery(topic: str, prefix: str) -> bool:
-    """Whether a relay may have made an entity at this topic; what is elsewhere is other programs'."""
+    """Return whether a relay may have made the entity at this topic; all other topics are other programs'."""
     components = "|".join(("binary_sensor", "sensor"))
-    made = rf"{re.escape(prefix)}/(?:{components})/adainf_[A-Za-z0-9_-]+/[A-Za-z0-9_-]+/config"
-    return bool(prefix) and re.fullmatch(made, topic) is not None
+    pattern = rf"{re.escape(prefix)}/(?:{components})/adainf_[A-Za-z0-9_-]+/[A-Za-z0-9_-]+/config"
+    return bool(prefix) and re.fullmatch(pattern, topic) is not None
 
 
 def entity_id(host: str, camera: str | None = None, *, labels: bool = False, region: str | None = None) -> str:
-    """The identifier of a box's or camera's state, or of the labels in a camera's view; no two share one."""
+    """Return the unique identifier of a box's or camera's state, or of the labels in a camera's view."""
     device, entity = _device(host, camera), _entity(host, camera, region, labels=labels)
     return f"{device}_{entity}"
 
 
 def _state(topics: Topics, prefix: str, host: str, camera: str | None) -> tuple[str, bytes]:
-    """A sensor that is on while the box recognises, or while the camera gives pictures."""
+    """Return a binary sensor that is on while the box recognises, or while the camera delivers pictures."""
     good = "['online']" if camera else _GOOD_STATES
     return _described(
         "binary_sensor",
@@ -83,7 +82,7 @@ def _state(topics: Topics, prefix: str, host: str, camera: str | None) -> tuple[
 
 
 def _labels(topics: Topics, prefix: str, host: str, camera: str, region: str | None) -> tuple[str, bytes]:
-    """A sensor that says which labels are there, in a region or in all of the picture."""
+    """Return a sensor of the labels present in a region or in the whole picture."""
     return _described(
         "sensor",
         topics,
@@ -94,7 +93,7 @@ def _labels(topics: Topics, prefix: str, host: str, camera: str, region: str | N
             "name": f"Labels {region or ''}".strip(),
             "icon": "mdi:eye",
             "state_topic": topics.present(host, camera, region),
-            # A state of more than 255 characters is refused there.
+            # Home Assistant rejects a state of more than 255 characters.
             "value_template": "{{ (value_json.labels | join(', ') or 'none')[:255] }}",
         },
     )
@@ -112,7 +111,7 @@ def _described(
     }
     if camera is not None:
         device["via_device"] = _device(host, None)
-    told = {
+    payload = {
         **settings,
         "unique_id": f"{identity}_{entity}",
         "device": device,
@@ -120,7 +119,7 @@ def _described(
         "availability_mode": "all",
         "origin": {"name": _ORIGIN},
     }
-    return f"{prefix}/{component}/{identity}/{entity}/config", msgspec.json.encode(told)
+    return f"{prefix}/{component}/{identity}/{entity}/config", msgspec.json.encode(payload)
 
 
 def _device(host: str, camera: str | None) -> str:
@@ -144,5 +143,5 @@ def _replaced(name: str) -> str:
 
 
 def _digest(*names: str) -> str:
-    """Tells apart names that look the same once their characters are replaced."""
+    """Return a suffix that distinguishes names which look the same once their characters are replaced."""
     return "--" + hashlib.sha256("/".join(names).encode()).hexdigest()[:8]

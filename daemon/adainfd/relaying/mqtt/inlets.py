@@ -1,4 +1,4 @@
-"""The connections of a relay to its boxes: each gets its turn, and none can do more than tire itself out."""
+"""The connections of a relay to its boxes: served in turn, each limited in rate, so that none can starve another."""
 
 import time
 from collections.abc import Iterator, Sequence
@@ -21,9 +21,9 @@ from adainfd.wire.reading.link import Box, Link
 __all__ = ["Inlets"]
 
 _AT_ONCE = 20
-"""Messages of one box, before the others have their turn."""
+"""Messages of one box before the other boxes have their turn."""
 _A_SECOND = 1000
-"""Messages of one box that are taken; those beyond wait, and then the box itself loses them."""
+"""Messages of one box that are taken; any more wait, and finally the box drops them."""
 _IN_A_BURST = 2000
 _PAUSE_SECONDS = 0.05
 _SOCKETS_AT_LEAST, _SOCKETS_PER_BOX = 16, 4
@@ -38,7 +38,7 @@ class _Inlet:
 
 
 class Inlets:
-    """Takes messages of boxes in turn, in names that are theirs. Close it in the end."""
+    """Reads boxes in turn and admits messages under host names that are theirs; a context manager."""
 
     def __init__(self, boxes: Sequence[Box], names: Names, topics: Sequence[str], complaints: Complaints) -> None:
         self._names = names
@@ -65,12 +65,12 @@ class Inlets:
 
     @property
     def descriptors(self) -> tuple[int, ...]:
-        """One becomes readable when something may have come, unless `pause` is shorter."""
+        """File descriptors, one of which becomes readable when a message may have arrived; wait `pause` at most."""
         return tuple(descriptor for inlet in self._inlets for descriptor in inlet.line.descriptors)
 
     @property
     def pause(self) -> float | None:
-        """Seconds until there is more to take, of what has come already; None where nothing has."""
+        """Seconds until more of the messages already received may be taken; None where none are left."""
         behind = [inlet for inlet in self._inlets if inlet.behind]
         if not behind:
             return None
@@ -78,14 +78,14 @@ class Inlets:
 
     @property
     def connected(self) -> bool:
-        """Whether somebody answers at each of the boxes' addresses."""
+        """Whether a publisher is connected at the address of every box."""
         return all(inlet.line.link.state == "connected" for inlet in self._inlets)
 
     def __len__(self) -> int:
         return len(self._inlets)
 
     def take(self) -> Iterator[tuple[str, Message]]:
-        """A round: some messages of each box, with its endpoint."""
+        """Yield one round of messages: some of each box, with its endpoint."""
         for inlet in self._inlets:
             inlet.line.follow()
             inlet.messages.earn(time.monotonic())
@@ -93,7 +93,7 @@ class Inlets:
         self._endless.review(time.monotonic())
 
     def refuse(self, endpoint: str, why: str) -> None:
-        """Count a message that is not taken, and say so once in a while."""
+        """Count a refused message, and log it once in a while."""
         self._complaints.make("message_refused", endpoint, time.monotonic(), endpoint=endpoint, why=why)
 
     def _of(self, inlet: _Inlet) -> Iterator[tuple[str, Message]]:

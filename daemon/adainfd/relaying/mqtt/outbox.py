@@ -1,4 +1,4 @@
-"""Events that wait for the broker: of each box in turn, so many at most."""
+"""Events queued for the broker: a bounded queue per box, served in turn."""
 
 from collections import deque
 from collections.abc import Callable
@@ -9,14 +9,14 @@ _MOST_OF_A_BOX = 1000
 
 
 class Outbox:
-    """Topics and payloads by box; what is beyond the bound is lost and counted."""
+    """Topics and payloads by box; events beyond 1000 of a box are lost, and counted in `lost`."""
 
     def __init__(self) -> None:
         self.lost = 0
         self._waiting: dict[str, deque[tuple[str, bytes]]] = {}
 
     def put(self, endpoint: str, topic: str, payload: bytes) -> bool:
-        """Whether there is room for one more of this box."""
+        """Queue an event of a box; return False where the box's queue is full and the event is lost."""
         waiting = self._waiting.setdefault(endpoint, deque())
         if len(waiting) >= _MOST_OF_A_BOX:
             self.lost += 1
@@ -25,7 +25,7 @@ class Outbox:
         return True
 
     def send(self, publish: Callable[[str, bytes], bool]) -> None:
-        """Publish what waits, one of each box in turn, until `publish` refuses."""
+        """Publish queued events, one of each box in turn, until `publish` returns False."""
         while self._waiting:
             endpoint = next(iter(self._waiting))
             waiting = self._waiting[endpoint]

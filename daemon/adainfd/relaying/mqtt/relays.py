@@ -1,4 +1,4 @@
-"""Which relay speaks for which host at a broker, so that none of them takes another's box for one that is gone."""
+"""The hosts for which each relay at a broker speaks, so that no relay takes another's box for one that is gone."""
 
 import hashlib
 from collections.abc import Sequence
@@ -14,39 +14,39 @@ __all__ = ["Relays"]
 
 _LONGEST_RECORD = 1 << 16
 _MOST_HOSTS = 1024
-"""Of one relay."""
+"""Hosts of one relay."""
 _MOST_RELAYS = 256
 
 
 class _RelayRecord(msgspec.Struct, frozen=True):
-    """hosts: those that a relay speaks for. boxes: a digest of the addresses that it connects to."""
+    """A relay's record; hosts: those for which it speaks; boxes: a digest of the addresses that it connects to."""
 
     hosts: Annotated[list[str], Meta(max_length=_MOST_HOSTS)]
     boxes: Annotated[str, Meta(max_length=100)]
 
 
 class Relays:
-    """This relay and the others at the broker, by what they keep there."""
+    """This relay and the others at the broker, as known from their retained messages."""
 
     def __init__(self, topics: Topics, endpoints: Sequence[str]) -> None:
-        """endpoints: where this relay's boxes are."""
+        """endpoints: those of this relay's boxes."""
         self._topics = topics
         self._boxes = hashlib.sha256("\n".join(sorted(endpoints)).encode()).hexdigest()[:8]
         self._others: dict[str, frozenset[str]] = {}
         self._too_many = False
         self._online: set[str] = set()
         self.hosts: set[str] = set()
-        """Those that this relay speaks for."""
+        """The hosts for which this relay speaks."""
         self.usual = 0
-        """How many hosts were heard at once, by an earlier run at the same addresses too."""
+        """The most hosts heard at once, including by an earlier run with the same addresses."""
 
     @property
     def record(self) -> bytes:
-        """What this relay keeps at the broker about itself."""
+        """The payload of this relay's own record at the broker."""
         return msgspec.json.encode(_RelayRecord(sorted(self.hosts), self._boxes))
 
     def heard(self, topic: str, payload: bytes, *, retained: bool) -> None:
-        """Something came under a relay's topic. retained: the broker kept it from before."""
+        """Handle a message under any topic, of which relays' own count; retained: the broker kept it from before."""
         if topic == self._topics.record and retained and (record := _read(payload)) is not None:
             self.hosts.update(record.hosts[: _MOST_HOSTS - len(self.hosts)])
             if record.boxes == self._boxes:
@@ -67,18 +67,18 @@ class Relays:
             self._online.discard(name)
 
     def another_speaks_for(self, host: str) -> bool:
-        """Whether a relay that is there does."""
+        """Return whether another relay that is online speaks for the host."""
         return any(host in hosts for name, hosts in self._others.items() if name in self._online)
 
     def another_may_speak_for(self, host: str) -> bool:
-        """Whether there is a relay that does not say for which hosts, as older versions do, and this may be one.
+        """Return whether an online relay without a record, such as one of an older version, may speak for the host.
 
-        So it is where there are more relays, or more hosts of one, than are remembered: nothing is cleared then.
+        It may, too, where there are more relays, or more hosts of one, than are remembered: nothing is cleared then.
         """
         return host not in self.hosts and (self._too_many or bool(self._online - self._others.keys()))
 
     def another_knows(self, host: str) -> bool:
-        """Whether another relay speaks for it when that relay is there."""
+        """Return whether another relay, online or not, has the host in its record."""
         return any(host in hosts for hosts in self._others.values())
 
 

@@ -1,4 +1,4 @@
-"""What a broker keeps in our name: what it is to keep, and what an earlier run has left there."""
+"""Retained messages at a broker: those that it should keep, and those that an earlier run has left there."""
 
 from collections import defaultdict
 from collections.abc import Callable
@@ -12,19 +12,20 @@ from adainfd.wire.messages import MOST_CAMERAS, MOST_VIEWS
 __all__ = ["Retained"]
 
 _NOTHING = b""
-"""As a payload it has the broker forget the topic."""
+"""The payload that has the broker forget a topic."""
 _MOST_TOPICS = 2 * MOST_CAMERAS + 3 * MOST_VIEWS
-"""Of one host."""
+"""Topics per host."""
 _MOST_BYTES = 4 << 20
-"""Of one host."""
+"""Bytes of payloads per host."""
 _MOST_FOUND = 50_000
-"""Of all hosts; what the broker keeps beyond them, of earlier runs, stays there."""
+"""Topics of all hosts; any more that earlier runs have left at the broker stay there."""
 
 
 class Retained:
-    """Payloads by topic. Whatever is new waits until the broker takes it; after a reconnect all of it does.
+    """Payloads by topic, queued until the broker takes them: new ones, and all of them after a reconnect.
 
-    Each host has its turn, and as many topics and bytes as any box needs; what the broker keeps is bounded too.
+    Hosts take turns, and each may have as many topics and bytes as any box needs. Topics found at the broker are
+    limited too.
     """
 
     def __init__(self, topics: Topics, discovery: str = "homeassistant") -> None:
@@ -38,7 +39,7 @@ class Retained:
         self._bytes: defaultdict[str, int] = defaultdict(int)
 
     def keep(self, topic: str, payload: bytes) -> bool:
-        """Have the broker keep it; False where it would be too much of the host that it is about."""
+        """Have the broker retain the payload; return False where the topic's host would exceed its limits."""
         before = self._told.get(topic)
         if before == payload:
             return True
@@ -53,13 +54,13 @@ class Retained:
         return True
 
     def clear(self, topic: str) -> None:
-        """Have the broker forget it."""
+        """Have the broker forget the topic."""
         self._tell(topic, _NOTHING)
         self._put_off(topic)
         self._forget(topic)
 
     def found(self, topic: str, payload: bytes) -> None:
-        """The broker keeps this, perhaps from an earlier run; what belongs to other programs is none of ours."""
+        """Adopt a message that the broker retains, perhaps from an earlier run; ignore those of other programs."""
         if topic in self._told or topic in self._host_of or len(self._host_of) >= _MOST_FOUND:
             return
         if len(payload) > _MOST_BYTES or not (place := self._place(topic, payload)):
@@ -68,18 +69,18 @@ class Retained:
             self._note(topic, place)
 
     def again(self, topic: str) -> None:
-        """The broker was told otherwise by somebody else."""
+        """Queue a topic again, after another client has changed it at the broker."""
         if topic in self._told:
             self._put_off(topic)
 
     def all_again(self) -> None:
-        """The broker may have lost all of it."""
+        """Queue every topic again: the broker may have lost them."""
         self._due.clear()
         for topic in self._told:
             self._put_off(topic)
 
     def leave_alone(self, host: str) -> None:
-        """Another relay speaks for the host: what is kept of it is none of ours any more."""
+        """Drop a host for which another relay speaks, and leave its retained messages to that relay."""
         for topic in tuple(self._places.get(host, ())):
             self._forget(topic)
             self._told.pop(topic, None)
@@ -87,11 +88,11 @@ class Retained:
         self._bytes.pop(host, None)
 
     def send(self, publish: Callable[[str, bytes], bool]) -> None:
-        """Publish what waits, a topic of each host in turn, until `publish` refuses."""
+        """Publish queued topics, one of each host in turn, until `publish` returns False."""
         while self._due:
             host = next(iter(self._due))
             topic = next(iter(self._due[host]))
-            payload = self._told.get(topic)  # none: it has been sent as another host's
+            payload = self._told.get(topic)  # None where it was sent under another host
             if payload is not None and not publish(topic, payload):
                 return
             waiting = self._due.pop(host)
@@ -103,16 +104,16 @@ class Retained:
 
     @property
     def waits(self) -> bool:
-        """Whether something does for the broker."""
+        """Whether any topic is queued."""
         return bool(self._due)
 
     def of(self, host: str) -> dict[str, Place]:
-        """The topics that speak of a host, with what they speak of."""
+        """Return the topics about a host, each with its place."""
         return dict(self._places.get(host, {}))
 
     @property
     def hosts(self) -> tuple[str, ...]:
-        """The hosts that it speaks of; `available` alone, unless we have said it, may be another program's."""
+        """The hosts with retained messages; a sole `available` that we have not sent may be another program's."""
         return tuple(
             host
             for host, places in self._places.items()
@@ -130,12 +131,12 @@ class Retained:
 
     def _has_room(self, host: str, topic: str, size: int) -> bool:
         before = len(self._told.get(topic, b""))
-        there = self._places.get(host, {})
+        topics = self._places.get(host, {})
         fits = size <= before or self._bytes[host] - before + size <= _MOST_BYTES
-        return fits and (topic in there or len(there) < _MOST_TOPICS)
+        return fits and (topic in topics or len(topics) < _MOST_TOPICS)
 
     def _place(self, topic: str, payload: bytes) -> Place | None:
-        """What a topic speaks of; of one of Home Assistant's, what the entity does that a relay has made there."""
+        """Return a topic's place; for a Home Assistant discovery topic, the place of its entity's state topic."""
         if not homeassistant.is_discovery(topic, self._discovery):
             return self._topics.place(topic)
         read = homeassistant.state_topic(payload)
@@ -144,7 +145,7 @@ class Retained:
 
     def _note(self, topic: str, place: Place) -> None:
         if self._host_of.get(topic) != place.host:
-            self._forget(topic)  # an earlier version may have had it speak of another host
+            self._forget(topic)  # an earlier version may have used it for another host
         self._places.setdefault(place.host, {})[topic] = place
         self._host_of[topic] = place.host
 
@@ -158,15 +159,15 @@ class Retained:
 
 
 def _is_ours(place: Place, payload: bytes) -> bool:
-    """Whether a relay has written it: with a prefix such as `home`, others may use the same topics."""
+    """Return whether a relay wrote the payload: with a prefix such as `home`, other programs may share the topics."""
     if place.kind == "available":
         return payload in (homeassistant.ONLINE, homeassistant.OFFLINE)
     try:
-        told = msgspec.json.decode(payload)
+        content = msgspec.json.decode(payload)
     except (ValueError, RecursionError):
         return False
-    if not isinstance(told, dict):
+    if not isinstance(content, dict):
         return False
     if place.kind == "present":
-        return told.keys() == {"labels"}
-    return str(told.get("schema")).startswith("adainf.status/")
+        return content.keys() == {"labels"}
+    return str(content.get("schema")).startswith("adainf.status/")

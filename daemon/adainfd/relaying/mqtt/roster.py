@@ -1,4 +1,4 @@
-"""What the boxes say of themselves now: whether they are there, their cameras, and the labels that these show. Pure."""
+"""What the boxes report of themselves now: whether they run, their cameras, and the labels these show. Pure."""
 
 import math
 import re
@@ -12,21 +12,22 @@ __all__ = ["SILENT_AFTER_SECONDS", "Roster", "View"]
 SILENT_AFTER_SECONDS = 5.0
 """Five heartbeats."""
 _MOST_DAEMONS = 8
-"""Of one host behind one address: several only where a relay is there."""
+"""Daemons of one host behind one address; there are several only where the address is a relay's."""
 
 _MOST_SHOWN = 4096
-"""Labels in all views of a host together, as many as a heartbeat has room for."""
+"""Labels in all views of a host together: as many as fit into a heartbeat."""
 
 View = tuple[str, str | None]
-"""Camera and region; no region: all of the picture."""
+"""Camera and region; None as the region stands for the whole picture."""
 
 
 @dataclass(slots=True)
 class _Daemon:
-    """One run of a daemon. heard_at: its last heartbeat. listed: whether it has said which cameras it has.
+    """One run of a daemon.
 
-    state: what it said of itself last, without counters. told: the message in which it first said that, at told_at.
-    unlisted: cameras that it has named since its last heartbeat, and that were not among those of that.
+    since: when it was first heard. heard_at: its last heartbeat. listed: whether a heartbeat has listed its cameras.
+    state: its last status without counters. told: the message that first had that state, received at told_at.
+    unlisted: cameras named since the last heartbeat that it did not list.
     """
 
     since: float
@@ -56,14 +57,14 @@ class _Daemon:
             self.views = {view: labels for view, labels in self.views.items() if view[0] in self.cameras}
         if status.present is not None:
             self.views = {
-                (there.camera, there.region): {label.label: label.score for label in there.labels}
-                for there in status.present
+                (view.camera, view.region): {label.label: label.score for label in view.labels}
+                for view in status.present
             }
         if self.stopped:
             self.views = {view: {} for view in self.views}
 
     def take_camera(self, camera: str) -> bool:
-        """Note that it has this camera; False where it names too many."""
+        """Record a camera; return False where the daemon names too many."""
         known = self.unlisted if self.listed else self.cameras
         if camera not in self.cameras | self.unlisted and len(self.cameras) + len(self.unlisted) >= MOST_CAMERAS:
             return False
@@ -72,7 +73,7 @@ class _Daemon:
         return True
 
     def too_much(self, event: Event) -> str | None:
-        """Why an event cannot be taken."""
+        """Return why an event exceeds a limit; None where it does not."""
         labels = self.views.get((event.camera, event.region))
         if labels is None and len(self.views) >= MOST_VIEWS:
             return f"{event.host} names more than {MOST_VIEWS} views"
@@ -84,7 +85,7 @@ class _Daemon:
 
     @property
     def shown(self) -> int:
-        """Labels, in all views."""
+        """Labels in all views together."""
         return sum(map(len, self.views.values()))
 
     def take_event(self, event: Event) -> None:
@@ -97,7 +98,7 @@ class _Daemon:
 
 @dataclass(slots=True)
 class _Box:
-    """A host, by the daemons that speak in its name: one and its successors, or several side by side."""
+    """A host and the daemons that publish under its name: successive runs of one, or several side by side."""
 
     since: float
     daemons: dict[tuple[str, float], _Daemon] = field(default_factory=dict)
@@ -108,40 +109,40 @@ class _Box:
         return any(daemon.heard_at > -math.inf for daemon in self.daemons.values())
 
     def daemon(self, endpoint: str, started_at: float, now: float) -> _Daemon:
-        """The one that began to count then; of too many behind one address the one heard longest ago is let go."""
-        found = self.daemons.get((endpoint, started_at))
-        if found is None:
-            there = [key for key in self.daemons if key[0] == endpoint]
-            if len(there) >= _MOST_DAEMONS:
-                del self.daemons[min(there, key=lambda key: max(self.daemons[key].heard_at, self.daemons[key].since))]
-            found = self.daemons[endpoint, started_at] = _Daemon(now)
-        return found
+        """Return the daemon with this start, a new one if need be; evict the least recently heard of too many."""
+        daemon = self.daemons.get((endpoint, started_at))
+        if daemon is None:
+            keys = [key for key in self.daemons if key[0] == endpoint]
+            if len(keys) >= _MOST_DAEMONS:
+                del self.daemons[min(keys, key=lambda key: max(self.daemons[key].heard_at, self.daemons[key].since))]
+            daemon = self.daemons[endpoint, started_at] = _Daemon(now)
+        return daemon
 
     def trim(self, endpoint: str, started_at: float) -> None:
-        """Where the daemons behind one address have too much together, let go of those heard longest ago."""
-        there = {key: daemon for key, daemon in self.daemons.items() if key[0] == endpoint}
-        others = sorted(there.keys() - {(endpoint, started_at)}, key=lambda key: -there[key].heard_at)
+        """Evict the least recently heard daemons while those behind one address exceed a limit together."""
+        daemons = {key: daemon for key, daemon in self.daemons.items() if key[0] == endpoint}
+        others = sorted(daemons.keys() - {(endpoint, started_at)}, key=lambda key: -daemons[key].heard_at)
         while others and (
-            sum(len(daemon.cameras | daemon.unlisted) for daemon in there.values()) > MOST_CAMERAS
-            or sum(len(daemon.views) for daemon in there.values()) > MOST_VIEWS
-            or sum(daemon.shown for daemon in there.values()) > _MOST_SHOWN
+            sum(len(daemon.cameras | daemon.unlisted) for daemon in daemons.values()) > MOST_CAMERAS
+            or sum(len(daemon.views) for daemon in daemons.values()) > MOST_VIEWS
+            or sum(daemon.shown for daemon in daemons.values()) > _MOST_SHOWN
         ):
-            del self.daemons[others[-1]], there[others.pop()]
+            del self.daemons[others[-1]], daemons[others.pop()]
 
     def living(self, now: float) -> list[_Daemon]:
         return [daemon for daemon in self.daemons.values() if daemon.lives(now)]
 
 
 class Roster:
-    """Takes the messages of many boxes. Times are monotonic seconds."""
+    """The current state of many hosts, from their messages. Times are monotonic seconds."""
 
     def __init__(self) -> None:
         self._boxes: dict[str, _Box] = {}
 
     def take(self, message: Message, now: float, endpoint: str = "") -> str | None:
-        """Take in a message; a heartbeat says all that there is, an event what has changed since.
+        """Apply a message: a heartbeat replaces the whole state, an event changes it.
 
-        endpoint: of the box that it is from. The reason where it is not taken, for it would be too much.
+        endpoint: that of the box which sent it. Returns the reason where the message exceeds a limit and is refused.
         """
         box = self._boxes.setdefault(message.host, _Box(now))
         daemon = box.daemon(endpoint, message.started_at, now)
@@ -160,7 +161,7 @@ class Roster:
         return None
 
     def fallen_silent(self, now: float) -> list[str]:
-        """The hosts that have been silent for too long since this was asked last."""
+        """Return the hosts that have fallen silent since the last call, without having stopped."""
         silent: list[str] = []
         for host, box in self._boxes.items():
             online = bool(box.living(now))
@@ -171,42 +172,42 @@ class Roster:
         return silent
 
     def forget(self, host: str) -> None:
-        """The host is gone for good."""
+        """Remove a host that is gone for good."""
         self._boxes.pop(host, None)
 
     @property
     def hosts(self) -> tuple[str, ...]:
-        """All whose hearts have beaten and that are not forgotten.
+        """The hosts that have sent a heartbeat and are not forgotten.
 
-        What comes before the first heartbeat is a part of what was said last, again: it would look like a change.
+        Messages before the first heartbeat are last values sent again: a partial state that would look like a change.
         """
         return tuple(host for host, box in self._boxes.items() if box.has_spoken)
 
     def online(self, host: str, now: float) -> bool:
-        """Whether a daemon on it has spoken of late."""
+        """Return whether a daemon of the host has sent a heartbeat in the last five seconds."""
         return host in self._boxes and bool(self._boxes[host].living(now))
 
     def status(self, host: str, now: float) -> Status | None:
-        """What was last said of the host, counters apart; one that stops does not speak for another that runs on."""
+        """Return the host's last status that changed more than counters; a running daemon's before a stopped one's."""
         box = self._boxes[host]
         daemons = box.living(now) or list(box.daemons.values())
         return max(daemons, key=lambda daemon: daemon.told_at).told
 
     def settled(self, host: str, now: float) -> bool:
-        """Whether all that there is on the host has been said: what was not does not exist.
+        """Return whether the host's state is complete, so that anything not reported does not exist.
 
-        That takes a while after the host was first heard, since several daemons may speak in its name.
+        That takes a while after the host was first heard, since several daemons may publish under its name.
         """
         box = self._boxes[host]
         living = box.living(now)
         return bool(living) and all(d.listed for d in living) and now - box.since > SILENT_AFTER_SECONDS
 
     def cameras(self, host: str) -> set[str]:
-        """The cameras of a host."""
+        """Return the cameras of a host."""
         return {camera for daemon in self._boxes[host].daemons.values() for camera in daemon.cameras}
 
     def views(self, host: str) -> Mapping[View, Mapping[str, float]]:
-        """The labels that each view of a host's cameras shows, with their scores."""
+        """Return the score of each label present, by view."""
         views: dict[View, dict[str, float]] = {}
         for daemon in self._boxes[host].daemons.values():
             for view, labels in daemon.views.items():
@@ -214,18 +215,18 @@ class Roster:
         return views
 
     def living(self, now: float) -> tuple[int, int]:
-        """How many hosts are online, and how many boxes have a daemon that is."""
+        """Return the number of hosts that are online, and of boxes with a daemon that is."""
         hosts = [box for box in self._boxes.values() if box.living(now)]
         boxes = {key[0] for box in hosts for key, daemon in box.daemons.items() if daemon.lives(now)}
         return len(hosts), len(boxes)
 
     def _drop_predecessors(self, box: _Box, now: float) -> None:
-        """A daemon that is over vouches for nothing once another one speaks for the host."""
+        """Remove ended daemons once another one is online: they no longer vouch for any of the host's state."""
         if box.living(now):
             box.daemons = {at: daemon for at, daemon in box.daemons.items() if not daemon.is_over(now)}
 
 
 def _without_counters(status: Status) -> object:
     cameras = {name: account.state for name, account in (status.cameras or {}).items()}
-    detail = re.sub(r"\d+", "", status.detail or "")  # it counts what is lost meanwhile
+    detail = re.sub(r"\d+", "", status.detail or "")  # the text may include counts of lost items
     return status.state, detail, status.code, status.model, status.recording, cameras

@@ -1,4 +1,4 @@
-"""MQTT topics: those of the stream below a prefix, and whether their source is still there."""
+"""MQTT topics: those of the stream below a prefix, and those for the availability of boxes and relays."""
 
 import re
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ _RELAY = re.compile(r"[A-Za-z0-9_.-]{1,200}")
 
 
 class Place(NamedTuple):
-    """What a topic speaks of: a host (`status`, `available`), one of its cameras (`status`), or a view (`present`)."""
+    """The subject of a topic: a host (`status`, `available`), one of its cameras (`status`), or a view (`present`)."""
 
     kind: str
     host: str
@@ -23,50 +23,50 @@ class Place(NamedTuple):
 
 
 def fit(name: str | None) -> bool:
-    """Whether a name may stand in a topic; None, for no name, may."""
+    """Return whether a name is valid as a topic level; None, for no name, is."""
     return name is None or _NAME.fullmatch(name) is not None
 
 
 @dataclass(frozen=True, slots=True)
 class Topics:
-    """prefix: before each of them. name: of this relay."""
+    """The topics of one relay; prefix: precedes each topic; name: the relay's."""
 
     prefix: str
     name: str
 
     def of(self, message: Message) -> str:
-        """Where a message goes: PREFIX/KIND/HOST or PREFIX/KIND/HOST/CAMERA."""
+        """Return the topic of a message: PREFIX/KIND/HOST or PREFIX/KIND/HOST/CAMERA."""
         return self._join(topic_of(message))
 
     def status(self, host: str, camera: str | None = None) -> str:
-        """The last status message of a box or of one of its cameras."""
+        """Return the topic of the last status message of a box or of one of its cameras."""
         return self._join("status", host, camera)
 
     def present(self, host: str, camera: str, region: str | None) -> str:
-        """The labels that are there: PREFIX/present/HOST/CAMERA, or …/CAMERA/REGION."""
+        """Return the topic of the labels present in a view: PREFIX/present/HOST/CAMERA, or …/CAMERA/REGION."""
         return self._join("present", host, camera, region)
 
     def available(self, host: str) -> str:
-        """Whether a box is `online` or `offline`."""
+        """Return the topic that says whether a box is `online` or `offline`."""
         return self._join("available", host)
 
     @property
     def relay(self) -> str:
-        """Whether this relay is `online` or `offline`."""
+        """The topic that says whether this relay is `online` or `offline`."""
         return self._join("relay", self.name)
 
     @property
     def record(self) -> str:
-        """Which hosts this relay speaks for, for its next run and for other relays."""
+        """The topic that lists the hosts for which this relay speaks, for its next run and for other relays."""
         return self._join("relay", self.name, "hosts")
 
     @property
     def kept(self) -> tuple[str, ...]:
-        """Subscriptions that bring what the broker keeps below the prefix."""
+        """Subscriptions to everything that the broker retains below the prefix."""
         return tuple(self._join(level) for level in ("status/#", "present/#", "available/+", "relay/#"))
 
     def place(self, topic: str) -> Place | None:
-        """What a topic below the prefix speaks of; None for any other."""
+        """Return the subject of a topic below the prefix; None for any other topic."""
         kind, *names = topic.removeprefix(f"{self.prefix}/").split("/")
         most = {"status": 2, "present": 3, "available": 1}.get(kind, 0)
         if not topic.startswith(f"{self.prefix}/") or not 1 <= len(names) <= most or not all(map(fit, names)):
@@ -74,7 +74,7 @@ class Topics:
         return Place(kind, *names)
 
     def other_relay(self, topic: str) -> tuple[str, bool] | None:
-        """The name of another relay that a topic is about, and whether it is that relay's record of hosts."""
+        """Return the other relay that a topic is about, and whether the topic is that relay's record of hosts."""
         match topic.removeprefix(f"{self.prefix}/").split("/"):
             case ["relay", name] if name != self.name and _RELAY.fullmatch(name):
                 return name, False

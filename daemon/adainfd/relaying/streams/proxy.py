@@ -1,4 +1,4 @@
-"""Many streams at one address: forwarded between the boxes and whoever reads them, who cost no more than at a box."""
+"""Many streams at one address: a proxy between boxes and readers, with the same limits on readers as at a box."""
 
 import math
 import time
@@ -26,7 +26,7 @@ _LAST_WORDS_MS = 1000
 
 
 class Proxy:
-    """Forwards what is subscribed to, of each box in its own name alone, and subscriptions the other way."""
+    """Forwards subscribed messages, each box's under its own host name alone, and subscriptions the other way."""
 
     def __init__(
         self,
@@ -38,7 +38,7 @@ class Proxy:
         *,
         most: int = MOST,
     ) -> None:
-        """Bind and connect; raises InvalidInputError, with nothing bound, where that is not possible.
+        """Bind and connect; raise InvalidInputError, with nothing bound, where that is not possible.
 
         most: readers at once.
         """
@@ -59,9 +59,9 @@ class Proxy:
             raise
 
     def run(self, stop: StopRequest, reload: ReloadRequest) -> None:
-        """Forward until a stop is requested; a reload hangs up on clients that may not come any more.
+        """Forward until a stop is requested; a reload disconnects clients that are no longer allowed.
 
-        Raises what ended a thread of ours: without it nobody comes in, or no bound holds.
+        Raises the error that ended a thread of ours: without it no client is admitted, or no limit holds.
         """
         poller = zmq.Poller()
         for readable in (self._outlet, stop.fileno()):
@@ -69,8 +69,8 @@ class Proxy:
         while not stop.requested:
             self._sources.register(poller)
             due = min(self._sources.due, self._upstream.due or math.inf)
-            patience = max(0, math.ceil(1000 * (due - time.monotonic())))
-            ready = {readable for readable, _ in poller.poll(patience)}
+            timeout_ms = max(0, math.ceil(1000 * (due - time.monotonic())))
+            ready = {readable for readable, _ in poller.poll(timeout_ms)}
             for message in self._sources.take(ready):
                 self._outlet.send_multipart(message)
             if self._outlet in ready:
@@ -80,7 +80,7 @@ class Proxy:
             self._attend(reload)
 
     def _attend(self, reload: ReloadRequest) -> None:
-        """See that every thread works, and do what SIGHUP asks for."""
+        """Check that every thread runs, and reload where SIGHUP asked for it."""
         self._complaints.review(time.monotonic())
         for part in (self._readers.thread, self._readers.gate):
             if part is not None and part.defect is not None:
@@ -92,7 +92,7 @@ class Proxy:
             self._log.info("reloaded")
 
     def close(self) -> None:
-        """Let the last messages go out, for a second at most, and close."""
+        """Send what is queued, for a second at most, and close."""
         endpoints.unlink(self.endpoints)
         self._readers.close()
         self._context.destroy(linger=_LAST_WORDS_MS)

@@ -1,4 +1,4 @@
-"""The boxes of a relay that binds: read in turn, each limited to its own host name and to a rate."""
+"""The boxes of a relay that publishes: read in turn, each limited to its own host name and to a rate."""
 
 import time
 from collections.abc import Collection, Iterator, Sequence
@@ -19,20 +19,20 @@ from adainfd.wire.reading.link import Box, Link
 __all__ = ["QUEUED", "Sources", "tell"]
 
 _AT_ONCE = 100
-"""Messages of one box, before the others have their turn."""
+"""Messages of one box before the other boxes have their turn."""
 _A_SECOND, _IN_A_BURST = 5000, 500
-"""Messages of one box, about as many as a reader can take. Further ones wait, and finally the box drops them."""
+"""Messages of one box, about as many as a reader can take. Any more wait, and finally the box drops them."""
 QUEUED = 64
-"""Messages of one box that wait here: 16 MiB, where it sends the longest. Those beyond wait at the box."""
+"""Messages of one box queued here: 16 MiB where all have the greatest length. Any more wait at the box."""
 _PAUSE_SECONDS = 0.02
 _PARTS = 2
-"""Of a message: its topic and its body."""
+"""Parts of a message: its topic and its body."""
 _LINK_LINES_A_MINUTE = 20
 
 
 @dataclass(slots=True)
 class _Source:
-    """messages: that may be taken. listens: it is polled; not while it has said too much."""
+    """A box; messages: its remaining allowance; listens: whether it is polled, as long as it has an allowance left."""
 
     endpoint: str
     feed: Feed
@@ -50,7 +50,7 @@ class Sources:
         names: Names,
         complaints: Complaints,
     ) -> None:
-        """Connect; raises InvalidInputError where that is not possible."""
+        """Connect; raise InvalidInputError where that is not possible."""
         self._names = names
         self._complaints = complaints
         now = time.monotonic()
@@ -67,12 +67,12 @@ class Sources:
 
     @property
     def sockets(self) -> tuple["zmq.Socket[bytes]", ...]:
-        """One for each box (XSUB)."""
+        """The XSUB sockets, one per box."""
         return tuple(source.feed.socket for source in self._sources)
 
     @property
     def due(self) -> float:
-        """Monotonic time at which there is something to do, whatever comes."""
+        """Monotonic time at which `take` has work to do even if nothing arrives."""
         dues = [source.feed.retry_at for source in self._sources if source.feed.retry_at is not None]
         dues.append(self._endless.due)
         if not all(source.listens for source in self._sources):
@@ -80,7 +80,7 @@ class Sources:
         return min(dues)
 
     def register(self, poller: zmq.Poller) -> None:
-        """Have the poller wait for the boxes that may say something."""
+        """Have the poller wait for the boxes that have an allowance left."""
         now = time.monotonic()
         for source in self._sources:
             if not self._registered:
@@ -94,7 +94,7 @@ class Sources:
         self._registered = True
 
     def take(self, ready: Collection[object]) -> Iterator[list[bytes]]:
-        """Some messages of each box that is ready, and how the connections have changed."""
+        """Yield some messages of each box that is ready; also log changes of the connections."""
         for source in self._sources:
             if source.feed.monitor in ready or source.feed.retry_at is not None:
                 source.feed.follow()
@@ -123,7 +123,7 @@ class Sources:
         self._complaints.make(event, endpoint, time.monotonic(), endpoint=endpoint, **values)
 
     def _refusal(self, endpoint: str, message: Sequence[bytes]) -> str | None:
-        """Why the box may not say this under its topic, KIND/HOST or KIND/HOST/CAMERA; None where it may."""
+        """Return why the box may not publish this under its topic, KIND/HOST or KIND/HOST/CAMERA; None if it may."""
         if len(message) != _PARTS:
             return f"a message has {_PARTS} parts"
         topic = message[0]
@@ -134,9 +134,9 @@ class Sources:
 
 
 def tell(complaints: Complaints, endpoint: str, link: Link) -> None:
-    """Log that a connection has changed, within bounds."""
+    """Log a change of a box's connection, at most 20 a minute for each state."""
     is_good = link.state == "connected"
-    more: dict[str, Any] = {} if is_good else {"why": link.why}
+    reason: dict[str, Any] = {} if is_good else {"why": link.why}
     complaints.make(
         f"box_{link.state}",
         endpoint,
@@ -144,5 +144,5 @@ def tell(complaints: Complaints, endpoint: str, link: Link) -> None:
         lines=_LINK_LINES_A_MINUTE,
         level="info" if is_good else "warning",
         endpoint=endpoint,
-        **more,
+        **reason,
     )

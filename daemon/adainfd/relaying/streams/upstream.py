@@ -1,4 +1,4 @@
-"""What a relay subscribes to at its boxes, for all who read it."""
+"""A relay's subscriptions at its boxes, on behalf of all its readers."""
 
 import time
 from collections.abc import Collection, Iterable
@@ -9,7 +9,7 @@ from adainfd.base.token_bucket import TokenBucket
 
 __all__ = ["Upstream"]
 
-# A box lets one connection subscribe to 256 topics, and ask 64 times a second.
+# A box allows one connection 256 topics, and 64 requests a second.
 _TOPICS = 128
 _EVERYTHING = b""
 _REQUESTS_AT_ONCE, _REQUESTS_A_SECOND = 256, 32.0
@@ -18,10 +18,10 @@ _SUBSCRIBE, _UNSUBSCRIBE = b"\x01", b"\x00"
 
 
 class Upstream:
-    """Subscribes to what readers want, at every box; where that is too much for a box, to everything."""
+    """Subscribes to the readers' topics at every box; to everything where these are too many for a box."""
 
     def __init__(self, inlets: "Iterable[zmq.Socket[bytes]]") -> None:
-        """inlets: XSUB sockets, one for each box."""
+        """inlets: XSUB sockets, one per box."""
         self._inlets = tuple(inlets)
         self._subscribed: set[bytes] = set()
         self._target: set[bytes] = set()
@@ -31,16 +31,16 @@ class Upstream:
 
     @property
     def due(self) -> float | None:
-        """Monotonic time at which `update` has something to do; None if it has not."""
+        """Monotonic time at which `update` has work to do; None if it has none."""
         return self._from if self._asked or self._target != self._subscribed else None
 
     def want(self, topics: Collection[bytes], asked: set[bytes]) -> None:
-        """Readers want these topics. asked: just subscribed to, so that the boxes say again what they said last."""
+        """Set the readers' topics; asked: those just subscribed to, whose last messages the boxes should send again."""
         self._target = set(topics) if len(topics) <= _TOPICS else {_EVERYTHING}
         self._asked |= asked
 
     def update(self) -> None:
-        """Tell the boxes what has changed, where it is time."""
+        """Send changed subscriptions to the boxes, if it is time."""
         now = time.monotonic()
         if self.due is None or now < self._from:
             return
@@ -50,10 +50,10 @@ class Upstream:
         self._ask_again(new)
 
     def _change(self) -> set[bytes]:
-        """Subscribe and unsubscribe; the topics that are new."""
+        """Subscribe and unsubscribe; return the new topics."""
         target = self._target
         if len(target ^ self._subscribed) > self._requests.left:
-            # Too much for now: everything until then, which misses nothing.
+            # Too many requests for now: subscribe to everything meanwhile, which misses nothing.
             target = self._subscribed | ({_EVERYTHING} if self._target - self._subscribed else set())
         new = target - self._subscribed
         for topic in new:
@@ -69,7 +69,7 @@ class Upstream:
         self._asked = known & self._subscribed - new
         while self._asked and self._requests.left >= 1:
             topic = self._asked.pop()
-            # libzmq counts what is subscribed to: the second request ends here.
+            # libzmq counts subscriptions: the second request only restores the count, and is not sent.
             self._send(_SUBSCRIBE + topic)
             self._send(_UNSUBSCRIBE + topic)
             self._requests.spend()

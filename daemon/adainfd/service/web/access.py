@@ -1,7 +1,7 @@
-"""Which HTTP requests are served: those addressed to this box, and not made by another site's page.
+"""Access control for HTTP: only requests addressed to this box, and not made by another site's page, are served.
 
-To a browser, a site whose name leads to this box (DNS rebinding) is of the same origin as this box, so the host that a
-request names must be one of ours. What another site's page asks for is refused by what browsers say of its origin.
+To a browser, a site whose name resolves to this box (DNS rebinding) has the same origin as this box, so the host that
+a request names must be one of ours. Requests by another site's page are recognised by the origin that browsers send.
 """
 
 import re
@@ -17,17 +17,17 @@ from adainfd.service.web.request import HttpRequest
 __all__ = ["HEALTH", "Access", "Refusal", "is_host"]
 
 HEALTH = ("/live", "/ready")
-"""Served to whoever asks: these say yes or no, and who watches over the daemon need not know its name."""
+"""Served to every client: the response is only yes or no, and a health check need not know the daemon's name."""
 
 _AUTHORITY = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.-]+)(?::\d{0,5})?")
 _LONGEST_SHOWN = 80
-# Scrapers by HTTP/1.0 may leave out the host; a browser never does.
+# Scrapers that speak HTTP/1.0 may leave out the host; a browser never does.
 _WITHOUT_HOST = ("/metrics",)
 
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why a request is refused. kind: one of refusals.KINDS; why: in words."""
+    """A refused request; kind: one of refusals.KINDS; why: the reason in words."""
 
     kind: str
     why: str
@@ -35,24 +35,24 @@ class Refusal:
 
 
 def is_host(text: str) -> bool:
-    """Whether that is a name or an address, without a port."""
+    """Return whether `text` is a host name or an address, without a port."""
     return "[" not in text and _host_of(_bracketed(text)) is not None
 
 
 class Access:
-    """Decides by the host that a request names, and by the site that its browser names."""
+    """Decides by the host that a request names, and by the site that its browser reports."""
 
     def __init__(self, bound: str, hosts: Iterable[str] = ()) -> None:
-        """bound: the address that the server is bound to. hosts: further names, such as a reverse proxy's."""
+        """bound: the address to which the server is bound. hosts: further names, such as a reverse proxy's."""
         self._names = {name for host in (bound, *hosts) if (name := _host_of(_bracketed(host))) is not None}
-        if ip_address(bound).is_unspecified:  # 0.0.0.0 names no box, but leads browsers to the one they run on
+        if ip_address(bound).is_unspecified:  # browsers take 0.0.0.0 for the box they run on
             self._names.discard(_host_of(_bracketed(bound)))
         if not ip_address(bound).is_loopback:
             own = _host_of(socket.gethostname())
             self._names |= {own, f"{own}.local"} if own is not None else set()
 
     def refusal(self, request: HttpRequest, reached: str) -> Refusal | None:
-        """Why the request is refused, None where it is not. reached: the address of ours that its connection has."""
+        """Return why the request is refused, or None; reached: the connection's local address."""
         if request.path in HEALTH:
             return None
         return self._wrong_host(request, reached) or self._wrong_site(request)
@@ -80,7 +80,7 @@ class Access:
             return None
         followed = request.fields.get("sec-fetch-mode") == "navigate"
         if request.path == "/" and followed and request.fields.get("sec-fetch-dest") == "document":
-            return None  # a link to the page
+            return None  # the user followed a link to the page
         return _foreign("a page of another site asks")
 
     def _wrong_origin(self, request: HttpRequest) -> Refusal | None:
@@ -94,14 +94,14 @@ class Access:
 
 
 def _host_of(authority: str) -> str | None:
-    """The host in HOST or HOST:PORT, in one spelling: names in lower case, addresses in their shortest form.
+    """Return the host in HOST or HOST:PORT, normalised: names in lower case, addresses in their shortest form.
 
-    None where it is neither a name nor an address, such as where it holds a user's name or a zone.
+    None where it is neither a name nor an address, such as one with a user's name or a zone.
     """
-    found = _AUTHORITY.fullmatch(authority)
-    if found is None:
+    match = _AUTHORITY.fullmatch(authority)
+    if match is None:
         return None
-    host = found[1].lower().removesuffix(".")
+    host = match[1].lower().removesuffix(".")
     try:
         if host.startswith("["):
             address = IPv6Address(host[1:-1])
@@ -112,7 +112,7 @@ def _host_of(authority: str) -> str | None:
 
 
 def _bracketed(host: str) -> str:
-    """An address as it stands in a URL; a zone is of this box alone, and stands in none."""
+    """Return a host as in a URL: IPv6 in brackets, and without its zone, which is local to this box."""
     return f"[{host.partition('%')[0]}]" if ":" in host else host
 
 

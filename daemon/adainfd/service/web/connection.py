@@ -12,7 +12,7 @@ from adainfd.service.web.response import Response
 
 __all__ = ["HttpConnection"]
 
-# How long to read on after the response: closing earlier could take it away from the client (RFC 9112, 9.6).
+# How long to read on after the response: closing earlier could reset the connection and lose it (RFC 9112, 9.6).
 _LINGER_SECONDS = 1.0
 # The pauses between reads grow, so that a client that sends byte by byte, or without end, rarely wakes the thread.
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.001, 0.05
@@ -23,7 +23,8 @@ _READ_BYTES = 65536
 class HttpConnection:
     """An accepted connection.
 
-    client: its address. respond: makes the response to a request. seconds: for all of it; half of them for the head.
+    client: its address. respond: makes the response to a request. seconds: limit for the request; half of it for the
+    head.
     """
 
     loop: asyncio.AbstractEventLoop
@@ -34,8 +35,10 @@ class HttpConnection:
     refusals: Refusals
 
     async def run(self) -> None:
-        """Serve the request. A client that takes too long is hung up on; a defect of ours is logged, and ends no more
-        than this connection."""
+        """Serve the request; disconnect a client that takes too long.
+
+        A defect of ours is logged, and ends this connection alone.
+        """
         try:
             async with asyncio.timeout(self.seconds):
                 await self._serve()
@@ -63,7 +66,7 @@ class HttpConnection:
         await self._linger()
 
     async def _head(self) -> bytes | None:
-        """The request's head without the empty line at its end; None if the client sends nothing."""
+        """Read the request's head without the empty line at its end; return None if the client sends nothing."""
         received, pause = b"", _FIRST_PAUSE_SECONDS
         try:
             async with asyncio.timeout(self.seconds / 2):

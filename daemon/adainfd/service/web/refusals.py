@@ -1,4 +1,4 @@
-"""HTTP requests that were not served, and why: counted by kind, and logged without filling the log."""
+"""Refused HTTP requests: counted by kind, and logged at a limited rate."""
 
 import math
 import threading
@@ -12,7 +12,7 @@ from adainfd.wire.observing import Observer
 __all__ = ["KINDS", "Refusals"]
 
 KINDS = ("host", "site", "malformed", "slow", "crowded", "failed")
-"""Addressed to another host; of another site's page; not understood; too slow; too many at once; a defect of ours."""
+"""Addressed to another host; by another site's page; malformed; too slow; too many at once; a defect of ours."""
 
 _SAID_AGAIN_SECONDS = 60.0
 
@@ -31,18 +31,18 @@ class Refusals(Observer):
 
     @property
     def counts(self) -> dict[str, int]:
-        """How many there were, by kind."""
+        """Number of refusals by kind."""
         with self._lock:
             return dict(self._counts)
 
     def count(self, kind: str, client: str, why: str) -> None:
-        """One more. client: its address; why: in words."""
+        """Count a refusal; client: its address; why: the reason in words."""
         with self._lock:
             self._counts[kind] += 1
             self._last[kind] = (client, why)
 
     def failed(self, client: str, error: Exception) -> None:
-        """One more, by a defect of ours. The first of each place in the code is logged at once, with its traceback."""
+        """Count a failure by a defect of ours; log the first at each place in the code at once, with its traceback."""
         last = traceback.extract_tb(error.__traceback__)[-1:]
         where = "".join(f"{frame.filename}:{frame.lineno}" for frame in last)
         self.count("failed", client, f"{type(error).__name__} at {where}")
@@ -53,7 +53,7 @@ class Refusals(Observer):
             self._log.error("web_failed", client=client, why="".join(traceback.format_exception(error)))
 
     def turned(self) -> None:
-        """Log what there is to say."""
+        """Log the last refusal of each kind, if it is time."""
         if self._log is None or not self._last:
             return
         now = self._clock()
@@ -62,7 +62,7 @@ class Refusals(Observer):
             self._log.warning("web_refused", kind=kind, client=client, why=why, refused=self.counts[kind])
 
     def _due(self, now: float) -> dict[str, tuple[str, str]]:
-        """The last refusal of each kind that was not logged for a while."""
+        """Remove and return the last refusal of each kind that has not been logged for a minute."""
         with self._lock:
             due = [k for k in self._last if now - self._said_at.get(k, -math.inf) >= _SAID_AGAIN_SECONDS]
             return {kind: self._last.pop(kind) for kind in due}

@@ -1,4 +1,4 @@
-"""The head of an HTTP request, parsed strictly: whatever is doubtful is refused. A body is never read."""
+"""The head of an HTTP request, parsed strictly: anything ambiguous is refused. A body is never read."""
 
 import re
 from collections.abc import Mapping
@@ -9,20 +9,20 @@ from urllib.parse import unquote, urlsplit
 __all__ = ["LONGEST_HEAD", "BadRequestError", "HttpRequest", "head_end"]
 
 LONGEST_HEAD = 16384
-"""Bytes; a browser sends about a thousand."""
+"""Bytes; a browser sends about 1000."""
 
 _MOST_FIELDS = 100
 _TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"  # noqa: S105
 _LINE = re.compile(rf"({_TOKEN}) ([\x21-\x7e]+) HTTP/1\.[01]")
 _FIELD = re.compile(rf"({_TOKEN}):[ \t]*([\x20-\x7e\t\x80-\xff]*)")
-# Lines may end without a carriage return (RFC 9112, 2.2): whoever writes a health check by hand forgets it.
+# Lines may end without a carriage return (RFC 9112, 2.2): handwritten health checks often lack it.
 _END = re.compile(rb"\r?\n\r?\n")
-# Of the fields that decide something a second one is an attempt to be read in two ways.
+# A second one of these, which decide about access, is an attempt to be read in two ways.
 _ONCE = ("host", "origin", "sec-fetch-site", "sec-fetch-mode", "sec-fetch-dest")
 
 
 class BadRequestError(Exception):
-    """The request cannot be understood; why, in a few words."""
+    """A request that cannot be parsed; the text is the reason in a few words."""
 
     def __init__(self, why: str, status: HTTPStatus = HTTPStatus.BAD_REQUEST) -> None:
         super().__init__(why)
@@ -31,10 +31,10 @@ class BadRequestError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class HttpRequest:
-    """What is asked for. path: decoded, without the query.
+    """A parsed request; path: decoded, without the query.
 
-    hosts: the authorities that it is addressed to, by its target and by its Host field; none of an HTTP/1.0 client
-    that names none. fields: by their names in lower case.
+    hosts: the authorities in its target and in its Host field; empty where an HTTP/1.0 client names none. fields: by
+    their names in lower case.
     """
 
     method: str
@@ -44,7 +44,7 @@ class HttpRequest:
 
     @classmethod
     def parse(cls, head: bytes) -> "HttpRequest":
-        """Read a head, without the empty line at its end; raises BadRequestError."""
+        """Parse a head without the empty line at its end; raise BadRequestError where it is malformed."""
         first, *rest = re.split(r"\r?\n", head.decode("latin-1"))
         line = _LINE.fullmatch(first)
         if line is None:
@@ -59,9 +59,9 @@ class HttpRequest:
 
 
 def head_end(received: bytes | bytearray) -> tuple[int, int] | None:
-    """Where the empty line at the head's end begins and ends; None where it has not come yet."""
-    found = _END.search(received)
-    return None if found is None else found.span()
+    """Return the start and end of the empty line that ends the head; None where it has not arrived yet."""
+    match = _END.search(received)
+    return None if match is None else match.span()
 
 
 def _fields(lines: list[str]) -> dict[str, str]:
@@ -69,13 +69,13 @@ def _fields(lines: list[str]) -> dict[str, str]:
         raise BadRequestError(f"more than {_MOST_FIELDS} fields", HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
     fields: dict[str, str] = {}
     for line in lines:
-        found = _FIELD.fullmatch(line)
-        if found is None:
+        match = _FIELD.fullmatch(line)
+        if match is None:
             raise BadRequestError("a field that is none")
-        name = found[1].lower()
+        name = match[1].lower()
         if name in _ONCE and name in fields:
             raise BadRequestError(f"{name} stands there twice")
-        fields[name] = found[2].strip(" \t")
+        fields[name] = match[2].strip(" \t")
     return fields
 
 
@@ -88,7 +88,7 @@ def _absolute(target: str) -> tuple[str, str]:
 
 
 def _path(target: str) -> str:
-    """The path of a target; what does not begin with a slash is none of ours, and matches nothing."""
+    """Return a target's decoded path; one that does not begin with a slash matches no route."""
     try:
         return unquote(re.split("[?#]", target, maxsplit=1)[0], errors="strict")
     except UnicodeDecodeError:

@@ -1,4 +1,4 @@
-"""HTTP responses, and the headers on each of them that keep a browser from lending it to other sites."""
+"""HTTP responses, and the headers on each of them that keep browsers from exposing it to other sites."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -7,7 +7,7 @@ from http import HTTPStatus
 
 __all__ = ["Response", "Routes"]
 
-# Nothing from elsewhere, nothing inline; no other site may frame the page or embed a picture.
+# No resources from other sites, none inline; no other site may frame the page or embed a picture.
 _HEADERS = {
     "Cache-Control": "no-store",
     "Connection": "close",
@@ -24,7 +24,7 @@ _HEADERS = {
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """One response. headers: beside those that every response has."""
+    """An HTTP response; headers: in addition to those that every response has."""
 
     body: bytes
     content_type: str = "text/plain; charset=utf-8"
@@ -32,7 +32,7 @@ class Response:
     headers: Mapping[str, str] = field(default_factory=dict)
 
     def encoded(self, *, with_body: bool = True) -> bytes:
-        """Its bytes, as HTTP/1.0: one request a connection. with_body: False for the response to HEAD."""
+        """Return the bytes as HTTP/1.0, one request per connection; with_body: False for the response to HEAD."""
         fields = {
             "Server": "adainfd",
             "Date": formatdate(usegmt=True),
@@ -47,4 +47,4 @@ class Response:
 
 
 Routes = Mapping[str, Callable[[], Response | Awaitable[Response]]]
-"""What makes the response to a GET, by path. There are no patterns: a path that is not a key does not exist."""
+"""Functions that make the response to a GET, by path. There are no patterns: a path that is not a key is not found."""

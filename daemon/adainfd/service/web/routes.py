@@ -1,4 +1,4 @@
-"""What is served at which path: the status page, its data, metrics, health and pictures. There are no other paths."""
+"""The HTTP routes: the status page, its data, metrics, health and pictures. There are no other paths."""
 
 import asyncio
 from http import HTTPStatus
@@ -25,7 +25,7 @@ _LOOK_EVERY_SECONDS = 0.05
 
 
 def daemon_routes(overview: Overview, metrics: Metrics, pictures: Pictures, health: Health) -> Routes:
-    """All paths of a daemon, by what it knows."""
+    """Return the routes of a daemon; pictures: one route for each of their cameras."""
 
     def state() -> Response:
         return Response(msgspec.json.encode(_state(overview, pictures)), "application/json")
@@ -47,7 +47,7 @@ def daemon_routes(overview: Overview, metrics: Metrics, pictures: Pictures, heal
 
 
 def _page() -> Routes:
-    """The files of the status page, read once."""
+    """Return routes to the files of the status page, which are read once."""
     folder = files("adainfd.service") / "page"
     responses = {path: Response((folder / name).read_bytes(), kind) for path, (name, kind) in _PAGE.items()}
     return {path: lambda response=response: response for path, response in responses.items()}  # type: ignore[misc]
@@ -65,8 +65,8 @@ async def _picture(pictures: Pictures, camera: str) -> Response:
     while (jpeg := pictures.jpeg(camera)) is None and pictures.expected(camera):
         await asyncio.sleep(_LOOK_EVERY_SECONDS)
     if jpeg is None:
-        said = f"{camera} brings no picture now\n".encode()
-        return Response(said, status=HTTPStatus.SERVICE_UNAVAILABLE, headers={"Retry-After": "1"})
+        body = f"{camera} brings no picture now\n".encode()
+        return Response(body, status=HTTPStatus.SERVICE_UNAVAILABLE, headers={"Retry-After": "1"})
     return Response(jpeg, "image/jpeg")
 
 

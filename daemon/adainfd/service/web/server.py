@@ -1,15 +1,15 @@
 """The HTTP server behind the status page, metrics and health checks: a fixed table of paths, read only.
 
-It is our own because what it must hold, ready-made servers do not: http.server has no time limit for a whole request
-and needs a thread for each slow client, and the servers that have both bring a framework. One thread serves all
-connections. Their number, their time and the processor time they take are bounded, so that no client keeps the daemon
-from its frames, nor another client from its response for long:
+It is our own because ready-made servers lack its guarantees: http.server has no time limit for a whole request and
+needs a thread for each slow client, and the servers that solve both bring a framework. One thread serves all
+connections. Their number, their time and their processor time are limited, so that no client keeps the daemon from its
+frames, or another client from its response for long:
 
 - a connection has ten seconds in all (connection.py);
-- of more than 32 connections, the oldest one of the client that has the most is closed;
-- one request a connection, of which only the head is read (request.py);
-- the thread takes at most a tenth of a processor (throttle.py): half of that for whatever costs time to make, half for
-  the rest, so that /live does not wait behind a hundred requests for /metrics.
+- of more than 32 connections, the oldest of the client that has the most is closed;
+- a connection carries one request, of which only the head is read (request.py);
+- the thread takes at most a tenth of a processor (throttle.py): half of that for responses that are costly to make,
+  half for the rest, so that /live does not wait behind a hundred requests for /metrics.
 """
 
 import asyncio
@@ -52,10 +52,10 @@ class WebServer:
         seconds: float = _REQUEST_SECONDS,
         share: float = _SHARE,
     ) -> None:
-        """access: which requests are served; by default those addressed to `host`. refusals: counts the others.
-        seconds: for one request. share: of a processor, for what takes time to make, and the same for all the rest.
+        """Bind the address; raise InvalidInputError where that is not possible.
 
-        Raises InvalidInputError where the address cannot be bound.
+        access: which requests are served; by default those addressed to `host`. refusals: counts the others. seconds:
+        limit for one request. share: of a processor, for costly responses, and the same again for all the rest.
         """
         self._listener = _listener(host, port)
         self.address: tuple[str, int] = self._listener.getsockname()[:2]
@@ -72,11 +72,11 @@ class WebServer:
         self._costly = Throttle(share, _BURST_SECONDS, lambda: self._made_in)
 
     def start(self) -> None:
-        """Begin to serve."""
+        """Start to serve."""
         self.thread.start()
 
     def close(self) -> None:
-        """Stop serving; a request at hand is not waited for."""
+        """Stop serving, without waiting for pending requests."""
         self.thread.leave()
         if self.thread.alive:
             self._loop.call_soon_threadsafe(self._stop)
@@ -101,12 +101,12 @@ class WebServer:
         cheap = Throttle(self._share, _BURST_SECONDS, lambda: time.thread_time() - self._made_in)
         async with asyncio.TaskGroup() as tasks:
             while True:
-                await asyncio.sleep(cheap.seconds_to_wait())  # 0 lets the connections at hand have their turn
+                await asyncio.sleep(cheap.seconds_to_wait())  # a sleep of 0 lets open connections have their turn
                 try:
                     accepted, _ = await self._loop.sock_accept(self._listener)
                 except ConnectionError:
                     continue
-                except OSError:  # no descriptor is left, or no memory
+                except OSError:  # no descriptor or memory is left
                     self._end_one("no descriptor, or no memory, was left")
                     await asyncio.sleep(_WITHOUT_DESCRIPTORS_SECONDS)
                     continue
@@ -117,7 +117,7 @@ class WebServer:
     def _attend(self, accepted: socket.socket, tasks: asyncio.TaskGroup) -> None:
         try:
             client, reached = accepted.getpeername()[0], accepted.getsockname()[0]
-        except OSError:  # gone already
+        except OSError:  # the client is gone already
             accepted.close()
             return
 
@@ -134,7 +134,7 @@ class WebServer:
         accepted.close()
 
     def _end_one(self, why: str) -> None:
-        """End the oldest connection of the client that has the most: others have had time to be served."""
+        """End the oldest connection of the client that has the most: it has had the most time to be served."""
         if not self._connections:
             return
         [(client, _)] = Counter(self._connections.values()).most_common(1)
@@ -147,29 +147,29 @@ class WebServer:
         refusal = self._access.refusal(request, reached) or _wrong_method(request)
         if refusal is not None:
             self._refusals.count(refusal.kind, client, refusal.why)
-            more = {"Allow": "GET, HEAD"} if refusal.status is HTTPStatus.METHOD_NOT_ALLOWED else {}
-            return Response(f"{refusal.why}\n".encode(), status=refusal.status, headers=more)
+            headers = {"Allow": "GET, HEAD"} if refusal.status is HTTPStatus.METHOD_NOT_ALLOWED else {}
+            return Response(f"{refusal.why}\n".encode(), status=refusal.status, headers=headers)
         if request.path not in self._routes:
             return Response(b"no such page\n", status=HTTPStatus.NOT_FOUND)
         try:
             return await self._made(request.path)
-        except Exception as error:  # a defect of ours; the server goes on, and the log says where it is
+        except Exception as error:  # a defect of ours: the server goes on, and the log has the place
             self._refusals.failed(client, error)
             return Response(b"the daemon failed; its log says why\n", status=HTTPStatus.INTERNAL_SERVER_ERROR)
 
     async def _made(self, path: str) -> Response:
         make = self._routes[path]
         if path in HEALTH:
-            made = make()
+            response = make()
         else:
-            async with self._making:  # one after the other, in the order in which they were asked for
+            async with self._making:  # one at a time, in the order of their requests
                 await asyncio.sleep(self._costly.seconds_to_wait())
-                begun = time.thread_time()
+                started_at = time.thread_time()
                 try:
-                    made = make()
+                    response = make()
                 finally:
-                    self._made_in += time.thread_time() - begun
-        return await made if inspect.isawaitable(made) else made
+                    self._made_in += time.thread_time() - started_at
+        return await response if inspect.isawaitable(response) else response
 
 
 def _wrong_method(request: HttpRequest) -> Refusal | None:
@@ -181,7 +181,7 @@ def _wrong_method(request: HttpRequest) -> Refusal | None:
 def _listener(host: str, port: int) -> socket.socket:
     listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
     try:
-        # Connections of the process before, which have just ended, keep nobody out.
+        # The previous process's connections, just ended, must not prevent the bind.
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((host, port))
         listener.listen(_MOST_PENDING)

@@ -1,1 +1,1 @@
-"""The other end of a stream: connections to publishers, and their messages."""
+"""The subscriber's side: connections to publishers, and the messages they send."""

@@ -1,4 +1,4 @@
-"""The connection to one publisher: what comes over it, in parts, is known to come from there."""
+"""The connection to one publisher, on a socket of its own that attributes each message to that publisher."""
 
 import contextlib
 import termios
@@ -21,12 +21,12 @@ from adainfd.wire.reading.link import (
 __all__ = ["Feed"]
 
 _MOST_PARTS = 16
-"""That are looked at; a message of ours has two."""
+"""Parts of a message that are kept; the daemon's messages have two."""
 _A_WHILE_SECONDS = 0.2
 
 
 class Feed:
-    """A socket of its own for each box, so that none can fill another's queue, or speak in its name."""
+    """A socket per box, so that no box can fill another's queue or speak in its name."""
 
     def __init__(
         self,
@@ -36,10 +36,10 @@ class Feed:
         notice: Callable[[Link], None],
         queued: int = MESSAGES_QUEUED,
     ) -> None:
-        """Connect; a publisher that is not there yet is waited for. Raises InvalidInputError on a malformed endpoint.
+        """Connect, now or once the publisher is there; raise InvalidInputError on a malformed endpoint.
 
-        kind: of the socket, SUB or XSUB. notice: is told of each change of the connection. queued: messages that wait
-        here at most.
+        kind: the socket's type, SUB or XSUB. notice: called with each change of the connection. queued: messages
+        queued here at most.
         """
         self._box = box
         self._changed = notice
@@ -53,31 +53,31 @@ class Feed:
 
     @property
     def monitor(self) -> "zmq.Socket[bytes]":
-        """Readable when the connection has changed; call `follow` then."""
+        """A socket that becomes readable when the connection has changed; call `follow` then."""
         return self._links.monitor
 
     @property
     def descriptors(self) -> tuple[int, int]:
-        """One becomes readable when there may be something again, after nothing was received."""
+        """Two file descriptors to poll once `receive` has found nothing: either signals that it may find more."""
         return int(self.socket.getsockopt(zmq.FD)), int(self.monitor.getsockopt(zmq.FD))
 
     @property
     def link(self) -> Link:
-        """How the connection stood at the last `follow`."""
+        """The connection's state as of the last `follow`."""
         return self._links.by_endpoint[self._box.endpoint]
 
     @property
     def retry_at(self) -> float | None:
-        """When `follow` has something to do, whatever comes."""
+        """Monotonic time at which `follow` has work to do even if nothing arrives; None if it has none."""
         return self._retry_at
 
     def follow(self) -> None:
-        """Tell of what has changed, and connect anew a while after libzmq has given up, or we have hung up."""
+        """Report changes of the connection, and reconnect a while after libzmq gave up or we hung up."""
         now = time.monotonic()
         for link in self._links.changes():
             if self._let_go is None:
                 self._changed(link)
-        if self._let_go is not None:  # all else is of the connection before
+        if self._let_go is not None:  # any other state belongs to the connection before
             self._links.by_endpoint[self._box.endpoint] = self._let_go
         elif self._box.endpoint not in self._links.given_up:
             self._retry_at = None
@@ -89,9 +89,9 @@ class Feed:
             self._box.connect(self.socket, anew=True)
 
     def receive(self) -> list[bytes] | None:
-        """The parts of a message that has come; None where they are too much. Raises zmq.Again on nothing.
+        """Return the parts of the next message, or None where they are too long; raise zmq.Again where none waits.
 
-        libzmq bounds each part and not their sum.
+        libzmq limits the size of each part, but not their sum.
         """
         parts = [self.socket.recv(zmq.NOBLOCK)]
         self._received_at = time.monotonic()
@@ -107,17 +107,17 @@ class Feed:
         return None
 
     def is_amidst(self, now: float) -> bool:
-        """Whether more and more comes of a message that has not ended."""
+        """Return whether data keeps arriving for a message that has not ended."""
         descriptor = self._links.descriptors.get(self._box.endpoint)
         if descriptor is None or self.link.state != "connected" or now - self._received_at < _A_WHILE_SECONDS:
             return False
         waiting = bytearray(4)
-        with contextlib.suppress(OSError):  # the connection has gone
+        with contextlib.suppress(OSError):  # the connection is gone
             ioctl(descriptor, termios.FIONREAD, waiting)
         return any(waiting) and not int(self.socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN
 
     def hang_up(self, why: str) -> None:
-        """Let go of the publisher and of what waits to be read, and connect again after a while."""
+        """Disconnect, discard unread messages, and have `follow` reconnect after a while."""
         self._let_go = Link(self._box.endpoint, "absent", why)
         self._links.by_endpoint[self._box.endpoint] = self._let_go
         self._retry_at = time.monotonic() + AFTER_REFUSAL_SECONDS

@@ -1,4 +1,4 @@
-"""What comes in from the stream: decoded, its holes told, and what is known already passed over."""
+"""Received messages: decoded, checked for gaps in their sequences, and filtered of known repetitions."""
 
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
@@ -12,13 +12,13 @@ from adainfd.wire.messages import LONGEST_TOPIC, SCHEMAS, Message, topic_of
 __all__ = ["Gap", "Inbox", "Unreadable"]
 
 _MOST_TOPICS = 10_000
-"""Whose sequences are remembered; of those heard longest ago losses are not noticed any more."""
+"""Topics whose sequences are remembered; beyond that, losses in the least recently heard ones go unnoticed."""
 _LONGEST_REASON = 200
 
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """Messages of a topic that were published and did not reach this reader: those between two sequences."""
+    """Messages of a topic that were published but did not arrive: those between two sequence numbers."""
 
     topic: str
     after: int
@@ -26,15 +26,15 @@ class Gap:
 
     @property
     def lost(self) -> int:
-        """How many."""
+        """The number of missing messages."""
         return self.before - self.after - 1
 
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """Something came that is no message of the daemon, or one of a later version than this reader.
+    """A received message that is not the daemon's, or is of a later version than this reader.
 
-    topic: escaped and cut, for it may be anything.
+    topic: escaped and truncated, since it may hold anything.
     """
 
     topic: str
@@ -48,7 +48,7 @@ _MSGPACK: dict[str, _Decode] = {kind: msgspec.msgpack.Decoder(type_).decode for 
 
 @dataclass(slots=True)
 class _Heard:
-    """What was heard last of a topic, and whether any of it was said for the first time."""
+    """The last sequence number of a topic, and whether a message of it was live rather than repeated."""
 
     started_at: float
     sequence: int
@@ -56,16 +56,16 @@ class _Heard:
 
 
 class Inbox:
-    """Takes the parts of what a socket received."""
+    """Decodes the parts of the messages that a socket received."""
 
     def __init__(self, notice: Callable[[Gap | Unreadable], None]) -> None:
-        """notice: is told of each gap, before the message that comes after it, and of what cannot be read."""
+        """notice: called with each gap, before the message that follows it, and with each unreadable message."""
         self.lost = 0
         self._notice = notice
         self._heard: OrderedDict[str, _Heard] = OrderedDict()
 
     def take(self, parts: Sequence[bytes]) -> Message | None:
-        """The message; None where it cannot be read, or is said again and known."""
+        """Return the message; None where it is unreadable, or repeated and already known."""
         topic = parts[0].decode(errors="replace")
         try:
             message = _read(topic, parts[1:])
@@ -84,24 +84,24 @@ class Inbox:
         self._heard.move_to_end(topic)
         if message.repeated and message.sequence <= state.sequence:
             return False
-        # What is said again to one who has just come has holes: of each region of a picture it is the last.
-        greeting = message.repeated and not state.live
-        if message.sequence > state.sequence + 1 and not greeting:
+        # The last values sent again to a late subscriber have gaps: they are the last message of each region alone.
+        catching_up = message.repeated and not state.live
+        if message.sequence > state.sequence + 1 and not catching_up:
             gap = Gap(topic, state.sequence, message.sequence)
             self.lost += gap.lost
             self._notice(gap)
-        state.sequence, state.live = message.sequence, not greeting
+        state.sequence, state.live = message.sequence, not catching_up
         return True
 
 
 def _read(topic: str, rest: Sequence[bytes]) -> Message:
-    """The message; raises ValueError or RecursionError, as msgspec does, where these parts are none."""
+    """Decode a message; raise ValueError or RecursionError, as msgspec does, where the parts are not a message."""
     if len(topic) > LONGEST_TOPIC:
         raise ValueError(f"the topic has {len(topic)} characters, at most {LONGEST_TOPIC} are read")
     if len(rest) != 1:
         raise ValueError(f"has {1 + len(rest)} parts, must have 2")
     kind, (body,) = topic.partition("/")[0], rest
-    # What is packed never begins with a brace: it is a map, and maps have other first bytes.
+    # A MessagePack message never begins with a brace: it is a map, whose first byte is another.
     decoders = _JSON if body.startswith(b"{") else _MSGPACK
     if kind not in decoders:
         raise ValueError(f"topics of type {_shown(kind)} are unknown")

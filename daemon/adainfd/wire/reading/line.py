@@ -1,4 +1,4 @@
-"""The connection to one publisher, as messages."""
+"""The connection to one publisher, read as messages."""
 
 from collections.abc import Callable, Iterable
 
@@ -15,7 +15,7 @@ Notice = Gap | Link | Unreadable
 
 
 class Line(Feed):
-    """Subscribes to some topics of a box."""
+    """A subscription to some topics of a box."""
 
     def __init__(
         self,
@@ -25,7 +25,7 @@ class Line(Feed):
         notice: Callable[[Notice], None],
         queued: int = MESSAGES_QUEUED,
     ) -> None:
-        """Connect, as `Feed`; notice: is told of gaps and of what cannot be read, too."""
+        """Connect as `Feed` does; notice: called with gaps and unreadable messages, too."""
         super().__init__(context, box, zmq.SUB, notice, queued)
         self._inbox = Inbox(notice)
         for topic in topics:
@@ -33,10 +33,10 @@ class Line(Feed):
 
     @property
     def lost(self) -> int:
-        """Messages that were published and did not come, told by holes in their sequences."""
+        """Messages that were published but did not arrive, counted by the gaps in their sequences."""
         return self._inbox.lost
 
     def take(self) -> Message | None:
-        """Whatever has come, once: the message, None where it is none or no news. Raises zmq.Again on nothing."""
+        """Return the next message, or None where it is unreadable or already known; raise zmq.Again if none waits."""
         parts = self.receive()
         return None if parts is None else self._inbox.take(parts)

@@ -1,4 +1,4 @@
-"""Connections to publishers: how they are made, and whether somebody is at the other end."""
+"""Connections to publishers: their socket options and keys, and whether a publisher is at the other end."""
 
 import contextlib
 import errno
@@ -16,17 +16,17 @@ from adainfd.wire.keys import KeyPair
 __all__ = ["AFTER_REFUSAL_SECONDS", "LONGEST_MESSAGE", "MESSAGES_QUEUED", "Box", "Link", "Links", "connecting"]
 
 AFTER_REFUSAL_SECONDS = 3.0
-"""When to try again where one was refused; libzmq gives up there, but the keys may change."""
+"""Delay before reconnecting after a refusal: libzmq gives up there, but the keys may change."""
 
 _RECONNECT_MS = 100
 _RECONNECT_AT_MOST_MS = 2000
 _HANDSHAKE_WITHIN_MS = 5000
 _PING_EVERY_MS = 2000
-# A state of 64 cameras with all their labels has some 100 KB.
+# A status of 64 cameras with all their labels has about 100 KB.
 LONGEST_MESSAGE = 1 << 18
-"""Bytes; whoever sends a longer one is hung up on."""
+"""Bytes; a publisher that sends a longer message is disconnected."""
 MESSAGES_QUEUED = 500
-"""That wait for a reader, who may be slow."""
+"""Messages queued for a subscriber, which may be slow."""
 
 
 _EVENTS = (
@@ -39,11 +39,11 @@ _EVENTS = (
     | zmq.EVENT_CLOSED
 )
 _OTHER_MECHANISM = 0x11000002
-"""ZMQ_PROTOCOL_ERROR_ZMTP_MECHANISM_MISMATCH, for which pyzmq has no name."""
+"""ZMQ_PROTOCOL_ERROR_ZMTP_MECHANISM_MISMATCH, which pyzmq does not name."""
 
 
 def connecting(socket: zmq.Socket[bytes], queued: int) -> zmq.Socket[bytes]:
-    """The socket, quick to notice who has gone and who is back; before it connects."""
+    """Set a socket's options, before it connects, so that it soon notices a lost or returning peer; return it."""
     for option, value in (
         (zmq.LINGER, 0),
         (zmq.MAXMSGSIZE, LONGEST_MESSAGE),
@@ -60,21 +60,24 @@ def connecting(socket: zmq.Socket[bytes], queued: int) -> zmq.Socket[bytes]:
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """A publisher. keys: ours, and server: its public key; both where it wants keys."""
+    """A publisher to connect to.
+
+    keys: our own pair; server: the publisher's public key. Both are given where it requires keys.
+    """
 
     endpoint: str
     keys: KeyPair | None = None
     server: str | None = None
 
     def __post_init__(self) -> None:
-        """Raises InvalidInputError on a malformed endpoint."""
+        """Raise InvalidInputError on a malformed endpoint, or where only one of keys and server is given."""
         endpoints.check_reachable(self.endpoint)
         if (self.keys is None) != (self.server is None):
             raise InvalidInputError("key and server go together: our keys, and the public key of the daemon")
 
     def connect(self, socket: zmq.Socket[bytes], *, anew: bool = False) -> None:
-        """Connect, or let go and connect anew; whoever is not there yet is waited for."""
-        socket.setsockopt(zmq.CURVE_SERVER, 0)  # without keys, whatever was connected to before
+        """Connect, now or once the publisher is there; anew: disconnect first."""
+        socket.setsockopt(zmq.CURVE_SERVER, 0)  # reset: the connection before may have had keys
         if self.keys is not None and self.server is not None:
             socket.setsockopt(zmq.CURVE_PUBLICKEY, self.keys.public.encode())
             socket.setsockopt(zmq.CURVE_SECRETKEY, self.keys.secret.encode())
@@ -84,17 +87,17 @@ class Box:
         endpoints.connect(socket, self.endpoint)
 
     def disconnect(self, socket: zmq.Socket[bytes]) -> None:
-        """Let go, of what has come and was not taken too."""
-        with contextlib.suppress(zmq.ZMQError):  # libzmq has let go of it already
+        """Disconnect, and discard the messages received but not yet read."""
+        with contextlib.suppress(zmq.ZMQError):  # libzmq has disconnected already
             socket.disconnect(self.endpoint)
 
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """The connection to an endpoint.
+    """The state of the connection to an endpoint.
 
-    connected: somebody is there; absent: nobody is; refused: somebody is and lets us not in; connecting: not known yet.
-    why: in words, where it is not connected.
+    connected: a publisher is there; absent: none is; refused: one is, and rejects us; connecting: not known yet.
+    why: the reason in words, where the state is absent or refused.
     """
 
     endpoint: str
@@ -103,22 +106,22 @@ class Link:
 
 
 class Links:
-    """The connections of one socket, by endpoint."""
+    """The states of one socket's connections, by endpoint."""
 
     def __init__(self, socket: zmq.Socket[bytes], *, keys: bool) -> None:
         """keys: whether the socket has CURVE keys."""
         self.by_endpoint: dict[str, Link] = {}
         self.monitor = socket.get_monitor_socket(_EVENTS)
-        """Readable when something has changed; call `changes` then."""
+        """A socket that becomes readable when a connection has changed; call `changes` then."""
         self.given_up: set[str] = set()
-        """Endpoints that libzmq may not connect to again by itself, as after a message that is too long."""
+        """Endpoints to which libzmq may not reconnect by itself, such as after a message that is too long."""
         self.descriptors: dict[str, int] = {}
-        """The file descriptor of each endpoint's last connection, which is libzmq's."""
+        """The file descriptor of each endpoint's last connection; libzmq owns it."""
         self._socket = socket
         self._keys = keys
 
     def changes(self) -> Iterator[Link]:
-        """What has changed since this was asked last."""
+        """Yield the connections that have changed since the last call."""
         while self.monitor.poll(0):
             event = parse_monitor_message(self.monitor.recv_multipart())
             endpoint = event["endpoint"].decode()
@@ -155,7 +158,7 @@ class Links:
             case zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL if value == errno.ETIMEDOUT:
                 return Link(link.endpoint, "absent", "what is there does not answer")
             case zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL if link.state != "refused":
-                # Who hangs up first says nothing of the reason; often a later attempt brings it to light.
+                # A peer that closes the connection first gives no reason; a later attempt often reveals it.
                 key = "its public key is not the one that we were given" if self._keys else "it wants keys"
                 return Link(link.endpoint, "refused", f"it hung up on us; perhaps {key}")
             case zmq.EVENT_CLOSED:

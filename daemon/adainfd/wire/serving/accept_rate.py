@@ -1,4 +1,4 @@
-"""The rate of new connections. libzmq accepts them all, and each costs processor time and descriptors.
+"""The rate of new connections: libzmq accepts them all, and each costs processor time and descriptors.
 
 If no descriptor is left when libzmq accepts a connection at a path, it aborts the whole program.
 """
@@ -18,15 +18,15 @@ __all__ = ["AcceptRate"]
 _A_SECOND = 100.0
 _PAUSE_SECONDS = 0.1
 _SO_ATTACH_FILTER, _SO_DETACH_FILTER = 26, 27
-# One instruction of the classic packet filter: return 0, so that nothing comes through.
+# One instruction of the classic packet filter (BPF), `return 0`, which drops every packet.
 _DROP_ALL = struct.pack("HBBI", 0x06, 0, 0, 0)
 
 
 class AcceptRate:
-    """Allows a burst of connections, then 100 a second. Beyond that the kernel drops SYN packets; clients repeat them.
+    """Allows a burst of connections, then 100 a second.
 
-    The kernel has no filter for paths. There the socket's mode refuses all but its owner and root meanwhile.
-    Not thread-safe.
+    Beyond that, the kernel drops SYN packets at ports, and clients repeat them. It has no filter for paths, where the
+    socket's mode refuses all but its owner and root meanwhile. Not thread-safe.
     """
 
     def __init__(self, at_once: int, now: float) -> None:
@@ -63,7 +63,7 @@ class AcceptRate:
                 _change_mode(path, self._paths[path] & stat.S_IWUSR)
 
     def charge(self, connections: float) -> None:
-        """Charge for a closed connection, as if so many had connected."""
+        """Charge for a closed connection as if `connections` new ones had connected."""
         self._bucket.spend(min(connections, max(0.0, self._bucket.left + _A_SECOND)))
 
     def resume(self, now: float) -> None:
@@ -76,7 +76,7 @@ class AcceptRate:
         self._open()
 
     def close(self) -> None:
-        """Close our descriptors of the listening sockets."""
+        """Allow connections again and close our descriptors of the listening sockets."""
         if self.resumes_at is not None:
             self._open()
         for listener in self._listeners:
@@ -92,7 +92,7 @@ class AcceptRate:
 
     def _set(self, option: int, value: bytes) -> None:
         for listener in self._listeners:
-            with contextlib.suppress(OSError):  # a kernel without filters: too many are hung up on instead
+            with contextlib.suppress(OSError):  # a kernel without filters: surplus connections are closed instead
                 listener.setsockopt(socket.SOL_SOCKET, option, value)
 
 
@@ -101,6 +101,6 @@ def _mode(descriptor: int) -> int:
 
 
 def _change_mode(descriptor: int, mode: int) -> None:
-    """Of the file itself, whatever stands at its path by now."""
-    with contextlib.suppress(OSError):  # on a file system that is read-only by now
+    """Change the mode of the open file, even if another one is at its path by now."""
+    with contextlib.suppress(OSError):  # the file system may have become read-only
         Path(f"/proc/self/fd/{descriptor}").chmod(mode)

@@ -1,4 +1,4 @@
-"""Authentication of CURVE clients: libzmq asks about each by ZAP (RFC 27), and the allow-list decides."""
+"""Authentication of CURVE clients: libzmq asks about each one by ZAP (RFC 27), and the allow-list decides."""
 
 import threading
 import time
@@ -22,7 +22,7 @@ __all__ = ["CurveServer", "ZapAuthenticator", "bind"]
 _ASKED_AT = "inproc://zeromq.zap.01"
 _DOMAIN = b"adainf"
 _QUESTION = 6
-"""Frames of a question, without its credentials."""
+"""Frames of a ZAP request, without its credentials."""
 _KEY_BYTES = 32
 _LONGEST_ADDRESS = 100
 _LOG_EVERY_SECONDS = 10.0
@@ -33,7 +33,7 @@ _NOT_CURVE = "its handshake failed: it has no key, expects another key of this b
 
 @dataclass(frozen=True, slots=True)
 class CurveServer:
-    """What CURVE needs at the side that is bound: the own keys, who may come in, and where the others are told."""
+    """The server's side of CURVE: its keys, the allow-list of clients, and the log for refused ones."""
 
     keys: KeyPair
     clients: AllowList
@@ -41,27 +41,27 @@ class CurveServer:
 
     @classmethod
     def read(cls, key: Path | None, clients: Path | None, log: Logger) -> "CurveServer | None":
-        """From the files that an owner names; None where they name none. Raises InvalidInputError on a bad one."""
+        """Read the key and the clients; return None where either is not given, raise InvalidInputError on a bad one."""
         return None if key is None or clients is None else cls(KeyPair.read(key), AllowList(clients), log)
 
 
 class ZapAuthenticator(Hindered):
-    """Lets in whom the allow-list knows, on every socket that it guards; counts and logs whom it refused.
+    """Admits the clients on the allow-list to every socket that it guards; counts and logs those it refuses.
 
     It owns a thread: libzmq asks while the program is busy, and a handshake must not wait for that. The same thread
-    looks at the allow-list every second and hangs up on clients that are not on it any more. Close the gate before the
-    context is terminated.
+    reads the allow-list every second and disconnects clients that are no longer on it. Close the authenticator before
+    the context is terminated.
     """
 
     def __init__(self, context: zmq.Context[Any], curve: CurveServer, connections: Connections) -> None:
-        """connections: to the sockets that it guards; they tell it of handshakes that fail, and are hung up on."""
+        """connections: those to the guarded sockets; they report failed handshakes, and are closed on revocation."""
         self.refused = 0
-        """Clients refused until now, each attempt counted."""
+        """Clients refused so far, each attempt counted."""
         self._curve = curve
         self._connections = connections
         self._let_in: dict[str, str] = {}
         self._missing: frozenset[str] = frozenset()
-        # Of what both this thread and a caller of `revoke` use: who was let in, and who may be.
+        # Guards what this thread and a caller of `revoke` share: the admitted clients and the allow-list.
         self._lock = threading.Lock()
         self._log = curve.log
         self._logged_at, self._logged = -_LOG_EVERY_SECONDS, 0
@@ -71,47 +71,47 @@ class ZapAuthenticator(Hindered):
         self._ended, self._end = context.socket(zmq.PAIR), context.socket(zmq.PAIR)
         self._end.bind(f"inproc://gate-{id(self)}")
         self._ended.connect(f"inproc://gate-{id(self)}")
-        # Of the count, which other threads raise too.
+        # Guards the count of refusals, which other threads raise too.
         self._counting = threading.Lock()
         self._thread = Watched("gate", self._run)
         connections.tell_failures(self._failed)
 
     def guard(self, socket: zmq.Socket[bytes]) -> None:
-        """Let only allowed clients in at what `socket` binds from now on; before `open`."""
+        """Admit only allowed clients at every endpoint that `socket` binds from now on; call before `open`."""
         socket.setsockopt(zmq.CURVE_SERVER, 1)
         socket.setsockopt(zmq.CURVE_SECRETKEY, self._curve.keys.secret.encode())
         socket.setsockopt(zmq.CURVE_PUBLICKEY, self._curve.keys.public.encode())
         socket.setsockopt(zmq.ZAP_DOMAIN, _DOMAIN)
 
     def open(self) -> None:
-        """From now on questions are answered."""
+        """Start to answer libzmq's requests."""
         self._thread.start()
 
     @property
     def hindrance(self) -> str | None:
-        """Why nobody may come in: the thread has ended, or the clients cannot be read."""
+        """Why no client is admitted: the thread has ended, or the allow-list cannot be read."""
         return self._thread.hindrance or self._curve.clients.hindrance
 
     @property
     def defect(self) -> str | None:
-        """How the thread has ended by itself."""
+        """How the thread has ended by itself; None where it has not."""
         return self._thread.defect
 
     def check(self) -> None:
-        """Raise what ended the thread, if it has ended by itself."""
+        """Raise the error that ended the thread, if it has ended by itself."""
         self._thread.check()
 
     def revoke(self) -> list[str]:
-        """Hang up on everyone at the ports if a client that was let in may not come any more; those clients' names.
+        """Disconnect all clients at the ports if an admitted one is no longer allowed; return the removed names.
 
-        Whoever still may come in does so by itself. Nothing else is needed for it, not even a descriptor: where the
-        folder of clients cannot be read, nobody may come in.
+        Clients that are still allowed reconnect by themselves. This needs no resource, not even a descriptor: where
+        the folder of clients cannot be read, no client is allowed.
         """
         with self._lock:
             return self._revoke(self._gone())
 
     def close(self) -> None:
-        """End the thread; nobody comes in any more."""
+        """End the thread; no client is admitted any more."""
         self._thread.leave()
         if self._thread.alive:
             self._end.send(b"")
@@ -138,14 +138,14 @@ class ZapAuthenticator(Hindered):
                 self._look()
 
     def _look(self) -> None:
-        """Hang up on who is not among the clients for the second time: a file that is being replaced may be absent."""
+        """Disconnect clients that two reads in a row have missed: a file that is being replaced may be absent once."""
         with self._lock:
             missing = frozenset(self._gone())
             self._revoke(missing & self._missing)
             self._missing = missing
 
     def _gone(self) -> Collection[str]:
-        """The keys of those who were let in and may not come any more."""
+        """Return the keys of admitted clients that are no longer allowed."""
         return self._let_in.keys() - self._curve.clients.now().keys()
 
     def _revoke(self, keys: Collection[str]) -> list[str]:
@@ -158,17 +158,17 @@ class ZapAuthenticator(Hindered):
             self._log.warning("clients_removed", clients=names, **({} if why is None else {"why": why}))
         return names
 
-    def _answer(self, question: Sequence[bytes]) -> tuple[bytes, ...]:
-        """The answer to a question (RFC 27); no to what is malformed, which libzmq does not send."""
-        version, request, _, address, _, mechanism, *credentials = [*question, *[b""] * (_QUESTION - len(question))]
-        name = "" if mechanism == b"NULL" else None  # asked only of endpoints that are open on purpose
+    def _answer(self, frames: Sequence[bytes]) -> tuple[bytes, ...]:
+        """Return the reply to a ZAP request (RFC 27); refuses a malformed one, which libzmq does not send."""
+        version, request_id, _, address, _, mechanism, *credentials = [*frames, *[b""] * (_QUESTION - len(frames))]
+        name = "" if mechanism == b"NULL" else None  # sent only for endpoints that are open on purpose
         if mechanism == b"CURVE" and len(credentials) == 1 and len(credentials[0]) == _KEY_BYTES:
             name = self._let_in_by(z85.encode(credentials[0]).decode(), address)
         code, text = (b"400", b"not among the clients") if name is None else (b"200", b"OK")
-        return version, request, code, text, (name or "").encode(), b""
+        return version, request_id, code, text, (name or "").encode(), b""
 
     def _let_in_by(self, key: str, address: bytes) -> str | None:
-        """The name of a client that may come in."""
+        """Admit an allowed client and return its name; refuse any other and return None."""
         with self._lock:
             name = self._curve.clients.now().get(key)
             if name is not None:
@@ -179,22 +179,22 @@ class ZapAuthenticator(Hindered):
         return name
 
     def _failed(self) -> None:
-        """A handshake has failed before there was a question; called from any thread."""
+        """Count a handshake that failed before libzmq sent a request; called from any thread."""
         self._refuse(_NOT_CURVE)
 
-    def _refuse(self, why: str, **who: str) -> None:
+    def _refuse(self, why: str, **client: str) -> None:
         with self._counting:
             self.refused += 1
             now = time.monotonic()
             if now - self._logged_at >= _LOG_EVERY_SECONDS:
                 self._logged_at, self._logged = now, self.refused
-                self._log.warning("client_refused", why=why, refused=self.refused, **who)
+                self._log.warning("client_refused", why=why, refused=self.refused, **client)
 
 
 def bind(wanted: Sequence[tuple[zmq.Socket[bytes], str]], gate: ZapAuthenticator | None) -> Iterator[str]:
-    """Bind sockets to addresses, ports behind the gate if there is one; yields what was bound, one by one."""
+    """Bind sockets to addresses, ports behind the authenticator if there is one; yield each endpoint as it is bound."""
     guarded = [pair for pair in wanted if gate is not None and endpoints.is_tcp(pair[1])]
-    # libzmq takes options over at each bind: what is bound before the gate stands is open.
+    # libzmq reads a socket's options at each bind: what is bound before `guard` is open.
     for socket, address in wanted:
         if (socket, address) not in guarded:
             yield endpoints.bind(socket, address)

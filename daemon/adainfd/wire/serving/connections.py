@@ -1,7 +1,7 @@
-"""Limits on the connections to bound sockets: their number, and the bytes that they send.
+"""Limits on the connections to bound sockets: their number, and the bytes they send.
 
-libzmq limits neither the connections that it accepts nor the bytes that it keeps. Its monitors name each connection by
-its file descriptor, through which this module measures and closes it.
+libzmq limits neither the connections it accepts nor the bytes it buffers. Its monitors identify each connection by its
+file descriptor, through which this module measures and closes it.
 """
 
 import errno
@@ -24,7 +24,7 @@ from adainfd.wire.serving.monitors import ACCEPTED, ENDED, LISTENING, Happened, 
 
 __all__ = ["Connections"]
 
-# New connections that wait for each one that was hung up on for what it asked.
+# Cost of a connection closed for what it sent, as new connections held back.
 _A_HANG_UP = 10.0
 _LOG_EVERY_SECONDS = 10.0
 _JOIN_SECONDS = 2.0
@@ -32,15 +32,15 @@ _OVERLONG = f"a frame of more than {LONGEST_FRAME} bytes"
 
 
 class Connections:
-    """Watches the connections of sockets, in a thread of its own: libzmq accepts while the program is busy.
+    """Watches the connections of sockets in a thread of its own, since libzmq accepts while the program is busy.
 
-    Its methods may be called from any thread.
+    Thread-safe.
     """
 
     def __init__(self, log: Logger, *, most: int = MOST) -> None:
         """most: connections at once."""
         self.hung_up = 0
-        """Connections hung up on until now."""
+        """Connections closed so far by the limits."""
         self._log = log
         self._logged_at = -_LOG_EVERY_SECONDS
         self._most, self._most_silent = most, max(1, most // 2)
@@ -51,7 +51,7 @@ class Connections:
         self._grown = self._handshake_failed = False
         self._gone: list[Connection] = []
         self._lock = threading.RLock()
-        # At paths, and at ports: a flood at the one makes nobody wait at the other.
+        # One for paths and one for ports, so that a flood at one delays nobody at the other.
         self._rates = tuple(AcceptRate(most, time.monotonic()) for _ in range(2))
         self._memory = GiveBack()
         self._epoll = select.epoll()
@@ -61,27 +61,27 @@ class Connections:
         self.thread = Watched("connections", self._run)
 
     def watch(self, zmq_socket: "zmq.Socket[bytes]") -> None:
-        """Watch a socket; before it binds."""
+        """Watch a socket; call before it binds."""
         self._epoll.register(self._monitors.add(zmq_socket), select.EPOLLIN)
 
     def tell_failures(self, failed: Callable[[], None]) -> None:
-        """`failed` counts each handshake that fails at a port; before `open`."""
+        """Have `failed` called for each handshake that fails at a port; call before `open`."""
         self._failed = failed
 
     def open(self) -> None:
-        """From now on bounds hold."""
+        """Start to enforce the limits."""
         self.settle()
         self.thread.start()
 
     def settle(self) -> list[Connection]:
-        """Take in what has happened until now; the connections that have ended since this was asked last."""
+        """Process the pending events; return the connections that have ended since the last call."""
         with self._lock:
             self._take_in(time.monotonic())
             gone, self._gone = self._gone, []
             return gone
 
     def heard(self, zmq_socket: "zmq.Socket[bytes]", descriptor: int, size: int) -> Connection | None:
-        """The connection over which a request of `size` bytes has come; None where it is hung up on, or gone."""
+        """Record a request of `size` bytes and return its connection; None where we have closed it, or it is gone."""
         with self._lock:
             connection = self._connections.get((id(zmq_socket), descriptor))
             if connection is None or connection.hung_up:
@@ -90,7 +90,7 @@ class Connections:
             return connection
 
     def hang_up(self, connection: Connection, why: str, *, costs: float = _A_HANG_UP) -> None:
-        """End a connection, count it, and say so. costs: how many new connections wait for it."""
+        """Close a connection, count it and log it; costs: new connections held back for it."""
         with self._lock:
             if connection.hung_up:
                 return
@@ -101,10 +101,10 @@ class Connections:
         self._wake()
 
     def hang_up_at_ports(self) -> None:
-        """End every connection to a port, whatever it does; whoever may still come in comes back by itself.
+        """Close every connection at a port; clients that are still allowed reconnect by themselves.
 
-        Needs no descriptor. Those whose handshake the gate has let through are all known: libzmq tells of a connection
-        before it asks the gate about it.
+        Needs no descriptor. Every connection that has passed authentication is known: libzmq reports a connection
+        before it asks the authenticator about it.
         """
         with self._lock:
             self._take_in(time.monotonic())
@@ -127,10 +127,10 @@ class Connections:
             self._log.warning("reader_hung_up_on", why=why, address=address, **counts)
 
     def close(self) -> None:
-        """End the thread; before the sockets are closed."""
+        """End the thread; call before the sockets are closed."""
         if self._epoll.closed:
             return
-        if not self.thread.alive:  # libzmq may be waiting for somebody to take in what it tells
+        if not self.thread.alive:  # libzmq blocks while its queue of events is full
             list(self._monitors.happened())
         self._monitors.stop()
         self.thread.leave()
@@ -183,7 +183,7 @@ class Connections:
             elif event.kind == LISTENING:
                 self._listening(event)
             else:
-                self._handshake_failed = True  # the next event says whose
+                self._handshake_failed = True  # the next event identifies the connection
                 if event.tcp and self._failed is not None:
                     self._failed()
         if self._grown:
@@ -191,15 +191,15 @@ class Connections:
             self._keep_below()
 
     def _happened(self, now: float) -> tuple[list[Happened], dict[int, Connection | int]]:
-        """All events until now, and our hold of each connection that was accepted, by the number of its event.
+        """Return the events so far, and our handle of each accepted connection by the number of its event.
 
-        libzmq may have closed a connection before we hold it, and its descriptor may be another's by then. It tells of
-        the end before it closes: what we hold is the connection itself unless that event has come once we hold it.
+        libzmq may close a connection before we hold it, and its descriptor may be another's by then. It reports the
+        end before it closes: our handle is of the connection itself unless that event has arrived once we hold it.
         """
         events: list[Happened] = []
         held: dict[int, Connection | int] = {}
-        while more := self._monitors.happened():
-            for event in more:
+        while batch := self._monitors.happened():
+            for event in batch:
                 if event.kind == ACCEPTED:
                     held[len(events)] = _hold(event, now)
                 events.append(event)
@@ -207,7 +207,7 @@ class Connections:
 
     def _listening(self, event: Happened) -> None:
         listener = socket.socket(fileno=os.dup(event.descriptor))
-        listener.setblocking(False)  # a connection that has ended again must not keep libzmq in accept()
+        listener.setblocking(False)  # a connection that has ended meanwhile must not block libzmq in accept()
         if event.tcp:
             self._rates[True].add(listener)
         else:
@@ -228,9 +228,9 @@ class Connections:
             self._epoll.register(held.fileno(), select.EPOLLIN | select.EPOLLET)
 
     def _ended(self, event: Happened) -> None:
-        """libzmq has closed a connection: the other end has left, what came was malformed, or we have hung up."""
+        """Handle a connection that libzmq has closed: the peer left, it sent malformed data, or we closed it."""
         failed, self._handshake_failed = self._handshake_failed, False
-        self._memory.soon(time.monotonic())  # only now its memory is freed
+        self._memory.soon(time.monotonic())  # libzmq frees its memory only now
         if (gone := self._connections.pop(event.key, None)) is None:
             return
         if not gone.hung_up:
@@ -239,17 +239,17 @@ class Connections:
             if not counted and not gone.left_by_the_other:
                 self._rates[event.tcp].charge(_A_HANG_UP)
                 self._say("its handshake failed" if failed else _OVERLONG, gone.address)
-        self._epoll.unregister(gone)  # closing ours does not: libzmq may hold its own for a moment yet
+        self._epoll.unregister(gone)  # closing ours does not: libzmq may hold its own a little longer
         gone.close()
 
     def _keep_below(self) -> None:
-        """Hang up on the oldest who have asked for nothing, and on the newest of all where that does not do."""
-        there = [connection for connection in self._connections.values() if not connection.hung_up]
-        silent = [connection for connection in there if not connection.asked]
-        more = max(len(silent) - self._most_silent, len(there) - self._most, 0)
-        chosen = (silent + [connection for connection in reversed(there) if connection.asked])[:more]
-        costs = _A_HANG_UP if len(there) > self._most else 0.0  # where readers have room, let them come
-        for connection in chosen:
+        """Close the oldest connections without a subscription and, where that is not enough, the newest with one."""
+        open_now = [connection for connection in self._connections.values() if not connection.hung_up]
+        silent = [connection for connection in open_now if not connection.asked]
+        excess = max(len(silent) - self._most_silent, len(open_now) - self._most, 0)
+        candidates = silent + [connection for connection in reversed(open_now) if connection.asked]
+        costs = _A_HANG_UP if len(open_now) > self._most else 0.0  # do not hold readers back while there is room
+        for connection in candidates[:excess]:
             self.hang_up(
                 connection,
                 f"more than {self._most} connections, or more than {self._most_silent} without a subscription",
@@ -258,7 +258,7 @@ class Connections:
 
 
 def _hold(event: Happened, now: float) -> Connection | int:
-    """The connection; where no descriptor is left to hold it by, the inode of its socket; 0 where it has ended."""
+    """Return the connection; the inode of its socket where no descriptor is left to hold it; 0 where it has ended."""
     try:
         return Connection(event.descriptor, now, tcp=event.tcp)
     except OSError as error:

@@ -1,4 +1,4 @@
-"""Events that libzmq reports of the connections to its sockets."""
+"""Connection events, as reported by libzmq's socket monitors."""
 
 import struct
 from collections.abc import Iterator
@@ -9,16 +9,17 @@ import zmq
 __all__ = ["ACCEPTED", "ENDED", "LISTENING", "Happened", "Monitors"]
 
 LISTENING, ACCEPTED, ENDED = zmq.EVENT_LISTENING, zmq.EVENT_ACCEPTED, zmq.EVENT_DISCONNECTED
-# A handshake that the gate has refused is left out: the gate counts these.
+# Handshakes refused by the authenticator are left out: it counts them itself.
 _HANDSHAKE_FAILED = zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
 
 
 @dataclass(frozen=True, slots=True)
 class Happened:
-    """An event. kind: one of those above; any other is a handshake that failed. tcp: at a port, not at a path.
+    """A connection event.
 
-    descriptor: libzmq's, of what listens, was accepted, or has ended; of a handshake the event does not say it.
-    socket: the `id` of the one that is monitored.
+    kind: one of the constants above; any other value is a failed handshake. descriptor: libzmq's, of the listener or
+    of the connection that was accepted or has ended; meaningless for a handshake. tcp: at a port, not at a path.
+    socket: the `id` of the monitored socket.
     """
 
     kind: int
@@ -28,12 +29,12 @@ class Happened:
 
     @property
     def key(self) -> tuple[int, int]:
-        """Tells a connection from all others that are there at the same time."""
+        """The identity of a connection among those that exist at the same time."""
         return self.socket, self.descriptor
 
 
 class Monitors:
-    """Monitor sockets. Read their events: once their queues are full, libzmq blocks.
+    """Monitor sockets, whose events must be read: libzmq blocks once a queue is full.
 
     Not thread-safe.
     """
@@ -42,15 +43,17 @@ class Monitors:
         self._monitors: list[tuple[zmq.Socket[bytes], zmq.Socket[bytes]]] = []
 
     def add(self, zmq_socket: "zmq.Socket[bytes]") -> int:
-        """Monitor a socket, before it binds; a descriptor that becomes readable when something has happened."""
+        """Monitor a socket, before it binds; return a descriptor that becomes readable when there are events."""
         monitor = zmq_socket.get_monitor_socket(LISTENING | ACCEPTED | ENDED | _HANDSHAKE_FAILED)
         monitor.setsockopt(zmq.LINGER, 0)
         self._monitors.append((zmq_socket, monitor))
         return int(monitor.getsockopt(zmq.FD))
 
     def happened(self) -> list[Happened]:
-        """The events since the last call."""
-        return [Happened(*told, id(zmq_socket)) for zmq_socket, monitor in self._monitors for told in _events(monitor)]
+        """Return the events since the last call."""
+        return [
+            Happened(*event, id(zmq_socket)) for zmq_socket, monitor in self._monitors for event in _events(monitor)
+        ]
 
     def stop(self) -> None:
         """Stop the monitors; another thread should keep reading their events meanwhile."""

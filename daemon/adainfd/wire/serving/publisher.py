@@ -1,4 +1,4 @@
-"""The publisher: topics, sequences without holes, and what was said last again for those who come late."""
+"""The publisher: topics, sequences without gaps, and a last-value cache for late subscribers."""
 
 import time
 from collections import Counter
@@ -31,7 +31,7 @@ _ENCODERS: dict[Format, Callable[[Message], bytes]] = {
 
 
 class Publisher:
-    """Sends messages to whoever subscribes, and waits for nobody."""
+    """Sends messages to all subscribers and waits for none of them."""
 
     def __init__(
         self,
@@ -42,10 +42,10 @@ class Publisher:
         log: Logger | None = None,
         most: int = MOST,
     ) -> None:
-        """Bind every endpoint; raises InvalidInputError, with nothing bound, where one cannot be.
+        """Bind every endpoint; raise InvalidInputError, with nothing bound, where one cannot be bound.
 
-        bind: endpoints, which speak JSON unless they say otherwise. curve: who may come in at the ports; an ipc
-        endpoint is guarded by its folder's mode. log: is told who was hung up on. most: readers at once.
+        bind: endpoints, in JSON unless they name a format. curve: keys and allow-list of the ports; an ipc endpoint is
+        guarded by its folder's mode. log: receives refused and disconnected readers. most: readers at once.
         """
         self._observer = observer
         self._curve = curve
@@ -75,25 +75,25 @@ class Publisher:
 
     @property
     def gate(self) -> ZapAuthenticator | None:
-        """Who lets clients in at the ports; None where everyone may come."""
+        """The authenticator of clients at the ports; None where no keys are required."""
         return self._readers.gate
 
     @property
     def connections(self) -> Hindered:
-        """Who keeps connections within their bounds."""
+        """The thread that enforces the limits on connections."""
         return self._readers.thread
 
     def revoke(self) -> list[str]:
-        """Hang up on everyone if a client that was let in may not come any more; the names of those clients."""
+        """Disconnect all clients if an admitted one is no longer allowed; return the names of those removed."""
         return [] if self.gate is None else self.gate.revoke()
 
     def check_clients(self) -> None:
-        """Raise InvalidInputError where the clients cannot be read, or one of their files holds no key."""
+        """Raise InvalidInputError where the allow-list cannot be read, or one of its files holds no key."""
         if self._curve is not None:
             self._curve.clients.check()
 
     def send(self, topic: str, make: Callable[[int], Message]) -> None:
-        """Send `make(sequence)` under `topic`, where sequence counts the topic's messages."""
+        """Publish `make(sequence)` under `topic`; sequence counts the topic's messages from 1."""
         self._sequences[topic] += 1
         message = msgspec.structs.replace(make(self._sequences[topic]), started_at=self._started_at)
         self._remember(topic, message)
@@ -102,44 +102,44 @@ class Publisher:
         self._observer.published(message)
 
     def _remember(self, topic: str, message: Message) -> None:
-        """What is said again to those who come late: each region's last, and of events each label's that is there."""
+        """Keep the last message of each region, and the last event of each present label, for late subscribers."""
         region, label = getattr(message, "region", None), None
         if isinstance(message, Event):
             self._last.pop((topic, region, message.label), None)
             label = None if message.event == "gone" else message.label
-        self._last.pop((topic, region, label), None)  # the newest stands last, as their sequences do
+        self._last.pop((topic, region, label), None)  # the newest goes last, to resend in order of sequence
         self._last[topic, region, label] = message
 
     @property
     def subscriptions(self) -> int:
-        """How many topics are subscribed to now, each client's counted; as of the last greeting."""
+        """Topics subscribed to, summed over all clients, as of the last `resend_last`."""
         return self._readers.subscriptions
 
     @property
     def hung_up(self) -> int:
-        """How many connections were hung up on."""
+        """Connections closed so far by the limits on readers."""
         return self._readers.hung_up
 
     @property
     def refused(self) -> int | None:
-        """How many clients were not let in; None where everyone may come."""
+        """Clients refused so far, each attempt counted; None where no keys are required."""
         return None if self.gate is None else self.gate.refused
 
     @property
     def readable(self) -> tuple[int, ...]:
-        """File descriptors of which one becomes readable when subscribers come; call `resend_last` then."""
+        """File descriptors, one of which becomes readable when subscribers arrive; call `resend_last` then."""
         return tuple(outlet.descriptor for outlet in self._outlets.values())
 
     @property
     def resends_at(self) -> float | None:
-        """Monotonic time at which `resend_last` has something to do without anybody coming; None if it has not."""
+        """Monotonic time at which `resend_last` has work even if no subscriber arrives; None if it has none."""
         return self._resend_from if any(outlet.asked for outlet in self._outlets.values()) else None
 
     def resend_last(self) -> None:
-        """Send the last message of each topic again, marked, to those who have subscribed to it since.
+        """Resend the last messages, marked as repeated, of each topic that was subscribed to since the last call.
 
-        Everyone who has subscribed to it gets it again, so a crowd that comes and goes is answered together, not more
-        than ten times a second.
+        Every subscriber of the topic gets them again, so subscribers that arrive in a crowd are served together, at
+        most ten times a second.
         """
         for outlet in self._outlets.values():
             outlet.asked |= self._readers.hear(outlet.socket)
@@ -154,7 +154,7 @@ class Publisher:
             outlet.asked.clear()
 
     def close(self) -> None:
-        """Let the last messages go out, for a second at most, and close."""
+        """Send what is queued, for a second at most, and close."""
         self._close(_LAST_WORDS_MS)
 
     def _close(self, linger: int) -> None:
@@ -164,7 +164,7 @@ class Publisher:
 
 
 class _Outlet:
-    """The socket of one format, and the topics that were subscribed to since the last greeting."""
+    """The socket of one format, and the topics subscribed to since the last messages were resent."""
 
     def __init__(self, socket: "zmq.Socket[bytes]", format_: Format) -> None:
         self.asked: set[bytes] = set()
@@ -182,5 +182,5 @@ class _Outlet:
         self.socket.send_multipart((topic.encode(), self._encode(message)))
 
     def is_asked_for(self, topic: bytes) -> bool:
-        """Whether it begins as one of those topics does; there may be many of them."""
+        """Return whether a newly subscribed topic is a prefix of `topic`; looks up prefixes, as there may be many."""
         return any(topic[:length] in self.asked for length in range(len(topic) + 1))

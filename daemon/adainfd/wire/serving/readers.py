@@ -1,4 +1,4 @@
-"""Subscribers of the bound sockets: who may connect, and the limits on what they subscribe to."""
+"""Subscribers of the bound sockets: their authentication, and the limits on their subscriptions."""
 
 import time
 from collections import Counter
@@ -21,14 +21,14 @@ __all__ = ["Readers", "context"]
 _REQUESTS_AT_ONCE, _TIMES = 32, 4
 _SUBSCRIBES = b"\x01"
 _ZERO_COPY_RECV = 10
-"""ZMQ_ZERO_COPY_RECV, for which pyzmq has no name."""
+"""ZMQ_ZERO_COPY_RECV, which pyzmq does not name."""
 
 
 def context() -> "zmq.Context[zmq.Socket[bytes]]":
-    """A context in which what is received takes the memory that it needs: else a byte may keep 8 KB."""
-    made: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-    made.set(_ZERO_COPY_RECV, 0)
-    return made
+    """Return a context that receives by copy; with libzmq's zero-copy receive, a byte may pin 8 KB."""
+    copying: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    copying.set(_ZERO_COPY_RECV, 0)
+    return copying
 
 
 class Readers:
@@ -37,60 +37,60 @@ class Readers:
     def __init__(
         self, context: "zmq.Context[zmq.Socket[bytes]]", curve: CurveServer | None, log: Logger, *, most: int = MOST
     ) -> None:
-        """context: of the sockets. curve: keys and allow-list of the ports, None for no keys. most: connections."""
+        """context: the sockets' own. curve: keys and allow-list of the ports, or None. most: connections at once."""
         self._connections = Connections(log, most=most)
         self.gate = None if curve is None else ZapAuthenticator(context, curve, self._connections)
         """Checks the keys of readers at the ports; None where no keys are required."""
         self._requests: Requests[Connection] = Requests()
 
     def watch(self, socket: "zmq.Socket[bytes]") -> "zmq.Socket[bytes]":
-        """The socket, bounded and watched; before it binds."""
+        """Limit and watch a socket, before it binds; return it."""
         self._connections.watch(bounded(socket))
         return socket
 
     def open(self) -> None:
-        """All is bound."""
+        """Start to enforce the limits, once all sockets are bound."""
         self._connections.open()
 
     @property
     def thread(self) -> Watched:
-        """What keeps connections within their bounds."""
+        """The thread that enforces the limits on connections."""
         return self._connections.thread
 
     @property
     def subscriptions(self) -> int:
-        """Topics that are subscribed to, each reader's counted."""
+        """Topics subscribed to, summed over all readers."""
         return self._requests.count
 
     @property
     def wanted(self) -> Counter[bytes]:
-        """How many readers subscribe to a topic."""
+        """Number of readers subscribed, by topic."""
         return self._requests.wanted
 
     @property
     def hung_up(self) -> int:
-        """Connections hung up on until now."""
+        """Connections closed so far by the limits."""
         return self._connections.hung_up
 
     def hear(self, socket: "zmq.Socket[bytes]") -> set[bytes]:
-        """The topics that somebody has subscribed to since; a flood of them is left for the next time."""
+        """Return the topics subscribed to since the last call; the rest of a flood is left for the next call."""
         asked: set[bytes] = set()
         for _ in range(_TIMES):
-            came = list(_requests(socket))
-            # What came over a connection is later than its beginning, so that this is known now.
+            requests = list(_requests(socket))
+            # libzmq reports a connection before its first request, so every request's connection is known now.
             for connection in self._connections.settle():
                 self._requests.forget(connection)
             now = time.monotonic()
-            for descriptor, request in came:
+            for descriptor, request in requests:
                 reader = self._connections.heard(socket, descriptor, len(request))
                 if reader is not None and self._take(reader, request, now) and request.startswith(_SUBSCRIBES):
                     asked.add(request[1:])
-            if len(came) < _REQUESTS_AT_ONCE:
+            if len(requests) < _REQUESTS_AT_ONCE:
                 break
         return asked
 
     def _take(self, reader: Connection, request: bytes, now: float) -> bool:
-        """Whether it may ask for that."""
+        """Count a request, closing a connection that exceeds a limit; return whether the reader stays connected."""
         excess = self._requests.take(reader, request, now)
         if excess is None:
             return True
@@ -99,16 +99,16 @@ class Readers:
         return excess.connection is not reader
 
     def close(self) -> None:
-        """Let nobody in and watch nobody any more; before the sockets are closed."""
+        """End authentication and monitoring; call before the sockets are closed."""
         if self.gate is not None:
             self.gate.close()
         self._connections.close()
 
 
 def _requests(socket: "zmq.Socket[bytes]") -> Iterator[tuple[int, bytes]]:
-    """The next requests, each with the descriptor of its connection.
+    """Yield the next requests, each with the descriptor of its connection.
 
-    Where libzmq itself takes back what a connection has left behind, the descriptor is -1.
+    The descriptor is -1 where libzmq itself withdraws the subscriptions of a closed connection.
     """
     for _ in range(_REQUESTS_AT_ONCE):
         try:

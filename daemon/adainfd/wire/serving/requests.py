@@ -11,20 +11,20 @@ __all__ = ["LONGEST_TOPIC", "Excess", "Requests", "too_much"]
 
 LONGEST_TOPIC = 256
 _TOPICS_A_CONNECTION, _BYTES_A_CONNECTION = 256, 16 * 1024
-# libzmq keeps each byte of a topic in a node of its own, of some 50 bytes.
+# libzmq stores each byte of a topic in a trie node of its own, of about 50 bytes.
 _TOPICS, _BYTES_OF_TOPICS = 4096, 96 * 1024
-# As many as it takes to change every topic of a connection at once, and then two a second for each who reads a relay.
+# Enough to change every topic of a connection at once, and then two requests a second for each reader of a relay.
 _REQUESTS_AT_ONCE, _REQUESTS_A_SECOND = 1024, 64.0
 _SUBSCRIBES, _UNSUBSCRIBES = b"\x01", b"\x00"
 
 
 Key = TypeVar("Key")
-"""A connection, told from all others."""
+"""The identity of a connection."""
 
 
 @dataclass(slots=True)
 class _Asked:
-    """The subscriptions of one connection, and the requests that it may still send."""
+    """The subscriptions of one connection, and its remaining allowance of requests."""
 
     requests: TokenBucket
     topics: set[bytes] = field(default_factory=set)
@@ -33,27 +33,28 @@ class _Asked:
 
 @dataclass(frozen=True, slots=True)
 class Excess(Generic[Key]):
-    """A connection exceeds a limit; why: which one."""
+    """A connection that exceeds a limit; why: the limit."""
 
     connection: Key
     why: str
 
 
 class Requests(Generic[Key]):
-    """The subscriptions of all connections; knows neither sockets nor time."""
+    """The subscriptions of all connections; independent of sockets and clocks."""
 
     def __init__(self) -> None:
         self.wanted: Counter[bytes] = Counter()
-        """How many connections subscribe to a topic."""
+        """Number of connections subscribed, by topic."""
         self.count = 0
-        """Subscriptions of all connections."""
+        """Subscriptions, summed over all connections."""
         self._bytes = 0
         self._asked: dict[Key, _Asked] = {}
 
     def take(self, connection: Key, request: bytes, now: float) -> Excess[Key] | None:
-        """Count a request; the connection to close for it, if any: this one, or the one that subscribes to the most.
+        """Count a request; return the connection to close for it, if any.
 
-        now: seconds, never less than before.
+        It is this connection, or the one with the most subscriptions where all together exceed a limit. now: seconds,
+        never less than before.
         """
         asked = self._asked.get(connection)
         if asked is None:
@@ -112,7 +113,7 @@ class Requests(Generic[Key]):
 
 
 def too_much(topics: Iterable[str]) -> str | None:
-    """Why a daemon closes a connection that subscribes to all these topics; None where it does not."""
+    """Return why a daemon would close a connection that subscribes to all these topics; None if it would not."""
     requests: Requests[None] = Requests()
-    taken = (requests.take(None, _SUBSCRIBES + topic.encode(), 0.0) for topic in topics)
-    return next((excess.why for excess in taken if excess is not None), None)
+    excesses = (requests.take(None, _SUBSCRIBES + topic.encode(), 0.0) for topic in topics)
+    return next((excess.why for excess in excesses if excess is not None), None)
