@@ -24,6 +24,21 @@ def test_every_frame_of_a_video_is_answered(tmp_path: Path, demo_weights: Path) 
     assert "reused" not in lines[0]
 
 
+def test_the_lines_of_the_readme_answer_every_frame(tmp_path: Path, demo_weights: Path) -> None:
+    assert demo_weights.is_file()
+    readme = (EXAMPLES.parent / "README.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"```python\n(import adainf.*?)```", readme, re.DOTALL)
+    assert len(code.splitlines()) <= 10
+    footage(tmp_path / "clip.mp4", frames=5)
+    environment = {**os.environ, "XDG_CACHE_HOME": os.environ.get("XDG_CACHE_HOME", str(tmp_path))}
+    command = [sys.executable, "-c", code]
+    ran = subprocess.run(
+        command, cwd=tmp_path, capture_output=True, text=True, env=environment, timeout=300, check=False
+    )
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert len(ran.stdout.splitlines()) == 5
+
+
 def test_a_video_that_is_not_there_is_named() -> None:
     command = [sys.executable, str(EXAMPLES / "adaptive.py"), "nowhere.mp4"]
     ran = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
