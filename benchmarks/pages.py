@@ -1,4 +1,4 @@
-"""What a benchmark writes into a page of the docs, between the marks that bear its name."""
+"""Writing of benchmark results to pages of the docs, between markers with the benchmark's name."""
 
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,12 +12,12 @@ _DOCS = Path(__file__).parents[1] / "docs"
 
 
 def measured_on() -> str:
-    """The machine and the date."""
+    """Return the machine and the date."""
     return f"{processor_name()}, {usable_processors()} processors; {datetime.now(UTC):%Y-%m-%d}"
 
 
 def put(page: str, name: str, body: str) -> None:
-    """Put `body` between the marks of `name` on this page, in place of what was there."""
+    """Replace the text between the markers of `name` on a page by `body`; raises ValueError if there is no marker."""
     begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
     text = (_DOCS / page).read_text(encoding="utf-8")
     before, found, rest = text.partition(begin)

@@ -1,8 +1,8 @@
-"""What a user would write in forty lines without us: OpenCV, ONNX Runtime, pyzmq.
+"""The loop that a user would write in forty lines without adainf: OpenCV, ONNX Runtime, pyzmq.
 
     python benchmarks/plain_loop.py MODEL.onnx VIDEO ENDPOINT SECONDS
 
-Prints how many frames it answered a second, and the processor time of each in milliseconds.
+Prints the frames answered per second, and the CPU time per frame in milliseconds.
 """
 
 import json

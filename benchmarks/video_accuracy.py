@@ -39,14 +39,14 @@ _PAGE = "results.md"
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What a clip's frames took, of the full model's MACs, and how often the answer at hand was right."""
+    """The mean MACs per frame of a clip, a fraction of the full model's, and the streaming top-1."""
 
     macs: float
     top1: float
 
 
 def watch(clip: Path, truth: list[str], policy: Path, run: str | None, endpoint: str) -> Seen:
-    """Let the daemon watch the clip once, in real time."""
+    """Run the daemon on the clip once, in real time."""
     command = [sys.executable, "-m", "adainfd", "run", "--source", str(clip), "--bind", endpoint]
     answers: list[Answer] = []
     with (
@@ -69,7 +69,7 @@ def watch(clip: Path, truth: list[str], policy: Path, run: str | None, endpoint:
 
 
 def policies(folder: Path, means: tuple[float, ...]) -> dict[str, Path]:
-    """A policy file for the full model, and one for each mean budget."""
+    """Write a policy file for the full model and one per mean budget; return their paths."""
     balanced = shipped.find("policies", "balanced", ".toml").read_text(encoding="utf-8")
     texts = {FULL: "[budget]\nmaximum = 1.0\n"}
     texts |= {f"mean {mean}": balanced.replace("[budget]\n", f"[budget]\nmean = {mean}\n", 1) for mean in means}
@@ -80,7 +80,7 @@ def policies(folder: Path, means: tuple[float, ...]) -> dict[str, Path]:
 
 
 def main() -> int:
-    """Measure, print, and write the table where asked; the exit status."""
+    """Run the benchmark, print the tables, write them if asked; return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=Path, required=True, help="photographs, a folder a class")
     parser.add_argument("--run", help="a run's folder, or the name of a shipped one")
