@@ -157,7 +157,10 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """A running daemon. port: an ordinary subscriber at the attacked port. heard_at: its frames' capture times."""
+    """A running daemon.
+
+    port: an ordinary subscriber at the attacked port. heard_at: its frames' capture times.
+    """
 
     watch: Watch
     port: Subscriber

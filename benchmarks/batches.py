@@ -45,9 +45,9 @@ NETWORKS = ("openclip/ViT-B-32", "cifar/resnet18")
 
 
 def figures(seconds: float = 10.0, *, torch_too: bool = False) -> list[Figure]:
-    """Return the figures of each network with ONNX Runtime, the daemon's engine on CPUs. seconds: per network.
+    """Return the figures of each network with ONNX Runtime, the daemon's engine on CPUs.
 
-    torch_too: measure PyTorch too.
+    seconds: per network. torch_too: measure PyTorch too.
     """
     found: list[Figure] = []
     for name in NETWORKS:

@@ -121,7 +121,10 @@ def _milliseconds(engine: Engine, prepared: object, branch: Branch) -> float:
 
 
 def measure(subject: Subject, seconds: float, cache: Path) -> tuple[list[tuple[str, ...]], list[Figure]]:
-    """Return the rows and figures of one network. seconds: for ONNX Runtime; PyTorch gets half."""
+    """Return the rows and figures of one network.
+
+    seconds: for ONNX Runtime; PyTorch gets half.
+    """
     backbone = backbones.load(subject.name, Options(weights=RANDOM, labels=_labels(subject)))
     space = branch_space(backbone, subject.resolutions)
     branches = subject.branches(space)

@@ -30,9 +30,10 @@ _BUDGET = 0.25
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """The load of a number of cameras. milliseconds: CPU time per captured frame. answered: share of the frames.
+    """The load of a number of cameras.
 
-    total_p50, total_p95: latency in milliseconds.
+    milliseconds: CPU time per captured frame. answered: share of the frames. total_p50, total_p95: latency in
+    milliseconds.
     """
 
     cameras: int

@@ -95,7 +95,10 @@ def contend(name: str, clip: Path, deadline: float, load: int, folder: Path, con
 
 
 def loop_answers(clip: Path, name: str, started: Callable[[float], None]) -> list[Answer]:
-    """Return the answers of a plain loop in a subprocess. started: called with the Unix time of the first frame."""
+    """Return the answers of a plain loop in a subprocess.
+
+    started: called with the Unix time of the first frame.
+    """
     program = Path(__file__).with_name("contention_loops.py")
     with subprocess.Popen([sys.executable, str(program), str(clip), name], stdout=subprocess.PIPE, text=True) as loop:
         assert loop.stdout is not None

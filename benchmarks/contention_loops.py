@@ -23,9 +23,10 @@ _SMOOTHING = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One answered frame, numbered from 1. Times are Unix seconds; macs_fraction, budget: of the full model's MACs.
+    """One answered frame, numbered from 1.
 
-    again: a second look at a frame that was answered before.
+    Times are Unix seconds; macs_fraction, budget: of the full model's MACs. again: a second look at a frame that was
+    answered before.
     """
 
     frame: int
@@ -79,7 +80,10 @@ LOOPS: dict[str, tuple[Callable[[Situation], int], float]] = {
 def play(
     clip: Path, name: str, seconds: float = math.inf, say: Callable[[float], None] = lambda _: None
 ) -> list[Answer]:
-    """Answer the clip in real time with the loop `name`. say: called with the Unix time of the first frame."""
+    """Answer the clip in real time with the loop `name`.
+
+    say: called with the Unix time of the first frame.
+    """
     from adainf import engines, shipped
     from adainf.backbones import Options, load
     from adainf.backbones.defaults import default_weights

@@ -53,7 +53,10 @@ SETTLED_FROM = BUSY_FROM + SETTLED_AFTER_SECONDS
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One contender's answers. start: Unix time of the clip's first frame."""
+    """One contender's answers.
+
+    start: Unix time of the clip's first frame.
+    """
 
     name: str
     start: float
@@ -70,7 +73,10 @@ class Run:
 
 
 def contenders(runs: Sequence[Run], truth: Sequence[str], deadline: float) -> Table:
-    """Return a table of each contender's lateness, age, streaming accuracy and MACs. deadline: milliseconds."""
+    """Return a table of each contender's lateness, age, streaming accuracy and MACs.
+
+    deadline: milliseconds.
+    """
     headings = ("", "late while busy", "late in all", "age p50 / p95, ms", "streaming top-1", "while busy", "MACs")
     return Table("The same clip under the same load", headings, [_row(run, truth, deadline) for run in runs])
 
@@ -90,7 +96,10 @@ def _row(run: Run, truth: Sequence[str], deadline: float) -> tuple[str, ...]:
 
 
 def limits(ours: Run, others: Sequence[Run], truth: Sequence[str], deadline: float) -> Table:
-    """Return a table of the figures and their limits. deadline: milliseconds."""
+    """Return a table of the figures and their limits.
+
+    deadline: milliseconds.
+    """
     settled = ours.between(SETTLED_FROM, BUSY_TO)
     full = next(run for run in others if run.name == FULL).between(SETTLED_FROM, BUSY_TO)
     best = max(streaming_accuracy(run, truth) for run in others)
@@ -170,7 +179,10 @@ def draw(ours: Run, others: Sequence[Run], deadline: float, path: Path) -> None:
 
 
 def write(page: str, deadline: float, *tables: Table) -> None:
-    """Write the tables to a page of the docs. deadline: milliseconds."""
+    """Write the tables to a page of the docs.
+
+    deadline: milliseconds.
+    """
     head = f"{measured_on()}; deadline {deadline:.1f} ms."
     body = "\n\n".join([head, *(table.markdown() for table in tables)])
     put(page, "benchmarks/contention.py", body)

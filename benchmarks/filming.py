@@ -127,7 +127,10 @@ class Sensor:
 
 
 class Camera:
-    """The camera of one clip. size: of the pictures (width, height); they are BGR."""
+    """The camera of one clip.
+
+    size: of the pictures (width, height); they are BGR.
+    """
 
     def __init__(self, size: tuple[int, int], fps: int, random: np.random.Generator) -> None:
         self.size, self.fps = size, fps

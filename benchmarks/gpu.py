@@ -58,7 +58,10 @@ _ON_A_PROCESSOR_SECONDS = 600.0
 
 
 def ran(name: str, options: list[str], found: Path, seconds: float) -> Findings:
-    """Run a step in a subprocess with a time limit; return its findings. A failure is a missed limit among them."""
+    """Run a step in a subprocess with a time limit; return its findings.
+
+    A failure is a missed limit among them.
+    """
     part = STEPS[name]
     command = [sys.executable, str(Path(__file__).parent / part.program)]
     command += [] if part.argument is None else [part.argument]

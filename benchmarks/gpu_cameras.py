@@ -18,7 +18,10 @@ _WINDOW_SECONDS = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A number of cameras with limits on their results. seconds: the longest time to watch them."""
+    """A number of cameras with limits on their results.
+
+    seconds: the longest time to watch them.
+    """
 
     name: str
     cameras: Cameras

@@ -23,7 +23,10 @@ _TOLD_OF_A_FAILURE = 1500
 
 @dataclass(frozen=True, slots=True)
 class Cameras:
-    """Cameras that play a clip. policy: TOML text; None means the shipped default."""
+    """Cameras that play a clip.
+
+    policy: TOML text; None means the shipped default.
+    """
 
     count: int
     fps: float
@@ -65,9 +68,9 @@ class Stretch:
 
 @dataclass
 class Watched:
-    """A running daemon and its messages so far. begun: its start, in monotonic seconds.
+    """A running daemon and its messages so far.
 
-    engines: seconds from the start until each engine was first reported.
+    begun: its start, in monotonic seconds. engines: seconds from the start until each engine was first reported.
     """
 
     process: subprocess.Popen[bytes]
@@ -143,7 +146,10 @@ def environment(home: Path) -> dict[str, str]:
 
 @contextmanager
 def running(step: Step, name: str, cameras: Cameras, home: Path) -> Iterator[Watched]:
-    """Run a daemon with these cameras. name: folder of its files. home: folder of its caches and state."""
+    """Run a daemon with these cameras.
+
+    name: folder of its files. home: folder of its caches and state.
+    """
     folder = step.work / name
     folder.mkdir(parents=True, exist_ok=True)
     endpoint, file, log = f"ipc://{folder}/results", folder / "daemon.toml", folder / "stderr"

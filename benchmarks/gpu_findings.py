@@ -13,9 +13,10 @@ __all__ = ["Findings", "Step", "arguments"]
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """The settings of a step. device: cuda or cpu. quick: a minimal run, as a smoke test.
+    """The settings of a step.
 
-    work: a folder shared by all steps. clip: a video of 12.5 frames per second.
+    device: cuda or cpu. quick: a minimal run, as a smoke test. work: a folder shared by all steps. clip: a video of
+    12.5 frames per second.
     """
 
     device: str
@@ -31,7 +32,10 @@ class Step:
 
 @dataclass
 class Findings:
-    """Figures, tables and notes of a step, kept in a file that each addition rewrites. path: None for no file."""
+    """Figures, tables and notes of a step, kept in a file that each addition rewrites.
+
+    path: None for no file.
+    """
 
     path: Path | None = None
     figures: list[Figure] = field(default_factory=list)

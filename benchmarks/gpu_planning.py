@@ -104,9 +104,10 @@ class Times:
 
 
 def timed(way: Way, device: str, times: int, sizes: tuple[int, ...], turns: Any) -> list[Times]:
-    """Return the times of one way for each number of pictures in `sizes`. On a CPU the network runs unrecorded.
+    """Return the times of one way for each number of pictures in `sizes`.
 
-    turns: a barrier at which all processes wait after planning, and a lock that one holds while it is timed.
+    On a CPU the network runs unrecorded. turns: a barrier at which all processes wait after planning, and a lock that
+    one holds while it is timed.
     """
     all_planned, timing = turns
     warnings.filterwarnings("ignore")

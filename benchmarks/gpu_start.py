@@ -14,7 +14,10 @@ _HEADINGS = ("start", "first result, s", "results", "latency p50, ms", "p95, ms"
 
 
 def start(step: Step, name: str, limit: float, found: Findings) -> None:
-    """Measure one start. limit: the most seconds to the first result."""
+    """Measure one start.
+
+    limit: the most seconds to the first result.
+    """
     with running(
         step, f"start-{name.replace(' ', '-')}", Cameras(1, 12.5), step.work / name.replace(" ", "-")
     ) as daemon:

@@ -36,7 +36,10 @@ _LIMIT_SHARE = 0.5
 
 
 class Instant:
-    """A stand-in for the default network's engine that takes no time. Its random scores are drawn once."""
+    """A stand-in for the default network's engine that takes no time.
+
+    Its random scores are drawn once.
+    """
 
     name = "instant"
     device = "none"
@@ -73,7 +76,10 @@ class Instant:
 
 
 def be_the_daemon(configuration: Path, profile: Path | None) -> None:
-    """Run the daemon with the instant engine until it is asked to stop. profile: file for cProfile's figures."""
+    """Run the daemon with the instant engine until it is asked to stop.
+
+    profile: file for cProfile's figures.
+    """
     import cProfile
     from dataclasses import replace
 

@@ -34,7 +34,10 @@ _Bits = NDArray[np.bool_]
 
 @dataclass(frozen=True, slots=True)
 class Scheduled:
-    """A scheduler's outcome under one budget. right: (pictures,). macs, most: mean and maximum, fractions of full."""
+    """A scheduler's outcome under one budget.
+
+    right: (pictures,). macs, most: mean and maximum over the pictures, fractions of the full branch's.
+    """
 
     right: _Bits
     macs: float
@@ -108,7 +111,10 @@ class Study:
 
     @torch.inference_mode()
     def scheduled(self, network: Backbone, scheduler: PaperScheduler, *, shuffled: bool) -> dict[float, Scheduled]:
-        """Return the scheduler's outcome under each budget. shuffled: it sees another picture's embedding."""
+        """Return the scheduler's outcome under each budget.
+
+        shuffled: it sees another picture's embedding.
+        """
         hidden = [self._after_first_block(network, first) for first in range(0, len(self.labels), _AT_ONCE)]
         embeddings = np.concatenate([embedding(batch.float()).cpu().numpy() for batch in hidden])
         if shuffled:

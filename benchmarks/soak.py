@@ -122,9 +122,10 @@ def is_an_answer(message: Message) -> TypeGuard[Result]:
 
 @contextmanager
 def daemon(folder: Path, cameras: list[str], *more: str, web: str | None = None) -> Iterator[Watch]:
-    """Run a daemon; yields once every camera has had a result. cameras: the TOML table of each.
+    """Run a daemon; yields once every camera has had a result.
 
-    more: further endpoints to publish at. web: HOST:PORT of its status page, with pictures of the camera "door".
+    cameras: the TOML table of each. more: further endpoints to publish at. web: HOST:PORT of its status page, with
+    pictures of the camera "door".
     """
     endpoint, file = f"ipc://{folder}/stream", folder / "soak.toml"
     file.write_text(

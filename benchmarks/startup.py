@@ -31,9 +31,10 @@ _LOOK_EVERY_SECONDS = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """One start. seconds: to the first result. with_torch: whether any process has PyTorch loaded then.
+    """One start.
 
-    prepared: seconds until no process has PyTorch loaded. megabytes: memory of all processes, some seconds later.
+    seconds: to the first result. with_torch: whether any process has PyTorch loaded then. prepared: seconds until no
+    process has PyTorch loaded. megabytes: memory of all processes, some seconds later.
     """
 
     name: str

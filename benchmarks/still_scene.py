@@ -42,7 +42,10 @@ _PAGE = "contention.md"
 
 @dataclass(frozen=True, slots=True)
 class Watched:
-    """The daemon's results on a clip. answers: best label's index, by frame. macs: total, in full branches."""
+    """The daemon's results on a clip.
+
+    answers: best label's index, by frame. macs: total, in full branches.
+    """
 
     answers: dict[int, int]
     macs: float

@@ -12,7 +12,10 @@ __all__ = ["Figure", "Table", "finish", "limits"]
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A table for a terminal or the docs. met: whether all limits in it are met."""
+    """A table for a terminal or the docs.
+
+    met: whether all limits in it are met.
+    """
 
     title: str
     headings: tuple[str, ...]
@@ -36,7 +39,10 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """A measured value and its limit. at_least: the limit is a lower bound. form: format of value and limit."""
+    """A measured value and its limit.
+
+    at_least: the limit is a lower bound. form: format of value and limit.
+    """
 
     what: str
     value: float

@@ -44,7 +44,10 @@ class MethodOutcome:
 
 @dataclass(frozen=True)
 class Method:
-    """A way of choosing branches. floor: the smallest budget it can keep; smaller ones are treated as the floor."""
+    """A way of choosing branches.
+
+    floor: the smallest budget it can keep; smaller ones are treated as the floor.
+    """
 
     name: str
     bound: Bound
@@ -124,7 +127,10 @@ def schedules(
 
 
 def _method(name: str, scheduler: PaperScheduler, budgets: NDArray[np.float64], keeps: _Bits, right: _Bits) -> Method:
-    """Return the method for evaluated keep bits. keeps: (pictures, budgets, blocks). right: (pictures, budgets)."""
+    """Return the method for evaluated keep bits.
+
+    keeps: (pictures, budgets, blocks). right: (pictures, budgets).
+    """
     projection = scheduler.projection
     macs = projection.macs(keeps[..., projection.droppable]) + scheduler.macs
     fractions = macs / scheduler.space.macs(scheduler.space.full)

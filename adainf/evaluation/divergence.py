@@ -47,8 +47,9 @@ class ScoreDivergence:
     def __init__(
         self, subject: Subject, rows: Sequence[int], advance: Callable[[int], None], weights: WeightSet = "base"
     ) -> None:
-        """rows: rows of the subject's pictures, shared by all its processes. weights: the branches' set of weights.
+        """Create the divergence over some of the subject's pictures.
 
+        rows: rows of the pictures, shared by all the subject's processes. weights: the branches' set of weights.
         advance: called after each batch with the number of forward passes (branches × pictures).
         """
         self._subject = subject

@@ -19,9 +19,10 @@ class Frames:
     """The frames that training would take from a video, as pictures in `folder`; removed with this object."""
 
     def __init__(self, video: Path, side: int, *, labelled: bool) -> None:
-        """Extract the frames. side: the native resolution, for which frames are kept large enough.
+        """Extract the frames.
 
-        Raises InvalidInputError if `video` is not a video or labels are wanted, UnavailableError if the disk is full.
+        side: the native resolution, for which frames are kept large enough. Raises InvalidInputError if `video` is not
+        a video or labels are wanted, UnavailableError if the disk is full.
         """
         if labelled:
             raise InvalidInputError(f"images {video}: a video has no labels; give --unlabelled")

@@ -39,7 +39,10 @@ _VIDEO_SIDE = 384
 
 @dataclass(frozen=True, slots=True, order=True)
 class Point:
-    """A position in the network, after block number `len(kept)`. kept: which blocks up to there ran."""
+    """A position in the network, after block number `len(kept)`.
+
+    kept: which blocks up to there ran.
+    """
 
     resolution: int
     weights: WeightSet

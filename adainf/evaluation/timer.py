@@ -17,7 +17,7 @@ class Timer:
     """A timer of one engine's branches, on pictures of noise."""
 
     def __init__(self, engine: Engine, seed: int = 0, now: Callable[[], float] = time.perf_counter) -> None:
-        """now: clock, in seconds."""
+        """Create a timer on noise drawn from `seed`; the clock `now` returns seconds."""
         self._engine = engine
         self._picture = np.random.default_rng(seed).integers(0, 256, (256, 256, 3), np.uint8)
         self._prepared: dict[int, Any] = {}

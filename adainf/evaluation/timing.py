@@ -35,7 +35,7 @@ class Stopwatch:
     """A stopwatch that can be paused."""
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
-        """now: clock, in seconds."""
+        """Start the stopwatch; the clock `now` returns seconds."""
         self.now = now
         self._begun = now()
 

@@ -20,10 +20,11 @@ CEILINGS = (0.67, 0.5, 0.33, 0.25)
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A method at one budget. Budget, floor and MACs are fractions of the full branch's MACs, `top1` of `images`.
+    """A method at one budget.
 
-    floor: the smallest budget that the method can keep; smaller ones are treated as the floor.
-    macs_fraction, macs_fraction_max: mean and maximum over the pictures.
+    Budget, floor and MACs are fractions of the full branch's MACs, `top1` of `images`. floor: the smallest budget that
+    the method can keep; smaller ones are treated as the floor. macs_fraction, macs_fraction_max: mean and maximum over
+    the pictures.
     """
 
     method: str

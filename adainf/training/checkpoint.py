@@ -61,9 +61,10 @@ class Checkpoint:
                 optimizer.state[parameter][state_key] = value.to(device, copy=True)
 
     def write(self, path: Path, settings: Mapping[str, JsonValue]) -> None:
-        """Write the checkpoint atomically. settings: everything the outcome depends on.
+        """Write the checkpoint atomically.
 
-        Raises InvalidInputError if `path` cannot be written; an existing checkpoint is left intact.
+        settings: everything the outcome depends on. Raises InvalidInputError if `path` cannot be written; an existing
+        checkpoint is left intact.
         """
         from safetensors.torch import save
 

@@ -23,7 +23,10 @@ class Course:
     """Figures of the training steps, accumulated on the device and read in batches."""
 
     def __init__(self, what: str, progress: Progress, batch: int, device: torch.device) -> None:
-        """what: the training's name in error messages. batch: pictures per step."""
+        """Continue from `progress`.
+
+        what: the training's name in error messages. batch: pictures per step.
+        """
         self.progress = progress
         self._what = what
         self._batch = batch
@@ -32,7 +35,10 @@ class Course:
         self._looks = deque([(time.monotonic(), progress.step)], _LOOKS_REMEMBERED)
 
     def add(self, figures: Tensor, seconds: float) -> None:
-        """Record one step. figures: (3,), its loss, agreement and gradient norm. seconds: its duration."""
+        """Record one step.
+
+        figures: (3,), its loss, agreement and gradient norm. seconds: its duration.
+        """
         self._unread.append(figures)
         self.progress = replace(self.progress, step=self.progress.step + 1, seconds=self.progress.seconds + seconds)
 

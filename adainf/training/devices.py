@@ -30,7 +30,10 @@ def half(device: torch.device) -> contextlib.AbstractContextManager[object]:
 
 
 def uploaded(tensor: Tensor, device: torch.device) -> Tensor:
-    """Return the tensor on `device`. Transfers to a GPU are asynchronous, through pinned memory."""
+    """Return the tensor on `device`.
+
+    Transfers to a GPU are asynchronous, through pinned memory.
+    """
     if device.type != "cuda" or tensor.is_cuda:
         return tensor.to(device)
     return (tensor if tensor.is_pinned() else tensor.pin_memory()).to(device, non_blocking=True)

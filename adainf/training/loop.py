@@ -27,7 +27,10 @@ _LARGEST_NORM = 1.0
 
 @dataclass(frozen=True, slots=True)
 class TrainingPlan:
-    """Duration and learning rate. Set either `steps` or `seconds`. checkpoint_every: seconds between checkpoints."""
+    """Duration and learning rate.
+
+    Set either `steps` or `seconds`. checkpoint_every: seconds between checkpoints.
+    """
 
     learning_rate: float
     steps: int | None = None
@@ -58,10 +61,10 @@ def train(
     settings: Mapping[str, JsonValue],
     ranks: Ranks,
 ) -> Progress:
-    """Train to the plan's end, resuming from the checkpoint in `folder` if it exists. Return the final progress.
+    """Train to the plan's end, resuming from the checkpoint in `folder` if it exists.
 
-    settings: everything the outcome depends on; a checkpoint must match them. Raises InvalidInputError if the loss is
-    not finite, or if a checkpoint cannot be written; the last checkpoint is kept.
+    Return the final progress. settings: everything the outcome depends on; a checkpoint must match them. Raises
+    InvalidInputError if the loss is not finite, or if a checkpoint cannot be written; the last checkpoint is kept.
     """
     path = checkpoint_path(folder)
     parameters = list(recipe.parameters.values())
@@ -97,7 +100,10 @@ def train(
 
 
 def _step(recipe: Recipe, optimizer: torch.optim.Optimizer, batch: Batch, ranks: Ranks) -> Tensor:
-    """Take one optimizer step. Return its loss, agreement and gradient norm (3,), as `Course.add` takes them."""
+    """Take one optimizer step.
+
+    Return its loss, agreement and gradient norm (3,), as `Course.add` takes them.
+    """
     optimizer.zero_grad()
     outcome = recipe.learn(batch)
     ranks.average_gradients(recipe.parameters.values())

@@ -44,10 +44,11 @@ _MOST_ON_GPU = 1 << 30
 
 @dataclass(frozen=True, slots=True)
 class Pretraining:
-    """A pretraining request. Set either `steps` or `seconds`. side: picture side, pixels.
+    """A pretraining request.
 
-    label_smoothing: the share of each label that is spread over all classes. checkpoint_every: seconds between
-    checkpoints. threads: decoder threads. device: `cpu`, `cuda`, `cuda:1`; None selects a GPU if one is available.
+    Set either `steps` or `seconds`. side: picture side, pixels. label_smoothing: the share of each label that is spread
+    over all classes. checkpoint_every: seconds between checkpoints. threads: decoder threads. device: `cpu`, `cuda`,
+    `cuda:1`; None selects a GPU if one is available.
     """
 
     backbone: str
@@ -74,7 +75,10 @@ class Pretraining:
 
 @dataclass(frozen=True, slots=True)
 class Pretrained:
-    """The outcome of a pretraining. accuracy: top-1 on the held-out pictures, 0 to 1."""
+    """The outcome of a pretraining.
+
+    accuracy: top-1 on the held-out pictures, 0 to 1.
+    """
 
     progress: Progress
     learnt_from: int
@@ -143,7 +147,10 @@ def _settings(wanted: Pretraining, source: TrainingSource) -> dict[str, JsonValu
 
 @dataclass(frozen=True, slots=True)
 class Data:
-    """A training set. pictures: (count, 3, side, side), RGB, uint8. labels: (count,), class indices."""
+    """A training set.
+
+    pictures: (count, 3, side, side), RGB, uint8. labels: (count,), class indices.
+    """
 
     pictures: Tensor
     labels: Tensor
@@ -194,10 +201,10 @@ def read(source: TrainingSource, side: int, threads: int) -> Data:
 def learn(
     wanted: Pretraining, data: Data, names: Sequence[str], settings: dict[str, JsonValue], device: torch.device
 ) -> tuple[Progress, cifar.CifarResNet]:
-    """Train a network on `device` to the end, from its checkpoint if there is one. Return progress and network.
+    """Train a network on `device` to the end, from its checkpoint if there is one.
 
-    names: class names. settings: everything the outcome depends on; a checkpoint must match them. Raises
-    InvalidInputError if the loss is not finite, or if a checkpoint cannot be written.
+    Return progress and network. names: class names. settings: everything the outcome depends on; a checkpoint must
+    match them. Raises InvalidInputError if the loss is not finite, or if a checkpoint cannot be written.
     """
     path = checkpoint_of(wanted.out)
     with torch.random.fork_rng(devices=()):
@@ -245,7 +252,10 @@ def _step(
     labels: Tensor,
     label_smoothing: float,
 ) -> Tensor:
-    """Take one optimizer step. Return its loss, top-1 and a zero (3,), as `Course.add` takes them."""
+    """Take one optimizer step.
+
+    Return its loss, top-1 and a zero (3,), as `Course.add` takes them.
+    """
     with half(pictures.device):
         scores = network(pictures).float()
     loss = functional.cross_entropy(scores, labels, label_smoothing=label_smoothing)

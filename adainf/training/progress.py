@@ -18,7 +18,10 @@ Tell = Callable[[float, Progress, float], None]
 
 @contextmanager
 def progress_shown(*, silent: bool) -> Iterator[Tell]:
-    """Yield a callback that displays progress within the context. silent: the callback does nothing."""
+    """Yield a callback that displays progress within the context.
+
+    silent: the callback does nothing.
+    """
     if silent:
         yield lambda _done, _progress, _rate: None
     elif sys.stderr.isatty():

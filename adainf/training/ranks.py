@@ -15,9 +15,9 @@ __all__ = ["Ranks", "joined"]
 
 @dataclass(frozen=True, slots=True)
 class Ranks:
-    """The rank of this process among `count`. The first process reports, writes and decides.
+    """The rank of this process among `count`.
 
-    on_this_box: number of processes on this machine.
+    The first process reports, writes and decides. on_this_box: number of processes on this machine.
     """
 
     rank: int = 0

@@ -1,4 +1,7 @@
-"""Validate a training request, then train and write the run. Every check precedes the first step."""
+"""Validate a training request, then train and write the run.
+
+Every check precedes the first step.
+"""
 
 import hashlib
 from collections.abc import Sequence

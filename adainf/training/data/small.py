@@ -26,9 +26,10 @@ _STREAM = 2
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """All pictures of the sources. pixels: (pictures, 3, height, width), RGB, uint8. labels: (pictures,), or None.
+    """All pictures of the sources.
 
-    counts: number of pictures per source.
+    pixels: (pictures, 3, height, width), RGB, uint8. labels: (pictures,), or None. counts: number of pictures per
+    source.
     """
 
     pixels: Tensor

@@ -27,9 +27,10 @@ _JPEG_QUALITY = 95
 
 @dataclass(frozen=True, slots=True)
 class TrainingSource:
-    """A folder or a video. read: returns a row's picture (height, width, 3), BGR. labels: class indices, or None.
+    """A folder or a video.
 
-    identity: distinguishes its pictures from another source's. passed_over: pictures and frames that cannot be decoded.
+    read: returns a row's picture (height, width, 3), BGR. labels: class indices, or None. identity: distinguishes its
+    pictures from another source's. passed_over: pictures and frames that cannot be decoded.
     """
 
     name: str
@@ -57,10 +58,10 @@ class TrainingSource:
 
 
 def open_sources(paths: Sequence[Path], classes: Classes | None, side: int) -> tuple[TrainingSource, ...]:
-    """Open folders of pictures and videos. classes: the classes of the folder names; None for no labels.
+    """Open folders of pictures and videos.
 
-    side: the native resolution; video frames are kept large enough for it. Raises InvalidInputError on unusable
-    sources, naming the files.
+    classes: the classes of the folder names; None for no labels. side: the native resolution; video frames are kept
+    large enough for it. Raises InvalidInputError on unusable sources, naming the files.
     """
     return tuple(
         _folder(path, classes) if files.is_folder(path, "images") else _video(path, classes, side) for path in paths
@@ -140,7 +141,10 @@ def _video(path: Path, classes: Classes | None, side: int) -> TrainingSource:
 
 
 def _frames(path: Path, side: int) -> tuple[list[NDArray[np.uint8]], list[UndecodableError]]:
-    """Return evenly spaced frames as JPEG, and the decoding errors. JPEG gives random access in little memory."""
+    """Return evenly spaced frames as JPEG, and the decoding errors.
+
+    JPEG gives random access in little memory.
+    """
     video = _opened(path)
     count = video.expected or _counted(path)
     wanted = set(images.spread(range(count), MOST_FRAMES, seed=0))

@@ -1,4 +1,7 @@
-"""Batches of views. Views depend on seed and step alone, so a checkpoint stores none of their state."""
+"""Batches of views.
+
+Views depend on seed and step alone, so a checkpoint stores none of their state.
+"""
 
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
@@ -31,7 +34,10 @@ _CPU = torch.device("cpu")
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """One step's views. inputs: (views, 3, resolution, resolution) by resolution. labels: (views,), or None."""
+    """One step's views.
+
+    inputs: (views, 3, resolution, resolution) by resolution. labels: (views,), or None.
+    """
 
     step: int
     inputs: dict[int, Tensor]
@@ -74,7 +80,10 @@ class Sampling:
 
 @dataclass(frozen=True)
 class Views:
-    """A `ViewFeed` that decodes each picture on demand. threads: decoder threads."""
+    """A `ViewFeed` that decodes each picture on demand.
+
+    threads: decoder threads.
+    """
 
     sources: Sequence[TrainingSource]
     sampling: Sampling
@@ -135,7 +144,10 @@ class Views:
 
 @dataclass(frozen=True, slots=True)
 class _Begun:
-    """A step whose pictures are being decoded. pixels: (views, side, side, 3) by side."""
+    """A step whose pictures are being decoded.
+
+    pixels: (views, side, side, 3) by side.
+    """
 
     pixels: dict[int, Tensor]
     labels: list[Future[int | None]]

@@ -53,7 +53,10 @@ class Scheduler(nn.Module):
     """The scheduler's network: log-odds of keeping each block, from embeddings and budgets."""
 
     def __init__(self, width: int, blocks: int, seed: int) -> None:
-        """width: of the embedding. blocks: number of blocks that may be skipped."""
+        """Initialise the parameters from `seed`.
+
+        width: of the embedding. blocks: number of blocks that may be skipped.
+        """
         super().__init__()
         with torch.random.fork_rng(devices=()):
             torch.default_generator.manual_seed(seed)
@@ -103,9 +106,10 @@ class PaperRecipe:
         seed: int,
         ranks: Ranks,
     ) -> None:
-        """teacher: the frozen full model, whose answers replace missing labels.
+        """Create the scheduler and the tensors of its costs.
 
-        overrun_weight: λ, for MACs as fractions of the full branch's. batch: views per step, over all ranks.
+        teacher: the frozen full model, whose answers replace missing labels. overrun_weight: λ, for MACs as fractions
+        of the full branch's. batch: views per step, over all ranks.
         """
         self.teacher = teacher
         self.adapter = adapter

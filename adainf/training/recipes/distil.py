@@ -42,8 +42,9 @@ class Distillation:
         seed: int,
         menu: Sequence[Branch] = (),
     ) -> None:
-        """teacher: frozen. ceiling: the most MACs of a drawn branch, a fraction of the full branch's.
+        """Create the recipe for a frozen teacher and an adapter of it.
 
+        ceiling: the most MACs of a drawn branch, a fraction of the full branch's.
         menu: branches to draw from, at least one per resolution; empty means every branch within the ceiling.
         Raises InvalidInputError if a resolution has no branch within the ceiling.
         """

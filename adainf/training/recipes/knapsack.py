@@ -33,7 +33,10 @@ class Knapsack:
         self._kind_of = torch.from_numpy(kind_of).to(device)
 
     def kept(self, scores: Tensor, budgets: Tensor) -> Tensor:
-        """Return which skippable blocks are kept (rows, count), bool. budgets: (rows,), MACs, int64."""
+        """Return which skippable blocks are kept (rows, count), bool.
+
+        budgets: (rows,), MACs, int64.
+        """
         if not self._kinds:
             found = self._projection.project(scores.cpu().numpy(), budgets.cpu().numpy())
             return torch.from_numpy(found).to(scores.device)

@@ -14,14 +14,20 @@ __all__ = ["Recipe", "StepOutcome"]
 
 @dataclass(frozen=True, slots=True)
 class StepOutcome:
-    """Loss and agreement of a step, on its device. agreement: share of answers equal to the full model's (0..1)."""
+    """Loss and agreement of a step, on its device.
+
+    agreement: share of answers equal to the full model's (0..1).
+    """
 
     loss: Tensor
     agreement: Tensor
 
 
 class Recipe(Protocol):
-    """A training method. Its random draws are a function of the batch's step, so a resumed training is identical."""
+    """A training method.
+
+    Its random draws are a function of the batch's step, so a resumed training is identical.
+    """
 
     @property
     def name(self) -> Literal["distil", "paper"]:
