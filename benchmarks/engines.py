@@ -145,7 +145,7 @@ def main() -> int:
         rows += of_network
         figures += limited
     packages = [package for package in ("onnxruntime", "openvino", "torch") if find_spec(package) is not None]
-    missing = [name for name, there in (("openvino", find_spec("openvino")), ("g++", which("g++"))) if not there]
+    missing = [name for name, found in (("openvino", find_spec("openvino")), ("g++", which("g++"))) if not found]
     more = "; " + ", ".join(f"{package} {version(package)}" for package in packages)
     if missing:
         more += f"; not installed and so left out: {', '.join(missing)}"

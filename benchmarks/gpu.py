@@ -65,8 +65,8 @@ def ran(name: str, options: list[str], found: Path, seconds: float) -> Findings:
     part = STEPS[name]
     command = [sys.executable, str(Path(__file__).parent / part.program)]
     command += [] if part.argument is None else [part.argument]
-    said = found.with_suffix(".log")
-    with said.open("wb") as log:
+    log_file = found.with_suffix(".log")
+    with log_file.open("wb") as log:
         process = subprocess.Popen(
             [*command, *options, "--out", str(found)], stdout=log, stderr=log, start_new_session=True
         )
@@ -81,7 +81,7 @@ def ran(name: str, options: list[str], found: Path, seconds: float) -> Findings:
     findings = Findings.read(found)
     if status != 0:
         why = f"takes more than {seconds:.0f} s" if status is None else f"exits with {status}"
-        tail = "\n".join(said.read_text(errors="replace").strip().splitlines()[-_LINES:])
+        tail = "\n".join(log_file.read_text(errors="replace").strip().splitlines()[-_LINES:])
         findings.note(f"{name}: {why}\n{tail}")
         findings.figure(Figure(f"{name}: {why}", 1, 0, form="{:.0f}"))
     return findings

@@ -55,15 +55,15 @@ def _tests(step: Step, found: Findings) -> None:
     marked = [str(file) for file in sorted(root.glob("tests/**/test_*.py")) if "pytest.mark.gpu" in file.read_text()]
     marked += ["-m", "gpu", "-n", str(_AT_ONCE)] if step.device == "cuda" else []
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:benchmark", "--durations=5"]
-    said = step.work / "tests.txt"
-    with said.open("wb") as log:
+    output = step.work / "tests.txt"
+    with output.open("wb") as log:
         try:
             status: int | None = subprocess.run(
                 [*command, *marked], cwd=root, stdout=log, stderr=log, timeout=_SECONDS[step.device], check=False
             ).returncode
         except subprocess.TimeoutExpired:
             status = None
-    found.note("\n".join(said.read_text(errors="replace").strip().splitlines()[-_LINES:]))
+    found.note("\n".join(output.read_text(errors="replace").strip().splitlines()[-_LINES:]))
     name = "GPU tests: exit status" if status is not None else f"GPU tests: take more than {_SECONDS[step.device]} s"
     found.figure(Figure(name, 1 if status is None else status, 0, form="{:.0f}"))
 

@@ -168,8 +168,8 @@ def running(step: Step, name: str, cameras: Cameras, home: Path) -> Iterator[Wat
     command = [sys.executable, "-m", "adainfd", "run", "--config", str(file)]
     begun = time.monotonic()
     with (
-        log.open("wb") as said,
-        subprocess.Popen(command, stderr=said, stdout=said, env=environment(home)) as process,
+        log.open("wb") as output,
+        subprocess.Popen(command, stderr=output, stdout=output, env=environment(home)) as process,
         Subscriber(endpoint, topics=("result/", "status/")) as messages,
     ):
         try:

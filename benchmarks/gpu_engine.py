@@ -144,13 +144,13 @@ def branches_of(name: str) -> tuple[BranchSpace, list[Branch]]:
 
 def median_ms(call: Callable[[], object], times: int) -> float:
     """Return the median milliseconds of a call, after three warm-up calls."""
-    taken = []
+    milliseconds = []
     for number in range(times + 3):
         begun = time.perf_counter()
         call()
         if number >= 3:
-            taken.append(1e3 * (time.perf_counter() - begun))
-    return statistics.median(taken)
+            milliseconds.append(1e3 * (time.perf_counter() - begun))
+    return statistics.median(milliseconds)
 
 
 def engine(step: Step, found: Findings) -> None:
@@ -177,8 +177,8 @@ def one_picture(subject: Subject, device: str, found: Findings, times: int) -> N
     full = subject.branches[0]
     own, graph = subject.run_ms([full], times), subject.graph_ms(full, 1, times)
     plain = TorchEngine(network(subject.name), device)
-    given = plain.prepare(subject.picture, full.resolution)
-    eager = median_ms(lambda: plain.run([given], [full]), times)
+    prepared = plain.prepare(subject.picture, full.resolution)
+    eager = median_ms(lambda: plain.run([prepared], [full]), times)
     headings = ("network", "engine", "graph alone", "modules one by one", "the same / engine")
     cells = (f"{own:.3f}", f"{graph:.3f}", f"{eager:.3f}", f"{eager / own:.1f}")
     found.row("Milliseconds for one picture", headings, subject.name, *cells)
@@ -212,16 +212,16 @@ def compiled(step: Step, found: Findings) -> None:
         side = full.resolution
         with torch.inference_mode():
             shape = (1, 3, side, side)
-            given = torch.zeros(shape, dtype=subject.device.dtype, device=subject.device.place)
-            given = given.contiguous(memory_format=torch.channels_last)
+            images = torch.zeros(shape, dtype=subject.device.dtype, device=subject.device.place)
+            images = images.contiguous(memory_format=torch.channels_last)
             begun = time.monotonic()
             for _ in range(3):
-                run(given).float().cpu()
-            made = time.monotonic() - begun
-            milliseconds = median_ms(lambda: run(given).float().cpu(), times)  # noqa: B023
+                run(images).float().cpu()
+            compile_seconds = time.monotonic() - begun
+            milliseconds = median_ms(lambda: run(images).float().cpu(), times)  # noqa: B023
         own = subject.run_ms([full], times)
         headings = ("network", "compiled", "compiling, s", "engine", "compiled / engine")
-        cells = (f"{milliseconds:.3f}", f"{made:.0f}", f"{own:.3f}", f"{milliseconds / own:.2f}")
+        cells = (f"{milliseconds:.3f}", f"{compile_seconds:.0f}", f"{own:.3f}", f"{milliseconds / own:.2f}")
         found.row("Milliseconds for one picture, torch.compile", headings, name, *cells)
         subject.engine.close()
 

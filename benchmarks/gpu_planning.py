@@ -117,7 +117,7 @@ def timed(way: Way, device: str, times: int, sizes: tuple[int, ...], turns: Any)
     network = changed(backbones.load(_NETWORK, Options(weights=RANDOM)), way).to(place, dtype)
     network = network.to(memory_format=shape)
     wait: Callable[[], None] = torch.cuda.synchronize if device == "cuda" else lambda: None
-    found, replays = [], []
+    results, replays = [], []
     with torch.inference_mode():
         for pictures in sizes:
             generator = torch.Generator().manual_seed(0)
@@ -130,19 +130,19 @@ def timed(way: Way, device: str, times: int, sizes: tuple[int, ...], turns: Any)
             planned = time.perf_counter()
             replays.append(_recorded(network, images) if device == "cuda" else functools.partial(network, images))
             recorded = time.perf_counter()
-            found.append(Times(pictures, planned - begun, recorded - planned, 0.0, float(scores[0, 0])))
+            results.append(Times(pictures, planned - begun, recorded - planned, 0.0, float(scores[0, 0])))
         all_planned.wait()
         with timing:
-            for number, again in enumerate(replays):
-                again()
+            for number, replay_graph in enumerate(replays):
+                replay_graph()
                 wait()
                 begun = time.perf_counter()
                 for _ in range(times):
-                    again()
+                    replay_graph()
                 wait()
                 replay = 1e3 * (time.perf_counter() - begun) / times
-                found[number] = dataclasses.replace(found[number], replay=replay)
-    return found
+                results[number] = dataclasses.replace(results[number], replay=replay)
+    return results
 
 
 def _recorded(network: nn.Module, images: Tensor) -> Callable[[], object]:

@@ -55,18 +55,18 @@ def decoding(folder: Path) -> float:
 def rate(command: list[str], batch: int, found: Findings) -> float:
     """Return the pictures per second in the second half of a training, from its progress lines; 0 without any."""
     lines: list[tuple[float, int]] = []
-    said: list[str] = []
+    output: list[str] = []
     process = subprocess.Popen([*_CALL, *command], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
     with process:
         assert process.stderr is not None
         for line in process.stderr:
-            said.append(line.rstrip())
+            output.append(line.rstrip())
             if (match := _STEP.search(line)) is not None:
                 lines.append((time.monotonic(), int(match[1])))
-    found.note(f"adainf {command[0]} exits with {process.returncode}: {' / '.join(said[-3:])}")
+    found.note(f"adainf {command[0]} exits with {process.returncode}: {' / '.join(output[-3:])}")
     later = lines[len(lines) // 2 - 1 if len(lines) > 2 else 0 :]
     if len(later) < 2:
-        shown = [float(match[2]) for line in said if (match := _STEP.search(line)) is not None]
+        shown = [float(match[2]) for line in output if (match := _STEP.search(line)) is not None]
         return shown[-1] if shown else 0.0
     (begun, first), (ended, last) = later[0], later[-1]
     return batch * (last - first) / (ended - begun)

@@ -120,12 +120,12 @@ def passed_over(folder: Path) -> float:
 
 
 def _milliseconds(call: Callable[[], object], times: int) -> float:
-    taken = []
+    times_ms = []
     for _ in range(times):
         begun = time.perf_counter()
         call()
-        taken.append(1e3 * (time.perf_counter() - begun))
-    return statistics.median(taken)
+        times_ms.append(1e3 * (time.perf_counter() - begun))
+    return statistics.median(times_ms)
 
 
 def _spread(rates: list[float]) -> tuple[str, str]:

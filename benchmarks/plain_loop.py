@@ -39,8 +39,8 @@ def main() -> None:
         labels = [{"index": int(index), "score": round(float(shares[index]), 4)} for index in best]
         publisher.send_multipart([b"result/plain", json.dumps({"frame": frames, "labels": labels}).encode()])
         frames += 1
-    taken = time.monotonic() - started
-    print(json.dumps({"fps": frames / taken, "ms": 1e3 * (time.process_time() - processor) / frames}))
+    elapsed = time.monotonic() - started
+    print(json.dumps({"fps": frames / elapsed, "ms": 1e3 * (time.process_time() - processor) / frames}))
 
 
 if __name__ == "__main__":

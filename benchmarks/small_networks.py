@@ -225,9 +225,9 @@ class Bench:
             "lookup table, raw": study.table([raw], branches),
             "lookup table, adapted weights": table,
             "lookup table, better weights of each branch": study.table([raw, learnt], branches),
-            "scheduler": {budget: one.right for budget, one in own.items()},
+            "scheduler": {budget: outcome.right for budget, outcome in own.items()},
             "better of table and scheduler": {budget: study.better(table[budget], own[budget].right) for budget in own},
-            "scheduler, content shuffled": {budget: one.right for budget, one in shuffled.items()},
+            "scheduler, content shuffled": {budget: outcome.right for budget, outcome in shuffled.items()},
         }
         epochs = round(progress.step * self.batch / self.pictures.train.count, 1)
         pretraining = json.loads(self.file(network, "-pretraining.json").read_text(encoding="utf-8"))
@@ -247,8 +247,8 @@ class Bench:
                 name: {str(budget): round(study.reported(right), 5) for budget, right in found.items()}
                 for name, found in methods.items()
             },
-            "macs of the scheduler": {str(budget): [round(one.macs, 4), round(one.most, 4)]
-                                      for budget, one in own.items()},
+            "macs of the scheduler": {str(budget): [round(outcome.macs, 4), round(outcome.most, 4)]
+                                      for budget, outcome in own.items()},
         }  # fmt: skip
 
 
@@ -314,7 +314,7 @@ def main() -> int:
         arguments.rate,
     )
     arguments.out.mkdir(parents=True, exist_ok=True)
-    settings = [] if arguments.settings == "none" else [Setting.parse(one) for one in arguments.settings.split(",")]
+    settings = [] if arguments.settings == "none" else [Setting.parse(text) for text in arguments.settings.split(",")]
     for network in arguments.networks.split(","):
         if not settings:
             bench.pretrained(network)

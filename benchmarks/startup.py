@@ -101,12 +101,12 @@ def maps(process: int) -> str:
 
 def help_seconds() -> float:
     """Return the time of the fastest of five runs of `adainfd --help`, in seconds."""
-    taken = []
+    seconds = []
     for _ in range(5):
         begun = time.monotonic()
         subprocess.run([sys.executable, "-m", "adainfd", "--help"], stdout=subprocess.DEVNULL, check=True)
-        taken.append(time.monotonic() - begun)
-    return min(taken)
+        seconds.append(time.monotonic() - begun)
+    return min(seconds)
 
 
 def main() -> int:

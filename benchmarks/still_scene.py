@@ -107,7 +107,9 @@ def main() -> int:
         return sum(truth[frame - 1] == label for frame, label in watched.answers.items()) / len(watched.answers)
 
     flickers = sum(before != after for before, after in pairwise(alone)) / len(alone)
-    lowest_steady = sum(one == other for one, other in zip(alone, steady, strict=True)) / len(alone)
+    lowest_steady = sum(answer == steady_answer for answer, steady_answer in zip(alone, steady, strict=True)) / len(
+        alone
+    )
     macs, agrees = watched.macs / len(watched.answers), agreement(alone)
     rows = [
         ("MACs a frame, of the full model's", f"{macs:.2f}", f"≤ {MOST_MACS:.2f}", _verdict(macs <= MOST_MACS)),

@@ -99,11 +99,11 @@ def main() -> int:
                 result = watch(clip, truth, file, arguments.run, f"ipc://{folder}/results")
                 Console().print(f"clip {seed}, {policy}: {result.macs:.2f} of the MACs, top-1 {result.top1:.1%}")
                 seen.setdefault(policy, []).append(result)
-    full = statistics.mean(one.top1 for one in seen[FULL])
+    full = statistics.mean(clip_result.top1 for clip_result in seen[FULL])
     rows, within = [], []
     for policy, results in seen.items():
-        macs = statistics.mean(one.macs for one in results)
-        top1 = statistics.mean(one.top1 for one in results)
+        macs = statistics.mean(clip_result.macs for clip_result in results)
+        top1 = statistics.mean(clip_result.top1 for clip_result in results)
         rows.append((policy, f"{macs:.2f}", f"{top1:.1%}", f"{100 * (top1 - full):+.1f}"))
         within.append(macs <= MOST_MACS and top1 >= full - MOST_POINTS_LOST)
     title = f"Labelled clips, {seeds} of {len(truth) / FRAMES_PER_SECOND:.0f} s"

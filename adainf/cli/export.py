@@ -81,8 +81,8 @@ def _network(profile: Profile, choice: Choice, run: Run | None, options: dict[st
     from adainf.evaluation.subject import check_describes
 
     weights = options["weights"] or default_weights(profile.backbone)
-    seen = (profile.native_resolution, options["mean"], options["std"], profile.zoom)
-    network = load(profile.backbone, Options(weights, options["labels"], *seen))
+    inputs = (profile.native_resolution, options["mean"], options["std"], profile.zoom)
+    network = load(profile.backbone, Options(weights, options["labels"], *inputs))
     check_describes(profile, network, fingerprint(network))
     if choice.weights == "base":
         return network

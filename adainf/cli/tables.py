@@ -27,8 +27,8 @@ def print_points(points: Sequence[CurvePoint], *, labelled: bool) -> None:
         if choice is None:
             table.add_row(f"{point.ceiling:.0%}", "none fits", "", "", "", "")
             continue
-        found = [_percent(choice.expected_accuracy), _percent(point.top1), _percent(point.relative)]
-        table.add_row(f"{point.ceiling:.0%}", str(choice.branch), _percent(choice.macs_fraction), *found)
+        cells = [_percent(choice.expected_accuracy), _percent(point.top1), _percent(point.relative)]
+        table.add_row(f"{point.ceiling:.0%}", str(choice.branch), _percent(choice.macs_fraction), *cells)
     _print(table)
 
 
@@ -63,8 +63,8 @@ def print_shares(study: Study, out: Path) -> None:
         table.add_row(
             printable(share.method, _LONGEST_NAME), share.bound, *shown, f"{share.low:.1%} to {share.high:.1%}", *ahead
         )
-    what = "top-1" if study.labelled else "agreement with itself"
-    output.show(f"{out}: {study.images} images, {what} of the full branch {study.full_top1:.1%}")
+    measure = "top-1" if study.labelled else "agreement with itself"
+    output.show(f"{out}: {study.images} images, {measure} of the full branch {study.full_top1:.1%}")
     for bound, count in study.overruns.items():
         output.show(f"{bound} budgets exceeded: {count}")
     output.show("")
@@ -80,11 +80,11 @@ def print_times(profile: Profile, times: Mapping[Along, BranchTime]) -> None:
     table = _table("branch", "MACs", "p50 ms", "p95 ms", *(f"{pictures} together" for pictures in several))
     for branch in sorted({along.branch for along in times}, key=profile.space.macs, reverse=True):
         single = times.get(Along(branch))
-        found = ["", ""] if single is None else [f"{single.p50_ms:.2f}", f"{single.p95_ms:.2f}"]
+        cells = ["", ""] if single is None else [f"{single.p50_ms:.2f}", f"{single.p95_ms:.2f}"]
         for pictures in several:
             of_pictures = times.get(Along(branch, pictures))
-            found.append("" if of_pictures is None else f"{of_pictures.p50_ms:.2f}")
-        table.add_row(str(branch), _percent(profile.space.fraction(branch)), *found)
+            cells.append("" if of_pictures is None else f"{of_pictures.p50_ms:.2f}")
+        table.add_row(str(branch), _percent(profile.space.fraction(branch)), *cells)
     _print(table)
 
 

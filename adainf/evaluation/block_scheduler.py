@@ -171,11 +171,11 @@ def _top1(backbone: Backbone, hidden: Tensor, keeps: _Bits) -> NDArray[np.int64]
     """
     paths, inverse = np.unique(keeps.reshape(-1, keeps.shape[2]), axis=0, return_inverse=True)
     of_picture = inverse.reshape(keeps.shape[:2])
-    wanted = {
+    rows_of_path = {
         tuple(path.tolist()): np.flatnonzero((of_picture == number).any(axis=1)) for number, path in enumerate(paths)
     }
-    number_of = {keep: number for number, keep in enumerate(wanted)}
+    number_of = {keep: number for number, keep in enumerate(rows_of_path)}
     answers = np.zeros((len(keeps), len(paths)), np.int64)
-    for keep, positions, scores in scores_of_wanted(backbone, hidden, 1, wanted):
+    for keep, positions, scores in scores_of_wanted(backbone, hidden, 1, rows_of_path):
         answers[positions, number_of[keep]] = scores.argmax(dim=1).cpu().numpy()
     return np.take_along_axis(answers, of_picture, axis=1)

@@ -204,11 +204,11 @@ def _count(subject: Subject, partial: Partial, path: Path) -> Partial:
         partial.write(path)
     candidates = tuple(map(Candidate, map(Branch.parse, partial.branches), partial.weights))
     with progress("calibrating, images", len(subject.paths), partial.images, ranks) as advance:
-        for seen, rows, pictures in subject.shared_batches(partial.images):
+        for end, rows, pictures in subject.shared_batches(partial.images):
             counts = ranks.total(_counts(subject, rows, pictures, candidates)).tolist()
             partial = partial.model_copy(
                 update={
-                    "images": seen,
+                    "images": end,
                     "right": tuple(
                         before + round(count[0]) for before, count in zip(partial.right, counts, strict=True)
                     ),
@@ -240,9 +240,9 @@ def _counts(
     truth = subject.truth(rows, full_answers)
     target = by_full.softmax(dim=1) if subject.labels is None else torch.from_numpy(subject.labels[rows])
     for row, candidate in enumerate(candidates):
-        given = scores[candidate].argmax(dim=1).numpy()
-        counts[row, 0] = int((given == truth).sum())
-        counts[row, 1] = int((given == full_answers).sum())
+        answers = scores[candidate].argmax(dim=1).numpy()
+        counts[row, 0] = int((answers == truth).sum())
+        counts[row, 1] = int((answers == full_answers).sum())
         counts[row, 2:] = cross_entropies(scores[candidate], target)
     return counts
 

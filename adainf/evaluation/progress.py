@@ -46,5 +46,5 @@ class _Lines:
         now = time.monotonic()
         if now - self.said >= _SECONDS_BETWEEN_LINES and self.done < self.total:
             self.said = now
-            left = (self.total - self.done) * (now - self.started) / (self.done - self.done_before)
-            output.say(f"{self.what}: {self.done} of {self.total}, {left:.0f} s left")
+            seconds_left = (self.total - self.done) * (now - self.started) / (self.done - self.done_before)
+            output.say(f"{self.what}: {self.done} of {self.total}, {seconds_left:.0f} s left")

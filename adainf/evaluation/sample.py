@@ -86,8 +86,8 @@ def _search(space: BranchSpace, count: int, divergence: Divergence) -> tuple[dic
     chains: list[Branch] = []
     searched = _searched(space, count)
     for resolution in searched:
-        chain, found = greedy_chain(space.droppable, lambda keeps, at=resolution: divergence(at, keeps))  # type: ignore[misc]
-        tried |= {Branch(resolution, keep): value for keep, value in found.items()}
+        chain, divergences = greedy_chain(space.droppable, lambda keeps, at=resolution: divergence(at, keeps))  # type: ignore[misc]
+        tried |= {Branch(resolution, keep): value for keep, value in divergences.items()}
         # If only the native resolution is searched, its chain is used at every resolution.
         for used_at in [resolution] if len(searched) > 1 else space.parts:
             chains += [Branch(used_at, keep) for keep in chain]
@@ -112,17 +112,17 @@ def _spread_over_macs(space: BranchSpace, excluded: Iterable[Branch], count: int
         kept = generator.random(len(space.droppable)) < generator.random()
         keep = tuple(not may or bool(keeps) for may, keeps in zip(space.droppable, kept, strict=True))
         drawn[Branch(resolutions[generator.integers(len(resolutions))], keep)] = None
-    left = sorted(set(drawn) - set(excluded), key=lambda branch: (space.macs(branch), branch))
-    macs = [space.macs(branch) for branch in left]
+    candidates = sorted(set(drawn) - set(excluded), key=lambda branch: (space.macs(branch), branch))
+    macs = [space.macs(branch) for branch in candidates]
     picked: list[Branch] = []
     for target in np.linspace(space.macs(space.cheapest), space.macs(space.full), count):
-        if left:
+        if candidates:
             above = bisect.bisect_left(macs, target)
             below = bisect.bisect_left(macs, macs[above - 1]) if above else above
-            around = {min(above, len(left) - 1), below}
-            nearest = min(around, key=lambda at: (abs(macs[at] - target), left[at]))
+            around = {min(above, len(candidates) - 1), below}
+            nearest = min(around, key=lambda at: (abs(macs[at] - target), candidates[at]))
             macs.pop(nearest)
-            picked.append(left.pop(nearest))
+            picked.append(candidates.pop(nearest))
     return picked
 
 

@@ -159,14 +159,14 @@ class Subject:
         keeps = defaultdict(lambda: defaultdict(list))
         for candidate in candidates:
             keeps[candidate.branch.resolution][candidate.weights].append(candidate.branch.keep)
-        found: dict[Candidate, Tensor] = {}
+        scores_of: dict[Candidate, Tensor] = {}
         for resolution, of_sets in keeps.items():
             prepared = self.prepare(pictures, resolution)
             for weights, branches_kept in of_sets.items():
                 callback = None if passing is None else partial(_passed, passing, resolution, weights)
                 for keep, scores in scores_of_each(self.backbone(weights), prepared, branches_kept, callback):
-                    found[Candidate(Branch(resolution, keep), weights)] = scores.float().cpu()
-        return found
+                    scores_of[Candidate(Branch(resolution, keep), weights)] = scores.float().cpu()
+        return scores_of
 
     @torch.inference_mode()
     def first_features(self, pictures: Sequence[NDArray[np.uint8]], resolution: int) -> NDArray[np.float32]:
@@ -178,7 +178,9 @@ class Subject:
         self, pictures: Sequence[NDArray[np.uint8]], candidates: Iterable[Candidate]
     ) -> dict[Candidate, NDArray[np.int64]]:
         """Return each candidate's class index for each picture (pictures,)."""
-        return {found: scores.argmax(dim=1).numpy() for found, scores in self.scores(pictures, candidates).items()}
+        return {
+            candidate: scores.argmax(dim=1).numpy() for candidate, scores in self.scores(pictures, candidates).items()
+        }
 
     def truth(self, rows: slice, full_answers: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the labels of `rows`, or without labels the full branch's answers."""
@@ -197,10 +199,10 @@ def _passed(
 
 def pooled(hidden: Tensor) -> NDArray[np.float32]:
     """Return the mean and standard deviation of each channel of a block's output (pictures, 2 · channels)."""
-    over = (2, 3) if hidden.ndim == 4 else (1,)  # maps are pooled over positions, tokens over their sequence
+    axes = (2, 3) if hidden.ndim == 4 else (1,)  # maps are pooled over positions, tokens over their sequence
     values = hidden.float()
-    both = torch.cat([values.mean(dim=over), values.std(dim=over, correction=0)], dim=1)
-    result: NDArray[np.float32] = both.cpu().numpy()
+    features = torch.cat([values.mean(dim=axes), values.std(dim=axes, correction=0)], dim=1)
+    result: NDArray[np.float32] = features.cpu().numpy()
     return result
 
 
@@ -246,19 +248,19 @@ def open_subject(
         labels = np.array([index_of[picture.folder] for picture in chosen if picture.folder is not None])
     # The fingerprint must precede the engine, which may move or round the weights.
     weights = fingerprint(network)
-    other = None if run is None or run.adapter_path is None else adapted(network, run, strength)
+    adapted_network = None if run is None or run.adapter_path is None else adapted(network, run, strength)
     if ranks is None:
         engine = TorchEngine(network, threads=threads)
     else:
         engine = TorchEngine(network, str(ranks.device), threads or ranks.threads)
-    if other is not None:
-        other = other.to(next(engine.backbone.parameters())).to(memory_format=torch.channels_last)
+    if adapted_network is not None:
+        adapted_network = adapted_network.to(next(engine.backbone.parameters())).to(memory_format=torch.channels_last)
     return Subject(
         engine,
         weights,
         tuple(picture.path for picture in chosen),
         labels,
-        other,
+        adapted_network,
         ranks or Ranks(),
         frames,
         passed_over,
@@ -299,8 +301,8 @@ def check_describes(profile: Profile, network: Backbone, weights: str | None = N
     ):
         raise InvalidInputError(f"profile: does not describe {network.name}; its blocks differ")
     if weights not in (None, profile.weights):
-        what = "weights or labels" if _is_zero_shot(network.name) else "weights"
-        raise InvalidInputError(f"profile: was calibrated for other {what} of {network.name} than these")
+        mismatch = "weights or labels" if _is_zero_shot(network.name) else "weights"
+        raise InvalidInputError(f"profile: was calibrated for other {mismatch} of {network.name} than these")
 
 
 def _is_zero_shot(backbone: str) -> bool:

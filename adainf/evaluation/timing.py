@@ -73,9 +73,9 @@ def measure(
     seconds spent measuring.
     """
     watch = watch or Stopwatch()
-    begun = watch.seconds
-    deadline = begun + seconds_at_most
-    more_rounds_until = deadline if more_rounds_for is None else min(deadline, begun + more_rounds_for)
+    start = watch.seconds
+    deadline = start + seconds_at_most
+    more_rounds_until = deadline if more_rounds_for is None else min(deadline, start + more_rounds_for)
     generator = np.random.default_rng(seed)
     timer = Timer(engine, seed, watch.now)
 
@@ -128,20 +128,20 @@ def add_timings(
     """
     wanted = most_wanted(profile, engine.sizes)
     watch = watch or Stopwatch()
-    found: dict[Along, BranchTime] = {}
+    times: dict[Along, BranchTime] = {}
     with progress("timing, branches", len(wanted)) as advance:
         for first in range(0, len(wanted), _READY_TOGETHER):
-            left = seconds_at_most - watch.seconds
-            if found and left <= 0:
+            seconds_left = seconds_at_most - watch.seconds
+            if times and seconds_left <= 0:
                 break
-            part_seconds = left * _READY_TOGETHER / (len(wanted) - first)
+            part_seconds = seconds_left * _READY_TOGETHER / (len(wanted) - first)
             measured = measure(
-                engine, wanted[first : first + _READY_TOGETHER], left, more_rounds_for=part_seconds, watch=watch
+                engine, wanted[first : first + _READY_TOGETHER], seconds_left, more_rounds_for=part_seconds, watch=watch
             )
-            found |= measured
+            times |= measured
             advance(len(measured))
     together: dict[int, dict[str, BranchTime]] = {}
-    for along, time_taken in found.items():
+    for along, time_taken in times.items():
         together.setdefault(along.pictures, {})[str(along.branch)] = time_taken
     timings = Timings(
         device=engine.device,
@@ -151,4 +151,4 @@ def add_timings(
         times=together.pop(1),
         together=together,
     )
-    return profile.with_timings(timings), found
+    return profile.with_timings(timings), times

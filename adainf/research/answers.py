@@ -57,20 +57,20 @@ class Answers:
         """Return the column of `candidate`."""
         return self.candidates.index(candidate)
 
-    def together(self, first: int, second: int) -> NDArray[np.int32]:
+    def together(self, one: int, other: int) -> NDArray[np.int32]:
         """Return the joint answer (pictures,) of two candidates, given by their columns.
 
         Picks the class with the highest product of shares, among the three best classes of both. A class missing from
         one candidate's best three gets a small share there.
         """
-        named = np.concatenate([self.classes[:, first], self.classes[:, second]], axis=1)
+        named = np.concatenate([self.classes[:, one], self.classes[:, other]], axis=1)
         sums = np.zeros(named.shape)
-        for column in (first, second):
+        for column in (one, other):
             classes, shares = self.classes[:, column], self.shares[:, column].astype(np.float64)
             # An upper bound on a missing class's share: the third best share, and the unassigned remainder.
             rest = np.maximum(np.minimum(shares[:, -1], 1 - shares.sum(axis=1)), _LEAST)
-            found = (named[:, :, None] == classes[:, None, :]) * shares[:, None, :]
-            sums += np.log(np.maximum(found.sum(axis=2), rest[:, None] / 2))
+            matched = (named[:, :, None] == classes[:, None, :]) * shares[:, None, :]
+            sums += np.log(np.maximum(matched.sum(axis=2), rest[:, None] / 2))
         best: NDArray[np.int32] = np.take_along_axis(named, sums.argmax(axis=1)[:, None], axis=1)[:, 0]
         return best
 
@@ -115,16 +115,16 @@ def answers_of(
     Raises InvalidInputError if `path` was written with other settings.
     """
     all_candidates = tuple(dict.fromkeys([subject.full, *candidates]))
-    names = [[str(way.branch), way.weights] for way in all_candidates]
+    names = [[str(candidate.branch), candidate.weights] for candidate in all_candidates]
     settings_text = json.dumps({**settings, "candidates": names, "points": list(map(str, points))})
-    side = min(way.branch.resolution for way in all_candidates)
+    side = min(candidate.branch.resolution for candidate in all_candidates)
     count = len(subject.paths)
     done, arrays = _read(path, settings_text, count, points)
     saved = time.monotonic()
     with progress("evaluating, images", count, done) as advance:
         for rows, pictures in subject.batches(done):
-            for name, found in _on(subject, pictures, all_candidates, points, side).items():
-                arrays.setdefault(name, np.zeros((count, *found.shape[1:]), found.dtype))[rows] = found
+            for name, values in _on(subject, pictures, all_candidates, points, side).items():
+                arrays.setdefault(name, np.zeros((count, *values.shape[1:]), values.dtype))[rows] = values
             done = rows.stop
             advance(len(pictures))
             if time.monotonic() - saved > _SECONDS_BETWEEN_SAVES or done == count:
@@ -161,7 +161,7 @@ def _on(
             passed[str(point)] = pooled(hidden).astype(np.float16)
 
     scores = subject.scores(pictures, candidates, keep)
-    shares = [scores[way].softmax(dim=1) for way in candidates]
+    shares = [scores[candidate].softmax(dim=1) for candidate in candidates]
     best = [share.topk(min(_BEST, share.shape[1]), dim=1) for share in shares]
     return {
         "classes": np.stack([found.indices.numpy().astype(np.int32) for found in best], axis=1),

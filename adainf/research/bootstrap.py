@@ -19,9 +19,9 @@ def interval(
     """
     generator = np.random.default_rng(seed)
     pictures = len(right)
-    found = []
+    statistics = []
     for _ in range(_DRAWS // _AT_ONCE):
         drawn = generator.multinomial(pictures, np.full(pictures, 1 / pictures), size=_AT_ONCE)
-        found.append(statistic(drawn @ right / pictures))
-    low, high = np.percentile(np.concatenate(found), (2.5, 97.5))
+        statistics.append(statistic(drawn @ right / pictures))
+    low, high = np.percentile(np.concatenate(statistics), (2.5, 97.5))
     return float(low), float(high)

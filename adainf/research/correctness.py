@@ -107,9 +107,9 @@ def _value(
 
 def _surely(gains: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return each row's mean less two standard errors and the margin: the gain that is not due to chance."""
-    by_chance = _ERRORS * gains.std(axis=1) / np.sqrt(gains.shape[1])
-    left: NDArray[np.float64] = gains.mean(axis=1) - by_chance - _MARGIN
-    return left
+    noise = _ERRORS * gains.std(axis=1) / np.sqrt(gains.shape[1])
+    gain: NDArray[np.float64] = gains.mean(axis=1) - noise - _MARGIN
+    return gain
 
 
 def content_methods(content: Content, answers: Answers, seed: int) -> list[Method]:
@@ -147,13 +147,13 @@ class _Trial:
             if look_index is None or sight is None or sight.cost + sight.extra.min() > price.allowed:
                 chosen = within(content.menu, blind, price.allowed)
                 right[picture] = self._blindly[picture, chosen]
-                spent[picture], wanted = (content.menu[index].macs_fraction for index in (chosen, blind))
+                spent[picture], unlimited = (content.menu[index].macs_fraction for index in (chosen, blind))
             else:
-                look, seen = content.looks[look_index], self._other[picture] if shuffled else picture
-                predicted = self._predicted[look_index][seen][None]
+                look, seen_picture = content.looks[look_index], self._other[picture] if shuffled else picture
+                predicted = self._predicted[look_index][seen_picture][None]
                 chosen = int(look.choose(predicted, price.value, price.allowed)[0])
                 right[picture] = self._right[look_index][picture, chosen]
                 spent[picture] = sight.cost + sight.extra[chosen]
-                wanted = sight.cost + sight.extra[look.choose(predicted, price.value, np.inf)[0]]
-            price = price.after(float(spent[picture]), float(wanted))
+                unlimited = sight.cost + sight.extra[look.choose(predicted, price.value, np.inf)[0]]
+            price = price.after(float(spent[picture]), float(unlimited))
         return MethodOutcome(right, float(spent.mean()), float(spent.max()))

@@ -108,8 +108,8 @@ class ContentLook:
         centre, spread = features.mean(axis=0), np.maximum(features.std(axis=0), 1e-6)
         scaled = (features - centre) / spread
         axes = _axes(scaled)
-        found = np.stack([_regression(scaled @ axes, column, ridge) for column in right.T], axis=1)
-        return cls(sight, centre, spread, np.concatenate([found[:1], axes @ found[1:]]))
+        weights = np.stack([_regression(scaled @ axes, column, ridge) for column in right.T], axis=1)
+        return cls(sight, centre, spread, np.concatenate([weights[:1], axes @ weights[1:]]))
 
 
 # Pictures needed per principal direction; with fewer, the regression overfits.
@@ -146,9 +146,9 @@ def _regression(features: Floats, right: NDArray[np.bool_], ridge: float) -> Flo
     penalty[0] = 0.01
     weights = np.zeros(design.shape[1])
     for _ in range(_ROUNDS):
-        found = _logistic(design @ weights)
-        gradient = design.T @ (found - right) + penalty * weights
-        curvature = (design * (found * (1 - found))[:, None]).T @ design + np.diag(penalty)
+        probabilities = _logistic(design @ weights)
+        gradient = design.T @ (probabilities - right) + penalty * weights
+        curvature = (design * (probabilities * (1 - probabilities))[:, None]).T @ design + np.diag(penalty)
         weights = weights - np.linalg.solve(curvature, gradient)
     return weights
 

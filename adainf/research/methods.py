@@ -147,12 +147,12 @@ def paper_methods(
     scheduler = read_scheduler(run, space)
     if scheduler is None:
         return []
-    found = []
+    methods_found = []
     for method in schedules(subject, scheduler, np.asarray(budgets, np.float64), truth, seed=seed):
-        found.append(method)
+        methods_found.append(method)
         if (method.name, method.bound) == (NAME, "hard"):  # a soft bound may exceed the budget that the table keeps
-            found.append(better("better of table and paper", table, method))
-    return found
+            methods_found.append(better("better of table and paper", table, method))
+    return methods_found
 
 
 def better(name: str, first: Method, second: Method) -> Method:
@@ -168,13 +168,13 @@ def better(name: str, first: Method, second: Method) -> Method:
         if budget < second.floor:
             return first_outcome
         right = first_outcome.right.copy()
-        taken = []
+        chosen = []
         for half in (0, 1):
             chosen_by = slice(1 - half, None, 2)
             takes_second = second_outcome.right[chosen_by].mean() > first_outcome.right[chosen_by].mean()
-            taken.append(second_outcome if takes_second else first_outcome)
-            right[half::2] = taken[-1].right[half::2]
-        macs = float(np.mean([outcome.macs for outcome in taken]))
-        return MethodOutcome(right, macs, max(outcome.macs_most for outcome in taken))
+            chosen.append(second_outcome if takes_second else first_outcome)
+            right[half::2] = chosen[-1].right[half::2]
+        macs = float(np.mean([outcome.macs for outcome in chosen]))
+        return MethodOutcome(right, macs, max(outcome.macs_most for outcome in chosen))
 
     return Method(name, second.bound, first.floor, at)

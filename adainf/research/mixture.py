@@ -33,8 +33,8 @@ def mixture(hull: Sequence[Choice], mean: float) -> tuple[Choice, Choice, float]
     """
     within = sum(choice.macs_fraction <= mean for choice in hull)
     cheaper, dearer = hull[max(0, within - 1)], hull[min(within, len(hull) - 1)]
-    apart = dearer.macs_fraction - cheaper.macs_fraction
-    return cheaper, dearer, (mean - cheaper.macs_fraction) / apart if apart else 0.0
+    difference = dearer.macs_fraction - cheaper.macs_fraction
+    return cheaper, dearer, (mean - cheaper.macs_fraction) / difference if difference else 0.0
 
 
 def expected(hull: Sequence[Choice], mean: float) -> float:

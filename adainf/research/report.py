@@ -47,16 +47,16 @@ def rows_of(methods: Sequence[Method], count: int, images: int) -> list[Row]:
     rows = []
     for method in methods:
         for budget in budgets_of(count):
-            found = method.at(budget)
+            outcome = method.at(budget)
             rows.append(
                 Row(
                     method.name,
                     method.bound,
                     budget,
                     method.floor,
-                    found.macs,
-                    found.macs_most,
-                    float(found.right.mean()),
+                    outcome.macs,
+                    outcome.macs_most,
+                    float(outcome.right.mean()),
                     images,
                 )
             )
@@ -109,8 +109,8 @@ def shares_of(
             lead = None
             if against is not None and method is not against:
                 right_against = against.at(budget).right
-                both = np.stack([outcome.right, right_against], axis=1)
-                lead = (top1 - float(right_against.mean()), *interval(lambda means: means[:, 0] - means[:, 1], both))
+                paired = np.stack([outcome.right, right_against], axis=1)
+                lead = (top1 - float(right_against.mean()), *interval(lambda means: means[:, 0] - means[:, 1], paired))
             shares.append(Share(method.name, method.bound, budget, outcome.macs, top1, share, low, high, lead))
     return shares
 
@@ -136,9 +136,9 @@ def gain_of(method: Method, against: Method, low_budget: float = 0.25, high_budg
     """
     right, right_against = [], []
     for budget in np.linspace(low_budget, high_budget, 23):
-        found = method.at(float(budget))
-        right.append(found.right)
-        right_against.append(against.at(found.macs).right)
-    both = np.stack([np.mean(right, axis=0), np.mean(right_against, axis=0)], axis=1)
-    low, high = interval(lambda means: means[:, 0] - means[:, 1], both)
-    return Gain(method.name, against.name, float(both[:, 0].mean() - both[:, 1].mean()), low, high)
+        outcome = method.at(float(budget))
+        right.append(outcome.right)
+        right_against.append(against.at(outcome.macs).right)
+    paired = np.stack([np.mean(right, axis=0), np.mean(right_against, axis=0)], axis=1)
+    low, high = interval(lambda means: means[:, 0] - means[:, 1], paired)
+    return Gain(method.name, against.name, float(paired[:, 0].mean() - paired[:, 1].mean()), low, high)

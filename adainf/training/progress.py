@@ -48,8 +48,8 @@ class _StepLines:
             self.started, self.done_before = now, done
         if now - self.said >= _SECONDS_BETWEEN_LINES and done > self.done_before:
             self.said = now
-            left = (1 - done) * (now - self.started) / (done - self.done_before)
-            output.say(f"{_described(progress, rate)}, {max(0.0, left):.0f} s left")
+            seconds_left = (1 - done) * (now - self.started) / (done - self.done_before)
+            output.say(f"{_described(progress, rate)}, {max(0.0, seconds_left):.0f} s left")
 
 
 def _described(progress: Progress, rate: float) -> str:

@@ -85,8 +85,8 @@ class Looks:
         counts, count = np.array(kept.counts), sampling.batch
         source = draw.choice(len(counts), count, p=sampling.probabilities)
         row = (counts.cumsum() - counts)[source] + draw.integers(counts[source])
-        whole = np.rint(min(height, width) * np.sqrt(draw.uniform(sampling.least_area, 1, count)))
-        side = np.maximum(1, whole).astype(np.int64)
+        sides = np.rint(min(height, width) * np.sqrt(draw.uniform(sampling.least_area, 1, count)))
+        side = np.maximum(1, sides).astype(np.int64)
         top, left = draw.integers(height - side + 1), draw.integers(width - side + 1)
         mirrored = draw.random(count) < 1 / 2
         return cls(row, side, top, left, mirrored, draw.uniform(1 - JITTER, 1 + JITTER, (3, count)).astype(np.float32))

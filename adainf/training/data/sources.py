@@ -48,12 +48,12 @@ class TrainingSource:
         failed: list[UndecodableError] = []
         for ahead in range(self.count):
             try:
-                found = self.read((row + ahead) % self.count)
+                picture = self.read((row + ahead) % self.count)
             except UndecodableError as error:
                 failed.append(error)
             else:
                 self.passed_over.note(*failed)
-                return (row + ahead) % self.count, found
+                return (row + ahead) % self.count, picture
         raise none_left(self.name, failed)
 
 

@@ -115,7 +115,7 @@ class Views:
             for side in set(self.sampling.resolutions(step))
         }
         labels = [
-            pool.submit(self._draw, step, position, {side: whole[row].numpy() for side, whole in pixels.items()})
+            pool.submit(self._draw, step, position, {side: batch[row].numpy() for side, batch in pixels.items()})
             for row, position in enumerate(positions)
         ]
         return _Begun(pixels, labels)
@@ -127,9 +127,9 @@ class Views:
         row, whole_picture = source.read_from(int(draw.integers(source.count)))
         picture = view(whole_picture, draw, self.sampling.least_area)
         # A native input shows the whole view; a smaller one shows as much less of it as of a camera's frame.
-        whole = replace(self.sampling.preprocessing, crop_fraction=1.0)
+        uncropped = replace(self.sampling.preprocessing, crop_fraction=1.0)
         for side, pixels in into.items():
-            cv2.cvtColor(looked_at(picture, side, whole), cv2.COLOR_BGR2RGB, dst=pixels)
+            cv2.cvtColor(looked_at(picture, side, uncropped), cv2.COLOR_BGR2RGB, dst=pixels)
         return None if source.labels is None else source.labels[row]
 
     def _finished(self, step: int, begun: "_Begun") -> Batch:

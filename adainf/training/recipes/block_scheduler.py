@@ -67,8 +67,8 @@ class Scheduler(nn.Module):
 
     def forward(self, embeddings: Tensor, budgets: Tensor) -> Tensor:
         """Return log-odds (batch, blocks) for embeddings (batch, width) and budgets (batch,), fractions of all MACs."""
-        seen = functional.layer_norm(embeddings, embeddings.shape[1:])
-        scores: Tensor = self.joined(torch.cat([seen, self.budget(budgets[:, None])], dim=1))
+        normalised = functional.layer_norm(embeddings, embeddings.shape[1:])
+        scores: Tensor = self.joined(torch.cat([normalised, self.budget(budgets[:, None])], dim=1))
         return scores
 
     def frozen(self, bound: Bound, space: BranchSpace) -> PaperScheduler:
@@ -147,8 +147,8 @@ class PaperRecipe:
         backbone = self.adapter.backbone
         with half(images.device):
             hidden = backbone.step(0, backbone.stem(images), True)
-            seen = embedding(hidden.float())
-        log_odds = self.scheduler(seen, allowed)
+            embeddings = embedding(hidden.float())
+        log_odds = self.scheduler(embeddings, allowed)
         bits = draw_bits(log_odds, uploaded(noise, images.device), lambda odds: self._chosen(odds, room))
         with half(images.device):
             scores = walk(backbone, hidden, bits).float()

@@ -38,8 +38,8 @@ class Knapsack:
         budgets: (rows,), MACs, int64.
         """
         if not self._kinds:
-            found = self._projection.project(scores.cpu().numpy(), budgets.cpu().numpy())
-            return torch.from_numpy(found).to(scores.device)
+            kept_blocks = self._projection.project(scores.cpu().numpy(), budgets.cpu().numpy())
+            return torch.from_numpy(kept_blocks).to(scores.device)
         room = budgets.clamp(min=self._projection.least) - self._projection.spent
         signed = torch.where(self._turned, -scores, scores).double()
         rank = torch.empty_like(signed, dtype=torch.int64)
@@ -51,5 +51,5 @@ class Knapsack:
             total += sums[:, self._counts[:, kind]]
             rank[:, positions] = order.argsort(dim=1)
         total.masked_fill_(self._costs > room[:, None], -torch.inf)
-        taken = self._counts[total.argmax(dim=1)]
-        return (rank < taken[:, self._kind_of]) ^ self._turned
+        counts = self._counts[total.argmax(dim=1)]
+        return (rank < counts[:, self._kind_of]) ^ self._turned
