@@ -88,11 +88,11 @@ def measure(
     for along in wanted:
         with watch.stopped():
             engine.warm_up([along.branch], along.pictures)
-        with_this = round_seconds + seconds(along) + _REST_SECONDS
-        if taking_part and watch.seconds + _FEWEST_ROUNDS * with_this > deadline:
+        longer_round_seconds = round_seconds + seconds(along) + _REST_SECONDS
+        if taking_part and watch.seconds + _FEWEST_ROUNDS * longer_round_seconds > deadline:
             break
         taking_part.append(along)
-        round_seconds = with_this
+        round_seconds = longer_round_seconds
     samples: dict[Along, list[float]] = {along: [] for along in taking_part}
     for number in range(_MOST_ROUNDS):
         if number >= _FEWEST_ROUNDS and watch.seconds + round_seconds > more_rounds_until:
