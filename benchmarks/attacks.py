@@ -34,7 +34,7 @@ from strangers import MORE, SUBSCRIBE, UNSUBSCRIBE, again_and_again, frame
 
 _PAGE = "publishing.md"
 _FPS = 10
-# Per cent of what is answered and heard without an attack; and megabytes.
+# Limits: the loss in per cent of the answers without an attack, and megabytes.
 _FEWER, _MEMORY = 2.0, 10.0
 _NONE = "no attack"
 _SETTLES_SECONDS, _BACK_WITHIN_SECONDS = 1.0, 12.0
@@ -43,7 +43,7 @@ Attack = Callable[[str, float], None]
 
 
 def _flood(what: bytes, endpoint: str, until: float) -> None:
-    """A reader sends it again and again, and comes back whenever it is hung up on."""
+    """Send `what` repeatedly as a subscriber, reconnecting whenever the daemon closes the connection."""
 
     def attempt() -> None:
         with strangers.subscriber(endpoint) as stranger:
@@ -54,7 +54,7 @@ def _flood(what: bytes, endpoint: str, until: float) -> None:
 
 
 def come_and_go(endpoint: str, until: float) -> None:
-    """Readers connect, subscribe to all, and leave."""
+    """Connect subscribers that subscribe to everything and leave."""
 
     def attempt() -> None:
         with strangers.subscriber(endpoint) as stranger:
@@ -64,36 +64,36 @@ def come_and_go(endpoint: str, until: float) -> None:
 
 
 def never_read(endpoint: str, until: float) -> None:
-    """As many readers as come in subscribe to all, and take nothing in."""
-    with_all: list[object] = []
+    """Connect as many subscribers as the daemon accepts; each subscribes to everything and never reads."""
+    kept_open: list[object] = []
 
     def attempt() -> None:
         stranger = strangers.subscriber(endpoint)
         stranger.sendall(frame(SUBSCRIBE))
-        with_all.append(stranger)
+        kept_open.append(stranger)
         time.sleep(0.02)
 
     again_and_again(attempt, until)
 
 
 def many_topics(endpoint: str, until: float) -> None:
-    """Readers that come and go, each with as many topics as it may have, and no topic twice."""
-    there: list[socket.socket] = []
+    """Connect and drop subscribers, each with as many topics as it may have, none of them used twice."""
+    connected: list[socket.socket] = []
     topics = itertools.count()
 
     def attempt() -> None:
         stranger = strangers.subscriber(endpoint)
-        there.append(stranger)
+        connected.append(stranger)
         stranger.sendall(b"".join(frame(SUBSCRIBE + b"%056d" % next(topics)) for _ in range(250)))
-        if len(there) > 100:
-            there.pop(0).close()
+        if len(connected) > 100:
+            connected.pop(0).close()
         time.sleep(0.005)
 
     again_and_again(attempt, until)
 
 
 def half_open(said: bytes, endpoint: str, until: float) -> None:
-    """Connections are opened as fast as that goes, say so much, and wait."""
+    """Open connections as fast as possible; each sends `said` and then waits."""
     open_: list[object] = []
 
     def attempt() -> None:
@@ -106,7 +106,7 @@ def half_open(said: bytes, endpoint: str, until: float) -> None:
 
 
 def noise(endpoint: str, until: float) -> None:
-    """Random bytes, with and without a greeting before them."""
+    """Send random bytes, with and without a preceding greeting."""
     random_ = random.Random(0)  # noqa: S311
 
     def attempt() -> None:
@@ -142,9 +142,11 @@ ALL = ATTACKS | attacks_http.ATTACKS
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """Shares of the frames that were due, megabytes before, meanwhile (the most) and afterwards, connections closed.
+    """The outcome of an attack.
 
-    answered: by the daemon. heard: by a reader at the port that was there before.
+    answered, heard: shares of the due frames that the daemon answered, and that a subscriber received which was
+    connected to the port before. memory: megabytes before, at the peak, and afterwards. hung_up: connections closed by
+    the daemon.
     """
 
     answered: float
@@ -155,14 +157,17 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """A running daemon; port: how it is heard by an ordinary reader at the port that is attacked."""
+    """A running daemon.
+
+    port: an ordinary subscriber at the attacked port. heard_at: its frames' capture times.
+    """
 
     watch: Watch
     port: Subscriber
     heard_at: list[float]
 
     def run(self, seconds: float) -> float:
-        """Hear it for so long; the most megabytes meanwhile."""
+        """Receive messages for `seconds`; return the peak memory in megabytes."""
         end, most = time.monotonic() + seconds, 0.0
         while time.monotonic() < end:
             self.watch.run(min(0.2, max(0.0, end - time.monotonic())))
@@ -174,7 +179,7 @@ class Bench:
 
 
 def attacked(bench: Bench, attack: Attack, address: str, seconds: float) -> Outcome:
-    """Run an attack for so long beside the daemon."""
+    """Run an attack for `seconds` beside the daemon."""
     bench.run(_SETTLES_SECONDS)
     watch = bench.watch
     before, closed, begun = watch.resident(), watch.hung_up, time.time()
@@ -193,7 +198,7 @@ def attacked(bench: Bench, attack: Attack, address: str, seconds: float) -> Outc
 
 
 def _afterwards(bench: Bench, before: float) -> float:
-    """Megabytes once memory has come back, or after so long."""
+    """Return the megabytes once memory has fallen back to `before`, or after 12 seconds."""
     end = time.monotonic() + _BACK_WITHIN_SECONDS
     while (left := bench.run(1.0)) > before + 1 and time.monotonic() < end:
         pass
@@ -201,7 +206,7 @@ def _afterwards(bench: Bench, before: float) -> float:
 
 
 def _from_afar(attack: Attack, address: str, until: float) -> None:
-    """An attacker on another machine would take no processor of this one."""
+    """Run the attack at the lowest CPU priority: an attacker on another machine would take no CPU of this one."""
     os.nice(19)
     attack(address, until)
 
@@ -223,13 +228,13 @@ def _tables(outcomes: dict[str, Outcome]) -> list[Table]:
 
 
 def _worst(what: str, outcomes: dict[str, Outcome], measure: Callable[[Outcome], float], limit: float) -> Figure:
-    """The attack that costs the most of something."""
+    """Return the figure of the attack with the highest cost."""
     name = max(outcomes, key=lambda name: measure(outcomes[name]))
     return Figure(f"{what}, at worst ({name})", measure(outcomes[name]), limit, form="{:.1f}")
 
 
 def figures(seconds: float, names: list[str]) -> list[Table]:
-    """Run attacks, one after the other, at one daemon."""
+    """Run the attacks in turn against one daemon; return the tables."""
     endpoint, web = f"tcp://127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}"
     camera = f'name = "door"\nsource = "{demo_clip()}"\nloop = true\nfps = {_FPS}'
     with (
@@ -238,7 +243,7 @@ def figures(seconds: float, names: list[str]) -> list[Table]:
         Subscriber(endpoint, topics=("result/",)) as port,
     ):
         bench = Bench(watch, port, [])
-        bench.run(10.0)  # the start has settled
+        bench.run(10.0)  # let the start settle
         outcomes = {}
         for name in dict.fromkeys((_NONE, *names)):
             http = name in attacks_http.ATTACKS
@@ -248,7 +253,7 @@ def figures(seconds: float, names: list[str]) -> list[Table]:
 
 
 def main() -> int:
-    """Measure, print, and write the tables where asked; the exit status."""
+    """Run the benchmark, print the tables, write them if asked; return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of attacks: {'; '.join(ALL)}")
     parser.add_argument("--seconds", type=float, default=10.0)

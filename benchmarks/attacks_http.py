@@ -1,6 +1,7 @@
-"""Attacks on the HTTP port, in the form that attacks.py runs beside a daemon: an address, and when to stop.
+"""Attacks on the HTTP port, which attacks.py runs beside a daemon.
 
-Each takes HOST:PORT and the monotonic time at which it ends. To add one, write such a function and name it in ATTACKS.
+Each takes HOST:PORT and the monotonic time at which to stop. To add an attack, write such a function and list it in
+ATTACKS.
 """
 
 import contextlib
@@ -18,7 +19,7 @@ Attack = Callable[[str, float], None]
 
 
 def idle_connections(said: bytes, address: str, until: float) -> None:
-    """Connections are opened as fast as that goes, say so much, and wait."""
+    """Open connections as fast as possible; each sends `said` and then waits."""
     kept: list[socket.socket] = []
     while time.monotonic() < until:
         with contextlib.suppress(OSError):
@@ -29,7 +30,7 @@ def idle_connections(said: bytes, address: str, until: float) -> None:
 
 
 def slow_senders(address: str, until: float) -> None:
-    """As many clients as come in send a head byte by byte, without an end."""
+    """Connect as many clients as the daemon accepts, up to 50; each sends an endless head, byte by byte."""
     senders: list[socket.socket] = []
     while time.monotonic() < until:
         while len(senders) < _MOST_SOCKETS // 4:
@@ -41,7 +42,10 @@ def slow_senders(address: str, until: float) -> None:
 
 
 def slow_readers(address: str, until: float) -> None:
-    """As many clients as come in ask for the metrics, with the smallest buffer there is, and take nothing in."""
+    """Connect as many clients as the daemon accepts; each requests the metrics and never reads.
+
+    The receive buffers are the smallest that the kernel allows.
+    """
     readers: list[socket.socket] = []
     while time.monotonic() < until:
         with contextlib.suppress(OSError):
@@ -52,7 +56,7 @@ def slow_readers(address: str, until: float) -> None:
 
 
 def request_flood(request: bytes, address: str, until: float) -> None:
-    """One request after the other, each answered before the next."""
+    """Send one request after another, each after the answer to the previous one."""
     while time.monotonic() < until:
         with contextlib.suppress(OSError), _connected(address) as client:
             client.sendall(request)
@@ -61,7 +65,7 @@ def request_flood(request: bytes, address: str, until: float) -> None:
 
 
 def endless(head: bytes, part: bytes, address: str, until: float) -> None:
-    """One client sends without end, as fast as it may."""
+    """Send `head`, then `part` without end, from one client, as fast as the daemon accepts it."""
     while time.monotonic() < until:
         with contextlib.suppress(OSError), _connected(address) as client:
             client.sendall(head)
@@ -70,7 +74,7 @@ def endless(head: bytes, part: bytes, address: str, until: float) -> None:
 
 
 def come_and_go(address: str, until: float) -> None:
-    """Clients connect and leave at once."""
+    """Connect and disconnect repeatedly."""
     while time.monotonic() < until:
         with contextlib.suppress(OSError):
             _connected(address).close()
@@ -79,7 +83,7 @@ def come_and_go(address: str, until: float) -> None:
 def _connected(address: str, receive_buffer: int | None = None) -> socket.socket:
     host, _, port = address.rpartition(":")
     client = socket.socket()
-    client.settimeout(0.1)  # where connections have to wait, try another
+    client.settimeout(0.1)  # if the connection is not accepted at once, try another
     if receive_buffer is not None:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
     try:

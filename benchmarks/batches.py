@@ -45,7 +45,10 @@ NETWORKS = ("openclip/ViT-B-32", "cifar/resnet18")
 
 
 def figures(seconds: float = 10.0, *, torch_too: bool = False) -> list[Figure]:
-    """Of each network with ONNX Runtime, which the daemon takes on processors; seconds: for each."""
+    """Return the figures of each network with ONNX Runtime, the daemon's engine on CPUs.
+
+    seconds: per network. torch_too: measure PyTorch too.
+    """
     found: list[Figure] = []
     for name in NETWORKS:
         labels = _LABELS if name.startswith("openclip/") else ()
@@ -60,7 +63,7 @@ def figures(seconds: float = 10.0, *, torch_too: bool = False) -> list[Figure]:
 
 
 def _figure(name: str, engine: Engine, space: BranchSpace, seconds: float) -> Figure:
-    """The time of mixed branches, to the share of as many full branches' time that their MACs are."""
+    """Return the time of mixed branches, divided by the full branches' time scaled to the same MACs."""
     native = [branch for branch in space if branch.resolution == space.native_resolution]
     near = [min(native, key=lambda branch: abs(space.fraction(branch) - share)) for share in _SHARES]
     mixed = [branch for branch in near for _ in range(_OF_EACH)]
@@ -84,7 +87,7 @@ def _seconds(engine: Engine, inputs: Sequence[Any], branches: Sequence[Branch]) 
 
 
 def main() -> int:
-    """Measure and print; the exit status."""
+    """Run the benchmark and print it; return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=10.0, help="for each network and engine")
     parser.add_argument("--torch", action="store_true", help="PyTorch on the processors too")

@@ -56,7 +56,7 @@ class Subject:
     resolutions: tuple[int, ...] = ()
 
     def branches(self, space: BranchSpace) -> list[Branch]:
-        """The full branch, branches near each share of its MACs by blocks, by resolution, and by both."""
+        """Return the full branch, and branches near each share of its MACs by blocks, by resolution, and by both."""
         native = [branch for branch in space if branch.resolution == space.native_resolution]
         smaller = [branch for branch in space if branch.resolution in self.resolutions]
         chosen = [space.full, *_nearest(space, native), *(Branch(r, space.full.keep) for r in self.resolutions)]
@@ -99,7 +99,7 @@ class Spread:
 
 
 def _rounds(engine: Engine, branches: list[Branch], seconds: float, order: random.Random) -> list[dict[Branch, float]]:
-    """Milliseconds of one frame along each branch, a dictionary a round."""
+    """Return each round's milliseconds for one frame, by branch."""
     picture = np.random.default_rng(0).integers(0, 256, (480, 640, 3), np.uint8)
     inputs = {branch: engine.prepare(picture, branch.resolution) for branch in branches}
     engine.warm_up(branches)
@@ -109,7 +109,7 @@ def _rounds(engine: Engine, branches: list[Branch], seconds: float, order: rando
         round_: dict[Branch, float] = {}
         for branch in order.sample(branches, len(branches)):
             times = [_milliseconds(engine, inputs[branch], branch) for _ in range(7)]
-            round_[branch] = statistics.median(times[2:])  # the first ones bring the weights into the caches
+            round_[branch] = statistics.median(times[2:])  # the first runs load the weights into the caches
         rounds.append(round_)
     return rounds
 
@@ -121,7 +121,10 @@ def _milliseconds(engine: Engine, prepared: object, branch: Branch) -> float:
 
 
 def measure(subject: Subject, seconds: float, cache: Path) -> tuple[list[tuple[str, ...]], list[Figure]]:
-    """The rows and figures of one network."""
+    """Return the rows and figures of one network.
+
+    seconds: for ONNX Runtime; PyTorch gets half.
+    """
     backbone = backbones.load(subject.name, Options(weights=RANDOM, labels=_labels(subject)))
     space = branch_space(backbone, subject.resolutions)
     branches = subject.branches(space)
@@ -148,19 +151,19 @@ def _share(rounds: list[dict[Branch, float]], branch: Branch, full: Branch) -> f
 
 
 def measure_shipped(seconds: float, cache: Path) -> list[Figure]:
-    """What holds for the shipped profile's branches from a fifth of the MACs on."""
+    """Return the figures of the shipped profile's branches from a fifth of the MACs up."""
     profile = Profile.read(shipped.find("profiles", SHIPPED, ".json"))
     space = profile.space
     branches = [Branch.parse(measured.branch) for measured in profile.branches]
     branches = [branch for branch in branches if space.fraction(branch) >= _LEAST_SHARE]
     backbone = backbones.load(profile.backbone, Options(weights=RANDOM))
     engine = OnnxEngine(Loaded(backbone), cache=cache, sessions=len(branches))
-    # With no more branches than the daemon keeps ready: sessions that nobody runs have threads and memory too.
+    # Holds only the branches that the daemon keeps ready: idle sessions too occupy threads and memory.
     wanted = wanted_branches(profile)
     held = OnnxEngine(Loaded(backbone), cache=cache)
     single = OnnxEngine(Loaded(backbone), cache=cache, threads=1)
-    for each in (held, single):
-        each.warm_up(wanted)
+    for alternating in (held, single):
+        alternating.warm_up(wanted)
     rounds = _rounds(engine, branches, seconds, random.Random(0))  # noqa: S311
     above = [_share(rounds, branch, space.full) - space.fraction(branch) for branch in branches]
     over = sum(more > ABOVE_MACS for more in above)
@@ -176,7 +179,7 @@ def measure_shipped(seconds: float, cache: Path) -> list[Figure]:
 
 
 def _deciding(engine: OnnxEngine, space: BranchSpace) -> list[Figure]:
-    """What the paper's scheduler costs a frame: its decision after the first block, of the full branch."""
+    """Return the cost of the paper's scheduler: its decision after the first block, as a share of the full branch."""
     picture = np.random.default_rng(0).integers(0, 256, (480, 640, 3), np.uint8)
     prepared = engine.prepare(picture, space.native_resolution)
     width = len(engine.look(prepared, space.native_resolution, "base").embedding)
@@ -197,7 +200,7 @@ def _deciding(engine: OnnxEngine, space: BranchSpace) -> list[Figure]:
 
 
 def _alternating(engine: Engine, space: BranchSpace, branches: list[Branch]) -> float:
-    """How much longer three branches take in turn than each by itself."""
+    """Return the ratio of the time of three alternating branches to that of each branch run on its own."""
     three = [min(branches, key=lambda branch: abs(space.fraction(branch) - share)) for share in (1.0, 0.5, 0.25)]
     picture = np.random.default_rng(0).integers(0, 256, (480, 640, 3), np.uint8)
     inputs = {branch: engine.prepare(picture, branch.resolution) for branch in three}
@@ -215,7 +218,7 @@ def _labels(subject: Subject) -> tuple[str, ...]:
 
 
 def main() -> int:
-    """Measure, print, and write the tables where asked; the exit status."""
+    """Run the benchmark, print the tables, write them if asked; return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--write", action="store_true", help=f"put the tables into {_PAGE}")
     parser.add_argument("--seconds", type=float, default=40, help="for each network under ONNX Runtime; half for torch")

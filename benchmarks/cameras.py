@@ -30,7 +30,11 @@ _BUDGET = 0.25
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What so many cameras made of the box. milliseconds: of processor time a captured frame."""
+    """The load of a number of cameras.
+
+    milliseconds: CPU time per captured frame. answered: share of the frames. total_p50, total_p95: latency in
+    milliseconds.
+    """
 
     cameras: int
     milliseconds: float
@@ -40,7 +44,7 @@ class Load:
 
 
 def processor_seconds(daemon: int) -> float:
-    """Of a daemon and all its processes until now."""
+    """Return the CPU time that a daemon and all its subprocesses have used so far, in seconds."""
     seconds = 0.0
     for number in processes(daemon):
         fields = Path(f"/proc/{number}/stat").read_text(errors="replace").rpartition(")")[2].split()
@@ -49,7 +53,7 @@ def processor_seconds(daemon: int) -> float:
 
 
 def watch(cameras: int, video: Path, folder: Path, seconds: float, fps: float) -> Load:
-    """So many cameras for so many seconds."""
+    """Run a daemon with a number of cameras and measure it for `seconds`."""
     policy, file, endpoint = folder / "policy.toml", folder / f"{cameras}.toml", f"ipc://{folder}/results"
     policy.write_text(f"[budget]\nmaximum = {_BUDGET}\nminimum = {_BUDGET}\n")
     lines = [f'[model]\npolicy = "{policy}"\n[publish]\nbind = ["{endpoint}"]']
@@ -63,13 +67,13 @@ def watch(cameras: int, video: Path, folder: Path, seconds: float, fps: float) -
         try:
             while not isinstance(messages.receive(_START_WITHIN_SECONDS), Result):
                 pass
-            _results(messages, 1.0)  # the start has settled
+            _results(messages, 1.0)  # let the start settle
             begun, before = time.monotonic(), processor_seconds(daemon.pid)
             results = _results(messages, seconds)
-            taken, spent = time.monotonic() - begun, processor_seconds(daemon.pid) - before
+            elapsed, spent = time.monotonic() - begun, processor_seconds(daemon.pid) - before
         finally:
             daemon.terminate()
-    captured = cameras * fps * taken
+    captured = cameras * fps * elapsed
     totals = [result.timing_ms.total for result in results]
     return Load(
         cameras,
@@ -91,7 +95,7 @@ def _results(messages: Subscriber, seconds: float) -> list[Result]:
 
 
 def main() -> int:
-    """Measure, print, and write the tables where asked; the exit status."""
+    """Run the benchmark, print the tables, write them if asked; return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("video", nargs="?", type=Path)
     parser.add_argument("--seconds", type=float, default=8.0)

@@ -65,7 +65,7 @@ def main() -> int:
 
 
 def make_clip(images: Path, folder: Path, seed: int) -> tuple[Path, list[str]]:
-    """A labelled clip as long as the phases, and the label of each of its frames."""
+    """Make a labelled clip as long as the phases; return its path and the label of each frame."""
     seconds = sum(seconds for _, seconds in PHASES)
     maker = Path(__file__).with_name("labelled_clips.py")
     command = [sys.executable, str(maker), "--images", str(images), "--out", str(folder), "--seed", str(seed)]
@@ -77,14 +77,17 @@ def make_clip(images: Path, folder: Path, seed: int) -> tuple[Path, list[str]]:
 
 
 def idle_deadline(clip: Path) -> float:
-    """Milliseconds: what an owner would set who had watched the full model on the idle box."""
+    """Return the deadline in milliseconds: twice the full model's median latency on the idle box.
+
+    An owner would choose such a deadline after watching the full model.
+    """
     answers = play(clip, "full model, newest frame", seconds=5.0)
     settled = answers[FRAMES_PER_SECOND:]
     return DEADLINE_OF_IDLE * statistics.median(answer.age_ms for answer in settled)
 
 
 def contend(name: str, clip: Path, deadline: float, load: int, folder: Path, console: Console) -> Run:
-    """Run one contender on the clip under the load."""
+    """Run one contender on the clip under load."""
     console.print(f"running: {name}")
     if name == OURS:
         return with_load(lambda started: daemon_answers(clip, deadline, folder, started), name, load)
@@ -92,7 +95,10 @@ def contend(name: str, clip: Path, deadline: float, load: int, folder: Path, con
 
 
 def loop_answers(clip: Path, name: str, started: Callable[[float], None]) -> list[Answer]:
-    """The answers of a plain loop, in a process of its own; `started` is told when its first frame is due."""
+    """Return the answers of a plain loop in a subprocess.
+
+    started: called with the Unix time of the first frame.
+    """
     program = Path(__file__).with_name("contention_loops.py")
     with subprocess.Popen([sys.executable, str(program), str(clip), name], stdout=subprocess.PIPE, text=True) as loop:
         assert loop.stdout is not None
@@ -101,7 +107,10 @@ def loop_answers(clip: Path, name: str, started: Callable[[float], None]) -> lis
 
 
 def daemon_answers(clip: Path, deadline: float, folder: Path, started: Callable[[float], None]) -> list[Answer]:
-    """The answers of the daemon under the policy low-latency with this deadline, by its own messages."""
+    """Return the answers that the daemon publishes under the policy low-latency with this deadline.
+
+    started: called with the Unix time of the first frame.
+    """
     from adainfd.client import Result, Subscriber
 
     from adainf import shipped
@@ -137,9 +146,9 @@ def daemon_answers(clip: Path, deadline: float, folder: Path, started: Callable[
 
 
 def with_load(contender: Callable[[Callable[[float], None]], list[Answer]], name: str, load: int) -> Run:
-    """Run a contender; from its first frame on, put load on the machine by the phases."""
+    """Run a contender while the phases' load runs on the machine, timed from the contender's first frame."""
     start: list[float] = []
-    # Started before the contender, so that its own start is no load.
+    # Started before the contender, so that starting the load generator does not disturb it.
     command = [sys.executable, __file__, "--be-the-load", str(load)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdin is not None
@@ -156,7 +165,7 @@ def with_load(contender: Callable[[Callable[[float], None]], list[Answer]], name
 
 
 def be_the_load(programs_a_processor: int) -> None:
-    """Keep every processor busy between the Unix times that stdin tells."""
+    """Keep every processor busy during the intervals read from stdin, a JSON list of Unix times."""
     print("ready", flush=True)
     for start, end in json.loads(sys.stdin.readline()):
         time.sleep(max(0.0, start - time.time()))

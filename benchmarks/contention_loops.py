@@ -1,8 +1,8 @@
-"""The loops a user would write around the same model and engine, for `contention.py` to compare with.
+"""Loops that a user would write around the same model and engine, as contenders for `contention.py`.
 
     python benchmarks/contention_loops.py CLIP NAME
 
-Prints the Unix time at which the first frame is due, then an answer a line.
+Prints the Unix time at which the first frame is due, then one answer per line.
 """
 
 import json
@@ -23,9 +23,10 @@ _SMOOTHING = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One answered frame (from 1). Times are Unix seconds; macs_fraction, budget: of the full model.
+    """One answered frame, numbered from 1.
 
-    again: a second look at a frame that has its answer.
+    Times are Unix seconds; macs_fraction, budget: of the full model's MACs. again: a second look at a frame that was
+    answered before.
     """
 
     frame: int
@@ -38,13 +39,13 @@ class Answer:
 
     @property
     def age_ms(self) -> float:
-        """How old the answer was when it was published."""
+        """The age of the answer when it was published, in milliseconds."""
         return 1000 * (self.published_at - self.captured_at)
 
 
 @dataclass(slots=True)
 class Situation:
-    """What a loop knows when it picks its next frame: the last one (from 0), the newest one there is, its own speed."""
+    """The state from which a loop picks its next frame: last and newest frame, numbered from 0, and its own speed."""
 
     last: int
     newest: int
@@ -53,17 +54,17 @@ class Situation:
 
 
 def every_frame(now: Situation) -> int:
-    """Each frame in order, however old it is by then."""
+    """Return the next frame in order, however old it is."""
     return now.last + 1
 
 
 def newest_frame(now: Situation) -> int:
-    """The newest frame that has not been answered."""
+    """Return the newest frame that has not been answered."""
     return max(now.last + 1, now.newest)
 
 
 def adaptive_rate(now: Situation) -> int:
-    """As many frames as the estimated speed allows, evenly: every second, third … one, whatever is newest."""
+    """Return the frame after a stride that the estimated speed can sustain, or the newest frame if that is later."""
     stride = max(1, math.ceil(now.seconds_a_frame * now.frames_per_second))
     return max(now.last + stride, now.newest)
 
@@ -79,7 +80,10 @@ LOOPS: dict[str, tuple[Callable[[Situation], int], float]] = {
 def play(
     clip: Path, name: str, seconds: float = math.inf, say: Callable[[float], None] = lambda _: None
 ) -> list[Answer]:
-    """Answer the clip in real time by the loop `name`; `say` is told when the first frame is due."""
+    """Answer the clip in real time with the loop `name`.
+
+    say: called with the Unix time of the first frame.
+    """
     from adainf import engines, shipped
     from adainf.backbones import Options, load
     from adainf.backbones.defaults import default_weights
@@ -112,8 +116,8 @@ def play(
         position += 1
         scores = engine.run([engine.prepare(picture, branch.resolution)], [branch])[0]
         now.last = wanted
-        taken = time.time() - begun
-        now.seconds_a_frame += (_SMOOTHING if answers else 1.0) * (taken - now.seconds_a_frame)
+        elapsed = time.time() - begun
+        now.seconds_a_frame += (_SMOOTHING if answers else 1.0) * (elapsed - now.seconds_a_frame)
         answers.append(
             Answer(wanted + 1, start + wanted / rate, time.time(), int(scores.argmax()), profile.space.fraction(branch))
         )

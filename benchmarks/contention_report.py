@@ -1,4 +1,4 @@
-"""What the contention benchmark says of its contenders: tables, limits, and a picture."""
+"""Report of the contention benchmark: tables, limits, and a plot."""
 
 import statistics
 from collections.abc import Iterator, Sequence
@@ -34,7 +34,7 @@ _SHARE = "{:.1%}"
 
 
 def load_times() -> Iterator[tuple[float, float]]:
-    """When the load is on, in seconds from the first frame."""
+    """Yield the intervals of load, in seconds from the first frame."""
     now = 0.0
     for name, seconds in PHASES:
         if name == "busy":
@@ -53,7 +53,10 @@ SETTLED_FROM = BUSY_FROM + SETTLED_AFTER_SECONDS
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One contender's answers. start: Unix time of the clip's first frame."""
+    """One contender's answers.
+
+    start: Unix time of the clip's first frame.
+    """
 
     name: str
     start: float
@@ -61,16 +64,19 @@ class Run:
 
     @property
     def first_answers(self) -> list[Answer]:
-        """Without second looks."""
+        """The answers without second looks."""
         return [answer for answer in self.answers if not answer.again]
 
     def between(self, start: float, end: float) -> list[Answer]:
-        """The first answers to frames captured in this time, in seconds from the first frame."""
+        """Return the first answers to frames captured in an interval, in seconds from the first frame."""
         return [answer for answer in self.first_answers if start <= answer.captured_at - self.start < end]
 
 
 def contenders(runs: Sequence[Run], truth: Sequence[str], deadline: float) -> Table:
-    """Each contender's lateness, age, streaming accuracy and MACs. deadline: milliseconds."""
+    """Return a table of each contender's lateness, age, streaming accuracy and MACs.
+
+    deadline: milliseconds.
+    """
     headings = ("", "late while busy", "late in all", "age p50 / p95, ms", "streaming top-1", "while busy", "MACs")
     return Table("The same clip under the same load", headings, [_row(run, truth, deadline) for run in runs])
 
@@ -90,7 +96,10 @@ def _row(run: Run, truth: Sequence[str], deadline: float) -> tuple[str, ...]:
 
 
 def limits(ours: Run, others: Sequence[Run], truth: Sequence[str], deadline: float) -> Table:
-    """Each limit beside its figure."""
+    """Return a table of the figures and their limits.
+
+    deadline: milliseconds.
+    """
     settled = ours.between(SETTLED_FROM, BUSY_TO)
     full = next(run for run in others if run.name == FULL).between(SETTLED_FROM, BUSY_TO)
     best = max(streaming_accuracy(run, truth) for run in others)
@@ -118,16 +127,16 @@ def _full_again(ours: Run) -> float:
 
 
 def _spread(answers: Sequence[Answer]) -> float:
-    """From the 5th to the 95th percentile of the budgets, without the first quarter of the time."""
+    """Return the range of the budgets from the 5th to the 95th percentile, without the first quarter of the answers."""
     budgets = [answer.budget or 0.0 for answer in answers[len(answers) // 4 :]]
     twentieths = statistics.quantiles(budgets, n=20)
     return twentieths[-1] - twentieths[0]
 
 
 def streaming_accuracy(run: Run, truth: Sequence[str], start: float = 0.0, end: float = float("inf")) -> float:
-    """How often the answer at hand is right at the moment a frame is captured.
+    """Return how often the latest published answer is right at the moment a frame is captured.
 
-    An answer that comes late is judged by what is seen by then: Li et al., "Towards streaming perception", ECCV 2020.
+    A late answer is thus judged against what is visible by then: Li et al., "Towards streaming perception", ECCV 2020.
     """
     from adainf.backbones.timm import imagenet_classes
 
@@ -145,7 +154,7 @@ def streaming_accuracy(run: Run, truth: Sequence[str], start: float = 0.0, end: 
 
 
 def draw(ours: Run, others: Sequence[Run], deadline: float, path: Path) -> None:
-    """Latency of every contender over time, and our budget, as a PNG."""
+    """Write a PNG of every contender's latency over time, and of our budget."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(11, 8), layout="constrained")
@@ -170,7 +179,10 @@ def draw(ours: Run, others: Sequence[Run], deadline: float, path: Path) -> None:
 
 
 def write(page: str, deadline: float, *tables: Table) -> None:
-    """Put the tables into a page of the docs."""
+    """Write the tables to a page of the docs.
+
+    deadline: milliseconds.
+    """
     head = f"{measured_on()}; deadline {deadline:.1f} ms."
     body = "\n\n".join([head, *(table.markdown() for table in tables)])
     put(page, "benchmarks/contention.py", body)

@@ -47,7 +47,7 @@ Run = Callable[[Pictures], Pictures]
 
 
 def contenders(backbone: Backbone, cache: Path) -> Iterator[tuple[str, Run]]:
-    """Each contender's name, and how it answers a picture (1, 3, side, side)."""
+    """Yield each contender's name, and a function from a picture (1, 3, side, side) to its scores."""
     full = backbone.full
     engine = OnnxEngine(Loaded(backbone), cache=cache)
     yield OURS, lambda pictures: engine.run([pictures], [full])
@@ -58,7 +58,7 @@ def contenders(backbone: Backbone, cache: Path) -> Iterator[tuple[str, Run]]:
     yield PEER, lambda pictures: session.run(None, {"images": pictures})[0]
     if find_spec("openvino") is not None:
         yield "OpenVINO", _openvino(model, "f32")
-        # Its default where the processor has it; it answers otherwise than in float32, and is no peer for equal scores.
+        # OpenVINO's default on CPUs that support it; its scores differ from float32, so it is no like-for-like peer.
         if "avx512_bf16" in Path("/proc/cpuinfo").read_text(encoding="utf-8"):
             yield "OpenVINO, bfloat16", _openvino(model, "bf16")
     torch.set_num_threads(usable_processors())
@@ -95,7 +95,7 @@ def _compiled(backbone: Backbone) -> Callable[[torch.Tensor], torch.Tensor]:
 
 
 def measure(name: str, rounds: int) -> tuple[list[tuple[str, ...]], list[Figure]]:
-    """A network's rows, and its figures."""
+    """Return a network's rows and figures."""
     labels = _LABELS if name.startswith("openclip/") else ()
     backbone = backbones.load(name, Options(weights=RANDOM, labels=labels))
     side = backbone.native_resolution
@@ -104,24 +104,24 @@ def measure(name: str, rounds: int) -> tuple[list[tuple[str, ...]], list[Figure]
     with tempfile.TemporaryDirectory() as cache:
         runs = dict(contenders(backbone, Path(cache)))
         reference = _torch(backbone)(pictures)
-        apart = float(np.abs(runs[OURS](pictures) - reference).max())
-        for run in runs.values():  # compiles, where that is done at the first frame
+        difference = float(np.abs(runs[OURS](pictures) - reference).max())
+        for run in runs.values():  # some contenders compile at the first frame
             run(pictures)
-        taken: dict[str, list[float]] = {contender: [] for contender in runs}
+        medians: dict[str, list[float]] = {contender: [] for contender in runs}
         for _ in range(rounds):
             for contender in order.sample(sorted(runs), len(runs)):
                 time.sleep(_REST_SECONDS)
                 times = [_milliseconds(runs[contender], pictures) for _ in range(_FRAMES)]
-                taken[contender].append(statistics.median(times[_DROPPED:]))
+                medians[contender].append(statistics.median(times[_DROPPED:]))
     rows = []
-    for contender, times in taken.items():
+    for contender, times in medians.items():
         low, *_, high = statistics.quantiles(times, n=10)
-        against = statistics.median(other / own for other, own in zip(times, taken[OURS], strict=True))
+        against = statistics.median(other / own for other, own in zip(times, medians[OURS], strict=True))
         rows.append((name, contender, f"{statistics.median(times):.2f} ({low:.2f}–{high:.2f})", f"{against:.2f}"))
-    ratio = statistics.median(own / peer for own, peer in zip(taken[OURS], taken[PEER], strict=True))
+    ratio = statistics.median(own / peer for own, peer in zip(medians[OURS], medians[PEER], strict=True))
     return rows, [
         Figure(f"{name}: our time / ONNX Runtime's", ratio, 1.05),
-        Figure(f"{name}: scores apart from PyTorch's, at most", apart, 1e-4, form="{:.0e}"),
+        Figure(f"{name}: scores apart from PyTorch's, at most", difference, 1e-4, form="{:.0e}"),
     ]
 
 
@@ -132,7 +132,7 @@ def _milliseconds(run: Run, pictures: Pictures) -> float:
 
 
 def main() -> int:
-    """Measure, print, and write the tables where asked; the exit status."""
+    """Run the benchmark, print the tables, write them if asked; return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", choices=NETWORKS)
     parser.add_argument("--rounds", type=int, default=20)
@@ -145,7 +145,7 @@ def main() -> int:
         rows += of_network
         figures += limited
     packages = [package for package in ("onnxruntime", "openvino", "torch") if find_spec(package) is not None]
-    missing = [name for name, there in (("openvino", find_spec("openvino")), ("g++", which("g++"))) if not there]
+    missing = [name for name, found in (("openvino", find_spec("openvino")), ("g++", which("g++"))) if not found]
     more = "; " + ", ".join(f"{package} {version(package)}" for package in packages)
     if missing:
         more += f"; not installed and so left out: {', '.join(missing)}"

@@ -1,4 +1,4 @@
-"""The shipped model's exports, made before a daemon that runs it is measured: a first start makes them beside it."""
+"""Exports of the shipped model, made before a daemon is measured: otherwise its first start makes them meanwhile."""
 
 import structlog
 from adainfd.config.configuration import Configuration
@@ -9,6 +9,6 @@ __all__ = ["make_exports"]
 
 
 def make_exports() -> None:
-    """Leave in the cache what an earlier start would have left."""
+    """Fill the export cache as an earlier start would have done."""
     configuration = Configuration()
     load_recogniser(configuration, read_profile(configuration.model), structlog.get_logger())

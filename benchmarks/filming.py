@@ -1,4 +1,4 @@
-"""A pretended camera before photographs: what it looks at in each frame, and the frame that its sensor gives."""
+"""A simulated camera that films photographs: its movement in each frame, and the picture from its sensor."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,11 +13,11 @@ __all__ = ["LEAST_FRAMES", "Camera", "Frame", "Shot", "fitted", "script"]
 Phase = Literal["cut", "rest", "pan", "zoom"]
 
 LEAST_FRAMES = 5
-"""A photograph's shortest time, in frames: a cut, two rests, a pan and a zoom."""
+"""The fewest frames per photograph: a cut, two rests, a pan and a zoom."""
 
-# The photograph's central square reaches at most _SIDEWAYS + _CLOSE / 2 - 1 / 2 = 0.05 of the picture's height out of
-# the picture's central square, which is what a recogniser looks at. EfficientNet-Lite0 is right on 85.6 % of the
-# photographs and on 84.9 % of the pictures before they are encoded; with 0.08 and zooms from 0.80 it was 82.5 %.
+# The photograph's central square extends at most _SIDEWAYS + _CLOSE / 2 - 1 / 2 = 0.05 of the picture's height beyond
+# the picture's central square, which is what a recogniser sees. EfficientNet-Lite0 is right on 85.6 % of the
+# photographs and on 84.9 % of the pictures before encoding; with 0.08 and zooms from 0.80 it was right on 82.5 %.
 _SIDEWAYS = 0.05
 _UPWARDS = 0.03
 _FAR, _CLOSE = 0.85, 1.00
@@ -25,14 +25,14 @@ _MOVE_SECONDS = (0.4, 0.8)
 _PHOTOGRAPHS_BETWEEN_STEPS = 3
 _STEP_GAINS = (0.75, 1.25)
 _STEP_FRAMES = 3
-# Noise is drawn once, larger than a picture, and each picture takes it from a place of its own: to draw it anew takes
-# ten times as long, and two pictures' noise is as little alike.
+# Noise is drawn once, larger than a picture, and each picture uses a random crop of it. Redrawing takes ten times as
+# long, and makes the noise of two pictures no less alike.
 _NOISE_MARGIN = 64
 
 
 @dataclass(frozen=True, slots=True)
 class Shot:
-    """A photograph to film, and what is on it."""
+    """A photograph to film, and its label."""
 
     photograph: str
     label: str
@@ -40,11 +40,11 @@ class Shot:
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """One frame: what it shows and how it is taken.
+    """One frame: the photograph, and the camera's position and exposure.
 
-    phase: `cut` is the first frame of a photograph. exposure: gain of the levels, 1 is the photograph's own.
-    x, y: how far right and down the photograph's centre lies of the picture's, in heights of the picture.
-    zoom: the photograph's shorter side in heights of the picture.
+    phase: `cut` is the first frame of a photograph. exposure: gain of the levels; 1 is the photograph's own.
+    x, y: offset of the photograph's centre from the picture's, right and down, in picture heights.
+    zoom: the photograph's shorter side, in picture heights.
     """
 
     label: str
@@ -57,9 +57,9 @@ class Frame:
 
 
 def script(shots: Sequence[Shot], frames_each: int, fps: int, random: np.random.Generator) -> list[Frame]:
-    """What the camera does: `frames_each` (at least LEAST_FRAMES) frames of each photograph in turn.
+    """Return the camera's movement: `frames_each` (at least LEAST_FRAMES) frames of each photograph in turn.
 
-    The camera cuts to a photograph, rests, pans or zooms, rests, and does the other.
+    The camera cuts to a photograph, rests, pans or zooms, rests, and then makes the other movement.
     """
     frames = []
     for shot, gains in zip(shots, _exposures(len(shots), frames_each, random), strict=True):
@@ -70,7 +70,7 @@ def script(shots: Sequence[Shot], frames_each: int, fps: int, random: np.random.
 
 
 def _places(count: int, fps: int, random: np.random.Generator) -> list[tuple[Phase, NDArray[np.float64]]]:
-    """Phase and (x, y, zoom) of each frame of one photograph."""
+    """Return the phase and (x, y, zoom) of each frame of one photograph."""
     side = random.choice((-1, 1))
     start, end = random.uniform(0.6, 1, (2, 2)) * (_SIDEWAYS, _UPWARDS) * (side, random.choice((-1, 1)))
     third = (_CLOSE - _FAR) / 3
@@ -92,9 +92,9 @@ def _places(count: int, fps: int, random: np.random.Generator) -> list[tuple[Pha
 
 
 def _exposures(photographs: int, frames_each: int, random: np.random.Generator) -> NDArray[np.float64]:
-    """Gain of each frame (photographs, frames_each).
+    """Return the exposure gain of each frame (photographs, frames_each).
 
-    It steps at a moment of every third photograph from the second on, away from 1 and back.
+    The gain steps once in every third photograph from the second on, alternately away from 1 and back.
     """
     moments, gains = [0], [1.0]
     for photograph in range(1, photographs, _PHOTOGRAPHS_BETWEEN_STEPS):
@@ -105,7 +105,7 @@ def _exposures(photographs: int, frames_each: int, random: np.random.Generator) 
 
 
 def fitted(photograph: NDArray[np.uint8], height: int) -> NDArray[np.uint8]:
-    """The photograph (height, width, 3), its shorter side shrunk to `height` pixels where it is longer."""
+    """Return the photograph (height, width, 3) with its shorter side shrunk to at most `height` pixels."""
     shorter = min(photograph.shape[:2])
     if shorter <= height:
         return photograph
@@ -115,10 +115,10 @@ def fitted(photograph: NDArray[np.uint8], height: int) -> NDArray[np.uint8]:
 
 @dataclass(frozen=True, slots=True)
 class Sensor:
-    """What the sensor and the lamps add.
+    """Disturbances from the sensor and the lamps.
 
-    noise: deviation in levels of 8 bits, of each frame, pixel and channel.
-    flicker: amplitude of the gain; flicker_hertz: the beat that the frame rate leaves of the mains' frequency.
+    noise: standard deviation in 8-bit levels, independent per frame, pixel and channel.
+    flicker: amplitude of the gain. flicker_hertz: beat frequency between the mains and the frame rate.
     """
 
     noise: float
@@ -127,7 +127,10 @@ class Sensor:
 
 
 class Camera:
-    """Takes the frames of one clip: pictures of `size` (width, height), BGR."""
+    """The camera of one clip.
+
+    size: of the pictures (width, height); they are BGR.
+    """
 
     def __init__(self, size: tuple[int, int], fps: int, random: np.random.Generator) -> None:
         self.size, self.fps = size, fps
@@ -142,13 +145,13 @@ class Camera:
         self._taken = 0
 
     def take(self, photograph: NDArray[np.uint8], frame: Frame) -> NDArray[np.uint8]:
-        """The next picture (height, width, 3): the photograph as `frame` says, mirrored beyond its edges."""
+        """Return the next picture (height, width, 3): the photograph placed by `frame`, mirrored beyond its edges."""
         width, height = self.size
         scale = frame.zoom * height / min(photograph.shape[:2])
         centre = np.array(photograph.shape[1::-1]) / 2 - 0.5
         seen = np.array((width, height)) / 2 - 0.5 + np.array((frame.x, frame.y)) * height
         matrix = np.column_stack((scale * np.eye(2), seen - scale * centre))
-        # Linear interpolation blurs: the recogniser was right on 78.5 % of the encoded frames, with this on 80.1 %.
+        # Linear interpolation blurs: the recogniser was right on 78.5 % of the encoded frames, with cubic on 80.1 %.
         view = cv2.warpAffine(photograph, matrix, self.size, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101)
         flicker = self.sensor.flicker * np.sin(2 * np.pi * self.sensor.flicker_hertz * self._taken / self.fps)
         lit = cv2.convertScaleAbs(view, alpha=frame.exposure * (1 + flicker))

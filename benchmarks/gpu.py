@@ -35,7 +35,7 @@ _LINES = 15
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A step's program, and the seconds that it may take."""
+    """A step's program, and its time limit in seconds."""
 
     program: str
     seconds: float
@@ -58,12 +58,15 @@ _ON_A_PROCESSOR_SECONDS = 600.0
 
 
 def ran(name: str, options: list[str], found: Path, seconds: float) -> Findings:
-    """What a step finds within so many seconds."""
+    """Run a step in a subprocess with a time limit; return its findings.
+
+    A failure is a missed limit among them.
+    """
     part = STEPS[name]
     command = [sys.executable, str(Path(__file__).parent / part.program)]
     command += [] if part.argument is None else [part.argument]
-    said = found.with_suffix(".log")
-    with said.open("wb") as log:
+    log_file = found.with_suffix(".log")
+    with log_file.open("wb") as log:
         process = subprocess.Popen(
             [*command, *options, "--out", str(found)], stdout=log, stderr=log, start_new_session=True
         )
@@ -78,17 +81,17 @@ def ran(name: str, options: list[str], found: Path, seconds: float) -> Findings:
     findings = Findings.read(found)
     if status != 0:
         why = f"takes more than {seconds:.0f} s" if status is None else f"exits with {status}"
-        tail = "\n".join(said.read_text(errors="replace").strip().splitlines()[-_LINES:])
+        tail = "\n".join(log_file.read_text(errors="replace").strip().splitlines()[-_LINES:])
         findings.note(f"{name}: {why}\n{tail}")
         findings.figure(Figure(f"{name}: {why}", 1, 0, form="{:.0f}"))
     return findings
 
 
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Run the steps; what they find, by step, and the machine."""
+    """Run the steps; return the machine, and each step's findings."""
     arguments.out.mkdir(parents=True, exist_ok=True)
     end = time.monotonic() + arguments.seconds
-    told: dict[str, Any] = {"machine": _machine(), "steps": {}}
+    document: dict[str, Any] = {"machine": _machine(), "steps": {}}
     with (arguments.out / "gpu.txt").open("w") as text, tempfile.TemporaryDirectory() as work:
         options = ["--device", arguments.device, "--work", work, "--clip", str(arguments.clip)]
         options += ["--quick"] if arguments.quick else []
@@ -96,8 +99,8 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
             begun = time.monotonic()
             allowed = min(STEPS[name].seconds, end - begun) if arguments.device == "cuda" else _ON_A_PROCESSOR_SECONDS
             findings = ran(name, options, Path(work) / f"{name}.json", max(1.0, allowed))
-            told["steps"][name] = {"seconds": round(time.monotonic() - begun, 1), **findings.told()}
-            (arguments.out / "gpu.json").write_text(json.dumps(told, indent=1) + "\n")
+            document["steps"][name] = {"seconds": round(time.monotonic() - begun, 1), **findings.told()}
+            (arguments.out / "gpu.json").write_text(json.dumps(document, indent=1) + "\n")
             for console in (Console(width=200), Console(file=text, width=200)):
                 console.rule(f"{name}, {time.monotonic() - begun:.0f} s")
                 for note in findings.notes:
@@ -105,20 +108,20 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
                 for table in (*findings.tables.values(), limits(findings.figures)):
                     console.print(table.rich())
             text.flush()
-    return told
+    return document
 
 
 def read(files: Sequence[Path]) -> dict[str, Any]:
-    """What was found in other runs."""
-    told: dict[str, Any] = {"machine": "", "steps": {}}
+    """Merge the findings of other runs; a later file's steps replace those of earlier ones."""
+    document: dict[str, Any] = {"machine": "", "steps": {}}
     for file in files:
         found = json.loads(file.read_text())
-        told = {"machine": found["machine"], "steps": {**told["steps"], **found["steps"]}}
-    return told
+        document = {"machine": found["machine"], "steps": {**document["steps"], **found["steps"]}}
+    return document
 
 
 def main() -> int:
-    """Run the steps or read them, print, and write the tables where asked; the exit status."""
+    """Run or read the steps, print the tables, write them if asked; return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("steps", nargs="*", metavar="STEP", help=f"of {', '.join(STEPS)} [default: all but planning]")
     parser.add_argument("--clip", type=Path, default=_CLIP, help="a video of 12.5 frames a second")
@@ -133,15 +136,15 @@ def main() -> int:
         parser.error(f"{', '.join(sorted(unknown))}: no such step; there are {', '.join(STEPS)}")
     if not arguments.read and not arguments.clip.is_file():
         parser.error(f"clip {arguments.clip}: no such file; name one with --clip")
-    told = read(arguments.read) if arguments.read else run(arguments)
-    steps = [Findings.of(step) for step in told["steps"].values()]
+    document = read(arguments.read) if arguments.read else run(arguments)
+    steps = [Findings.of(step) for step in document["steps"].values()]
     tables = [table for step in steps for table in step.tables.values()]
     tables.append(limits([figure for step in steps for figure in step.figures]))
     for table in tables:
         Console(width=200).print(table.rich())
     if arguments.write:
         titled = (f"{table.title}:\n\n{table.markdown()}" for table in tables)
-        put(_PAGE, "benchmarks/gpu.py", "\n\n".join([f"{told['machine']}.", *titled]))
+        put(_PAGE, "benchmarks/gpu.py", "\n\n".join([f"{document['machine']}.", *titled]))
     return 0 if tables[-1].met else 1
 
 

@@ -18,7 +18,10 @@ _WINDOW_SECONDS = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A number of cameras, and the limits on what they get. seconds: for which it is watched, at most."""
+    """A number of cameras with limits on their results.
+
+    seconds: the longest time to watch them.
+    """
 
     name: str
     cameras: Cameras
@@ -29,7 +32,7 @@ class Case:
     all_answered: bool = False
 
     def figures(self, seen: Stretch) -> list[Figure]:
-        """Each limit beside its figure."""
+        """Return the figures, with this case's limits."""
         cameras = self.cameras
         of = f"{cameras.count} × {cameras.fps:g} fps, {self.name}"
         figures = []
@@ -59,12 +62,12 @@ _HEADINGS = (
 
 
 def around(seen: Stretch) -> float:
-    """Median milliseconds from capture to message without the forward pass, of frames that a branch ran on."""
+    """Return the median milliseconds from capture to message less the forward pass, over frames with a branch run."""
     return median([look.timing_ms.total - look.timing_ms.forward for look in seen.looks])
 
 
 def watch(step: Step, number: int, case: Case, found: Findings) -> None:
-    """One number of cameras."""
+    """Measure one case: run a daemon until its figures meet the limits, or the time is over."""
     with running(step, f"cameras-{number}", case.cameras, step.work / "home") as daemon:
         daemon.listen(step.start_seconds, lambda daemon: daemon.first is not None)
         if daemon.first is None:
@@ -82,10 +85,10 @@ def watch(step: Step, number: int, case: Case, found: Findings) -> None:
 
         spent = processor_seconds(daemon.process.pid)
         daemon.listen(case.seconds, settled)
-        taken = time.monotonic() - begun
+        elapsed = time.monotonic() - begun
         spent = processor_seconds(daemon.process.pid) - spent
         seen = latest()
-        _tell(case, daemon.first, taken, spent / taken, seen, found)
+        _tell(case, daemon.first, elapsed, spent / elapsed, seen, found)
         for engine, seconds in daemon.engines.items():
             found.note(f"{case.cameras.count} cameras, after {seconds:.1f} s: {engine}")
         if daemon.process.poll() is not None:
@@ -118,7 +121,7 @@ def _tell(case: Case, first: float, taken: float, busy: float, seen: Stretch, fo
 
 
 def main() -> int:
-    """Measure; the exit status."""
+    """Run the step; return the exit status."""
     step, found, _ = arguments(__doc__)
     for number, case in enumerate(QUICK if step.quick else CASES):
         watch(step, number, case, found)

@@ -12,7 +12,7 @@ from tables import Figure
 
 _PACKAGES = ("torch", "torchvision", "timm", "onnxruntime", "numpy", "opencv-python", "opencv-python-headless")
 _LINES = 24
-_AT_ONCE = 6  # most of what they do is to plan convolutions, which a processor does
+_AT_ONCE = 6  # the tests mostly plan convolutions, which is work for the CPU
 _SECONDS = {"cuda": 80, "cpu": 400}
 _EXPORTS = """
 import structlog
@@ -25,24 +25,24 @@ load_recogniser(configuration, read_profile(configuration.model), structlog.get_
 
 
 def versions(found: Findings) -> None:
-    """Of Python and the packages that matter."""
-    told = [f"Python {platform.python_version()}"]
+    """Note the versions of Python and the relevant packages."""
+    lines = [f"Python {platform.python_version()}"]
     for package in _PACKAGES:
         try:
-            told.append(f"{package} {version(package)}")
+            lines.append(f"{package} {version(package)}")
         except ImportError:
             continue
-    found.note(", ".join(told))
+    found.note(", ".join(lines))
 
 
 def checks(step: Step, found: Findings) -> None:
-    """Doctor and tests, while the exports are being made."""
+    """Run doctor and the tests while the exports are being made."""
     home = environment(step.work / "with-exports")
     with subprocess.Popen([sys.executable, "-c", _EXPORTS], env=home, stdout=subprocess.DEVNULL) as exports:
         try:
             doctor = [sys.executable, "-m", "adainfd", "doctor"]
-            told = subprocess.run(doctor, capture_output=True, text=True, timeout=60, check=False, env=home)
-            found.note(f"adainfd doctor exits with {told.returncode}\n{told.stdout.strip()}")
+            report = subprocess.run(doctor, capture_output=True, text=True, timeout=60, check=False, env=home)
+            found.note(f"adainfd doctor exits with {report.returncode}\n{report.stdout.strip()}")
             _tests(step, found)
             status = exports.wait(30 if step.device == "cuda" else 200)
             found.figure(Figure("making the exports: exit status", status, 0, form="{:.0f}"))
@@ -55,21 +55,21 @@ def _tests(step: Step, found: Findings) -> None:
     marked = [str(file) for file in sorted(root.glob("tests/**/test_*.py")) if "pytest.mark.gpu" in file.read_text()]
     marked += ["-m", "gpu", "-n", str(_AT_ONCE)] if step.device == "cuda" else []
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:benchmark", "--durations=5"]
-    said = step.work / "tests.txt"
-    with said.open("wb") as log:
+    output = step.work / "tests.txt"
+    with output.open("wb") as log:
         try:
             status: int | None = subprocess.run(
                 [*command, *marked], cwd=root, stdout=log, stderr=log, timeout=_SECONDS[step.device], check=False
             ).returncode
         except subprocess.TimeoutExpired:
             status = None
-    found.note("\n".join(said.read_text(errors="replace").strip().splitlines()[-_LINES:]))
+    found.note("\n".join(output.read_text(errors="replace").strip().splitlines()[-_LINES:]))
     name = "GPU tests: exit status" if status is not None else f"GPU tests: take more than {_SECONDS[step.device]} s"
     found.figure(Figure(name, 1 if status is None else status, 0, form="{:.0f}"))
 
 
 def main() -> int:
-    """Check; the exit status."""
+    """Run the checks; return the exit status."""
     step, found, _ = arguments(__doc__)
     versions(found)
     checks(step, found)

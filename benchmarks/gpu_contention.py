@@ -31,7 +31,7 @@ while True:
 
 @contextmanager
 def other_program(device: str) -> Iterator[subprocess.Popen[str]]:
-    """Another program that takes all it can get, once it is given a line."""
+    """Start another program that keeps the device fully busy once it receives a line on stdin."""
     command = [sys.executable, "-c", _BUSY[device]]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         try:
@@ -43,7 +43,7 @@ def other_program(device: str) -> Iterator[subprocess.Popen[str]]:
 
 
 def contend(step: Step, found: Findings) -> None:
-    """The budget's course, second by second."""
+    """Record the budget second by second, before, during and after contention."""
     with (
         other_program(step.device) as other,
         running(step, "contention", Cameras(1, 25), step.work / "home") as daemon,
@@ -87,7 +87,7 @@ def contend(step: Step, found: Findings) -> None:
 
 
 def main() -> int:
-    """Measure; the exit status."""
+    """Run the step; return the exit status."""
     step, found, _ = arguments(__doc__)
     contend(step, found)
     return 0

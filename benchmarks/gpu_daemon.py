@@ -1,4 +1,4 @@
-"""A daemon for the steps of gpu.py: started, read second by second, and ended."""
+"""A daemon for the steps of gpu.py: start it, collect its messages, and stop it."""
 
 import os
 import statistics
@@ -16,14 +16,17 @@ from gpu_findings import Step
 __all__ = ["EVERY_FRAME", "Cameras", "Stretch", "Watched", "environment", "quantile", "running"]
 
 EVERY_FRAME = "[budget]\nminimum = 0.2\nmaximum = 1.0\n"
-"""A policy without rules: every frame is looked at, along the dearest branch that there is time for."""
+"""A policy without rules: every frame is looked at, along the most expensive branch that time allows."""
 
 _TOLD_OF_A_FAILURE = 1500
 
 
 @dataclass(frozen=True, slots=True)
 class Cameras:
-    """So many cameras that play a clip. policy: its text, None for the one that is shipped as the default."""
+    """Cameras that play a clip.
+
+    policy: TOML text; None means the shipped default.
+    """
 
     count: int
     fps: float
@@ -32,10 +35,10 @@ class Cameras:
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
-    """What a reader saw within a stretch of time.
+    """The results and frame counts within an interval.
 
-    captured, dropped: frames, by the daemon's accounts from its first to its last heartbeat there, so many seconds
-    apart; 0 where no two came.
+    captured, dropped: frames, from the daemon's accounts between the first and the last heartbeat of the interval,
+    which are `seconds` apart. All three are 0 with fewer than two heartbeats.
     """
 
     results: list[Result]
@@ -50,22 +53,25 @@ class Stretch:
 
     @property
     def at_full(self) -> float:
-        """The share of the looks that took the full branch."""
+        """The share of the looks that ran the full branch."""
         return sum(result.plan.macs_fraction >= 1 for result in self.looks) / max(1, len(self.looks))
 
     @property
     def answered_share(self) -> float:
-        """Of the frames captured; 0 where that is not known."""
+        """The share of captured frames that were not dropped; 0 if no count is available."""
         return 1 - self.dropped / self.captured if self.captured else 0.0
 
     def latency(self, share: float) -> float:
-        """Milliseconds from capture to message within which this share of the results came."""
+        """Return a quantile of the latency from capture to message, in milliseconds."""
         return quantile([result.timing_ms.total for result in self.results], share)
 
 
 @dataclass
 class Watched:
-    """A running daemon and what it has said. begun: when it was started, monotonic seconds."""
+    """A running daemon and its messages so far.
+
+    begun: its start, in monotonic seconds. engines: seconds from the start until each engine was first reported.
+    """
 
     process: subprocess.Popen[bytes]
     messages: Subscriber
@@ -76,7 +82,7 @@ class Watched:
     engines: dict[str, float] = field(default_factory=dict)
 
     def listen(self, seconds: float, until: Callable[["Watched"], bool] = lambda _: False) -> None:
-        """Take in messages for so long, or until something is so, looked at twice a second."""
+        """Collect messages for `seconds`, or until `until` holds, which is checked twice a second."""
         end, look = time.monotonic() + seconds, time.monotonic() + 0.5
         while (now := time.monotonic()) < end and self.process.poll() is None:
             message = self.messages.receive(min(0.1, end - now))
@@ -99,11 +105,11 @@ class Watched:
 
     @property
     def first(self) -> float | None:
-        """Seconds from the start to the first result."""
+        """Seconds from the start to the first result, or None."""
         return self.results[0][0] - self.begun if self.results else None
 
     def stretch(self, since: float, until: float) -> Stretch:
-        """What came between these monotonic seconds."""
+        """Return the interval between two monotonic times, in seconds."""
         results = [result for at, result in self.results if since <= at < until]
         beats = [(at, status) for at, status in self.beats if since <= at < until]
         if len(beats) < 2:
@@ -113,17 +119,17 @@ class Watched:
         return Stretch(results, last - first, captured, dropped)
 
     def latest(self, seconds: float) -> Stretch:
-        """What came in the last seconds."""
+        """Return the interval of the last `seconds`."""
         now = time.monotonic()
         return self.stretch(now - seconds, now)
 
     def failure(self) -> str:
-        """The end of what it said on stderr."""
+        """Return the last 1500 characters of the daemon's output."""
         return self.log.read_text(errors="replace")[-_TOLD_OF_A_FAILURE:].strip()
 
 
 def _sums(status: Status) -> tuple[int, int]:
-    """Frames captured, and those of them that were dropped, of all cameras until then."""
+    """Return the frames captured and dropped so far, summed over all cameras."""
     accounts = (status.cameras or {}).values()
     kept = sum(account.published + account.reused + account.waiting for account in accounts)
     captured = sum(account.captured for account in accounts)
@@ -131,16 +137,19 @@ def _sums(status: Status) -> tuple[int, int]:
 
 
 def environment(home: Path) -> dict[str, str]:
-    """With caches and what daemons learn in a folder of ours."""
-    given = {**os.environ, "XDG_CACHE_HOME": str(home / "cache"), "XDG_STATE_HOME": str(home / "state")}
+    """Return the environment with caches and state below `home`."""
+    variables = {**os.environ, "XDG_CACHE_HOME": str(home / "cache"), "XDG_STATE_HOME": str(home / "state")}
     for name in ("CACHE_DIRECTORY", "STATE_DIRECTORY"):
-        given.pop(name, None)
-    return given
+        variables.pop(name, None)
+    return variables
 
 
 @contextmanager
 def running(step: Step, name: str, cameras: Cameras, home: Path) -> Iterator[Watched]:
-    """A daemon with these cameras. name: of its files. home: where its caches are."""
+    """Run a daemon with these cameras.
+
+    name: folder of its files. home: folder of its caches and state.
+    """
     folder = step.work / name
     folder.mkdir(parents=True, exist_ok=True)
     endpoint, file, log = f"ipc://{folder}/results", folder / "daemon.toml", folder / "stderr"
@@ -159,8 +168,8 @@ def running(step: Step, name: str, cameras: Cameras, home: Path) -> Iterator[Wat
     command = [sys.executable, "-m", "adainfd", "run", "--config", str(file)]
     begun = time.monotonic()
     with (
-        log.open("wb") as said,
-        subprocess.Popen(command, stderr=said, stdout=said, env=environment(home)) as process,
+        log.open("wb") as output,
+        subprocess.Popen(command, stderr=output, stdout=output, env=environment(home)) as process,
         Subscriber(endpoint, topics=("result/", "status/")) as messages,
     ):
         try:
@@ -174,11 +183,11 @@ def running(step: Step, name: str, cameras: Cameras, home: Path) -> Iterator[Wat
 
 
 def quantile(values: Sequence[float], share: float) -> float:
-    """The value that this share of them does not exceed; NaN of none."""
+    """Return the `share` quantile of the values; NaN if there are none."""
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else float("nan")
 
 
 def median(values: Sequence[float]) -> float:
-    """NaN of none."""
+    """Return the median of the values; NaN if there are none."""
     return statistics.median(values) if values else float("nan")

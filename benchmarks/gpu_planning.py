@@ -52,7 +52,7 @@ WAYS = {
 
 
 class _Product(nn.Module):
-    """A convolution of one pixel as a matrix product."""
+    """A 1 × 1 convolution computed as a matrix product."""
 
     def __init__(self, convolution: nn.Conv2d, *, channels_last: bool) -> None:
         super().__init__()
@@ -67,7 +67,7 @@ class _Product(nn.Module):
 
 
 class _OwnDepthwise(nn.Module):
-    """A depthwise convolution by PyTorch's own kernel."""
+    """A depthwise convolution that uses PyTorch's own kernel instead of cuDNN's."""
 
     def __init__(self, convolution: nn.Conv2d, *, channels_last: bool) -> None:
         super().__init__()
@@ -81,7 +81,7 @@ class _OwnDepthwise(nn.Module):
 
 
 def changed(network: nn.Module, way: Way) -> nn.Module:
-    """The network with its convolutions run this way."""
+    """Replace the network's convolutions in place, and return it."""
     for name, module in list(network.named_children()):
         if not isinstance(module, nn.Conv2d):
             changed(module, way)
@@ -104,9 +104,10 @@ class Times:
 
 
 def timed(way: Way, device: str, times: int, sizes: tuple[int, ...], turns: Any) -> list[Times]:
-    """A way's times by number of pictures, in this order. A processor runs it as it is.
+    """Return the times of one way for each number of pictures in `sizes`.
 
-    turns: what all wait at once they have planned, and what one of them holds while it is timed.
+    On a CPU the network runs unrecorded. turns: a barrier at which all processes wait after planning, and a lock that
+    one holds while it is timed.
     """
     all_planned, timing = turns
     warnings.filterwarnings("ignore")
@@ -116,7 +117,7 @@ def timed(way: Way, device: str, times: int, sizes: tuple[int, ...], turns: Any)
     network = changed(backbones.load(_NETWORK, Options(weights=RANDOM)), way).to(place, dtype)
     network = network.to(memory_format=shape)
     wait: Callable[[], None] = torch.cuda.synchronize if device == "cuda" else lambda: None
-    found, replays = [], []
+    results, replays = [], []
     with torch.inference_mode():
         for pictures in sizes:
             generator = torch.Generator().manual_seed(0)
@@ -129,19 +130,19 @@ def timed(way: Way, device: str, times: int, sizes: tuple[int, ...], turns: Any)
             planned = time.perf_counter()
             replays.append(_recorded(network, images) if device == "cuda" else functools.partial(network, images))
             recorded = time.perf_counter()
-            found.append(Times(pictures, planned - begun, recorded - planned, 0.0, float(scores[0, 0])))
+            results.append(Times(pictures, planned - begun, recorded - planned, 0.0, float(scores[0, 0])))
         all_planned.wait()
         with timing:
-            for number, again in enumerate(replays):
-                again()
+            for number, replay_graph in enumerate(replays):
+                replay_graph()
                 wait()
                 begun = time.perf_counter()
                 for _ in range(times):
-                    again()
+                    replay_graph()
                 wait()
                 replay = 1e3 * (time.perf_counter() - begun) / times
-                found[number] = dataclasses.replace(found[number], replay=replay)
-    return found
+                results[number] = dataclasses.replace(results[number], replay=replay)
+    return results
 
 
 def _recorded(network: nn.Module, images: Tensor) -> Callable[[], object]:
@@ -155,23 +156,28 @@ def _recorded(network: nn.Module, images: Tensor) -> Callable[[], object]:
 
 
 def planning(step: Step, found: Findings) -> None:
-    """Each way for one picture and for sixteen."""
+    """Measure every way with one picture and with sixteen."""
     times, sizes = (2, (1,)) if step.quick else (50, (1, 16))
     with (
         multiprocessing.get_context("spawn").Manager() as manager,
         ProcessPoolExecutor(len(WAYS), multiprocessing.get_context("spawn")) as processes,
     ):
         turns = (manager.Barrier(len(WAYS)), manager.Lock())
-        each = {name: processes.submit(timed, way, step.device, times, sizes, turns) for name, way in WAYS.items()}
+        futures = {name: processes.submit(timed, way, step.device, times, sizes, turns) for name, way in WAYS.items()}
         headings = ("convolutions", "pictures", "first run, s", "recording, s", "graph, ms", "a score")
-        for name, way_times in each.items():
-            for one in way_times.result():
-                cells = (f"{one.first:.2f}", f"{one.recording:.2f}", f"{one.replay:.3f}", f"{one.score:.3f}")
-                found.row(f"{_NETWORK}: planning", headings, name, str(one.pictures), *cells)
+        for name, way_times in futures.items():
+            for times_of_size in way_times.result():
+                cells = (
+                    f"{times_of_size.first:.2f}",
+                    f"{times_of_size.recording:.2f}",
+                    f"{times_of_size.replay:.3f}",
+                    f"{times_of_size.score:.3f}",
+                )
+                found.row(f"{_NETWORK}: planning", headings, name, str(times_of_size.pictures), *cells)
 
 
 def main() -> int:
-    """Measure; the exit status."""
+    """Run the step; return the exit status."""
     step, found, _ = arguments(__doc__)
     planning(step, found)
     return 0

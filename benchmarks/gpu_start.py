@@ -14,7 +14,10 @@ _HEADINGS = ("start", "first result, s", "results", "latency p50, ms", "p95, ms"
 
 
 def start(step: Step, name: str, limit: float, found: Findings) -> None:
-    """One start. limit: seconds to the first result."""
+    """Measure one start.
+
+    limit: the most seconds to the first result.
+    """
     with running(
         step, f"start-{name.replace(' ', '-')}", Cameras(1, 12.5), step.work / name.replace(" ", "-")
     ) as daemon:
@@ -38,7 +41,7 @@ def start(step: Step, name: str, limit: float, found: Findings) -> None:
 
 
 def main() -> int:
-    """Measure; the exit status."""
+    """Run the step; return the exit status."""
     step, found, _ = arguments(__doc__)
     start(step, "with exports", 3, found)
     start(step, "without exports", 12, found)

@@ -28,7 +28,7 @@ _CLASSES = 10
 
 
 def make(folder: Path, count: int, side: tuple[int, int], suffix: str) -> None:
-    """So many pictures of this size (width, height), in a folder a class: smooth ones, as JPEG expects them."""
+    """Write `count` pictures of size `side` (width, height), one folder per class; smooth, so that JPEG suits them."""
     generator = np.random.default_rng(0)
     for number in range(_CLASSES):
         (folder / f"{number:02d}").mkdir(parents=True, exist_ok=True)
@@ -43,7 +43,7 @@ def make(folder: Path, count: int, side: tuple[int, int], suffix: str) -> None:
 
 
 def decoding(folder: Path) -> float:
-    """Pictures a second that all processors together decode."""
+    """Return the pictures per second that all processors together decode."""
     files = sorted(folder.glob("*/*.jpg"))[:512]
     with ThreadPoolExecutor(usable_processors()) as threads:
         begun = time.perf_counter()
@@ -53,27 +53,27 @@ def decoding(folder: Path) -> float:
 
 
 def rate(command: list[str], batch: int, found: Findings) -> float:
-    """Pictures a second in the later half of a training, by its lines of progress; 0 where there are none."""
+    """Return the pictures per second in the second half of a training, from its progress lines; 0 without any."""
     lines: list[tuple[float, int]] = []
-    said: list[str] = []
+    output: list[str] = []
     process = subprocess.Popen([*_CALL, *command], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
     with process:
         assert process.stderr is not None
         for line in process.stderr:
-            said.append(line.rstrip())
+            output.append(line.rstrip())
             if (match := _STEP.search(line)) is not None:
                 lines.append((time.monotonic(), int(match[1])))
-    found.note(f"adainf {command[0]} exits with {process.returncode}: {' / '.join(said[-3:])}")
+    found.note(f"adainf {command[0]} exits with {process.returncode}: {' / '.join(output[-3:])}")
     later = lines[len(lines) // 2 - 1 if len(lines) > 2 else 0 :]
     if len(later) < 2:
-        shown = [float(match[2]) for line in said if (match := _STEP.search(line)) is not None]
+        shown = [float(match[2]) for line in output if (match := _STEP.search(line)) is not None]
         return shown[-1] if shown else 0.0
     (begun, first), (ended, last) = later[0], later[-1]
     return batch * (last - first) / (ended - begun)
 
 
 def train(step: Step, found: Findings) -> None:
-    """EfficientNet-Lite0, from pictures on disk."""
+    """Measure EfficientNet-Lite0, trained on pictures from disk."""
     folder, batch = step.work / "large", 8 if step.quick else _TRAIN_BATCH
     make(folder, 64 if step.quick else _LARGE, (500, 375), ".jpg")
     decoded = decoding(folder)
@@ -90,7 +90,7 @@ def train(step: Step, found: Findings) -> None:
 
 
 def pretrain(step: Step, found: Findings) -> None:
-    """cifar/resnet18, from small pictures."""
+    """Measure cifar/resnet18, trained on small pictures."""
     folder, batch = step.work / "small", 64 if step.quick else _PRETRAIN_BATCH
     make(folder, 512 if step.quick else _SMALL, (32, 32), ".png")
     out = step.work / f"resnet18-{time.time():.0f}.safetensors"
@@ -102,7 +102,7 @@ def pretrain(step: Step, found: Findings) -> None:
 
 
 def main() -> int:
-    """Measure; the exit status."""
+    """Run the step; return the exit status."""
     step, found, _ = arguments(__doc__)
     pretrain(step, found)
     train(step, found)

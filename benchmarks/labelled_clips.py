@@ -96,9 +96,9 @@ def labelled_clips(
 
 
 def choose(images: Path, part: Part, clips: int, photographs: int, seed: int) -> list[list[Picture]]:
-    """The photographs of each clip in their order: no photograph twice, from all over the listing.
+    """Return each clip's photographs in order, spread over the listing; no photograph is used twice.
 
-    Raises InvalidInputError where there are fewer of them than clips, or one cannot be read.
+    Raises InvalidInputError if there are fewer photographs than clips, or if one cannot be read.
     """
     rows = part.rows(listing(images, labelled=False))
     if len(rows) < clips:
@@ -115,7 +115,7 @@ def _shot(picture: Picture, images: Path) -> Shot:
 
 
 def film(video: Path, camera: Camera, images: Path, frames: Sequence[Frame], advance: Callable[[int], None]) -> None:
-    """Take and encode `frames`; raises InvalidInputError where the file does not hold all of them afterwards."""
+    """Take and encode `frames`; raises InvalidInputError if the file does not hold all of them afterwards."""
     writer = cv2.VideoWriter(str(video), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*CODEC), camera.fps, camera.size)
     try:
         for photograph, shown in groupby(frames, key=lambda frame: frame.photograph):
@@ -125,7 +125,7 @@ def film(video: Path, camera: Camera, images: Path, frames: Sequence[Frame], adv
                 advance(1)
     finally:
         writer.release()
-    # OpenCV reports neither a codec that it lacks nor a disk that is full.
+    # Count the frames, because OpenCV reports neither a missing codec nor a full disk.
     written = cv2.VideoCapture(str(video), cv2.CAP_FFMPEG)
     count = int(written.get(cv2.CAP_PROP_FRAME_COUNT)) if written.isOpened() else 0
     written.release()
@@ -137,7 +137,7 @@ def film(video: Path, camera: Camera, images: Path, frames: Sequence[Frame], adv
 
 @contextmanager
 def _beside(out: Path) -> Iterator[Path]:
-    """A folder in `out` for what is not finished, gone afterwards; raises InvalidInputError where one cannot write."""
+    """Yield a temporary folder in `out` for unfinished files; raises InvalidInputError if it cannot be written."""
     try:
         out.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".unfinished-", dir=out) as name:
@@ -147,14 +147,14 @@ def _beside(out: Path) -> Iterator[Path]:
 
 
 def _describe(file: Path, document: dict[str, Any], frames: Sequence[Frame]) -> None:
-    """Write a clip's JSON, a line a frame."""
+    """Write a clip's JSON, one line per frame."""
     head = json.dumps(document, indent=1).removesuffix("\n}")
     lines = ",\n  ".join(json.dumps(asdict(frame)) for frame in frames)
     file.write_text(f'{head},\n "frames": [\n  {lines}\n ]\n}}\n', encoding="utf-8")
 
 
 def _put(unfinished: Path, out: Path, video: str) -> None:
-    """Move a video and its JSON to their place: at no moment does a video lie beside another one's labels."""
+    """Move a video and its JSON to `out`, in an order that never leaves a video beside another video's labels."""
     described = Path(video).with_suffix(".json").name
     (out / described).unlink(missing_ok=True)
     for name in (video, described):

@@ -31,12 +31,15 @@ _CAMERAS, _FPS = 32, 25.0
 _START_WITHIN_SECONDS = 120.0
 _SETTLING_SECONDS = 3.0
 _PICTURES, _HEIGHT, _WIDTH = 50, 54, 96
-# Of a core: the other half is for what a GPU's driver and preparing pictures take.
+# Share of one core; the other half is for the GPU driver and for preparing pictures.
 _LIMIT_SHARE = 0.5
 
 
 class Instant:
-    """The default network's engine, but for its time: it takes none. Scores are drawn once."""
+    """A stand-in for the default network's engine that takes no time.
+
+    Its random scores are drawn once.
+    """
 
     name = "instant"
     device = "none"
@@ -51,29 +54,32 @@ class Instant:
         self._scores: NDArray[np.float32] = drawn.astype(np.float32)
 
     def warm_up(self, branches: Iterable[Branch], pictures: int = 1) -> None:
-        """All is ready."""
+        """Do nothing: every branch is ready."""
 
     def make_ready(self, branch: Branch, pictures: int = 1) -> bool:
-        """All is ready."""
+        """Return True: every branch is ready."""
         del branch, pictures
         return True
 
     def close(self) -> None:
-        """There is nothing to end."""
+        """Do nothing: there is nothing to close."""
 
     def prepare(self, picture: NDArray[np.uint8], resolution: int, *, mirrored: bool = False) -> NDArray[np.uint8]:
-        """The picture as it is."""
+        """Return the picture unchanged."""
         del resolution, mirrored
         return picture
 
     def run(self, inputs: Sequence[Any], branches: Sequence[Branch]) -> NDArray[np.float32]:
-        """The scores that were drawn (pictures, classes)."""
+        """Return the drawn scores (pictures, classes)."""
         del branches
         return self._scores[: len(inputs)]
 
 
 def be_the_daemon(configuration: Path, profile: Path | None) -> None:
-    """Run the daemon with that engine until it is asked to stop."""
+    """Run the daemon with the instant engine until it is asked to stop.
+
+    profile: file for cProfile's figures.
+    """
     import cProfile
     from dataclasses import replace
 
@@ -101,7 +107,7 @@ def be_the_daemon(configuration: Path, profile: Path | None) -> None:
 
 
 def measure(cameras: int, fps: float, seconds: float, profile: Path | None) -> tuple[float, float, list[float]]:
-    """Microseconds of the main thread an answer, the share of frames that was answered, latencies in milliseconds."""
+    """Return the main thread's microseconds per answer, the share of frames answered, and latencies in milliseconds."""
     with tempfile.TemporaryDirectory() as name:
         folder, endpoint = Path(name), f"ipc://{name}/results"
         _pictures(folder / "pictures")
@@ -120,15 +126,15 @@ def measure(cameras: int, fps: float, seconds: float, profile: Path | None) -> t
                 _results(messages, _SETTLING_SECONDS)
                 begun, before = time.monotonic(), _thread_seconds(daemon.pid)
                 results = _results(messages, seconds)
-                taken, spent = time.monotonic() - begun, _thread_seconds(daemon.pid) - before
+                elapsed, spent = time.monotonic() - begun, _thread_seconds(daemon.pid) - before
             finally:
                 daemon.terminate()
-    answered = len(results) / (cameras * fps * taken)
+    answered = len(results) / (cameras * fps * elapsed)
     return 1e6 * spent / len(results), answered, [result.timing_ms.total for result in results]
 
 
 def _pictures(folder: Path) -> None:
-    """Small pictures, each unlike the one before, so that every frame is looked at."""
+    """Write small pictures, each unlike the previous one, so that every frame is looked at."""
     import cv2
 
     folder.mkdir()
@@ -138,7 +144,7 @@ def _pictures(folder: Path) -> None:
 
 
 def _thread_seconds(process: int) -> float:
-    """Of its main thread until now."""
+    """Return the CPU time of a process's main thread so far, in seconds."""
     fields = Path(f"/proc/{process}/task/{process}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
@@ -154,7 +160,7 @@ def _results(messages: Subscriber, seconds: float) -> list[Result]:
 
 
 def main() -> int:
-    """Measure, print, and write the tables where asked; the exit status."""
+    """Run the benchmark, print the tables, write them if asked; return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cameras", type=int, default=_CAMERAS)
     parser.add_argument("--fps", type=float, default=_FPS)

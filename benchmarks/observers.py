@@ -1,10 +1,10 @@
-"""What it costs to be observed: metrics, status page and notifications, in shares of one core.
+"""The cost of observers: metrics, status page and notifications, as a share of one core.
 
     .venv/bin/python benchmarks/observers.py
 
-A recorded result is told to all observers as often as four cameras of ten frames a second would, with a heartbeat and
-turns of the loop between; the page is asked for its state once a second, and Prometheus asks every five. The
-processor's time of this is set against the wall time it stands for; the limit is 1 %.
+Sends recorded results to all observers at the rate of four cameras with ten frames per second each, with heartbeats and
+turns of the main loop between them. The page's state is requested once a second, the metrics every five seconds. The
+CPU time used is divided by the wall time that is simulated; the limit is 1 %.
 """
 
 import socket
@@ -30,7 +30,7 @@ LIMIT = 0.01
 
 
 def main() -> None:
-    """The command."""
+    """Measure and print; the exit status is 1 if the limit is missed."""
     now = 0.0
     overview = Overview(lambda: now)
     metrics, pictures, health = Metrics(overview), Pictures(CAMERAS, lambda: now), Health(lambda: now)
@@ -68,7 +68,7 @@ def main() -> None:
 
 
 def result(camera: str, frame: int) -> messages.Result:
-    """What a daemon publishes of a frame."""
+    """Return a message that a daemon publishes for a frame."""
     return messages.Result(
         host="edge1",
         camera=camera,
@@ -86,7 +86,7 @@ def result(camera: str, frame: int) -> messages.Result:
 
 
 def heartbeat(frame: int) -> messages.Status:
-    """What a daemon publishes every second."""
+    """Return a message that a daemon publishes every second."""
     account = messages.Account("online", frame, frame, 0, 0, messages.Dropped(0, 0), 0)
     cameras = dict.fromkeys(CAMERAS, account)
     return messages.Status(host="edge1", sequence=frame, state="ready", published_at=0.0, cameras=cameras)

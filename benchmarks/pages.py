@@ -1,4 +1,4 @@
-"""Writes the tables of a benchmark into its report, between the marks that bear its name."""
+"""Writing of benchmark tables to their reports, between markers with the benchmark's name."""
 
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,12 +12,12 @@ _REPORTS = Path(__file__).parent / "reports"
 
 
 def measured_on() -> str:
-    """The machine and the date."""
+    """Return the machine and the date."""
     return f"{processor_name()}, {usable_processors()} processors; {datetime.now(UTC):%Y-%m-%d}"
 
 
 def put(page: str, name: str, body: str) -> None:
-    """Put `body` between the marks of `name` in this report, replacing what stands there."""
+    """Replace the text between the markers of `name` in a report by `body`; raises ValueError if there is no marker."""
     begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
     text = (_REPORTS / page).read_text(encoding="utf-8")
     before, found, rest = text.partition(begin)

@@ -32,7 +32,7 @@ _HALF = 0.5
 
 
 def export(path: Path) -> None:
-    """The whole demonstration network as a user would export it."""
+    """Export the full demonstration network to ONNX as a user would."""
     from adainf.backbones import Options, load
     from adainf.backbones.defaults import default_weights
     from adainf.engines.exports import export as exported
@@ -43,15 +43,15 @@ def export(path: Path) -> None:
 
 
 def plain(model: Path, video: Path, seconds: float) -> float:
-    """Frames a second of the plain loop."""
+    """Return the plain loop's frames per second."""
     loop = Path(__file__).with_name("plain_loop.py")
     command = [sys.executable, str(loop), str(model), str(video), f"ipc://{model.parent}/plain", str(seconds)]
-    told = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-    return float(told["fps"])
+    output = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    return float(output["fps"])
 
 
 def ours(folder: Path, video: Path, seconds: float, budget: float, fps: float) -> list[Result]:
-    """What the daemon answers in so many seconds, shown `fps` frames of the video a second."""
+    """Return the daemon's results within `seconds`, with the video played at `fps` frames per second."""
     policy, file = folder / f"{budget}.toml", folder / f"daemon-{budget}.toml"
     policy.write_text(f"[budget]\nmaximum = {budget}\nminimum = {budget}\nhold_seconds = 0\nrise_per_second = 100\n")
     endpoint = f"ipc://{folder}/ours"
@@ -71,31 +71,31 @@ def ours(folder: Path, video: Path, seconds: float, budget: float, fps: float) -
 
 
 def rate(results: list[Result]) -> float:
-    """Results a second, without the first second."""
+    """Return the results per second, without the first second."""
     late = [result.published_at for result in results if result.published_at > results[0].published_at + 1]
     return (len(late) - 1) / (late[-1] - late[0])
 
 
 def forward(results: list[Result]) -> float:
-    """Median milliseconds of a forward pass."""
+    """Return the median milliseconds of a forward pass."""
     return statistics.median(result.timing_ms.forward for result in results)
 
 
 def around(results: list[Result]) -> float:
-    """Median milliseconds from a frame's being grabbed to its message, less preprocessing and forward pass."""
+    """Return the median milliseconds from grabbing a frame to its message, less preprocessing and forward pass."""
     times = [result.timing_ms for result in results]
     return statistics.median(t.total - t.wait - t.preprocess - t.forward for t in times)
 
 
 def preparing_ms() -> float:
-    """Median milliseconds of preparing a 1080p picture for 224 pixels."""
+    """Return the median milliseconds of preparing a 1080p picture for 224 pixels."""
     picture = np.random.default_rng(0).integers(0, 256, (1080, 1920, 3), np.uint8)
     preprocessing = Preprocessing(224, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5), 0.875)
     return _milliseconds(lambda: prepare(picture, 224, preprocessing), 100)
 
 
 def passed_over(folder: Path) -> float:
-    """What a frame of a 1080p video costs that is grabbed alone, of one that is looked at for motion too."""
+    """Return the cost of merely grabbing a 1080p frame, as a share of grabbing it and checking it for motion."""
     from adainf.sensors.motion import sketch
 
     video = folder / "1080p.mp4"
@@ -120,12 +120,12 @@ def passed_over(folder: Path) -> float:
 
 
 def _milliseconds(call: Callable[[], object], times: int) -> float:
-    taken = []
+    times_ms = []
     for _ in range(times):
         begun = time.perf_counter()
         call()
-        taken.append(1e3 * (time.perf_counter() - begun))
-    return statistics.median(taken)
+        times_ms.append(1e3 * (time.perf_counter() - begun))
+    return statistics.median(times_ms)
 
 
 def _spread(rates: list[float]) -> tuple[str, str]:
@@ -133,7 +133,7 @@ def _spread(rates: list[float]) -> tuple[str, str]:
 
 
 def main() -> int:
-    """Measure, print, and write the tables where asked; the exit status."""
+    """Run the benchmark, print the tables, write them if asked; return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("video", nargs="?", type=Path)
     parser.add_argument("--seconds", type=float, default=8.0)

@@ -1,8 +1,8 @@
-"""What a user would write in forty lines without us: OpenCV, ONNX Runtime, pyzmq.
+"""The loop that a user would write in forty lines without adainf: OpenCV, ONNX Runtime, pyzmq.
 
     python benchmarks/plain_loop.py MODEL.onnx VIDEO ENDPOINT SECONDS
 
-Prints how many frames it answered a second, and the processor time of each in milliseconds.
+Prints the frames answered per second, and the CPU time per frame in milliseconds.
 """
 
 import json
@@ -39,8 +39,8 @@ def main() -> None:
         labels = [{"index": int(index), "score": round(float(shares[index]), 4)} for index in best]
         publisher.send_multipart([b"result/plain", json.dumps({"frame": frames, "labels": labels}).encode()])
         frames += 1
-    taken = time.monotonic() - started
-    print(json.dumps({"fps": frames / taken, "ms": 1e3 * (time.process_time() - processor) / frames}))
+    elapsed = time.monotonic() - started
+    print(json.dumps({"fps": frames / elapsed, "ms": 1e3 * (time.process_time() - processor) / frames}))
 
 
 if __name__ == "__main__":

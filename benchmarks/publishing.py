@@ -25,7 +25,7 @@ from tables import Figure, Table, finish, limits
 
 RATE = 100
 _PAGE = "publishing.md"
-# Until the queue of the one that does not read, and what the kernel keeps for it, is full.
+# Long enough to fill the stalled subscriber's queue and its kernel buffers.
 _FILLING_RATE, _FILLING_SECONDS = 2000, 6.0
 _SETTLING_SECONDS = 3.0
 
@@ -33,7 +33,7 @@ Other = Callable[[str, Event, Event], None]
 
 
 def main() -> int:
-    """Measure, print, and write the tables where asked; the exit status."""
+    """Run the benchmark, print the tables, write them if asked; return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=8.0)
     parser.add_argument("--write", action="store_true", help=f"put the tables into {_PAGE}")
@@ -67,8 +67,10 @@ def main() -> int:
 
 @dataclass(frozen=True, slots=True)
 class Phase:
-    """What publishing cost beside some others. median, high: microseconds. growth: bytes of memory, once
-    settled. lost: by the one that reads all.
+    """The cost of publishing beside other subscribers.
+
+    rate: messages per second. median, high: median and 99th percentile of the time to send one, microseconds. growth:
+    memory growth once settled, bytes. lost: messages that the subscriber that reads everything missed.
     """
 
     name: str
@@ -80,13 +82,13 @@ class Phase:
 
 
 def phase(publisher: Publisher, name: str, other: Other | None, lost: Any, seconds: float) -> Phase:
-    """Publish for so long with others there."""
+    """Publish for `seconds` beside the subscribers of `other`."""
     spawn = multiprocessing.get_context("spawn")
-    there, over = spawn.Event(), spawn.Event()
-    process = None if other is None else spawn.Process(target=other, args=(publisher.endpoints[0], there, over))
+    ready, over = spawn.Event(), spawn.Event()
+    process = None if other is None else spawn.Process(target=other, args=(publisher.endpoints[0], ready, over))
     if process is not None:
         process.start()
-        there.wait()
+        ready.wait()
     if other is stop_reading:
         publish(publisher, _FILLING_SECONDS, _FILLING_RATE)
     publish(publisher, _SETTLING_SECONDS)
@@ -101,7 +103,7 @@ def phase(publisher: Publisher, name: str, other: Other | None, lost: Any, secon
 
 
 def publish(publisher: Publisher, seconds: float, rate: int = RATE) -> tuple[float, list[float]]:
-    """Publish for so long; messages a second, and the seconds that each took."""
+    """Publish for `seconds`; return the messages per second, and the seconds that each took to send."""
     start = time.monotonic()
     times = []
     for number in range(round(rate * seconds)):
@@ -115,7 +117,7 @@ def publish(publisher: Publisher, seconds: float, rate: int = RATE) -> tuple[flo
 
 
 def result(number: int) -> Result:
-    """A message of the usual size."""
+    """Return a message of typical size."""
     return Result(
         host="here",
         camera="door",
@@ -133,25 +135,25 @@ def result(number: int) -> Result:
 
 
 def read(endpoint: str, done: Event, lost: Any) -> None:
-    """Read everything, and say how much was lost."""
+    """Read everything, and count the lost messages in `lost`."""
     with Subscriber(endpoint) as messages:
         while not done.is_set():
             messages.receive(0.2)
             lost.value = messages.lost
 
 
-def stop_reading(endpoint: str, there: Event, over: Event) -> None:
-    """Subscribe, and read nothing."""
+def stop_reading(endpoint: str, ready: Event, over: Event) -> None:
+    """Subscribe to everything and read nothing."""
     with zmq.Context() as context, context.socket(zmq.SUB) as socket:
         socket.setsockopt(zmq.RCVHWM, 10)
         socket.setsockopt(zmq.SUBSCRIBE, b"")
         socket.connect(endpoint)
-        there.set()
+        ready.set()
         over.wait()
 
 
-def come_and_go(endpoint: str, there: Event, over: Event) -> None:
-    """Keep two hundred subscribers there, of which the oldest leaves for each one that comes."""
+def come_and_go(endpoint: str, ready: Event, over: Event) -> None:
+    """Keep two hundred subscribers connected; the oldest leaves for each new one."""
     with zmq.Context() as context:
         context.set(zmq.MAX_SOCKETS, 1000)
         crowd: list[Any] = []
@@ -161,14 +163,14 @@ def come_and_go(endpoint: str, there: Event, over: Event) -> None:
             socket.connect(endpoint)
             crowd.append(socket)
             if len(crowd) > 200:
-                there.set()
+                ready.set()
                 crowd.pop(0).close(linger=0)
         for socket in crowd:
             socket.close(linger=0)
 
 
 def resident() -> int:
-    """Bytes of memory that this process holds."""
+    """Return the resident memory of this process, in bytes."""
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE")
 
 

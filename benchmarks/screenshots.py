@@ -24,7 +24,7 @@ SECONDS = 12.0
 
 
 def main() -> None:
-    """The command."""
+    """Make the pictures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("clips", nargs="+", type=Path)
     chromium = shutil.which("chromium") or shutil.which("google-chrome")
@@ -54,7 +54,7 @@ def main() -> None:
 
 
 def configuration(clips: list[Path], endpoint: str, page: str) -> str:
-    """A daemon that shows the clips."""
+    """Return the TOML configuration of a daemon that plays the clips."""
     lines = ['[publish]\nhost = "edge1"', f'bind = ["{endpoint}"]', f'[web]\nbind = "{page}"']
     lines.append(f"pictures = {[clip.stem for clip in clips]}")
     for clip in clips:
@@ -63,7 +63,7 @@ def configuration(clips: list[Path], endpoint: str, page: str) -> str:
 
 
 def await_results(endpoint: str) -> None:
-    """Wait until the daemon has recognised for some seconds."""
+    """Wait until the daemon has published results for 12 seconds."""
     with Subscriber(endpoint) as messages:
         while not isinstance(messages.receive(), Result):
             pass
@@ -71,7 +71,7 @@ def await_results(endpoint: str) -> None:
 
 
 def await_picture(url: str) -> None:
-    """Ask until there is one: it is kept only while somebody asks."""
+    """Request a picture until there is one; the daemon keeps pictures only while they are requested."""
     while True:
         try:
             urllib.request.urlopen(url, timeout=10).close()  # noqa: S310
@@ -82,7 +82,7 @@ def await_picture(url: str) -> None:
 
 
 def photograph(chromium: str, url: str, file: Path, folder: Path) -> None:
-    """A picture of the page after it has updated itself for a while."""
+    """Save a screenshot of the page after it has updated itself for 3.5 seconds."""
     options = ["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", f"--user-data-dir={folder}/browser"]
     options += ["--window-size=1000,640", "--virtual-time-budget=3500", f"--screenshot={file}"]
     subprocess.run([chromium, *options, url], check=True, capture_output=True, timeout=60)

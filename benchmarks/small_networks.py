@@ -50,12 +50,12 @@ _PAGE = "results.md"
 _SIDE = 32
 _LEAST_AREA = 0.6
 _CLAIMS = {"lora": 0.6, "full": 0.4}
-"""At which share of the MACs the paper says that nothing is lost."""
+"""The share of the MACs from which the paper claims no loss of accuracy."""
 
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """A way to train."""
+    """A training setting."""
 
     adapt: Kind
     bound: Bound
@@ -63,7 +63,7 @@ class Setting:
 
     @classmethod
     def parse(cls, text: str) -> "Setting":
-        """Read `lora/hard/train`."""
+        """Parse `ADAPT/BOUND/BATCH_NORM`, such as `lora/hard/train`; raises ValueError on anything else."""
         adapt, bound, batch_norm = text.split("/")
         if adapt not in get_args(Kind) or bound not in get_args(Bound) or batch_norm not in get_args(BatchNorm):
             raise ValueError(text)
@@ -75,14 +75,14 @@ class Setting:
 
 @dataclass(frozen=True, slots=True)
 class Pictures:
-    """What is learnt from, and what tells how well."""
+    """The training and the test pictures."""
 
     train: Data
     test: Data
     classes: tuple[str, ...]
 
     def first_classes(self, count: int, each: int) -> "Pictures":
-        """So many classes, and of each so many pictures."""
+        """Return the first `count` classes, with `each` pictures of each class."""
 
         def some(data: Data) -> Data:
             return data.rows(torch.cat([(data.labels == label).nonzero()[:each, 0] for label in range(count)]))
@@ -91,7 +91,7 @@ class Pictures:
 
 
 def pictures_of(path: Path) -> Pictures:
-    """The pictures of a folder or of a file of arrays."""
+    """Read the pictures from a folder or from an .npz file."""
     if path.is_dir():
         listed = images.listing(path / "train", labelled=True)
         classes = tuple(dict.fromkeys(picture.folder for picture in listed if picture.folder is not None))
@@ -109,13 +109,13 @@ def pictures_of(path: Path) -> Pictures:
 
 @dataclass(frozen=True, slots=True)
 class Length:
-    """How long a training lasts: so many epochs, or minutes where they are given."""
+    """The length of a training: minutes if given, else epochs."""
 
     epochs: float
     minutes: float | None
 
     def of(self, data: Data, batch: int) -> tuple[int | None, float | None]:
-        """Steps or seconds."""
+        """Return the length in steps or in seconds; the other is None."""
         if self.minutes is not None:
             return None, self.minutes * 60
         return max(1, round(self.epochs * data.count / batch)), None
@@ -123,7 +123,7 @@ class Length:
 
 @dataclass(frozen=True)
 class Bench:
-    """What is asked for, and where it goes."""
+    """The settings of a run, and its output folder."""
 
     images: Path
     quick: bool
@@ -138,16 +138,16 @@ class Bench:
 
     @cached_property
     def pictures(self) -> Pictures:
-        """Read where something is still to be done."""
+        """The pictures, read on first use: a finished run does not need them."""
         whole = pictures_of(self.images)
         return whole.first_classes(4, 64) if self.quick else whole
 
     def file(self, network: str, ending: str) -> Path:
-        """A file of a network's."""
+        """Return the path of one of a network's files."""
         return self.out / f"{network.partition('/')[2]}{ending}"
 
     def pretrained(self, network: str) -> Path:
-        """The network's weights; trained where they are not there."""
+        """Return the path of the network's weights, which are trained if missing."""
         path = self.file(network, ".safetensors")
         if path.is_file():
             return path
@@ -173,15 +173,15 @@ class Bench:
             "rate": self.pretrain_rate,
         }
         progress, learnt = learn(wanted, data, classes, settings, self.device)
-        told = {"epochs": round(progress.step * self.batch / data.count, 1), "seconds": round(progress.seconds, 1)}
-        self.file(network, "-pretraining.json").write_text(json.dumps(told) + "\n", encoding="utf-8")
+        summary = {"epochs": round(progress.step * self.batch / data.count, 1), "seconds": round(progress.seconds, 1)}
+        self.file(network, "-pretraining.json").write_text(json.dumps(summary) + "\n", encoding="utf-8")
         weights.write(path, learnt, classes)
         checkpoint_of(path).unlink(missing_ok=True)
         print(f"{network}: {progress.step} steps of {self.batch} in {progress.seconds:.0f} s", flush=True)
         return path
 
     def adapted(self, base: Backbone, space: BranchSpace, setting: Setting) -> tuple[Adapter, PaperRecipe, Progress]:
-        """The network as the recipe leaves it, the recipe, and how far it came."""
+        """Train with the recipe; return the adapter with the trained network, the recipe, and the progress."""
         adapter = attach(base, setting.adapt)
         if setting.batch_norm == "train":
             adapter.move_statistics()
@@ -196,19 +196,19 @@ class Bench:
         plan = TrainingPlan(self.rate, *self.adaptation.of(data, self.batch))
         folder = self.file(base.name, f"-{str(setting).replace('/', '-')}")
         folder.mkdir(parents=True, exist_ok=True)
-        told: dict[str, JsonValue] = {
+        settings: dict[str, JsonValue] = {
             "batch": self.batch,
             "rate": self.rate,
             "steps": plan.steps,
             "setting": str(setting),
         }
-        progress = train(recipe, views, plan, folder, told, ranks)
+        progress = train(recipe, views, plan, folder, settings, ranks)
         checkpoint_path(folder).unlink(missing_ok=True)
         adapter.backbone.eval().requires_grad_(False)
         return adapter, recipe, progress
 
     def measured(self, network: str, setting: Setting) -> dict[str, object]:
-        """What comes of a setting: shares of right answers by method and budget."""
+        """Train and evaluate a setting; return a JSON document with the accuracy by method and budget."""
         options = Options(str(self.pretrained(network)))
         base = load(network, options).to(self.device).to(memory_format=torch.channels_last)
         space = branch_space(base)
@@ -225,9 +225,9 @@ class Bench:
             "lookup table, raw": study.table([raw], branches),
             "lookup table, adapted weights": table,
             "lookup table, better weights of each branch": study.table([raw, learnt], branches),
-            "scheduler": {budget: one.right for budget, one in own.items()},
+            "scheduler": {budget: outcome.right for budget, outcome in own.items()},
             "better of table and scheduler": {budget: study.better(table[budget], own[budget].right) for budget in own},
-            "scheduler, content shuffled": {budget: one.right for budget, one in shuffled.items()},
+            "scheduler, content shuffled": {budget: outcome.right for budget, outcome in shuffled.items()},
         }
         epochs = round(progress.step * self.batch / self.pictures.train.count, 1)
         pretraining = json.loads(self.file(network, "-pretraining.json").read_text(encoding="utf-8"))
@@ -247,8 +247,8 @@ class Bench:
                 name: {str(budget): round(study.reported(right), 5) for budget, right in found.items()}
                 for name, found in methods.items()
             },
-            "macs of the scheduler": {str(budget): [round(one.macs, 4), round(one.most, 4)]
-                                      for budget, one in own.items()},
+            "macs of the scheduler": {str(budget): [round(outcome.macs, 4), round(outcome.most, 4)]
+                                      for budget, outcome in own.items()},
         }  # fmt: skip
 
 
@@ -259,7 +259,7 @@ def _machine(device: torch.device) -> str:
 
 
 def table_of(results: Sequence[dict[str, Any]], network: str) -> Table:
-    """A line a setting and method: shares of the full branch's accuracy at each budget."""
+    """Return a table with a line per setting and method: shares of the full branch's accuracy at each budget."""
     rows = []
     for result in results:
         setting = Setting(**result["setting"])
@@ -280,7 +280,7 @@ def table_of(results: Sequence[dict[str, Any]], network: str) -> Table:
 
 
 def main() -> int:
-    """Train, measure and print; write the tables into the page where asked."""
+    """Train, measure, print, and write the tables if asked; return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=Path, required=True, help="a folder with train and test, or a file .npz")
     parser.add_argument("--networks", default="cifar/resnet18,cifar/resnet32")
@@ -314,7 +314,7 @@ def main() -> int:
         arguments.rate,
     )
     arguments.out.mkdir(parents=True, exist_ok=True)
-    settings = [] if arguments.settings == "none" else [Setting.parse(one) for one in arguments.settings.split(",")]
+    settings = [] if arguments.settings == "none" else [Setting.parse(text) for text in arguments.settings.split(",")]
     for network in arguments.networks.split(","):
         if not settings:
             bench.pretrained(network)

@@ -1,4 +1,4 @@
-"""How often a small network is right under budgets, by its lookup table and by the paper's scheduler, all in memory."""
+"""Accuracy of a small network under budgets, with its lookup table and with the paper's scheduler, all in memory."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -34,7 +34,10 @@ _Bits = NDArray[np.bool_]
 
 @dataclass(frozen=True, slots=True)
 class Scheduled:
-    """What a scheduler does under one budget. right: each picture (pictures). macs: shares, on average and at most."""
+    """A scheduler's outcome under one budget.
+
+    right: (pictures,). macs, most: mean and maximum over the pictures, fractions of the full branch's.
+    """
 
     right: _Bits
     macs: float
@@ -43,7 +46,7 @@ class Scheduled:
 
 @dataclass(frozen=True)
 class Study:
-    """Pictures that choose (every second one) and report (the others), on the network's device."""
+    """Test pictures on the network's device: every second one selects branches, the others are reported on."""
 
     space: BranchSpace
     network: Backbone
@@ -52,17 +55,17 @@ class Study:
 
     @classmethod
     def of(cls, data: Data, network: Backbone, space: BranchSpace, device: torch.device) -> "Study":
-        """The pictures as `network` wants them."""
+        """Prepare the pictures for `network` on the device."""
         inputs = normalised(data.pictures.to(device), network.preprocessing)
         return cls(space, network, inputs, data.labels.to(device))
 
     @cached_property
     def full(self) -> float:
-        """How often the full branch with the base weights is right, on the pictures that report."""
+        """Accuracy of the full branch with the base weights, on the reported pictures."""
         return float(self.right(self.network, [self.space.full])[0, _REPORTS].mean())
 
     def branches(self, network: Backbone) -> set[Branch]:
-        """Those worth measuring with these weights, as `adainf calibrate` finds them."""
+        """Return the branches worth measuring with these weights, selected as by `adainf calibrate`."""
         return set(sample(self.space, _BRANCHES, self._divergence(network), seed=0))
 
     def _divergence(self, network: Backbone) -> Divergence:
@@ -83,20 +86,20 @@ class Study:
 
     @torch.inference_mode()
     def right(self, network: Backbone, branches: Sequence[Branch]) -> _Bits:
-        """Whether each picture is right along each branch (branches, pictures)."""
+        """Return whether each picture is answered right along each branch (branches, pictures)."""
         row_of = {branch.keep: row for row, branch in enumerate(branches)}
         found = torch.empty(len(branches), len(self.labels), dtype=torch.bool, device=self.labels.device)
         for first in range(0, len(self.labels), _AT_ONCE):
-            some = slice(first, first + _AT_ONCE)
+            rows = slice(first, first + _AT_ONCE)
             with half(self.pictures.device):
-                for keep, scores in scores_of_each(network, self.pictures[some], list(row_of)):
-                    found[row_of[keep], some] = scores.argmax(dim=1) == self.labels[some]
+                for keep, scores in scores_of_each(network, self.pictures[rows], list(row_of)):
+                    found[row_of[keep], rows] = scores.argmax(dim=1) == self.labels[rows]
         return found.cpu().numpy()
 
     def table(self, measured: Sequence[_Bits], branches: Sequence[Branch]) -> dict[float, _Bits]:
-        """Which pictures (pictures) the best branch within each budget has right, along the better of the weights.
+        """Return, for each budget, which pictures the best branch and weights within it answer right (pictures,).
 
-        measured: what `right` gave, for each set of weights. It is chosen on one half of the pictures.
+        measured: the output of `right` for each set of weights. The selecting half of the pictures decides.
         """
         macs = np.array([self.space.fraction(branch) for branch in branches])
         found = {}
@@ -108,12 +111,15 @@ class Study:
 
     @torch.inference_mode()
     def scheduled(self, network: Backbone, scheduler: PaperScheduler, *, shuffled: bool) -> dict[float, Scheduled]:
-        """The scheduler under each budget; shuffled: it sees another picture than the one that is answered."""
+        """Return the scheduler's outcome under each budget.
+
+        shuffled: it sees another picture's embedding.
+        """
         hidden = [self._after_first_block(network, first) for first in range(0, len(self.labels), _AT_ONCE)]
-        seen = np.concatenate([embedding(one.float()).cpu().numpy() for one in hidden])
+        embeddings = np.concatenate([embedding(batch.float()).cpu().numpy() for batch in hidden])
         if shuffled:
-            seen = seen[np.random.default_rng(0).permutation(len(seen))]
-        return {budget: self._under(budget, network, scheduler, hidden, seen) for budget in BUDGETS}
+            embeddings = embeddings[np.random.default_rng(0).permutation(len(embeddings))]
+        return {budget: self._under(budget, network, scheduler, hidden, embeddings) for budget in BUDGETS}
 
     def _after_first_block(self, network: Backbone, first: int) -> Tensor:
         with half(self.pictures.device):
@@ -125,25 +131,25 @@ class Study:
         network: Backbone,
         scheduler: PaperScheduler,
         hidden: Sequence[Tensor],
-        seen: NDArray[np.float32],
+        embeddings: NDArray[np.float32],
     ) -> Scheduled:
-        budgets = np.full(len(seen), budget)
-        kept = scheduler.kept(scheduler.scores(seen, budgets), budgets)
+        budgets = np.full(len(embeddings), budget)
+        kept = scheduler.kept(scheduler.scores(embeddings, budgets), budgets)
         bits = torch.from_numpy(kept).float().to(self.labels.device)
         right = []
-        for number, one in enumerate(hidden):
-            some = slice(number * _AT_ONCE, number * _AT_ONCE + len(one))
-            with half(one.device):
-                right.append(walk(network, one, bits[some]).argmax(dim=1) == self.labels[some])
+        for number, batch in enumerate(hidden):
+            rows = slice(number * _AT_ONCE, number * _AT_ONCE + len(batch))
+            with half(batch.device):
+                right.append(walk(network, batch, bits[rows]).argmax(dim=1) == self.labels[rows])
         macs = (scheduler.projection.macs(kept) + scheduler.macs) / self.space.macs(self.space.full)
         return Scheduled(torch.cat(right).cpu().numpy(), float(macs.mean()), float(macs.max()))
 
     @staticmethod
     def better(first: _Bits, second: _Bits) -> _Bits:
-        """Of two ways to answer the one that is more often right on the pictures that choose; of equals the first."""
+        """Return whichever of two outcomes is more often right on the selecting pictures; the first on a tie."""
         return second if second[_CHOOSES].mean() > first[_CHOOSES].mean() else first
 
     @staticmethod
     def reported(right: _Bits) -> float:
-        """The share of right answers on the pictures that report."""
+        """Return the share of right answers on the reported pictures."""
         return float(right[_REPORTS].mean())

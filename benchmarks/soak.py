@@ -41,11 +41,13 @@ _MEGABYTE = 1 << 20
 
 @dataclass(slots=True)
 class Watch:
-    """A running daemon, what it says, and what became of frames.
+    """A running daemon, its messages, and its frame counts.
 
-    results: by camera, until now. captured_at: Unix times of the frames that were answered.
-    hung_up: connections, by the daemon's bounds, until now.
-    oldest: seconds from capture to publishing, of the oldest answer.
+    results: number of answers so far, by camera. captured_at: Unix times of the answered frames.
+    hung_up: connections that the daemon has closed by its limits so far.
+    oldest: seconds from capture to publishing of the oldest answer.
+    accounts_agree: whether the fates of the frames have added up to those captured in every message. last: each
+    camera's last status.
     """
 
     daemon: "subprocess.Popen[bytes]"
@@ -58,7 +60,7 @@ class Watch:
     last: dict[str, Status] = field(default_factory=dict)
 
     def until(self, wanted: Callable[[Message], bool], seconds: float = _WITHIN_SECONDS) -> float:
-        """Seconds until such a message; raises TimeoutError."""
+        """Return the seconds until a message is `wanted`; raises TimeoutError after `seconds`."""
         begun = time.monotonic()
         while (left := begun + seconds - time.monotonic()) > 0:
             message = self.messages.receive(left)
@@ -70,7 +72,7 @@ class Watch:
         raise TimeoutError(f"not within {seconds:.0f} s")
 
     def run(self, seconds: float) -> None:
-        """Take in what comes for so long."""
+        """Collect messages for `seconds`."""
         end = time.monotonic() + seconds
         while (left := end - time.monotonic()) > 0:
             message = self.messages.receive(left)
@@ -94,15 +96,18 @@ class Watch:
                 self.accounts_agree = self.accounts_agree and fates == account.captured
 
     def descriptors(self) -> int:
-        """How many the daemon and all its processes hold."""
+        """Return the number of file descriptors of the daemon and all its subprocesses."""
         return sum(len(list(Path(f"/proc/{process}/fd").iterdir())) for process in processes(self.daemon.pid))
 
     def threads(self) -> int:
-        """How many the daemon and all its processes run."""
+        """Return the number of threads of the daemon and all its subprocesses."""
         return sum(len(list(Path(f"/proc/{process}/task").iterdir())) for process in processes(self.daemon.pid))
 
     def resident(self) -> float:
-        """Megabytes that the daemon and all its processes hold, without pages of files, shared with whoever runs."""
+        """Return the memory of the daemon and all its subprocesses, in megabytes.
+
+        File-backed pages are left out: their share depends on which other programs run.
+        """
         total = 0
         for process in processes(self.daemon.pid):
             lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()
@@ -111,15 +116,16 @@ class Watch:
 
 
 def is_an_answer(message: Message) -> TypeGuard[Result]:
-    """Whether it is the first answer to a frame."""
+    """Return whether a message is the first answer to a frame."""
     return isinstance(message, Result) and not message.repeated and message.plan.chosen_by != "second_look"
 
 
 @contextmanager
 def daemon(folder: Path, cameras: list[str], *more: str, web: str | None = None) -> Iterator[Watch]:
-    """A daemon with these cameras, each a table of TOML, once every one has brought a result.
+    """Run a daemon; yields once every camera has had a result.
 
-    more: where else it publishes. web: HOST:PORT at which it serves its page, with pictures of the camera "door".
+    cameras: the TOML table of each. more: further endpoints to publish at. web: HOST:PORT of its status page, with
+    pictures of the camera "door".
     """
     endpoint, file = f"ipc://{folder}/stream", folder / "soak.toml"
     file.write_text(
@@ -142,7 +148,7 @@ def daemon(folder: Path, cameras: list[str], *more: str, web: str | None = None)
 
 
 def failing(folder: Path, video: Path, restarts: int) -> list[Figure]:
-    """What a camera that fails in every way does to itself and to two others."""
+    """Measure a camera that fails in every way, and its effect on two others."""
     with rtsp_server(h264_file(folder)) as server:
         limits_ = f"stall_seconds = {_STALL_SECONDS}\nretry_seconds = {_RETRY_SECONDS}\nlongest_retry_seconds = 0.5"
         cameras = [f'name = "door"\nsource = "{server.address}"\n{limits_}']
@@ -185,7 +191,7 @@ def _restarted(watch: Watch, server: RtspServer, restarts: int) -> list[Figure]:
 
 
 def _answered_by_others(watch: Watch, do: Callable[[], object]) -> float:
-    """Frames of the other cameras that are answered a second while something is done."""
+    """Return the other cameras' answers per second while `do` runs."""
     begun, before = time.monotonic(), dict(watch.results)
     do()
     others = [name for name in watch.results if name != "door"]
@@ -224,7 +230,7 @@ def _killed(watch: Watch) -> list[Figure]:
 
 
 def _door_process(watch: Watch) -> int:
-    """The camera's process: the one that holds a connection to the server."""
+    """Return the process ID of the camera: the subprocess that holds a connection to the server."""
     for process in processes(watch.daemon.pid):
         if process != watch.daemon.pid and any(
             str(file.readlink()).startswith("socket:") and file.name != "0" for file in _network_sockets(process)
@@ -245,10 +251,10 @@ def _agreed(watch: Watch) -> Figure:
 
 
 def crowded(folder: Path, video: Path, seconds: float) -> list[Figure]:
-    """Eight cameras, each of ten frames a second, for so long."""
+    """Run eight cameras with ten frames per second each, for `seconds`."""
     cameras = [f'name = "c{n}"\nsource = "{video}"\nloop = true\nfps = 10\nmax_age = {_MAX_AGE}' for n in range(_CROWD)]
     with daemon(folder, cameras) as watch:
-        watch.run(10.0)  # the start has settled
+        watch.run(10.0)  # let the start settle
         watch.oldest, before, begun = 0.0, sum(watch.results.values()), time.monotonic()
         watch.run(seconds)
         answered = (sum(watch.results.values()) - before) / (10 * _CROWD * (time.monotonic() - begun))
@@ -257,7 +263,7 @@ def crowded(folder: Path, video: Path, seconds: float) -> list[Figure]:
 
 
 def generated(each: int) -> list[Figure]:
-    """So many files and messages of each kind."""
+    """Run the generated tests with `each` examples of each kind of file and message."""
     tests = Path(__file__).parents[1] / "tests" / "adainfd"
     command = [sys.executable, "-m", "pytest", "-q", "-m", "generated", str(tests)]
     run = subprocess.run(
@@ -274,7 +280,7 @@ def generated(each: int) -> list[Figure]:
 
 
 def lasting(folder: Path, video: Path, minutes: float) -> list[Figure]:
-    """Two cameras that bring more frames than can be answered, for so many minutes."""
+    """Run two cameras with more frames than can be answered, for `minutes`."""
     cameras = [f'name = "c{n}"\nsource = "{video}"\nloop = true\nfps = 100' for n in (1, 2)]
     with daemon(folder, cameras) as watch:
         watch.run(min(60.0, 30 * minutes))
@@ -290,7 +296,7 @@ def lasting(folder: Path, video: Path, minutes: float) -> list[Figure]:
 
 
 def main() -> int:
-    """Measure, print, and write the table where asked; the exit status."""
+    """Run the benchmark, print the tables, write them if asked; return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--restarts", type=int, default=20)
     parser.add_argument("--minutes", type=float, default=20.0)

@@ -31,9 +31,10 @@ _LOOK_EVERY_SECONDS = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """One start. seconds: to the first result. with_torch: whether any process has loaded it then.
+    """One start.
 
-    prepared: seconds until none has any more. megabytes: of all processes, some seconds later.
+    seconds: to the first result. with_torch: whether any process has PyTorch loaded then. prepared: seconds until no
+    process has PyTorch loaded. megabytes: memory of all processes, some seconds later.
     """
 
     name: str
@@ -45,7 +46,7 @@ class Start:
 
 @contextmanager
 def daemon(video: Path, endpoint: str, environment: Mapping[str, str]) -> Iterator[subprocess.Popen[bytes]]:
-    """A daemon that plays the video over and over."""
+    """Run a daemon that plays the video in a loop."""
     command = [sys.executable, "-m", "adainfd", "run", "--source", str(video), "--loop", "--bind", endpoint]
     with subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL) as process:
         try:
@@ -55,12 +56,12 @@ def daemon(video: Path, endpoint: str, environment: Mapping[str, str]) -> Iterat
 
 
 def processes(ancestor: int) -> list[int]:
-    """A process and all that came from it."""
+    """Return the IDs of a process and all its descendants."""
     found = [ancestor]
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             parent = int((folder / "stat").read_text(errors="replace").rpartition(")")[2].split()[1])
-        except OSError:  # it has ended
+        except OSError:  # the process has ended
             continue
         if parent == ancestor:
             found += processes(int(folder.name))
@@ -68,7 +69,7 @@ def processes(ancestor: int) -> list[int]:
 
 
 def start(name: str, video: Path, folder: Path, environment: Mapping[str, str]) -> Start:
-    """Start it once."""
+    """Start the daemon once and measure it."""
     endpoint = f"ipc://{folder}/results"
     begun = time.monotonic()
     with daemon(video, endpoint, environment) as process, Subscriber(endpoint) as messages:
@@ -86,30 +87,30 @@ def start(name: str, video: Path, folder: Path, environment: Mapping[str, str]) 
 
 
 def torch_is_loaded(ancestor: int) -> bool:
-    """Whether a process or one that came from it has loaded PyTorch."""
+    """Return whether a process or one of its descendants has PyTorch loaded."""
     return any("libtorch" in maps(number) for number in processes(ancestor))
 
 
 def maps(process: int) -> str:
-    """What a process has mapped into its memory."""
+    """Return the memory map of a process; empty if it has ended."""
     try:
         return Path(f"/proc/{process}/maps").read_text(errors="replace")
-    except OSError:  # it has ended
+    except OSError:  # the process has ended
         return ""
 
 
 def help_seconds() -> float:
-    """The fastest of five `adainfd --help`."""
-    taken = []
+    """Return the time of the fastest of five runs of `adainfd --help`, in seconds."""
+    seconds = []
     for _ in range(5):
         begun = time.monotonic()
         subprocess.run([sys.executable, "-m", "adainfd", "--help"], stdout=subprocess.DEVNULL, check=True)
-        taken.append(time.monotonic() - begun)
-    return min(taken)
+        seconds.append(time.monotonic() - begun)
+    return min(seconds)
 
 
 def main() -> int:
-    """Measure, print, and write the tables where asked; the exit status."""
+    """Run the benchmark, print the tables, write them if asked; return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("video", nargs="?", type=Path)
     parser.add_argument("--write", action="store_true", help=f"put the tables into {_PAGE}")

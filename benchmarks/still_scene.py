@@ -42,14 +42,17 @@ _PAGE = "contention.md"
 
 @dataclass(frozen=True, slots=True)
 class Watched:
-    """What the daemon said of a clip. answers: the index of the best label by frame. macs: of full branches, in all."""
+    """The daemon's results on a clip.
+
+    answers: best label's index, by frame. macs: total, in full branches.
+    """
 
     answers: dict[int, int]
     macs: float
 
 
 def watch(clip: Path, policy: str) -> Watched:
-    """Let the daemon watch the clip once, in real time."""
+    """Run the daemon on the clip once, in real time."""
     with tempfile.TemporaryDirectory() as folder:
         endpoint = f"ipc://{folder}/results"
         command = [sys.executable, "-m", "adainfd", "run", "--source", str(clip), "--bind", endpoint]
@@ -67,7 +70,7 @@ def watch(clip: Path, policy: str) -> Watched:
 
 
 def full_answers(clip: Path) -> list[int]:
-    """The index that the full branch gives each frame by itself."""
+    """Return the full branch's class index for each frame on its own."""
     profile = Profile.read(shipped.find("profiles", PROFILE, ".json"))
     engine = engines.load(None, load(profile.backbone, Options(default_weights(profile.backbone), zoom=profile.zoom)))
     full = profile.space.full
@@ -80,13 +83,13 @@ def full_answers(clip: Path) -> list[int]:
 
 
 def settled(answers: Sequence[int], frames_each_way: int) -> list[int]:
-    """The most frequent answer around each frame."""
+    """Return the most frequent answer in the window around each frame."""
     around = (answers[max(0, at - frames_each_way) : at + frames_each_way + 1] for at in range(len(answers)))
     return [Counter(window).most_common(1)[0][0] for window in around]
 
 
 def main() -> int:
-    """Measure, print, and write the table where asked; the exit status."""
+    """Run the benchmark, print the tables, write them if asked; return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--clip", type=Path, required=True)
     parser.add_argument("--policy", default="balanced")
@@ -104,7 +107,9 @@ def main() -> int:
         return sum(truth[frame - 1] == label for frame, label in watched.answers.items()) / len(watched.answers)
 
     flickers = sum(before != after for before, after in pairwise(alone)) / len(alone)
-    lowest_steady = sum(one == other for one, other in zip(alone, steady, strict=True)) / len(alone)
+    lowest_steady = sum(answer == steady_answer for answer, steady_answer in zip(alone, steady, strict=True)) / len(
+        alone
+    )
     macs, agrees = watched.macs / len(watched.answers), agreement(alone)
     rows = [
         ("MACs a frame, of the full model's", f"{macs:.2f}", f"≤ {MOST_MACS:.2f}", _verdict(macs <= MOST_MACS)),

@@ -1,4 +1,4 @@
-"""Tables for a terminal and for a page, and figures beside their limits."""
+"""Tables for a terminal and for the docs, and figures with their limits."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +12,10 @@ __all__ = ["Figure", "Table", "finish", "limits"]
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A table for a terminal or a page. met: whether no limit in it is missed."""
+    """A table for a terminal or the docs.
+
+    met: whether all limits in it are met.
+    """
 
     title: str
     headings: tuple[str, ...]
@@ -20,7 +23,7 @@ class Table:
     met: bool = True
 
     def rich(self) -> RichTable:
-        """For a terminal."""
+        """Return the table for a terminal."""
         table = RichTable(title=self.title)
         for number, heading in enumerate(self.headings):
             table.add_column(heading, justify="right" if number else "left")
@@ -29,14 +32,17 @@ class Table:
         return table
 
     def markdown(self) -> str:
-        """For a page."""
+        """Return the table as Markdown."""
         lines = [self.headings, ("---",) * len(self.headings), *self.rows]
         return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """Something measured, and what it may be at most, or at least. form: how both are shown."""
+    """A measured value and its limit.
+
+    at_least: the limit is a lower bound. form: format of value and limit.
+    """
 
     what: str
     value: float
@@ -46,26 +52,26 @@ class Figure:
 
     @property
     def met(self) -> bool:
-        """Whether the limit is kept."""
+        """Whether the value is within the limit."""
         return self.value >= self.limit if self.at_least else self.value <= self.limit
 
     def row(self) -> tuple[str, ...]:
-        """A line of a table."""
+        """Return the figure as a row of the table of limits."""
         sign = "≥" if self.at_least else "≤"
         shown = self.form.format(self.value), f"{sign} {self.form.format(self.limit)}"
         return self.what, *shown, "met" if self.met else "**missed**"
 
 
 def limits(figures: Sequence[Figure]) -> Table:
-    """Each limit beside its figure."""
+    """Return a table of figures and their limits."""
     rows = [figure.row() for figure in figures]
     return Table("Limits", ("", "figure", "limit", ""), rows, all(figure.met for figure in figures))
 
 
 def finish(name: str, tables: Sequence[Table], page: str | None, more: str = "") -> int:
-    """Print the tables, put them into the page where one is given, and tell the exit status: 1 where a limit is missed.
+    """Print the tables, write them to `page` if given, and return the exit status: 1 if a limit is missed.
 
-    name: of the benchmark's file, which the page's marks bear. more: what else to say of the machine.
+    name: the benchmark's file name, which the page's markers contain. more: further text about the machine.
     """
     console = Console(width=160)
     for table in tables:

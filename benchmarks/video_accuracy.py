@@ -39,14 +39,14 @@ _PAGE = "results.md"
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What a clip's frames took, of the full model's MACs, and how often the answer at hand was right."""
+    """The mean MACs per frame of a clip, a fraction of the full model's, and the streaming top-1."""
 
     macs: float
     top1: float
 
 
 def watch(clip: Path, truth: list[str], policy: Path, run: str | None, endpoint: str) -> Seen:
-    """Let the daemon watch the clip once, in real time."""
+    """Run the daemon on the clip once, in real time."""
     command = [sys.executable, "-m", "adainfd", "run", "--source", str(clip), "--bind", endpoint]
     answers: list[Answer] = []
     with (
@@ -69,7 +69,7 @@ def watch(clip: Path, truth: list[str], policy: Path, run: str | None, endpoint:
 
 
 def policies(folder: Path, means: tuple[float, ...]) -> dict[str, Path]:
-    """A policy file for the full model, and one for each mean budget."""
+    """Write a policy file for the full model and one per mean budget; return their paths."""
     balanced = shipped.find("policies", "balanced", ".toml").read_text(encoding="utf-8")
     texts = {FULL: "[budget]\nmaximum = 1.0\n"}
     texts |= {f"mean {mean}": balanced.replace("[budget]\n", f"[budget]\nmean = {mean}\n", 1) for mean in means}
@@ -80,7 +80,7 @@ def policies(folder: Path, means: tuple[float, ...]) -> dict[str, Path]:
 
 
 def main() -> int:
-    """Measure, print, and write the table where asked; the exit status."""
+    """Run the benchmark, print the tables, write them if asked; return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=Path, required=True, help="photographs, a folder a class")
     parser.add_argument("--run", help="a run's folder, or the name of a shipped one")
@@ -99,11 +99,11 @@ def main() -> int:
                 result = watch(clip, truth, file, arguments.run, f"ipc://{folder}/results")
                 Console().print(f"clip {seed}, {policy}: {result.macs:.2f} of the MACs, top-1 {result.top1:.1%}")
                 seen.setdefault(policy, []).append(result)
-    full = statistics.mean(one.top1 for one in seen[FULL])
+    full = statistics.mean(clip_result.top1 for clip_result in seen[FULL])
     rows, within = [], []
     for policy, results in seen.items():
-        macs = statistics.mean(one.macs for one in results)
-        top1 = statistics.mean(one.top1 for one in results)
+        macs = statistics.mean(clip_result.macs for clip_result in results)
+        top1 = statistics.mean(clip_result.top1 for clip_result in results)
         rows.append((policy, f"{macs:.2f}", f"{top1:.1%}", f"{100 * (top1 - full):+.1f}"))
         within.append(macs <= MOST_MACS and top1 >= full - MOST_POINTS_LOST)
     title = f"Labelled clips, {seeds} of {len(truth) / FRAMES_PER_SECOND:.0f} s"

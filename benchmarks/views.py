@@ -30,7 +30,7 @@ _ZOOMS = (0.0, 0.2, 0.35, 0.5)
 
 
 def seen(subject: Subject, resolution: int, zoom: float) -> tuple[float, float]:
-    """Top-1 and mean cross-entropy of all blocks at this resolution."""
+    """Return top-1 and mean cross-entropy (nats) of all blocks at a resolution and zoom."""
     subject.zoom_by(zoom)
     candidate = Candidate(Branch(resolution, subject.engine.backbone.full.keep))
     right, loss = 0, 0.0
@@ -44,7 +44,7 @@ def seen(subject: Subject, resolution: int, zoom: float) -> tuple[float, float]:
 
 
 def main() -> int:
-    """Measure, print, and write the table where asked."""
+    """Run the benchmark, print the table, write it if asked; return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=Path, required=True)
     parser.add_argument("--resolutions", default="112,128,160,192")

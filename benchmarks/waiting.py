@@ -48,7 +48,7 @@ WAYS = {
 
 
 def session(model: bytes, settings: dict[str, str]) -> onnxruntime.InferenceSession:
-    """A session on every processor with these settings."""
+    """Return a session on all processors with the given settings."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = usable_processors()
     options.log_severity_level = 3
@@ -59,7 +59,7 @@ def session(model: bytes, settings: dict[str, str]) -> onnxruntime.InferenceSess
 
 @contextmanager
 def busy() -> Iterator[None]:
-    """A process on each processor that never rests."""
+    """Run one busy process per processor."""
     command = [sys.executable, "-c", "while True: pass"]
     others = [subprocess.Popen(command) for _ in range(usable_processors())]
     try:
@@ -71,7 +71,7 @@ def busy() -> Iterator[None]:
 
 
 def measure(sessions: dict[str, onnxruntime.InferenceSession], rest: float, seconds: float) -> dict[str, str]:
-    """For each way the median milliseconds of a frame, and the processor time that it takes."""
+    """Return, for each way, the median milliseconds per frame, and in brackets the CPU milliseconds."""
     picture = np.random.default_rng(0).standard_normal((1, 3, 224, 224), np.float32)
     frames: dict[str, list[float]] = {way: [] for way in sessions}
     spent: dict[str, list[float]] = {way: [] for way in sessions}
@@ -91,7 +91,7 @@ def measure(sessions: dict[str, onnxruntime.InferenceSession], rest: float, seco
 
 
 def main() -> int:
-    """Measure, print, and write the table where asked."""
+    """Run the benchmark, print the table, write it if asked; return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=15.0, help="for each of the three")
     parser.add_argument("--write", action="store_true", help=f"put the table into {_PAGE}")

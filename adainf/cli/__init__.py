@@ -1,4 +1,4 @@
-"""The command `adainf`: a module for each of its commands, and nothing heavy imported before one needs it."""
+"""The command `adainf`: one module per subcommand; heavy imports wait until a subcommand needs them."""
 
 import os
 
@@ -12,8 +12,8 @@ __all__ = ["cli", "main"]
 
 
 def main() -> None:
-    """The program `adainf`."""
-    # Read as OpenCV is imported: what it says of a broken picture would stand beside our one line.
+    """Run the program `adainf`."""
+    # OpenCV reads these at import; without them it logs a broken picture in addition to our one-line message.
     os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     run(cli, "adainf")

@@ -1,4 +1,4 @@
-"""adainf calibrate: how accurate each branch is, measured on pictures."""
+"""adainf calibrate: measure the accuracy of each branch on pictures."""
 
 from __future__ import annotations
 
@@ -74,8 +74,8 @@ def command(
     from adainf.training import ranks
 
     size = size or (of_run.manifest.native_resolution if of_run is not None else None)
-    with ranks.joined() as all_of_us:
-        subject = open_subject(backbone, size, options, of_run, ranks=all_of_us)
+    with ranks.joined() as all_ranks:
+        subject = open_subject(backbone, size, options, of_run, ranks=all_ranks)
         profile = calibration.calibrate(
             subject,
             resolutions or (),
@@ -89,6 +89,6 @@ def command(
             run=of_run,
             known=None if known is None else open_profile(known)[1],
         )
-    if all_of_us.is_first:
+    if all_ranks.is_first:
         count = f"{profile.calibration.images} images{subject.passed_over}"
         output.show(f"{out}: {len(profile.branches)} branches of {backbone}, {count}")

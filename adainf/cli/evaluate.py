@@ -1,4 +1,4 @@
-"""adainf evaluate: how often the branches that budgets lead to are right on pictures."""
+"""adainf evaluate: measure on pictures the accuracy of the branches chosen under budgets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""adainf export: one branch as an ONNX model, for programs of others."""
+"""adainf export: write one branch as an ONNX model for other programs."""
 
 from __future__ import annotations
 
@@ -81,8 +81,8 @@ def _network(profile: Profile, choice: Choice, run: Run | None, options: dict[st
     from adainf.evaluation.subject import check_describes
 
     weights = options["weights"] or default_weights(profile.backbone)
-    seen = (profile.native_resolution, options["mean"], options["std"], profile.zoom)
-    network = load(profile.backbone, Options(weights, options["labels"], *seen))
+    inputs = (profile.native_resolution, options["mean"], options["std"], profile.zoom)
+    network = load(profile.backbone, Options(weights, options["labels"], *inputs))
     check_describes(profile, network, fingerprint(network))
     if choice.weights == "base":
         return network
@@ -94,14 +94,14 @@ def _network(profile: Profile, choice: Choice, run: Run | None, options: dict[st
 
 
 def _model(network: Backbone, profile: Profile, choice: Choice) -> bytes:
-    """The ONNX file, with what its user must know as metadata, each value JSON."""
+    """Return the ONNX file, with preprocessing, labels and branch as metadata; each value is JSON."""
     import onnx
 
     from adainf.engines import exports
 
     preprocessing = network.preprocessing
     side = choice.branch.resolution
-    told = {
+    metadata = {
         "adainf.backbone": profile.backbone,
         "adainf.branch": str(choice.branch),
         "adainf.macs_fraction": choice.macs_fraction,
@@ -113,6 +113,6 @@ def _model(network: Backbone, profile: Profile, choice: Choice) -> bytes:
         "std": preprocessing.std,
     }
     model = onnx.load_from_string(exports.export(network, choice.branch))
-    onnx.helper.set_model_props(model, {key: json.dumps(value) for key, value in told.items()})
+    onnx.helper.set_model_props(model, {key: json.dumps(value) for key, value in metadata.items()})
     content: bytes = model.SerializeToString()
     return content

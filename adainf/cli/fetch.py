@@ -1,4 +1,4 @@
-"""adainf fetch: weights from their hub, or from a bundle, into the folder that services read."""
+"""adainf fetch: install weights from their hub, or from a bundle, in the folder that services read."""
 
 from __future__ import annotations
 

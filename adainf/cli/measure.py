@@ -1,4 +1,4 @@
-"""adainf measure: how long each branch takes on this device."""
+"""adainf measure: time each branch on this device."""
 
 from __future__ import annotations
 
@@ -45,8 +45,8 @@ def command(
 
     backbone = subject.load_for_timing(read, weights, labels)
     first = engines.load(engine, backbone, threads=threads, warn=warn)
-    both = engine is None and first.name == "onnx"
-    timed = [first, engines.load("torch", backbone, device="cpu", threads=threads)] if both else [first]
+    times_both_engines = engine is None and first.name == "onnx"
+    timed = [first, engines.load("torch", backbone, device="cpu", threads=threads)] if times_both_engines else [first]
     for runs_on in timed:
         read, times = timing.add_timings(read, runs_on, seconds / len(timed))
         read.write(path)

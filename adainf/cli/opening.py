@@ -1,4 +1,4 @@
-"""What commands open: profiles, runs, and a network with pictures."""
+"""Loading of profiles, runs, and networks with pictures from command options."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["open_profile", "open_profile_of", "open_run", "open_subject"]
 
 
 def open_profile(name: str) -> tuple[Path, Profile]:
-    """The profile that a path or a shipped name means, and where it is."""
+    """Read the profile given by a path or a shipped name; return its path and the profile."""
     from adainf import shipped
     from adainf.profile import Profile
 
@@ -27,7 +27,10 @@ def open_profile(name: str) -> tuple[Path, Profile]:
 
 
 def open_profile_of(run: Run | None, profile: str | None) -> Profile:
-    """The profile that is named, else the run's own; raises InvalidInputError on one calibrated without the run."""
+    """Read the named profile, else the run's own.
+
+    Raises InvalidInputError if the profile was calibrated without the run, and UsageError if neither is given.
+    """
     from adainf.base import files
     from adainf.base.errors import InvalidInputError
     from adainf.profile import Profile
@@ -45,7 +48,7 @@ def open_profile_of(run: Run | None, profile: str | None) -> Profile:
 
 
 def open_run(name: str) -> Run:
-    """The run that a folder or a shipped name means."""
+    """Read the run given by a folder or a shipped name."""
     from adainf import shipped
     from adainf.run import Run
 
@@ -61,7 +64,7 @@ def open_subject(
     strength: float = 1.0,
     ranks: Ranks | None = None,
 ) -> Subject:
-    """The network and the pictures that a command's options mean."""
+    """Load the network and list the pictures given by a command's options."""
     from adainf.backbones import Options
     from adainf.evaluation import subject
     from adainf.media.images import Part

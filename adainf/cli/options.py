@@ -1,4 +1,4 @@
-"""Options that several commands share, and how a command that computes starts."""
+"""Options shared by several commands, and the process setup of compute-heavy commands."""
 
 import math
 import os
@@ -30,13 +30,13 @@ __all__ = [
 PATH = click.Path(path_type=Path)
 
 DEFAULT_MINUTES = 15.0
-"""How long a training lasts that is told neither minutes nor steps."""
+"""Duration of a training without --minutes and --steps."""
 
 _Callback = Callable[[click.Context, click.Parameter, str | None], Any]
 
 
 def numbers(kind: type[int] | type[float], count: int | None = None) -> _Callback:
-    """Reads numbers with commas between; exactly `count` of them where that is given."""
+    """Return a click callback that parses comma-separated numbers, exactly `count` of them if given."""
 
     def read(_context: click.Context, _parameter: click.Parameter, text: str | None) -> tuple[float, ...] | None:
         if text is None:
@@ -54,7 +54,7 @@ def numbers(kind: type[int] | type[float], count: int | None = None) -> _Callbac
 
 
 def read_labels(_context: click.Context, _parameter: click.Parameter, text: str | None) -> tuple[str, ...]:
-    """Reads texts with commas between, or a file with one a line."""
+    """Parse comma-separated labels, or read them from a file with one label per line; a click callback."""
     if text is None:
         return ()
     path = Path(text)
@@ -69,6 +69,8 @@ def read_labels(_context: click.Context, _parameter: click.Parameter, text: str 
 
 
 def together(*options: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Return a decorator that adds all `options` to a command, in this order."""
+
     def decorate(command: Any) -> Any:
         for option in reversed(options):
             command = option(command)
@@ -109,14 +111,14 @@ image_options = together(
 
 
 def warn(message: str) -> None:
-    """Tell the user something that does not end the command."""
+    """Print a warning on stderr; the command continues."""
     output.say(f"adainf: {message}")
 
 
 def use_all_of_the_processor() -> None:
-    """Set up allocator and threads for heavy work; starts the process again where the allocator needs it."""
-    # OpenMP's threads spin while they wait, which on a shared box takes the processors from the very threads they wait
-    # for: two threads beside three busy processes gave 5 images a second, passive ones 31. Read once, when torch loads.
+    """Set up allocator and threads for heavy work; restarts the process if the allocator requires it."""
+    # OpenMP threads spin while they wait, which on a shared box starves the very threads they wait for: two threads
+    # beside three busy processes reached 5 images per second, with passive waiting 31. Read once, when torch loads.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from adainf.process.allocator import restart_with_tuned_allocator
 

@@ -1,4 +1,4 @@
-"""adainf pretrain: a ResNet for small pictures, trained from nothing."""
+"""adainf pretrain: train a ResNet for small pictures from scratch."""
 
 from typing import Any
 
@@ -53,7 +53,7 @@ def command(**options: Any) -> None:
 
     threads = options["threads"] or usable_processors()
     torch.set_num_threads(threads)
-    done = pretraining.pretrain(
+    outcome = pretraining.pretrain(
         pretraining.Pretraining(
             backbone=options["backbone"],
             folder=options["images"],
@@ -71,8 +71,8 @@ def command(**options: Any) -> None:
             device=options["device"],
         )
     )
-    progress = done.progress
+    progress = outcome.progress
     output.show(
-        f"{options['out']}: {progress.step} steps in {progress.seconds:.0f} s on {done.learnt_from} pictures; "
-        f"top-1 {done.accuracy:.1%} of {done.held_out} held out"
+        f"{options['out']}: {progress.step} steps in {progress.seconds:.0f} s on {outcome.learnt_from} pictures; "
+        f"top-1 {outcome.accuracy:.1%} of {outcome.held_out} held out"
     )

@@ -1,4 +1,4 @@
-"""What the commands print on stdout: a drawn table on a terminal, a Markdown one for files and pipes."""
+"""Command output on stdout: a box-drawn table on a terminal, a Markdown table for files and pipes."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -20,20 +20,20 @@ _LONGEST_NAME = 100
 
 
 def print_points(points: Sequence[CurvePoint], *, labelled: bool) -> None:
-    """A line for each ceiling: the branch, its MACs, the accuracy expected and found."""
+    """Print a line per ceiling: the branch, its MACs, and its expected and measured accuracy."""
     table = _table("MACs at most", "branch", "MACs", "expected", "top-1" if labelled else "agreement", "of the full")
     for point in points:
         choice = point.choice
         if choice is None:
             table.add_row(f"{point.ceiling:.0%}", "none fits", "", "", "", "")
             continue
-        found = [_percent(choice.expected_accuracy), _percent(point.top1), _percent(point.relative)]
-        table.add_row(f"{point.ceiling:.0%}", str(choice.branch), _percent(choice.macs_fraction), *found)
+        cells = [_percent(choice.expected_accuracy), _percent(point.top1), _percent(point.relative)]
+        table.add_row(f"{point.ceiling:.0%}", str(choice.branch), _percent(choice.macs_fraction), *cells)
     _print(table)
 
 
 def points_as_json(points: Sequence[CurvePoint]) -> str:
-    """A JSON list, an object for each ceiling; null where no branch fits."""
+    """Return a JSON list with one object per ceiling; values are null where no branch fits."""
     return json.dumps(
         [
             {
@@ -52,7 +52,7 @@ def points_as_json(points: Sequence[CurvePoint]) -> str:
 
 
 def print_shares(study: Study, out: Path) -> None:
-    """A line for each method and budget: its top-1 relative to the full branch's, with intervals of 95 %."""
+    """Print a line per method and budget: its top-1 relative to the full branch's, with 95 % intervals."""
     table = _table("method", "bound", "budget", "MACs", "top-1", "of the full", "95 %", "before raw lookup", "95 %")
     for share in study.shares:
         ahead = ["", ""]
@@ -63,8 +63,8 @@ def print_shares(study: Study, out: Path) -> None:
         table.add_row(
             printable(share.method, _LONGEST_NAME), share.bound, *shown, f"{share.low:.1%} to {share.high:.1%}", *ahead
         )
-    what = "top-1" if study.labelled else "agreement with itself"
-    output.show(f"{out}: {study.images} images, {what} of the full branch {study.full_top1:.1%}")
+    measure = "top-1" if study.labelled else "agreement with itself"
+    output.show(f"{out}: {study.images} images, {measure} of the full branch {study.full_top1:.1%}")
     for bound, count in study.overruns.items():
         output.show(f"{bound} budgets exceeded: {count}")
     output.show("")
@@ -75,16 +75,16 @@ def print_shares(study: Study, out: Path) -> None:
 
 
 def print_times(profile: Profile, times: Mapping[Along, BranchTime]) -> None:
-    """A line for each branch, the most expensive first; a column for each number of pictures together."""
+    """Print a line per branch, the most expensive first, with a column per number of pictures run together."""
     several = sorted({along.pictures for along in times if along.pictures > 1})
     table = _table("branch", "MACs", "p50 ms", "p95 ms", *(f"{pictures} together" for pictures in several))
     for branch in sorted({along.branch for along in times}, key=profile.space.macs, reverse=True):
         single = times.get(Along(branch))
-        found = ["", ""] if single is None else [f"{single.p50_ms:.2f}", f"{single.p95_ms:.2f}"]
+        cells = ["", ""] if single is None else [f"{single.p50_ms:.2f}", f"{single.p95_ms:.2f}"]
         for pictures in several:
-            taken = times.get(Along(branch, pictures))
-            found.append("" if taken is None else f"{taken.p50_ms:.2f}")
-        table.add_row(str(branch), _percent(profile.space.fraction(branch)), *found)
+            of_pictures = times.get(Along(branch, pictures))
+            cells.append("" if of_pictures is None else f"{of_pictures.p50_ms:.2f}")
+        table.add_row(str(branch), _percent(profile.space.fraction(branch)), *cells)
     _print(table)
 
 
@@ -98,7 +98,7 @@ def _table(*columns: str) -> Table:
 def _print(table: Table) -> None:
     console = output.console()
     if not console.is_terminal:
-        # Without a terminal there is no width to keep to.
+        # Off a terminal, rich would wrap at its default of 80 columns.
         console.width = 200
     console.print(table)
 

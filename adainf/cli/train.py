@@ -1,4 +1,4 @@
-"""adainf train: a backbone adapted to pictures, for the sake of its cheap branches."""
+"""adainf train: adapt a backbone to pictures, to make its cheap branches more accurate."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 _QUICK_MINUTES = 1.0
-# The paper's; and that at which distillation did not forget what the weights knew.
+# `paper`: the paper's value. `distil`: a rate at which distillation did not forget what the weights had learnt.
 _LEARNING_RATES = {"distil": 1e-4, "paper": 1e-3}
 
 
 class _OneOrMore(click.Command):
-    """Takes several values after `--images`, as in `--images A B`: a shell's pattern gives them so."""
+    """A command that takes several values after `--images`, as a shell expands a pattern: `--images A B`."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         spread: list[str] = []
@@ -134,13 +134,13 @@ def command(**options: Any) -> None:
     use_all_of_the_processor()
     from adainf.training import ranks, start
 
-    with ranks.joined() as all_of_us:
-        run = start.adapt(_request(options), all_of_us)
-    if all_of_us.is_first:
-        told = run.manifest.training
+    with ranks.joined() as all_ranks:
+        run = start.adapt(_request(options), all_ranks)
+    if all_ranks.is_first:
+        training = run.manifest.training
         output.show(
-            f"{run.folder}: {told.steps} steps in {told.seconds:.0f} s, loss {told.loss:.4f}, "
-            f"agreement {told.agreement or 0:.1%}"
+            f"{run.folder}: {training.steps} steps in {training.seconds:.0f} s, loss {training.loss:.4f}, "
+            f"agreement {training.agreement or 0:.1%}"
         )
 
 

@@ -1,1 +1,1 @@
-"""How good and how fast a backbone's branches are: calibration, timing, evaluation of a profile."""
+"""Accuracy and latency of a backbone's branches: calibration, timing, and evaluation of a profile."""

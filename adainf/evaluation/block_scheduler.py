@@ -1,4 +1,4 @@
-"""How good the paper's scheduler is: every picture under every budget, along the blocks the scheduler keeps for it."""
+"""Accuracy of the paper's scheduler: each picture under each budget, along the blocks that the scheduler keeps."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -31,10 +31,10 @@ _Bits = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class MethodOutcome:
-    """What a method gives at one budget.
+    """The outcome of a method at one budget.
 
-    right: how probably each picture is answered right (pictures,), 0 or 1 where nothing is left to chance.
-    macs: the mean of the pictures' MACs; macs_most: the most that any of them takes. Fractions of the full branch's.
+    right: each picture's probability of a correct answer (pictures,), 0 or 1 for a deterministic method.
+    macs, macs_most: mean and maximum MACs over the pictures, fractions of the full branch's.
     """
 
     right: NDArray[np.float64]
@@ -44,7 +44,10 @@ class MethodOutcome:
 
 @dataclass(frozen=True)
 class Method:
-    """A way of choosing branches. floor: the smallest budget it can keep; below it, it takes what it takes there."""
+    """A way of choosing branches.
+
+    floor: the smallest budget it can keep; smaller ones are treated as the floor.
+    """
 
     name: str
     bound: Bound
@@ -53,10 +56,10 @@ class Method:
 
 
 def compared(subject: Subject, run: Run, profile: Profile) -> tuple[Scheduled, ...]:
-    """The run's scheduler against the lookup table of `profile`, on pictures that both were measured on; none without.
+    """Compare the run's scheduler with the lookup table of `profile`, on the same pictures; empty without a scheduler.
 
-    It is better where it is right more often by a standard error: of two that are alike the table is simpler. It keeps
-    its budgets here, whatever it was trained with.
+    The scheduler counts as better where its accuracy leads by more than a standard error; otherwise the simpler table
+    wins. It is evaluated with the hard bound, whichever bound it was trained with.
     """
     scheduler = read_scheduler(run, profile.space)
     if scheduler is None:
@@ -73,14 +76,14 @@ def compared(subject: Subject, run: Run, profile: Profile) -> tuple[Scheduled, .
         for method in schedules(subject, scheduler, np.array(budgets), truth)
         if (method.name, method.bound) == (NAME, "hard")
     )
-    found = []
+    comparisons = []
     for budget in budgets:
         accuracy, by_table = float(hard.at(budget).right.mean()), table.choose(budget).expected_accuracy
         error = math.sqrt(accuracy * (1 - accuracy) / len(truth))
-        found.append(
+        comparisons.append(
             Scheduled(budget=budget, accuracy=round(accuracy, 6), table=by_table, better=accuracy > by_table + error)
         )
-    return tuple(found)
+    return tuple(comparisons)
 
 
 def schedules(
@@ -91,20 +94,26 @@ def schedules(
     *,
     seed: int = 0,
 ) -> list[Method]:
-    """`paper` under each of its bounds, and with the embeddings of other pictures in place of their own.
+    """Return the method `paper` under each of its bounds, and a control with shuffled embeddings.
 
-    subject: the pictures, and the network as it was trained with the scheduler. truth: each picture's class index.
-    A scheduler that was trained with a soft bound is evaluated with the hard one, too. With shuffled content a
-    scheduler knows the budget and nothing of the picture. Its own MACs are counted.
+    subject: the pictures, and the network as trained with the scheduler. truth: each picture's class index.
+    A scheduler trained with the soft bound is evaluated with the hard one too. In the control the scheduler sees
+    another picture's embedding, so it knows the budget but not the picture. The scheduler's own MACs are counted.
     """
     variants = [(NAME, scheduler, False), (f"{NAME}, content shuffled", scheduler, True)]
     if scheduler.bound == "soft":
         variants.append((NAME, replace(scheduler, bound="hard"), False))
     backbone = _as_trained(subject)
-    seen = np.concatenate([embedding(hidden).float().cpu().numpy() for _, hidden in _after_first_block(subject)])
-    others = seen[np.random.default_rng(seed).permutation(len(seen))]
+    embeddings = np.concatenate([embedding(hidden).float().cpu().numpy() for _, hidden in _after_first_block(subject)])
+    shuffled_embeddings = embeddings[np.random.default_rng(seed).permutation(len(embeddings))]
     # (pictures, variants, budgets, blocks)
-    keeps = np.stack([_keeps(variant, others if shuffled else seen, budgets) for _, variant, shuffled in variants], 1)
+    keeps = np.stack(
+        [
+            _keeps(variant, shuffled_embeddings if shuffled else embeddings, budgets)
+            for _, variant, shuffled in variants
+        ],
+        1,
+    )
     right = np.empty(keeps.shape[:3], bool)
     with progress("paper's scheduler, images", len(subject.paths)) as advance:
         for rows, hidden in _after_first_block(subject):
@@ -118,7 +127,10 @@ def schedules(
 
 
 def _method(name: str, scheduler: PaperScheduler, budgets: NDArray[np.float64], keeps: _Bits, right: _Bits) -> Method:
-    """keeps: (pictures, budgets, blocks). right: (pictures, budgets)."""
+    """Return the method for evaluated keep bits.
+
+    keeps: (pictures, budgets, blocks). right: (pictures, budgets).
+    """
     projection = scheduler.projection
     macs = projection.macs(keeps[..., projection.droppable]) + scheduler.macs
     fractions = macs / scheduler.space.macs(scheduler.space.full)
@@ -133,9 +145,9 @@ def _method(name: str, scheduler: PaperScheduler, budgets: NDArray[np.float64], 
 
 
 def _keeps(scheduler: PaperScheduler, embeddings: NDArray[np.float32], budgets: NDArray[np.float64]) -> _Bits:
-    """Which blocks run (pictures, budgets, blocks)."""
-    each = [scheduler.keeps(embeddings, np.full(len(embeddings), budget)) for budget in budgets]
-    return np.stack(each, axis=1)
+    """Return which blocks run (pictures, budgets, blocks)."""
+    of_budgets = [scheduler.keeps(embeddings, np.full(len(embeddings), budget)) for budget in budgets]
+    return np.stack(of_budgets, axis=1)
 
 
 def _as_trained(subject: Subject) -> Backbone:
@@ -153,14 +165,17 @@ def _after_first_block(subject: Subject) -> Iterator[tuple[slice, Tensor]]:
 
 @torch.inference_mode()
 def _top1(backbone: Backbone, hidden: Tensor, keeps: _Bits) -> NDArray[np.int64]:
-    """The class index of each picture along each of its ways (pictures, ways); keeps: (pictures, ways, blocks)."""
-    ways, inverse = np.unique(keeps.reshape(-1, keeps.shape[2]), axis=0, return_inverse=True)
+    """Return each picture's class index along each of its block paths (pictures, paths).
+
+    keeps: (pictures, paths, blocks). Each distinct path runs once per batch.
+    """
+    paths, inverse = np.unique(keeps.reshape(-1, keeps.shape[2]), axis=0, return_inverse=True)
     of_picture = inverse.reshape(keeps.shape[:2])
-    wanted = {
-        tuple(way.tolist()): np.flatnonzero((of_picture == number).any(axis=1)) for number, way in enumerate(ways)
+    rows_of_path = {
+        tuple(path.tolist()): np.flatnonzero((of_picture == number).any(axis=1)) for number, path in enumerate(paths)
     }
-    number_of = {keep: number for number, keep in enumerate(wanted)}
-    answers = np.zeros((len(keeps), len(ways)), np.int64)
-    for keep, positions, scores in scores_of_wanted(backbone, hidden, 1, wanted):
+    number_of = {keep: number for number, keep in enumerate(rows_of_path)}
+    answers = np.zeros((len(keeps), len(paths)), np.int64)
+    for keep, positions, scores in scores_of_wanted(backbone, hidden, 1, rows_of_path):
         answers[positions, number_of[keep]] = scores.argmax(dim=1).cpu().numpy()
     return np.take_along_axis(answers, of_picture, axis=1)

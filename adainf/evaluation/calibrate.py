@@ -1,4 +1,4 @@
-"""Calibration: how accurate each branch of a backbone is, written as a profile."""
+"""Calibration: measure the accuracy of a backbone's branches and write it as a profile."""
 
 import hashlib
 from collections.abc import Sequence
@@ -54,18 +54,18 @@ def calibrate(
     run: Run | None = None,
     known: Profile | None = None,
 ) -> Profile:
-    """Measure at most `count` branches of the subject at these resolutions (none: the default ones); write `out`.
+    """Measure at most `count` branches of the subject at `resolutions` (empty: the defaults); write the profile `out`.
 
-    zoom: how much less of a picture smaller inputs show; None takes what `known` or the run has, and otherwise tries
-    which gives the lowest loss.
-    run: measure the branches, and as many that are found to be good with its adapter, with both sets of weights; the
-    profile runs each with the set of the lower loss. Where it has a content-aware scheduler, that is compared with the
-    lookup table, too. strength: of its adapter; None tries which gives the lowest loss. known: a profile by the base
-    weights and these pictures, whose branches then need not be measured with them again.
+    zoom: how much less of a picture smaller inputs show; None takes the value of `known` or of the run, and without
+    either searches for the lowest loss.
+    run: also search at most `count` good branches with its adapter, measure all branches with both sets of weights, and
+    give each branch the set of the lower loss. A content-aware scheduler in the run is compared with the lookup table.
+    strength: of the run's adapter; None searches for the lowest loss. known: a profile of the base weights on the same
+    pictures; its measurements are reused.
 
-    Counts are kept in `out`.partial after each batch: called again with the same settings it goes on there and
-    ends with the same profile. The subject's processes share the pictures, and the first of them writes.
-    Raises InvalidInputError where those counts belong to other settings.
+    Counts are saved to `out`.partial after each batch. A repeated call with the same settings resumes from them and
+    ends with the same profile. The subject's processes share the pictures; the first process writes.
+    Raises InvalidInputError if the saved counts belong to other settings.
     """
     backbone = subject.engine.backbone
     if known is not None:
@@ -116,7 +116,7 @@ def calibrate(
 
 
 def default_resolutions(backbone: Backbone) -> list[int]:
-    """The native resolution and multiples of the backbone's step down to half of it: at most 8, evenly spread."""
+    """Return multiples of the backbone's step from half the native resolution up to it: at most 8, evenly spaced."""
     native, step = backbone.native_resolution, backbone.resolution_step
     multiples = [side for side in range(native, 0, -step) if 2 * side >= native]
     picked = np.linspace(0, len(multiples) - 1, min(len(multiples), _MOST_RESOLUTIONS))
@@ -133,7 +133,7 @@ def _space(backbone: Backbone, resolutions: Sequence[int]) -> BranchSpace:
 
 
 def listing_digest(subject: Subject) -> str:
-    """SHA-256 of the pictures' names and labels."""
+    """Return the SHA-256 of the pictures' names and labels."""
     names = [f"{path.parent.name}/{path.name}" for path in subject.paths]
     labels = None if subject.labels is None else subject.labels.tolist()
     return hashlib.sha256(repr((names, labels)).encode()).hexdigest()
@@ -146,8 +146,8 @@ def _check_known(known: Profile, subject: Subject, resolutions: Sequence[int], z
     if known.calibration.listing != listing_digest(subject):
         raise InvalidInputError("profile: was calibrated on other pictures than these; leave it out to measure anew")
     if resolutions and set(known.parts) != {*resolutions, known.native_resolution}:
-        told = ", ".join(map(str, sorted(known.parts)))
-        raise InvalidInputError(f"profile: is of the resolutions {told}, not of those asked for")
+        calibrated = ", ".join(map(str, sorted(known.parts)))
+        raise InvalidInputError(f"profile: is of the resolutions {calibrated}, not of those asked for")
     if zoom not in (None, known.zoom):
         raise InvalidInputError(f"profile: is of the zoom {known.zoom}, not {zoom}")
 
@@ -155,13 +155,13 @@ def _check_known(known: Profile, subject: Subject, resolutions: Sequence[int], z
 def _candidates(
     subject: Subject, space: BranchSpace, count: int, seed: int, known: Profile | None, run: Run | None
 ) -> tuple[Candidate, ...]:
-    """What is to be measured, the most expensive first."""
+    """Return the branches and weights to measure, the most expensive first within each set of weights."""
     by_base = _sampled(subject, space, count, seed, "base") if known is None else ()
     if subject.adapted is None:
         return tuple(map(Candidate, by_base))
     ceiling = 1.0 if run is None else trained_up_to(run)
-    found = _sampled(subject, space, count, seed, "adapted")
-    by_adapted = [branch for branch in found if space.fraction(branch) <= ceiling]
+    by_search = _sampled(subject, space, count, seed, "adapted")
+    by_adapted = [branch for branch in by_search if space.fraction(branch) <= ceiling]
     if known is None:
         branches = sorted({*by_base, *by_adapted}, key=lambda branch: (-space.macs(branch), branch))
         return tuple(Candidate(branch, weights) for weights in _SETS for branch in branches)
@@ -198,17 +198,17 @@ def _started(
 
 
 def _count(subject: Subject, partial: Partial, path: Path) -> Partial:
-    """The counts over all pictures, written to `path` after each batch."""
+    """Return the counts over all pictures, saving them to `path` after each batch."""
     ranks = subject.ranks
     if ranks.is_first:
         partial.write(path)
     candidates = tuple(map(Candidate, map(Branch.parse, partial.branches), partial.weights))
     with progress("calibrating, images", len(subject.paths), partial.images, ranks) as advance:
-        for seen, rows, pictures in subject.shared_batches(partial.images):
+        for end, rows, pictures in subject.shared_batches(partial.images):
             counts = ranks.total(_counts(subject, rows, pictures, candidates)).tolist()
             partial = partial.model_copy(
                 update={
-                    "images": seen,
+                    "images": end,
                     "right": tuple(
                         before + round(count[0]) for before, count in zip(partial.right, counts, strict=True)
                     ),
@@ -230,7 +230,7 @@ def _count(subject: Subject, partial: Partial, path: Path) -> Partial:
 def _counts(
     subject: Subject, rows: slice, pictures: Sequence[NDArray[np.uint8]], candidates: Sequence[Candidate]
 ) -> Tensor:
-    """Over these pictures (candidates, 2 + SCALES): right answers, those the full branch gives too, and losses."""
+    """Return counts (candidates, 2 + SCALES): right answers, agreements with the full branch, and summed losses."""
     counts = torch.zeros(len(candidates), 2 + SCALES, dtype=torch.float64)
     if not pictures:
         return counts
@@ -240,15 +240,15 @@ def _counts(
     truth = subject.truth(rows, full_answers)
     target = by_full.softmax(dim=1) if subject.labels is None else torch.from_numpy(subject.labels[rows])
     for row, candidate in enumerate(candidates):
-        given = scores[candidate].argmax(dim=1).numpy()
-        counts[row, 0] = int((given == truth).sum())
-        counts[row, 1] = int((given == full_answers).sum())
+        answers = scores[candidate].argmax(dim=1).numpy()
+        counts[row, 0] = int((answers == truth).sum())
+        counts[row, 1] = int((answers == full_answers).sum())
         counts[row, 2:] = cross_entropies(scores[candidate], target)
     return counts
 
 
 def _profile(subject: Subject, space: BranchSpace, partial: Partial, settings: dict[str, Any]) -> Profile:
-    """Everything that was counted; a branch may stand there with both sets."""
+    """Return the profile of all counts; a branch may appear twice, once per set of weights."""
     return Profile(
         schema="adainf.profile/1",
         backbone=subject.engine.backbone.name,

@@ -1,4 +1,4 @@
-"""How a profile's promises hold on pictures: the lookup table's branch at each ceiling, and how often it is right."""
+"""Measured accuracy of a profile: the lookup table's branch at each ceiling, and its top-1 on the pictures."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -13,10 +13,10 @@ __all__ = ["CurvePoint", "evaluate"]
 
 @dataclass(frozen=True, slots=True)
 class CurvePoint:
-    """What a ceiling on the MACs brings.
+    """The outcome at one ceiling on the MACs.
 
-    ceiling: a fraction of the full branch's MACs. choice: None where no branch fits. top1: share of right answers,
-    against labels, or the full branch's answers without. relative: `top1` over the full branch's.
+    ceiling: a fraction of the full branch's MACs. choice: None if no branch fits. top1: the share of right answers, by
+    labels if there are any, else by the full branch's answers. relative: `top1` divided by the full branch's.
     """
 
     ceiling: float
@@ -26,19 +26,19 @@ class CurvePoint:
 
 
 def evaluate(subject: Subject, profile: Profile, ceilings: Iterable[float]) -> list[CurvePoint]:
-    """A point for each ceiling, by the subject's network and pictures.
+    """Evaluate the profile at each ceiling with the subject's network and pictures; return one point per ceiling.
 
-    Raises InvalidInputError on the profile of another network or other weights.
+    Raises InvalidInputError if the profile is of another network or of other weights.
     """
     check_describes(profile, subject.engine.backbone, subject.weights)
     table = LookupTable(profile)
     choices = [(ceiling, table.choose(ceiling) if ceiling >= table.floor else None) for ceiling in ceilings]
     full = subject.full
-    taken = {ceiling: Candidate(choice.branch, choice.weights) for ceiling, choice in choices if choice}
-    top1 = _top1(subject, {full, *taken.values()}, full)
+    candidate_at = {ceiling: Candidate(choice.branch, choice.weights) for ceiling, choice in choices if choice}
+    top1 = _top1(subject, {full, *candidate_at.values()}, full)
     points = []
     for ceiling, choice in choices:
-        share = top1[taken[ceiling]] if choice else None
+        share = top1[candidate_at[ceiling]] if choice else None
         relative = None if share is None or top1[full] == 0 else share / top1[full]
         points.append(CurvePoint(ceiling, choice, share, relative))
     return points

@@ -1,4 +1,4 @@
-"""How far branches stray from the truth: what the search for good branches goes by."""
+"""Divergence of branches from the truth: the objective of the search for good branches."""
 
 from collections.abc import Callable, Iterator, Sequence
 
@@ -19,34 +19,38 @@ _FEWEST, _MOST = 16, 256
 _ZOOMS = (0.0, 0.2, 0.35, 0.5)
 _STRENGTHS = (1.0, 0.75, 0.5, 0.25)
 
-# Skipped blocks change how spread the scores are, which costs no right answer but dominates a cross-entropy: without
-# these factors it ranked branches of equal MACs against their accuracy (correlation -0.24 at half the full MACs,
-# with them 0.88; EfficientNet-Lite0, 250 photographs).
-# Above 1 as well: label smoothing makes a network say less than it knows; EfficientNet-Lite0's full branch wants 1.7.
+# Skipping blocks changes the spread of the scores, which costs no right answer but dominates the cross-entropy.
+# Without these factors, cross-entropy ranked branches of equal MACs contrary to their accuracy: correlation -0.24 at
+# half the full MACs, against 0.88 with them (EfficientNet-Lite0, 250 photographs).
+# Factors above 1 are needed too: label smoothing leaves a network underconfident; EfficientNet-Lite0's full branch fits
+# best at 1.7.
 _SCALES = (0.25, 0.35, 0.5, 0.6, 0.7, 0.85, 1.0, 1.2, 1.4, 1.7, 2.0)
 SCALES = len(_SCALES)
-"""How many scales of the scores are tried."""
+"""Number of scale factors tried on the scores."""
 
 
 def search_images(images_in_all: int, count: int, tries: int) -> int:
-    """How many pictures a search looks at, so that its `tries` cost about as much as measuring `count` branches."""
+    """Return how many pictures a search of `tries` branches uses, to cost about as much as measuring `count` branches.
+
+    Between 16 and 256, at most `images_in_all`.
+    """
     return min(images_in_all, _MOST, max(_FEWEST, images_in_all * count // max(1, tries)))
 
 
 class ScoreDivergence:
-    """Mean cross-entropy of branches' scores to the labels, or to the full branch's probabilities without labels.
+    """Mean cross-entropy of branches' scores to the labels, or without labels to the full branch's probabilities.
 
-    Each branch's scores are scaled by the best of a few factors. Ranks branches with far fewer pictures than counting
-    right answers does.
+    Each branch's scores are scaled by its best factor. Cross-entropy ranks branches on far fewer pictures than accuracy
+    needs.
     """
 
     def __init__(
         self, subject: Subject, rows: Sequence[int], advance: Callable[[int], None], weights: WeightSet = "base"
     ) -> None:
-        """rows: of the subject's pictures, which all its processes share. advance: told after each batch how many
-        branches it went along.
+        """Create the divergence over some of the subject's pictures.
 
-        weights: the set that the branches run with.
+        rows: rows of the pictures, shared by all the subject's processes. weights: the branches' set of weights.
+        advance: called after each batch with the number of forward passes (branches × pictures).
         """
         self._subject = subject
         self._backbone = subject.backbone(weights)
@@ -59,11 +63,11 @@ class ScoreDivergence:
 
     @torch.inference_mode()
     def __call__(self, resolution: int, keeps: Sequence[tuple[bool, ...]]) -> list[float]:
-        """The divergence along each of `keeps` at `resolution`, in nats."""
+        """Return the divergence along each of `keeps` at `resolution`, in nats."""
         if not self._targets:
             self._targets = list(self._truth())
         if resolution != self._resolution:
-            # Only one resolution's inputs are held: they may be large.
+            # Inputs can be large, so only one resolution's are held; the old ones are freed before the new are made.
             self._resolution, self._prepared = resolution, []
             self._prepared = list(self._batches(resolution))
         sums = {keep: torch.zeros(len(_SCALES)) for keep in keeps}
@@ -75,7 +79,7 @@ class ScoreDivergence:
         return (totals.min(dim=1).values / self._count).tolist()
 
     def _truth(self) -> Iterator[Tensor]:
-        """Class indices (batch,), or probabilities (batch, classes), a batch at a time."""
+        """Yield each batch's class indices (batch,), or without labels probabilities (batch, classes)."""
         if self._subject.labels is None:
             for batch in self._batches(self._backbone.native_resolution):
                 yield self._subject.engine.backbone(batch).float().softmax(dim=1)
@@ -93,28 +97,28 @@ class ScoreDivergence:
 
 
 def best_zoom(subject: Subject, space: BranchSpace, seed: int) -> float:
-    """The zoom with which all blocks at the resolutions below the native one stray least, on the whole.
+    """Return the zoom with the lowest divergence of all blocks, summed over the resolutions below the native one.
 
-    One number for all of them, since a few hundred pictures cannot tell a good view from a lucky one at each.
+    One zoom for all resolutions: a few hundred pictures cannot tell a good zoom from a lucky one at each.
     """
     sides = [side for side in space.parts if side < space.native_resolution]
     if not sides:
         return 0.0
     rows = images.spread(range(len(subject.paths)), _MOST, seed)
-    strays = dict.fromkeys(_ZOOMS, 0.0)
+    divergences = dict.fromkeys(_ZOOMS, 0.0)
     with progress("looking closer", len(rows) * len(sides) * len(_ZOOMS), ranks=subject.ranks) as advance:
         for zoom in _ZOOMS:
             subject.zoom_by(zoom)
             divergence = ScoreDivergence(subject, rows, advance)
-            strays[zoom] = sum(divergence(side, [space.full.keep])[0] for side in sides)
-    return min(strays, key=strays.__getitem__)
+            divergences[zoom] = sum(divergence(side, [space.full.keep])[0] for side in sides)
+    return min(divergences, key=divergences.__getitem__)
 
 
 def best_strength(subject: Subject, space: BranchSpace, ceiling: float | None, seed: int) -> float:
-    """The strength of the subject's adapter with which its branches stray least, on the whole.
+    """Return the adapter strength with the lowest divergence, summed over the resolutions within the ceiling.
 
-    ceiling: the most MACs that it was trained for, a fraction of the full branch's: with all blocks, each resolution
-    within that is tried. None: a scheduler was trained together with it, so it stays as it is.
+    ceiling: the most MACs that the adapter was trained for, a fraction of the full branch's; resolutions count whose
+    branch of all blocks is within it. None: the adapter was trained with a scheduler and keeps strength 1.
     """
     sides = [
         side for side in space.parts if ceiling is not None and space.fraction(Branch(side, space.full.keep)) <= ceiling
@@ -122,16 +126,16 @@ def best_strength(subject: Subject, space: BranchSpace, ceiling: float | None, s
     if not sides or subject.adapted is None:
         return 1.0
     rows = images.spread(range(len(subject.paths)), _MOST, seed)
-    strays: dict[float, float] = {}
+    divergences: dict[float, float] = {}
     with progress("weighing the adapter", len(rows) * len(sides) * len(_STRENGTHS), ranks=subject.ranks) as advance:
         for strength in _STRENGTHS:
             divergence = ScoreDivergence(subject.weakened(strength), rows, advance, "adapted")
-            strays[strength] = sum(divergence(side, [space.full.keep])[0] for side in sides)
-    return min(strays, key=strays.__getitem__)
+            divergences[strength] = sum(divergence(side, [space.full.keep])[0] for side in sides)
+    return min(divergences, key=divergences.__getitem__)
 
 
 def cross_entropies(scores: Tensor, target: Tensor) -> Tensor:
-    """The cross-entropy (factors,), summed over the pictures, of scores (pictures, classes) under each factor."""
+    """Return the cross-entropy (factors,) of scores (pictures, classes) under each factor, summed over the pictures."""
     on_device = target.to(scores.device)
     return torch.stack(
         [functional.cross_entropy(scores * scale, on_device, reduction="sum").cpu() for scale in _SCALES]

@@ -1,4 +1,4 @@
-"""The frames of a video as pictures in a folder, for what is measured on pictures."""
+"""A video's frames as pictures in a folder, for evaluations that take pictures."""
 
 import shutil
 import tempfile
@@ -12,23 +12,24 @@ from adainf.training.data.sources import open_sources
 
 __all__ = ["Frames"]
 
-_QUALITY = 100  # they come out of a lossy codec: once is enough
+_QUALITY = 100  # the video's codec is lossy already; avoid a second loss
 
 
 class Frames:
-    """The frames that training takes of a video, each a picture in `folder`, which is removed with this object."""
+    """The frames that training would take from a video, as pictures in `folder`; removed with this object."""
 
     def __init__(self, video: Path, side: int, *, labelled: bool) -> None:
-        """Take them. side: the native resolution, for which they are kept large enough.
+        """Extract the frames.
 
-        Raises InvalidInputError on what is no video, and where labels are wanted; UnavailableError without room.
+        side: the native resolution, for which frames are kept large enough. Raises InvalidInputError if `video` is not
+        a video or labels are wanted, UnavailableError if the disk is full.
         """
         if labelled:
             raise InvalidInputError(f"images {video}: a video has no labels; give --unlabelled")
         (source,) = open_sources([video], None, side)
         temporary = Path(tempfile.mkdtemp(prefix="adainf-frames-"))
         weakref.finalize(self, shutil.rmtree, temporary, ignore_errors=True)
-        # Named after the video, not at random: what was begun on these pictures goes on with them.
+        # The folder has the video's name, not a random one, so that an interrupted calibration finds the same names.
         self.folder = temporary / video.name
         self.folder.mkdir()
         for row in range(source.count):

@@ -1,4 +1,4 @@
-"""What a calibration has counted so far, kept beside its profile so that a killed one goes on where it was."""
+"""Counts of an unfinished calibration, saved beside its profile so that an interrupted calibration resumes."""
 
 import json
 import tempfile
@@ -17,11 +17,11 @@ __all__ = ["Partial", "check_writable", "partial_path"]
 class Partial(BaseModel):
     """Counts over the first `images` pictures.
 
-    settings: everything the outcome depends on, the weights' and the listing's fingerprints among them.
-    zoom, strength: as `Profile` has them.
-    branches, weights: what is counted: a branch, and the set of weights it ran with.
-    right, agreed: for each branch, answers equal to the truth (`Subject.truth`) and to the full branch's.
-    losses: for each branch the summed cross-entropies, one for each scale of the scores.
+    settings: everything the outcome depends on, including the fingerprints of weights and listing.
+    zoom, strength: as in `Profile`.
+    branches, weights: the measured branches, and the set of weights of each.
+    right, agreed: for each branch, the answers equal to the truth (`Subject.truth`) and to the full branch's answers.
+    losses: for each branch, summed cross-entropies, one per scale of the scores.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -40,9 +40,10 @@ class Partial(BaseModel):
 
     @classmethod
     def read(cls, path: Path, settings: dict[str, JsonValue]) -> "Partial | None":
-        """The counts in `path`, or None where there is no such file.
+        """Return the counts in `path`, or None if the file does not exist.
 
-        Raises InvalidInputError where they belong to other settings, naming the first that differs.
+        Raises InvalidInputError if the file is unreadable or belongs to other settings; the message names the first
+        setting that differs.
         """
         if not files.is_file(path, "calibration"):
             return None
@@ -58,12 +59,12 @@ class Partial(BaseModel):
         return partial
 
     def write(self, path: Path) -> None:
-        """Write the counts to `path`, whole or not at all."""
+        """Write the counts to `path` atomically."""
         write_atomically(path, self.model_dump_json(by_alias=True) + "\n")
 
 
 def partial_path(profile: Path) -> Path:
-    """Where the counts of an unfinished `profile` are."""
+    """Return the path of an unfinished profile's counts."""
     return profile.with_name(f"{profile.name}.partial")
 
 

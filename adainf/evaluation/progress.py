@@ -1,4 +1,4 @@
-"""How far a long command is: a bar on a terminal, a plain line every few seconds elsewhere. On stderr."""
+"""Progress of a long command on stderr: a bar on a terminal, a plain line every 5 seconds elsewhere."""
 
 import sys
 import time
@@ -15,9 +15,9 @@ _SECONDS_BETWEEN_LINES = 5.0
 
 @contextmanager
 def progress(what: str, total: int, done: int = 0, ranks: Ranks | None = None) -> Iterator[Callable[[int], None]]:
-    """A function that is told how many more of `total` are done, while the context lasts.
+    """Yield a callback that takes the number of items completed since its last call, out of `total`.
 
-    ranks: processes that share the work alike; the first tells, for all of them.
+    ranks: processes that share the work evenly; the first process reports its own share as the progress of all.
     """
     if ranks is not None and not ranks.is_first:
         yield lambda _: None
@@ -44,7 +44,7 @@ class _Lines:
     def advance(self, more: int) -> None:
         self.done += more
         now = time.monotonic()
-        if now - self.said >= _SECONDS_BETWEEN_LINES and self.done < self.total:
+        if now - self.said >= _SECONDS_BETWEEN_LINES and self.done_before < self.done < self.total:
             self.said = now
-            left = (self.total - self.done) * (now - self.started) / (self.done - self.done_before)
-            output.say(f"{self.what}: {self.done} of {self.total}, {left:.0f} s left")
+            seconds_left = (self.total - self.done) * (now - self.started) / (self.done - self.done_before)
+            output.say(f"{self.what}: {self.done} of {self.total}, {seconds_left:.0f} s left")

@@ -1,4 +1,4 @@
-"""Which branches are worth measuring where there are too many to measure all."""
+"""Selection of the branches worth measuring when there are too many to measure all."""
 
 import bisect
 import math
@@ -12,30 +12,30 @@ from adainf.branch import Branch, BranchSpace
 __all__ = ["Divergence", "greedy_chain", "sample", "tried_by_search"]
 
 Divergence = Callable[[int, Sequence[tuple[bool, ...]]], Sequence[float]]
-"""How far the answers along each of these blocks, at a resolution, are from the truth: smaller is better."""
+"""Maps a resolution and keep bits of branches to each branch's divergence from the truth; smaller is better."""
 
 _RANDOM_SHARE = 1 / 8
 _DRAWS_FOR_EACH = 64
-# A chain for every resolution is searched where that tries at most this many branches for each one measured.
+# Every resolution gets a chain of its own if the search then tries at most this many branches per measured branch.
 _TRIES_FOR_EACH = 4
 
 
 def tried_by_search(space: BranchSpace, count: int) -> int:
-    """How many branches `sample` asks the divergence of."""
+    """Return how many branches `sample` evaluates the divergence of."""
     droppable = sum(space.droppable)
     return _chain_tries(droppable) * len(_searched(space, count))
 
 
 def sample(space: BranchSpace, count: int, divergence: Divergence, seed: int) -> tuple[Branch, ...]:
-    """At most `count` branches, the most expensive first; all where there are no more.
+    """Select at most `count` branches, the most expensive first; every branch if there are no more.
 
-    Always among them: the full branch, the cheapest, all blocks at every resolution. Then greedy chains, thinned
-    evenly where they are too many, and the frontier of all that the search for them tried; the others, an eighth at
-    least, are drawn at random and spread over MACs. Near misses of the frontier are left out on purpose: of many
-    nearly equal branches the one that looks best on few pictures is often only the luckiest (on EfficientNet-Lite0,
-    held-out top-1 at half the MACs fell from 79.3 to 78.1 % between 2 and 40 candidates).
+    The full branch, the cheapest branch, and all blocks at every resolution are always selected. Then follow greedy
+    chains, thinned evenly if they are too long, and the frontier of all branches that their search tried. The rest, at
+    least an eighth, is drawn at random and spread over the MACs. Near misses of the frontier are left out on purpose:
+    of many nearly equal branches, the best on few pictures is often only the luckiest (on EfficientNet-Lite0, held-out
+    top-1 at half the MACs fell from 79.3 to 78.1 % between 2 and 40 candidates).
 
-    Raises InvalidInputError on a `count` too small for what must be there.
+    Raises InvalidInputError if `count` is too small for the branches that must be selected.
     """
     if space.count <= count:
         return _ordered(space, space)
@@ -54,7 +54,10 @@ def sample(space: BranchSpace, count: int, divergence: Divergence, seed: int) ->
 def greedy_chain(
     droppable: Sequence[bool], divergence: Callable[[Sequence[tuple[bool, ...]]], Sequence[float]]
 ) -> tuple[list[tuple[bool, ...]], dict[tuple[bool, ...], float]]:
-    """All blocks, then always without the one that is missed least; and everything tried with its divergence."""
+    """Drop one block at a time, each time the one whose loss costs least; return the chain and all tried divergences.
+
+    The chain starts with all blocks and ends with the blocks that cannot be dropped.
+    """
     chain = [(True,) * len(droppable)]
     tried = dict(zip(chain, divergence(chain), strict=True))
     for _ in range(sum(droppable)):
@@ -78,21 +81,21 @@ def _searched(space: BranchSpace, count: int) -> list[int]:
 
 
 def _search(space: BranchSpace, count: int, divergence: Divergence) -> tuple[dict[Branch, float], list[Branch]]:
-    """All that was tried with its divergence, and the chains' branches, from the most expensive to the cheapest."""
+    """Return all tried branches with their divergences, and the chains' branches, the most expensive first."""
     tried: dict[Branch, float] = {}
     chains: list[Branch] = []
     searched = _searched(space, count)
     for resolution in searched:
-        chain, found = greedy_chain(space.droppable, lambda keeps, at=resolution: divergence(at, keeps))  # type: ignore[misc]
-        tried |= {Branch(resolution, keep): value for keep, value in found.items()}
-        # Where one resolution stands for all, its chain is used at each.
+        chain, divergences = greedy_chain(space.droppable, lambda keeps, at=resolution: divergence(at, keeps))  # type: ignore[misc]
+        tried |= {Branch(resolution, keep): value for keep, value in divergences.items()}
+        # If only the native resolution is searched, its chain is used at every resolution.
         for used_at in [resolution] if len(searched) > 1 else space.parts:
             chains += [Branch(used_at, keep) for keep in chain]
     return tried, list(_ordered(space, chains))
 
 
 def _frontier(space: BranchSpace, tried: Mapping[Branch, float]) -> Iterator[Branch]:
-    """What nothing tried beats with as few MACs."""
+    """Yield the branches with a lower divergence than every tried branch of fewer or equal MACs, cheapest first."""
     best = math.inf
     for branch in sorted(tried, key=lambda branch: (space.macs(branch), tried[branch], branch)):
         if tried[branch] < best:
@@ -100,26 +103,26 @@ def _frontier(space: BranchSpace, tried: Mapping[Branch, float]) -> Iterator[Bra
             yield branch
 
 
-def _spread_over_macs(space: BranchSpace, but: Iterable[Branch], count: int, seed: int) -> list[Branch]:
+def _spread_over_macs(space: BranchSpace, excluded: Iterable[Branch], count: int, seed: int) -> list[Branch]:
     generator = np.random.default_rng(seed)
     resolutions = sorted(space.parts)
     drawn: dict[Branch, None] = {}
     for _ in range(count * _DRAWS_FOR_EACH):
-        # A keep-probability of its own for each draw reaches both ends of the MACs.
+        # A fresh keep probability per draw reaches both ends of the MACs.
         kept = generator.random(len(space.droppable)) < generator.random()
         keep = tuple(not may or bool(keeps) for may, keeps in zip(space.droppable, kept, strict=True))
         drawn[Branch(resolutions[generator.integers(len(resolutions))], keep)] = None
-    left = sorted(set(drawn) - set(but), key=lambda branch: (space.macs(branch), branch))
-    macs = [space.macs(branch) for branch in left]
+    candidates = sorted(set(drawn) - set(excluded), key=lambda branch: (space.macs(branch), branch))
+    macs = [space.macs(branch) for branch in candidates]
     picked: list[Branch] = []
     for target in np.linspace(space.macs(space.cheapest), space.macs(space.full), count):
-        if left:
+        if candidates:
             above = bisect.bisect_left(macs, target)
             below = bisect.bisect_left(macs, macs[above - 1]) if above else above
-            around = {min(above, len(left) - 1), below}
-            nearest = min(around, key=lambda at: (abs(macs[at] - target), left[at]))
+            around = {min(above, len(candidates) - 1), below}
+            nearest = min(around, key=lambda at: (abs(macs[at] - target), candidates[at]))
             macs.pop(nearest)
-            picked.append(left.pop(nearest))
+            picked.append(candidates.pop(nearest))
     return picked
 
 

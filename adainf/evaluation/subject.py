@@ -1,4 +1,4 @@
-"""What a command evaluates: a network on a device, and labelled or unlabelled pictures."""
+"""The subject of an evaluation: a network on a device, and labelled or unlabelled pictures."""
 
 import copy
 from collections import defaultdict
@@ -31,15 +31,18 @@ from adainf.training.ranks import Ranks
 
 __all__ = ["BATCH", "Candidate", "Point", "Subject", "check_describes", "load_for_timing", "open_subject", "pooled"]
 
-# Measured on two cores: larger batches of 224 px pictures leave the caches, smaller ones the threads idle.
+# Measured on two cores: larger batches of 224 px pictures exceed the caches, smaller ones leave the threads idle.
 BATCH = 16
-# A video's frames are kept large enough for a network of this resolution, unless another is asked for.
+# Video frames are kept large enough for a network of this resolution, unless a size is given.
 _VIDEO_SIDE = 384
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Point:
-    """A place after a block. kept: which blocks up to there ran; their number says after which."""
+    """A position in the network, after block number `len(kept)`.
+
+    kept: which blocks up to there ran.
+    """
 
     resolution: int
     weights: WeightSet
@@ -47,7 +50,7 @@ class Point:
 
     @classmethod
     def parse(cls, text: str) -> "Point":
-        """Read what `str` writes; raises ValueError on anything else."""
+        """Parse the output of `str`; raises ValueError on anything else."""
         resolution, weights, kept = text.split(":")
         known: dict[str, WeightSet] = {"base": "base", "adapted": "adapted"}
         if weights not in known:
@@ -55,13 +58,13 @@ class Point:
         return cls(int(resolution), known[weights], tuple(digit == "1" for digit in kept))
 
     def is_on(self, choice: Choice) -> bool:
-        """Whether a branch comes by here."""
+        """Return whether the branch of `choice` passes this point."""
         branch = choice.branch
-        there = branch.keep[: len(self.kept)]
-        return (branch.resolution, choice.weights, there) == (self.resolution, self.weights, self.kept)
+        prefix = branch.keep[: len(self.kept)]
+        return (branch.resolution, choice.weights, prefix) == (self.resolution, self.weights, self.kept)
 
     def macs(self, space: BranchSpace) -> int:
-        """What was spent on the way here."""
+        """Return the MACs from the input to this point."""
         return space.parts[self.resolution].until(self.kept)
 
     def __str__(self) -> str:
@@ -70,14 +73,14 @@ class Point:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Candidate:
-    """A branch, and the set of weights that it runs with."""
+    """A branch with its set of weights."""
 
     branch: Branch
     weights: WeightSet = "base"
 
     @classmethod
     def of(cls, measured: Measured) -> "Candidate":
-        """What a profile has measured."""
+        """Return the candidate of a profile's measurement."""
         return cls(Branch.parse(measured.branch), measured.weights)
 
 
@@ -86,9 +89,9 @@ class Subject:
     """A network and the pictures it is evaluated on.
 
     labels: each picture's class index, or None without labels. weights: the network's fingerprint.
-    adapted: the network with a run's adapter in its weights, by some strength; None without a run.
-    ranks: the processes that share the pictures. frames: holds the pictures of a video. passed_over: pictures that
-    cannot be decoded, and are not in `paths`.
+    adapted: the network with a run's adapter merged at some strength; None without a run.
+    ranks: the processes that share the pictures. frames: keeps a video's extracted pictures alive. passed_over:
+    pictures that cannot be decoded; they are not in `paths`.
     """
 
     engine: TorchEngine
@@ -102,11 +105,11 @@ class Subject:
 
     @property
     def full(self) -> Candidate:
-        """The full branch with the base weights: what every other is compared with."""
+        """The full branch with the base weights, the reference for all other candidates."""
         return Candidate(self.engine.backbone.full)
 
     def backbone(self, weights: WeightSet) -> Backbone:
-        """The network with this set of weights; raises InvalidInputError where there is none."""
+        """Return the network with this set of weights; raises InvalidInputError if there is none."""
         if weights == "base":
             return self.engine.backbone
         if self.adapted is None:
@@ -114,23 +117,23 @@ class Subject:
         return self.adapted
 
     def weakened(self, strength: float) -> "Subject":
-        """The subject with its adapted network so far from the base one; itself where it has none."""
+        """Return a subject whose adapter has the given strength; the subject itself if it has no adapter."""
         if self.adapted is None:
             return self
         return replace(self, adapted=weakened(copy.deepcopy(self.adapted), self.engine.backbone, strength))
 
     def zoom_by(self, zoom: float) -> None:
-        """Show smaller inputs less of each picture from now on, as `Preprocessing` has it."""
+        """Set the zoom of the preprocessing from now on: how much less of a picture smaller inputs show."""
         self.engine.preprocessing = replace(self.engine.preprocessing, zoom=zoom)
 
     def batches(self, start: int = 0) -> Iterator[tuple[slice, list[NDArray[np.uint8]]]]:
-        """Decoded pictures from row `start` on, a batch at a time, with their rows."""
+        """Yield batches of rows and decoded pictures, from row `start` on."""
         for first in range(start, len(self.paths), BATCH):
             rows = slice(first, min(first + BATCH, len(self.paths)))
             yield rows, [images.decode(path) for path in self.paths[rows]]
 
     def shared_batches(self, start: int) -> Iterator[tuple[int, slice, list[NDArray[np.uint8]]]]:
-        """For each batch from row `start` on: the row behind it, and this process's own rows and pictures of it."""
+        """Yield, for each batch from row `start` on, its end row, and this process's own rows and pictures of it."""
         for first in range(start, len(self.paths), BATCH):
             end = min(first + BATCH, len(self.paths))
             own = self.ranks.own(end - first)
@@ -138,7 +141,7 @@ class Subject:
             yield end, rows, [images.decode(path) for path in self.paths[rows]]
 
     def prepare(self, pictures: Iterable[NDArray[np.uint8]], resolution: int) -> Tensor:
-        """The network's input (pictures, 3, resolution, resolution), exactly as the daemon prepares it."""
+        """Return the network's input (pictures, 3, resolution, resolution), exactly as the daemon prepares it."""
         return torch.cat([self.engine.prepare(picture, resolution) for picture in pictures])
 
     @torch.inference_mode()
@@ -148,37 +151,39 @@ class Subject:
         candidates: Iterable[Candidate],
         passing: Callable[[Point, Tensor], None] | None = None,
     ) -> dict[Candidate, Tensor]:
-        """The scores (pictures, classes) of each candidate, before softmax, on the CPU.
+        """Return each candidate's scores (pictures, classes), before softmax, on the CPU.
 
-        passing: is given what came out of each block on the way (pictures, …), once for all candidates that share it.
+        passing: called with the output (pictures, …) of each block, once for all candidates that share it.
         """
         keeps: defaultdict[int, defaultdict[WeightSet, list[tuple[bool, ...]]]]
         keeps = defaultdict(lambda: defaultdict(list))
         for candidate in candidates:
             keeps[candidate.branch.resolution][candidate.weights].append(candidate.branch.keep)
-        found: dict[Candidate, Tensor] = {}
+        scores_of: dict[Candidate, Tensor] = {}
         for resolution, of_sets in keeps.items():
             prepared = self.prepare(pictures, resolution)
-            for weights, ways in of_sets.items():
-                to = None if passing is None else partial(_passed, passing, resolution, weights)
-                for keep, scores in scores_of_each(self.backbone(weights), prepared, ways, to):
-                    found[Candidate(Branch(resolution, keep), weights)] = scores.float().cpu()
-        return found
+            for weights, branches_kept in of_sets.items():
+                callback = None if passing is None else partial(_passed, passing, resolution, weights)
+                for keep, scores in scores_of_each(self.backbone(weights), prepared, branches_kept, callback):
+                    scores_of[Candidate(Branch(resolution, keep), weights)] = scores.float().cpu()
+        return scores_of
 
     @torch.inference_mode()
     def first_features(self, pictures: Sequence[NDArray[np.uint8]], resolution: int) -> NDArray[np.float32]:
-        """What `pooled` gives of the first block (pictures, features)."""
+        """Return the `pooled` output of the first block (pictures, features)."""
         backbone = self.engine.backbone
         return pooled(backbone.step(0, backbone.stem(self.prepare(pictures, resolution)), True))
 
     def top1(
         self, pictures: Sequence[NDArray[np.uint8]], candidates: Iterable[Candidate]
     ) -> dict[Candidate, NDArray[np.int64]]:
-        """The class index that each candidate gives each picture."""
-        return {found: scores.argmax(dim=1).numpy() for found, scores in self.scores(pictures, candidates).items()}
+        """Return each candidate's class index for each picture (pictures,)."""
+        return {
+            candidate: scores.argmax(dim=1).numpy() for candidate, scores in self.scores(pictures, candidates).items()
+        }
 
     def truth(self, rows: slice, full_answers: NDArray[np.int64]) -> NDArray[np.int64]:
-        """The labels of these rows; without labels the full branch's answers stand for them."""
+        """Return the labels of `rows`, or without labels the full branch's answers."""
         return full_answers if self.labels is None else self.labels[rows]
 
 
@@ -193,11 +198,11 @@ def _passed(
 
 
 def pooled(hidden: Tensor) -> NDArray[np.float32]:
-    """Mean and deviation of each channel (or embedded value) of what a block gave (pictures, 2 · channels)."""
-    over = (2, 3) if hidden.ndim == 4 else (1,)  # maps are pooled over places, tokens over their sequence
+    """Return the mean and standard deviation of each channel of a block's output (pictures, 2 · channels)."""
+    axes = (2, 3) if hidden.ndim == 4 else (1,)  # maps are pooled over positions, tokens over their sequence
     values = hidden.float()
-    both = torch.cat([values.mean(dim=over), values.std(dim=over, correction=0)], dim=1)
-    result: NDArray[np.float32] = both.cpu().numpy()
+    features = torch.cat([values.mean(dim=axes), values.std(dim=axes, correction=0)], dim=1)
+    result: NDArray[np.float32] = features.cpu().numpy()
     return result
 
 
@@ -215,13 +220,11 @@ def open_subject(
     strength: float = 1.0,
     ranks: Ranks | None = None,
 ) -> Subject:
-    """Load `backbone`, with the run's adapter at its strength where one is given, and list the pictures of `source`.
+    """Load `backbone`, with the run's adapter if there is one, and list the pictures of `source`.
 
-    source: a folder, or without labels a video.
-
-    ranks: the processes that share the pictures; None: this one alone.
-    Weights default to an installed package's; labels of an open vocabulary to the class folders' names.
-    Raises InvalidInputError on whatever of it cannot be used.
+    source: a folder, or without labels a video. strength: of the run's adapter. ranks: the processes that share the
+    pictures; None means this process alone. Weights default to those of an installed package; the labels of an open
+    vocabulary default to the class folders' names. Raises InvalidInputError if backbone, run or source is unusable.
     """
     frames = Frames(source, options.size or _VIDEO_SIDE, labelled=labelled) if files.is_file(source, "images") else None
     pictures = images.listing(frames.folder if frames else source, labelled=labelled)
@@ -243,21 +246,21 @@ def open_subject(
     if labelled:
         index_of = images.class_indices(folders, network.classes)
         labels = np.array([index_of[picture.folder] for picture in chosen if picture.folder is not None])
-    # Taken before an engine moves or rounds them.
+    # The fingerprint must precede the engine, which may move or round the weights.
     weights = fingerprint(network)
-    other = None if run is None or run.adapter_path is None else adapted(network, run, strength)
+    adapted_network = None if run is None or run.adapter_path is None else adapted(network, run, strength)
     if ranks is None:
         engine = TorchEngine(network, threads=threads)
     else:
         engine = TorchEngine(network, str(ranks.device), threads or ranks.threads)
-    if other is not None:
-        other = other.to(next(engine.backbone.parameters())).to(memory_format=torch.channels_last)
+    if adapted_network is not None:
+        adapted_network = adapted_network.to(next(engine.backbone.parameters())).to(memory_format=torch.channels_last)
     return Subject(
         engine,
         weights,
         tuple(picture.path for picture in chosen),
         labels,
-        other,
+        adapted_network,
         ranks or Ranks(),
         frames,
         passed_over,
@@ -277,12 +280,12 @@ def _decodable(
 
 
 def load_for_timing(profile: Profile, weights: str | None, labels: tuple[str, ...]) -> Backbone:
-    """The profile's network with weights at hand, or else random ones, which take as long.
+    """Load the profile's network with available weights, else with random weights, which take as long.
 
-    Raises InvalidInputError where the profile does not describe that network.
+    Raises InvalidInputError if the profile does not describe the network.
     """
     chosen = weights or defaults.default_weights(profile.backbone) or RANDOM
-    # A zero-shot head wants some text; one row of scores more or less takes no time.
+    # A zero-shot head needs at least one text; the number of texts does not affect the time noticeably.
     texts = labels or (("anything",) if _is_zero_shot(profile.backbone) else ())
     network = load(profile.backbone, Options(chosen, texts, profile.native_resolution, zoom=profile.zoom))
     check_describes(profile, network)
@@ -290,7 +293,7 @@ def load_for_timing(profile: Profile, weights: str | None, labels: tuple[str, ..
 
 
 def check_describes(profile: Profile, network: Backbone, weights: str | None = None) -> None:
-    """Raise InvalidInputError unless `profile` is of `network` and, where given, of weights with this fingerprint."""
+    """Raise InvalidInputError unless `profile` describes `network` and, if given, weights of this fingerprint."""
     space = profile.space
     counted = branch_space(network, space.parts)
     if counted.droppable != space.droppable or any(
@@ -298,8 +301,8 @@ def check_describes(profile: Profile, network: Backbone, weights: str | None = N
     ):
         raise InvalidInputError(f"profile: does not describe {network.name}; its blocks differ")
     if weights not in (None, profile.weights):
-        what = "weights or labels" if _is_zero_shot(network.name) else "weights"
-        raise InvalidInputError(f"profile: was calibrated for other {what} of {network.name} than these")
+        mismatch = "weights or labels" if _is_zero_shot(network.name) else "weights"
+        raise InvalidInputError(f"profile: was calibrated for other {mismatch} of {network.name} than these")
 
 
 def _is_zero_shot(backbone: str) -> bool:

@@ -1,4 +1,4 @@
-"""How long pictures take along a branch; imports no torch."""
+"""Timing of forward passes along a branch, without importing torch."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -14,17 +14,17 @@ __all__ = ["Timer", "summary"]
 
 
 class Timer:
-    """Times pictures of noise along branches of one engine."""
+    """A timer of one engine's branches, on pictures of noise."""
 
     def __init__(self, engine: Engine, seed: int = 0, now: Callable[[], float] = time.perf_counter) -> None:
-        """now: a clock in seconds."""
+        """Create a timer on noise drawn from `seed`; the clock `now` returns seconds."""
         self._engine = engine
         self._picture = np.random.default_rng(seed).integers(0, 256, (256, 256, 3), np.uint8)
         self._prepared: dict[int, Any] = {}
         self._now = now
 
     def seconds(self, branch: Branch, pictures: int = 1) -> float:
-        """What the forward pass of so many pictures together takes."""
+        """Return the time of one forward pass of `pictures` pictures together, in seconds."""
         side = branch.resolution
         if side not in self._prepared:
             self._prepared[side] = self._engine.prepare(self._picture, side)
@@ -34,7 +34,7 @@ class Timer:
 
 
 def summary(seconds: Sequence[float]) -> BranchTime:
-    """Times of one branch as a profile keeps them."""
+    """Return the median and 95th percentile of a branch's times, in ms, for a profile."""
     p50, p95 = np.percentile(np.multiply(seconds, 1000), (50, 95))
-    # A clock's resolution is no time at all; a time is above 0.
+    # A profile requires times above 0, and a coarse clock may measure 0.
     return BranchTime(p50_ms=max(round(float(p50), 3), 0.001), p95_ms=max(round(float(p95), 3), 0.001))

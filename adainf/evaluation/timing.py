@@ -1,4 +1,4 @@
-"""How long branches take on a device, by the number of pictures that run together: forward pass only."""
+"""Forward pass times of branches on a device, by the number of pictures that run together."""
 
 import contextlib
 import time
@@ -19,34 +19,34 @@ __all__ = ["Along", "Stopwatch", "add_timings", "measure", "most_wanted"]
 
 _FEWEST_ROUNDS, _MOST_ROUNDS = 3, 30
 _REST_SECONDS = 0.03
-# An engine may hold only so many branches ready at once (onnx: 32); loading one anew is no forward pass.
+# Engines hold a limited number of branches ready (onnx: 32); more would time the loading, not the forward pass.
 _READY_TOGETHER = 24
 
 
 @dataclass(frozen=True, slots=True)
 class Along:
-    """So many pictures together along a branch."""
+    """A branch, and the number of pictures that run along it together."""
 
     branch: Branch
     pictures: int = 1
 
 
 class Stopwatch:
-    """Counts seconds, without those in which it is stopped."""
+    """A stopwatch that can be paused."""
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
-        """now: a clock in seconds."""
+        """Start the stopwatch; the clock `now` returns seconds."""
         self.now = now
         self._begun = now()
 
     @property
     def seconds(self) -> float:
-        """Since it was made."""
+        """Seconds since creation, without pauses."""
         return self.now() - self._begun
 
     @contextlib.contextmanager
     def stopped(self) -> Iterator[None]:
-        """Inside, nothing is counted."""
+        """Pause the stopwatch within the context."""
         before = self.now()
         yield
         self._begun += self.now() - before
@@ -61,21 +61,21 @@ def measure(
     watch: Stopwatch | None = None,
     seed: int = 0,
 ) -> dict[Along, BranchTime]:
-    """The median and the 95th percentile of the time along each branch.
+    """Return the median and the 95th percentile of the time along each branch.
 
-    Each run follows a rest, as a camera's frames do: caches and threads that have gone cold are part of a frame's time
+    Each run follows a rest, as with a camera's frames: cold caches and threads are part of a frame's time
     (EfficientNet-Lite0's full branch takes 6.8 ms in a tight loop and 10.8 ms after a rest of 35 ms).
-    Rounds follow, in each of which every branch runs once in shuffled order, so that a disturbance of the machine falls
-    on all alike. The first of `wanted` matter most: of the others only as many take part as leave time for three
-    rounds. What it takes to make a branch ready is no time of its own, and counts towards no limit.
+    In each round every branch runs once, in shuffled order, so that a disturbance of the machine affects all alike.
+    `wanted` is in order of importance: the trailing branches are left out if three rounds would exceed the time.
+    Warming up a branch is not part of its time, and counts towards no limit.
 
-    more_rounds_for: seconds after which three rounds are enough; all where it is left out. watch: counts the seconds
-    that measuring takes.
+    more_rounds_for: seconds after which three rounds are enough; None means `seconds_at_most`. watch: counts the
+    seconds spent measuring.
     """
     watch = watch or Stopwatch()
-    begun = watch.seconds
-    deadline = begun + seconds_at_most
-    more_rounds_until = deadline if more_rounds_for is None else min(deadline, begun + more_rounds_for)
+    start = watch.seconds
+    deadline = start + seconds_at_most
+    more_rounds_until = deadline if more_rounds_for is None else min(deadline, start + more_rounds_for)
     generator = np.random.default_rng(seed)
     timer = Timer(engine, seed, watch.now)
 
@@ -84,29 +84,29 @@ def measure(
         return timer.seconds(along.branch, along.pictures)
 
     taking_part: list[Along] = []
-    a_round = 0.0
+    round_seconds = 0.0
     for along in wanted:
         with watch.stopped():
             engine.warm_up([along.branch], along.pictures)
-        longer_round = a_round + seconds(along) + _REST_SECONDS
-        if taking_part and watch.seconds + _FEWEST_ROUNDS * longer_round > deadline:
+        longer_round_seconds = round_seconds + seconds(along) + _REST_SECONDS
+        if taking_part and watch.seconds + _FEWEST_ROUNDS * longer_round_seconds > deadline:
             break
         taking_part.append(along)
-        a_round = longer_round
-    taken: dict[Along, list[float]] = {along: [] for along in taking_part}
+        round_seconds = longer_round_seconds
+    samples: dict[Along, list[float]] = {along: [] for along in taking_part}
     for number in range(_MOST_ROUNDS):
-        if number >= _FEWEST_ROUNDS and watch.seconds + a_round > more_rounds_until:
+        if number >= _FEWEST_ROUNDS and watch.seconds + round_seconds > more_rounds_until:
             break
         for index in generator.permutation(len(taking_part)):
-            taken[taking_part[index]].append(seconds(taking_part[index]))
-    return {along: summary(times) for along, times in taken.items()}
+            samples[taking_part[index]].append(seconds(taking_part[index]))
+    return {along: summary(times) for along, times in samples.items()}
 
 
 def most_wanted(profile: Profile, sizes: Iterable[int]) -> list[Along]:
-    """What is to be timed, what matters most first.
+    """Return what to time, the most important first.
 
-    One picture along the branches that a lookup table may choose; then the branches that a daemon keeps ready, with
-    each of the other numbers of pictures that run together; then one picture along the profile's other branches.
+    One picture along the branches that a lookup table may choose; then each larger batch size along the branches that a
+    daemon keeps ready; then one picture along the profile's other branches.
     """
     ready = wanted_branches(profile)
     frontier = [choice.branch for choice in LookupTable(profile).frontier]
@@ -122,24 +122,26 @@ def most_wanted(profile: Profile, sizes: Iterable[int]) -> list[Along]:
 def add_timings(
     profile: Profile, engine: Engine, seconds_at_most: float, watch: Stopwatch | None = None
 ) -> tuple[Profile, dict[Along, BranchTime]]:
-    """The profile with what was measured on `engine`'s device, and that by itself.
+    """Time branches on the engine's device; return the profile with the times added, and the times by themselves.
 
-    What is most wanted is timed first; the rest as the time allows. watch: counts the seconds that measuring takes.
+    The most important branches are timed first, the rest as time allows. watch: counts the seconds spent measuring.
     """
     wanted = most_wanted(profile, engine.sizes)
     watch = watch or Stopwatch()
-    found: dict[Along, BranchTime] = {}
+    times: dict[Along, BranchTime] = {}
     with progress("timing, branches", len(wanted)) as advance:
         for first in range(0, len(wanted), _READY_TOGETHER):
-            left = seconds_at_most - watch.seconds
-            if found and left <= 0:
+            seconds_left = seconds_at_most - watch.seconds
+            if times and seconds_left <= 0:
                 break
-            part = left * _READY_TOGETHER / (len(wanted) - first)
-            measured = measure(engine, wanted[first : first + _READY_TOGETHER], left, more_rounds_for=part, watch=watch)
-            found |= measured
+            part_seconds = seconds_left * _READY_TOGETHER / (len(wanted) - first)
+            measured = measure(
+                engine, wanted[first : first + _READY_TOGETHER], seconds_left, more_rounds_for=part_seconds, watch=watch
+            )
+            times |= measured
             advance(len(measured))
     together: dict[int, dict[str, BranchTime]] = {}
-    for along, time_taken in found.items():
+    for along, time_taken in times.items():
         together.setdefault(along.pictures, {})[str(along.branch)] = time_taken
     timings = Timings(
         device=engine.device,
@@ -149,4 +151,4 @@ def add_timings(
         times=together.pop(1),
         together=together,
     )
-    return profile.with_timings(timings), found
+    return profile.with_timings(timings), times

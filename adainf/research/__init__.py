@@ -1,1 +1,1 @@
-"""Studies: schedulers and evaluations that nothing else uses."""
+"""Research: schedulers and evaluations used by studies only."""

@@ -1,4 +1,4 @@
-"""What every candidate answers on every picture: computed once, from which any schedule is then composed."""
+"""Answers of every candidate on every picture: computed once, then reused to compose any schedule."""
 
 import io
 import json
@@ -28,10 +28,10 @@ _SECONDS_BETWEEN_SAVES = 5.0
 class Answers:
     """Answers of candidates on pictures.
 
-    classes: indices of the three best classes, best first (pictures, candidates, 3). shares: theirs of the softmax.
-    features: means and deviations of the first block's channels at the smallest input (pictures,
-    features). truth: (pictures,), the labels, or without labels the full branch's answers.
-    passed: the same as features at later points (pictures, features of the point).
+    classes: indices of the three best classes, best first (pictures, candidates, 3). shares: their softmax
+    probabilities. features: means and standard deviations of the first block's channels at the smallest input
+    (pictures, features). truth: (pictures,), the labels, or without labels the full branch's answers.
+    passed: as `features`, at later points (pictures, features of the point).
     """
 
     candidates: tuple[Candidate, ...]
@@ -43,7 +43,7 @@ class Answers:
 
     @property
     def given(self) -> NDArray[np.int32]:
-        """The best class (pictures, candidates)."""
+        """Each candidate's top-1 class (pictures, candidates)."""
         best: NDArray[np.int32] = self.classes[:, :, 0]
         return best
 
@@ -54,42 +54,45 @@ class Answers:
         return right
 
     def column(self, candidate: Candidate) -> int:
-        """Where `candidate` stands."""
+        """Return the column of `candidate`."""
         return self.candidates.index(candidate)
 
     def together(self, one: int, other: int) -> NDArray[np.int32]:
-        """The class that two candidates, given by their columns, give each picture together (pictures,).
+        """Return the joint answer (pictures,) of two candidates, given by their columns.
 
-        By the product of their shares; what is among the best of neither has no chance, of one of them a small one.
+        Picks the class with the highest product of shares, among the three best classes of both. A class missing from
+        one candidate's best three gets a small share there.
         """
         named = np.concatenate([self.classes[:, one], self.classes[:, other]], axis=1)
         sums = np.zeros(named.shape)
         for column in (one, other):
             classes, shares = self.classes[:, column], self.shares[:, column].astype(np.float64)
-            # The next best class has at most as much as the last of the best, and of what is left.
+            # An upper bound on a missing class's share: the third best share, and the unassigned remainder.
             rest = np.maximum(np.minimum(shares[:, -1], 1 - shares.sum(axis=1)), _LEAST)
-            here = (named[:, :, None] == classes[:, None, :]) * shares[:, None, :]
-            sums += np.log(np.maximum(here.sum(axis=2), rest[:, None] / 2))
+            matched = (named[:, :, None] == classes[:, None, :]) * shares[:, None, :]
+            sums += np.log(np.maximum(matched.sum(axis=2), rest[:, None] / 2))
         best: NDArray[np.int32] = np.take_along_axis(named, sums.argmax(axis=1)[:, None], axis=1)[:, 0]
         return best
 
     @classmethod
     def read(cls, path: Path) -> "Answers":
-        """What an evaluation has left; raises InvalidInputError where it is missing, damaged or unfinished."""
+        """Read the answers of an evaluation; raises InvalidInputError if they are missing, damaged or unfinished."""
         try:
             with np.load(path, allow_pickle=False) as kept:
-                told = json.loads(str(kept["settings"]))
-                points = tuple(Point.parse(point) for point in told.get("points", ()))
-                ways = tuple(Candidate(Branch.parse(branch), weights) for branch, weights in told["candidates"])
+                metadata = json.loads(str(kept["settings"]))
+                points = tuple(Point.parse(point) for point in metadata.get("points", ()))
+                candidates = tuple(
+                    Candidate(Branch.parse(branch), weights) for branch, weights in metadata["candidates"]
+                )
                 arrays = {name: kept[name] for name in (*_ARRAYS, *map(str, points))}
                 done, truth = int(kept["done"]), kept["truth"]
         except FileNotFoundError:
             raise InvalidInputError(f"{path}: no such file; it is made by `adainf evaluate --out`") from None
-        except Exception:  # whatever a damaged archive makes of its reader
+        except Exception:  # a damaged archive can raise anything in its reader
             raise InvalidInputError(f"{path}: is no file of answers") from None
         if done < len(truth):
             raise InvalidInputError(f"{path}: has {done} of {len(truth)} pictures; finish that evaluation first")
-        return _answers(ways, points, arrays, truth)
+        return _answers(candidates, points, arrays, truth)
 
 
 _ARRAYS = ("classes", "shares", "features")
@@ -104,52 +107,52 @@ def answers_of(
     path: Path,
     settings: Mapping[str, JsonValue],
 ) -> Answers:
-    """The answers of `candidates`, the full branch's among them, on all pictures of `subject`.
+    """Compute the answers of the full branch and `candidates` on all pictures of `subject`.
 
-    points: where it is kept, too, what the candidates pass.
+    points: the points whose pooled features are stored too. settings: everything else the answers depend on.
 
-    They are kept in `path` (NumPy's .npz) while they are computed and afterwards: what is there is not computed again.
-    settings: what they depend on besides; raises InvalidInputError where `path` was made with others.
+    Answers are saved to `path` (NumPy's .npz) as they are computed; a repeated call resumes from the saved ones.
+    Raises InvalidInputError if `path` was written with other settings.
     """
-    ways = tuple(dict.fromkeys([subject.full, *candidates]))
-    names = [[str(way.branch), way.weights] for way in ways]
-    told = json.dumps({**settings, "candidates": names, "points": list(map(str, points))})
-    side = min(way.branch.resolution for way in ways)
+    all_candidates = tuple(dict.fromkeys([subject.full, *candidates]))
+    names = [[str(candidate.branch), candidate.weights] for candidate in all_candidates]
+    settings_text = json.dumps({**settings, "candidates": names, "points": list(map(str, points))})
+    side = min(candidate.branch.resolution for candidate in all_candidates)
     count = len(subject.paths)
-    done, arrays = _read(path, told, count, points)
+    done, arrays = _read(path, settings_text, count, points)
     saved = time.monotonic()
     with progress("evaluating, images", count, done) as advance:
         for rows, pictures in subject.batches(done):
-            for name, found in _on(subject, pictures, ways, points, side).items():
-                arrays.setdefault(name, np.zeros((count, *found.shape[1:]), found.dtype))[rows] = found
+            for name, values in _on(subject, pictures, all_candidates, points, side).items():
+                arrays.setdefault(name, np.zeros((count, *values.shape[1:]), values.dtype))[rows] = values
             done = rows.stop
             advance(len(pictures))
             if time.monotonic() - saved > _SECONDS_BETWEEN_SAVES or done == count:
                 truth = arrays["classes"][:, 0, 0] if subject.labels is None else subject.labels
-                _write(path, {**arrays, "settings": told, "done": done, "truth": truth.astype(np.int64)})
+                _write(path, {**arrays, "settings": settings_text, "done": done, "truth": truth.astype(np.int64)})
                 saved = time.monotonic()
     truth = arrays["classes"][:, 0, 0] if subject.labels is None else subject.labels
-    return _answers(ways, points, arrays, truth.astype(np.int64))
+    return _answers(all_candidates, points, arrays, truth.astype(np.int64))
 
 
 def _answers(
-    ways: tuple[Candidate, ...],
+    candidates: tuple[Candidate, ...],
     points: Sequence[Point],
     arrays: Mapping[str, NDArray[Any]],
     truth: NDArray[np.int64],
 ) -> Answers:
     passed = {point: arrays[str(point)] for point in points}
-    return Answers(ways, **{name: arrays[name] for name in _ARRAYS}, truth=truth, passed=passed)
+    return Answers(candidates, **{name: arrays[name] for name in _ARRAYS}, truth=truth, passed=passed)
 
 
 def _on(
     subject: Subject,
     pictures: Sequence[NDArray[np.uint8]],
-    ways: Sequence[Candidate],
+    candidates: Sequence[Candidate],
     points: Sequence[Point],
     side: int,
 ) -> dict[str, NDArray[Any]]:
-    """What is kept of a batch of pictures."""
+    """Return the arrays to store for a batch of pictures, by name."""
     passed: dict[str, NDArray[Any]] = {}
     wanted = frozenset(points)
 
@@ -157,8 +160,8 @@ def _on(
         if point in wanted:
             passed[str(point)] = pooled(hidden).astype(np.float16)
 
-    scores = subject.scores(pictures, ways, keep)
-    shares = [scores[way].softmax(dim=1) for way in ways]
+    scores = subject.scores(pictures, candidates, keep)
+    shares = [scores[candidate].softmax(dim=1) for candidate in candidates]
     best = [share.topk(min(_BEST, share.shape[1]), dim=1) for share in shares]
     return {
         "classes": np.stack([found.indices.numpy().astype(np.int32) for found in best], axis=1),
@@ -169,17 +172,17 @@ def _on(
 
 
 def _read(path: Path, settings: str, count: int, points: Sequence[Point]) -> tuple[int, dict[str, NDArray[Any]]]:
-    """How many pictures are done, and what is kept of them; for the others there is room."""
+    """Return the number of finished pictures, and the stored arrays, which have rows for all `count` pictures."""
     try:
         with np.load(path, allow_pickle=False) as kept:
-            was, done = str(kept["settings"]), int(kept["done"])
+            stored_settings, done = str(kept["settings"]), int(kept["done"])
             known = {*_ARRAYS, *map(str, points)}
             arrays = {name: kept[name] for name in kept.files if name in known}
     except FileNotFoundError:
         return 0, {}
-    except Exception:  # whatever a damaged archive makes of its reader
+    except Exception:  # a damaged archive can raise anything in its reader
         raise InvalidInputError(f"{path}: is no file of answers; delete it to start anew") from None
-    if was != settings or any(len(array) != count for array in arrays.values()):
+    if stored_settings != settings or any(len(array) != count for array in arrays.values()):
         raise InvalidInputError(
             f"{path}: holds the answers of another evaluation; repeat its settings, or delete it to start anew"
         )

@@ -1,4 +1,4 @@
-"""Intervals by resampling pictures: both sides of a comparison stand on the same draw."""
+"""Bootstrap intervals over pictures; both sides of a comparison use the same resamples."""
 
 from collections.abc import Callable
 
@@ -13,15 +13,15 @@ _DRAWS, _AT_ONCE = 2000, 100
 def interval(
     statistic: Callable[[NDArray[np.float64]], NDArray[np.float64]], right: NDArray[np.float64], seed: int = 0
 ) -> tuple[float, float]:
-    """The central 95 % of a statistic of means, over draws of pictures with replacement (Efron, 1979).
+    """Return the central 95 % interval of a statistic of means, by bootstrap over pictures (Efron, 1979).
 
-    right: (pictures, columns). statistic: of each draw's means (draws, columns) → (draws,).
+    right: (pictures, columns). statistic: maps each resample's means (draws, columns) to (draws,).
     """
     generator = np.random.default_rng(seed)
     pictures = len(right)
-    found = []
+    statistics = []
     for _ in range(_DRAWS // _AT_ONCE):
         drawn = generator.multinomial(pictures, np.full(pictures, 1 / pictures), size=_AT_ONCE)
-        found.append(statistic(drawn @ right / pictures))
-    low, high = np.percentile(np.concatenate(found), (2.5, 97.5))
+        statistics.append(statistic(drawn @ right / pictures))
+    low, high = np.percentile(np.concatenate(statistics), (2.5, 97.5))
     return float(low), float(high)

@@ -1,4 +1,4 @@
-"""Teaches the scheduler of correctness from answers on one part of the pictures, and tries it on another."""
+"""Fitting of the scheduler of correctness to answers on some pictures, and its evaluation on others."""
 
 from collections.abc import Iterator, Sequence
 
@@ -20,24 +20,24 @@ MENU = 12
 DECISIONS = 16
 _FOLDS = 5
 _RIDGE = 3.0
-# From where nothing is worth its MACs to where everything is.
+# From prices at which all MACs are worth spending to prices at which none are.
 _PRICES = np.geomspace(0.01, 8.0, 120)
-# A look must have paid by so much of the pictures, and by so many standard errors, before it is taken: of many looks
-# the best on few pictures is often only the luckiest.
+# A look is taken only if its gain exceeds this share of the pictures by this many standard errors: of many looks, the
+# best on few pictures is often only the luckiest.
 _MARGIN = 0.005
 _ERRORS = 2.0
 
 
 def learnt(profile: Profile, answers: Answers) -> Content:
-    """A scheduler from the answers on pictures that are then not reported on.
+    """Fit a scheduler to the answers on pictures that are not used for reporting.
 
-    A look is judged by pictures that its predictions were not learnt from (five folds).
+    Looks are judged by five-fold cross-validation: on pictures that their predictions were not fitted to.
     """
     menu = LookupTable(profile, most=MENU).frontier
     fractions = np.array([choice.macs_fraction for choice in menu])
     on_each = answers.right[:, _columns(menu, answers)]
     blind = (on_each.mean(axis=0) - _PRICES[:, None] * fractions).argmax(axis=1)
-    # What each picture brings without a look (prices, pictures).
+    # Each picture's value without a look (prices, pictures).
     blind_value = on_each.T[blind] - (_PRICES * fractions[blind])[:, None]
     looks, gains, spent = [], [], []
     for sight in sights_of(profile, menu):
@@ -50,12 +50,12 @@ def learnt(profile: Profile, answers: Answers) -> Content:
     pays = np.max(np.stack(gains), axis=0) > 0
     looks_at = np.where(pays, best, -1)
     means = np.where(pays, np.stack(spent)[best, np.arange(len(_PRICES))], fractions[blind])
-    # Noise aside, a higher price never makes one spend more.
+    # Spending cannot rise with the price; the minimum removes noise that says otherwise.
     return Content(menu, tuple(looks), _PRICES, looks_at, blind, np.minimum.accumulate(means))
 
 
 def sights_of(profile: Profile, menu: tuple[Choice, ...]) -> Iterator[Sight]:
-    """Every way of looking that is tried: the first block, each answer but the dearest, each decision point."""
+    """Yield every look to try: the first block, each answer but the most expensive branch's, each decision point."""
     space = profile.space
     yield Sight.of_first_block(menu, space)
     for scout in range(len(menu) - 1):
@@ -69,17 +69,17 @@ def _columns(menu: Sequence[Choice], answers: Answers) -> list[int]:
 
 
 def _right(sight: Sight, answers: Answers) -> NDArray[np.bool_]:
-    """Whether each branch of the menu is right on each picture, together with the scout's answer where there is one."""
+    """Return whether each branch of the menu is right (pictures, branches), jointly with the scout if there is one."""
     columns = _columns(sight.menu, answers)
     if sight.scout is None:
         return answers.right[:, columns]
-    both = [answers.together(columns[sight.scout], column) for column in columns]
-    right: NDArray[np.bool_] = np.stack(both, axis=1) == answers.truth[:, None]
+    joint = [answers.together(columns[sight.scout], column) for column in columns]
+    right: NDArray[np.bool_] = np.stack(joint, axis=1) == answers.truth[:, None]
     return right
 
 
 def _features(sight: Sight, answers: Answers) -> NDArray[np.float64]:
-    """What is seen (pictures, features)."""
+    """Return the features that a sight yields (pictures, features)."""
     if sight.scout is not None:
         return certainty(answers.shares[:, _columns(sight.menu, answers)[sight.scout]])
     if sight.point is not None:
@@ -90,9 +90,9 @@ def _features(sight: Sight, answers: Answers) -> NDArray[np.float64]:
 def _value(
     sight: Sight, features: NDArray[np.float64], right: NDArray[np.bool_]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """At each price: right answers less price × MACs of each picture (prices, pictures), and the MACs of one (prices,).
+    """Return each picture's right answers less price × MACs (prices, pictures), and the mean MACs (prices,).
 
-    By predictions that were learnt from other pictures.
+    Predictions come from cross-validation: they are fitted to other pictures.
     """
     pictures = np.arange(len(right))
     predicted = np.empty(right.shape)
@@ -106,16 +106,16 @@ def _value(
 
 
 def _surely(gains: NDArray[np.float64]) -> NDArray[np.float64]:
-    """What is left of each row's mean, beyond the margin, when it is as much smaller as chance may make it."""
-    by_chance = _ERRORS * gains.std(axis=1) / np.sqrt(gains.shape[1])
-    left: NDArray[np.float64] = gains.mean(axis=1) - by_chance - _MARGIN
-    return left
+    """Return each row's mean less two standard errors and the margin: the gain that is not due to chance."""
+    noise = _ERRORS * gains.std(axis=1) / np.sqrt(gains.shape[1])
+    gain: NDArray[np.float64] = gains.mean(axis=1) - noise - _MARGIN
+    return gain
 
 
 def content_methods(content: Content, answers: Answers, seed: int) -> list[Method]:
-    """The scheduler under mean budgets, picture after picture in random order as a camera's frames would come.
+    """Return the scheduler under mean budgets, with pictures in random order one at a time, like a camera's frames.
 
-    The control sees another picture's features than the one it chooses for: what it still gains is not by content.
+    Also returns a control that sees another picture's features: any gain it retains does not come from content.
     """
     trial = _Trial(content, answers, seed)
     floor = content.menu[0].macs_fraction
@@ -142,18 +142,18 @@ class _Trial:
         right = np.empty(self._pictures)
         spent = np.empty(self._pictures)
         for picture in self._order:
-            taken, blind = content.at(price.value)
-            sight = None if taken is None else content.looks[taken].sight
-            if taken is None or sight is None or sight.cost + sight.extra.min() > price.allowed:
+            look_index, blind = content.at(price.value)
+            sight = None if look_index is None else content.looks[look_index].sight
+            if look_index is None or sight is None or sight.cost + sight.extra.min() > price.allowed:
                 chosen = within(content.menu, blind, price.allowed)
                 right[picture] = self._blindly[picture, chosen]
-                spent[picture], wanted = (content.menu[index].macs_fraction for index in (chosen, blind))
+                spent[picture], unlimited = (content.menu[index].macs_fraction for index in (chosen, blind))
             else:
-                look, seen = content.looks[taken], self._other[picture] if shuffled else picture
-                predicted = self._predicted[taken][seen][None]
+                look, seen_picture = content.looks[look_index], self._other[picture] if shuffled else picture
+                predicted = self._predicted[look_index][seen_picture][None]
                 chosen = int(look.choose(predicted, price.value, price.allowed)[0])
-                right[picture] = self._right[taken][picture, chosen]
+                right[picture] = self._right[look_index][picture, chosen]
                 spent[picture] = sight.cost + sight.extra[chosen]
-                wanted = sight.cost + sight.extra[look.choose(predicted, price.value, np.inf)[0]]
-            price = price.after(float(spent[picture]), float(wanted))
+                unlimited = sight.cost + sight.extra[look.choose(predicted, price.value, np.inf)[0]]
+            price = price.after(float(spent[picture]), float(unlimited))
         return MethodOutcome(right, float(spent.mean()), float(spent.max()))

@@ -1,4 +1,4 @@
-"""Decision points: places in the network where branches part, so that what was computed there tells which to take."""
+"""Decision points: positions where branches diverge, so that the output there can inform the choice between them."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -13,25 +13,25 @@ from adainf.schedulers.lookup import Choice, LookupTable
 
 __all__ = ["DecisionPoint", "decisions_of"]
 
-# How much accuracy a group's own mixtures may be behind the lookup table's: what lies further back no look makes up.
+# The most expected accuracy that a group's mixtures may trail the lookup table's by; a look cannot make up for more.
 _BEHIND = 0.03
 _STEPS = 21
 
 
 @dataclass(frozen=True, slots=True)
 class DecisionPoint:
-    """A point, and the branches among which is decided there, cheapest first; all come by the point."""
+    """A point, and the menu of branches to decide between there, cheapest first; all pass the point."""
 
     point: Point
     menu: tuple[Choice, ...]
 
 
 def decisions_of(profile: Profile, most: int) -> tuple[DecisionPoint, ...]:
-    """At most `most` decisions after later blocks than the first, from the profile alone.
+    """Return at most `most` decision points after the second block or later, from the profile alone.
 
-    The branches at a point are those on the upper hull of expected accuracy over MACs, two at least. Of points with the
-    same branches the last one counts: nothing more is paid for there, and the most is known. Those come first whose
-    branches, mixed without any content, are least behind the lookup table at the same MACs.
+    A point's menu is the upper hull of expected accuracy over MACs of the branches that pass it, at least two. Of
+    points with the same menu the last one counts: it costs nothing extra, and the features there say the most. Points
+    are sorted by how little their menu, mixed without content, trails the lookup table at the same MACs.
     """
     full = profile.space.macs(profile.space.full)
     groups: defaultdict[Point, list[Choice]] = defaultdict(list)
@@ -51,6 +51,6 @@ def decisions_of(profile: Profile, most: int) -> tuple[DecisionPoint, ...]:
 
 
 def _behind(menu: Sequence[Choice], table: Sequence[Choice]) -> float:
-    """By how much expected accuracy mixtures of `menu` are behind those of `table`, over the MACs of `menu`."""
+    """Return the mean expected accuracy that mixtures of `menu` trail those of `table` by, over the menu's MACs."""
     means = np.linspace(menu[0].macs_fraction, menu[-1].macs_fraction, _STEPS)
     return float(np.mean([expected(table, mean) - expected(menu, mean) for mean in means]))

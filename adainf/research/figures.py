@@ -1,4 +1,4 @@
-"""Figures of an evaluation, as the paper draws them: accuracy against the MACs that were spent."""
+"""Plots of an evaluation in the paper's style: accuracy against MACs."""
 
 import io
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from adainf.research.report import Row
 
 __all__ = ["draw_branches", "draw_curve", "figure"]
 
-# Each method keeps its colour from one figure to the next; bounds that no method reaches are grey and dashed.
+# Each method has the same colour in every figure; unattainable bounds are grey and dashed.
 _LOOKS: dict[str, dict[str, Any]] = {
     "table": {"color": "#2a7fb8", "linewidth": 2.2, "zorder": 5},
     "lookup, raw weights": {"color": "#c8352b", "linewidth": 1.6},
@@ -34,7 +34,7 @@ _BOUNDS = (("hard", "a ceiling for each picture"), ("soft", "a soft bound"), ("m
 
 
 def figure(*, width: float = 11, height: float = 5.2) -> Any:
-    """An empty figure; raises InvalidInputError where matplotlib is missing."""
+    """Return an empty figure, size in inches; raises InvalidInputError if matplotlib is not installed."""
     try:
         from matplotlib.figure import Figure
     except ImportError:
@@ -43,9 +43,9 @@ def figure(*, width: float = 11, height: float = 5.2) -> Any:
 
 
 def draw_curve(rows: Sequence[Row], title: str, path: Path, published: Sequence[Published] = ()) -> None:
-    """Write a PNG to `path`: a panel for each kind of bound, a line for each method.
+    """Write a PNG to `path`: one panel per kind of bound, one line per method.
 
-    published: points of other networks; drawn as shares of the full model's top-1, as they are of theirs.
+    published: points of other networks; each share of its own full model's top-1 is drawn as that share of ours.
     """
     bounds = [(bound, name) for bound, name in _BOUNDS if any(row.bound == bound for row in rows)]
     drawn = figure(width=6.2 * len(bounds))
@@ -70,7 +70,7 @@ def draw_curve(rows: Sequence[Row], title: str, path: Path, published: Sequence[
 
 
 def draw_branches(answers: Answers, space: BranchSpace, title: str, path: Path) -> None:
-    """Write a PNG to `path`: each candidate a dot, coloured by its input resolution, a ring where it is adapted."""
+    """Write a PNG to `path`: one marker per candidate, coloured by input resolution; triangles have adapted weights."""
     drawn = figure(width=8)
     axes = drawn.subplots()
     top1 = answers.right.mean(axis=0)

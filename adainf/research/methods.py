@@ -1,4 +1,4 @@
-"""Schedules composed from answers: what each way of choosing branches gives at each budget."""
+"""Schedules composed from answers: the outcome of each way of choosing branches at each budget."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
@@ -19,7 +19,7 @@ __all__ = ["better", "candidates_of", "methods", "paper_methods"]
 
 
 def tables_of(profile: Profile) -> dict[str, Profile]:
-    """The profiles whose lookup tables are compared: with the better set for each branch, and with each set alone."""
+    """Return the profiles whose lookup tables are compared: each branch with its better weights, and each set alone."""
     if profile.adapter is None:
         return {"table": profile}
     return {"table": profile, "lookup, raw weights": profile.with_only("base"),
@@ -27,7 +27,7 @@ def tables_of(profile: Profile) -> dict[str, Profile]:
 
 
 def candidates_of(profile: Profile) -> tuple[Candidate, ...]:
-    """Every branch of `profile` as it runs, and what the lookup tables of each set alone take."""
+    """Return every branch of `profile` as it runs, and the branches of the lookup tables of each set alone."""
     every = [Candidate.of(measured) for measured in profile.branches]
     for table in tables_of(profile).values():
         every += [_candidate(choice) for choice in LookupTable(table).frontier]
@@ -39,9 +39,9 @@ def _candidate(choice: Choice) -> Candidate:
 
 
 def methods(profile: Profile, answers: Answers) -> Iterator[Method]:
-    """Every method that needs no training of its own, `table` first.
+    """Yield every method that needs no training of its own, `table` first.
 
-    `upper envelope` and `oracle` know the answers to the very pictures: bounds, not methods.
+    `upper envelope` and `oracle` use the answers to the evaluated pictures themselves: they are bounds, not methods.
     """
     measured = _Measured(profile, answers)
     lookups = {name: LookupTable(table) for name, table in tables_of(profile).items()}
@@ -54,21 +54,21 @@ def methods(profile: Profile, answers: Answers) -> Iterator[Method]:
 
 
 class _Measured:
-    """The answers of a profile's branches, each with its set of weights."""
+    """Answers of a profile's branches, each with its set of weights."""
 
     def __init__(self, profile: Profile, answers: Answers) -> None:
         full = profile.space.macs(profile.space.full)
         self.answers = answers
         self.every_right = answers.right.astype(np.float64)
         self.fractions = np.array([profile.space.macs(way.branch) / full for way in answers.candidates])
-        ours = [answers.column(Candidate.of(measured)) for measured in profile.branches]
-        self.columns = np.array(sorted(ours, key=lambda column: self.fractions[column]))
+        columns = [answers.column(Candidate.of(measured)) for measured in profile.branches]
+        self.columns = np.array(sorted(columns, key=lambda column: self.fractions[column]))
 
     def right(self, choice: Choice) -> NDArray[np.float64]:
         return self.every_right[:, self.answers.column(_candidate(choice))]
 
     def feasible(self, budget: float) -> NDArray[np.intp]:
-        """The columns of the branches within a budget, cheapest first; where none is, the cheapest."""
+        """Return the columns of the branches within a budget, cheapest first; the cheapest alone if none fits."""
         within = int(np.searchsorted(self.fractions[self.columns], budget, side="right"))
         return self.columns[: max(1, within)]
 
@@ -100,7 +100,7 @@ def _oracle(measured: _Measured) -> Method:
     def at(budget: float) -> MethodOutcome:
         columns = measured.feasible(budget)
         right = measured.every_right[:, columns]
-        # The cheapest that is right; where none is, the cheapest.
+        # argmax finds the cheapest branch that is right, or the cheapest of all if none is.
         fractions = measured.fractions[columns][right.argmax(axis=1)]
         return MethodOutcome(right.max(axis=1), float(fractions.mean()), float(fractions.max()))
 
@@ -140,40 +140,41 @@ def paper_methods(
     *,
     seed: int = 0,
 ) -> list[Method]:
-    """The scheduler of `run` under its bounds, and with the hard one the better of it and `table`; none without one.
+    """Return the scheduler of `run` under its bounds and, with the hard bound, the better of it and `table`.
 
-    They can be asked at `budgets` alone. truth: each picture's class index.
+    Empty without a scheduler. The methods accept only `budgets`. truth: each picture's class index.
     """
     scheduler = read_scheduler(run, space)
     if scheduler is None:
         return []
-    found = []
+    methods_found = []
     for method in schedules(subject, scheduler, np.asarray(budgets, np.float64), truth, seed=seed):
-        found.append(method)
-        if (method.name, method.bound) == (NAME, "hard"):  # what exceeds its budget is no match for what keeps it
-            found.append(better("better of table and paper", table, method))
-    return found
+        methods_found.append(method)
+        if (method.name, method.bound) == (NAME, "hard"):  # a soft bound may exceed the budget that the table keeps
+            methods_found.append(better("better of table and paper", table, method))
+    return methods_found
 
 
 def better(name: str, first: Method, second: Method) -> Method:
-    """Of two methods, at each budget, the one that is more often right: at run time the paper takes the better one.
+    """Return a method that uses, at each budget, the more accurate of two methods, as the paper does at run time.
 
-    Every second picture's method is chosen by the other half of the pictures, so that none has a say in its own. Of
-    equals the first is taken; so it is below the second one's floor, where that would exceed the budget.
+    Each half of the pictures uses the method that is better on the other half, so that no picture influences its own
+    choice. The first method is used on a tie, and below the second method's floor, where the second would exceed the
+    budget.
     """
 
     def at(budget: float) -> MethodOutcome:
-        one, other = first.at(budget), second.at(budget)
+        first_outcome, second_outcome = first.at(budget), second.at(budget)
         if budget < second.floor:
-            return one
-        right = one.right.copy()
-        taken = []
+            return first_outcome
+        right = first_outcome.right.copy()
+        chosen = []
         for half in (0, 1):
             chosen_by = slice(1 - half, None, 2)
-            takes_other = other.right[chosen_by].mean() > one.right[chosen_by].mean()
-            taken.append(other if takes_other else one)
-            right[half::2] = taken[-1].right[half::2]
-        macs = float(np.mean([outcome.macs for outcome in taken]))
-        return MethodOutcome(right, macs, max(outcome.macs_most for outcome in taken))
+            takes_second = second_outcome.right[chosen_by].mean() > first_outcome.right[chosen_by].mean()
+            chosen.append(second_outcome if takes_second else first_outcome)
+            right[half::2] = chosen[-1].right[half::2]
+        macs = float(np.mean([outcome.macs for outcome in chosen]))
+        return MethodOutcome(right, macs, max(outcome.macs_most for outcome in chosen))
 
     return Method(name, second.bound, first.floor, at)

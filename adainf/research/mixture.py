@@ -1,4 +1,4 @@
-"""Mixing two branches, so that the mean of their MACs is a given one: what a mean budget allows without content."""
+"""Mixtures of two branches with given mean MACs: the best use of a mean budget without looking at content."""
 
 from collections.abc import Sequence
 
@@ -8,9 +8,9 @@ __all__ = ["expected", "hull", "mixture"]
 
 
 def hull(choices: Sequence[Choice]) -> tuple[Choice, ...]:
-    """The choices on the upper concave hull of expected accuracy over MACs, cheapest first.
+    """Return the choices on the upper concave hull of expected accuracy over MACs, cheapest first.
 
-    Any other choice is matched or beaten by a mixture of two of them at the same mean.
+    A mixture of two of them matches or beats any other choice at the same mean MACs.
     """
     kept: list[Choice] = []
     for choice in sorted(choices, key=lambda choice: (choice.macs, -choice.expected_accuracy)):
@@ -27,17 +27,17 @@ def _gain(cheaper: Choice, dearer: Choice) -> float:
 
 
 def mixture(hull: Sequence[Choice], mean: float) -> tuple[Choice, Choice, float]:
-    """A cheaper and a dearer choice of a hull, and the share of frames for the dearer, for a `mean` of their MACs.
+    """Return two choices of a hull, cheaper first, and the share of frames for the second, whose mean MACs are `mean`.
 
-    Below the cheapest and above the dearest both are the same one. mean: a fraction of the full branch's MACs.
+    Below the cheapest and above the most expensive choice, both are the same. mean: a fraction of the full branch's.
     """
     within = sum(choice.macs_fraction <= mean for choice in hull)
     cheaper, dearer = hull[max(0, within - 1)], hull[min(within, len(hull) - 1)]
-    apart = dearer.macs_fraction - cheaper.macs_fraction
-    return cheaper, dearer, (mean - cheaper.macs_fraction) / apart if apart else 0.0
+    difference = dearer.macs_fraction - cheaper.macs_fraction
+    return cheaper, dearer, (mean - cheaper.macs_fraction) / difference if difference else 0.0
 
 
 def expected(hull: Sequence[Choice], mean: float) -> float:
-    """The accuracy that is expected of the mixture at `mean`."""
+    """Return the expected accuracy of the mixture at `mean`."""
     cheaper, dearer, share = mixture(hull, mean)
     return (1 - share) * cheaper.expected_accuracy + share * dearer.expected_accuracy

@@ -1,6 +1,6 @@
-"""The price of compute under a mean budget: what one full branch's MACs must bring in right answers to be spent.
+"""The price of compute under a mean budget: the right answers that one full branch's MACs must gain to be spent.
 
-The mean budget itself is the controller's (`adainf.control.allowance`): what is evaluated here is what runs there.
+The mean budget is the controller's own (`adainf.control.allowance`), so evaluation and deployment share the code.
 """
 
 from dataclasses import dataclass, replace
@@ -16,10 +16,10 @@ _HIGHEST = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """A dual variable: it rises by what frames want above the mean and falls by what they want below (dual ascent).
+    """A dual variable, updated by dual ascent: it rises when frames want more than the mean, and falls when less.
 
-    mean: what a frame may take on average, a fraction of the full branch's MACs. slack: how far any number of frames
-    may exceed it together, in full branches. savings: what frames have left of the mean.
+    mean: mean MACs per frame, a fraction of the full branch's. slack: the most by which frames may exceed the mean in
+    total, in full branches. savings: unspent MACs accumulated under the mean.
     """
 
     mean: float
@@ -30,13 +30,14 @@ class Price:
 
     @property
     def allowed(self) -> float:
-        """The most that the next frame may take, whatever it is worth."""
+        """The most MACs that the next frame may take, whatever its value."""
         return allowed_by_mean(self.savings, self._budget) or 0.0
 
     def after(self, spent: float, wanted: float) -> Self:
-        """The price after a frame took so much, and would have taken `wanted` at this price, had there been room.
+        """Return the price after a frame that took `spent`, and would have taken `wanted` without the allowance.
 
-        By what was spent alone the price could not rise where room is scarce: all spend the mean then, worth it or not.
+        The price follows `wanted`: when the allowance is scarce, every frame spends the mean whatever its value, so
+        that `spent` alone would never raise the price.
         """
         value = min(_HIGHEST, max(0.0, self.value + self.step * (wanted - self.mean)))
         return replace(self, value=value, savings=saved_under_mean(self.savings, self._budget, self.mean, spent))

@@ -1,4 +1,4 @@
-"""What others have published of choosing blocks for each picture, to be drawn beside a curve; where each is from."""
+"""Published results of other per-picture block schedulers, with their sources, for comparison in plots."""
 
 from dataclasses import dataclass
 
@@ -7,10 +7,10 @@ __all__ = ["PUBLISHED", "Published"]
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """A point of another system, on a network of its own.
+    """A published point of another system, on its own network.
 
-    macs_fraction: what a picture takes on average, of the full network's MACs (FLOPs, where those were told). share:
-    of the full network's top-1.
+    macs_fraction: mean MACs per picture (FLOPs, if the source gives those), a fraction of the full network's. share:
+    top-1, a share of the full network's.
     """
 
     system: str
@@ -21,7 +21,7 @@ class Published:
 
     @property
     def label(self) -> str:
-        """As it stands in a legend."""
+        """The label in a plot's legend."""
         return f"{self.system}, {self.network}"
 
 
@@ -44,4 +44,4 @@ PUBLISHED: dict[str, tuple[Published, ...]] = {
         Published("SkipNet", "ResNet-101", 0.70, 1.0, _SKIPNET),
     ),
 }
-"""By the pictures they were measured on."""
+"""Published points by data set."""

@@ -1,4 +1,4 @@
-"""What an evaluation leaves: a row for each method and budget, and a summary at a few ceilings."""
+"""Results of an evaluation: a row per method and budget, and a summary at a few ceilings."""
 
 import csv
 import io
@@ -20,10 +20,11 @@ CEILINGS = (0.67, 0.5, 0.33, 0.25)
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A method at one budget. Budget, floor and MACs are fractions of the full branch's MACs, top1 of `images`.
+    """A method at one budget.
 
-    floor: the smallest budget that the method can keep; below it, it takes what it takes there.
-    macs_fraction: the mean over the pictures. macs_fraction_max: the most that one of them took.
+    Budget, floor and MACs are fractions of the full branch's MACs, `top1` of `images`. floor: the smallest budget that
+    the method can keep; smaller ones are treated as the floor. macs_fraction, macs_fraction_max: mean and maximum over
+    the pictures.
     """
 
     method: str
@@ -37,25 +38,25 @@ class Row:
 
 
 def budgets_of(count: int) -> list[float]:
-    """`count` budgets, evenly from 1/`count` to 1."""
+    """Return `count` evenly spaced budgets from 1/`count` to 1."""
     return [number / count for number in range(1, count + 1)]
 
 
 def rows_of(methods: Sequence[Method], count: int, images: int) -> list[Row]:
-    """A row for each method and each of `count` budgets, evenly from 1/`count` to 1."""
+    """Return a row per method and budget, with `count` evenly spaced budgets from 1/`count` to 1."""
     rows = []
     for method in methods:
         for budget in budgets_of(count):
-            found = method.at(budget)
+            outcome = method.at(budget)
             rows.append(
                 Row(
                     method.name,
                     method.bound,
                     budget,
                     method.floor,
-                    found.macs,
-                    found.macs_most,
-                    float(found.right.mean()),
+                    outcome.macs,
+                    outcome.macs_most,
+                    float(outcome.right.mean()),
                     images,
                 )
             )
@@ -63,7 +64,7 @@ def rows_of(methods: Sequence[Method], count: int, images: int) -> list[Row]:
 
 
 def write_rows(rows: Sequence[Row], path: Path) -> None:
-    """Write them as CSV."""
+    """Write the rows as CSV, floats rounded to 6 digits."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(field.name for field in fields(Row))
@@ -74,9 +75,10 @@ def write_rows(rows: Sequence[Row], path: Path) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """A method's top-1 at one budget relative to the full branch's, and how much it has before the first method's.
+    """A method's top-1 at one budget, relative to the full branch's, and its lead over a reference method.
 
-    low, high: paired bootstrap intervals of 95 %. lead: in top-1, over the lookup table on raw weights.
+    share: top-1 divided by the full branch's. low, high: its 95 % interval, by paired bootstrap. lead: the difference
+    in top-1 to the lookup table on raw weights, with its 95 % interval; None without that table, and for the table.
     """
 
     method: str
@@ -93,31 +95,31 @@ class Share:
 def shares_of(
     methods: Sequence[Method], answers: Answers, against: Method | None, budgets: Sequence[float] = CEILINGS
 ) -> list[Share]:
-    """Each method at each budget, relative to the full branch, and in points of top-1 to the method `against`."""
+    """Return each method at each budget, relative to the full branch, with its lead in top-1 over `against`."""
     full = answers.right[:, 0].astype(np.float64)
-    found = []
+    shares = []
     for method in methods:
         for budget in budgets:
-            here = method.at(budget)
-            top1 = float(here.right.mean())
+            outcome = method.at(budget)
+            top1 = float(outcome.right.mean())
             share = top1 / max(float(full.mean()), 1e-9)
             low, high = interval(
-                lambda means: means[:, 0] / np.maximum(means[:, 1], 1e-9), np.stack([here.right, full], axis=1)
+                lambda means: means[:, 0] / np.maximum(means[:, 1], 1e-9), np.stack([outcome.right, full], axis=1)
             )
             lead = None
             if against is not None and method is not against:
-                there = against.at(budget).right
-                both = np.stack([here.right, there], axis=1)
-                lead = (top1 - float(there.mean()), *interval(lambda means: means[:, 0] - means[:, 1], both))
-            found.append(Share(method.name, method.bound, budget, here.macs, top1, share, low, high, lead))
-    return found
+                right_against = against.at(budget).right
+                paired = np.stack([outcome.right, right_against], axis=1)
+                lead = (top1 - float(right_against.mean()), *interval(lambda means: means[:, 0] - means[:, 1], paired))
+            shares.append(Share(method.name, method.bound, budget, outcome.macs, top1, share, low, high, lead))
+    return shares
 
 
 @dataclass(frozen=True, slots=True)
 class Gain:
-    """How much more top-1 a method gives than another at the same mean MACs; an interval of 95 % by paired bootstrap.
+    """A method's gain in top-1 over another at the same mean MACs, with its 95 % interval by paired bootstrap.
 
-    Averaged over budgets from `low_budget` to `high_budget`.
+    Averaged over a range of budgets.
     """
 
     method: str
@@ -128,12 +130,15 @@ class Gain:
 
 
 def gain_of(method: Method, against: Method, low_budget: float = 0.25, high_budget: float = 0.8) -> Gain:
-    """`method` compared with `against`, which is given as much as `method` has taken at each budget."""
-    here, there = [], []
+    """Compare `method` with `against`, whose budget is the mean MACs that `method` took at each budget.
+
+    Averages over 23 budgets from `low_budget` to `high_budget`.
+    """
+    right, right_against = [], []
     for budget in np.linspace(low_budget, high_budget, 23):
-        found = method.at(float(budget))
-        here.append(found.right)
-        there.append(against.at(found.macs).right)
-    both = np.stack([np.mean(here, axis=0), np.mean(there, axis=0)], axis=1)
-    low, high = interval(lambda means: means[:, 0] - means[:, 1], both)
-    return Gain(method.name, against.name, float(both[:, 0].mean() - both[:, 1].mean()), low, high)
+        outcome = method.at(float(budget))
+        right.append(outcome.right)
+        right_against.append(against.at(outcome.macs).right)
+    paired = np.stack([np.mean(right, axis=0), np.mean(right_against, axis=0)], axis=1)
+    low, high = interval(lambda means: means[:, 0] - means[:, 1], paired)
+    return Gain(method.name, against.name, float(paired[:, 0].mean() - paired[:, 1].mean()), low, high)

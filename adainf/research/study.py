@@ -1,4 +1,4 @@
-"""A whole evaluation: every candidate on every picture, every method at every budget, rows and figures."""
+"""A complete evaluation: every candidate on every picture, every method at every budget, rows and plots."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,9 +26,9 @@ __all__ = ["Study", "check", "study"]
 
 @dataclass(frozen=True, slots=True)
 class Study:
-    """What an evaluation found.
+    """The results of an evaluation.
 
-    full_top1: of the full branch. overruns: how many budgets some picture exceeded, by bound.
+    full_top1: the full branch's top-1. overruns: by bound, the number of budgets that some picture exceeded.
     """
 
     images: int
@@ -49,7 +49,7 @@ def _lesson(folder: Path, reported: Answers) -> Answers:
 
 
 def check(out: Path) -> None:
-    """Raise InvalidInputError unless an evaluation can be written to the folder `out`."""
+    """Raise InvalidInputError unless an evaluation can be written to the folder `out`, and plots can be drawn."""
     files.check_new_folder(out)
     check_writable(out / "curve.csv")
     figures.figure()
@@ -67,15 +67,15 @@ def study(
     run: Run | None = None,
     published: str | None = None,
 ) -> Study:
-    """Evaluate `profile` on the subject's pictures, and write curve.csv, curve.png and answers.npz into `out`.
+    """Evaluate `profile` on the subject's pictures, and write curve.csv, curve.png and answers.npz to `out`.
 
-    settings: which pictures were taken, as the user said it. branches: write branches.png too. taught: the folder of
-    another evaluation, of other pictures, from whose answers a content-aware scheduler is taught. run: whose scheduler
-    is evaluated, too. published: a key of PUBLISHED, whose points are drawn beside. Raises InvalidInputError where the
-    profile is of another network, and on answers in `out` that belong to other settings.
+    settings: the user's selection of pictures. branches: write branches.png too. taught: the folder of an evaluation on
+    other pictures; a content-aware scheduler is fitted to its answers. run: its scheduler is evaluated too. published:
+    a key of PUBLISHED, whose points are added to the plot. Raises InvalidInputError if the profile is of another
+    network, or if answers in `out` belong to other settings.
     """
     check_describes(profile, subject.engine.backbone, subject.weights)
-    told: dict[str, JsonValue] = {
+    answer_settings: dict[str, JsonValue] = {
         **settings,
         "version": __version__,
         "weights": subject.weights,
@@ -84,13 +84,13 @@ def study(
         "listing": listing_digest(subject),
     }
     points = [decision.point for decision in decisions_of(profile, DECISIONS)]
-    answers = answers_of(subject, candidates_of(profile), points, out / "answers.npz", told)
+    answers = answers_of(subject, candidates_of(profile), points, out / "answers.npz", answer_settings)
     compared = list(methods(profile, answers))
     if taught is not None:
         compared += content_methods(learnt(profile, _lesson(taught, answers)), answers, seed=0)
     if run is not None:
-        asked = sorted({*budgets_of(budgets), *CEILINGS})
-        compared += paper_methods(subject, run, profile.space, compared[0], asked, answers.truth)
+        paper_budgets = sorted({*budgets_of(budgets), *CEILINGS})
+        compared += paper_methods(subject, run, profile.space, compared[0], paper_budgets, answers.truth)
     rows = rows_of(compared, budgets, len(answers.truth))
     write_rows(rows, out / "curve.csv")
     what = "right" if subject.labels is not None else "as the full branch"
@@ -99,7 +99,7 @@ def study(
     if branches:
         figures.draw_branches(answers, profile.space, title, out / "branches.png")
     raw = next((method for method in compared if method.name == "lookup, raw weights"), None)
-    told_of = [method for method in compared if method.name not in ("oracle", "random feasible branch")]
+    reported = [method for method in compared if method.name not in ("oracle", "random feasible branch")]
     overruns = {
         bound: sum(row.bound == bound and row.macs_fraction_max > max(row.budget, row.floor) for row in rows)
         for bound in ("hard", "soft")
@@ -112,6 +112,6 @@ def study(
         subject.labels is not None,
         full,
         overruns,
-        shares_of(told_of, answers, raw),
+        shares_of(reported, answers, raw),
         [gain_of(method, mixing) for method in compared if method.bound == "mean" and method is not mixing],
     )

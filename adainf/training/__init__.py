@@ -1,1 +1,4 @@
-"""Training: what makes a run of a backbone. A recipe is one module; sources, loop and checkpoints serve them all."""
+"""Training, which turns a backbone into a run.
+
+Each recipe is one module; all share sources, loop and checkpoints.
+"""

@@ -1,4 +1,4 @@
-"""Checkpoints: all that a training needs to end as if it had never been killed."""
+"""Checkpoints: the state from which an interrupted training resumes with an identical outcome."""
 
 import json
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ _VALUE = "value"
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a training is: steps done, seconds spent on them, running means of loss and agreement."""
+    """Training progress: steps completed, seconds spent on them, running means of loss and agreement."""
 
     step: int = 0
     seconds: float = 0.0
@@ -30,7 +30,7 @@ class Progress:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Parameters with the optimizer's memory of them, by `NAME/what`, and how far the training is."""
+    """Progress, and the parameters with their optimizer state, keyed `NAME/value` and `NAME/STATE_KEY`."""
 
     progress: Progress
     tensors: Mapping[str, Tensor]
@@ -39,7 +39,7 @@ class Checkpoint:
     def take(
         cls, progress: Progress, parameters: Mapping[str, Tensor], optimizer: torch.optim.Optimizer
     ) -> "Checkpoint":
-        """What is to be kept at this moment."""
+        """Return a checkpoint of the current parameters and optimizer state, sharing their memory."""
         tensors: dict[str, Tensor] = {}
         for name, parameter in parameters.items():
             tensors[f"{name}/{_VALUE}"] = parameter.detach()
@@ -48,51 +48,56 @@ class Checkpoint:
 
     @torch.no_grad()
     def restore(self, parameters: Mapping[str, Tensor], optimizer: torch.optim.Optimizer) -> None:
-        """Put parameters and optimizer back to where they were."""
-        # Unless it is fused, an optimizer counts steps on the CPU, wherever its parameters are.
-        counts_there = bool(optimizer.defaults.get("fused"))
+        """Load the stored values into `parameters` and `optimizer`, in place."""
+        # Only a fused optimizer keeps its step counters on the parameters' device; the others keep them on the CPU.
+        fused = bool(optimizer.defaults.get("fused"))
         for key, value in self.tensors.items():
-            name, _, what = key.rpartition("/")
+            name, _, state_key = key.rpartition("/")
             parameter = parameters[name]
-            if what == _VALUE:
+            if state_key == _VALUE:
                 parameter.copy_(value)
             else:
-                there = parameter.device if counts_there or what != "step" else "cpu"
-                optimizer.state[parameter][what] = value.to(there, copy=True)
+                device = parameter.device if fused or state_key != "step" else "cpu"
+                optimizer.state[parameter][state_key] = value.to(device, copy=True)
 
     def write(self, path: Path, settings: Mapping[str, JsonValue]) -> None:
-        """Write the checkpoint, whole or not at all. settings: all that the outcome depends on."""
+        """Write the checkpoint atomically.
+
+        settings: everything the outcome depends on. Raises InvalidInputError if `path` cannot be written; an existing
+        checkpoint is left intact.
+        """
         from safetensors.torch import save
 
         progress = {key: getattr(self.progress, key) for key in Progress.__slots__}
-        told = {"schema": _SCHEMA, "settings": json.dumps(settings), "progress": json.dumps(progress)}
+        metadata = {"schema": _SCHEMA, "settings": json.dumps(settings), "progress": json.dumps(progress)}
         tensors = {key: value.cpu().contiguous() for key, value in self.tensors.items()}
         try:
-            write_atomically(path, save(tensors, told))
+            write_atomically(path, save(tensors, metadata))
         except InvalidInputError as error:
-            kept = f"; that of step {_step(path)} is kept" if path.exists() else ""
-            raise InvalidInputError(f"{error}{kept}") from None
+            intact = f"; that of step {_step(path)} is kept" if path.exists() else ""
+            raise InvalidInputError(f"{error}{intact}") from None
 
     @classmethod
     def read(cls, path: Path, settings: Mapping[str, JsonValue]) -> "Checkpoint | None":
-        """The checkpoint, or None where there is no such file.
+        """Return the checkpoint at `path`, or None if the file does not exist.
 
-        Raises InvalidInputError where it belongs to other settings, naming the first that differs.
+        Raises InvalidInputError if the file is not a checkpoint, or was written with other settings; the message names
+        the first setting that differs.
         """
         from safetensors.torch import load_file
 
         if not path.exists():
             return None
         try:
-            told = _told(path)
-            before = dict(json.loads(told["settings"]))
-            progress = Progress(**json.loads(told["progress"]))
+            metadata = _told(path)
+            stored = dict(json.loads(metadata["settings"]))
+            progress = Progress(**json.loads(metadata["progress"]))
             tensors = load_file(path)
-        except Exception:  # whatever else the file is
+        except Exception:  # a corrupt or foreign file can fail in any of these parsers
             raise InvalidInputError(f"{path}: is no checkpoint; delete it to start anew") from None
         for key, wanted in settings.items():
-            if before.get(key) != wanted:
-                was, now = json.dumps(before.get(key)), json.dumps(wanted)
+            if stored.get(key) != wanted:
+                was, now = json.dumps(stored.get(key)), json.dumps(wanted)
                 raise InvalidInputError(
                     f"{path}: belongs to a training with {key} {was}, not {now}; "
                     "repeat its settings, or delete it to start anew"
@@ -101,7 +106,7 @@ class Checkpoint:
 
 
 def checkpoint_path(folder: Path) -> Path:
-    """Where the checkpoint of an unfinished run is."""
+    """Return the path of an unfinished run's checkpoint."""
     return folder / "checkpoint.safetensors"
 
 
@@ -109,8 +114,8 @@ def _told(path: Path) -> dict[str, str]:
     from safetensors import safe_open
 
     with safe_open(path, framework="pt") as file:
-        told: dict[str, str] = file.metadata()
-    return told
+        metadata: dict[str, str] = file.metadata()
+    return metadata
 
 
 def _step(path: Path) -> int:

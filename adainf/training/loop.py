@@ -1,4 +1,4 @@
-"""The loop that every recipe runs in: optimizer, schedule, checkpoints, an end by steps or by time."""
+"""The training loop that all recipes share: optimizer, learning rate schedule, checkpoints, end by steps or time."""
 
 import math
 import time
@@ -27,7 +27,10 @@ _LARGEST_NORM = 1.0
 
 @dataclass(frozen=True, slots=True)
 class TrainingPlan:
-    """How long and how fast. One of steps and seconds is given; checkpoints are written every so many seconds."""
+    """Duration and learning rate.
+
+    Set either `steps` or `seconds`. checkpoint_every: seconds between checkpoints.
+    """
 
     learning_rate: float
     steps: int | None = None
@@ -40,13 +43,13 @@ class TrainingPlan:
                 raise InvalidInputError(f"{name} {value}: must be above 0 and finite")
 
     def done(self, progress: Progress) -> float:
-        """How much of the training is done, 0 to 1."""
+        """Return the completed fraction of the training, 0 to 1."""
         if self.steps is not None:
             return min(1.0, progress.step / self.steps)
         return min(1.0, progress.seconds / (self.seconds or math.inf))
 
     def rate_at(self, done: float) -> float:
-        """The learning rate: a short linear warm-up, then half a cosine down to nothing."""
+        """Return the learning rate at the fraction `done`: a short linear warm-up, times cosine decay to zero."""
         return self.learning_rate * min(1.0, done / _WARM_UP) * (1 + math.cos(math.pi * done)) / 2
 
 
@@ -58,9 +61,10 @@ def train(
     settings: Mapping[str, JsonValue],
     ranks: Ranks,
 ) -> Progress:
-    """Train to the plan's end, from the folder's checkpoint where there is one.
+    """Train to the plan's end, resuming from the checkpoint in `folder` if it exists.
 
-    Raises InvalidInputError where the loss is no number, and where a checkpoint cannot be written; the last one stays.
+    Return the final progress. settings: everything the outcome depends on; a checkpoint must match them. Raises
+    InvalidInputError if the loss is not finite, or if a checkpoint cannot be written; the last checkpoint is kept.
     """
     path = checkpoint_path(folder)
     parameters = list(recipe.parameters.values())
@@ -72,16 +76,16 @@ def train(
         checkpoint.restore(kept, optimizer)
         recipe.apply()
     progress = Progress() if checkpoint is None else checkpoint.progress
-    ranks.agreed(0.0)  # all have looked before one writes
+    ranks.agreed(0.0)  # a barrier: every process has looked for a checkpoint before the first process writes one
     if checkpoint is None and ranks.is_first:
-        # At once, so that a folder that cannot be written is known before an hour is spent.
+        # Written before the first step, so that an unwritable folder fails at once and not an hour into training.
         Checkpoint.take(progress, kept, optimizer).write(path, settings)
     course = Course("training", progress, views.batch, device)
     kept_at = now = time.monotonic()
     with closing(views.from_step(progress.step)) as batches, progress_shown(silent=not ranks.is_first) as tell:
         while (done := plan.done(course.progress)) < 1:
             for group in optimizer.param_groups:
-                # Half a step on: the first step is worth taking, too.
+                # The schedule is evaluated at the middle of the step: at its start, the first step's rate would be 0.
                 group["lr"] = plan.rate_at(done + (0.5 / plan.steps if plan.steps else 0))
             figures = _step(recipe, optimizer, next(batches), ranks)
             before, now = now, time.monotonic()
@@ -96,13 +100,16 @@ def train(
 
 
 def _step(recipe: Recipe, optimizer: torch.optim.Optimizer, batch: Batch, ranks: Ranks) -> Tensor:
-    """The step's figures, as `Course` wants them."""
+    """Take one optimizer step.
+
+    Return its loss, agreement and gradient norm (3,), as `Course.add` takes them.
+    """
     optimizer.zero_grad()
-    own = recipe.learn(batch)
+    outcome = recipe.learn(batch)
     ranks.average_gradients(recipe.parameters.values())
     ranks.average_all(recipe.statistics.values())
-    length = torch.nn.utils.clip_grad_norm_(recipe.parameters.values(), _LARGEST_NORM)
-    figures = ranks.average(torch.stack([own.loss, own.agreement, length]).detach())
+    norm = torch.nn.utils.clip_grad_norm_(recipe.parameters.values(), _LARGEST_NORM)
+    figures = ranks.average(torch.stack([outcome.loss, outcome.agreement, norm]).detach())
     optimizer.step()
     recipe.apply()
     return figures

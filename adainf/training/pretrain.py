@@ -1,4 +1,4 @@
-"""Pretraining: a ResNet for small pictures learns a folder's classes from nothing, within a given time."""
+"""Pretraining: train a ResNet for small pictures from scratch on a folder of classes, for a given time or steps."""
 
 import hashlib
 import math
@@ -44,10 +44,11 @@ _MOST_ON_GPU = 1 << 30
 
 @dataclass(frozen=True, slots=True)
 class Pretraining:
-    """What the user asks for. One of steps and seconds is given. side: of the pictures, pixels.
+    """A pretraining request.
 
-    label_smoothing: share of a picture's label that is spread over all classes. checkpoint_every: seconds between two.
-    threads: how many decode. device: `cpu`, `cuda`, `cuda:1`; None takes a GPU where there is one.
+    Set either `steps` or `seconds`. side: picture side, pixels. label_smoothing: the share of each label that is spread
+    over all classes. checkpoint_every: seconds between checkpoints. threads: decoder threads. device: `cpu`, `cuda`,
+    `cuda:1`; None selects a GPU if one is available.
     """
 
     backbone: str
@@ -66,7 +67,7 @@ class Pretraining:
     device: str | None = None
 
     def done(self, progress: Progress) -> float:
-        """How much of it is done, 0 to 1."""
+        """Return the completed fraction of the training, 0 to 1."""
         if self.steps is not None:
             return min(1.0, progress.step / self.steps)
         return min(1.0, progress.seconds / (self.seconds or math.inf))
@@ -74,7 +75,10 @@ class Pretraining:
 
 @dataclass(frozen=True, slots=True)
 class Pretrained:
-    """What came of it. accuracy: top-1 on the pictures held out, a share."""
+    """The outcome of a pretraining.
+
+    accuracy: top-1 on the held-out pictures, 0 to 1.
+    """
 
     progress: Progress
     learnt_from: int
@@ -83,15 +87,15 @@ class Pretrained:
 
 
 def checkpoint_of(out: Path) -> Path:
-    """Where the checkpoint of weights that are not finished is."""
+    """Return the path of the checkpoint from which unfinished weights `out` resume."""
     return out.with_name(f"{out.name}.partial")
 
 
 def pretrain(wanted: Pretraining) -> Pretrained:
-    """Train and write the weights; every tenth picture is held out, and says how good they are.
+    """Train and write the weights, holding out every tenth picture to measure their accuracy.
 
-    Killed, it goes on from its last checkpoint, and ends with the same weights where the end is given in steps. Raises
-    InvalidInputError on whatever cannot be done, and where the loss is no number; the last checkpoint stays.
+    An interrupted training resumes from its last checkpoint; with `steps`, it ends with the same weights. Raises
+    InvalidInputError if the request cannot be met, or if the loss is not finite; the last checkpoint is kept.
     """
     path = checkpoint_of(wanted.out)
     _check(wanted, path)
@@ -143,7 +147,10 @@ def _settings(wanted: Pretraining, source: TrainingSource) -> dict[str, JsonValu
 
 @dataclass(frozen=True, slots=True)
 class Data:
-    """What is learnt from. pictures: (count, 3, side, side), RGB, as bytes. labels: (count)."""
+    """A training set.
+
+    pictures: (count, 3, side, side), RGB, uint8. labels: (count,), class indices.
+    """
 
     pictures: Tensor
     labels: Tensor
@@ -165,11 +172,11 @@ class Data:
 
 
 def read(source: TrainingSource, side: int, threads: int) -> Data:
-    """All pictures of a source that can be decoded, decoded by so many threads.
+    """Decode all decodable pictures of a source with `threads` threads.
 
-    Raises InvalidInputError where they are too few.
+    Raises InvalidInputError if fewer than 10 pictures can be decoded.
     """
-    # All pictures are kept: a byte a value, they are small, and are seen many times.
+    # Kept in memory as bytes: the pictures are small, and every epoch uses them all.
     pictures = np.empty((source.count, 3, side, side), np.uint8)
     plain = Preprocessing(side, mean=(0, 0, 0), std=(1, 1, 1))
 
@@ -194,10 +201,10 @@ def read(source: TrainingSource, side: int, threads: int) -> Data:
 def learn(
     wanted: Pretraining, data: Data, names: Sequence[str], settings: dict[str, JsonValue], device: torch.device
 ) -> tuple[Progress, cifar.CifarResNet]:
-    """The network on the device, trained to the end from its checkpoint where there is one, else from nothing.
+    """Train a network on `device` to the end, from its checkpoint if there is one.
 
-    names: of the classes. settings: all that the outcome depends on. Raises InvalidInputError where the loss is no
-    number, and where a checkpoint cannot be written.
+    Return progress and network. names: class names. settings: everything the outcome depends on; a checkpoint must
+    match them. Raises InvalidInputError if the loss is not finite, or if a checkpoint cannot be written.
     """
     path = checkpoint_of(wanted.out)
     with torch.random.fork_rng(devices=()):
@@ -206,7 +213,7 @@ def learn(
     network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     checkpoint = Checkpoint.read(path, settings)
     if checkpoint is None:
-        # At once, so that a folder that cannot be written is known before an hour is spent.
+        # Written before the first step, so that an unwritable folder fails at once and not an hour into training.
         checkpoint = Checkpoint(Progress(), {f"{key}/value": value for key, value in network.state_dict().items()})
         checkpoint.write(path, settings)
     optimizer = torch.optim.SGD(
@@ -245,7 +252,10 @@ def _step(
     labels: Tensor,
     label_smoothing: float,
 ) -> Tensor:
-    """The step's figures, as `Course` wants them."""
+    """Take one optimizer step.
+
+    Return its loss, top-1 and a zero (3,), as `Course.add` takes them.
+    """
     with half(pictures.device):
         scores = network(pictures).float()
     loss = functional.cross_entropy(scores, labels, label_smoothing=label_smoothing)
@@ -257,16 +267,17 @@ def _step(
 
 
 def _one_cycle(done: float) -> float:
-    """The share of the largest learning rate: up in a line, then down along half a cosine (after Smith, 2018)."""
+    """Return the fraction of the peak learning rate: linear warm-up, then cosine decay (one cycle, Smith, 2018)."""
     if done < _WARM_UP:
         return (done + 0.01) / (_WARM_UP + 0.01)
     return (1 + math.cos(math.pi * (done - _WARM_UP) / (1 - _WARM_UP))) / 2
 
 
 def _batches(data: Data, step: int, wanted: Pretraining, device: torch.device) -> Iterator[tuple[Tensor, Tensor]]:
-    """From `step` on, each step's pictures, moved by up to four pixels and perhaps mirrored, and their labels.
+    """Yield each step's pictures and labels from `step` on; pictures are shifted by up to 4 px and randomly mirrored.
 
-    They are a function of seed and step alone; every picture comes once an epoch.
+    Batches depend on seed and step alone. An epoch is one random permutation of the pictures, without the remainder
+    that does not fill a batch.
     """
     if data.pictures.nbytes <= _MOST_ON_GPU:
         data = Data(data.pictures.to(device), data.labels.to(device))
@@ -286,14 +297,17 @@ def _batches(data: Data, step: int, wanted: Pretraining, device: torch.device) -
 
 
 def _cropped(pictures: Tensor, moved: Tensor, mirrored: Tensor) -> Tensor:
-    """Pictures (count, 3, side, side), normalised; moved: where each begins in a wider frame (2, count, 1)."""
+    """Return shifted, mirrored and normalised pictures (count, 3, side, side).
+
+    moved: (2, count, 1), each picture's top and left in the padded frame.
+    """
     side = pictures.shape[-1]
     padded = functional.pad(pictures.float(), (_PADDING,) * 4, mode="reflect")
     along = torch.arange(side, device=pictures.device)
     columns = along + moved[1]
     columns = torch.where(mirrored[:, None], columns.flip(1), columns)
     picture = torch.arange(len(pictures), device=pictures.device)[:, None, None]
-    # Indices apart from the slice put the channels last, where the network wants them in memory.
+    # Index arrays on both sides of the slice move the channels last: the memory layout that the network runs with.
     cropped = padded.permute(0, 2, 3, 1)[picture, (along + moved[0])[:, :, None], columns[:, None, :]]
     return _normalised(cropped.permute(0, 3, 1, 2))
 

@@ -1,4 +1,4 @@
-"""How far a training is: a bar on a terminal, a plain line every few seconds elsewhere. On stderr."""
+"""Training progress on stderr: a bar on a terminal, a plain line every 5 seconds elsewhere."""
 
 import sys
 import time
@@ -13,12 +13,15 @@ __all__ = ["Tell", "progress_shown"]
 _SECONDS_BETWEEN_LINES = 5.0
 
 Tell = Callable[[float, Progress, float], None]
-"""Told after each step: how much of the training is done (0..1), how far it is, and images a second."""
+"""Callback for progress reports: the completed fraction (0..1), the progress, and pictures per second."""
 
 
 @contextmanager
 def progress_shown(*, silent: bool) -> Iterator[Tell]:
-    """A function that shows what it is told while the context lasts."""
+    """Yield a callback that displays progress within the context.
+
+    silent: the callback does nothing.
+    """
     if silent:
         yield lambda _done, _progress, _rate: None
     elif sys.stderr.isatty():
@@ -45,8 +48,8 @@ class _StepLines:
             self.started, self.done_before = now, done
         if now - self.said >= _SECONDS_BETWEEN_LINES and done > self.done_before:
             self.said = now
-            left = (1 - done) * (now - self.started) / (done - self.done_before)
-            output.say(f"{_described(progress, rate)}, {max(0.0, left):.0f} s left")
+            seconds_left = (1 - done) * (now - self.started) / (done - self.done_before)
+            output.say(f"{_described(progress, rate)}, {max(0.0, seconds_left):.0f} s left")
 
 
 def _described(progress: Progress, rate: float) -> str:

@@ -1,4 +1,4 @@
-"""Several processes under `torchrun`: who this process is, and what all of them agree on."""
+"""Process ranks under `torchrun`, and collective operations over them."""
 
 import os
 from collections.abc import Iterable, Iterator
@@ -15,7 +15,10 @@ __all__ = ["Ranks", "joined"]
 
 @dataclass(frozen=True, slots=True)
 class Ranks:
-    """This process among `count`. The first one tells, writes and decides."""
+    """The rank of this process among `count`.
+
+    The first process reports, writes and decides. on_this_box: number of processes on this machine.
+    """
 
     rank: int = 0
     count: int = 1
@@ -23,31 +26,31 @@ class Ranks:
 
     @property
     def is_first(self) -> bool:
-        """Whether this is the process that writes."""
+        """Whether this process reports and writes."""
         return self.rank == 0
 
     @property
     def threads(self) -> int:
-        """Threads that a process may take without taking them from another on this box."""
+        """This process's share of the machine's processors, at least 1."""
         return max(1, usable_processors() // self.on_this_box)
 
     @property
     def device(self) -> torch.device:
-        """This process's GPU where there are any, else the CPU."""
+        """This process's GPU, or the CPU if there is no GPU."""
         if not torch.cuda.is_available():
             return torch.device("cpu")
         return torch.device("cuda", self.rank % self.on_this_box % torch.cuda.device_count())
 
     def own(self, batch: int) -> range:
-        """This process's positions of a batch that all share."""
+        """Return this process's positions of a batch that all processes share."""
         return range(self.rank * batch // self.count, (self.rank + 1) * batch // self.count)
 
     def average_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
-        """Give every process the mean of all processes' gradients."""
+        """Average the gradients over all processes, in place."""
         self.average_all(parameter.grad for parameter in parameters if parameter.grad is not None)
 
     def average_all(self, tensors: Iterable[Tensor]) -> None:
-        """Give every process the mean of all processes' tensors, in their place."""
+        """Average the tensors over all processes, in place, with one collective call."""
         own = list(tensors)
         if self.count == 1 or not own:
             return
@@ -58,30 +61,30 @@ class Ranks:
             tensor.copy_(mean.view_as(tensor))
 
     def average(self, values: Tensor) -> Tensor:
-        """The mean over all processes of some numbers."""
+        """Return the mean of `values` over all processes; overwrites `values`."""
         if self.count > 1:
             distributed.all_reduce(values)
             values /= self.count
         return values
 
     def total(self, values: Tensor) -> Tensor:
-        """The sum over all processes of some numbers."""
+        """Return the sum of `values` over all processes; overwrites `values`."""
         if self.count > 1:
             distributed.all_reduce(values)
         return values
 
     def agreed(self, value: float) -> float:
-        """The first process's value, for all."""
+        """Return the first process's `value` in every process."""
         if self.count == 1:
             return value
-        told = torch.tensor([value], dtype=torch.float64)
-        distributed.broadcast(told, 0)
-        return float(told)
+        shared = torch.tensor([value], dtype=torch.float64)
+        distributed.broadcast(shared, 0)
+        return float(shared)
 
 
 @contextmanager
 def joined() -> Iterator[Ranks]:
-    """The processes that `torchrun` started, connected; or this one alone."""
+    """Connect the processes that `torchrun` started and yield their ranks; without `torchrun`, a single rank."""
     count = int(os.environ.get("WORLD_SIZE", "1"))
     if count == 1:
         yield Ranks()

@@ -1,4 +1,7 @@
-"""From what a user asks for to a run: everything is checked before anything is begun."""
+"""Validate a training request, then train and write the run.
+
+Every check precedes the first step.
+"""
 
 import hashlib
 from collections.abc import Sequence
@@ -39,14 +42,15 @@ __all__ = ["TrainingRequest", "adapt", "default_resolutions"]
 
 @dataclass(frozen=True, slots=True)
 class TrainingRequest:
-    """What the user asks for.
+    """A training request.
 
-    bound: whether the scheduler of the recipe `paper` may exceed a budget, and overrun_weight, λ, what that costs it.
-    mix: how likely each of the images' sources is; none: equally. resolutions: none: the default ones. ceiling: the
-    most MACs of a drawn branch. profile: draw only branches that its lookup table may take. batch: views a step.
-    zoom: how much less of a view smaller inputs show; None takes the profile's. least_area: see `Sampling`.
-    resume: go on where a training into `out` was. threads: how many of the processor's; None takes all.
-    device: `cpu`, `cuda`, `cuda:1`; None takes a GPU where there is one. batch_norm: whether its statistics move.
+    bound, overrun_weight: for the recipe `paper`: whether its scheduler may exceed a budget (`soft`), and λ, the cost
+    of exceeding it. mix: sampling weight of each source in `images`; empty means equal. resolutions: empty means the
+    defaults. ceiling: the most MACs of a drawn branch, a fraction of the full branch's. profile: draw only branches in
+    its lookup table. batch: views per step. zoom: how much less of a view smaller inputs show; None takes the
+    profile's, else 0. least_area: see `Sampling`. resume: continue an unfinished training in `out`. threads: CPU
+    threads; None takes this process's share of all. device: `cpu`, `cuda`, `cuda:1`; None selects a GPU if one is
+    available. batch_norm: whether its running statistics are frozen or trained.
     """
 
     backbone: str
@@ -76,7 +80,7 @@ class TrainingRequest:
 
 
 def adapt(request: TrainingRequest, ranks: Ranks) -> Run:
-    """Train what is asked for and write the run; raises InvalidInputError on whatever of it cannot be done."""
+    """Train as requested and write the run; raises InvalidInputError if the request cannot be met."""
     _check_folder(request)
     if request.batch % ranks.count:
         raise InvalidInputError(f"batch {request.batch}: must be a multiple of the {ranks.count} processes")
@@ -205,7 +209,7 @@ def _profile(request: TrainingRequest, backbone: Backbone, weights: str) -> Prof
 
 
 def _menu(request: TrainingRequest, profile: Profile | None) -> list[Branch]:
-    """The branches within the ceiling that the profile's lookup table may take."""
+    """Return the branches of the profile's lookup table that are within the ceiling; none without a profile."""
     if profile is None:
         return []
     menu = [
@@ -226,7 +230,7 @@ def _menu(request: TrainingRequest, profile: Profile | None) -> list[Branch]:
 def _feed(
     sources: Sequence[TrainingSource], sampling: Sampling, smallest: int, device: torch.device, threads: int
 ) -> ViewFeed:
-    """Views of pictures that are kept, where they are small; else of pictures that are decoded when their turn comes.
+    """Return views of pictures held in memory if they are small enough, else of pictures decoded on demand.
 
     smallest: side of the smallest input, pixels.
     """
@@ -270,7 +274,7 @@ def _told(request: TrainingRequest) -> AdapterSection:
 
 
 def default_resolutions(backbone: Backbone) -> tuple[int, ...]:
-    """Two resolutions of which the cheaper branches are: about 4/7 and 5/7 of the native one, 128 and 160 of 224."""
+    """Return the two resolutions of cheap branches: about 4/7 and 5/7 of the native one; 128 and 160 for 224."""
     step = backbone.resolution_step
     sides = (round(backbone.native_resolution * share / 7 / step) * step for share in (4, 5))
     return tuple(dict.fromkeys(max(step, side) for side in sides))
@@ -286,7 +290,7 @@ def _settings(
     menu: Sequence[Branch],
     zoom: float,
 ) -> dict[str, JsonValue]:
-    """All that the outcome depends on."""
+    """Return everything the outcome depends on, for the checkpoint."""
     identity = repr([(source.identity, source.labels) for source in sources])
     return {
         "version": __version__,

@@ -1,1 +1,1 @@
-"""What training learns from."""
+"""Training data: sources, and the views drawn from them."""

@@ -1,4 +1,4 @@
-"""Views of small pictures: all pictures stay on the device as bytes, and all views of a step are made there at once."""
+"""Views of small pictures: the pictures stay on the device as bytes, and a step's views are made there in one batch."""
 
 from collections.abc import Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,18 +17,19 @@ __all__ = ["Kept", "Looks", "SmallViews", "keep", "may_be_shown"]
 
 _LARGEST_SIDE = 64
 _MOST_BYTES = 1 << 30
-# A view is at most this much larger than an input: cubic interpolation alone still sees each of its pixels.
+# A view may be at most this many times larger than an input: plain cubic interpolation then still reads every pixel.
 _LARGEST_SHRINK = 3
-_CUBIC = -0.75  # OpenCV's
-# Of the seeds, so that views do not follow a recipe's draws.
+_CUBIC = -0.75  # OpenCV's coefficient
+# Seed component that keeps the views independent of a recipe's random draws.
 _STREAM = 2
 
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """All pictures of some sources. pixels: (pictures, 3, height, width), RGB, bytes. labels: (pictures), or None.
+    """All pictures of the sources.
 
-    counts: pictures of each source.
+    pixels: (pictures, 3, height, width), RGB, uint8. labels: (pictures,), or None. counts: number of pictures per
+    source.
     """
 
     pixels: Tensor
@@ -37,9 +38,9 @@ class Kept:
 
 
 def keep(sources: Sequence[TrainingSource], device: torch.device, threads: int) -> Kept | None:
-    """The sources' pictures on the device; None where they are large, many, or of several sizes.
+    """Return the sources' pictures on the device; None if they exceed 64 px, 1 GiB in total, or differ in size.
 
-    threads: how many decode. In place of a picture that cannot be decoded the next one is kept.
+    threads: decoder threads. A picture that cannot be decoded is replaced by the next one that can.
     """
     counts = tuple(source.count for source in sources)
     shape = sources[0].read_from(0)[1].shape
@@ -64,9 +65,10 @@ def keep(sources: Sequence[TrainingSource], device: torch.device, threads: int) 
 
 @dataclass(frozen=True, slots=True)
 class Looks:
-    """Which pictures a step sees, and how: the numbers that `view` draws, each (views).
+    """The random parameters of a step's views, as `view` draws them; each (views,).
 
-    row: of `Kept`. side, top, left: of the square. light: brightness, contrast, saturation (3, views); 1 changes none.
+    row: index into `Kept`. side, top, left: the square, pixels. light: brightness, contrast, saturation (3, views);
+    1 leaves them unchanged.
     """
 
     row: NDArray[np.int64]
@@ -78,19 +80,19 @@ class Looks:
 
     @classmethod
     def drawn(cls, kept: Kept, sampling: Sampling, draw: np.random.Generator) -> "Looks":
-        """The views of one step."""
+        """Draw the parameters of one step's views."""
         height, width = kept.pixels.shape[2:]
         counts, count = np.array(kept.counts), sampling.batch
         source = draw.choice(len(counts), count, p=sampling.probabilities)
         row = (counts.cumsum() - counts)[source] + draw.integers(counts[source])
-        whole = np.rint(min(height, width) * np.sqrt(draw.uniform(sampling.least_area, 1, count)))
-        side = np.maximum(1, whole).astype(np.int64)
+        sides = np.rint(min(height, width) * np.sqrt(draw.uniform(sampling.least_area, 1, count)))
+        side = np.maximum(1, sides).astype(np.int64)
         top, left = draw.integers(height - side + 1), draw.integers(width - side + 1)
         mirrored = draw.random(count) < 1 / 2
         return cls(row, side, top, left, mirrored, draw.uniform(1 - JITTER, 1 + JITTER, (3, count)).astype(np.float32))
 
     def own(self, positions: slice) -> "Looks":
-        """Those at these positions."""
+        """Return the parameters at `positions`."""
         return Looks(
             self.row[positions],
             self.side[positions],
@@ -103,7 +105,7 @@ class Looks:
 
 @dataclass(frozen=True)
 class SmallViews:
-    """The views of every step, as `Views` has them."""
+    """A `ViewFeed` over pictures held in memory, with the same distribution of views as `Views`."""
 
     kept: Kept
     sampling: Sampling
@@ -113,7 +115,7 @@ class SmallViews:
         return self.sampling.batch
 
     def from_step(self, step: int) -> Generator[Batch, None, None]:
-        """Batches from `step` on, for ever."""
+        """Yield batches from `step` on, without end."""
         own = self.sampling.ranks.own(self.batch)
         while True:
             draw = np.random.default_rng((self.sampling.seed, step, _STREAM))
@@ -122,7 +124,7 @@ class SmallViews:
             step += 1
 
     def of(self, step: int, looks: Looks) -> Batch:
-        """What these looks see, at the resolutions of the step."""
+        """Return the batch of the views `looks`, at the step's resolutions."""
         device, preprocessing = self.kept.pixels.device, self.sampling.preprocessing
         where = np.stack([looks.row, looks.side, looks.top, looks.left, looks.mirrored])
         row, side, top, left, mirrored = uploaded(torch.from_numpy(where), device)
@@ -141,12 +143,12 @@ class SmallViews:
 
 
 def may_be_shown(kept: Kept, resolution: int) -> bool:
-    """Whether cubic interpolation alone makes inputs of so few pixels a side of the largest views."""
+    """Whether cubic interpolation without prior shrinking suffices for inputs of `resolution` pixels a side."""
     return min(kept.pixels.shape[2:]) < _LARGEST_SHRINK * resolution
 
 
 def _within(first: Tensor, side: Tensor, size: int) -> Tensor:
-    """1 at the `side` places (views, size) from `first` on, else 0."""
+    """Return a mask (views, size): 1 at the `side` positions from `first` on, else 0."""
     place = torch.arange(size, device=side.device)
     return ((place >= first[:, None]) & (place < (first + side)[:, None])).float()
 
@@ -156,7 +158,10 @@ def _bytes(values: Tensor) -> Tensor:
 
 
 def _lit(pixels: Tensor, inside: Tensor, light: Tensor) -> Tensor:
-    """The pictures (views, 3, height, width), RGB, in the light and colours of their squares, as `seen` has it."""
+    """Return pictures (views, 3, height, width), RGB, with brightness, contrast and saturation changed as by `seen`.
+
+    inside: (views, height, width), 1 within the view's square, over which contrast takes its mean.
+    """
     brightness, contrast, saturation = light[:, :, None, None, None]
     grey = uploaded(torch.tensor(GREY[::-1].copy(), dtype=torch.float32), pixels.device).view(1, 3, 1, 1)
     mean = (pixels * inside[:, None]).sum(dim=(1, 2, 3)) / (3 * inside.sum(dim=(1, 2)))
@@ -165,9 +170,9 @@ def _lit(pixels: Tensor, inside: Tensor, light: Tensor) -> Tensor:
 
 
 def _interpolation(side: Tensor, first: Tensor, mirrored: Tensor, crop: float, resolution: int, size: int) -> Tensor:
-    """What each pixel of an input is of those of a picture, along one side: (views, resolution, size).
+    """Return the interpolation matrix (views, resolution, size) from a picture's pixels to an input's, along one axis.
 
-    side, first: of the square that is seen, of which the input shows the middle `crop`; OpenCV's cubic interpolation.
+    side, first: the view's square, of which the input shows the central `crop`. Matches OpenCV's cubic interpolation.
     """
     shown = (side * crop).round().clamp_(min=1)
     place = (torch.arange(resolution, device=side.device) + 0.5) * (shown[:, None] / resolution) - 0.5
@@ -178,13 +183,13 @@ def _interpolation(side: Tensor, first: Tensor, mirrored: Tensor, crop: float, r
     within += torch.div(side - shown.long(), 2, rounding_mode="floor")[:, None, None]
     from_edge = torch.where(mirrored[:, None, None], side[:, None, None] - 1 - within, within)
     weights = torch.zeros(len(side), resolution, size, device=side.device)
-    for one in range(len(tap)):  # apart, so that the sum's order does not depend on the device
-        weights.scatter_add_(2, (first[:, None, None] + from_edge)[..., one, None], _cubic(away[..., one, None]))
+    for number in range(len(tap)):  # tap by tap, so that the order of the sum does not depend on the device
+        weights.scatter_add_(2, (first[:, None, None] + from_edge)[..., number, None], _cubic(away[..., number, None]))
     return weights
 
 
 def _cubic(away: Tensor) -> Tensor:
-    """The weight of a pixel so far away, up to 2 (Keys, 1981)."""
+    """Return the cubic weight of pixels at distance `away`, up to 2 pixels (Keys, 1981)."""
     far = away.abs()
     near = ((_CUBIC + 2) * far - (_CUBIC + 3)) * far * far + 1
     beyond = ((_CUBIC * far - 5 * _CUBIC) * far + 8 * _CUBIC) * far - 4 * _CUBIC

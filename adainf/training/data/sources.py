@@ -1,4 +1,4 @@
-"""What training learns from: folders of pictures and video files."""
+"""Training sources: folders of pictures and video files."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -19,7 +19,7 @@ from adainf.media.videos import VideoFile
 __all__ = ["MOST_FRAMES", "TrainingSource", "open_sources"]
 
 MOST_FRAMES = 1000
-"""Frames taken of a video, evenly spread: more of the same scene teach little."""
+"""The most frames taken from a video, evenly spaced: more frames of the same scene teach little."""
 
 _LEAST_FRAMES = 16
 _JPEG_QUALITY = 95
@@ -27,9 +27,10 @@ _JPEG_QUALITY = 95
 
 @dataclass(frozen=True, slots=True)
 class TrainingSource:
-    """Pictures that are alike. read: the picture (height, width, 3), BGR, of a row. labels: class indices, or None.
+    """A folder or a video.
 
-    identity: tells this source's pictures from others'. passed_over: its pictures and frames that cannot be decoded.
+    read: returns a row's picture (height, width, 3), BGR. labels: class indices, or None. identity: distinguishes its
+    pictures from another source's. passed_over: pictures and frames that cannot be decoded.
     """
 
     name: str
@@ -40,27 +41,27 @@ class TrainingSource:
     passed_over: PassedOver = field(default_factory=PassedOver)
 
     def read_from(self, row: int) -> tuple[int, NDArray[np.uint8]]:
-        """The first row from this one on, in a circle, whose picture can be decoded, and the picture.
+        """Return the first decodable row from `row` on, wrapping around, and its picture.
 
-        Raises InvalidInputError where there is none.
+        Raises InvalidInputError if no picture can be decoded.
         """
         failed: list[UndecodableError] = []
         for ahead in range(self.count):
             try:
-                found = self.read((row + ahead) % self.count)
+                picture = self.read((row + ahead) % self.count)
             except UndecodableError as error:
                 failed.append(error)
             else:
                 self.passed_over.note(*failed)
-                return (row + ahead) % self.count, found
+                return (row + ahead) % self.count, picture
         raise none_left(self.name, failed)
 
 
 def open_sources(paths: Sequence[Path], classes: Classes | None, side: int) -> tuple[TrainingSource, ...]:
-    """Folders of pictures and videos. classes: those the folders' names mean; None where labels are not wanted.
+    """Open folders of pictures and videos.
 
-    side: the native resolution, for which a video's frames are kept large enough. Raises InvalidInputError on what
-    cannot be used, naming the files.
+    classes: the classes of the folder names; None for no labels. side: the native resolution; video frames are kept
+    large enough for it. Raises InvalidInputError on unusable sources, naming the files.
     """
     return tuple(
         _folder(path, classes) if files.is_folder(path, "images") else _video(path, classes, side) for path in paths
@@ -95,7 +96,7 @@ def _folder(folder: Path, classes: Classes | None) -> TrainingSource:
 
 
 def _require_one(folder: Path, paths: Sequence[Path], failed: list[UndecodableError]) -> None:
-    """Raise InvalidInputError, which tells of those that failed too, unless one of these can be decoded."""
+    """Raise InvalidInputError, listing `failed` too, unless at least one of `paths` can be decoded."""
     for path in paths:
         try:
             images.decode(path)
@@ -107,7 +108,7 @@ def _require_one(folder: Path, paths: Sequence[Path], failed: list[UndecodableEr
 
 
 def _unreadable(path: Path) -> UndecodableError | None:
-    """Why it has not even the head of a picture; the rest of it is seen when its turn comes."""
+    """Return the error in the file's image header, if any; the pixels are checked only when they are decoded."""
     try:
         check_header(path)
     except UndecodableError as error:
@@ -140,7 +141,10 @@ def _video(path: Path, classes: Classes | None, side: int) -> TrainingSource:
 
 
 def _frames(path: Path, side: int) -> tuple[list[NDArray[np.uint8]], list[UndecodableError]]:
-    """Frames evenly spread over a video, as JPEG: any of them can then be had at once, and they stay small."""
+    """Return evenly spaced frames as JPEG, and the decoding errors.
+
+    JPEG gives random access in little memory.
+    """
     video = _opened(path)
     count = video.expected or _counted(path)
     wanted = set(images.spread(range(count), MOST_FRAMES, seed=0))
@@ -155,7 +159,7 @@ def _frames(path: Path, side: int) -> tuple[list[NDArray[np.uint8]], list[Undeco
 
 
 def _opened(path: Path) -> VideoFile:
-    """Raises InvalidInputError where its frames are too large."""
+    """Open the video; raises InvalidInputError if its frames are too large."""
     video = VideoFile(lambda: captures.opened_file(path), path)
     if video.opened and video.is_giant:
         width, height = video.size

@@ -1,4 +1,7 @@
-"""Batches of views: what is seen of which picture is a function of seed and step, so nothing of it need be stored."""
+"""Batches of views.
+
+Views depend on seed and step alone, so a checkpoint stores none of their state.
+"""
 
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
@@ -20,10 +23,10 @@ from adainf.training.ranks import Ranks
 __all__ = ["GREY", "JITTER", "Batch", "Sampling", "ViewFeed", "Views", "normalised", "seen", "view"]
 
 JITTER = 0.2
-"""How much brightness, contrast and saturation may differ from the picture's, a share of it."""
+"""The largest relative change of brightness, contrast and saturation."""
 
 GREY = np.array([0.114, 0.587, 0.299])
-"""What blue, green and red are of grey."""
+"""Weights of blue, green and red in grey."""
 
 _STEPS_AHEAD = 4
 _CPU = torch.device("cpu")
@@ -31,7 +34,10 @@ _CPU = torch.device("cpu")
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """One step's views. inputs: (views, 3, resolution, resolution) by resolution. labels: (views), or None."""
+    """One step's views.
+
+    inputs: (views, 3, resolution, resolution) by resolution. labels: (views,), or None.
+    """
 
     step: int
     inputs: dict[int, Tensor]
@@ -39,23 +45,23 @@ class Batch:
 
 
 class ViewFeed(Protocol):
-    """Where the views come from."""
+    """A source of batches of views."""
 
     @property
     def batch(self) -> int:
-        """Views a step, of all ranks together."""
+        """Views per step, over all ranks."""
 
     def from_step(self, step: int) -> Generator[Batch, None, None]:
-        """This rank's views, a step at a time from `step` on, for ever, on the device."""
+        """Yield this rank's views on the device, one batch per step, from `step` on, without end."""
 
 
 @dataclass(frozen=True)
 class Sampling:
-    """Which views of its pictures a training takes.
+    """How views are drawn from the sources.
 
-    shares: how likely each source is. preprocessing: the network's. batch: views a step, of all ranks together.
-    resolutions: those that a step needs. least_area: a view is a random square of at least this share of the picture's
-    largest one.
+    shares: sampling weight of each source. preprocessing: the network's. batch: views per step, over all ranks.
+    resolutions: returns the resolutions that a step needs. least_area: a view is a random square of at least this
+    share of the area of the picture's largest square.
     """
 
     shares: Sequence[float]
@@ -68,13 +74,16 @@ class Sampling:
 
     @property
     def probabilities(self) -> NDArray[np.float64]:
-        """Of each source; they sum to 1."""
+        """The probability of each source; they sum to 1."""
         return np.asarray(self.shares, np.float64) / sum(self.shares)
 
 
 @dataclass(frozen=True)
 class Views:
-    """The views of every step, each decoded when its turn comes. threads: how many decode."""
+    """A `ViewFeed` that decodes each picture on demand.
+
+    threads: decoder threads.
+    """
 
     sources: Sequence[TrainingSource]
     sampling: Sampling
@@ -86,7 +95,7 @@ class Views:
         return self.sampling.batch
 
     def from_step(self, step: int) -> Generator[Batch, None, None]:
-        """Batches from `step` on, for ever. The threads decode the next ones meanwhile, a few steps ahead."""
+        """Yield batches from `step` on, without end; the threads decode up to four steps ahead."""
         with ThreadPoolExecutor(self.threads, "decode") as pool:
             ahead: deque[_Begun] = deque()
             try:
@@ -100,27 +109,27 @@ class Views:
 
     def _begun(self, pool: ThreadPoolExecutor, step: int) -> "_Begun":
         positions = self.sampling.ranks.own(self.batch)
-        # What a GPU copies by itself must lie in pinned memory, which is kept for the next steps when it is free.
+        # Asynchronous copies to a GPU need pinned memory; PyTorch's allocator caches it for later steps.
         pixels = {
             side: torch.empty((len(positions), side, side, 3), dtype=torch.uint8, pin_memory=self.device.type == "cuda")
             for side in set(self.sampling.resolutions(step))
         }
         labels = [
-            pool.submit(self._draw, step, position, {side: whole[row].numpy() for side, whole in pixels.items()})
+            pool.submit(self._draw, step, position, {side: batch[row].numpy() for side, batch in pixels.items()})
             for row, position in enumerate(positions)
         ]
         return _Begun(pixels, labels)
 
     def _draw(self, step: int, position: int, into: dict[int, NDArray[np.uint8]]) -> int | None:
-        """Puts the view into arrays (side, side, 3), RGB; its label."""
+        """Draw the view at `position`, write it to the arrays (side, side, 3), RGB, of `into`, and return its label."""
         draw = np.random.default_rng((self.sampling.seed, step, position))
         source = self.sources[draw.choice(len(self.sources), p=self.sampling.probabilities)]
         row, whole_picture = source.read_from(int(draw.integers(source.count)))
         picture = view(whole_picture, draw, self.sampling.least_area)
-        # Of a view the full model sees all, and a smaller input as much less as of a camera's picture.
-        whole = replace(self.sampling.preprocessing, crop_fraction=1.0)
+        # A native input shows the whole view; a smaller one shows as much less of it as of a camera's frame.
+        uncropped = replace(self.sampling.preprocessing, crop_fraction=1.0)
         for side, pixels in into.items():
-            cv2.cvtColor(looked_at(picture, side, whole), cv2.COLOR_BGR2RGB, dst=pixels)
+            cv2.cvtColor(looked_at(picture, side, uncropped), cv2.COLOR_BGR2RGB, dst=pixels)
         return None if source.labels is None else source.labels[row]
 
     def _finished(self, step: int, begun: "_Begun") -> Batch:
@@ -135,14 +144,17 @@ class Views:
 
 @dataclass(frozen=True, slots=True)
 class _Begun:
-    """A step that is being decoded. pixels: (views, side, side, 3) by side."""
+    """A step whose pictures are being decoded.
+
+    pixels: (views, side, side, 3) by side.
+    """
 
     pixels: dict[int, Tensor]
     labels: list[Future[int | None]]
 
 
 def normalised(pixels: Tensor, preprocessing: Preprocessing) -> Tensor:
-    """The network's input, as `prepare` makes it, of RGB pixels (views, 3, side, side), 0 to 255."""
+    """Return the network's input, as `prepare` makes it, from RGB pixels (views, 3, side, side), 0 to 255."""
     mean, deviation = (
         uploaded(torch.tensor(values, dtype=torch.float32), pixels.device).view(1, 3, 1, 1)
         for values in (preprocessing.mean, preprocessing.std)
@@ -151,9 +163,9 @@ def normalised(pixels: Tensor, preprocessing: Preprocessing) -> Tensor:
 
 
 def view(picture: NDArray[np.uint8], draw: np.random.Generator, least_area: float) -> NDArray[np.uint8]:
-    """A random square of `picture` (height, width, 3), BGR, perhaps mirrored, in somewhat other light and colours.
+    """Return a random square of `picture` (height, width, 3), BGR, randomly mirrored and colour-jittered.
 
-    least_area: of the square, a share of the largest one's.
+    least_area: the square's least area, a share of the largest square's.
     """
     height, width = picture.shape[:2]
     side = max(1, round(min(height, width) * draw.uniform(least_area, 1) ** 0.5))
@@ -165,10 +177,10 @@ def view(picture: NDArray[np.uint8], draw: np.random.Generator, least_area: floa
 def seen(
     square: NDArray[np.uint8], mirrored: bool, brightness: float, contrast: float, saturation: float
 ) -> NDArray[np.uint8]:
-    """A square (side, side, 3), BGR, in other light and colours: 1 is that of the picture."""
+    """Return a square (side, side, 3), BGR, with colours changed by factors; 1 leaves the picture's unchanged."""
     if mirrored:
         square = square[:, ::-1]
-    # All three are linear in the colours: saturation mixes with grey, contrast with the mean.
+    # All three are linear in the colours, so one matrix does: saturation mixes with grey, contrast with the mean.
     colours = saturation * np.eye(3) + (1 - saturation) * np.tile(GREY, (3, 1))
     mean = float(square.mean())
     matrix = np.column_stack([brightness * contrast * colours, np.full(3, brightness * (1 - contrast) * mean)])

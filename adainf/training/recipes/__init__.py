@@ -1,1 +1,1 @@
-"""Recipes: what a step of training computes."""
+"""Recipes: the computation of one training step."""

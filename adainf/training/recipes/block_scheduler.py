@@ -1,11 +1,12 @@
-"""The recipe `paper`: a content-aware scheduler is trained together with an adapter (Xu et al., AdaInf, 2024).
+"""The recipe `paper`: train a content-aware scheduler together with an adapter (Xu et al., AdaInf, 2024).
 
-A picture's embedding after the first block, joined with an MLP's embedding of its budget, gives each further block a
-probability of being kept. Bits are drawn by the Gumbel trick while training, and only then. The loss is the
-cross-entropy, and λ times the MACs by which a picture exceeds its budget; budgets are uniform for each picture.
+The scheduler concatenates a picture's embedding after the first block with an MLP's embedding of its budget, and
+predicts for each further block the probability of keeping it. Keep bits are sampled with the Gumbel trick, in training
+only. The loss is the cross-entropy plus λ times the MACs by which a picture exceeds its budget; each picture's budget
+is drawn uniformly.
 
-Three things differ from the authors' code, for cause: the embedding is taken after the first block, where it shows the
-picture, not before; budgets and noise are drawn anew each step; and both terms of the loss are means over the batch.
+Three deliberate differences from the authors' code: the embedding is taken after the first block, where it depends on
+the picture, not before; budgets and noise are redrawn each step; both loss terms are means over the batch.
 """
 
 from collections.abc import Callable, Sequence
@@ -34,23 +35,28 @@ _TEMPERATURE = 1.0
 _WIDTH = 64
 _FILE = "scheduler.safetensors"
 _PREFIX = "scheduler."
-# At first most blocks are kept, as the weights know it: 88 % of them.
+# Start with most blocks kept (88 %), close to the full network that the weights were trained for.
 _FIRST_LOG_ODDS = 2.0
-# Of the seeds, so that budgets and noise do not follow the views'.
+# Seed component that keeps budgets and noise independent of the views.
 _STREAM = 1
 
 
 def embedding(hidden: Tensor) -> Tensor:
-    """What the scheduler sees of a picture (batch, width): the mean over places of (batch, width, height, width) maps,
-    or over (batch, tokens, width) tokens."""
+    """Return the scheduler's view of each picture (batch, channels): its hidden values averaged over positions.
+
+    hidden: feature maps (batch, channels, height, width), or tokens (batch, tokens, channels).
+    """
     return hidden.mean(dim=(2, 3)) if hidden.ndim == 4 else hidden.mean(dim=1)
 
 
 class Scheduler(nn.Module):
-    """Log-odds of keeping each block, from embeddings and budgets."""
+    """The scheduler's network: log-odds of keeping each block, from embeddings and budgets."""
 
     def __init__(self, width: int, blocks: int, seed: int) -> None:
-        """width: of the embedding. blocks: those that may be skipped."""
+        """Initialise the parameters from `seed`.
+
+        width: of the embedding. blocks: number of blocks that may be skipped.
+        """
         super().__init__()
         with torch.random.fork_rng(devices=()):
             torch.default_generator.manual_seed(seed)
@@ -60,31 +66,31 @@ class Scheduler(nn.Module):
         nn.init.constant_(last.bias, _FIRST_LOG_ODDS)
 
     def forward(self, embeddings: Tensor, budgets: Tensor) -> Tensor:
-        """Log-odds (batch, blocks) for embeddings (batch, width) and budgets (batch), fractions of all MACs."""
-        seen = functional.layer_norm(embeddings, embeddings.shape[1:])
-        scores: Tensor = self.joined(torch.cat([seen, self.budget(budgets[:, None])], dim=1))
+        """Return log-odds (batch, blocks) for embeddings (batch, width) and budgets (batch,), fractions of all MACs."""
+        normalised = functional.layer_norm(embeddings, embeddings.shape[1:])
+        scores: Tensor = self.joined(torch.cat([normalised, self.budget(budgets[:, None])], dim=1))
         return scores
 
     def frozen(self, bound: Bound, space: BranchSpace) -> PaperScheduler:
-        """This scheduler as it runs."""
+        """Return the scheduler for inference, with copies of the current parameters."""
         tensors = {name: value.detach().cpu().numpy().copy() for name, value in self.state_dict().items()}
         return PaperScheduler(tensors, bound, space)
 
 
 def draw_bits(log_odds: Tensor, noise: Tensor, chosen: Callable[[Tensor], Tensor]) -> Tensor:
-    """Keep bits (batch, blocks) of 0 and 1 whose gradients are those of the Gumbel trick's soft bits.
+    """Return keep bits (batch, blocks) of exactly 0 and 1, with the gradients of the Gumbel trick's soft bits.
 
-    noise: the difference of two Gumbel variables for each, (batch, blocks). chosen: which blocks run, by the disturbed
-    log-odds. With the hard bound it projects onto the budgets, so that training sees only what may run.
+    noise: (batch, blocks), the difference of two Gumbel variables each. chosen: maps noisy log-odds to the blocks that
+    run. With the hard bound it projects onto the budgets, so that training sees only block sets that may run.
     """
-    disturbed = (log_odds + noise) / _TEMPERATURE
-    soft = disturbed.sigmoid()
-    hard = chosen(disturbed.detach()).to(soft)
-    return hard + (soft - soft.detach())  # in this order exactly 0 and 1
+    noisy = (log_odds + noise) / _TEMPERATURE
+    soft = noisy.sigmoid()
+    hard = chosen(noisy.detach()).to(soft)
+    return hard + (soft - soft.detach())  # summed in this order, the bits are exactly 0 and 1
 
 
 class PaperRecipe:
-    """Scheduler and adapter learn together, at the native resolution."""
+    """A recipe that trains scheduler and adapter jointly, at the native resolution."""
 
     name: Literal["paper"] = "paper"
 
@@ -100,9 +106,10 @@ class PaperRecipe:
         seed: int,
         ranks: Ranks,
     ) -> None:
-        """teacher: the frozen full model, whose answers stand in for labels where there are none.
+        """Create the scheduler and the tensors of its costs.
 
-        overrun_weight: λ, for MACs as fractions of the full branch's. batch: views a step, of all ranks together.
+        teacher: the frozen full model, whose answers replace missing labels. overrun_weight: λ, for MACs as fractions
+        of the full branch's. batch: views per step, over all ranks.
         """
         self.teacher = teacher
         self.adapter = adapter
@@ -124,7 +131,7 @@ class PaperRecipe:
         full = space.macs(space.full)
         dearer = np.subtract(parts.blocks, parts.shortcuts)[list(space.droppable)]
         self._fractions = torch.tensor(dearer / full, dtype=torch.float32, device=device)
-        # Of it as it runs only costs are needed here, which training does not change.
+        # Only the costs of the frozen scheduler are used here; training does not change them.
         self._costs = self.scheduler.frozen(bound, space)
         self._always = 1 - float(dearer.sum()) / full + self._costs.macs / full
         self._knapsack = Knapsack(self._costs.projection, device)
@@ -140,8 +147,8 @@ class PaperRecipe:
         backbone = self.adapter.backbone
         with half(images.device):
             hidden = backbone.step(0, backbone.stem(images), True)
-            seen = embedding(hidden.float())
-        log_odds = self.scheduler(seen, allowed)
+            embeddings = embedding(hidden.float())
+        log_odds = self.scheduler(embeddings, allowed)
         bits = draw_bits(log_odds, uploaded(noise, images.device), lambda odds: self._chosen(odds, room))
         with half(images.device):
             scores = walk(backbone, hidden, bits).float()
@@ -161,7 +168,7 @@ class PaperRecipe:
         return log_odds > 0 if self.bound == "soft" else self._knapsack.kept(log_odds, room)
 
     def _drawn(self, step: int) -> tuple[np.ndarray, Tensor]:
-        """This process's budgets (views) and noise (views, blocks)."""
+        """Draw this process's budgets (views,) and noise (views, blocks)."""
         draw = np.random.default_rng((self._seed, step, _STREAM))
         own = self._ranks.own(self._batch)
         rows = slice(own.start, own.stop)
@@ -184,10 +191,10 @@ class PaperRecipe:
 
 
 def walk(backbone: Backbone, hidden: Tensor, bits: Tensor) -> Tensor:
-    """Scores (batch, classes) from what came out of the first block, each picture's blocks weighed by its bits.
+    """Return scores (batch, classes) from the first block's output, gating each picture's blocks by its bits.
 
-    bits: (batch, blocks that may be skipped). Every block is computed for every picture: what a skipped one would have
-    given tells its bit's gradient.
+    bits: (batch, blocks that may be skipped). Every block is computed for every picture: the gradient of a skipped
+    block's bit needs that block's output.
     """
     number = 0
     for index in range(1, len(backbone.blocks)):
@@ -197,6 +204,6 @@ def walk(backbone: Backbone, hidden: Tensor, bits: Tensor) -> Tensor:
             continue
         bit = bits[:, number].to(through.dtype).view(-1, *(1,) * (hidden.ndim - 1))
         around = backbone.step(index, hidden, False).to(through.dtype)
-        hidden = torch.lerp(around, through, bit)  # at 0 and 1 exactly one of the two
+        hidden = torch.lerp(around, through, bit)  # exact at 0 and 1
         number += 1
     return backbone.scores(hidden)

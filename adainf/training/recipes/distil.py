@@ -1,7 +1,7 @@
-"""The recipe `distil`: the frozen full model teaches cheap branches; labels are welcome but not needed.
+"""The recipe `distil`: the frozen full model teaches the cheap branches; labels are optional.
 
 In-place distillation with the sandwich rule (Yu and Huang, "Universally Slimmable Networks and Improved Training
-Techniques", 2019), except that the full model is a frozen copy: the full branch must not pay for the cheap ones.
+Techniques", 2019), except that the teacher is a frozen copy: the full branch must not lose accuracy to the cheap ones.
 """
 
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ _MOST_DRAWN = 2
 
 
 class Distillation:
-    """Each step: one resolution, and there all blocks, the cheapest branch, and one or two drawn ones."""
+    """A recipe that trains, each step at one resolution, all blocks, the cheapest branch, and one or two drawn ones."""
 
     name: Literal["distil"] = "distil"
 
@@ -42,10 +42,11 @@ class Distillation:
         seed: int,
         menu: Sequence[Branch] = (),
     ) -> None:
-        """teacher: frozen. ceiling: the most MACs of a drawn branch, a fraction of the full branch's.
+        """Create the recipe for a frozen teacher and an adapter of it.
 
-        menu: branches to draw from, at least one of each resolution; none: all that the ceiling allows.
-        Raises InvalidInputError where a resolution has no branch within the ceiling.
+        ceiling: the most MACs of a drawn branch, a fraction of the full branch's.
+        menu: branches to draw from, at least one per resolution; empty means every branch within the ceiling.
+        Raises InvalidInputError if a resolution has no branch within the ceiling.
         """
         self.teacher = teacher
         self.adapter = adapter
@@ -65,7 +66,7 @@ class Distillation:
                 )
 
     def students(self, step: int) -> list[Branch]:
-        """The branches that learn in this step, all of one resolution."""
+        """Return the branches trained in this step, all at one resolution."""
         draw = np.random.default_rng((self._seed, step))
         side = self._sides[draw.integers(len(self._sides))]
         complete = Branch(side, self._space.full.keep)
@@ -79,7 +80,7 @@ class Distillation:
         return list(dict.fromkeys([complete, cheapest, *drawn]))
 
     def _drawn(self, complete: Branch, cheapest: Branch, draw: np.random.Generator) -> Branch:
-        """A branch whose MACs are below a level that is uniform: blocks go in random order until it is."""
+        """Draw a branch: drop blocks in random order until its MACs are within a uniformly drawn level."""
         highest = min(self._ceiling, self._space.fraction(complete))
         level = draw.uniform(self._space.fraction(cheapest), highest)
         keep = list(complete.keep)
@@ -98,7 +99,7 @@ class Distillation:
         with half(inputs.device):
             with torch.no_grad():
                 taught = self.teacher(batch.inputs[self._space.native_resolution]).float().log_softmax(dim=1)
-            # What the branches share runs once, forwards and backwards: a quarter of the work.
+            # Blocks that the branches share run once, forward and backward, which saves a quarter of the work.
             of_each = dict(scores_of_each(self.adapter.backbone, inputs, [student.keep for student in students]))
         scores = torch.stack([of_each[student.keep] for student in students]).float()
         learnt, answers, taught = scores.log_softmax(dim=2), taught.argmax(dim=1), taught.expand_as(scores)

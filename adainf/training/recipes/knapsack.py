@@ -1,4 +1,4 @@
-"""`Projection.project` on the device of the scores, so that the processor does not wait for a GPU."""
+"""`Projection.project` on the device of the scores, so that the CPU does not wait for a GPU."""
 
 import numpy as np
 import torch
@@ -9,12 +9,12 @@ from adainf.schedulers.projection import Projection
 
 __all__ = ["Knapsack"]
 
-# Of more sets than these the sums of a large batch would fill the memory.
+# With more sets than this, a large batch's sums would exhaust memory.
 _MOST_COMPARED = 1 << 12
 
 
 class Knapsack:
-    """Gives the same results as `Projection.project`."""
+    """A device-side `Projection.project` with identical results."""
 
     def __init__(self, projection: Projection, device: torch.device) -> None:
         self._projection = projection
@@ -33,10 +33,13 @@ class Knapsack:
         self._kind_of = torch.from_numpy(kind_of).to(device)
 
     def kept(self, scores: Tensor, budgets: Tensor) -> Tensor:
-        """Which of the blocks that may be skipped are kept (rows, count); budgets: (rows), MACs, int64."""
+        """Return which skippable blocks are kept (rows, count), bool.
+
+        budgets: (rows,), MACs, int64.
+        """
         if not self._kinds:
-            found = self._projection.project(scores.cpu().numpy(), budgets.cpu().numpy())
-            return torch.from_numpy(found).to(scores.device)
+            kept_blocks = self._projection.project(scores.cpu().numpy(), budgets.cpu().numpy())
+            return torch.from_numpy(kept_blocks).to(scores.device)
         room = budgets.clamp(min=self._projection.least) - self._projection.spent
         signed = torch.where(self._turned, -scores, scores).double()
         rank = torch.empty_like(signed, dtype=torch.int64)
@@ -48,5 +51,5 @@ class Knapsack:
             total += sums[:, self._counts[:, kind]]
             rank[:, positions] = order.argsort(dim=1)
         total.masked_fill_(self._costs > room[:, None], -torch.inf)
-        taken = self._counts[total.argmax(dim=1)]
-        return (rank < taken[:, self._kind_of]) ^ self._turned
+        counts = self._counts[total.argmax(dim=1)]
+        return (rank < counts[:, self._kind_of]) ^ self._turned

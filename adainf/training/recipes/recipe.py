@@ -1,4 +1,4 @@
-"""What a recipe gives the loop: parameters to train, and their gradients for a batch."""
+"""The interface between recipes and the training loop: trainable parameters, and their gradients for a batch."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,35 +14,41 @@ __all__ = ["Recipe", "StepOutcome"]
 
 @dataclass(frozen=True, slots=True)
 class StepOutcome:
-    """What a step came to, where it was computed. agreement: how often a branch answers as the full model (0..1)."""
+    """Loss and agreement of a step, on its device.
+
+    agreement: share of answers equal to the full model's (0..1).
+    """
 
     loss: Tensor
     agreement: Tensor
 
 
 class Recipe(Protocol):
-    """A way to train. Whatever it draws is a function of the batch's step, so that a resumed training goes on alike."""
+    """A training method.
+
+    Its random draws are a function of the batch's step, so a resumed training is identical.
+    """
 
     @property
     def name(self) -> Literal["distil", "paper"]:
-        """What the manifest says."""
+        """The recipe's name in the manifest."""
 
     @property
     def parameters(self) -> Mapping[str, nn.Parameter]:
-        """What is trained, by the names under which checkpoints keep it."""
+        """The trained parameters, by their names in checkpoints."""
 
     @property
     def statistics(self) -> Mapping[str, Tensor]:
-        """What else moves while training: batch norm's means and variances, by the names under which they are kept."""
+        """Other tensors that training changes: batch norm's means and variances, by their names in checkpoints."""
 
     def resolutions(self, step: int) -> Sequence[int]:
-        """The resolutions, pixels a side, that `learn` wants the step's views at."""
+        """Return the resolutions, pixels a side, at which `learn` needs the step's views."""
 
     def learn(self, batch: Batch) -> StepOutcome:
-        """Leave the loss's gradients on the parameters, which have none before."""
+        """Compute the loss and leave its gradients on the parameters, which have none before."""
 
     def apply(self) -> None:
-        """Take note that the parameters have new values."""
+        """Propagate the parameters' new values to everything derived from them."""
 
     def save(self, folder: Path) -> Sequence[str]:
-        """Write what was trained into the run's folder; the names of the files."""
+        """Write the trained weights to the run's folder; return the file names."""
