@@ -84,7 +84,7 @@ def test_the_documents_program_reads_it(done, profile, tmp_path):
     done("export", "--profile", profile, "--weights", "random", "--budget", 1, "--out", tmp_path / "half.onnx")
     picture = np.random.default_rng(1).integers(0, 256, (60, 50, 3), np.uint8)
     cv2.imwrite(str(tmp_path / "photograph.jpg"), picture)
-    page = (Path(__file__).parents[2] / "docs" / "export.md").read_text()
+    page = (Path(__file__).parents[2] / "docs" / "how-to" / "export.md").read_text()
     (program,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
     ran = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True)
     labels = load("cifar/resnet20", Options("random")).classes.names

@@ -6,7 +6,7 @@ import pytest
 
 CODE = """
 import resource, sys
-from adainf import limits
+from adainf.process import limits
 from adainf.base.errors import AdainfError
 soft, hard, count = map(int, sys.argv[1:])
 resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

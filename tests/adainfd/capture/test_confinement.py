@@ -122,7 +122,7 @@ def test_every_version_of_landlock_closes_files(tmp_path: Path) -> None:
     script = """
 import ctypes, sys
 from pathlib import Path
-from adainfd.capture import landlock
+from adainfd.capture.sandbox import landlock
 ctypes.CDLL(None).prctl(38, 1, 0, 0, 0)
 assert landlock.restrict(reads=[Path(sys.argv[2])], connects=[80], version=int(sys.argv[1])) == int(sys.argv[1])
 Path(sys.argv[2]).read_bytes()
@@ -141,7 +141,7 @@ CONFINE = """
 import os, sys
 os.environ["OPENBLAS_NUM_THREADS"] = "1"
 import ctypes
-from adainfd.capture import confinement, landlock, syscalls
+from adainfd.capture.sandbox import confinement, landlock, syscalls
 from adainfd.capture.reading.reader import open_reader
 from adainfd.capture.settings import CameraSettings
 from adainfd.capture.source import Source
@@ -175,7 +175,7 @@ def test_a_daemon_says_once_what_its_cameras_processes_could_not_give_up(
 ) -> None:
     """As where a container refuses the calls, which only a process that tries them finds out."""
     (tmp_path / "sitecustomize.py").write_text(
-        "from adainfd.capture import landlock\n"
+        "from adainfd.capture.sandbox import landlock\n"
         "def refused(**_):\n"
         "    raise PermissionError(1, 'Operation not permitted')\n"
         "landlock.restrict = refused\n"

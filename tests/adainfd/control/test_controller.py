@@ -222,7 +222,7 @@ def test_second_looks_keep_the_mean_of_the_budgets(frames: list[tuple[float, flo
         allowed_in_all += allowed
         taken_in_all += taken
         if looks and (budget := second_look(state, policy, COSTS, 1.0)) is not None:
-            assert budget.fraction >= COSTS.floor
+            assert budget.fraction >= COSTS.cheapest
             state = spend(state, policy, 0.0, budget.fraction)
             taken_in_all += budget.fraction
         assert taken_in_all <= allowed_in_all + 1e-9
@@ -289,7 +289,7 @@ def test_budget_is_above_no_rule_and_within_bounds(
         budget, after_it = next_budget(state, seen, policy, known, now)
         assert next_budget(state, seen, policy, known, now) == (budget, after_it)
         state = after_it
-        lowest = max(known.floor, policy.budget.minimum)
+        lowest = max(known.cheapest, policy.budget.minimum)
         rules = [policy.budget.maximum]
         for rule, signal in (
             (policy.motion, seen.motion),
@@ -299,7 +299,7 @@ def test_budget_is_above_no_rule_and_within_bounds(
         ):
             if rule is not None and signal is not None:
                 rules.append(rule.at(signal))
-        assert known.floor <= budget.fraction <= 1
+        assert known.cheapest <= budget.fraction <= 1
         assert budget.fraction >= policy.budget.minimum - ROUNDING
         assert budget.fraction <= max(lowest, min(rules)) + ROUNDING
         if budget.limited_by in ("maximum", "motion"):

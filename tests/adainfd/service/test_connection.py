@@ -160,7 +160,9 @@ def test_a_defect_is_answered_and_logged_once_and_ends_nothing(monkeypatch: pyte
             said = asked(served, b"GET %s HTTP/1.1\r\nHost: localhost\r\n\r\n" % path)
             assert said.startswith(b"HTTP/1.0 500")
             assert b"defect" not in said
-        monkeypatch.setattr("adainfd.service.web.request.Request.parse", lambda head: head.decode("ascii").index("\0"))
+        monkeypatch.setattr(
+            "adainfd.service.web.request.HttpRequest.parse", lambda head: head.decode("ascii").index("\0")
+        )
         assert asked(served, LIVE) == b""  # a defect outside of what makes responses
         monkeypatch.undo()
         assert is_live(served)
