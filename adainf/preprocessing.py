@@ -98,7 +98,7 @@ def whole_shrink(side: int, resolution: int) -> int:
 
 def _resize(square: NDArray[np.uint8], into: NDArray[np.uint8]) -> None:
     # Averaging whole pixels keeps fine patterns from aliasing. The cubic step that follows stays sharp where it shrinks
-    # by 1.5 to 3, and blurs where it shrinks by little more than 1 (docs/calibration.md).
+    # by 1.5 to 3, and blurs where it shrinks by little more than 1 (benchmarks/reports/calibration.md).
     resolution = into.shape[0]
     shrink = whole_shrink(square.shape[0], resolution)
     averaged: MatLike = square

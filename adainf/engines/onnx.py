@@ -191,7 +191,7 @@ class OnnxEngine:
         options.add_session_config_entry("session.force_spinning_stop", "1")
         if self._processors:
             # Without affinities, a helper that wakes after a pause may share the processor of the thread that waits
-            # for it, and gains nothing (docs/performance.md). ONNX Runtime counts processors from 1.
+            # for it, and gains nothing (benchmarks/reports/performance.md). ONNX Runtime counts processors from 1.
             helpers = ";".join(str(processor + 1) for processor in self._processors[1:])
             options.add_session_config_entry("session.intra_op_thread_affinities", helpers)
         _share_arena()

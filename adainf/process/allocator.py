@@ -1,8 +1,8 @@
 """glibc's allocator, tuned for inference.
 
-By default glibc maps and unmaps every large activation, which costs more than most operators: batch inference of
-EfficientNet-Lite0 went from 24 to 91 images per second with these settings (`docs/performance.md`). glibc reads them
-only when a process starts, so a command that computes restarts itself with them.
+By default glibc maps and unmaps every large activation, which costs more than most operators;
+`benchmarks/reports/performance.md` says how to measure the effect. glibc reads these settings only when a process
+starts, so a command that computes restarts itself with them.
 """
 
 import ctypes

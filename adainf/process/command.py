@@ -59,7 +59,7 @@ class Group(click.Group):
 
 
 def run(command: click.Command, name: str) -> None:
-    """Run `command` on the process's arguments and exit with its status (README, "Exit status")."""
+    """Run `command` on the process's arguments and exit with its status (docs/reference/exit-status.md)."""
     arguments.take_over()
     arguments.conceal()
     try:

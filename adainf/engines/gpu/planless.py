@@ -1,6 +1,7 @@
 """Convolutions without cuDNN plans: planning takes seconds for each shape of a depthwise convolution.
 
-For one picture the kernels without plans are as fast; for sixteen they take 1.6 times as long (docs/gpu.md).
+For one picture the kernels without plans are as fast; for sixteen they take 1.6 times as long
+(docs/explanation/gpu.md).
 """
 
 from collections.abc import Callable

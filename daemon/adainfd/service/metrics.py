@@ -1,4 +1,4 @@
-"""The daemon's metrics for Prometheus; docs/metrics.md lists them."""
+"""The daemon's metrics for Prometheus; docs/reference/metrics.md lists them."""
 
 from collections.abc import Iterator
 
