@@ -84,10 +84,11 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class _Shown:
-    """A stream's picture, its sketch, and the decision about it."""
+    """A stream's picture, its sketch, when it was given (monotonic seconds), and the decision about it."""
 
     picture: Picture
     sketch: Sketch
+    at: float
     request: Request
 
 
@@ -95,14 +96,13 @@ class _Shown:
 class _Stream:
     """The state of one stream of pictures.
 
-    last: its last picture; spent_ms: spent on that so far. answered, answered_at: sketch and time (monotonic seconds)
-    of the last picture that a branch ran on; evidence: of the scene so far.
+    last: its last picture. answered, answered_at: sketch and time (monotonic seconds) of the last picture that a branch
+    ran on; evidence: of the scene so far.
     """
 
     decider: Decider
     mirror: bool = True
     last: _Shown | None = None
-    spent_ms: float = 0.0
     answered: Sketch | None = None
     answered_at: float = 0.0
     evidence: Evidence | None = None
@@ -125,7 +125,7 @@ class AdaptiveModel:
 
         Raises InvalidInputError on a label that is not one of the model's classes.
         """
-        self.policy = policy
+        self._policy = policy
         self._recogniser = recogniser
         self._labels = LabelColumns.of(tuple(labels), recogniser.engine.class_names)
         self._top = top
@@ -143,22 +143,24 @@ class AdaptiveModel:
         """
         began = time.monotonic()
         pixels = _picture(picture)
-        state = self._streams.setdefault(stream, _Stream(Decider(self.policy)))
+        state = self._streams.setdefault(stream, _Stream(Decider(self._policy)))
         sketched = sketch(pixels)
         if signals is None:
             signals = self._sensed(state, sketched)
         age = None if state.evidence is None else began - state.answered_at
         lead = None if state.evidence is None else state.evidence.lead
         request = state.decider.request(signals, age, lead, self._recogniser.table, self._costs, began)
-        shown = state.last = _Shown(pixels, sketched, request)
+        if request.reuses and self._policy.second_look is not None:
+            pixels = pixels.copy()  # `look_again` must see this picture, whatever becomes of the caller's memory
+        shown = state.last = _Shown(pixels, sketched, began, request)
         last = state.decider.last
         if request.reuses and state.evidence is not None and last is not None:
             state.decider.settle(request, None)
-            return self._answer(state, state.evidence, shown, last, request.budget, began, None)
+            return self._answer(state.evidence, shown, last, request.budget, began, None)
         way = self._inference.within(request.budget, request.choice)
         evidence, look = self._look(state, shown, way, began)
         state.decider.settle(request, look.ran(began))
-        return self._answer(state, evidence, shown, look.inferred.choice, request.budget, began, look)
+        return self._answer(evidence, shown, look.inferred.choice, request.budget, began, look)
 
     def look_again(self, stream: str = "") -> Answer | None:
         """Improve the answer to the stream's last picture with what still pictures saved; None if no look is due.
@@ -169,17 +171,23 @@ class AdaptiveModel:
         state = self._streams.get(stream)
         if state is None or state.last is None or not state.last.request.reuses:
             return None
-        better = state.decider.better_look(self._recogniser.table, self._costs, state.spent_ms)
+        spent_ms = 1000 * (began - state.last.at)
+        better = state.decider.better_look(self._recogniser.table, self._costs, spent_ms)
         if better is None:
             return None
         budget, choice = better
         evidence, look = self._look(state, state.last, self._inference.along(choice), began)
         state.decider.settle_better_look(look.ran(began))
-        return self._answer(state, evidence, state.last, choice, budget, began, look)
+        return self._answer(evidence, state.last, choice, budget, began, look)
 
     def forget(self, stream: str = "") -> None:
         """Discard a stream's state: its next picture is its first."""
         self._streams.pop(stream, None)
+
+    @property
+    def policy(self) -> Policy:
+        """The policy that sets the budgets."""
+        return self._policy
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -217,19 +225,18 @@ class AdaptiveModel:
 
     def _look(self, state: _Stream, shown: _Shown, way: Way, began: float) -> tuple[Evidence, "_Look"]:
         """Run a picture; return the scene's evidence including it, and the run."""
-        rule = self.policy.evidence
+        rule = self._policy.evidence
         mirror = rule is not None and rule.mirrored and not state.mirror
         prepared = self._recogniser.engine.prepare(shown.picture, way.resolution, mirrored=mirror)
         prepared_at = time.monotonic()
         (inferred,) = self._inference.run([way], [prepared])
         scores = self._labels.asked_for(inferred.scores)
-        evidence = evidence_of(scores, inferred.choice, state.evidence, self.policy, shown.request.signals)
+        evidence = evidence_of(scores, inferred.choice, state.evidence, self._policy, shown.request.signals)
         state.mirror, state.evidence, state.answered, state.answered_at = mirror, evidence, shown.sketch, began
         return evidence, _Look(inferred, 1000 * (prepared_at - began))
 
     def _answer(
         self,
-        state: _Stream,
         evidence: Evidence,
         shown: _Shown,
         choice: Choice,
@@ -238,7 +245,6 @@ class AdaptiveModel:
         look: "_Look | None",
     ) -> Answer:
         labels = tuple(ScoredLabel(*label) for label in best(evidence.log_shares, self._labels, self._top))
-        state.spent_ms = 1000 * (time.monotonic() - began)
         prepare_ms, forward_ms = (0.0, 0.0) if look is None else (look.prepare_ms, look.forward_ms)
         return Answer(
             labels,
@@ -247,7 +253,7 @@ class AdaptiveModel:
             reused=look is None,
             macs_fraction=0.0 if look is None else choice.macs_fraction,
             signals=shown.request.signals,
-            timing=CallTiming(prepare_ms, forward_ms, state.spent_ms),
+            timing=CallTiming(prepare_ms, forward_ms, 1000 * (time.monotonic() - began)),
         )
 
 
