@@ -47,11 +47,11 @@ IMAGES ?= ../shared/data/imagenet_500
 CLIP ?= ../shared/data/videos/bottle-detection.mp4
 
 bench-contention: $(VENV)/.installed
-	$(BIN)/python benchmarks/contention.py --images $(IMAGES) --write
-	$(BIN)/python benchmarks/still_scene.py --clip $(CLIP) --write
+	$(BIN)/python benchmarks/contention.py --images $(IMAGES) $(BENCH)
+	$(BIN)/python benchmarks/still_scene.py --clip $(CLIP) $(BENCH)
 
 bench-video: $(VENV)/.installed
-	$(BIN)/python benchmarks/video_accuracy.py --images $(IMAGES) --write
+	$(BIN)/python benchmarks/video_accuracy.py --images $(IMAGES) $(BENCH)
 
 bench: $(VENV)/.installed
 	$(BIN)/pip install --quiet --disable-pip-version-check 'openvino>=2025' || true

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from adainf.branch import Branch
     from adainf.control import Budget, Policy, Signals
     from adainf.engines import OutOfMemoryError
-    from adainf.model import AdaptiveModel, Answer, load
+    from adainf.model import AdaptiveModel, Answer, CallTiming, ScoredLabel, load
     from adainf.profile import Profile
     from adainf.schedulers import LookupTable
 
@@ -28,11 +28,13 @@ __all__ = [
     "Answer",
     "Branch",
     "Budget",
+    "CallTiming",
     "InvalidInputError",
     "LookupTable",
     "OutOfMemoryError",
     "Policy",
     "Profile",
+    "ScoredLabel",
     "Signals",
     "UnavailableError",
     "load",
@@ -48,11 +50,13 @@ _FROM = {
     "Answer": "adainf.model",
     "Branch": "adainf.branch",
     "Budget": "adainf.control",
+    "CallTiming": "adainf.model",
     "InvalidInputError": "adainf.base.errors",
     "LookupTable": "adainf.schedulers",
     "OutOfMemoryError": "adainf.engines",
     "Policy": "adainf.control",
     "Profile": "adainf.profile",
+    "ScoredLabel": "adainf.model",
     "Signals": "adainf.control",
     "UnavailableError": "adainf.base.errors",
     "load": "adainf.model",

@@ -6,6 +6,7 @@ import time
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -20,7 +21,7 @@ from adainf.branch import Branch
 from adainf.control import Budget, Costs, Decider, Policy, Ran, Request, Signals
 from adainf.control.costs import Times
 from adainf.control.evidence import Evidence
-from adainf.engines import Engine
+from adainf.engines import Engine, devices
 from adainf.engines.opening import Opening
 from adainf.evaluation.timer import Timer
 from adainf.inference import Inference, Inferred, Way, best, evidence_of
@@ -42,7 +43,11 @@ Picture = NDArray[np.uint8]
 
 @dataclass(frozen=True, slots=True)
 class ScoredLabel:
-    """A label, its index among the model's classes, and its probability (0..1)."""
+    """A label, its index among the model's classes, and its probability (0..1).
+
+    >>> best = model(picture).labels[0]
+    >>> print(f"{best.name} (class {best.index}): {best.score:.0%}")
+    """
 
     name: str
     index: int
@@ -51,7 +56,11 @@ class ScoredLabel:
 
 @dataclass(frozen=True, slots=True)
 class CallTiming:
-    """Milliseconds: preparing the picture, the forward pass, and the whole call."""
+    """Milliseconds: preparing the picture, the forward pass, and the whole call.
+
+    >>> timing = model(picture).timing
+    >>> print(f"{timing.total:.1f} ms, {timing.forward:.1f} ms of them in the network")
+    """
 
     prepare: float
     forward: float
@@ -96,13 +105,14 @@ class _Shown:
 class _Stream:
     """The state of one stream of pictures.
 
-    last: its last picture. answered, answered_at: sketch and time (monotonic seconds) of the last picture that a branch
-    ran on; evidence: of the scene so far.
+    last: its last picture; looked_again: whether that has had its second look. answered, answered_at: sketch and time
+    (monotonic seconds) of the last picture that a branch ran on; evidence: of the scene so far.
     """
 
     decider: Decider
     mirror: bool = True
     last: _Shown | None = None
+    looked_again: bool = False
     answered: Sketch | None = None
     answered_at: float = 0.0
     evidence: Evidence | None = None
@@ -115,20 +125,29 @@ class AdaptiveModel:
     ...     answer = model("photograph.jpg")
     ...     print(answer.labels[0].name, answer.budget.fraction, answer.budget.limited_by)
 
-    Each stream of pictures has its own state: evidence, motion and savings. Without `signals` the model reads this
-    box's sensors, in a thread that runs from the first such call until `close`. Only one thread at a time may use a
-    model.
+    Each stream of pictures has its own state: evidence, motion and savings. A `[share]` of the policy is for all
+    streams together. Without `signals` the model reads this box's sensors, in a thread that runs from the first such
+    call until `close`. Only one thread at a time may use a model.
     """
 
-    def __init__(self, recogniser: Recogniser, policy: Policy, labels: Sequence[str] = (), top: int = 5) -> None:
+    def __init__(
+        self,
+        recogniser: Recogniser,
+        policy: Policy,
+        labels: Sequence[str] = (),
+        top: int = 5,
+        device: str | None = None,
+    ) -> None:
         """labels: the classes to distinguish; none means all of the model's. top: labels per answer.
 
-        Raises InvalidInputError on a label that is not one of the model's classes.
+        device: the name of the GPU that `recogniser` runs on, if it does. Raises InvalidInputError on a label that is
+        not one of the model's classes.
         """
         self._policy = policy
         self._recogniser = recogniser
         self._labels = LabelColumns.of(tuple(labels), recogniser.engine.class_names)
         self._top = top
+        self._device = device
         self._costs = Costs.of(recogniser.table.frontier, recogniser.times)
         self._inference = Inference(recogniser, self._costs)
         self._streams: dict[str, _Stream] = {}
@@ -143,7 +162,7 @@ class AdaptiveModel:
         """
         began = time.monotonic()
         pixels = _picture(picture)
-        state = self._streams.setdefault(stream, _Stream(Decider(self._policy)))
+        state = self._stream(stream)
         sketched = sketch(pixels)
         if signals is None:
             signals = self._sensed(state, sketched)
@@ -153,6 +172,7 @@ class AdaptiveModel:
         if request.reuses and self._policy.second_look is not None:
             pixels = pixels.copy()  # `look_again` must see this picture, whatever becomes of the caller's memory
         shown = state.last = _Shown(pixels, sketched, began, request)
+        state.looked_again = False
         last = state.decider.last
         if request.reuses and state.evidence is not None and last is not None:
             state.decider.settle(request, None)
@@ -165,11 +185,12 @@ class AdaptiveModel:
     def look_again(self, stream: str = "") -> Answer | None:
         """Improve the answer to the stream's last picture with what still pictures saved; None if no look is due.
 
-        Call it when there is time before the next picture. Raises OutOfMemoryError as a call does.
+        Call it when there is time before the next picture. A picture gets one second look. Raises OutOfMemoryError as a
+        call does.
         """
         began = time.monotonic()
         state = self._streams.get(stream)
-        if state is None or state.last is None or not state.last.request.reuses:
+        if state is None or state.last is None or state.looked_again or not state.last.request.reuses:
             return None
         spent_ms = 1000 * (began - state.last.at)
         better = state.decider.better_look(self._recogniser.table, self._costs, spent_ms)
@@ -178,11 +199,13 @@ class AdaptiveModel:
         budget, choice = better
         evidence, look = self._look(state, state.last, self._inference.along(choice), began)
         state.decider.settle_better_look(look.ran(began))
+        state.looked_again = True
         return self._answer(evidence, state.last, choice, budget, began, look)
 
     def forget(self, stream: str = "") -> None:
         """Discard a stream's state: its next picture is its first."""
         self._streams.pop(stream, None)
+        self._divide_share()
 
     @property
     def policy(self) -> Policy:
@@ -215,13 +238,26 @@ class AdaptiveModel:
     ) -> None:
         self.close()
 
+    def _stream(self, name: str) -> _Stream:
+        if name not in self._streams:
+            self._streams[name] = _Stream(Decider(self._policy))
+            self._divide_share()
+        return self._streams[name]
+
+    def _divide_share(self) -> None:
+        """Let the streams divide what the policy's `[share]` grants to all of them."""
+        for state in self._streams.values():
+            state.decider.policy = self._policy.part(1 / len(self._streams))
+
     def _sensed(self, state: _Stream, now: Sketch) -> Signals:
+        on_gpu = self._recogniser.engine.on_gpu
         if self._sensors is None:
-            self._sensors = Sensors(lambda: [os.getpid()], lambda _name, _why: None)
+            device = devices.uuid(self._device) if on_gpu else None
+            self._sensors = Sensors(lambda: [os.getpid()], lambda _name, _why: None, device=device)
             self._sensors.start()
         motion = None if state.last is None else changed_share(state.last.sketch, now)
         change = None if state.answered is None else changed_share(state.answered, now)
-        return Signals.of(self._sensors.latest, motion=motion, change=change)
+        return Signals.of(self._sensors.latest, motion=motion, change=change, on_gpu=on_gpu)
 
     def _look(self, state: _Stream, shown: _Shown, way: Way, began: float) -> tuple[Evidence, "_Look"]:
         """Run a picture; return the scene's evidence including it, and the run."""
@@ -232,7 +268,7 @@ class AdaptiveModel:
         (inferred,) = self._inference.run([way], [prepared])
         scores = self._labels.asked_for(inferred.scores)
         evidence = evidence_of(scores, inferred.choice, state.evidence, self._policy, shown.request.signals)
-        state.mirror, state.evidence, state.answered, state.answered_at = mirror, evidence, shown.sketch, began
+        state.mirror, state.evidence, state.answered, state.answered_at = mirror, evidence, shown.sketch, shown.at
         return evidence, _Look(inferred, 1000 * (prepared_at - began))
 
     def _answer(
@@ -293,29 +329,37 @@ def load(
     hub; by default the profile's own. device: `cpu`, `cuda`, `cuda:1`…; by default a GPU if there is one. threads: CPU
     threads, by default one per processor. top: labels per answer.
 
-    The first load exports the branches (a minute); later ones find the exports in the cache. Warns about weights that
-    the profile was not made for. Raises InvalidInputError on invalid names and files, UnavailableError if weights or a
-    device are missing.
+    The first load exports the branches (a minute); later ones find the exports in the cache. Warns if a slower engine
+    or the CPU has to be used, and about weights that the profile was not made for. Raises InvalidInputError on invalid
+    names and files, UnavailableError if weights or a device are missing. For a profile of another normalisation than
+    the weights' own, use the daemon: it takes `mean` and `std`.
 
     >>> model = adainf.load("efficientnet-lite0", policy="low-latency")
     >>> for picture in frames:
     ...     answer = model(picture)
     """
+    rules = Policy.read(policy) if isinstance(policy, str) else policy
     opened = None if run is None else Run.read(shipped.find_run(run))
     known = _profile(profile, opened)
-    options = Options(weights=weights, labels=tuple(labels) if known.backbone.startswith("openclip/") else ())
-    engine = Opening.of(known, opened, options, device=device, threads=threads).open()
-    if not fits(engine, known, profile if opened is None else str(run)):
-        message = f"profile {profile if opened is None else run}: was made for other weights; run `adainf calibrate`"
-        warnings.warn(message, stacklevel=2)
-    branches = wanted_branches(known)
-    engine.warm_up(branches)
-    content = content_aware(opened, known)
-    if content is not None:
-        warm_up_content(engine, content)
-    recogniser = Recogniser.of(engine, known, branches, _times(engine, known, branches), content)
-    rules = Policy.read(policy) if isinstance(policy, str) else policy
-    return AdaptiveModel(recogniser, rules, labels, top)
+    named = profile if opened is None else str(run)
+    texts = tuple(labels) if known.backbone.startswith("openclip/") else ()
+    options = Options(weights=weights, labels=texts, size=known.native_resolution)
+    warn = partial(warnings.warn, stacklevel=2)
+    engine = Opening.of(known, opened, options, device=device, threads=threads, warn=warn).open()
+    try:
+        if not fits(engine, known, named):
+            warn(f"profile {named}: was made for other weights; run `adainf calibrate`")
+        LabelColumns.of(tuple(labels), engine.class_names)
+        branches = wanted_branches(known)
+        engine.warm_up(branches)
+        content = content_aware(opened, known)
+        if content is not None:
+            warm_up_content(engine, content)
+        recogniser = Recogniser.of(engine, known, branches, _times(engine, known, branches), content)
+        return AdaptiveModel(recogniser, rules, labels, top, device)
+    except BaseException:
+        engine.close()
+        raise
 
 
 def _profile(name: str, run: Run | None) -> Profile:

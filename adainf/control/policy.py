@@ -184,3 +184,9 @@ class Policy(tomlfile.Section):
     def read(cls, name: str) -> "Policy":
         """Read a shipped policy by name, or a file by path; raises InvalidInputError if it is invalid."""
         return tomlfile.read(shipped.find("policies", name, ".toml"), "policy", cls)
+
+    def part(self, part: float) -> "Policy":
+        """Return the policy with its `[share]` scaled to `part` (0..1), for one of several streams that divide it."""
+        if self.share is None or part == 1:
+            return self
+        return self.model_copy(update={"share": self.share.model_copy(update={"busy": self.share.busy * part})})

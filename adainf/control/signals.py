@@ -29,9 +29,16 @@ class Signals:
     cpu_queue: float | None = None
 
     @classmethod
-    def of(cls, readings: object, *, motion: float | None = None, change: float | None = None) -> "Signals":
-        """Combine the box's readings, whose attributes have the same names, with the picture's motion and change."""
+    def of(
+        cls, readings: object, *, motion: float | None = None, change: float | None = None, on_gpu: bool = True
+    ) -> "Signals":
+        """Combine the box's readings, whose attributes have the same names, with the picture's motion and change.
+
+        on_gpu: whether inference runs on the GPU; otherwise the GPU's other programs take nothing from it.
+        """
         sensed = {name: getattr(readings, name) for name in _SENSED}
+        if not on_gpu:
+            sensed["gpu_foreign"] = None
         return cls(motion, change, **sensed)
 
 

@@ -17,7 +17,9 @@ from numpy.typing import NDArray
 
 import adainf
 from adainf import AdaptiveModel, Policy, Signals
-from adainf.control.policy import Budgets, CeilingRule, EvidenceRule, ReuseRule, SecondLookRule
+from adainf.control.policy import Budgets, CeilingRule, EvidenceRule, ReuseRule, SecondLookRule, ShareRule
+from adainf.control.signals import contention
+from adainf.sensors import Readings
 
 Load = Callable[..., AdaptiveModel]
 
@@ -27,11 +29,13 @@ PUBLIC = [
     "Answer",
     "Branch",
     "Budget",
+    "CallTiming",
     "InvalidInputError",
     "LookupTable",
     "OutOfMemoryError",
     "Policy",
     "Profile",
+    "ScoredLabel",
     "Signals",
     "UnavailableError",
     "load",
@@ -145,6 +149,7 @@ def test_still_pictures_pay_for_a_better_look(load: Load) -> None:
             break
     assert better is not None
     assert better.macs_fraction > first.macs_fraction
+    assert model.look_again() is None  # a picture has one
     again = model(still)
     assert (again.reused, again.branch, again.labels) == (True, better.branch, better.labels)
     # What it says is what that branch says of the picture alone.
@@ -152,6 +157,28 @@ def test_still_pictures_pay_for_a_better_look(load: Load) -> None:
     alone = load(Policy(budget=Budgets(maximum=enough)))(still, signals=ALONE)
     assert alone.branch == better.branch
     assert [label.index for label in better.labels] == [label.index for label in alone.labels]
+
+
+def test_streams_divide_the_share_that_the_policy_grants(load: Load) -> None:
+    granted, (picture,) = 0.5, pictures(1)
+    model = load(Policy(share=ShareRule(busy=granted)))
+
+    def busy() -> list[float]:
+        return [state.decider.policy.share.busy for state in model._streams.values()]
+
+    for number in range(1, 4):
+        model(picture, stream=str(number), signals=ALONE)
+        assert busy() == [granted / number] * number
+    model.forget("2")
+    assert busy() == [granted / 2] * 2
+    assert model.policy.share is not None
+    assert model.policy.share.busy == granted
+
+
+def test_the_gpu_s_other_programs_take_nothing_from_a_model_on_the_processors() -> None:
+    readings = Readings(gpu_foreign=0.9, gpu_utilization=0.9, cpu_foreign=0.1)
+    assert contention(Signals.of(readings)) == 0.9
+    assert contention(Signals.of(readings, on_gpu=False)) == 0.1
 
 
 def test_sensors_are_read_only_where_no_signals_are_given(load: Load) -> None:

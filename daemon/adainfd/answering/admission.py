@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from adainf.control import Costs, Request, Signals
 from adainf.control.division import Claim, divided, divided_together
 from adainf.control.lateness import slowdown
+from adainf.recogniser import Recogniser
 from adainf.schedulers import LookupTable
 from adainf.sensors import Readings
 from adainf.sensors.motion import Sketch, changed_share
@@ -39,14 +40,14 @@ class WaitingFrame:
 
 
 def request_for(
-    view: RegionSession, captured: Captured, readings: Readings, table: LookupTable, costs: Costs, now: float
+    view: RegionSession, captured: Captured, readings: Readings, recogniser: Recogniser, costs: Costs, now: float
 ) -> RegionRequest:
     """Return the request of a view for a frame as if no other frame were pending. now: monotonic seconds."""
     last = view.answer
     age = None if last is None else captured.at - last.captured.at
     lead = None if last is None else last.evidence.lead
-    signals = _signals(captured, view, readings)
-    return RegionRequest(view, captured, view.decider.request(signals, age, lead, table, costs, now))
+    signals = _signals(captured, view, readings, on_gpu=recogniser.engine.on_gpu)
+    return RegionRequest(view, captured, view.decider.request(signals, age, lead, recogniser.table, costs, now))
 
 
 def divide_between(
@@ -109,7 +110,7 @@ def _cut(ask: RegionRequest, granted: float, table: LookupTable) -> RegionReques
     return replace(ask, request=ask.view.decider.cut(ask.request, granted, table))
 
 
-def _signals(captured: Captured, view: RegionSession, readings: Readings) -> Signals:
+def _signals(captured: Captured, view: RegionSession, readings: Readings, *, on_gpu: bool) -> Signals:
     recognised: Sketch | None = None if view.answer is None else view.answer.captured.sketch
     change = None if recognised is None else changed_share(recognised, captured.sketch, view.counted)
-    return Signals.of(readings, motion=captured.motions[view.part], change=change)
+    return Signals.of(readings, motion=captured.motions[view.part], change=change, on_gpu=on_gpu)

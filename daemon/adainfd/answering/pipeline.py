@@ -199,8 +199,8 @@ class Pipeline:
         return divide_between(asked, table, self._costs, now, together=together)[: len(frames)]
 
     def _asked(self, stream: CameraSession, captured: Captured, waited: float, now: float) -> WaitingFrame:
-        readings, table = self._readings(), self._recogniser.table
-        asks = tuple(request_for(view, captured, readings, table, self._costs, now) for view in stream.views)
+        readings, recogniser = self._readings(), self._recogniser
+        asks = tuple(request_for(view, captured, readings, recogniser, self._costs, now) for view in stream.views)
         return WaitingFrame(stream, captured, asks, waited)
 
     def _decide(self, frames: list[_Taken], granted: list[tuple[RegionRequest, ...]]) -> list[list[_Decided]]:

@@ -8,7 +8,6 @@ from pydantic import ValidationError
 
 from adainf.base.errors import InvalidInputError, one_line
 from adainf.control.policy import Policy
-from adainfd.runtime.policies import part_of
 from adainfd.tracing.lines import Header, PolicyChange
 
 __all__ = ["ReplayedPolicies", "named"]
@@ -42,10 +41,10 @@ class ReplayedPolicies:
             own = line.policies if line.own is None else line.own
             general = other
             views = {view: policy for view, policy in views.items() if view in own}
-            views |= {view: part_of(other, part) for view, part in line.parts.items() if view not in own}
+            views |= {view: other.part(part) for view, part in line.parts.items() if view not in own}
         for name, policy in others.items():
             if name is not None:
-                views |= {view: part_of(policy, part) for view, part in _views_of(name, line).items()}
+                views |= {view: policy.part(part) for view, part in _views_of(name, line).items()}
         return cls(general, views)
 
     def of(self, view: str) -> Policy:

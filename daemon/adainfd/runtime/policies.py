@@ -9,7 +9,7 @@ from adainfd.answering.session import CameraSession
 from adainfd.config.configuration import Configuration
 from adainfd.tracing.lines import PolicyChange
 
-__all__ = ["Policies", "part_of"]
+__all__ = ["Policies"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class Policies:
 
     def of(self, camera: str, views: int) -> Policy:
         """Return the policy of each view of a camera that has `views` of them."""
-        return part_of(self.own.get(camera, self.general), self.parts.get(camera, 1.0) / views)
+        return self.own.get(camera, self.general).part(self.parts.get(camera, 1.0) / views)
 
     def put_in_force(self, streams: Sequence[CameraSession]) -> None:
         """Apply these policies to the cameras from now on."""
@@ -60,11 +60,3 @@ class Policies:
             own=tuple(key for stream, _, key in views if stream.camera.name in self.own),
             parts={key: self.parts.get(stream.camera.name, 1.0) / len(stream.views) for stream, _, key in views},
         )
-
-
-def part_of(policy: Policy, part: float) -> Policy:
-    """Return `policy` with its `[share]` scaled to `part` (0..1), for one of several views that share it."""
-    if policy.share is None or part == 1:
-        return policy
-    share = policy.share.model_copy(update={"busy": policy.share.busy * part})
-    return policy.model_copy(update={"share": share})
