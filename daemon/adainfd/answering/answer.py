@@ -1,7 +1,8 @@
 """The answer to a frame, and the result and event messages built from it."""
 
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from operator import attrgetter
 
 import numpy as np
 
@@ -15,6 +16,8 @@ from adainfd.capture.cameras.captured import Captured
 from adainfd.wire import messages
 
 __all__ = ["Moments", "ViewAnswer", "dropped", "event", "result", "shown"]
+
+_values_of = attrgetter(*messages.ResultSignals.__struct_fields__)  # the signals have the same names
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +130,7 @@ def result(
             expected_accuracy,
             choice.weights,
         ),
-        signals=messages.ResultSignals(**asdict(signals)),
+        signals=messages.ResultSignals(*_values_of(signals)),
         timing_ms=timing,
         dropped=dropped(account),
     )
