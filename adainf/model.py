@@ -331,8 +331,8 @@ def load(
 
     The first load exports the branches (a minute); later ones find the exports in the cache. Warns if a slower engine
     or the CPU has to be used, and about weights that the profile was not made for. Raises InvalidInputError on invalid
-    names and files, UnavailableError if weights or a device are missing. For a profile of another normalisation than
-    the weights' own, use the daemon: it takes `mean` and `std`.
+    names and files, UnavailableError if weights or a device are missing. A profile that was calibrated with its own
+    `--mean` or `--std` needs the daemon, which can be configured with them.
 
     >>> model = adainf.load("efficientnet-lite0", policy="low-latency")
     >>> for picture in frames:
@@ -349,7 +349,7 @@ def load(
     try:
         if not fits(engine, known, named):
             warn(f"profile {named}: was made for other weights; run `adainf calibrate`")
-        LabelColumns.of(tuple(labels), engine.class_names)
+        LabelColumns.of(tuple(labels), engine.class_names)  # refuses a wrong label before the slow part
         branches = wanted_branches(known)
         engine.warm_up(branches)
         content = content_aware(opened, known)

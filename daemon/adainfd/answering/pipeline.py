@@ -242,13 +242,12 @@ class Pipeline:
         reused: list[_Decided] = []
         looks: list[tuple[RegionRequest, Look]] = []
         for ask in asks:
-            part = self._part(ask.view, shown)
-            if ask.request.reuses and ask.view.answer is not None:
+            part, request = self._part(ask.view, shown), ask.request
+            if request.reuses and ask.view.answer is not None:
                 now = time.monotonic()
                 moments = Moments(shown.captured.at, now, now, now)
-                reused.append(_Decided(ask, part, ask.view.answer, "reuse", ask.request.choice, moments))
+                reused.append(_Decided(ask, part, ask.view.answer, "reuse", request.choice, moments))
                 continue
-            request = ask.request
             way = self._looker.within(request.budget, request.choice)
             look = self._looker.prepare(ask.view, part, way, request.signals)
             if look is None:
