@@ -21,11 +21,12 @@ __all__ = ["Inference", "Inferred", "Way", "best", "evidence_of"]
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """How a picture is to run. choice: the branch; None if the picture's content decides.
+    """How a picture is to run: through a network at a resolution. choice: the branch; None if the content decides.
 
     run: from the prepared picture to scores (classes,) and the branch that ran.
     """
 
+    network: str
     resolution: int
     choice: Choice | None
     run: Callable[[Any], tuple[NDArray[np.float32], Choice]]
@@ -33,7 +34,7 @@ class Way:
 
 @dataclass(frozen=True, slots=True)
 class Inferred:
-    """A picture's logits (classes,) and the branch that computed them.
+    """A picture's logits (classes,), on the scale of the reference's, and the branch that computed them.
 
     seconds: of the forward pass. expected_ms: the measured time of all branches that ran in the same round; None if
     times are unknown.
@@ -51,12 +52,15 @@ class Inference:
     def __init__(self, recogniser: Recogniser, costs: Costs) -> None:
         self._engine = recogniser.engine
         self._content = recogniser.content
+        self._scales = {key: network.scale for key, network in recogniser.profile.of_key.items()}
         self._costs = costs
 
     def along(self, choice: Choice) -> Way:
         """Return the way along a branch that is already chosen."""
         engine, branch = self._engine, choice.branch
-        return Way(branch.resolution, choice, lambda prepared: (engine.run([prepared], [branch])[0], choice))
+        return Way(
+            branch.network, branch.resolution, choice, lambda prepared: (engine.run([prepared], [branch])[0], choice)
+        )
 
     def within(self, budget: Budget, choice: Choice) -> Way:
         """Return the best known way within a budget; choice: the lookup table's."""
@@ -78,25 +82,31 @@ class Inference:
             seconds = time.monotonic() - started
             expected_ms = self._expected([choice for _, choice in known])
             for (number, choice), own_scores in zip(known, scores, strict=True):
-                found[number] = Inferred(own_scores, choice, seconds, expected_ms)
+                found[number] = Inferred(self._scaled(own_scores, choice), choice, seconds, expected_ms)
         for number, way in enumerate(ways):
             if number not in found:
                 started = time.monotonic()
                 own_scores, choice = way.run(prepared[number])
                 seconds = time.monotonic() - started
-                found[number] = Inferred(own_scores, choice, seconds, self._costs.expected(choice.macs_fraction))
+                expected_ms = self._costs.expected(choice.macs_fraction)
+                found[number] = Inferred(self._scaled(own_scores, choice), choice, seconds, expected_ms)
         return [found[number] for number in range(len(ways))]
+
+    def _scaled(self, scores: NDArray[np.float32], choice: Choice) -> NDArray[np.float32]:
+        """Bring scores to the scale of the reference's, so that evidence of different networks can be pooled."""
+        scale = self._scales[choice.branch.network]
+        return scores if scale == 1 else scores * np.float32(scale)
 
     def _by_content(self, content: ContentAware, level: Scheduled, budget: Budget) -> Way:
         """Return the way that runs the first block, then the blocks that the scheduler keeps for the picture."""
         engine = self._engine
 
         def run(prepared: object) -> tuple[NDArray[np.float32], Choice]:
-            seen = engine.look(prepared, content.resolution, content.weights)
+            seen = engine.look(prepared, content.resolution, content.network)
             choice = content.choose(seen.embedding, level, budget.fraction)
             return engine.complete(seen, choice.branch.keep), choice
 
-        return Way(content.resolution, None, run)
+        return Way(content.network, content.resolution, None, run)
 
     def _expected(self, choices: Sequence[Choice]) -> float | None:
         """Return the milliseconds of a round, in which pictures along one branch form a batch; None if untimed."""

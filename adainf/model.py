@@ -263,7 +263,7 @@ class AdaptiveModel:
         """Run a picture; return the scene's evidence including it, and the run."""
         rule = self._policy.evidence
         mirror = rule is not None and rule.mirrored and not state.mirror
-        prepared = self._recogniser.engine.prepare(shown.picture, way.resolution, mirrored=mirror)
+        prepared = self._recogniser.engine.prepare(shown.picture, way.resolution, way.network, mirrored=mirror)
         prepared_at = time.monotonic()
         (inferred,) = self._inference.run([way], [prepared])
         scores = self._labels.asked_for(inferred.scores)
@@ -342,11 +342,12 @@ def load(
     opened = None if run is None else Run.read(shipped.find_run(run))
     known = _profile(profile, opened)
     named = profile if opened is None else str(run)
-    texts = tuple(labels) if known.backbone.startswith("openclip/") else ()
-    options = Options(weights=weights, labels=texts, size=known.native_resolution)
+    texts = tuple(labels) if known.reference.backbone.startswith("openclip/") else ()
+    options = Options(weights=weights, labels=texts, size=known.reference.native_resolution)
     warn = partial(warnings.warn, stacklevel=2)
     engine = Opening.of(known, opened, options, device=device, threads=threads, warn=warn).open()
     try:
+        known = known.of_networks(engine.outlines)
         if not fits(engine, known, named):
             warn(f"profile {named}: was made for other weights; run `adainf calibrate`")
         LabelColumns.of(tuple(labels), engine.class_names)  # refuses a wrong label before the slow part
@@ -365,7 +366,7 @@ def load(
 def _profile(name: str, run: Run | None) -> Profile:
     if run is None:
         profile = Profile.read(shipped.find("profiles", name, ".json"))
-        if profile.adapter is not None:
+        if profile.adapted is not None:
             raise InvalidInputError(f"profile {name}: has branches with adapted weights; name their run")
         return profile
     profile = Profile.read(run.profile_path)

@@ -1,35 +1,33 @@
-"""Profiles: the results of calibrating a backbone, read, validated and written as JSON files."""
+"""Profiles: the results of calibrating a family of networks, read, validated and written as JSON files."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
 
+from adainf import profile_v1
 from adainf.base import documents, files
 from adainf.base.errors import InvalidInputError, one_line
-from adainf.branch import Branch, BranchSpace, PartMacs
+from adainf.branch import NETWORK_NAME, REFERENCE, Branch, BranchSpace, FamilySpace, PartMacs
 
 __all__ = [
     "SCHEMA",
     "BranchTime",
     "Calibration",
     "Measured",
+    "Network",
     "Parts",
     "Profile",
     "Scheduled",
     "Timings",
-    "WeightSet",
     "write_atomically",
 ]
 
-SCHEMA = "adainf.profile/1"
+SCHEMA = "adainf.profile/2"
 _LINE = 140
-
-WeightSet = Literal["base", "adapted"]
-"""The weights that a branch runs with: the backbone's own, or those with a run's adapter merged in."""
 
 
 def _well_formed(text: str) -> str:
@@ -62,13 +60,56 @@ class Parts(_ProfileModel):
     head: Count
 
 
+class Network(_ProfileModel):
+    """A network of the family, with certain weights.
+
+    weights: their fingerprint, without an adapter. zoom: how much less of a picture smaller inputs show
+    (`Preprocessing`); the measurements hold for this value only. scale: the factor that brings the network's scores to
+    the scale of the reference's. adapter: SHA-256 of the adapter file of a run that is merged into the weights; None
+    without one. strength: how far the adapter moves the weights from the base's to the run's
+    (`adainf.backbones.adapters`).
+    """
+
+    name: Annotated[str, Field(pattern=f"^{NETWORK_NAME}$")]
+    backbone: str
+    weights: str
+    native_resolution: Resolution
+    zoom: Share = 0.0
+    scale: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
+    droppable: Annotated[str, Field(pattern="^0[01]*$")]
+    parts: dict[Resolution, Parts]
+    adapter: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
+    strength: Annotated[float, Field(gt=0, le=1)] = 1.0
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        blocks = len(self.droppable)
+        for resolution, parts in self.parts.items():
+            if len(parts.blocks) != blocks or len(parts.shortcuts) != blocks:
+                raise ValueError(f"parts of resolution {resolution}: must name {blocks} blocks and shortcuts")
+        if self.native_resolution not in self.parts:
+            raise ValueError(f"parts: the native resolution {self.native_resolution} is missing")
+        return self
+
+    def space(self, key: str) -> BranchSpace:
+        """Return the network's branches and their MACs; key: `REFERENCE`, or the network's name."""
+        return BranchSpace(
+            self.native_resolution,
+            tuple(digit == "1" for digit in self.droppable),
+            {
+                resolution: PartMacs(parts.stem, parts.blocks, parts.shortcuts, parts.head)
+                for resolution, parts in self.parts.items()
+            },
+            key,
+        )
+
+
 class Measured(_ProfileModel):
     """A branch: its MACs, and its accuracy on the calibration's pictures.
 
     accuracy: top-1 against labels; null if the pictures had none. agreement: top-1 equal to the full branch's.
     loss: mean cross-entropy in nats against the labels, or without labels against the full branch's probabilities,
     under the best scale of the scores; distinguishes branches whose accuracy on a few hundred pictures cannot.
-    weights: the set it was measured with and runs with.
     """
 
     branch: BranchText
@@ -76,7 +117,6 @@ class Measured(_ProfileModel):
     accuracy: Share | None
     agreement: Share
     loss: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
-    weights: WeightSet = "base"
 
 
 class Calibration(_ProfileModel):
@@ -131,28 +171,20 @@ class Scheduled(_ProfileModel):
 
 
 class Profile(_ProfileModel):
-    """The calibration of a backbone with certain weights, and of a run's adapter if there is one.
+    """The calibration of a family: networks that answer with the same classes.
 
-    weights: fingerprint of the base weights. adapter: SHA-256 of the run's adapter file; None without a run.
-    branches: each with the better of its weight sets. set_aside: what was measured with the other set.
-    strength: how far the adapted weights move from the base to the run's (`adainf.backbones.adapters`).
-    zoom: how much less of a picture smaller inputs show (`Preprocessing`); the measurements hold for this value only.
-    scheduled: measurements of the run's content-aware scheduler, by rising budgets; empty without one.
+    networks: the first is the reference. Its full branch is the one that fractions of MACs, budgets and agreement refer
+    to. branches: those that may run. set_aside: what was measured of branches that may not. scheduled: measurements of
+    the content-aware scheduler of the run whose adapter is merged into one of the networks, or that left the
+    reference's weights alone, by rising budgets; empty without one.
 
     >>> profile = adainf.Profile.read(Path("profile.json"))
-    >>> print(profile.backbone, len(profile.branches))
+    >>> print([network.name for network in profile.networks], len(profile.branches))
     """
 
-    schema_: Literal["adainf.profile/1"] = Field("adainf.profile/1", alias="schema")
-    backbone: str
-    weights: str
-    native_resolution: Resolution
-    zoom: Share = 0.0
-    droppable: Annotated[str, Field(pattern="^0[01]*$")]
-    parts: dict[Resolution, Parts]
+    schema_: Literal["adainf.profile/2"] = Field("adainf.profile/2", alias="schema")
+    networks: Annotated[tuple[Network, ...], Field(min_length=1, max_length=16)]
     calibration: Calibration
-    adapter: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
-    strength: Annotated[float, Field(gt=0, le=1)] = 1.0
     branches: Annotated[tuple[Measured, ...], Field(min_length=1)]
     set_aside: tuple[Measured, ...] = ()
     scheduled: tuple[Scheduled, ...] = ()
@@ -160,12 +192,9 @@ class Profile(_ProfileModel):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        blocks = len(self.droppable)
-        for resolution, parts in self.parts.items():
-            if len(parts.blocks) != blocks or len(parts.shortcuts) != blocks:
-                raise ValueError(f"parts of resolution {resolution}: must name {blocks} blocks and shortcuts")
-        if self.native_resolution not in self.parts:
-            raise ValueError(f"parts: the native resolution {self.native_resolution} is missing")
+        names = [network.name for network in self.networks]
+        if len(set(names)) < len(names):
+            raise ValueError(f"networks: two have one name, of {', '.join(names)}")
         space = self.space
         if not space.macs(space.full):
             raise ValueError(f"parts: the full branch {space.full} takes no MACs")
@@ -177,7 +206,9 @@ class Profile(_ProfileModel):
             except InvalidInputError as error:
                 raise ValueError(str(error)) from None
         for measured in every:
-            self._check(measured)
+            branch = Branch.parse(measured.branch)
+            if measured.macs != space.macs(branch):
+                raise ValueError(f"branch {branch}: macs are {measured.macs}, its parts sum to {space.macs(branch)}")
         budgets = [scheduled.budget for scheduled in self.scheduled]
         if budgets != sorted(set(budgets)):
             raise ValueError(f"scheduled: budgets must rise, these are {budgets}")
@@ -185,41 +216,69 @@ class Profile(_ProfileModel):
             raise ValueError(f"branches: the full branch {space.full} is missing")
         return self
 
-    def _check(self, measured: Measured) -> None:
-        branch = Branch.parse(measured.branch)
-        if measured.weights == "adapted" and self.adapter is None:
-            raise ValueError(f"branch {branch}: runs with adapted weights, but no adapter is named")
-        if measured.macs != self.space.macs(branch):
-            raise ValueError(f"branch {branch}: macs are {measured.macs}, its parts sum to {self.space.macs(branch)}")
+    @property
+    def reference(self) -> Network:
+        """The network that answers along the full branch."""
+        return self.networks[0]
 
     @cached_property
-    def space(self) -> BranchSpace:
-        """The backbone's branches and their MACs."""
-        return BranchSpace(
-            self.native_resolution,
-            tuple(digit == "1" for digit in self.droppable),
-            {
-                resolution: PartMacs(parts.stem, parts.blocks, parts.shortcuts, parts.head)
-                for resolution, parts in self.parts.items()
-            },
+    def of_key(self) -> dict[str, Network]:
+        """Each network by what its branches name it: `REFERENCE`, or its name."""
+        return {(network.name if number else REFERENCE): network for number, network in enumerate(self.networks)}
+
+    @cached_property
+    def space(self) -> FamilySpace:
+        """The networks' branches and their MACs."""
+        return FamilySpace({key: network.space(key) for key, network in self.of_key.items()})
+
+    @property
+    def adapted(self) -> str | None:
+        """What its branches name the network with a run's adapter; None if there is none."""
+        return next((key for key, network in self.of_key.items() if network.adapter is not None), None)
+
+    @property
+    def title(self) -> str:
+        """The networks' backbones, for people."""
+        return ", ".join(dict.fromkeys(network.backbone for network in self.networks))
+
+    def of_networks(self, keys: Iterable[str]) -> "Profile":
+        """Return the profile without the branches and times of other networks than these and the reference."""
+        kept = {REFERENCE, *keys}
+
+        def chosen(measured: Mapping[str, BranchTime]) -> dict[str, BranchTime]:
+            return {text: time for text, time in measured.items() if Branch.parse(text).network in kept}
+
+        def times(timings: Timings) -> Timings:
+            together = {pictures: chosen(times) for pictures, times in timings.together.items()}
+            return timings.model_copy(update={"times": chosen(timings.times), "together": together})
+
+        return self._limited_to(lambda branch: branch.network in kept).model_copy(
+            update={
+                "networks": tuple(network for key, network in self.of_key.items() if key in kept),
+                "scheduled": self.scheduled if self.adapted is None or self.adapted in kept else (),
+                "timings": tuple(map(times, self.timings)),
+            }
         )
 
-    @cached_property
-    def adapted(self) -> frozenset[Branch]:
-        """The branches that run with adapted weights."""
-        return frozenset(Branch.parse(measured.branch) for measured in self.branches if measured.weights == "adapted")
+    def with_only(self, key: str) -> "Profile":
+        """Return the profile with every measured branch of one network, and no other.
 
-    def with_only(self, weights: WeightSet) -> "Profile":
-        """Return the profile with each branch on these weights, limited to the branches measured with them.
-
-        Raises InvalidInputError if the full branch was not.
+        Raises InvalidInputError if not all blocks of it were measured at its native resolution.
         """
-        kept = tuple(m for m in (*self.branches, *self.set_aside) if m.weights == weights)
-        full = str(self.space.full)
+        kept = [m for m in (*self.branches, *self.set_aside) if Branch.parse(m.branch).network == key]
+        full = str(self.space.networks[key].full)
         if all(measured.branch != full for measured in kept):
-            raise InvalidInputError(f"profile: its full branch was not measured with {weights} weights")
-        kept = tuple(sorted(kept, key=lambda m: (m.branch != full, -m.macs, m.branch)))
-        return self.model_copy(update={"branches": kept, "set_aside": ()})
+            raise InvalidInputError(f"profile: the branch {full} was not measured")
+        kept.sort(key=lambda m: (m.branch != full, -m.macs, m.branch))
+        return self.model_copy(update={"branches": tuple(kept), "set_aside": ()})
+
+    def alone(self, key: str) -> "Profile":
+        """Return the profile of one network by itself, which is then the reference; raises as `with_only` does."""
+        limited = self.with_only(key)
+        renamed = (m.model_copy(update={"branch": Branch.parse(m.branch).path}) for m in limited.branches)
+        return limited.model_copy(
+            update={"networks": (self.of_key[key],), "branches": tuple(renamed), "scheduled": (), "timings": ()}
+        )
 
     def at(self, resolutions: Iterable[int]) -> "Profile":
         """Return the profile limited to branches at these resolutions, plus the full one, the reference for all.
@@ -227,14 +286,19 @@ class Profile(_ProfileModel):
         Raises InvalidInputError on a resolution without branches.
         """
         wanted = set(resolutions)
-        missing = sorted(wanted - set(self.parts))
+        every = {resolution for network in self.networks for resolution in network.parts}
+        missing = sorted(wanted - every)
         if missing:
-            known = ", ".join(map(str, sorted(self.parts)))
+            known = ", ".join(map(str, sorted(every)))
             raise InvalidInputError(f"resolution {missing[0]}: the profile's are {known}")
+        return self._limited_to(lambda branch: branch.resolution in wanted)
+
+    def _limited_to(self, wanted: Callable[[Branch], bool]) -> "Profile":
+        """Return the profile limited to the branches that are `wanted`, plus the full one."""
 
         def kept(measured: tuple[Measured, ...]) -> tuple[Measured, ...]:
-            full = str(self.space.full)
-            return tuple(m for m in measured if m.branch == full or Branch.parse(m.branch).resolution in wanted)
+            branches = ((m, Branch.parse(m.branch)) for m in measured)
+            return tuple(m for m, branch in branches if branch == self.space.full or wanted(branch))
 
         return self.model_copy(update={"branches": kept(self.branches), "set_aside": kept(self.set_aside)})
 
@@ -263,21 +327,23 @@ class Profile(_ProfileModel):
     def read(cls, path: Path) -> "Profile":
         """Read a profile file; raises InvalidInputError naming the file, the key, the value and what is allowed."""
         loaded = documents.json_file(path, "profile")
-        if not isinstance(loaded, Mapping) or loaded.get("schema") != SCHEMA:
-            found = loaded.get("schema") if isinstance(loaded, Mapping) else type(loaded).__name__
+        schema = loaded.get("schema") if isinstance(loaded, Mapping) else type(loaded).__name__
+        if not isinstance(loaded, Mapping) or schema not in (SCHEMA, profile_v1.SCHEMA):
             raise InvalidInputError(
-                f"profile {path}: schema is {found!r}; must be {SCHEMA!r}, as written by `adainf calibrate`"
+                f"profile {path}: schema is {schema!r}; must be {SCHEMA!r}, as written by `adainf calibrate`"
             )
         with documents.refusing(f"profile {path}"):
             return cls._validated(loaded, path)
 
     @classmethod
     def _validated(cls, loaded: Mapping[str, JsonValue], path: Path) -> "Profile":
+        is_old = loaded["schema"] == profile_v1.SCHEMA
         try:
-            return cls.model_validate(loaded)
+            return cls.model_validate(profile_v1.upgraded(loaded) if is_old else loaded)
         except ValidationError as error:
             first = error.errors()[0]
-            key = one_line(".".join(map(str, first["loc"])) or "profile", 120)
+            location = first["loc"][2 if is_old and first["loc"][:2] == ("networks", 0) else 0 :]
+            key = one_line(".".join(map(str, location)) or "profile", 120)
             message = first["msg"].removeprefix("Value error, ")
             shown = "" if first["type"] in ("missing", "value_error") else f" {one_line(repr(first['input']), 60)}:"
             raise InvalidInputError(f"profile {path}: {key}:{shown} {one_line(message)}") from None
@@ -285,18 +351,16 @@ class Profile(_ProfileModel):
     def write(self, path: Path) -> None:
         """Write the profile to `path` atomically."""
         document = self.model_dump(mode="json", by_alias=True)
-        # A profile without a run omits the keys that only a run fills.
-        for key in ("adapter", "set_aside", "scheduled"):
+        # Keys that say nothing are left out: people read profiles too.
+        for key in ("set_aside", "scheduled"):
             if not document[key]:
                 del document[key]
-        if self.adapter is None:
-            del document["strength"]
+        for network in document["networks"]:
+            if network["adapter"] is None:
+                del network["adapter"], network["strength"]
         for timings in document["timings"]:
             if not timings["together"]:
                 del timings["together"]
-        for measured in (*document["branches"], *document.get("set_aside", ())):
-            if measured["weights"] == "base":
-                del measured["weights"]
         write_atomically(path, _dump(document) + "\n")
 
 

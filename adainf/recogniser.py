@@ -89,23 +89,30 @@ class LabelColumns:
 
 
 def fits(engine: Engine, profile: Profile, named: str) -> bool:
-    """Return whether the profile was made for the engine's weights. named: the profile as the user named it.
+    """Return whether the profile was made for the weights of the engine's networks.
 
-    Raises InvalidInputError if the profile belongs to a model of another shape.
+    named: the profile as the user named it. Networks with an adapter count as their bases do. Raises InvalidInputError
+    if the profile belongs to networks of another shape.
     """
-    outline = engine.outline
-    if outline.droppable != profile.space.droppable or outline.preprocessing.size != profile.native_resolution:
-        raise InvalidInputError(
-            f"profile {named!r}: was made for {profile.native_resolution} pixels and blocks {profile.droppable}, "
-            f"not as this {profile.backbone}; run `adainf calibrate`"
-        )
-    return outline.weights == profile.weights
+    for key, outline in engine.outlines.items():
+        network, space = profile.of_key[key], profile.space.networks[key]
+        if outline.droppable != space.droppable or outline.preprocessing.size != network.native_resolution:
+            raise InvalidInputError(
+                f"profile {named!r}: was made for {network.native_resolution} pixels and blocks {network.droppable}, "
+                f"not as this {network.backbone}; run `adainf calibrate`"
+            )
+    return all(
+        outline.weights == profile.of_key[key].weights
+        for key, outline in engine.outlines.items()
+        if profile.of_key[key].adapter is None
+    )
 
 
 def warm_up_content(engine: Engine, content: ContentAware) -> None:
     """Prepare every part that the scheduler may ask for, so that no frame has to wait for one."""
     black = np.zeros((content.resolution, content.resolution, 3), np.uint8)
-    first = engine.look(engine.prepare(black, content.resolution), content.resolution, content.weights)
+    prepared = engine.prepare(black, content.resolution, content.network)
+    first = engine.look(prepared, content.resolution, content.network)
     all_kept = content.scheduler.space.full.keep
     all_skipped = tuple(not may for may in content.scheduler.space.droppable)
     for keep in (all_kept, all_skipped):

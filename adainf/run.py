@@ -116,9 +116,10 @@ class Run:
         """
         adapter = self.manifest.files.get("adapter.safetensors")
         own = path.resolve() == self.profile_path.resolve()
-        if profile.adapter == adapter and (adapter is not None or own or profile.scheduled):
+        calibrated_with = {network.adapter for network in profile.networks} - {None}
+        if adapter in calibrated_with or (adapter is None and not calibrated_with and (own or profile.scheduled)):
             return
-        without = "without" if profile.adapter is None else "with another adapter than that of"
+        without = "with another adapter than that of" if calibrated_with else "without"
         raise InvalidInputError(
             f"profile {path}: was calibrated {without} run {self.folder}, of which it would use nothing; leave the "
             "profile out, to take the run's own, or leave the run out"

@@ -9,7 +9,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from adainf.backbones.base import Backbone
 from adainf.base.errors import InvalidInputError
-from adainf.branch import BranchSpace, PartMacs
+from adainf.branch import REFERENCE, BranchSpace, PartMacs
 
 __all__ = ["branch_space", "count"]
 
@@ -21,10 +21,10 @@ def count(call: Callable[[], object]) -> int:
     return int(counter.get_total_flops()) // 2
 
 
-def branch_space(backbone: Backbone, resolutions: Iterable[int] = ()) -> BranchSpace:
+def branch_space(backbone: Backbone, resolutions: Iterable[int] = (), network: str = REFERENCE) -> BranchSpace:
     """Return every branch of `backbone` at these resolutions and its native one, with the MACs of each part.
 
-    Raises InvalidInputError on a resolution that the stem does not support.
+    network: what the branches name it. Raises InvalidInputError on a resolution that the stem does not support.
     """
     on_meta = _on_meta(backbone)
     distinct = sorted({*resolutions, backbone.native_resolution})
@@ -32,6 +32,7 @@ def branch_space(backbone: Backbone, resolutions: Iterable[int] = ()) -> BranchS
         backbone.native_resolution,
         backbone.droppable,
         {resolution: _part_macs(on_meta, resolution) for resolution in distinct},
+        network,
     )
 
 

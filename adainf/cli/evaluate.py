@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from adainf.cli.opening import open_profile_of, open_run, open_subject
+from adainf.cli.opening import open_profile_of, open_run, open_subject, sources_of_profile
 from adainf.cli.options import (
     PATH,
+    family_weights_option,
     image_options,
     labels_option,
     numbers,
@@ -17,7 +18,6 @@ from adainf.cli.options import (
     threads_option,
     use_all_of_the_processor,
     warn,
-    weights_option,
 )
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ __all__ = ["command"]
 @click.command("evaluate")
 @run_option
 @click.option("--profile", help="A profile's path, or the name of a shipped one.  [default: the run's]")
-@weights_option
+@family_weights_option
 @labels_option
 @statistics_options
 @threads_option
@@ -87,7 +87,7 @@ def command(
         from adainf.research import study
 
         study.check(out)
-    subject = open_subject(read.backbone, read.native_resolution, options, of_run, read.zoom, read.strength)
+    subject = open_subject(sources_of_profile(read, of_run, options), options)
     if subject.passed_over.count:
         warn(f"evaluating {len(subject.paths)} images{subject.passed_over}")
     if out is not None:

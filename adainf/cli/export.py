@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from adainf.base import output
-from adainf.cli.opening import open_profile_of, open_run
-from adainf.cli.options import PATH, labels_option, run_option, statistics_options, weights_option
+from adainf.cli.opening import open_profile_of, open_run, sources_of_profile
+from adainf.cli.options import PATH, family_weights_option, labels_option, run_option, statistics_options
 
 if TYPE_CHECKING:
     from adainf.backbones import Backbone
@@ -24,11 +25,11 @@ __all__ = ["command"]
 @click.command("export")
 @click.option("--profile", help="A path or a shipped name.  [default: the run's]")
 @run_option
-@weights_option
+@family_weights_option
 @labels_option
 @statistics_options
 @click.option("--budget", type=click.FloatRange(0, 1, min_open=True), help="The best branch within this share of MACs.")
-@click.option("--branch", help="This branch of the profile, such as 192:1110110111011111.")
+@click.option("--branch", help="This branch of the profile, such as 192:1110110111011111 or NETWORK/192:111.")
 @click.option("--out", type=PATH, required=True, help="The model to write (.onnx).")
 def command(
     profile: str | None, run: str | None, budget: float | None, branch: str | None, out: Path, **options: Any
@@ -48,11 +49,11 @@ def command(
     network = _network(read, choice, of_run, options)
     from adainf.profile import write_atomically
 
-    model = _model(network, read, choice)
+    model = _model(network, choice)
     write_atomically(out, model)
     output.show(
-        f"{out}: {choice.branch} of {read.backbone}, {choice.weights} weights, {choice.macs_fraction:.1%} of the MACs, "
-        f"{len(model) / 1e6:.1f} MB"
+        f"{out}: {choice.branch.path} of {read.of_key[choice.branch.network].name}, "
+        f"{choice.macs_fraction:.1%} of the MACs, {len(model) / 1e6:.1f} MB"
     )
 
 
@@ -73,27 +74,29 @@ def _chosen(profile: Profile, budget: float | None, branch: str | None) -> Choic
 
 
 def _network(profile: Profile, choice: Choice, run: Run | None, options: dict[str, Any]) -> Backbone:
-    from adainf.backbones import Options, load
-    from adainf.backbones.adapters import adapted
-    from adainf.backbones.defaults import default_weights
     from adainf.backbones.weights import fingerprint
     from adainf.base.errors import InvalidInputError
     from adainf.evaluation.subject import check_describes
 
-    weights = options["weights"] or default_weights(profile.backbone)
-    inputs = (profile.native_resolution, options["mean"], options["std"], profile.zoom)
-    network = load(profile.backbone, Options(weights, options["labels"], *inputs))
-    check_describes(profile, network, fingerprint(network))
-    if choice.weights == "base":
-        return network
-    if run is None or run.manifest.files.get("adapter.safetensors") != profile.adapter:
+    key = choice.branch.network
+    described = profile.of_key[key]
+    if described.adapter is not None and (
+        run is None or run.manifest.files.get("adapter.safetensors") != described.adapter
+    ):
         raise InvalidInputError(
             f"branch {choice.branch}: runs with adapted weights; give --run, the run of the profile"
         )
-    return adapted(network, run, profile.strength)
+    source = sources_of_profile(profile, run, options)[key]
+    if described.adapter is None:
+        network = source.network
+        check_describes(described, network, fingerprint(network))
+        return network
+    base = replace(source, run=None).network
+    check_describes(described, base, fingerprint(base))
+    return source.network
 
 
-def _model(network: Backbone, profile: Profile, choice: Choice) -> bytes:
+def _model(network: Backbone, choice: Choice) -> bytes:
     """Return the ONNX file, with preprocessing, labels and branch as metadata; each value is JSON."""
     import onnx
 
@@ -102,8 +105,8 @@ def _model(network: Backbone, profile: Profile, choice: Choice) -> bytes:
     preprocessing = network.preprocessing
     side = choice.branch.resolution
     metadata = {
-        "adainf.backbone": profile.backbone,
-        "adainf.branch": str(choice.branch),
+        "adainf.backbone": network.name,
+        "adainf.branch": choice.branch.path,
         "adainf.macs_fraction": choice.macs_fraction,
         "adainf.expected_accuracy": choice.expected_accuracy,
         "labels": network.classes.names,

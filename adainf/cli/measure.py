@@ -43,10 +43,10 @@ def command(
     from adainf.cli import tables
     from adainf.evaluation import subject, timing
 
-    backbone = subject.load_for_timing(read, weights, labels)
-    first = engines.load(engine, backbone, threads=threads, warn=warn)
+    networks = subject.load_for_timing(read, weights, labels)
+    first = engines.load(engine, networks, threads=threads, warn=warn)
     times_both_engines = engine is None and first.name == "onnx"
-    timed = [first, engines.load("torch", backbone, device="cpu", threads=threads)] if times_both_engines else [first]
+    timed = [first, engines.load("torch", networks, device="cpu", threads=threads)] if times_both_engines else [first]
     for runs_on in timed:
         read, times = timing.add_timings(read, runs_on, seconds / len(timed))
         read.write(path)

@@ -15,6 +15,7 @@ __all__ = [
     "PATH",
     "checkpoints_option",
     "device_option",
+    "family_weights_option",
     "image_options",
     "labels_option",
     "numbers",
@@ -82,6 +83,13 @@ def together(*options: Callable[[Any], Any]) -> Callable[[Any], Any]:
 weights_option = click.option(
     "--weights",
     help="A file, a name at the backbone's hub, or 'random'.  [default: an installed package's, or the hub's]",
+)
+family_weights_option = click.option(
+    "--weights",
+    multiple=True,
+    metavar="[NETWORK=]WEIGHTS",
+    help="A file, a name at the backbone's hub, or 'random'; with NETWORK= of another network than the first.  "
+    "[default: an installed package's, or the hub's]",
 )
 run_option = click.option("--run", metavar="RUN", help="A folder made by `adainf train`, or a shipped run's name.")
 labels_option = click.option("--labels", callback=read_labels, help="Class names: TEXT,TEXT or a file with one a line.")

@@ -1,25 +1,19 @@
 """The engine protocol, and the types that engines share."""
 
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from adainf.base.errors import AdainfError, UnavailableError
-from adainf.branch import Branch
+from adainf.branch import REFERENCE, Branch
 from adainf.outline import Outline
-from adainf.preprocessing import Preprocessing
-from adainf.profile import WeightSet
-
-if TYPE_CHECKING:
-    from adainf.backbones import Backbone
 
 __all__ = [
     "SIZES",
-    "Adapted",
     "Engine",
     "Exportable",
     "FirstLook",
@@ -94,7 +88,7 @@ class FirstLook:
     embedding: NDArray[np.float32]
     hidden: Any
     resolution: int
-    weights: WeightSet
+    network: str = REFERENCE
 
 
 class Exportable(Protocol):
@@ -112,31 +106,29 @@ class Exportable(Protocol):
         """
 
 
-@dataclass(frozen=True, slots=True)
-class Adapted:
-    """A second set of weights for an engine's backbone, and the branches that use it; the others use the first."""
-
-    backbone: "Backbone"
-    branches: frozenset[Branch]
-
-
 class Engine(Protocol):
     """Runs pictures along branches on one device; `prepare` and `run` are separate so that each can be timed.
 
-    outline, adapted_outline: metadata of the network, and of the network with the second set of weights if there is
-    one. preprocessing: the settings of `prepare`. sizes: supported batch sizes, ascending from 1; (1,) without
-    batching. `prepare` is thread-safe. The other methods are not, and `make_ready` and `run` must stay on one thread.
+    One of the networks is the reference; all have the same classes. sizes: supported batch sizes, ascending from 1;
+    (1,) without batching. `prepare` is thread-safe. The other methods are not, and `make_ready` and `run` must stay on
+    one thread.
     """
 
     name: str
     device: str
     on_gpu: bool
     threads: int
-    outline: Outline
-    adapted_outline: Outline | None
-    preprocessing: Preprocessing
-    class_names: tuple[str, ...]
     sizes: tuple[int, ...]
+
+    @property
+    def outlines(self) -> Mapping[str, Outline]:
+        """Metadata of each network, by what its branches name it."""
+        ...
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The classes in the order of the scores."""
+        ...
 
     def warm_up(self, branches: Iterable[Branch], pictures: int = 1) -> None:
         """Make each branch ready, so that its first frame takes no longer than later ones.
@@ -153,7 +145,7 @@ class Engine(Protocol):
         """
         ...
 
-    def make_parts_ready(self, resolution: int, weights: WeightSet) -> bool:
+    def make_parts_ready(self, resolution: int, network: str = REFERENCE) -> bool:
         """Return whether `look` and `complete` can run without waiting for the background thread; if not, call again.
 
         An engine without a background thread prepares the parts at the first `look` or `complete`.
@@ -164,20 +156,22 @@ class Engine(Protocol):
         """Stop the engine's threads and release its memory; the engine cannot be used afterwards."""
         ...
 
-    def prepare(self, picture: NDArray[np.uint8], resolution: int, *, mirrored: bool = False) -> Any:
-        """Convert a BGR picture (height, width, 3), or its mirror image, to the engine's input at `resolution`."""
+    def prepare(
+        self, picture: NDArray[np.uint8], resolution: int, network: str = REFERENCE, *, mirrored: bool = False
+    ) -> Any:
+        """Convert a BGR picture (height, width, 3), or its mirror image, to a network's input at `resolution`."""
         ...
 
     def run(self, inputs: Sequence[Any], branches: Sequence[Branch]) -> NDArray[np.float32]:
-        """Return scores before softmax (pictures, classes), each picture along its own branch.
+        """Return scores before softmax (pictures, classes), each picture, prepared for it, along its own branch.
 
         Each block runs at most once per resolution. A skipped block is not executed. Raises OutOfMemoryError, as
         `prepare` does, if another program has taken the device's memory.
         """
         ...
 
-    def look(self, prepared: Any, resolution: int, weights: WeightSet) -> FirstLook:
-        """Run a prepared picture through the first block with one set of weights."""
+    def look(self, prepared: Any, resolution: int, network: str = REFERENCE) -> FirstLook:
+        """Run a prepared picture through the first block of a network."""
         ...
 
     def complete(self, seen: FirstLook, keep: Sequence[bool]) -> NDArray[np.float32]:

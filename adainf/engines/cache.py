@@ -55,7 +55,8 @@ class ExportCache:
 
     def path(self, what: Branch | NetworkPart) -> Path:
         """Return the path of the export of `what`, whether or not it exists."""
-        return self._folder / f"{hashlib.sha256(f'{self._maker} {what}'.encode()).hexdigest()}.onnx"
+        path = what.path if isinstance(what, Branch) else what  # a network's name differs from family to family
+        return self._folder / f"{hashlib.sha256(f'{self._maker} {path}'.encode()).hexdigest()}.onnx"
 
     def has(self, what: Branch | NetworkPart) -> bool:
         """Return whether the export of `what` exists; `model` verifies its checksums."""

@@ -17,21 +17,13 @@ from adainf.preprocessing import Preprocessing
 from adainf.profile import write_atomically
 from adainf.run import Run
 
-__all__ = ["CachedMetadata", "MetadataCache"]
+__all__ = ["MetadataCache"]
 
 _MAKERS = ("torch", "timm", "open_clip_torch")
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class CachedMetadata:
-    """Metadata of a network that the ONNX engine ran; adapted: with the run's adapter, if one was requested."""
-
-    base: Outline
-    adapted: Outline | None
-
-
 class MetadataCache:
-    """The cache entry of one backbone with certain options and, optionally, a run's adapter at a strength."""
+    """The cached outline of a backbone with certain options and, optionally, a run's adapter at a strength."""
 
     def __init__(self, backbone: str, options: Options, run: Run | None, strength: float = 1.0) -> None:
         requested = dataclasses.replace(options, zoom=0.0)  # zoom belongs to the profile
@@ -41,24 +33,23 @@ class MetadataCache:
         self._path = cache_folder() / f"{hashlib.sha256(key.encode()).hexdigest()}.json"
         self._zoom = options.zoom
 
-    def recall(self) -> CachedMetadata | None:
-        """Return the cached metadata, or None if there is none that is valid and trusted."""
-        return documents.kept(self._path, lambda content: _File.model_validate_json(content).remembered(self._zoom))
+    def recall(self) -> Outline | None:
+        """Return the cached outline, or None if there is none that is valid and trusted."""
+        return documents.kept(self._path, lambda content: _File.model_validate_json(content).outline(self._zoom))
 
-    def keep(self, remembered: CachedMetadata) -> None:
-        """Store the metadata; raises InvalidInputError if the file cannot be written or would not be trusted."""
+    def keep(self, outline: Outline) -> None:
+        """Store an outline; raises InvalidInputError if the file cannot be written or would not be trusted."""
         if (why := files.stranger(self._path)) is not None:
             raise InvalidInputError(f"{self._path}: is not kept ({why})")
-        write_atomically(self._path, _File.of(remembered).model_dump_json(by_alias=True) + "\n")
+        write_atomically(self._path, _File.of(outline).model_dump_json(by_alias=True) + "\n")
 
 
 class _File(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    schema_: Literal["adainf.network/1"] = "adainf.network/1"
+    schema_: Literal["adainf.network/2"] = "adainf.network/2"
     name: str
     weights: str
-    adapted: str | None
     droppable: tuple[bool, ...]
     size: int
     mean: tuple[float, float, float]
@@ -67,25 +58,22 @@ class _File(BaseModel):
     class_names: tuple[str, ...]
 
     @classmethod
-    def of(cls, remembered: CachedMetadata) -> "_File":
-        base = remembered.base
-        preprocessing = base.preprocessing
+    def of(cls, outline: Outline) -> "_File":
+        preprocessing = outline.preprocessing
         return cls(
-            name=base.name,
-            weights=base.weights,
-            adapted=remembered.adapted and remembered.adapted.weights,
-            droppable=base.droppable,
+            name=outline.name,
+            weights=outline.weights,
+            droppable=outline.droppable,
             size=preprocessing.size,
             mean=preprocessing.mean,
             std=preprocessing.std,
             crop_fraction=preprocessing.crop_fraction,
-            class_names=base.class_names,
+            class_names=outline.class_names,
         )
 
-    def remembered(self, zoom: float) -> CachedMetadata:
+    def outline(self, zoom: float) -> Outline:
         preprocessing = Preprocessing(self.size, self.mean, self.std, self.crop_fraction, zoom)
-        base = Outline(self.name, self.weights, self.droppable, preprocessing, self.class_names)
-        return CachedMetadata(base, None if self.adapted is None else dataclasses.replace(base, weights=self.adapted))
+        return Outline(self.name, self.weights, self.droppable, preprocessing, self.class_names)
 
 
 def _identity(options: Options) -> object:

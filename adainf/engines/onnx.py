@@ -4,19 +4,18 @@ import errno
 import functools
 import os
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from adainf.base.errors import one_line
-from adainf.branch import Branch
+from adainf.branch import REFERENCE, Branch
 from adainf.engines.base import Exportable, FirstLook, NetworkPart, parts, parts_after_first
 from adainf.engines.cache import ExportCache, cache_folder
 from adainf.engines.processor import keeping_to, processor_name, usable_processors
 from adainf.preprocessing import prepare
-from adainf.profile import WeightSet
 from adainf.schedulers.embedding import embedding
 
 # ONNX Runtime reads this at import. Without it, 1.32 at least writes a device id below ~/.cache and sends telemetry.
@@ -32,7 +31,7 @@ _NOT_WRITTEN = (failures.Fail, failures.InvalidProtobuf, failures.NoSuchFile, fa
 
 
 class OnnxEngine:
-    """Runs a backbone in float32 on the CPU, with one session per branch in use.
+    """Runs a family of networks in float32 on the CPU, with one session per branch in use.
 
     PyTorch's kernels repack a convolution's weights on every call, which costs as much as the convolution itself in a
     small branch. A session packs them once, folds batch norm and fuses across blocks.
@@ -44,10 +43,8 @@ class OnnxEngine:
 
     def __init__(
         self,
-        network: Exportable,
+        networks: Mapping[str, Exportable],
         *,
-        adapted: Exportable | None = None,
-        runs_adapted: Collection[Branch] = (),
         threads: int | None = None,
         cache: Path | None = None,
         sessions: int = 32,
@@ -55,27 +52,26 @@ class OnnxEngine:
     ) -> None:
         """Set up the engine without loading a session.
 
-        adapted: the network with a second set of weights; runs_adapted: the branches that use it. threads: None uses
-        every usable processor. cache: the folder of exports; None means `cache_folder`. sessions: how many branches
-        stay loaded, each with its own packed weights; the least recently used is evicted. warn: called once if the
-        cache cannot be used.
+        networks: by what their branches name them. threads: None uses every usable processor. cache: the folder of
+        exports; None means `cache_folder`. sessions: how many branches stay loaded, each with its own packed weights;
+        the least recently used is evicted. warn: called once for each network if the cache cannot be used.
         """
         self.device = processor_name()
         self.threads = threads or usable_processors()
-        self.outline = network.outline
-        self.adapted_outline = None if adapted is None else adapted.outline
-        self.preprocessing = network.outline.preprocessing
-        self.class_names = network.outline.class_names
+        self.outlines = {key: network.outline for key, network in networks.items()}
         folder = cache or cache_folder()
-        self._exports = ExportCache(folder, network, self._optimise, warn)
-        self._adapted = frozenset(runs_adapted if adapted is not None else ())
-        self._adapted_exports = self._exports if adapted is None else ExportCache(folder, adapted, self._optimise, warn)
+        self._exports = {key: ExportCache(folder, network, self._optimise, warn) for key, network in networks.items()}
         # Pin threads only if each has a processor to itself: the first for this thread, the others for the helpers.
         processors = sorted(os.sched_getaffinity(0))
         self._processors = processors if 1 < self.threads == len(processors) else []
         self._most_sessions = sessions
         self._sessions: OrderedDict[Branch, onnxruntime.InferenceSession] = OrderedDict()
-        self._parts: dict[tuple[NetworkPart, WeightSet], onnxruntime.InferenceSession] = {}
+        self._parts: dict[tuple[str, NetworkPart], onnxruntime.InferenceSession] = {}
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The classes in the order of the scores."""
+        return self.outlines[REFERENCE].class_names
 
     def warm_up(self, branches: Iterable[Branch], pictures: int = 1) -> None:
         """Export, load and run each branch once, so that no frame waits for it.
@@ -92,9 +88,9 @@ class OnnxEngine:
             self.warm_up([branch], pictures)
         return True
 
-    def make_parts_ready(self, resolution: int, weights: WeightSet) -> bool:
+    def make_parts_ready(self, resolution: int, network: str = REFERENCE) -> bool:
         """Return True: there is no background thread to wait for."""
-        del resolution, weights
+        del resolution, network
         return True
 
     def close(self) -> None:
@@ -104,15 +100,17 @@ class OnnxEngine:
 
     def at_hand(self, branch: Branch) -> bool:
         """Return whether the export of `branch` is cached."""
-        return (self._adapted_exports if branch in self._adapted else self._exports).has(branch)
+        return self._exports[branch.network].has(branch)
 
-    def parts_at_hand(self, resolution: int, weights: WeightSet) -> bool:
+    def parts_at_hand(self, resolution: int, network: str = REFERENCE) -> bool:
         """Return whether every part that `look` and `complete` may run is cached."""
-        return all(map(self._exports_of(weights).has, parts(resolution, self.outline.droppable)))
+        return all(map(self._exports[network].has, parts(resolution, self.outlines[network].droppable)))
 
-    def prepare(self, picture: NDArray[np.uint8], resolution: int, *, mirrored: bool = False) -> NDArray[np.float32]:
+    def prepare(
+        self, picture: NDArray[np.uint8], resolution: int, network: str = REFERENCE, *, mirrored: bool = False
+    ) -> NDArray[np.float32]:
         """Convert a BGR picture (height, width, 3) to an input (1, 3, resolution, resolution)."""
-        return prepare(picture, resolution, self.preprocessing, mirrored=mirrored)[None]
+        return prepare(picture, resolution, self.outlines[network].preprocessing, mirrored=mirrored)[None]
 
     def run(self, inputs: Sequence[NDArray[np.float32]], branches: Sequence[Branch]) -> NDArray[np.float32]:
         """Return scores before softmax (pictures, classes), each picture along its own branch, one at a time.
@@ -124,26 +122,26 @@ class OnnxEngine:
             scores[position] = self._run(self._session(branch), {"images": images})[0]
         return scores
 
-    def look(self, prepared: NDArray[np.float32], resolution: int, weights: WeightSet) -> FirstLook:
-        """Run a prepared picture (1, 3, resolution, resolution) through the first block with one set of weights.
+    def look(self, prepared: NDArray[np.float32], resolution: int, network: str = REFERENCE) -> FirstLook:
+        """Run a prepared picture (1, 3, resolution, resolution) through the first block of a network.
 
         The first use of a part exports it, here and in `complete`, which takes seconds.
         """
-        hidden = self._through(NetworkPart(resolution, 0, 1), weights, prepared)
-        return FirstLook(embedding(hidden)[0], hidden, resolution, weights)
+        hidden = self._through(network, NetworkPart(resolution, 0, 1), prepared)
+        return FirstLook(embedding(hidden)[0], hidden, resolution, network)
 
     def complete(self, seen: FirstLook, keep: Sequence[bool]) -> NDArray[np.float32]:
         """Return scores before softmax (classes,) for a picture from `look`; the first block has run already."""
         hidden = seen.hidden
-        for start, stop in parts_after_first(self.outline.droppable):
-            hidden = self._through(NetworkPart(seen.resolution, start, stop, keep[start]), seen.weights, hidden)
+        for start, stop in parts_after_first(self.outlines[seen.network].droppable):
+            hidden = self._through(seen.network, NetworkPart(seen.resolution, start, stop, keep[start]), hidden)
         scores: NDArray[np.float32] = hidden[0]
         return scores
 
-    def _through(self, part: NetworkPart, weights: WeightSet, before: NDArray[np.float32]) -> NDArray[np.float32]:
-        session = self._parts.get((part, weights))
+    def _through(self, network: str, part: NetworkPart, before: NDArray[np.float32]) -> NDArray[np.float32]:
+        session = self._parts.get((network, part))
         if session is None:
-            session = self._parts[part, weights] = self._load(self._exports_of(weights).model(part))
+            session = self._parts[network, part] = self._load(self._exports[network].model(part))
         return self._run(session, {"before": before})
 
     def _run(self, session: onnxruntime.InferenceSession, feed: dict[str, NDArray[np.float32]]) -> NDArray[np.float32]:
@@ -153,13 +151,9 @@ class OnnxEngine:
             (result,) = session.run(None, feed)
         return result
 
-    def _exports_of(self, weights: WeightSet) -> ExportCache:
-        return self._adapted_exports if weights == "adapted" else self._exports
-
     def _session(self, branch: Branch) -> onnxruntime.InferenceSession:
         if branch not in self._sessions:
-            exports = self._adapted_exports if branch in self._adapted else self._exports
-            self._sessions[branch] = self._load(exports.model(branch))
+            self._sessions[branch] = self._load(self._exports[branch.network].model(branch))
             while len(self._sessions) > self._most_sessions:
                 self._sessions.popitem(last=False)
         self._sessions.move_to_end(branch)

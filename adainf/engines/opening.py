@@ -1,6 +1,6 @@
-"""Opening an engine for a backbone's name, from cached metadata and exports if possible."""
+"""Opening an engine for the networks of a profile, from cached metadata and exports if possible."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.util import find_spec
@@ -9,37 +9,62 @@ from typing import TYPE_CHECKING
 from adainf import engines
 from adainf.backbones.defaults import default_weights
 from adainf.backbones.options import Options
-from adainf.base.errors import InvalidInputError
-from adainf.branch import Branch
+from adainf.base.errors import InvalidInputError, UnavailableError
+from adainf.branch import REFERENCE, Branch
 from adainf.engines import devices
-from adainf.engines.base import Adapted, Engine, NetworkPart, OutOfMemoryError
-from adainf.engines.metadata_cache import CachedMetadata, MetadataCache
+from adainf.engines.base import Engine, NetworkPart, OutOfMemoryError
+from adainf.engines.metadata_cache import MetadataCache
 from adainf.engines.processor import processor_name, usable_processors
-from adainf.outline import Outline
-from adainf.profile import Profile
+from adainf.outline import Outline, check_same_classes
+from adainf.profile import Network, Profile
 from adainf.run import Run
+from adainf.schedulers import wanted_networks
 
 if TYPE_CHECKING:
     from adainf.backbones import Backbone
     from adainf.engines.onnx import OnnxEngine
 
-__all__ = ["Opening"]
+__all__ = ["NetworkSource", "Opening", "sources"]
+
+
+@dataclass(frozen=True)
+class NetworkSource:
+    """Where a network comes from: a backbone with certain options and, optionally, a run's adapter at a strength."""
+
+    name: str
+    backbone: str
+    options: Options
+    run: Run | None = None
+    strength: float = 1.0
+
+    @cached_property
+    def network(self) -> "Backbone":
+        """The network, loaded on first use; raises what `backbones.load` raises."""
+        from adainf.backbones import load
+
+        network = load(self.backbone, self.options)
+        if self.run is None:
+            return network
+        from adainf.backbones.adapters import adapted
+
+        return adapted(network, self.run, self.strength)
+
+    @property
+    def metadata(self) -> MetadataCache:
+        """The place of the network's cached outline."""
+        return MetadataCache(self.backbone, self.options, self.run, self.strength)
 
 
 @dataclass(frozen=True)
 class Opening:
     """A request for an engine.
 
-    name: None picks the best available engine, as `engines.load` does. run: the source of the adapter that the branches
-    `runs_adapted` use at `strength`, and that `look` can use. warn: called with every deviation from the request.
+    name: None picks the best available engine, as `engines.load` does. networks: by what their branches name them, the
+    reference among them. warn: called with every deviation from the request.
     """
 
     name: str | None
-    backbone: str
-    options: Options
-    run: Run | None = None
-    strength: float = 1.0
-    runs_adapted: Collection[Branch] = ()
+    networks: Mapping[str, NetworkSource]
     device: str | None = None
     threads: int | None = None
     warn: Callable[[str], None] = lambda _: None
@@ -51,29 +76,23 @@ class Opening:
         run: Run | None,
         options: Options,
         *,
+        weights: Mapping[str, str] | None = None,
         name: str | None = None,
         device: str | None = None,
         threads: int | None = None,
         warn: Callable[[str], None] = lambda _: None,
     ) -> "Opening":
-        """Return a request for a profile's network and its run, which supply what `options` leaves out.
+        """Return a request for those of a profile's networks that its lookup table uses.
 
-        name: None picks the engine that `adainf measure` found faster on this processor.
+        options: of the reference, and of other networks with its backbone; the profile and the run supply what they
+        leave out. weights: of other networks, by name. name: None picks the engine that `adainf measure` found faster
+        on this processor.
         """
-        completed = replace(
-            options,
-            weights=options.weights or default_weights(profile.backbone),
-            size=options.size or (None if run is None else run.manifest.native_resolution),
-            zoom=profile.zoom,
-        )
         faster = profile.faster_engine(processor_name(), threads or usable_processors())
+        wanted = wanted_networks(profile)
         return cls(
             name or ("torch" if faster == "torch" else None),  # onnx is the default on a CPU
-            profile.backbone,
-            completed,
-            run=run if profile.adapted or profile.scheduled else None,
-            strength=profile.strength,
-            runs_adapted=profile.adapted,
+            {key: source for key, source in sources(profile, run, options, weights or {}).items() if key in wanted},
             device=device,
             threads=threads,
             warn=warn,
@@ -104,76 +123,98 @@ class Opening:
         return replace(self, device=self.device or "cuda")
 
     def recall(self) -> "OnnxEngine | None":
-        """Return the onnx engine if the metadata of its network is cached, else None.
+        """Return the onnx engine if the metadata of all its networks are cached, else None.
 
         Torch is not imported and no weights are read, now or later, unless an export is missing.
         """
-        metadata = self._memory.recall() if self.may_be_onnx else None
-        if metadata is None:
+        if not self.may_be_onnx:
             return None
+        outlines = {key: source.metadata.recall() for key, source in self.networks.items()}
+        known = {key: _KnownNetwork(found, self.networks[key]) for key, found in outlines.items() if found is not None}
+        if len(known) < len(self.networks):
+            return None
+        check_same_classes({self.networks[key].name: network.outline.class_names for key, network in known.items()})
         from adainf.engines.onnx import OnnxEngine
 
-        return OnnxEngine(
-            _KnownNetwork(metadata.base, lambda: self._base),
-            adapted=None if metadata.adapted is None else _KnownNetwork(metadata.adapted, lambda: self._with_adapter),
-            runs_adapted=self.runs_adapted,
-            threads=self.threads,
-            warn=self.warn,
-        )
+        return OnnxEngine(known, threads=self.threads, warn=self.warn)
 
     def open(self) -> Engine:
-        """Return the engine, recalled or loaded; raises what `backbones.load` and `engines.load` raise."""
+        """Return the engine, recalled or loaded.
+
+        A network other than the reference whose weights cannot be had is left out with a warning; the engine's
+        `outlines` name the others. Raises what `backbones.load` and `engines.load` raise, and InvalidInputError if the
+        networks' classes differ.
+        """
         return self.recall() or self._load()
 
     def _load(self) -> Engine:
-        adapted = None if self._adapter is None else Adapted(self._with_adapter, frozenset(self.runs_adapted))
+        networks: dict[str, Backbone] = {}
+        for key, source in self.networks.items():
+            try:
+                networks[key] = source.network
+            except (InvalidInputError, UnavailableError) as error:
+                if key == REFERENCE:
+                    raise
+                self.warn(f"network {source.name}: is left out; {error}")
+        check_same_classes(
+            {source.name: networks[key].classes.names for key, source in self.networks.items() if key in networks}
+        )
         try:
-            engine = engines.load(
-                self.name, self._base, adapted=adapted, device=self.device, threads=self.threads, warn=self.warn
-            )
+            engine = engines.load(self.name, networks, device=self.device, threads=self.threads, warn=self.warn)
         except OutOfMemoryError as error:
             if self.device is not None:
                 raise
             self.warn(f"engine: the processors recognise instead of the GPU; {error}")
-            return replace(self, device="cpu").open()  # re-reads the weights, which were rounded for the GPU
+            # Anew, since the weights were rounded for the GPU.
+            sources = {key: replace(source) for key, source in self.networks.items()}
+            return replace(self, networks=sources, device="cpu").open()
         if engine.name == "onnx":
             try:
-                self._memory.keep(CachedMetadata(engine.outline, engine.adapted_outline))
+                for key, outline in engine.outlines.items():
+                    self.networks[key].metadata.keep(outline)
             except InvalidInputError as error:
                 self.warn(f"{error}; so every start loads the network")
         return engine
 
-    @property
-    def _adapter(self) -> Run | None:
-        return None if self.run is None or self.run.adapter_path is None else self.run
 
-    @property
-    def _memory(self) -> MetadataCache:
-        return MetadataCache(self.backbone, self.options, self._adapter, self.strength)
+def sources(
+    profile: Profile, run: Run | None, options: Options, weights: Mapping[str, str]
+) -> dict[str, NetworkSource]:
+    """Return where each of a profile's networks comes from, by what its branches name it.
 
-    @cached_property
-    def _base(self) -> "Backbone":
-        from adainf.backbones import load
+    options, weights: as in `Opening.of`. Raises InvalidInputError on weights of a network that the profile lacks.
+    """
+    names = [network.name for network in profile.networks]
+    for name in sorted(set(weights) - set(names)):
+        raise InvalidInputError(f"weights of network {name}: the profile's networks are {', '.join(names)}")
+    return {key: _source(network, profile, run, options, weights) for key, network in profile.of_key.items()}
 
-        return load(self.backbone, self.options)
 
-    @cached_property
-    def _with_adapter(self) -> "Backbone":
-        from adainf.backbones.adapters import adapted
-
-        if self._adapter is None:
-            raise InvalidInputError("run: none is given, but branches are to run adapted")
-        return adapted(self._base, self._adapter, self.strength)
+def _source(
+    network: Network, profile: Profile, run: Run | None, options: Options, weights: Mapping[str, str]
+) -> NetworkSource:
+    given = options if network.backbone == profile.reference.backbone else Options(labels=options.labels)
+    size = given.size
+    if size is None and (run is not None or network is not profile.reference):
+        size = network.native_resolution
+    completed = replace(
+        given,
+        weights=weights.get(network.name) or given.weights or default_weights(network.backbone),
+        size=size,
+        zoom=network.zoom,
+    )
+    source = NetworkSource(network.name, network.backbone, completed)
+    return source if network.adapter is None else replace(source, run=run, strength=network.strength)
 
 
 class _KnownNetwork:
-    """An `Exportable` with cached metadata that loads its network only for a missing export."""
+    """An `Exportable` with a cached outline that loads its network only for a missing export."""
 
-    def __init__(self, outline: Outline, open_network: "Callable[[], Backbone]") -> None:
+    def __init__(self, outline: Outline, source: NetworkSource) -> None:
         self.outline = outline
-        self._open = open_network
+        self._source = source
 
     def export(self, what: Branch | NetworkPart) -> bytes:
         from adainf.engines.exports import export
 
-        return export(self._open(), what)
+        return export(self._source.network, what)

@@ -1,7 +1,7 @@
-"""The reference engine: the backbone's own modules under PyTorch, one after the other."""
+"""The reference engine: the networks' own modules under PyTorch, one after the other."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -10,34 +10,27 @@ from torch import Tensor
 
 from adainf.backbones import Backbone
 from adainf.backbones.weights import outline
-from adainf.branch import Branch
+from adainf.branch import REFERENCE, Branch
 from adainf.engines import devices
-from adainf.engines.base import SIZES, Adapted, FirstLook
+from adainf.engines.base import SIZES, FirstLook
 from adainf.engines.processor import processor_name, usable_processors
 from adainf.preprocessing import prepare
-from adainf.profile import WeightSet
 from adainf.schedulers.embedding import embedding
 
 __all__ = ["TorchEngine"]
 
 
 class TorchEngine:
-    """Runs a backbone in float32 on the CPU, or in half precision on a GPU for evaluations; frames use `GpuEngine`."""
+    """Runs a family of networks in float32 on the CPU, or in half precision on a GPU; frames use `GpuEngine` there."""
 
     name = "torch"
     sizes: tuple[int, ...] = SIZES
 
-    def __init__(
-        self,
-        backbone: Backbone,
-        device: str | None = None,
-        threads: int | None = None,
-        adapted: Adapted | None = None,
-    ) -> None:
+    def __init__(self, networks: Mapping[str, Backbone], device: str | None = None, threads: int | None = None) -> None:
         """Place the weights on a device.
 
-        device: `cpu`, `cuda`, `cuda:1`…; None picks a GPU if there is one. threads: None uses every processor; the
-        number applies to the whole process. adapted: a second set of weights, for some branches.
+        networks: by what their branches name them. device: `cpu`, `cuda`, `cuda:1`…; None picks a GPU if there is one.
+        threads: None uses every processor; the number applies to the whole process.
         Raises InvalidInputError on an unknown device name, UnavailableError if the device is missing.
         """
         self._device = devices.place(device or ("cuda" if torch.cuda.is_available() else "cpu"))
@@ -46,20 +39,17 @@ class TorchEngine:
         torch.set_num_threads(self.threads)
         self.device = torch.cuda.get_device_name(self._device) if self.on_gpu else processor_name()
         # Fingerprint the weights before they are moved or rounded.
-        self.outline = outline(backbone)
-        self.adapted_outline = None if adapted is None else outline(adapted.backbone)
-        self.preprocessing = backbone.preprocessing
-        self.class_names = backbone.classes.names
+        self.outlines = {key: outline(network) for key, network in networks.items()}
         self._dtype = torch.float16 if self.on_gpu else torch.float32
-        self.backbone = self._placed(backbone)
-        self._adapted: frozenset[Branch] = frozenset()
-        self._adapted_backbone = self.backbone
-        if adapted is not None:
-            self._adapted = adapted.branches
-            self._adapted_backbone = self._placed(adapted.backbone)
+        self.networks = {key: self._placed(network) for key, network in networks.items()}
 
-    def _placed(self, backbone: Backbone) -> Backbone:
-        return backbone.to(self._device, self._dtype).to(memory_format=torch.channels_last)
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The classes in the order of the scores."""
+        return self.outlines[REFERENCE].class_names
+
+    def _placed(self, network: Backbone) -> Backbone:
+        return network.to(self._device, self._dtype).to(memory_format=torch.channels_last)
 
     def warm_up(self, branches: Iterable[Branch], pictures: int = 1) -> None:
         """Run each branch once, since the first run selects kernels and allocates memory."""
@@ -72,50 +62,49 @@ class TorchEngine:
         self.warm_up([branch], pictures)
         return True
 
-    def make_parts_ready(self, resolution: int, weights: WeightSet) -> bool:
+    def make_parts_ready(self, resolution: int, network: str = REFERENCE) -> bool:
         """Return True: parts need no preparation."""
-        del resolution, weights
+        del resolution, network
         return True
 
     def close(self) -> None:
         """Do nothing: the engine has no threads of its own."""
 
     @torch.inference_mode()
-    def prepare(self, picture: NDArray[np.uint8], resolution: int, *, mirrored: bool = False) -> Tensor:
+    def prepare(
+        self, picture: NDArray[np.uint8], resolution: int, network: str = REFERENCE, *, mirrored: bool = False
+    ) -> Tensor:
         """Convert a BGR picture (height, width, 3) to an input (1, 3, resolution, resolution) on the device."""
-        prepared = torch.from_numpy(prepare(picture, resolution, self.preprocessing, mirrored=mirrored))[None]
+        preprocessing = self.outlines[network].preprocessing
+        prepared = torch.from_numpy(prepare(picture, resolution, preprocessing, mirrored=mirrored))[None]
         return prepared.to(self._device, self._dtype).contiguous(memory_format=torch.channels_last)
 
     @torch.inference_mode()
     def run(self, inputs: Sequence[Tensor], branches: Sequence[Branch]) -> NDArray[np.float32]:
         """Return scores before softmax (pictures, classes), each picture along its own branch."""
-        batches: defaultdict[tuple[int, bool], list[int]] = defaultdict(list)
+        batches: defaultdict[tuple[str, int], list[int]] = defaultdict(list)
         for position, branch in enumerate(branches):
-            batches[branch.resolution, branch in self._adapted].append(position)
+            batches[branch.network, branch.resolution].append(position)
         scores = torch.empty(len(inputs), len(self.class_names))
-        for (_, is_adapted), positions in batches.items():
-            backbone = self._adapted_backbone if is_adapted else self.backbone
+        for (network, _), positions in batches.items():
             images = inputs[positions[0]] if len(positions) == 1 else torch.cat([inputs[p] for p in positions])
             keeps = [branches[position].keep for position in positions]
-            scores[positions] = backbone.forward_each(images, keeps).float().cpu()
+            scores[positions] = self.networks[network].forward_each(images, keeps).float().cpu()
         return scores.numpy()
 
     @torch.inference_mode()
-    def look(self, prepared: Tensor, resolution: int, weights: WeightSet) -> FirstLook:
-        """Run a prepared picture (1, 3, resolution, resolution) through the first block with one set of weights."""
-        backbone = self._with(weights)
+    def look(self, prepared: Tensor, resolution: int, network: str = REFERENCE) -> FirstLook:
+        """Run a prepared picture (1, 3, resolution, resolution) through the first block of a network."""
+        backbone = self.networks[network]
         hidden = backbone.step(0, backbone.stem(prepared), True)
-        return FirstLook(embedding(hidden.float().cpu().numpy())[0], hidden, resolution, weights)
+        return FirstLook(embedding(hidden.float().cpu().numpy())[0], hidden, resolution, network)
 
     @torch.inference_mode()
     def complete(self, seen: FirstLook, keep: Sequence[bool]) -> NDArray[np.float32]:
         """Return scores before softmax (classes,) for a picture from `look`; the first block has run already."""
-        backbone, hidden = self._with(seen.weights), seen.hidden
+        backbone, hidden = self.networks[seen.network], seen.hidden
         for index, kept in enumerate(keep):
             if index:
                 hidden = backbone.step(index, hidden, kept)
         scores: NDArray[np.float32] = backbone.scores(hidden)[0].float().cpu().numpy()
         return scores
-
-    def _with(self, weights: WeightSet) -> Backbone:
-        return self._adapted_backbone if weights == "adapted" else self.backbone

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from adainf.backbones import Backbone
 from adainf.backbones.prefixes import scores_of_wanted
+from adainf.branch import REFERENCE
 from adainf.evaluation.progress import progress
 from adainf.evaluation.subject import Subject
 from adainf.profile import Profile, Scheduled
@@ -61,7 +62,9 @@ def compared(subject: Subject, run: Run, profile: Profile) -> tuple[Scheduled, .
     The scheduler counts as better where its accuracy leads by more than a standard error; otherwise the simpler table
     wins. It is evaluated with the hard bound, whichever bound it was trained with.
     """
-    scheduler = read_scheduler(run, profile.space)
+    network = _trained(subject)
+    space = profile.space.networks[network]
+    scheduler = read_scheduler(run, space)
     if scheduler is None:
         return ()
     truth = subject.labels
@@ -69,16 +72,19 @@ def compared(subject: Subject, run: Run, profile: Profile) -> tuple[Scheduled, .
         full = subject.full
         truth = np.concatenate([subject.top1(pictures, [full])[full] for _, pictures in subject.batches()])
     table = LookupTable(profile)
-    least = max(table.floor, scheduler.floor)
+    # A budget is a fraction of the family's full branch, the scheduler's a fraction of its own network's.
+    share = profile.space.fraction(space.full)
+    least = max(table.floor, scheduler.floor * share)
     budgets = [budget for step in range(_LEVELS + 1) if (budget := round(step / _LEVELS, 4)) >= least]
+    own = [min(1.0, budget / share) for budget in budgets]
     hard = next(
         method
-        for method in schedules(subject, scheduler, np.array(budgets), truth)
+        for method in schedules(subject, scheduler, np.array(own), truth)
         if (method.name, method.bound) == (NAME, "hard")
     )
     comparisons = []
-    for budget in budgets:
-        accuracy, by_table = float(hard.at(budget).right.mean()), table.choose(budget).expected_accuracy
+    for budget, own_budget in zip(budgets, own, strict=True):
+        accuracy, by_table = float(hard.at(own_budget).right.mean()), table.choose(budget).expected_accuracy
         error = math.sqrt(accuracy * (1 - accuracy) / len(truth))
         comparisons.append(
             Scheduled(budget=budget, accuracy=round(accuracy, 6), table=by_table, better=accuracy > by_table + error)
@@ -150,15 +156,20 @@ def _keeps(scheduler: PaperScheduler, embeddings: NDArray[np.float32], budgets: 
     return np.stack(of_budgets, axis=1)
 
 
+def _trained(subject: Subject) -> str:
+    """Return what branches name the network that the scheduler was trained with."""
+    return REFERENCE if subject.adapted is None else subject.adapted[0]
+
+
 def _as_trained(subject: Subject) -> Backbone:
-    return subject.backbone("base" if subject.adapted is None else "adapted")
+    return subject.networks[_trained(subject)]
 
 
 def _after_first_block(subject: Subject) -> Iterator[tuple[slice, Tensor]]:
     backbone = _as_trained(subject)
     for rows, pictures in subject.batches():
         with torch.inference_mode():
-            images = subject.prepare(pictures, backbone.native_resolution)
+            images = subject.prepare(pictures, backbone.native_resolution, _trained(subject))
             hidden = backbone.step(0, backbone.stem(images), True)
         yield rows, hidden
 

@@ -1,7 +1,7 @@
-"""Calibration: measure the accuracy of a backbone's branches and write it as a profile."""
+"""Calibration: measure the accuracy of the branches of a family of networks and write it as a profile."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +15,13 @@ from adainf import __version__
 from adainf.backbones import Backbone
 from adainf.backbones.macs import branch_space
 from adainf.base.errors import InvalidInputError
-from adainf.branch import Branch, BranchSpace
-from adainf.evaluation.better import trained_up_to, with_better_sets
+from adainf.branch import REFERENCE, Branch, BranchSpace, FamilySpace
+from adainf.evaluation.better import trained_up_to, with_better_weights
 from adainf.evaluation.block_scheduler import compared
 from adainf.evaluation.divergence import (
     SCALES,
     ScoreDivergence,
+    best_scale,
     best_strength,
     best_zoom,
     cross_entropies,
@@ -29,15 +30,14 @@ from adainf.evaluation.divergence import (
 from adainf.evaluation.partial import Partial, partial_path
 from adainf.evaluation.progress import progress
 from adainf.evaluation.sample import sample, tried_by_search
-from adainf.evaluation.subject import Candidate, Subject, check_describes
+from adainf.evaluation.subject import Subject, check_describes
 from adainf.media.images import spread
-from adainf.profile import Calibration, Measured, Parts, Profile, WeightSet
+from adainf.profile import Calibration, Measured, Network, Parts, Profile
 from adainf.run import Run, now
 
 __all__ = ["calibrate", "default_resolutions", "listing_digest"]
 
 _MOST_RESOLUTIONS = 8
-_SETS: tuple[WeightSet, ...] = ("base", "adapted")
 
 
 def calibrate(
@@ -54,33 +54,36 @@ def calibrate(
     run: Run | None = None,
     known: Profile | None = None,
 ) -> Profile:
-    """Measure at most `count` branches of the subject at `resolutions` (empty: the defaults); write the profile `out`.
+    """Measure branches of the subject's networks at `resolutions` (empty: the defaults); write the profile `out`.
 
-    zoom: how much less of a picture smaller inputs show; None takes the value of `known` or of the run, and without
-    either searches for the lowest loss.
-    run: also search at most `count` good branches with its adapter, measure all branches with both sets of weights, and
-    give each branch the set of the lower loss. A content-aware scheduler in the run is compared with the lookup table.
-    strength: of the run's adapter; None searches for the lowest loss. known: a profile of the base weights on the same
-    pictures; its measurements are reused.
+    count: of branches at most, which the networks share equally. zoom: how much less of a picture smaller inputs show;
+    None takes the value of `known` or of the run, and without either searches for each network's lowest loss.
+    run: also search at most `count` good branches of the network with its adapter, measure all branches with and
+    without it, and use each with the weights of the lower loss. A content-aware scheduler in the run is compared with
+    the lookup table. strength: of the run's adapter; None searches for the lowest loss. known: a profile without the
+    run, on the same pictures; its measurements are reused.
 
     Counts are saved to `out`.partial after each batch. A repeated call with the same settings resumes from them and
     ends with the same profile. The subject's processes share the pictures; the first process writes.
     Raises InvalidInputError if the saved counts belong to other settings.
     """
-    backbone = subject.engine.backbone
     if known is not None:
         _check_known(known, subject, resolutions, zoom)
-        resolutions = sorted(known.parts)
-        zoom = known.zoom
-    elif run is not None and zoom is None:
-        zoom = run.manifest.training.zoom
-    space = _space(backbone, resolutions or default_resolutions(backbone))
+        spaces = dict(known.space.networks)
+    else:
+        if run is not None and zoom is None:
+            zoom = run.manifest.training.zoom
+        spaces = _spaces(subject, resolutions)
+    if subject.adapted is not None:
+        key, base = subject.adapted
+        spaces[key] = BranchSpace(spaces[base].native_resolution, spaces[base].droppable, spaces[base].parts, key)
+    space = FamilySpace(spaces)
     settings: dict[str, JsonValue] = {
         "version": __version__,
-        "backbone": backbone.name,
-        "weights": subject.weights,
-        "resolutions": list(space.parts),
-        "preprocessing": repr(backbone.preprocessing),
+        "backbone": [network.name for network in subject.networks.values()],
+        "weights": list(subject.weights.values()),
+        "resolutions": [list(of.parts) for of in spaces.values()],
+        "preprocessing": [repr(network.preprocessing) for network in subject.networks.values()],
         "zoom": zoom,
         "strength": strength,
         "branches": count,
@@ -96,17 +99,20 @@ def calibrate(
     path = partial_path(out)
     partial = Partial.read(path, settings)
     if partial is None:
-        subject.zoom_by(best_zoom(subject, space, seed) if zoom is None else zoom)
+        zooms = _zoomed(subject, space, zoom, known, seed)
         if strength is None:
-            strength = best_strength(subject, space, None if run is None else run.manifest.training.ceiling, seed)
-        candidates = _candidates(subject.weakened(strength), space, count, seed, known, run)
-        partial = _started(settings, subject, strength, candidates)
-    subject.zoom_by(partial.zoom)
+            ceiling = None if run is None else run.manifest.training.ceiling
+            adapted_space = None if subject.adapted is None else spaces[subject.adapted[1]]
+            strength = 1.0 if adapted_space is None else best_strength(subject, adapted_space, ceiling, seed)
+        branches = _candidates(subject.weakened(strength), space, count, seed, known, run)
+        partial = _started(settings, zooms, strength, branches)
+    for key, zoomed in partial.zooms.items():
+        subject.zoom_by(key, zoomed)
     subject = subject.weakened(partial.strength)
     partial = _count(subject, partial, path)
-    profile = _profile(subject, space, partial, settings)
-    if run is not None and run.adapter_path is not None:
-        profile = with_better_sets(profile, run, known)
+    profile = _profile(subject, space, partial, settings, known)
+    if run is not None and subject.adapted is not None:
+        profile = with_better_weights(profile, run, subject.adapted)
     if subject.ranks.is_first:
         if run is not None:
             profile = profile.model_copy(update={"scheduled": compared(subject, run, profile)})
@@ -118,18 +124,29 @@ def calibrate(
 def default_resolutions(backbone: Backbone) -> list[int]:
     """Return multiples of the backbone's step from half the native resolution up to it: at most 8, evenly spaced."""
     native, step = backbone.native_resolution, backbone.resolution_step
-    multiples = [side for side in range(native, 0, -step) if 2 * side >= native]
+    multiples = [side for side in range(native, 0, -1) if 2 * side >= native and (side % step == 0 or side == native)]
     picked = np.linspace(0, len(multiples) - 1, min(len(multiples), _MOST_RESOLUTIONS))
     return sorted(multiples[round(position)] for position in picked)
 
 
-def _space(backbone: Backbone, resolutions: Sequence[int]) -> BranchSpace:
-    too_large = [resolution for resolution in resolutions if resolution > backbone.native_resolution]
+def _spaces(subject: Subject, resolutions: Sequence[int]) -> dict[str, BranchSpace]:
+    """Return the branches of each network without an adapter, at those of the resolutions that it can run."""
+    adapted = None if subject.adapted is None else subject.adapted[0]
+    networks = {key: network for key, network in subject.networks.items() if key != adapted}
+    largest = max(networks.values(), key=lambda network: network.native_resolution)
+    too_large = [resolution for resolution in resolutions if resolution > largest.native_resolution]
     if too_large:
         raise InvalidInputError(
-            f"resolution {too_large[0]}: must be at most {backbone.native_resolution}, where {backbone.name} is native"
+            f"resolution {too_large[0]}: must be at most {largest.native_resolution}, where {largest.name} is native"
         )
-    return branch_space(backbone, resolutions)
+    return {
+        key: branch_space(
+            network,
+            [side for side in resolutions if side <= network.native_resolution] or default_resolutions(network),
+            key,
+        )
+        for key, network in networks.items()
+    }
 
 
 def listing_digest(subject: Subject) -> str:
@@ -140,60 +157,95 @@ def listing_digest(subject: Subject) -> str:
 
 
 def _check_known(known: Profile, subject: Subject, resolutions: Sequence[int], zoom: float | None) -> None:
-    check_describes(known, subject.engine.backbone, subject.weights)
-    if known.adapter is not None:
+    if known.adapted is not None:
         raise InvalidInputError("profile: is itself a run's; give one by the base weights alone")
+    adapted = None if subject.adapted is None else subject.adapted[0]
+    given = {key: network for key, network in subject.networks.items() if key != adapted}
+    if set(known.of_key) != set(given):
+        raise InvalidInputError(f"profile: is of {known.title}, not of {', '.join(n.name for n in given.values())}")
+    for key, network in given.items():
+        check_describes(known.of_key[key], network, subject.weights[key])
     if known.calibration.listing != listing_digest(subject):
         raise InvalidInputError("profile: was calibrated on other pictures than these; leave it out to measure anew")
-    if resolutions and set(known.parts) != {*resolutions, known.native_resolution}:
-        calibrated = ", ".join(map(str, sorted(known.parts)))
-        raise InvalidInputError(f"profile: is of the resolutions {calibrated}, not of those asked for")
-    if zoom not in (None, known.zoom):
-        raise InvalidInputError(f"profile: is of the zoom {known.zoom}, not {zoom}")
+    for described in known.networks:
+        wanted = {side for side in resolutions if side <= described.native_resolution}
+        if resolutions and set(described.parts) != {*wanted, described.native_resolution}:
+            calibrated = ", ".join(map(str, sorted(described.parts)))
+            raise InvalidInputError(f"profile: is of the resolutions {calibrated}, not of those asked for")
+        if zoom not in (None, described.zoom):
+            raise InvalidInputError(f"profile: is of the zoom {described.zoom}, not {zoom}")
+
+
+def _zoomed(
+    subject: Subject, space: FamilySpace, zoom: float | None, known: Profile | None, seed: int
+) -> dict[str, float]:
+    """Return each network's zoom, and set it; an adapted network has that of the network it adapts."""
+    zooms: dict[str, float] = {}
+    for key, of_network in space.networks.items():
+        if subject.adapted is not None and key == subject.adapted[0]:
+            continue
+        if known is not None:
+            zooms[key] = known.of_key[key].zoom
+        else:
+            zooms[key] = best_zoom(subject, of_network, seed) if zoom is None else zoom
+    if subject.adapted is not None:
+        zooms[subject.adapted[0]] = zooms[subject.adapted[1]]
+    for key, zoomed in zooms.items():
+        subject.zoom_by(key, zoomed)
+    return zooms
 
 
 def _candidates(
-    subject: Subject, space: BranchSpace, count: int, seed: int, known: Profile | None, run: Run | None
-) -> tuple[Candidate, ...]:
-    """Return the branches and weights to measure, the most expensive first within each set of weights."""
-    by_base = _sampled(subject, space, count, seed, "base") if known is None else ()
-    if subject.adapted is None:
-        return tuple(map(Candidate, by_base))
-    ceiling = 1.0 if run is None else trained_up_to(run)
-    by_search = _sampled(subject, space, count, seed, "adapted")
-    by_adapted = [branch for branch in by_search if space.fraction(branch) <= ceiling]
-    if known is None:
-        branches = sorted({*by_base, *by_adapted}, key=lambda branch: (-space.macs(branch), branch))
-        return tuple(Candidate(branch, weights) for weights in _SETS for branch in branches)
-    wanted = {*by_adapted, *(Branch.parse(measured.branch) for measured in known.branches)}
-    branches = sorted(wanted, key=lambda branch: (-space.macs(branch), branch))
-    return (subject.full, *(Candidate(branch, "adapted") for branch in branches))
+    subject: Subject, space: FamilySpace, count: int, seed: int, known: Profile | None, run: Run | None
+) -> tuple[Branch, ...]:
+    """Return the branches to measure: network by network, the most expensive first."""
+    adapted, base = (None, None) if subject.adapted is None else subject.adapted
+    wanted: dict[str, set[Branch]] = {}
+    plain = [key for key in space.networks if key != adapted]
+    for key in plain:
+        if known is None:
+            wanted[key] = set(_sampled(subject, space.networks[key], count // len(plain), seed))
+    if adapted is not None and base is not None:
+        ceiling = 1.0 if run is None else trained_up_to(run)
+        of_base, own = space.networks[base], space.networks[adapted]
+        found = {b for b in _sampled(subject, own, count // len(plain), seed) if own.fraction(b) <= ceiling}
+        measured = wanted[base] if known is None else {b for b in _branches(known) if b.network == base}
+        wanted[adapted] = found | {Branch(b.resolution, b.keep, adapted) for b in measured}
+        if known is None:
+            wanted[base] |= {
+                Branch(b.resolution, b.keep, base) for b in found if Branch(b.resolution, b.keep, base) in of_base
+            }
+    branches = [b for found in wanted.values() for b in sorted(found, key=lambda b: (-space.macs(b), b))]
+    return tuple(dict.fromkeys([space.full, *branches]))
 
 
-def _sampled(subject: Subject, space: BranchSpace, count: int, seed: int, weights: WeightSet) -> tuple[Branch, ...]:
+def _branches(profile: Profile) -> list[Branch]:
+    return [Branch.parse(measured.branch) for measured in profile.branches]
+
+
+def _sampled(subject: Subject, space: BranchSpace, count: int, seed: int) -> tuple[Branch, ...]:
     tries = tried_by_search(space, count) if space.count > count else 0
     images = search_images(len(subject.paths), count, tries)
     rows = spread(range(len(subject.paths)), images, seed)
     with progress("searching branches", tries * images, ranks=subject.ranks) as advance:
-        return sample(space, count, ScoreDivergence(subject, rows, advance, weights), seed)
+        return sample(space, count, ScoreDivergence(subject, rows, advance, space.network), seed)
 
 
 def _started(
-    settings: dict[str, JsonValue], subject: Subject, strength: float, candidates: Sequence[Candidate]
+    settings: dict[str, JsonValue], zooms: dict[str, float], strength: float, branches: Sequence[Branch]
 ) -> Partial:
-    none = (0,) * len(candidates)
+    none = (0,) * len(branches)
     return Partial(
-        schema="adainf.partial/1",
+        schema="adainf.partial/2",
         settings=settings,
         created=now(),
-        zoom=subject.engine.preprocessing.zoom,
+        zooms=zooms,
         strength=strength,
-        branches=tuple(str(candidate.branch) for candidate in candidates),
-        weights=tuple(candidate.weights for candidate in candidates),
+        branches=tuple(map(str, branches)),
         images=0,
         right=none,
         agreed=none,
-        losses=((0.0,) * SCALES,) * len(candidates),
+        losses=((0.0,) * SCALES,) * len(branches),
     )
 
 
@@ -202,10 +254,10 @@ def _count(subject: Subject, partial: Partial, path: Path) -> Partial:
     ranks = subject.ranks
     if ranks.is_first:
         partial.write(path)
-    candidates = tuple(map(Candidate, map(Branch.parse, partial.branches), partial.weights))
+    branches = tuple(map(Branch.parse, partial.branches))
     with progress("calibrating, images", len(subject.paths), partial.images, ranks) as advance:
         for end, rows, pictures in subject.shared_batches(partial.images):
-            counts = ranks.total(_counts(subject, rows, pictures, candidates)).tolist()
+            counts = ranks.total(_counts(subject, rows, pictures, branches)).tolist()
             partial = partial.model_copy(
                 update={
                     "images": end,
@@ -227,39 +279,63 @@ def _count(subject: Subject, partial: Partial, path: Path) -> Partial:
     return partial
 
 
-def _counts(
-    subject: Subject, rows: slice, pictures: Sequence[NDArray[np.uint8]], candidates: Sequence[Candidate]
-) -> Tensor:
-    """Return counts (candidates, 2 + SCALES): right answers, agreements with the full branch, and summed losses."""
-    counts = torch.zeros(len(candidates), 2 + SCALES, dtype=torch.float64)
+def _counts(subject: Subject, rows: slice, pictures: Sequence[NDArray[np.uint8]], branches: Sequence[Branch]) -> Tensor:
+    """Return counts (branches, 2 + SCALES): right answers, agreements with the full branch, and summed losses."""
+    counts = torch.zeros(len(branches), 2 + SCALES, dtype=torch.float64)
     if not pictures:
         return counts
-    scores = subject.scores(pictures, candidates)
+    scores = subject.scores(pictures, branches)
     by_full = scores[subject.full]
     full_answers = by_full.argmax(dim=1).numpy()
     truth = subject.truth(rows, full_answers)
     target = by_full.softmax(dim=1) if subject.labels is None else torch.from_numpy(subject.labels[rows])
-    for row, candidate in enumerate(candidates):
-        answers = scores[candidate].argmax(dim=1).numpy()
+    for row, branch in enumerate(branches):
+        answers = scores[branch].argmax(dim=1).numpy()
         counts[row, 0] = int((answers == truth).sum())
         counts[row, 1] = int((answers == full_answers).sum())
-        counts[row, 2:] = cross_entropies(scores[candidate], target)
+        counts[row, 2:] = cross_entropies(scores[branch], target)
     return counts
 
 
-def _profile(subject: Subject, space: BranchSpace, partial: Partial, settings: dict[str, Any]) -> Profile:
-    """Return the profile of all counts; a branch may appear twice, once per set of weights."""
+def _profile(
+    subject: Subject, space: FamilySpace, partial: Partial, settings: dict[str, Any], known: Profile | None
+) -> Profile:
+    """Return the profile of all counts, and of the measurements of `known`."""
+    measured = {
+        branch: Measured(
+            branch=branch,
+            macs=space.macs(Branch.parse(branch)),
+            accuracy=None if subject.labels is None else round(right / partial.images, 6),
+            agreement=round(agreed / partial.images, 6),
+            loss=round(min(losses) / partial.images, 4),
+        )
+        for branch, right, agreed, losses in zip(
+            partial.branches, partial.right, partial.agreed, partial.losses, strict=True
+        )
+    }
+    if known is not None:
+        measured |= {of_known.branch: of_known for of_known in known.branches}
+    scales = _scales(subject, space, dict(zip(partial.branches, partial.losses, strict=True)), known)
     return Profile(
-        schema="adainf.profile/1",
-        backbone=subject.engine.backbone.name,
-        weights=subject.weights,
-        native_resolution=space.native_resolution,
-        zoom=partial.zoom,
-        droppable="".join("1" if may else "0" for may in space.droppable),
-        parts={
-            resolution: Parts(stem=parts.stem, blocks=parts.blocks, shortcuts=parts.shortcuts, head=parts.head)
-            for resolution, parts in space.parts.items()
-        },
+        schema="adainf.profile/2",
+        networks=tuple(
+            Network(
+                name=subject.names[key],
+                backbone=subject.networks[key].name,
+                weights=subject.weights[key],
+                native_resolution=of.native_resolution,
+                zoom=partial.zooms[key],
+                scale=scales[key],
+                droppable="".join("1" if may else "0" for may in of.droppable),
+                parts={
+                    resolution: Parts(stem=parts.stem, blocks=parts.blocks, shortcuts=parts.shortcuts, head=parts.head)
+                    for resolution, parts in of.parts.items()
+                },
+                adapter=settings["adapter"] if subject.adapted is not None and key == subject.adapted[0] else None,
+                strength=partial.strength if subject.adapted is not None and key == subject.adapted[0] else 1.0,
+            )
+            for key, of in space.networks.items()
+        ),
         calibration=Calibration(
             images=partial.images,
             labelled=subject.labels is not None,
@@ -269,19 +345,24 @@ def _profile(subject: Subject, space: BranchSpace, partial: Partial, settings: d
             version=__version__,
             listing=settings["listing"],
         ),
-        adapter=settings["adapter"],
-        strength=partial.strength,
-        branches=tuple(
-            Measured(
-                branch=branch,
-                macs=space.macs(Branch.parse(branch)),
-                accuracy=None if subject.labels is None else round(right / partial.images, 6),
-                agreement=round(agreed / partial.images, 6),
-                loss=round(min(losses) / partial.images, 4),
-                weights=weights,
-            )
-            for branch, weights, right, agreed, losses in zip(
-                partial.branches, partial.weights, partial.right, partial.agreed, partial.losses, strict=True
-            )
-        ),
+        branches=tuple(measured.values()),
     )
+
+
+def _scales(
+    subject: Subject, space: FamilySpace, losses: Mapping[str, Sequence[float]], known: Profile | None
+) -> dict[str, float]:
+    """Return the factors that bring each network's scores to the scale of the reference's.
+
+    The best factor of each network's scores along all its blocks, relative to that of the reference. An adapted network
+    has the factor of the network that it adapts, whose scores its training imitates.
+    """
+    adapted = None if subject.adapted is None else subject.adapted[0]
+    if known is not None:
+        scales = {key: network.scale for key, network in known.of_key.items()}
+    else:
+        best = {key: best_scale(losses[str(of.full)]) for key, of in space.networks.items() if key != adapted}
+        scales = {key: round(scale / best[REFERENCE], 4) for key, scale in best.items()}
+    if subject.adapted is not None:
+        scales[subject.adapted[0]] = scales[subject.adapted[1]]
+    return scales

@@ -3,8 +3,9 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from adainf.branch import Branch
 from adainf.evaluation.progress import progress
-from adainf.evaluation.subject import Candidate, Subject, check_describes
+from adainf.evaluation.subject import Subject, check_subject
 from adainf.profile import Profile
 from adainf.schedulers import Choice, LookupTable
 
@@ -26,31 +27,31 @@ class CurvePoint:
 
 
 def evaluate(subject: Subject, profile: Profile, ceilings: Iterable[float]) -> list[CurvePoint]:
-    """Evaluate the profile at each ceiling with the subject's network and pictures; return one point per ceiling.
+    """Evaluate the profile at each ceiling with the subject's networks and pictures; return one point per ceiling.
 
-    Raises InvalidInputError if the profile is of another network or of other weights.
+    Raises InvalidInputError if the profile is of other networks or weights.
     """
-    check_describes(profile, subject.engine.backbone, subject.weights)
+    check_subject(profile, subject)
     table = LookupTable(profile)
     choices = [(ceiling, table.choose(ceiling) if ceiling >= table.floor else None) for ceiling in ceilings]
     full = subject.full
-    candidate_at = {ceiling: Candidate(choice.branch, choice.weights) for ceiling, choice in choices if choice}
-    top1 = _top1(subject, {full, *candidate_at.values()}, full)
+    branch_at = {ceiling: choice.branch for ceiling, choice in choices if choice}
+    top1 = _top1(subject, {full, *branch_at.values()}, full)
     points = []
     for ceiling, choice in choices:
-        share = top1[candidate_at[ceiling]] if choice else None
+        share = top1[branch_at[ceiling]] if choice else None
         relative = None if share is None or top1[full] == 0 else share / top1[full]
         points.append(CurvePoint(ceiling, choice, share, relative))
     return points
 
 
-def _top1(subject: Subject, candidates: Iterable[Candidate], full: Candidate) -> dict[Candidate, float]:
-    right = dict.fromkeys(sorted(candidates, reverse=True), 0)
+def _top1(subject: Subject, branches: Iterable[Branch], full: Branch) -> dict[Branch, float]:
+    right = dict.fromkeys(sorted(branches, reverse=True), 0)
     with progress("evaluating, images", len(subject.paths)) as advance:
         for rows, pictures in subject.batches():
             answers = subject.top1(pictures, right)
             truth = subject.truth(rows, answers[full])
-            for candidate in right:
-                right[candidate] += int((answers[candidate] == truth).sum())
+            for branch in right:
+                right[branch] += int((answers[branch] == truth).sum())
             advance(len(pictures))
-    return {candidate: count / len(subject.paths) for candidate, count in right.items()}
+    return {branch: count / len(subject.paths) for branch, count in right.items()}

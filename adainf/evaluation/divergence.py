@@ -7,13 +7,12 @@ from torch import Tensor
 from torch.nn import functional
 
 from adainf.backbones.prefixes import scores_of_each
-from adainf.branch import Branch, BranchSpace
+from adainf.branch import REFERENCE, Branch, BranchSpace
 from adainf.evaluation.progress import progress
 from adainf.evaluation.subject import BATCH, Subject
 from adainf.media import images
-from adainf.profile import WeightSet
 
-__all__ = ["SCALES", "ScoreDivergence", "best_strength", "best_zoom", "cross_entropies", "search_images"]
+__all__ = ["SCALES", "ScoreDivergence", "best_scale", "best_strength", "best_zoom", "cross_entropies", "search_images"]
 
 _FEWEST, _MOST = 16, 256
 _ZOOMS = (0.0, 0.2, 0.35, 0.5)
@@ -27,6 +26,11 @@ _STRENGTHS = (1.0, 0.75, 0.5, 0.25)
 _SCALES = (0.25, 0.35, 0.5, 0.6, 0.7, 0.85, 1.0, 1.2, 1.4, 1.7, 2.0)
 SCALES = len(_SCALES)
 """Number of scale factors tried on the scores."""
+
+
+def best_scale(losses: Sequence[float]) -> float:
+    """Return the factor of the lowest loss; losses: one for each factor."""
+    return _SCALES[min(range(SCALES), key=losses.__getitem__)]
 
 
 def search_images(images_in_all: int, count: int, tries: int) -> int:
@@ -45,15 +49,15 @@ class ScoreDivergence:
     """
 
     def __init__(
-        self, subject: Subject, rows: Sequence[int], advance: Callable[[int], None], weights: WeightSet = "base"
+        self, subject: Subject, rows: Sequence[int], advance: Callable[[int], None], network: str = REFERENCE
     ) -> None:
         """Create the divergence over some of the subject's pictures.
 
-        rows: rows of the pictures, shared by all the subject's processes. weights: the branches' set of weights.
+        rows: rows of the pictures, shared by all the subject's processes. network: the branches' network.
         advance: called after each batch with the number of forward passes (branches × pictures).
         """
         self._subject = subject
-        self._backbone = subject.backbone(weights)
+        self._network = network
         own = subject.ranks.own(len(rows))
         self._rows, self._count = rows[own.start : own.stop], len(rows)
         self._advance = advance
@@ -69,10 +73,10 @@ class ScoreDivergence:
         if resolution != self._resolution:
             # Inputs can be large, so only one resolution's are held; the old ones are freed before the new are made.
             self._resolution, self._prepared = resolution, []
-            self._prepared = list(self._batches(resolution))
+            self._prepared = list(self._batches(resolution, self._network))
         sums = {keep: torch.zeros(len(_SCALES)) for keep in keeps}
         for batch, target in zip(self._prepared, self._targets, strict=True):
-            for keep, scores in scores_of_each(self._backbone, batch, keeps):
+            for keep, scores in scores_of_each(self._subject.networks[self._network], batch, keeps):
                 sums[keep] += cross_entropies(scores.float(), target)
             self._advance(len(keeps) * len(batch))
         totals = self._subject.ranks.total(torch.stack([sums[keep] for keep in keeps]))
@@ -81,15 +85,16 @@ class ScoreDivergence:
     def _truth(self) -> Iterator[Tensor]:
         """Yield each batch's class indices (batch,), or without labels probabilities (batch, classes)."""
         if self._subject.labels is None:
-            for batch in self._batches(self._backbone.native_resolution):
-                yield self._subject.engine.backbone(batch).float().softmax(dim=1)
+            reference = self._subject.reference
+            for batch in self._batches(reference.native_resolution, REFERENCE):
+                yield reference(batch).float().softmax(dim=1)
         else:
             for rows in self._batches_of_rows():
                 yield torch.from_numpy(self._subject.labels[rows])
 
-    def _batches(self, resolution: int) -> Iterator[Tensor]:
+    def _batches(self, resolution: int, network: str) -> Iterator[Tensor]:
         for rows in self._batches_of_rows():
-            yield self._subject.prepare((images.decode(self._subject.paths[row]) for row in rows), resolution)
+            yield self._subject.prepare((images.decode(self._subject.paths[row]) for row in rows), resolution, network)
 
     def _batches_of_rows(self) -> Iterator[list[int]]:
         for first in range(0, len(self._rows), BATCH):
@@ -97,7 +102,7 @@ class ScoreDivergence:
 
 
 def best_zoom(subject: Subject, space: BranchSpace, seed: int) -> float:
-    """Return the zoom with the lowest divergence of all blocks, summed over the resolutions below the native one.
+    """Return the zoom with the lowest divergence of all blocks of a network, summed over its lower resolutions.
 
     One zoom for all resolutions: a few hundred pictures cannot tell a good zoom from a lucky one at each.
     """
@@ -108,8 +113,8 @@ def best_zoom(subject: Subject, space: BranchSpace, seed: int) -> float:
     divergences = dict.fromkeys(_ZOOMS, 0.0)
     with progress("looking closer", len(rows) * len(sides) * len(_ZOOMS), ranks=subject.ranks) as advance:
         for zoom in _ZOOMS:
-            subject.zoom_by(zoom)
-            divergence = ScoreDivergence(subject, rows, advance)
+            subject.zoom_by(space.network, zoom)
+            divergence = ScoreDivergence(subject, rows, advance, space.network)
             divergences[zoom] = sum(divergence(side, [space.full.keep])[0] for side in sides)
     return min(divergences, key=divergences.__getitem__)
 
@@ -117,8 +122,9 @@ def best_zoom(subject: Subject, space: BranchSpace, seed: int) -> float:
 def best_strength(subject: Subject, space: BranchSpace, ceiling: float | None, seed: int) -> float:
     """Return the adapter strength with the lowest divergence, summed over the resolutions within the ceiling.
 
-    ceiling: the most MACs that the adapter was trained for, a fraction of the full branch's; resolutions count whose
-    branch of all blocks is within it. None: the adapter was trained with a scheduler and keeps strength 1.
+    space: of the network that is adapted. ceiling: the most MACs that the adapter was trained for, a fraction of all
+    its blocks'; resolutions count whose branch of all blocks is within it. None: the adapter was trained with a
+    scheduler and keeps strength 1.
     """
     sides = [
         side for side in space.parts if ceiling is not None and space.fraction(Branch(side, space.full.keep)) <= ceiling
@@ -129,7 +135,7 @@ def best_strength(subject: Subject, space: BranchSpace, ceiling: float | None, s
     divergences: dict[float, float] = {}
     with progress("weighing the adapter", len(rows) * len(sides) * len(_STRENGTHS), ranks=subject.ranks) as advance:
         for strength in _STRENGTHS:
-            divergence = ScoreDivergence(subject.weakened(strength), rows, advance, "adapted")
+            divergence = ScoreDivergence(subject.weakened(strength), rows, advance, subject.adapted[0])
             divergences[strength] = sum(divergence(side, [space.full.keep])[0] for side in sides)
     return min(divergences, key=divergences.__getitem__)
 

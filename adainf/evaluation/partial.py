@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from adainf.base import documents, files
 from adainf.base.errors import InvalidInputError
-from adainf.profile import BranchText, WeightSet, write_atomically
+from adainf.profile import BranchText, write_atomically
 
 __all__ = ["Partial", "check_writable", "partial_path"]
 
@@ -18,21 +18,20 @@ class Partial(BaseModel):
     """Counts over the first `images` pictures.
 
     settings: everything the outcome depends on, including the fingerprints of weights and listing.
-    zoom, strength: as in `Profile`.
-    branches, weights: the measured branches, and the set of weights of each.
+    zooms: of each network, by what its branches name it. strength: of the adapter.
+    branches: the measured branches.
     right, agreed: for each branch, the answers equal to the truth (`Subject.truth`) and to the full branch's answers.
     losses: for each branch, summed cross-entropies, one per scale of the scores.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    schema_: Literal["adainf.partial/1"] = Field("adainf.partial/1", alias="schema")
+    schema_: Literal["adainf.partial/2"] = Field("adainf.partial/2", alias="schema")
     settings: dict[str, JsonValue]
     created: str
-    zoom: float
+    zooms: dict[str, float]
     strength: float
     branches: tuple[BranchText, ...]
-    weights: tuple[WeightSet, ...]
     images: int
     right: tuple[int, ...]
     agreed: tuple[int, ...]

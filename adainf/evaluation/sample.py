@@ -39,7 +39,7 @@ def sample(space: BranchSpace, count: int, divergence: Divergence, seed: int) ->
     """
     if space.count <= count:
         return _ordered(space, space)
-    complete = [Branch(resolution, space.full.keep) for resolution in sorted(space.parts, reverse=True)]
+    complete = [Branch(resolution, space.full.keep, space.network) for resolution in sorted(space.parts, reverse=True)]
     chosen = dict.fromkeys([*complete, space.cheapest])
     if len(chosen) > count:
         raise InvalidInputError(f"branches {count}: must be at least {len(chosen)} for {len(complete)} resolutions")
@@ -87,10 +87,10 @@ def _search(space: BranchSpace, count: int, divergence: Divergence) -> tuple[dic
     searched = _searched(space, count)
     for resolution in searched:
         chain, divergences = greedy_chain(space.droppable, lambda keeps, at=resolution: divergence(at, keeps))  # type: ignore[misc]
-        tried |= {Branch(resolution, keep): value for keep, value in divergences.items()}
+        tried |= {Branch(resolution, keep, space.network): value for keep, value in divergences.items()}
         # If only the native resolution is searched, its chain is used at every resolution.
         for used_at in [resolution] if len(searched) > 1 else space.parts:
-            chains += [Branch(used_at, keep) for keep in chain]
+            chains += [Branch(used_at, keep, space.network) for keep in chain]
     return tried, list(_ordered(space, chains))
 
 
@@ -111,7 +111,7 @@ def _spread_over_macs(space: BranchSpace, excluded: Iterable[Branch], count: int
         # A fresh keep probability per draw reaches both ends of the MACs.
         kept = generator.random(len(space.droppable)) < generator.random()
         keep = tuple(not may or bool(keeps) for may, keeps in zip(space.droppable, kept, strict=True))
-        drawn[Branch(resolutions[generator.integers(len(resolutions))], keep)] = None
+        drawn[Branch(resolutions[generator.integers(len(resolutions))], keep, space.network)] = None
     candidates = sorted(set(drawn) - set(excluded), key=lambda branch: (space.macs(branch), branch))
     macs = [space.macs(branch) for branch in candidates]
     picked: list[Branch] = []

@@ -1,8 +1,8 @@
-"""The subject of an evaluation: a network on a device, and labelled or unlabelled pictures."""
+"""The subject of an evaluation: a family of networks on a device, and labelled or unlabelled pictures."""
 
 import copy
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -19,17 +19,17 @@ from adainf.backbones.prefixes import scores_of_each
 from adainf.backbones.weights import fingerprint
 from adainf.base import files
 from adainf.base.errors import InvalidInputError
-from adainf.branch import Branch, BranchSpace
+from adainf.branch import REFERENCE, Branch, FamilySpace
+from adainf.engines.opening import NetworkSource
 from adainf.engines.torch import TorchEngine
 from adainf.evaluation.frames import Frames
 from adainf.media import checking, images
 from adainf.media.undecodable import PassedOver, UndecodableError, none_left
-from adainf.profile import Measured, Profile, WeightSet
-from adainf.run import Run
-from adainf.schedulers import Choice
+from adainf.outline import check_same_classes
+from adainf.profile import Network, Profile
 from adainf.training.ranks import Ranks
 
-__all__ = ["BATCH", "Candidate", "Point", "Subject", "check_describes", "load_for_timing", "open_subject", "pooled"]
+__all__ = ["BATCH", "Point", "Subject", "check_describes", "check_subject", "load_for_timing", "open_subject", "pooled"]
 
 # Measured on two cores: larger batches of 224 px pictures exceed the caches, smaller ones leave the threads idle.
 BATCH = 16
@@ -39,92 +39,86 @@ _VIDEO_SIDE = 384
 
 @dataclass(frozen=True, slots=True, order=True)
 class Point:
-    """A position in the network, after block number `len(kept)`.
+    """A position in a network, after block number `len(kept)`.
 
-    kept: which blocks up to there ran.
+    kept: which blocks up to there ran. network: as in `Branch`.
     """
 
     resolution: int
-    weights: WeightSet
     kept: tuple[bool, ...]
+    network: str = REFERENCE
 
     @classmethod
     def parse(cls, text: str) -> "Point":
         """Parse the output of `str`; raises ValueError on anything else."""
-        resolution, weights, kept = text.split(":")
-        known: dict[str, WeightSet] = {"base": "base", "adapted": "adapted"}
-        if weights not in known:
-            raise ValueError(f"point {text!r}: weights must be base or adapted")
-        return cls(int(resolution), known[weights], tuple(digit == "1" for digit in kept))
+        place, kept = text.rsplit(":", 1)
+        network, _, resolution = place.rpartition("/")
+        return cls(int(resolution), tuple(digit == "1" for digit in kept), network)
 
-    def is_on(self, choice: Choice) -> bool:
-        """Return whether the branch of `choice` passes this point."""
-        branch = choice.branch
+    def is_on(self, branch: Branch) -> bool:
+        """Return whether the branch passes this point."""
         prefix = branch.keep[: len(self.kept)]
-        return (branch.resolution, choice.weights, prefix) == (self.resolution, self.weights, self.kept)
+        return (branch.network, branch.resolution, prefix) == (self.network, self.resolution, self.kept)
 
-    def macs(self, space: BranchSpace) -> int:
+    def macs(self, space: FamilySpace) -> int:
         """Return the MACs from the input to this point."""
-        return space.parts[self.resolution].until(self.kept)
+        return space.networks[self.network].parts[self.resolution].until(self.kept)
 
     def __str__(self) -> str:
-        return f"{self.resolution}:{self.weights}:{''.join('1' if kept else '0' for kept in self.kept)}"
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class Candidate:
-    """A branch with its set of weights."""
-
-    branch: Branch
-    weights: WeightSet = "base"
-
-    @classmethod
-    def of(cls, measured: Measured) -> "Candidate":
-        """Return the candidate of a profile's measurement."""
-        return cls(Branch.parse(measured.branch), measured.weights)
+        named = f"{self.network}/" if self.network else ""
+        return f"{named}{self.resolution}:{''.join('1' if kept else '0' for kept in self.kept)}"
 
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """A network and the pictures it is evaluated on.
+    """A family of networks and the pictures it is evaluated on.
 
-    labels: each picture's class index, or None without labels. weights: the network's fingerprint.
-    adapted: the network with a run's adapter merged at some strength; None without a run.
+    labels: each picture's class index, or None without labels. names: of the networks in their family. weights: each
+    network's fingerprint, without an adapter.
+    adapted: what its branches name the network with a run's adapter, and the network that it adapts; None without one.
     ranks: the processes that share the pictures. frames: keeps a video's extracted pictures alive. passed_over:
     pictures that cannot be decoded; they are not in `paths`.
     """
 
     engine: TorchEngine
-    weights: str
+    names: Mapping[str, str]
+    weights: Mapping[str, str]
     paths: tuple[Path, ...]
     labels: NDArray[np.int64] | None
-    adapted: Backbone | None = None
+    adapted: tuple[str, str] | None = None
     ranks: Ranks = field(default_factory=Ranks)
     frames: Frames | None = None
     passed_over: PassedOver = field(default_factory=PassedOver)
 
     @property
-    def full(self) -> Candidate:
-        """The full branch with the base weights, the reference for all other candidates."""
-        return Candidate(self.engine.backbone.full)
+    def networks(self) -> Mapping[str, Backbone]:
+        """The networks, by what their branches name them."""
+        return self.engine.networks
 
-    def backbone(self, weights: WeightSet) -> Backbone:
-        """Return the network with this set of weights; raises InvalidInputError if there is none."""
-        if weights == "base":
-            return self.engine.backbone
-        if self.adapted is None:
-            raise InvalidInputError("profile: has branches with adapted weights; give the run that they belong to")
-        return self.adapted
+    @property
+    def reference(self) -> Backbone:
+        """The network of the full branch."""
+        return self.engine.networks[REFERENCE]
+
+    @property
+    def full(self) -> Branch:
+        """The full branch, the reference for all others."""
+        return self.reference.full
 
     def weakened(self, strength: float) -> "Subject":
         """Return a subject whose adapter has the given strength; the subject itself if it has no adapter."""
         if self.adapted is None:
             return self
-        return replace(self, adapted=weakened(copy.deepcopy(self.adapted), self.engine.backbone, strength))
+        key, base = self.adapted
+        network = weakened(copy.deepcopy(self.networks[key]), self.networks[base], strength)
+        engine = copy.copy(self.engine)
+        engine.networks = {**self.networks, key: network}
+        return replace(self, engine=engine)
 
-    def zoom_by(self, zoom: float) -> None:
-        """Set the zoom of the preprocessing from now on: how much less of a picture smaller inputs show."""
-        self.engine.preprocessing = replace(self.engine.preprocessing, zoom=zoom)
+    def zoom_by(self, network: str, zoom: float) -> None:
+        """Set the zoom of a network's preprocessing from now on: how much less of a picture smaller inputs show."""
+        outline = self.engine.outlines[network]
+        self.engine.outlines[network] = replace(outline, preprocessing=replace(outline.preprocessing, zoom=zoom))
 
     def batches(self, start: int = 0) -> Iterator[tuple[slice, list[NDArray[np.uint8]]]]:
         """Yield batches of rows and decoded pictures, from row `start` on."""
@@ -140,47 +134,44 @@ class Subject:
             rows = slice(first + own.start, first + own.stop)
             yield end, rows, [images.decode(path) for path in self.paths[rows]]
 
-    def prepare(self, pictures: Iterable[NDArray[np.uint8]], resolution: int) -> Tensor:
-        """Return the network's input (pictures, 3, resolution, resolution), exactly as the daemon prepares it."""
-        return torch.cat([self.engine.prepare(picture, resolution) for picture in pictures])
+    def prepare(self, pictures: Iterable[NDArray[np.uint8]], resolution: int, network: str = REFERENCE) -> Tensor:
+        """Return a network's input (pictures, 3, resolution, resolution), exactly as the daemon prepares it."""
+        return torch.cat([self.engine.prepare(picture, resolution, network) for picture in pictures])
 
     @torch.inference_mode()
     def scores(
         self,
         pictures: Sequence[NDArray[np.uint8]],
-        candidates: Iterable[Candidate],
+        branches: Iterable[Branch],
         passing: Callable[[Point, Tensor], None] | None = None,
-    ) -> dict[Candidate, Tensor]:
-        """Return each candidate's scores (pictures, classes), before softmax, on the CPU.
+    ) -> dict[Branch, Tensor]:
+        """Return each branch's scores (pictures, classes), before softmax, on the CPU.
 
-        passing: called with the output (pictures, …) of each block, once for all candidates that share it.
+        passing: called with the output (pictures, …) of each block, once for all branches that share it.
         """
-        keeps: defaultdict[int, defaultdict[WeightSet, list[tuple[bool, ...]]]]
-        keeps = defaultdict(lambda: defaultdict(list))
-        for candidate in candidates:
-            keeps[candidate.branch.resolution][candidate.weights].append(candidate.branch.keep)
-        scores_of: dict[Candidate, Tensor] = {}
-        for resolution, of_sets in keeps.items():
-            prepared = self.prepare(pictures, resolution)
-            for weights, branches_kept in of_sets.items():
-                callback = None if passing is None else partial(_passed, passing, resolution, weights)
-                for keep, scores in scores_of_each(self.backbone(weights), prepared, branches_kept, callback):
-                    scores_of[Candidate(Branch(resolution, keep), weights)] = scores.float().cpu()
+        keeps: defaultdict[tuple[str, int], list[tuple[bool, ...]]] = defaultdict(list)
+        for branch in branches:
+            keeps[branch.network, branch.resolution].append(branch.keep)
+        scores_of: dict[Branch, Tensor] = {}
+        for (network, resolution), kept in keeps.items():
+            prepared = self.prepare(pictures, resolution, network)
+            callback = None if passing is None else partial(_passed, passing, network, resolution)
+            for keep, scores in scores_of_each(self.networks[network], prepared, kept, callback):
+                scores_of[Branch(resolution, keep, network)] = scores.float().cpu()
         return scores_of
 
     @torch.inference_mode()
-    def first_features(self, pictures: Sequence[NDArray[np.uint8]], resolution: int) -> NDArray[np.float32]:
-        """Return the `pooled` output of the first block (pictures, features)."""
-        backbone = self.engine.backbone
-        return pooled(backbone.step(0, backbone.stem(self.prepare(pictures, resolution)), True))
+    def first_features(self, pictures: Sequence[NDArray[np.uint8]], branch: Branch) -> NDArray[np.float32]:
+        """Return the `pooled` output of the first block of a branch (pictures, features)."""
+        network = self.networks[branch.network]
+        prepared = self.prepare(pictures, branch.resolution, branch.network)
+        return pooled(network.step(0, network.stem(prepared), True))
 
     def top1(
-        self, pictures: Sequence[NDArray[np.uint8]], candidates: Iterable[Candidate]
-    ) -> dict[Candidate, NDArray[np.int64]]:
-        """Return each candidate's class index for each picture (pictures,)."""
-        return {
-            candidate: scores.argmax(dim=1).numpy() for candidate, scores in self.scores(pictures, candidates).items()
-        }
+        self, pictures: Sequence[NDArray[np.uint8]], branches: Iterable[Branch]
+    ) -> dict[Branch, NDArray[np.int64]]:
+        """Return each branch's class index for each picture (pictures,)."""
+        return {branch: scores.argmax(dim=1).numpy() for branch, scores in self.scores(pictures, branches).items()}
 
     def truth(self, rows: slice, full_answers: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the labels of `rows`, or without labels the full branch's answers."""
@@ -189,12 +180,12 @@ class Subject:
 
 def _passed(
     passing: Callable[[Point, Tensor], None],
+    network: str,
     resolution: int,
-    weights: WeightSet,
     kept: tuple[bool, ...],
     hidden: Tensor,
 ) -> None:
-    passing(Point(resolution, weights, kept), hidden)
+    passing(Point(resolution, kept, network), hidden)
 
 
 def pooled(hidden: Tensor) -> NDArray[np.float32]:
@@ -207,8 +198,7 @@ def pooled(hidden: Tensor) -> NDArray[np.float32]:
 
 
 def open_subject(
-    backbone: str,
-    options: Options,
+    sources: Mapping[str, NetworkSource],
     source: Path,
     *,
     labelled: bool,
@@ -216,55 +206,72 @@ def open_subject(
     limit: int | None,
     seed: int,
     threads: int | None = None,
-    run: Run | None = None,
-    strength: float = 1.0,
     ranks: Ranks | None = None,
 ) -> Subject:
-    """Load `backbone`, with the run's adapter if there is one, and list the pictures of `source`.
+    """Load the networks and list the pictures of `source`.
 
-    source: a folder, or without labels a video. strength: of the run's adapter. ranks: the processes that share the
-    pictures; None means this process alone. Weights default to those of an installed package; the labels of an open
-    vocabulary default to the class folders' names. Raises InvalidInputError if backbone, run or source is unusable.
+    sources: the networks, by what their branches name them; an adapted one follows the network that it adapts. source:
+    a folder, or without labels a video. ranks: the processes that share the pictures; None means this process alone.
+    The labels of an open vocabulary default to the class folders' names. Raises InvalidInputError if a network or
+    `source` is unusable, or the networks' classes differ.
     """
-    frames = Frames(source, options.size or _VIDEO_SIDE, labelled=labelled) if files.is_file(source, "images") else None
+    size = sources[REFERENCE].options.size or _VIDEO_SIDE
+    frames = Frames(source, size, labelled=labelled) if files.is_file(source, "images") else None
     pictures = images.listing(frames.folder if frames else source, labelled=labelled)
     folders = [picture.folder for picture in pictures if picture.folder is not None]
     chosen = images.spread(part.rows(pictures), limit, seed)
     if not chosen:
         raise InvalidInputError(f"part {part}: {source} has only {len(pictures)} pictures")
     chosen, passed_over = _decodable(source, chosen, silent=ranks is not None and not ranks.is_first)
-    texts = images.label_texts(folders) if _is_zero_shot(backbone) else ()
-    network = load(
-        backbone,
-        replace(
-            options,
-            weights=options.weights or defaults.default_weights(backbone),
-            labels=options.labels or texts,
-        ),
-    )
+    networks, weights = _loaded(sources, folders)
+    classes = networks[REFERENCE].classes
     labels = None
     if labelled:
-        index_of = images.class_indices(folders, network.classes)
+        index_of = images.class_indices(folders, classes)
         labels = np.array([index_of[picture.folder] for picture in chosen if picture.folder is not None])
-    # The fingerprint must precede the engine, which may move or round the weights.
-    weights = fingerprint(network)
-    adapted_network = None if run is None or run.adapter_path is None else adapted(network, run, strength)
     if ranks is None:
-        engine = TorchEngine(network, threads=threads)
+        engine = TorchEngine(networks, threads=threads)
     else:
-        engine = TorchEngine(network, str(ranks.device), threads or ranks.threads)
-    if adapted_network is not None:
-        adapted_network = adapted_network.to(next(engine.backbone.parameters())).to(memory_format=torch.channels_last)
+        engine = TorchEngine(networks, str(ranks.device), threads or ranks.threads)
     return Subject(
         engine,
+        {key: network.name for key, network in sources.items()},
         weights,
         tuple(picture.path for picture in chosen),
         labels,
-        adapted_network,
+        _adapted(sources),
         ranks or Ranks(),
         frames,
         passed_over,
     )
+
+
+def _loaded(sources: Mapping[str, NetworkSource], folders: Sequence[str]) -> tuple[dict[str, Backbone], dict[str, str]]:
+    """Return the networks, and the fingerprints of their weights without an adapter."""
+    networks: dict[str, Backbone] = {}
+    weights: dict[str, str] = {}
+    adapted_from = _adapted(sources)
+    for key, source in sources.items():
+        if adapted_from is not None and key == adapted_from[0] and source.run is not None:
+            base = adapted_from[1]
+            networks[key], weights[key] = adapted(networks[base], source.run, source.strength), weights[base]
+            continue
+        texts = images.label_texts(folders) if _is_zero_shot(source.backbone) else ()
+        options = replace(source.options, labels=source.options.labels or texts)
+        networks[key] = load(source.backbone, options)
+        # The fingerprint must precede the engine, which may move or round the weights.
+        weights[key] = fingerprint(networks[key])
+    check_same_classes({source.name: networks[key].classes.names for key, source in sources.items()})
+    return networks, weights
+
+
+def _adapted(sources: Mapping[str, NetworkSource]) -> tuple[str, str] | None:
+    """Return the key of the network with an adapter, and that of the network with the same backbone without it."""
+    for key, source in sources.items():
+        if source.run is not None and source.run.adapter_path is not None:
+            base = next(other for other, of in sources.items() if of.backbone == source.backbone and other != key)
+            return key, base
+    return None
 
 
 def _decodable(
@@ -279,28 +286,42 @@ def _decodable(
     return [picture for row, picture in enumerate(chosen) if row not in unusable], passed_over
 
 
-def load_for_timing(profile: Profile, weights: str | None, labels: tuple[str, ...]) -> Backbone:
-    """Load the profile's network with available weights, else with random weights, which take as long.
+def load_for_timing(profile: Profile, weights: str | None, labels: tuple[str, ...]) -> dict[str, Backbone]:
+    """Load the profile's networks with available weights, else with random weights, which take as long.
 
-    Raises InvalidInputError if the profile does not describe the network.
+    weights: of the reference. An adapted network is timed without its adapter, which is merged into the weights.
+    Raises InvalidInputError if the profile does not describe a network.
     """
-    chosen = weights or defaults.default_weights(profile.backbone) or RANDOM
-    # A zero-shot head needs at least one text; the number of texts does not affect the time noticeably.
-    texts = labels or (("anything",) if _is_zero_shot(profile.backbone) else ())
-    network = load(profile.backbone, Options(chosen, texts, profile.native_resolution, zoom=profile.zoom))
-    check_describes(profile, network)
-    return network
+    networks: dict[str, Backbone] = {}
+    for key, network in profile.of_key.items():
+        base = next((of for of in networks.values() if of.name == network.backbone), None)
+        if network.adapter is not None and base is not None:
+            networks[key] = base
+            continue
+        chosen = (weights if key == REFERENCE else None) or defaults.default_weights(network.backbone) or RANDOM
+        # A zero-shot head needs at least one text; the number of texts does not affect the time noticeably.
+        texts = labels or (("anything",) if _is_zero_shot(network.backbone) else ())
+        options = Options(chosen, texts, network.native_resolution, zoom=network.zoom)
+        networks[key] = load(network.backbone, options)
+        check_describes(network, networks[key])
+    return networks
 
 
-def check_describes(profile: Profile, network: Backbone, weights: str | None = None) -> None:
-    """Raise InvalidInputError unless `profile` describes `network` and, if given, weights of this fingerprint."""
-    space = profile.space
+def check_subject(profile: Profile, subject: Subject) -> None:
+    """Raise InvalidInputError unless the profile was made for the subject's networks and weights."""
+    for key, network in subject.networks.items():
+        check_describes(profile.of_key[key], network, subject.weights[key])
+
+
+def check_describes(described: Network, network: Backbone, weights: str | None = None) -> None:
+    """Raise InvalidInputError unless `described` is `network` and, if given, has weights of this fingerprint."""
+    space = described.space(REFERENCE)
     counted = branch_space(network, space.parts)
     if counted.droppable != space.droppable or any(
         parts.blocks != counted.parts[resolution].blocks for resolution, parts in space.parts.items()
     ):
         raise InvalidInputError(f"profile: does not describe {network.name}; its blocks differ")
-    if weights not in (None, profile.weights):
+    if weights not in (None, described.weights):
         mismatch = "weights or labels" if _is_zero_shot(network.name) else "weights"
         raise InvalidInputError(f"profile: was calibrated for other {mismatch} of {network.name} than these")
 

@@ -20,16 +20,16 @@ class Timer:
         """Create a timer on noise drawn from `seed`; the clock `now` returns seconds."""
         self._engine = engine
         self._picture = np.random.default_rng(seed).integers(0, 256, (256, 256, 3), np.uint8)
-        self._prepared: dict[int, Any] = {}
+        self._prepared: dict[tuple[str, int], Any] = {}
         self._now = now
 
     def seconds(self, branch: Branch, pictures: int = 1) -> float:
         """Return the time of one forward pass of `pictures` pictures together, in seconds."""
-        side = branch.resolution
-        if side not in self._prepared:
-            self._prepared[side] = self._engine.prepare(self._picture, side)
+        into = branch.network, branch.resolution
+        if into not in self._prepared:
+            self._prepared[into] = self._engine.prepare(self._picture, branch.resolution, branch.network)
         started = self._now()
-        self._engine.run([self._prepared[side]] * pictures, [branch] * pictures)
+        self._engine.run([self._prepared[into]] * pictures, [branch] * pictures)
         return self._now() - started
 
 

@@ -1,4 +1,4 @@
-"""Answers of every candidate on every picture: computed once, then reused to compose any schedule."""
+"""Answers of every branch on every picture: computed once, then reused to compose any schedule."""
 
 import io
 import json
@@ -16,7 +16,7 @@ from torch import Tensor
 from adainf.base.errors import InvalidInputError
 from adainf.branch import Branch
 from adainf.evaluation.progress import progress
-from adainf.evaluation.subject import Candidate, Point, Subject, pooled
+from adainf.evaluation.subject import Point, Subject, pooled
 from adainf.profile import write_atomically
 
 __all__ = ["Answers", "answers_of"]
@@ -26,15 +26,15 @@ _SECONDS_BETWEEN_SAVES = 5.0
 
 @dataclass(frozen=True)
 class Answers:
-    """Answers of candidates on pictures.
+    """Answers of branches on pictures.
 
-    classes: indices of the three best classes, best first (pictures, candidates, 3). shares: their softmax
-    probabilities. features: means and standard deviations of the first block's channels at the smallest input
-    (pictures, features). truth: (pictures,), the labels, or without labels the full branch's answers.
+    classes: indices of the three best classes, best first (pictures, branches, 3). shares: their softmax
+    probabilities. features: means and standard deviations of the first block's channels at the reference's smallest
+    input (pictures, features). truth: (pictures,), the labels, or without labels the full branch's answers.
     passed: as `features`, at later points (pictures, features of the point).
     """
 
-    candidates: tuple[Candidate, ...]
+    branches: tuple[Branch, ...]
     classes: NDArray[np.int32]
     shares: NDArray[np.float32]
     features: NDArray[np.float32]
@@ -43,25 +43,25 @@ class Answers:
 
     @property
     def given(self) -> NDArray[np.int32]:
-        """Each candidate's top-1 class (pictures, candidates)."""
+        """Each branch's top-1 class (pictures, branches)."""
         best: NDArray[np.int32] = self.classes[:, :, 0]
         return best
 
     @property
     def right(self) -> NDArray[np.bool_]:
-        """Whether each candidate is right on each picture (pictures, candidates)."""
+        """Whether each branch is right on each picture (pictures, branches)."""
         right: NDArray[np.bool_] = self.given == self.truth[:, None]
         return right
 
-    def column(self, candidate: Candidate) -> int:
-        """Return the column of `candidate`."""
-        return self.candidates.index(candidate)
+    def column(self, branch: Branch) -> int:
+        """Return the column of `branch`."""
+        return self.branches.index(branch)
 
     def together(self, one: int, other: int) -> NDArray[np.int32]:
-        """Return the joint answer (pictures,) of two candidates, given by their columns.
+        """Return the joint answer (pictures,) of two branches, given by their columns.
 
         Picks the class with the highest product of shares, among the three best classes of both. A class missing from
-        one candidate's best three gets a small share there.
+        one branch's best three gets a small share there.
         """
         named = np.concatenate([self.classes[:, one], self.classes[:, other]], axis=1)
         sums = np.zeros(named.shape)
@@ -81,9 +81,7 @@ class Answers:
             with np.load(path, allow_pickle=False) as kept:
                 metadata = json.loads(str(kept["settings"]))
                 points = tuple(Point.parse(point) for point in metadata.get("points", ()))
-                candidates = tuple(
-                    Candidate(Branch.parse(branch), weights) for branch, weights in metadata["candidates"]
-                )
+                branches = tuple(map(Branch.parse, metadata["branches"]))
                 arrays = {name: kept[name] for name in (*_ARRAYS, *map(str, points))}
                 done, truth = int(kept["done"]), kept["truth"]
         except FileNotFoundError:
@@ -92,7 +90,7 @@ class Answers:
             raise InvalidInputError(f"{path}: is no file of answers") from None
         if done < len(truth):
             raise InvalidInputError(f"{path}: has {done} of {len(truth)} pictures; finish that evaluation first")
-        return _answers(candidates, points, arrays, truth)
+        return _answers(branches, points, arrays, truth)
 
 
 _ARRAYS = ("classes", "shares", "features")
@@ -102,28 +100,27 @@ _LEAST = 1e-6
 
 def answers_of(
     subject: Subject,
-    candidates: Sequence[Candidate],
+    branches: Sequence[Branch],
     points: Sequence[Point],
     path: Path,
     settings: Mapping[str, JsonValue],
 ) -> Answers:
-    """Compute the answers of the full branch and `candidates` on all pictures of `subject`.
+    """Compute the answers of the full branch and `branches` on all pictures of `subject`.
 
     points: the points whose pooled features are stored too. settings: everything else the answers depend on.
 
     Answers are saved to `path` (NumPy's .npz) as they are computed; a repeated call resumes from the saved ones.
     Raises InvalidInputError if `path` was written with other settings.
     """
-    all_candidates = tuple(dict.fromkeys([subject.full, *candidates]))
-    names = [[str(candidate.branch), candidate.weights] for candidate in all_candidates]
-    settings_text = json.dumps({**settings, "candidates": names, "points": list(map(str, points))})
-    side = min(candidate.branch.resolution for candidate in all_candidates)
+    every = tuple(dict.fromkeys([subject.full, *branches]))
+    settings_text = json.dumps({**settings, "branches": list(map(str, every)), "points": list(map(str, points))})
+    smallest = min((branch for branch in every if not branch.network), key=lambda branch: branch.resolution)
     count = len(subject.paths)
     done, arrays = _read(path, settings_text, count, points)
     saved = time.monotonic()
     with progress("evaluating, images", count, done) as advance:
         for rows, pictures in subject.batches(done):
-            for name, values in _on(subject, pictures, all_candidates, points, side).items():
+            for name, values in _on(subject, pictures, every, points, smallest).items():
                 arrays.setdefault(name, np.zeros((count, *values.shape[1:]), values.dtype))[rows] = values
             done = rows.stop
             advance(len(pictures))
@@ -132,25 +129,25 @@ def answers_of(
                 _write(path, {**arrays, "settings": settings_text, "done": done, "truth": truth.astype(np.int64)})
                 saved = time.monotonic()
     truth = arrays["classes"][:, 0, 0] if subject.labels is None else subject.labels
-    return _answers(all_candidates, points, arrays, truth.astype(np.int64))
+    return _answers(every, points, arrays, truth.astype(np.int64))
 
 
 def _answers(
-    candidates: tuple[Candidate, ...],
+    branches: tuple[Branch, ...],
     points: Sequence[Point],
     arrays: Mapping[str, NDArray[Any]],
     truth: NDArray[np.int64],
 ) -> Answers:
     passed = {point: arrays[str(point)] for point in points}
-    return Answers(candidates, **{name: arrays[name] for name in _ARRAYS}, truth=truth, passed=passed)
+    return Answers(branches, **{name: arrays[name] for name in _ARRAYS}, truth=truth, passed=passed)
 
 
 def _on(
     subject: Subject,
     pictures: Sequence[NDArray[np.uint8]],
-    candidates: Sequence[Candidate],
+    branches: Sequence[Branch],
     points: Sequence[Point],
-    side: int,
+    smallest: Branch,
 ) -> dict[str, NDArray[Any]]:
     """Return the arrays to store for a batch of pictures, by name."""
     passed: dict[str, NDArray[Any]] = {}
@@ -160,13 +157,13 @@ def _on(
         if point in wanted:
             passed[str(point)] = pooled(hidden).astype(np.float16)
 
-    scores = subject.scores(pictures, candidates, keep)
-    shares = [scores[candidate].softmax(dim=1) for candidate in candidates]
+    scores = subject.scores(pictures, branches, keep)
+    shares = [scores[branch].softmax(dim=1) for branch in branches]
     best = [share.topk(min(_BEST, share.shape[1]), dim=1) for share in shares]
     return {
         "classes": np.stack([found.indices.numpy().astype(np.int32) for found in best], axis=1),
         "shares": np.stack([found.values.numpy() for found in best], axis=1),
-        "features": subject.first_features(pictures, side),
+        "features": subject.first_features(pictures, smallest),
         **passed,
     }
 

@@ -6,7 +6,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adainf.evaluation.block_scheduler import Method, MethodOutcome
-from adainf.evaluation.subject import Candidate
 from adainf.profile import Profile
 from adainf.research.answers import Answers
 from adainf.research.correctness_scheduler import Content, ContentLook, Sight, certainty, within
@@ -65,7 +64,7 @@ def sights_of(profile: Profile, menu: tuple[Choice, ...]) -> Iterator[Sight]:
 
 
 def _columns(menu: Sequence[Choice], answers: Answers) -> list[int]:
-    return [answers.column(Candidate(choice.branch, choice.weights)) for choice in menu]
+    return [answers.column(choice.branch) for choice in menu]
 
 
 def _right(sight: Sight, answers: Answers) -> NDArray[np.bool_]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from adainf.branch import BranchSpace
+from adainf.branch import FamilySpace
 from adainf.evaluation.subject import Point
 from adainf.research.decision import DecisionPoint
 from adainf.schedulers.lookup import Choice
@@ -52,15 +52,15 @@ class Sight:
         return cls(menu, scout, None, float(fractions[scout]), extra)
 
     @classmethod
-    def of_first_block(cls, menu: tuple[Choice, ...], space: BranchSpace) -> "Sight":
+    def of_first_block(cls, menu: tuple[Choice, ...], space: FamilySpace) -> "Sight":
         """Return the sight by the first block at the smallest input; branches that continue from it reuse it."""
-        point = Point(min(space.parts), "base", (True,))
+        point = Point(min(space.reference.parts), (True,))
         cost = point.macs(space) / space.macs(space.full)
-        extra = np.array([choice.macs_fraction - cost * point.is_on(choice) for choice in menu])
+        extra = np.array([choice.macs_fraction - cost * point.is_on(choice.branch) for choice in menu])
         return cls(menu, None, None, cost, extra)
 
     @classmethod
-    def of_decision(cls, decision: DecisionPoint, space: BranchSpace) -> "Sight":
+    def of_decision(cls, decision: DecisionPoint, space: FamilySpace) -> "Sight":
         """Return the sight by a later block's output; each branch costs only its remaining blocks."""
         full, spent = space.macs(space.full), decision.point.macs(space)
         extra = np.array([(choice.macs - spent) / full for choice in decision.menu])

@@ -38,7 +38,7 @@ def decisions_of(profile: Profile, most: int) -> tuple[DecisionPoint, ...]:
     for choice in (Choice.of(measured, full) for measured in profile.branches):
         branch = choice.branch
         for length in range(2, len(branch.keep)):
-            groups[Point(branch.resolution, choice.weights, branch.keep[:length])].append(choice)
+            groups[Point(branch.resolution, branch.keep[:length], branch.network)].append(choice)
     last = {}
     for point in sorted(groups, key=lambda point: len(point.kept)):
         menu = hull(groups[point])

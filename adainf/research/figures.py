@@ -1,6 +1,7 @@
 """Plots of an evaluation in the paper's style: accuracy against MACs."""
 
 import io
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -8,8 +9,7 @@ from typing import Any
 import numpy as np
 
 from adainf.base.errors import InvalidInputError
-from adainf.branch import BranchSpace
-from adainf.profile import write_atomically
+from adainf.profile import Profile, write_atomically
 from adainf.research.answers import Answers
 from adainf.research.published import Published
 from adainf.research.report import Row
@@ -69,19 +69,19 @@ def draw_curve(rows: Sequence[Row], title: str, path: Path, published: Sequence[
     _save(drawn, path)
 
 
-def draw_branches(answers: Answers, space: BranchSpace, title: str, path: Path) -> None:
-    """Write a PNG to `path`: one marker per candidate, coloured by input resolution; triangles have adapted weights."""
+def draw_branches(answers: Answers, profile: Profile, title: str, path: Path) -> None:
+    """Write a PNG to `path`: one marker per branch, coloured by input resolution, with a shape for each network."""
     drawn = figure(width=8)
     axes = drawn.subplots()
     top1 = answers.right.mean(axis=0)
-    macs = np.array([space.fraction(way.branch) for way in answers.candidates])
-    sides = np.array([way.branch.resolution for way in answers.candidates])
-    is_adapted = np.array([way.weights == "adapted" for way in answers.candidates])
-    for weights, shown, marker in (("base", ~is_adapted, "o"), ("adapted", is_adapted, "^")):
+    macs = np.array([profile.space.fraction(branch) for branch in answers.branches])
+    sides = np.array([branch.resolution for branch in answers.branches])
+    for marker, (key, network) in zip(itertools.cycle("o^sDvP"), profile.of_key.items(), strict=False):
+        shown = np.array([branch.network == key for branch in answers.branches])
         if shown.any():
             dots = axes.scatter(
                 macs[shown], top1[shown], c=sides[shown], marker=marker, s=26, cmap="viridis",
-                vmin=sides.min(), vmax=sides.max(), alpha=0.8, label=f"{weights} weights",
+                vmin=sides.min(), vmax=sides.max(), alpha=0.8, label=network.name,
             )  # fmt: skip
     drawn.colorbar(dots, ax=axes, label="input, pixels a side", ticks=sorted(set(sides.tolist())))
     axes.set(xlabel="MACs (share of the full model's)", ylabel="top-1", xlim=(0, 1.02), ylim=(0, None))

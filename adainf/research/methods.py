@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from adainf.branch import BranchSpace
+from adainf.branch import REFERENCE, Branch, BranchSpace
 from adainf.evaluation.block_scheduler import NAME, Method, MethodOutcome, schedules
-from adainf.evaluation.subject import Candidate, Subject
+from adainf.evaluation.subject import Subject
 from adainf.profile import Profile
 from adainf.research.answers import Answers
 from adainf.research.mixture import hull, mixture
@@ -15,27 +15,31 @@ from adainf.run import Run
 from adainf.schedulers import Choice, LookupTable
 from adainf.schedulers.block_scheduler import read_scheduler
 
-__all__ = ["better", "candidates_of", "methods", "paper_methods"]
+__all__ = ["RAW", "better", "branches_of", "methods", "paper_methods"]
+
+RAW = "lookup, raw weights"
+"""The lookup table of a network without an adapter."""
 
 
 def tables_of(profile: Profile) -> dict[str, Profile]:
-    """Return the profiles whose lookup tables are compared: each branch with its better weights, and each set alone."""
-    if profile.adapter is None:
+    """Return the profiles whose lookup tables are compared: the profile's own, and those of single networks.
+
+    Of a family, each network alone; of a network and the same with an adapter, each of the two.
+    """
+    if len(profile.networks) == 1:
         return {"table": profile}
-    return {"table": profile, "lookup, raw weights": profile.with_only("base"),
-            "lookup, adapted weights": profile.with_only("adapted")}  # fmt: skip
+    names = {key: f"lookup, {network.name} alone" for key, network in profile.of_key.items()}
+    if profile.adapted is not None and len(profile.networks) == 2:
+        names = {REFERENCE: RAW, profile.adapted: "lookup, adapted weights"}
+    return {"table": profile} | {name: profile.with_only(key) for key, name in names.items()}
 
 
-def candidates_of(profile: Profile) -> tuple[Candidate, ...]:
-    """Return every branch of `profile` as it runs, and the branches of the lookup tables of each set alone."""
-    every = [Candidate.of(measured) for measured in profile.branches]
+def branches_of(profile: Profile) -> tuple[Branch, ...]:
+    """Return every branch of `profile`, and the branches of the lookup tables of each network alone."""
+    every = [Branch.parse(measured.branch) for measured in profile.branches]
     for table in tables_of(profile).values():
-        every += [_candidate(choice) for choice in LookupTable(table).frontier]
+        every += [choice.branch for choice in LookupTable(table).frontier]
     return tuple(dict.fromkeys(every))
-
-
-def _candidate(choice: Choice) -> Candidate:
-    return Candidate(choice.branch, choice.weights)
 
 
 def methods(profile: Profile, answers: Answers) -> Iterator[Method]:
@@ -54,18 +58,17 @@ def methods(profile: Profile, answers: Answers) -> Iterator[Method]:
 
 
 class _Measured:
-    """Answers of a profile's branches, each with its set of weights."""
+    """Answers of a profile's branches."""
 
     def __init__(self, profile: Profile, answers: Answers) -> None:
-        full = profile.space.macs(profile.space.full)
         self.answers = answers
         self.every_right = answers.right.astype(np.float64)
-        self.fractions = np.array([profile.space.macs(way.branch) / full for way in answers.candidates])
-        columns = [answers.column(Candidate.of(measured)) for measured in profile.branches]
+        self.fractions = np.array([profile.space.fraction(branch) for branch in answers.branches])
+        columns = [answers.column(Branch.parse(measured.branch)) for measured in profile.branches]
         self.columns = np.array(sorted(columns, key=lambda column: self.fractions[column]))
 
     def right(self, choice: Choice) -> NDArray[np.float64]:
-        return self.every_right[:, self.answers.column(_candidate(choice))]
+        return self.every_right[:, self.answers.column(choice.branch)]
 
     def feasible(self, budget: float) -> NDArray[np.intp]:
         """Return the columns of the branches within a budget, cheapest first; the cheapest alone if none fits."""

@@ -8,15 +8,16 @@ from pydantic import JsonValue
 from adainf import __version__
 from adainf.base import files
 from adainf.base.errors import InvalidInputError
+from adainf.branch import REFERENCE, BranchSpace
 from adainf.evaluation.calibrate import listing_digest
 from adainf.evaluation.partial import check_writable
-from adainf.evaluation.subject import Subject, check_describes
+from adainf.evaluation.subject import Subject, check_subject
 from adainf.profile import Profile
 from adainf.research import figures
 from adainf.research.answers import Answers, answers_of
 from adainf.research.correctness import DECISIONS, content_methods, learnt
 from adainf.research.decision import decisions_of
-from adainf.research.methods import candidates_of, methods, paper_methods
+from adainf.research.methods import RAW, branches_of, methods, paper_methods
 from adainf.research.published import PUBLISHED
 from adainf.research.report import CEILINGS, Gain, Share, budgets_of, gain_of, rows_of, shares_of, write_rows
 from adainf.run import Run
@@ -41,11 +42,16 @@ class Study:
 
 def _lesson(folder: Path, reported: Answers) -> Answers:
     lesson = Answers.read(folder / "answers.npz")
-    if (lesson.candidates, lesson.passed.keys()) != (reported.candidates, reported.passed.keys()):
+    if (lesson.branches, lesson.passed.keys()) != (reported.branches, reported.passed.keys()):
         raise InvalidInputError(f"{folder}: was evaluated with another profile, or by another version, than this")
     if len(lesson.truth) == len(reported.truth) and (lesson.given == reported.given).all():
         raise InvalidInputError(f"{folder}: is of the very pictures that are reported on; give another part")
     return lesson
+
+
+def _scheduled_space(profile: Profile) -> BranchSpace:
+    """Return the branches of the network that a run adapted; without an adapter, of the reference."""
+    return profile.space.networks[profile.adapted or REFERENCE]
 
 
 def check(out: Path) -> None:
@@ -74,31 +80,31 @@ def study(
     a key of PUBLISHED, whose points are added to the plot. Raises InvalidInputError if the profile is of another
     network, or if answers in `out` belong to other settings.
     """
-    check_describes(profile, subject.engine.backbone, subject.weights)
+    check_subject(profile, subject)
     answer_settings: dict[str, JsonValue] = {
         **settings,
         "version": __version__,
-        "weights": subject.weights,
-        "adapter": profile.adapter,
-        "preprocessing": repr(subject.engine.preprocessing),
+        "weights": list(subject.weights.values()),
+        "adapter": None if profile.adapted is None else profile.of_key[profile.adapted].adapter,
+        "preprocessing": [repr(outline.preprocessing) for outline in subject.engine.outlines.values()],
         "listing": listing_digest(subject),
     }
     points = [decision.point for decision in decisions_of(profile, DECISIONS)]
-    answers = answers_of(subject, candidates_of(profile), points, out / "answers.npz", answer_settings)
+    answers = answers_of(subject, branches_of(profile), points, out / "answers.npz", answer_settings)
     compared = list(methods(profile, answers))
     if taught is not None:
         compared += content_methods(learnt(profile, _lesson(taught, answers)), answers, seed=0)
     if run is not None:
         paper_budgets = sorted({*budgets_of(budgets), *CEILINGS})
-        compared += paper_methods(subject, run, profile.space, compared[0], paper_budgets, answers.truth)
+        compared += paper_methods(subject, run, _scheduled_space(profile), compared[0], paper_budgets, answers.truth)
     rows = rows_of(compared, budgets, len(answers.truth))
     write_rows(rows, out / "curve.csv")
     what = "right" if subject.labels is not None else "as the full branch"
-    title = f"{profile.backbone}: {len(answers.truth)} pictures, {len(profile.branches)} branches, top-1 {what}"
+    title = f"{profile.title}: {len(answers.truth)} pictures, {len(profile.branches)} branches, top-1 {what}"
     figures.draw_curve(rows, title, out / "curve.png", PUBLISHED[published] if published else ())
     if branches:
-        figures.draw_branches(answers, profile.space, title, out / "branches.png")
-    raw = next((method for method in compared if method.name == "lookup, raw weights"), None)
+        figures.draw_branches(answers, profile, title, out / "branches.png")
+    raw = next((method for method in compared if method.name == RAW), None)
     reported = [method for method in compared if method.name not in ("oracle", "random feasible branch")]
     overruns = {
         bound: sum(row.bound == bound and row.macs_fraction_max > max(row.budget, row.floor) for row in rows)

@@ -7,25 +7,29 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from adainf.branch import Branch
-from adainf.profile import Profile, Scheduled, WeightSet
+from adainf.branch import REFERENCE, Branch
+from adainf.profile import Profile, Scheduled
 from adainf.run import Run
 from adainf.schedulers.block_scheduler import PaperScheduler, read_scheduler
 from adainf.schedulers.lookup import Choice
 
 __all__ = ["ContentAware", "better_at", "content_aware"]
 
+_ROUNDING = 1e-12
+
 
 @dataclass(frozen=True)
 class ContentAware:
     """A run's scheduler, and the budgets at which it beats the lookup table (AdaInf, 2024, figure 2).
 
-    scheduler: has a hard bound. levels: by rising budgets. weights: the set that the scheduler was trained with.
+    scheduler: has a hard bound. levels: by rising budgets. network: what its branches name the network that the
+    scheduler was trained with. share: MACs of all its blocks, as a fraction of the family's full branch's.
     """
 
     scheduler: PaperScheduler
     levels: Sequence[Scheduled]
-    weights: WeightSet
+    network: str = REFERENCE
+    share: float = 1.0
     _deciding: dict[float, Callable[[NDArray[np.float32]], NDArray[np.bool_]]] = field(default_factory=dict)
 
     @property
@@ -35,21 +39,25 @@ class ContentAware:
 
     def level(self, budget: float) -> Scheduled | None:
         """Return its measurement for `budget`; None if the lookup table is better or the budget is infeasible."""
-        return None if budget < self.scheduler.floor else better_at(self.levels, budget)
+        return None if self._own(budget) < self.scheduler.floor else better_at(self.levels, budget)
 
     def choose(self, embedding: NDArray[np.float32], level: Scheduled, budget: float) -> Choice:
         """Return the blocks for a picture's embedding (width,) within `budget`, the scheduler's own MACs included."""
         if budget not in self._deciding:
             self._deciding.clear()
-            self._deciding[budget] = self.scheduler.at(budget)
+            self._deciding[budget] = self.scheduler.at(self._own(budget))
         keep = self._deciding[budget](embedding)
-        return self.choice(Branch(self.resolution, tuple(keep.tolist())), level)
+        return self.choice(Branch(self.resolution, tuple(keep.tolist()), self.network), level)
 
     def choice(self, branch: Branch, level: Scheduled) -> Choice:
         """Return the choice for one of the scheduler's branches, the scheduler's own MACs included."""
         space = self.scheduler.space
         macs = space.macs(branch) + self.scheduler.macs
-        return Choice(branch, macs, macs / space.macs(space.full), level.accuracy, self.weights)
+        return Choice(branch, macs, macs / space.macs(space.full) * self.share, level.accuracy)
+
+    def _own(self, budget: float) -> float:
+        """Return a budget as a fraction of the scheduler's own network, rounded down: a budget is a guarantee."""
+        return budget if self.share == 1 else budget / self.share * (1 - _ROUNDING)
 
 
 def better_at(levels: Sequence[Scheduled], budget: float) -> Scheduled | None:
@@ -66,8 +74,10 @@ def content_aware(run: Run | None, profile: Profile) -> ContentAware | None:
     """
     if run is None or not any(level.better for level in profile.scheduled):
         return None
-    scheduler = read_scheduler(run, profile.space)
+    network = REFERENCE if run.adapter_path is None else (profile.adapted or REFERENCE)
+    space = profile.space.networks[network]
+    scheduler = read_scheduler(run, space)
     if scheduler is None:
         return None
-    weights: WeightSet = "base" if run.adapter_path is None else "adapted"
-    return ContentAware(replace(scheduler, bound="hard"), profile.scheduled, weights)
+    share = profile.space.fraction(space.full)
+    return ContentAware(replace(scheduler, bound="hard"), profile.scheduled, network, share)

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from adainf.base.errors import InvalidInputError
 from adainf.branch import Branch
-from adainf.profile import Measured, Profile, WeightSet
+from adainf.profile import Measured, Profile
 
-__all__ = ["Choice", "LookupTable", "wanted_branches"]
+__all__ = ["Choice", "LookupTable", "wanted_branches", "wanted_networks"]
 
 # Each branch is exported or recorded at startup and held in memory.
 _MOST_BRANCHES = 12
@@ -17,16 +17,12 @@ _MOST_BRANCHES = 12
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """A branch, its MACs (absolute, and relative to the full branch) and its expected accuracy (0..1).
-
-    weights: the set that it runs with.
-    """
+    """A branch, its MACs (absolute, and relative to the full branch) and its expected accuracy (0..1)."""
 
     branch: Branch
     macs: int
     macs_fraction: float
     expected_accuracy: float
-    weights: WeightSet = "base"
 
     @classmethod
     def of(cls, measured: Measured, full_macs: int) -> "Choice":
@@ -36,7 +32,6 @@ class Choice:
             measured.macs,
             measured.macs / full_macs,
             expected_accuracy(measured),
-            measured.weights,
         )
 
 
@@ -89,6 +84,12 @@ def wanted_branches(profile: Profile) -> list[Branch]:
     for most in range(2, _MOST_BRANCHES + 1):  # a larger table contains every smaller one
         wanted += [choice.branch for choice in LookupTable(profile, most=most).frontier]
     return list(dict.fromkeys(wanted))
+
+
+def wanted_networks(profile: Profile) -> frozenset[str]:
+    """Return what the branches of the networks to open name them: the reference, and those that may be chosen."""
+    scheduled = profile.adapted if profile.scheduled else None
+    return frozenset([*(branch.network for branch in wanted_branches(profile)), *([scheduled] if scheduled else [])])
 
 
 def expected_accuracy(measured: Measured) -> float:

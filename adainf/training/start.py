@@ -96,7 +96,7 @@ def adapt(request: TrainingRequest, ranks: Ranks) -> Run:
         raise InvalidInputError(f"mix {shares}: must be {len(sources)} shares, one for each of the images' sources")
     profile = _profile(request, backbone, weights)
     menu = _menu(request, profile)
-    zoom = request.zoom if request.zoom is not None else profile.zoom if profile is not None else 0.0
+    zoom = request.zoom if request.zoom is not None else profile.reference.zoom if profile is not None else 0.0
     sides = _sides(request, backbone, menu)
     if max(sides) > backbone.native_resolution:
         raise InvalidInputError(
@@ -203,9 +203,10 @@ def _profile(request: TrainingRequest, backbone: Backbone, weights: str) -> Prof
     if request.profile is None:
         return None
     profile = Profile.read(request.profile)
-    if profile.weights != weights:
+    key = next((key for key, network in profile.of_key.items() if network.weights == weights), None)
+    if key is None:
         raise InvalidInputError(f"profile {request.profile}: was calibrated for other weights of {backbone.name}")
-    return profile
+    return profile.alone(key)
 
 
 def _menu(request: TrainingRequest, profile: Profile | None) -> list[Branch]:
@@ -216,7 +217,7 @@ def _menu(request: TrainingRequest, profile: Profile | None) -> list[Branch]:
         choice.branch
         for choice in LookupTable(profile).frontier
         if choice.macs_fraction <= request.ceiling
-        and choice.branch.resolution in (request.resolutions or profile.parts)
+        and choice.branch.resolution in (request.resolutions or profile.reference.parts)
     ]
     missing = set(request.resolutions) - {branch.resolution for branch in menu}
     if missing or not menu:

@@ -2,7 +2,7 @@
 
 import contextlib
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,14 +13,13 @@ from torch import Tensor
 from adainf.backbones import Backbone
 from adainf.backbones.weights import outline
 from adainf.base.errors import one_line
-from adainf.branch import Branch
-from adainf.engines.base import SIZES, Adapted, FirstLook, NetworkPart, OutOfMemoryError, parts, parts_after_first
+from adainf.branch import REFERENCE, Branch
+from adainf.engines.base import SIZES, FirstLook, NetworkPart, OutOfMemoryError, parts, parts_after_first
 from adainf.engines.gpu.cuda import Device, Forward, RecordedPass
 from adainf.engines.gpu.graphs import Graphs
 from adainf.engines.gpu.planless import has_depthwise, planless
 from adainf.portions import portions
 from adainf.preprocessing import looked_at
-from adainf.profile import WeightSet
 from adainf.schedulers.embedding import embedding
 
 __all__ = ["GpuEngine"]
@@ -39,14 +38,14 @@ class _Along:
 
 @dataclass(frozen=True, slots=True)
 class _Through:
-    """One picture through a part of the network."""
+    """One picture through a part of a network."""
 
+    network: str
     part: NetworkPart
-    weights: WeightSet
 
 
 class GpuEngine:
-    """Runs a backbone in half precision on a GPU.
+    """Runs a family of networks in half precision on a GPU.
 
     As for every engine, the CPU crops and shrinks pictures, here into pinned memory that the GPU reads directly. They
     are transferred as bytes, and the graph normalises them.
@@ -57,32 +56,32 @@ class GpuEngine:
     threads = 1
     sizes: tuple[int, ...] = SIZES
 
-    def __init__(
-        self, backbone: Backbone, device: Device, adapted: Adapted | None = None, most: int = _MOST_GRAPHS
-    ) -> None:
+    def __init__(self, networks: Mapping[str, Backbone], device: Device, most: int = _MOST_GRAPHS) -> None:
         """Move the weights to the device.
 
-        adapted: a second set of weights, for some branches. most: how many recordings are kept.
+        networks: by what their branches name them. most: how many recordings are kept.
         Raises OutOfMemoryError if the device has too little memory.
         """
         # Fingerprint the weights before they are moved or rounded.
-        self.outline = outline(backbone)
-        self.adapted_outline = None if adapted is None else outline(adapted.backbone)
-        self.preprocessing = backbone.preprocessing
-        self.class_names = backbone.classes.names
+        self.outlines = {key: outline(network) for key, network in networks.items()}
         self.device = device.name
         self._device = device
-        self._adapted = frozenset[Branch]() if adapted is None else adapted.branches
-        self._networks: dict[WeightSet, Backbone] = {"base": backbone}
-        if adapted is not None:
-            self._networks["adapted"] = adapted.backbone
-        self._planned_slowly = has_depthwise(backbone)
+        self._networks = dict(networks)
+        self._planned_slowly = {key: has_depthwise(network) for key, network in networks.items()}
         self._inputs: dict[int, Tensor] = {}
         self._graphs: Graphs[_Along | _Through] = Graphs(self._recorded, most)
-        self._statistics = torch.tensor([self.preprocessing.mean, self.preprocessing.std])
+        self._statistics = {
+            key: torch.tensor([outline.preprocessing.mean, outline.preprocessing.std])
+            for key, outline in self.outlines.items()
+        }
         self._parked = True
         with self._memory():
             pass
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The classes in the order of the scores."""
+        return self.outlines[REFERENCE].class_names
 
     def warm_up(self, branches: Iterable[Branch], pictures: int = 1) -> None:
         """Record each branch with a batch size of `pictures`, and wait for it."""
@@ -94,12 +93,12 @@ class GpuEngine:
         """Return whether a branch is recorded with a batch size of `pictures`; if not, start recording it."""
         return not self._parked and self._graphs.ask(_Along(branch, pictures))
 
-    def make_parts_ready(self, resolution: int, weights: WeightSet) -> bool:
+    def make_parts_ready(self, resolution: int, network: str = REFERENCE) -> bool:
         """Return whether every part for `look` and `complete` is recorded; if not, start recording the next one."""
         if self._parked:
             return False
-        every = parts(resolution, self.outline.droppable)
-        return all(self._graphs.ask(_Through(part, weights)) for part in every)
+        every = parts(resolution, self.outlines[network].droppable)
+        return all(self._graphs.ask(_Through(network, part)) for part in every)
 
     def close(self) -> None:
         """Stop the recording thread and release the GPU's memory."""
@@ -108,10 +107,13 @@ class GpuEngine:
         self._networks.clear()
         self._device.give_back()
 
-    def prepare(self, picture: NDArray[np.uint8], resolution: int, *, mirrored: bool = False) -> NDArray[np.uint8]:
+    def prepare(
+        self, picture: NDArray[np.uint8], resolution: int, network: str = REFERENCE, *, mirrored: bool = False
+    ) -> NDArray[np.uint8]:
         """Crop and shrink a BGR picture (height, width, 3) to bytes (resolution, resolution, 3) in pinned memory."""
         place = self._device.pinned(resolution * resolution * 3, torch.uint8).view(resolution, resolution, 3)
-        return looked_at(picture, resolution, self.preprocessing, mirrored=mirrored, into=place.numpy())
+        preprocessing = self.outlines[network].preprocessing
+        return looked_at(picture, resolution, preprocessing, mirrored=mirrored, into=place.numpy())
 
     @torch.inference_mode()
     def run(self, inputs: Sequence[NDArray[np.uint8]], branches: Sequence[Branch]) -> NDArray[np.float32]:
@@ -136,25 +138,24 @@ class GpuEngine:
         return scores
 
     @torch.inference_mode()
-    def look(self, prepared: NDArray[np.uint8], resolution: int, weights: WeightSet) -> FirstLook:
-        """Run a prepared picture (resolution, resolution, 3) through the first block with one set of weights."""
+    def look(self, prepared: NDArray[np.uint8], resolution: int, network: str = REFERENCE) -> FirstLook:
+        """Run a prepared picture (resolution, resolution, 3) through the first block of a network."""
         with self._memory():
-            recording = self._graphs.now(_Through(NetworkPart(resolution, 0, 1), weights))
+            recording = self._graphs.now(_Through(network, NetworkPart(resolution, 0, 1)))
             recording.given[0].copy_(torch.from_numpy(prepared), non_blocking=True)
             recording.replay()
             hidden = recording.gives.clone()
             activations = hidden.float().cpu().numpy()
-        return FirstLook(embedding(activations)[0], hidden, resolution, weights)
+        return FirstLook(embedding(activations)[0], hidden, resolution, network)
 
     @torch.inference_mode()
     def complete(self, seen: FirstLook, keep: Sequence[bool]) -> NDArray[np.float32]:
         """Return scores before softmax (classes,) for a picture from `look`; the first block has run already."""
         hidden: Tensor = seen.hidden
         with self._memory():
-            for start, stop in parts_after_first(self.outline.droppable):
-                recording = self._graphs.now(
-                    _Through(NetworkPart(seen.resolution, start, stop, keep[start]), seen.weights)
-                )
+            for start, stop in parts_after_first(self.outlines[seen.network].droppable):
+                part = NetworkPart(seen.resolution, start, stop, keep[start])
+                recording = self._graphs.now(_Through(seen.network, part))
                 recording.given.copy_(hidden)
                 recording.replay()
                 hidden = recording.gives
@@ -190,33 +191,36 @@ class GpuEngine:
             if isinstance(key, _Along):
                 given = self._input(key.branch.resolution)[: key.pictures]
                 along = self._along(key.branch)
-                return self._device.record(self._for_one(along) if key.pictures == 1 else along, given)
-            forward, network = self._for_one(self._through(key)), self._networks[key.weights]
+                if key.pictures == 1:
+                    along = self._for_one(key.branch.network, along)
+                return self._device.record(along, given)
+            forward, network = self._for_one(key.network, self._through(key)), self._networks[key.network]
+            given = self._input(key.part.resolution)[:1]
             if not key.part.start:
-                return self._device.record(forward, self._input(key.part.resolution)[:1])
-            hidden = network.stem(self._normalised(self._input(key.part.resolution)[:1]))
+                return self._device.record(forward, given)
+            hidden = network.stem(self._normalised(given, key.network))
             for index in range(key.part.start):
                 hidden = network.step(index, hidden, True)
             return self._device.record(forward, hidden.clone())
 
     def _along(self, branch: Branch) -> Forward:
-        network = self._networks["adapted" if branch in self._adapted else "base"]
+        network = self._networks[branch.network]
 
         def forward(given: Tensor) -> Tensor:
-            scores: Tensor = network(self._normalised(given), branch.keep)
+            scores: Tensor = network(self._normalised(given, branch.network), branch.keep)
             return scores.float()
 
         return forward
 
-    def _for_one(self, forward: Forward) -> Forward:
+    def _for_one(self, network: str, forward: Forward) -> Forward:
         """Return a forward pass for one picture that records within a tenth of a second, to keep the start short."""
-        return planless(forward) if self._planned_slowly else forward
+        return planless(forward) if self._planned_slowly[network] else forward
 
     def _through(self, key: _Through) -> Forward:
-        network, part = self._networks[key.weights], key.part
+        network, part = self._networks[key.network], key.part
 
         def forward(given: Tensor) -> Tensor:
-            hidden = given if part.start else network.stem(self._normalised(given))
+            hidden = given if part.start else network.stem(self._normalised(given, key.network))
             for index in range(part.start, part.stop):
                 hidden = network.step(index, hidden, part.kept or index > part.start)
             return network.scores(hidden) if part.stop == len(network.blocks) else hidden
@@ -230,10 +234,11 @@ class GpuEngine:
             self._inputs[resolution] = torch.zeros(shape, dtype=torch.uint8, device=self._device.place)
         return self._inputs[resolution]
 
-    def _normalised(self, given: Tensor) -> Tensor:
+    def _normalised(self, given: Tensor, network: str) -> Tensor:
         """Normalise like `adainf.preprocessing.prepare`, with the channels last in memory."""
         rgb = given.flip(3).float() / 255
-        normalised: Tensor = (rgb - self._mean) / self._deviation
+        mean, deviation = self._placed_statistics[network]
+        normalised: Tensor = (rgb - mean) / deviation
         return normalised.to(self._device.dtype).permute(0, 3, 1, 2)
 
     @contextlib.contextmanager
@@ -256,5 +261,5 @@ class GpuEngine:
     def _place(self, place: torch.device | str) -> None:
         for network in self._networks.values():
             network.to(place, self._device.dtype).to(memory_format=torch.channels_last)
-        self._mean, self._deviation = self._statistics.to(place)
+        self._placed_statistics = {key: statistics.to(place) for key, statistics in self._statistics.items()}
         self._device.settle()

@@ -9,6 +9,7 @@ import numpy as np
 from adainf.control import Budget, Signals
 from adainf.control.evidence import Evidence
 from adainf.control.presence import Happening
+from adainf.profile import Network
 from adainf.recogniser import LabelColumns
 from adainf.schedulers import Choice
 from adainfd.capture.cameras.account import FrameCounts
@@ -99,6 +100,7 @@ def result(
     captured: Captured,
     published_at: float,
     answer: ViewAnswer,
+    network: Network,
     chosen_by: messages.ChosenBy,
     expected_accuracy: float,
     budget: Budget,
@@ -107,7 +109,7 @@ def result(
     account: FrameCounts,
     minimum_score: float,
 ) -> messages.Result:
-    """Return the result message that gives frame `captured` this answer."""
+    """Return the result message that gives frame `captured` this answer. network: the one that gave it."""
     ran = chosen_by != "reuse"
     choice = answer.choice
     return messages.Result(
@@ -123,12 +125,13 @@ def result(
         looks=answer.evidence.looks,
         budget=messages.ResultBudget(budget.fraction, budget.limited_by),
         plan=messages.Plan(
-            str(choice.branch),
+            choice.branch.path,
             chosen_by,
             choice.macs if ran else 0,
             choice.macs_fraction if ran else 0.0,
             expected_accuracy,
-            choice.weights,
+            "base" if network.adapter is None else "adapted",
+            network.name,
         ),
         signals=messages.ResultSignals(*_values_of(signals)),
         timing_ms=timing,

@@ -8,6 +8,7 @@ from typing import Literal
 
 import msgspec
 
+from adainf.branch import REFERENCE
 from adainf.control import Budget, Costs, Ran
 from adainf.engines import OutOfMemoryError
 from adainf.recogniser import Recogniser
@@ -258,7 +259,7 @@ class Pipeline:
     def _part(self, view: RegionSession, shown: Shown) -> Shown:
         if view.box is None:
             return shown
-        seen = self._recogniser.engine.preprocessing.crop_fraction
+        seen = self._recogniser.engine.outlines[REFERENCE].preprocessing.crop_fraction
         return Shown(shown.captured, cropped(shown.picture, view.box, seen), shown.holds)
 
     def _conclude(

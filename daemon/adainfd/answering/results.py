@@ -39,6 +39,7 @@ class Teller:
         """host: the box's name in topics and messages."""
         self._publisher = publisher
         self._host = host
+        self._networks = profile.of_key
         self._agreements = {measured.branch: measured.agreement for measured in profile.branches}
 
     def result(
@@ -67,6 +68,7 @@ class Teller:
                 captured=captured,
                 published_at=time.time(),
                 answer=answer,
+                network=self._networks[answer.choice.branch.network],
                 chosen_by=chosen_by,
                 expected_accuracy=expected,
                 budget=budget,

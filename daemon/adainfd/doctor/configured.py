@@ -127,13 +127,13 @@ def _model(configuration: Configuration) -> Iterator[Finding]:
             remedy = "install its driver, or leave `device` out: the best that is here is taken then"
             yield fail("device", str(error), remedy)
             return
-        remedy = f"adainf fetch {profile.backbone}; else the first start downloads them"
+        remedy = f"adainf fetch {profile.reference.backbone}; else the first start downloads them"
         yield warn("weights", f"are not here yet ({error})", remedy)
         return
     except AdainfError as error:
         yield fail("weights", str(error), "give the right weights, or calibrate a profile for these")
         return
-    yield ok("weights", f"{profile.backbone}: {len(engine.class_names)} classes")
+    yield ok("weights", f"{profile.title}: {len(engine.class_names)} classes")
     if not same_weights:
         yield warn("profile", "was made for other weights: its accuracies are not theirs", "adainf calibrate")
     else:

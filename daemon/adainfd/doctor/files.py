@@ -35,7 +35,8 @@ def unreadable_source(camera: CameraSection) -> tuple[str, str] | None:
 def _named(configuration: Configuration) -> Iterator[tuple[str, Path]]:
     model = configuration.model
     policies = (model.policy, *(camera.policy for camera in configuration.camera))
-    others = ("profile", model.profile), ("weights", model.weights), ("run", model.run)
+    weights = model.weights.values() if isinstance(model.weights, dict) else (model.weights,)
+    others = ("profile", model.profile), *(("weights", name) for name in weights), ("run", model.run)
     for subject, name in (*(("policy", policy) for policy in dict.fromkeys(policies)), *others):
         # A name with neither is a built-in one, or one on a model hub.
         if name is not None and ("/" in name or Path(name).suffix):

@@ -99,7 +99,7 @@ def check(file: Path) -> str:
         camera.settings()
     cameras = ", ".join(camera.name for camera in configuration.camera) or "none"
     summary = (
-        f"{profile.backbone} with {len(profile.branches)} branches, policy {configuration.model.policy}, "
+        f"{profile.title} with {len(profile.branches)} branches, policy {configuration.model.policy}, "
         f"cameras: {cameras}"
     )
     try:

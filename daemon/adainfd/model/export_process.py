@@ -135,7 +135,7 @@ def _missing(configuration: Configuration, profile: Profile) -> bool:
     engine, content = asked.recall(), content_of(configuration.model, profile)
     if engine is None or not all(engine.at_hand(branch) for branch in wanted_branches(profile)):
         return True
-    return content is not None and not engine.parts_at_hand(content.resolution, content.weights)
+    return content is not None and not engine.parts_at_hand(content.resolution, content.network)
 
 
 def _work(configuration: Configuration, profile: Profile, for_next_start: bool, daemon: Connection) -> None:
@@ -170,7 +170,7 @@ def _export(configuration: Configuration, profile: Profile, daemon: Connection) 
 
     engine = opening(configuration, profile).open()
     if not isinstance(engine, OnnxEngine):
-        raise TypeError(f"{profile.backbone} cannot be exported")
+        raise TypeError(f"{profile.title} cannot be exported")
     first = needed_first(profile)
     for branch in dict.fromkeys([*first, *wanted_branches(profile)]):
         if branch not in first:

@@ -48,7 +48,7 @@ def load_recogniser(
     Raises UnavailableError if weights cannot be fetched, or the configured device cannot be used.
     """
     section = configuration.model
-    observer.beginning(f"loading {profile.backbone}", _LOAD_SECONDS)
+    observer.beginning(f"loading {profile.title}", _LOAD_SECONDS)
     exported = exporter is not None and exporter.have(needed_first(profile), log)
     asked = opening(configuration, profile, lambda text: log.warning("engine", detail=text))
     engine = stand_in or asked.open()
@@ -62,7 +62,7 @@ def load_recogniser(
         exporter.begin()  # the GPU cannot be used, so this start needs the exports
         exported = exporter.have(needed_first(profile), log)
     if exported:  # logged only here: a refused start logs its reason and nothing else
-        log.info("exporting", backbone=profile.backbone)
+        log.info("exporting", backbone=profile.title)
     whole = not exported and stand_in is None and not engine.on_gpu
     first = [cheapest(profile)] if engine.on_gpu else needed_first(profile)
     branches = wanted_branches(profile) if whole else first

@@ -50,10 +50,10 @@ def read_profile(section: ModelSection) -> Profile:
     run = read_run(section)
     path = _profile_path(section, run)
     profile = Profile.read(path)
-    backbone = section.backbone or (_BACKBONE if run is None else run.manifest.backbone)
-    if profile.backbone != backbone:
-        raise InvalidInputError(f"profile {path}: is of {profile.backbone}, the model is {backbone}")
-    if run is None and profile.adapter is not None:
+    backbone = section.backbone or (None if run is None else run.manifest.backbone)
+    if backbone not in (None, *(network.backbone for network in profile.networks)):
+        raise InvalidInputError(f"profile {path}: is of {profile.title}, the model is {backbone}")
+    if run is None and profile.adapted is not None:
         raise InvalidInputError(f"profile {path}: has branches with adapted weights; name their run with --run")
     if run is not None:
         run.check_calibrated(profile, path)
@@ -80,7 +80,7 @@ def asked_for(section: ModelSection, *, run: str | None, profile: str | None) ->
         return {}
     before = read_run(section)
     found = Profile.read(shipped.find("profiles", profile, ".json"))
-    if before is None or found.adapter is not None or found.scheduled:
+    if before is None or found.adapted is not None or found.scheduled:
         return {"profile": profile}
     return {"profile": profile, "run": None, "backbone": section.backbone or before.manifest.backbone}
 
@@ -92,9 +92,9 @@ def opening(configuration: Configuration, profile: Profile, warn: Callable[[str]
 
     section = configuration.model
     texts = (*section.labels, *(label for camera in configuration.camera for label in camera.labels))
-    open_vocabulary = profile.backbone.startswith("openclip/")
+    open_vocabulary = profile.reference.backbone.startswith("openclip/")
     options = Options(
-        weights=section.weights,
+        weights=section.weights if isinstance(section.weights, str) else None,
         labels=tuple(dict.fromkeys(texts)) if open_vocabulary else section.labels,
         size=section.size,
         mean=section.mean,
@@ -104,6 +104,7 @@ def opening(configuration: Configuration, profile: Profile, warn: Callable[[str]
         profile,
         read_run(section),
         options,
+        weights=section.weights if isinstance(section.weights, dict) else None,
         name=section.engine,
         device=section.device,
         threads=section.threads,

@@ -62,7 +62,12 @@ def _medians(timings: Timings) -> Times:
 
 def _file(engine: Engine, profile: Profile) -> Path:
     return state.file(
-        "timings", "after a rest", profile.weights, str(profile.parts), engine.device, engine.name, str(engine.threads)
+        "timings",
+        "after a rest",
+        *(f"{network.weights} {network.parts}" for network in profile.networks),
+        engine.device,
+        engine.name,
+        str(engine.threads),
     )
 
 

@@ -209,7 +209,7 @@ class Preparation:
         content = self._content if item == SCHEDULER else None
         if content is None or self._recogniser.content is not None:
             return True
-        if not engine.make_parts_ready(content.resolution, content.weights):
+        if not engine.make_parts_ready(content.resolution, content.network):
             return False
         warm_up_content(engine, content)
         return True

@@ -11,7 +11,8 @@ from adainf.control.signals import contention
 from adainf.schedulers import Choice
 from adainfd.replaying.knowledge import Knowledge
 from adainfd.replaying.policies import ReplayedPolicies
-from adainfd.tracing.lines import Frame, Header, LostLines, PolicyChange, Prepared, Remembered, read
+from adainfd.tracing.lines import Frame, Header, LostLines, PolicyChange, Prepared, Remembered
+from adainfd.tracing.reading import read
 
 __all__ = ["Decision", "Decisions", "recorded", "replayed"]
 

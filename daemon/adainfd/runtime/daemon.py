@@ -196,8 +196,8 @@ def _check_limits(configuration: Configuration, profile: Profile) -> int:
     Raises InvalidInputError if the limit on open files is too low, UnavailableError if the camera subprocesses cannot
     be started.
     """
-    cameras, blocks = len(configuration.camera), len(profile.droppable)
-    needed_by = f"{cameras} camera{'s' if cameras != 1 else ''} with {profile.backbone}"
+    cameras, blocks = len(configuration.camera), sum(len(network.droppable) for network in profile.networks)
+    needed_by = f"{cameras} camera{'s' if cameras != 1 else ''} with {profile.title}"
     files = _FILES + cameras * _FILES_A_CAMERA + blocks * _FILES_A_BLOCK
     limits.have_files(files, needed_by)
     limits.have_threads(_THREADS + cameras * _THREADS_A_CAMERA)
@@ -291,7 +291,7 @@ def _stream(
     """Create the camera's session; its audits are loaded on entry and saved on exit."""
     rule = (section.events or configuration.events).rule()
     labels = LabelColumns.of(section.labels, recogniser.engine.class_names, camera.name)
-    key = (camera.name, str(camera.source), recogniser.profile.weights)
+    key = (camera.name, str(camera.source), recogniser.profile.reference.weights)
     named: list[tuple[str | None, Region | None]] = [*section.regions.items()] or [(None, None)]
     audit_files = [state.file("audit", *key, *([] if name is None else [name])) for name, _ in named]
     views = tuple(
@@ -345,10 +345,11 @@ def _own_processes(cameras: Sequence[Camera], exporter: Exporter | None) -> list
 def _model(recogniser: Recogniser) -> messages.Model:
     space = recogniser.profile.space
     return messages.Model(
-        backbone=recogniser.profile.backbone,
+        backbone=recogniser.profile.reference.backbone,
         engine=recogniser.engine.name,
         device=recogniser.engine.device,
         full_branch=str(space.full),
         full_macs=space.macs(space.full),
         full_ms=recogniser.times.get(1, {}).get(str(space.full)),
+        networks=tuple(recogniser.profile.of_key[key].name for key in recogniser.engine.outlines),
     )

@@ -44,7 +44,7 @@ class Metrics(Observer):
         )
         self._limited = self._counter("adainf_budget_limited", "Frames by the rule that set their budget", "rule")
         self._macs = self._counter("adainf_macs", "Multiply-accumulates used")
-        self._branches = self._counter("adainf_branch_frames", "Looks by the branch that ran", "branch", "weights")
+        self._branches = self._counter("adainf_branch_frames", "Looks by the branch that ran", "branch", "network")
         self._audits = self._counter(
             "adainf_audited_frames", "Frames on which the full branch ran too, by whether it agreed", "branch", "agreed"
         )
@@ -85,7 +85,7 @@ class Metrics(Observer):
         self._limited.labels(camera, result.budget.limited_by).inc()
         if looked:
             self._macs.labels(camera).inc(plan.macs)
-            self._branches.labels(camera, plan.branch, plan.weights).inc()
+            self._branches.labels(camera, plan.branch, plan.network).inc()
 
     def audited(self, camera: str, branch: str, *, agreed: bool) -> None:
         """Count an audit."""

@@ -6,18 +6,13 @@ when its first frame in the part was decided, `prepared` the branches that have 
 policies after a reload. The other lines are frames.
 """
 
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
 
-from adainf.base import files
-from adainf.base.errors import InvalidInputError, one_line
 from adainf.branch import Branch
 from adainf.control.controller import Budget, ControllerState
 from adainf.control.signals import Signals
-from adainf.profile import WeightSet
 from adainf.recogniser import Recogniser
 from adainf.schedulers import Choice
 
@@ -33,13 +28,9 @@ __all__ = [
     "Prepared",
     "Remembered",
     "SecondLook",
-    "read",
 ]
 
 SCHEMA = "adainf.trace/1"
-_LONGEST_LINE = 1 << 23
-# RecursionError: deeply nested JSON. ValueError: text that is not UTF-8.
-_MALFORMED = (msgspec.DecodeError, RecursionError, ValueError)
 
 
 class InForce(msgspec.Struct, frozen=True, kw_only=True):
@@ -107,7 +98,7 @@ class LostLines(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag
 class LastLook(msgspec.Struct, frozen=True, kw_only=True):
     """The last look at a view: the frame's number and capture time `at` (monotonic seconds), and the branch that ran.
 
-    looks_here: how often this branch has looked at the same picture.
+    looks_here: how often this branch has looked at the same picture. weights: in traces that name no networks.
     """
 
     number: int
@@ -116,8 +107,8 @@ class LastLook(msgspec.Struct, frozen=True, kw_only=True):
     macs: int
     macs_fraction: float
     expected_accuracy: float
-    weights: WeightSet
     looks_here: int
+    weights: Literal["base", "adapted"] = "base"
 
     @classmethod
     def of(cls, number: int, at: float, choice: Choice, looks_here: int) -> "LastLook":
@@ -129,7 +120,6 @@ class LastLook(msgspec.Struct, frozen=True, kw_only=True):
             macs=choice.macs,
             macs_fraction=choice.macs_fraction,
             expected_accuracy=choice.expected_accuracy,
-            weights=choice.weights,
             looks_here=looks_here,
         )
 
@@ -137,7 +127,7 @@ class LastLook(msgspec.Struct, frozen=True, kw_only=True):
     def choice(self) -> Choice:
         """The branch that ran, with its cost and expected accuracy."""
         branch = Branch.parse(self.branch)
-        return Choice(branch, self.macs, self.macs_fraction, self.expected_accuracy, self.weights)
+        return Choice(branch, self.macs, self.macs_fraction, self.expected_accuracy)
 
 
 class Remembered(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="view"):
@@ -201,49 +191,3 @@ class Frame(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="fr
 
 
 Line = Header | LostLines | Remembered | Frame | PolicyChange | Prepared
-
-
-def read(path: Path) -> tuple[Header, Iterator[Line | str]]:
-    """Read a trace: its first header and an iterator over the other lines.
-
-    A string among the lines says where and why the trace breaks off; reading continues with the next part, if any.
-    Raises InvalidInputError if the file is missing, not a trace, or of another version.
-    """
-    files.check_file(path, "trace")
-    lines = _read(path)
-    try:
-        header = msgspec.json.decode(next(lines, b""), type=Header)
-    except _MALFORMED as error:
-        raise InvalidInputError(f"trace {path}: is not a trace of `adainfd run --record` ({one_line(error)})") from None
-    if header.schema != SCHEMA:
-        raise InvalidInputError(f"trace {path}: schema is {header.schema!r}; this program reads {SCHEMA!r}")
-    return header, _decoded(lines)
-
-
-def _read(path: Path) -> Iterator[bytes]:
-    """Yield the lines of a file one by one, since a day's trace does not fit into memory."""
-    try:
-        with path.open("rb") as file:
-            while line := file.readline(_LONGEST_LINE):
-                yield line
-    except (OSError, ValueError) as error:
-        why = getattr(error, "strerror", None) or error
-        raise InvalidInputError(f"trace {path}: cannot be read ({why})") from None
-
-
-def _decoded(lines: Iterator[bytes]) -> Iterator[Line | str]:
-    decode = msgspec.json.Decoder(Line).decode
-    intact = True
-    for number, line in enumerate(lines, start=2):
-        if not line.strip():
-            continue
-        try:
-            decoded = decode(line)
-        except _MALFORMED as error:
-            if intact:
-                yield f"breaks off at line {number}: {one_line(error, 120)}"
-            intact = False
-            continue
-        intact = intact or isinstance(decoded, Header)
-        if intact:
-            yield decoded

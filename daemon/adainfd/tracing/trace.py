@@ -8,7 +8,7 @@ from typing import Protocol, Self
 
 import msgspec
 
-from adainfd.tracing.lines import Frame, Header, LostLines, PolicyChange, Prepared, Remembered, SecondLook, read
+from adainfd.tracing.lines import Frame, Header, LostLines, PolicyChange, Prepared, Remembered, SecondLook
 from adainfd.tracing.tracefile import TraceFile
 
 __all__ = [
@@ -21,7 +21,6 @@ __all__ = [
     "Remembered",
     "SecondLook",
     "TraceWriter",
-    "read",
     "with_change",
 ]
 

@@ -104,7 +104,8 @@ class ResultBudget(msgspec.Struct, frozen=True):
 class Plan(msgspec.Struct, frozen=True):
     """The branch that ran (resolution:blocks), its chooser, its multiply-accumulates and its expected accuracy.
 
-    weights: the backbone's own ("base"), or those adapted by a training run ("adapted").
+    weights: the backbone's own ("base"), or those adapted by a training run ("adapted"). network: the network of the
+    profile's family that the branch belongs to; empty from versions without families.
     """
 
     branch: Annotated[str, Meta(max_length=LONGEST_LABEL, pattern="^[0-9]+:[01]+$")]
@@ -113,6 +114,7 @@ class Plan(msgspec.Struct, frozen=True):
     macs_fraction: Share
     expected_accuracy: Share
     weights: Literal["base", "adapted"] = "base"
+    network: Words = ""
 
 
 class ResultSignals(msgspec.Struct, frozen=True):
@@ -191,7 +193,11 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Model(msgspec.Struct, frozen=True):
-    """The model that the daemon runs, and the cost of its full branch."""
+    """The model that the daemon runs, and the cost of its full branch.
+
+    backbone, full_branch: of the reference, the network that fractions of the full branch's MACs refer to. networks:
+    the names of all networks in use, the reference's first.
+    """
 
     backbone: Text
     engine: Text
@@ -201,6 +207,7 @@ class Model(msgspec.Struct, frozen=True):
     full_ms: (
         Annotated[float, Meta(gt=0, le=1000 * _FAR, description="median time of the full branch's forward pass")] | None
     )
+    networks: tuple[Text, ...] = ()
 
 
 class Audited(msgspec.Struct, frozen=True):
