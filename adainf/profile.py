@@ -91,6 +91,11 @@ class Network(_ProfileModel):
             raise ValueError(f"parts: the native resolution {self.native_resolution} is missing")
         return self
 
+    @property
+    def identity(self) -> str:
+        """What tells its weights from others: their fingerprint, with that of an adapter."""
+        return self.weights if self.adapter is None else f"{self.weights} {self.adapter} {self.strength}"
+
     def space(self, key: str) -> BranchSpace:
         """Return the network's branches and their MACs; key: `REFERENCE`, or the network's name."""
         return BranchSpace(

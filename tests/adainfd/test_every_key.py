@@ -163,7 +163,8 @@ def same_rules(stream: CameraSession, policy: str) -> bool:
 def are_the_profiles(running: Running) -> bool:
     """Whether it runs by the profile that is named, with the weights that this was made for."""
     profile = Profile.read(Path(running.told["model"]["profile"]))
-    return running.recogniser.profile == profile and running.engine.outlines[REFERENCE].weights == profile.reference.weights
+    outline = running.engine.outlines[REFERENCE]
+    return running.recogniser.profile == profile and outline.weights == profile.reference.weights
 
 
 def key_of(running: Running) -> str:

@@ -28,11 +28,11 @@ class Slow:
     """An engine that takes three asks to record what it is asked for, and must not run what is not recorded."""
 
     name, device, on_gpu, threads = "slow", "a box", True, 1
-    outlines: Any = {REFERENCE: SimpleNamespace(preprocessing=SimpleNamespace(crop_fraction=1.0))}
     class_names = ("cat",)
 
     def __init__(self, sizes: tuple[int, ...] = SIZES) -> None:
         self.sizes = sizes
+        self.outlines: Any = {REFERENCE: SimpleNamespace(preprocessing=SimpleNamespace(crop_fraction=1.0))}
         self.asked: dict[tuple[Branch, int], int] = {}
         self.ran: list[tuple[Branch, int]] = []
         self.memory = True
