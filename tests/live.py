@@ -71,7 +71,7 @@ class Engine:
     memory: int = 1 << 30
 
     def prepare(
-        self, picture: NDArray[np.uint8], resolution: int, network: str, *, mirrored: bool = False
+        self, picture: NDArray[np.uint8], resolution: int, network: str = REFERENCE, *, mirrored: bool = False
     ) -> tuple[str, int]:
         return network, resolution
 
