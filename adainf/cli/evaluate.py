@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from adainf.profile import Profile, Timings
 
-__all__ = ["command"]
+__all__ = ["command", "times_here"]
 
 
 @click.command("evaluate")
@@ -86,7 +86,7 @@ def command(
     read = open_profile_of(of_run, profile)
     if resolutions is not None:
         read = read.at(resolutions)
-    times = _times(read) if by == "time" else None
+    times = times_here(read) if by == "time" else None
     if times is not None and out is not None:
         raise click.UsageError("--by time does not go with --out")
     beside_out = {"--branches": branches, "--published": published, "--teach": teach}
@@ -117,7 +117,7 @@ def command(
         tables.print_points(points, labelled=subject.labels is not None, by=by)
 
 
-def _times(profile: Profile) -> Timings:
+def times_here(profile: Profile) -> Timings:
     """Return the times of the engine that is fastest on this processor."""
     from adainf.base.errors import InvalidInputError
     from adainf.engines.processor import processor_name, usable_processors

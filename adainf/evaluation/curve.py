@@ -11,7 +11,7 @@ from adainf.profile import Profile, Timings
 from adainf.schedulers import Choice, LookupTable
 from adainf.schedulers.lookup import badness_in
 
-__all__ = ["CurvePoint", "evaluate"]
+__all__ = ["CurvePoint", "by_macs", "by_time", "evaluate", "shares_of_time"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +40,8 @@ def evaluate(
     """
     check_subject(profile, subject)
     full = subject.full
-    shares = {} if times is None else _shares(times, full)
-    choose = _by_macs(profile) if times is None else _by_time(profile, shares)
+    shares = {} if times is None else shares_of_time(times, full)
+    choose = by_macs(profile) if times is None else by_time(profile, shares)
     choices = [(ceiling, choose(ceiling)) for ceiling in ceilings]
     branch_at = {ceiling: choice.branch for ceiling, choice in choices if choice}
     top1 = _top1(subject, {full, *branch_at.values()}, full)
@@ -54,7 +54,7 @@ def evaluate(
     return points
 
 
-def _shares(times: Timings, full: Branch) -> dict[str, float]:
+def shares_of_time(times: Timings, full: Branch) -> dict[str, float]:
     """Return the median times as fractions of the full branch's."""
     if str(full) not in times.times:
         raise InvalidInputError(f"times of {times.engine} on {times.device}: are not of the full branch {full}")
@@ -62,12 +62,13 @@ def _shares(times: Timings, full: Branch) -> dict[str, float]:
     return {branch: time.p50_ms / full_ms for branch, time in times.times.items()}
 
 
-def _by_macs(profile: Profile) -> Callable[[float], Choice | None]:
+def by_macs(profile: Profile) -> Callable[[float], Choice | None]:
+    """Return the lookup table's choice within a fraction of the full branch's MACs; None where no branch fits."""
     table = LookupTable(profile)
     return lambda ceiling: table.choose(ceiling) if ceiling >= table.floor else None
 
 
-def _by_time(profile: Profile, shares: Mapping[str, float]) -> Callable[[float], Choice | None]:
+def by_time(profile: Profile, shares: Mapping[str, float]) -> Callable[[float], Choice | None]:
     """Return the choice of the best branch within a fraction of the full branch's time."""
     timed = [measured for measured in profile.branches if measured.branch in shares]
     full_macs = profile.space.macs(profile.space.full)
