@@ -51,7 +51,7 @@ class Measured:
     truth: NDArray[np.int64]
 
     def streaming(self, branch: Branch, every: float = 1.0) -> float:
-        """Return top-1 over the frames where `branch` answers one of `every` frames, and answers stand until the next."""
+        """Return top-1 over the frames where `branch` answers one of `every` frames, and answers stand meanwhile."""
         frames = np.arange(len(self.truth))
         answered = (np.floor(frames / every) * every).astype(int)
         return float((self.on_frames[branch][answered] == self.truth).mean())
