@@ -165,9 +165,9 @@ class Opening:
             if self.device is not None:
                 raise
             self.warn(f"engine: the processors recognise instead of the GPU; {error}")
-            # Anew, since the weights were rounded for the GPU.
-            sources = {key: replace(source) for key, source in self.networks.items()}
-            return replace(self, networks=sources, device="cpu").open()
+            # Read anew, since the weights were rounded for the GPU.
+            read_anew = {key: replace(self.networks[key]) for key in networks}
+            return replace(self, networks=read_anew, device="cpu").open()
         if engine.name == "onnx":
             try:
                 for key, outline in engine.outlines.items():
@@ -194,12 +194,16 @@ def _source(
     network: Network, profile: Profile, run: Run | None, options: Options, weights: Mapping[str, str]
 ) -> NetworkSource:
     given = options if network.backbone == profile.reference.backbone else Options(labels=options.labels)
+    named = [network.name]
+    if network.adapter is not None:  # it changes the weights of another network of this backbone
+        named += [other.name for other in profile.networks if other.backbone == network.backbone]
+    chosen = next((weights[name] for name in named if name in weights), given.weights)
     size = given.size
     if size is None and (run is not None or network is not profile.reference):
         size = network.native_resolution
     completed = replace(
         given,
-        weights=weights.get(network.name) or given.weights or default_weights(network.backbone),
+        weights=chosen or default_weights(network.backbone),
         size=size,
         zoom=network.zoom,
     )
