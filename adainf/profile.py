@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
 
@@ -231,6 +231,13 @@ class Profile(_ProfileModel):
         """The networks' branches and their MACs."""
         return FamilySpace({key: network.space(key) for key, network in self.of_key.items()})
 
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """Return a copy with other values; what is cached belongs to the values of the original."""
+        copied = super().model_copy(update=update, deep=deep)
+        for cached in ("of_key", "space"):
+            copied.__dict__.pop(cached, None)
+        return copied
+
     @property
     def adapted(self) -> str | None:
         """What its branches name the network with a run's adapter; None if there is none."""
@@ -261,24 +268,24 @@ class Profile(_ProfileModel):
         )
 
     def with_only(self, key: str) -> "Profile":
-        """Return the profile with every measured branch of one network, and no other.
-
-        Raises InvalidInputError if not all blocks of it were measured at its native resolution.
-        """
-        kept = [m for m in (*self.branches, *self.set_aside) if Branch.parse(m.branch).network == key]
+        """Return the profile with every measured branch of one network, and no other."""
         full = str(self.space.networks[key].full)
-        if all(measured.branch != full for measured in kept):
-            raise InvalidInputError(f"profile: the branch {full} was not measured")
+        kept = [m for m in (*self.branches, *self.set_aside) if Branch.parse(m.branch).network == key]
         kept.sort(key=lambda m: (m.branch != full, -m.macs, m.branch))
         return self.model_copy(update={"branches": tuple(kept), "set_aside": ()})
 
     def alone(self, key: str) -> "Profile":
-        """Return the profile of one network by itself, which is then the reference; raises as `with_only` does."""
-        limited = self.with_only(key)
-        renamed = (m.model_copy(update={"branch": Branch.parse(m.branch).path}) for m in limited.branches)
-        return limited.model_copy(
-            update={"networks": (self.of_key[key],), "branches": tuple(renamed), "scheduled": (), "timings": ()}
-        )
+        """Return the profile of one network by itself, which is then the reference.
+
+        Raises InvalidInputError if not all blocks of it were measured at its native resolution.
+        """
+        limited, full = self.with_only(key), str(self.space.networks[key].full)
+        if all(measured.branch != full for measured in limited.branches):
+            raise InvalidInputError(f"profile: the branch {full} was not measured")
+        network = self.of_key[key].model_copy(update={"scale": 1.0})
+        branches = tuple(m.model_copy(update={"branch": Branch.parse(m.branch).path}) for m in limited.branches)
+        update = {"networks": (network,), "branches": branches, "scheduled": (), "timings": ()}
+        return limited.model_copy(update=update)
 
     def at(self, resolutions: Iterable[int]) -> "Profile":
         """Return the profile limited to branches at these resolutions, plus the full one, the reference for all.
@@ -342,7 +349,7 @@ class Profile(_ProfileModel):
             return cls.model_validate(profile_v1.upgraded(loaded) if is_old else loaded)
         except ValidationError as error:
             first = error.errors()[0]
-            location = first["loc"][2 if is_old and first["loc"][:2] == ("networks", 0) else 0 :]
+            location = first["loc"][2 if is_old and first["loc"][:1] == ("networks",) else 0 :]
             key = one_line(".".join(map(str, location)) or "profile", 120)
             message = first["msg"].removeprefix("Value error, ")
             shown = "" if first["type"] in ("missing", "value_error") else f" {one_line(repr(first['input']), 60)}:"

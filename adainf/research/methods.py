@@ -31,7 +31,8 @@ def tables_of(profile: Profile) -> dict[str, Profile]:
     names = {key: f"lookup, {network.name} alone" for key, network in profile.of_key.items()}
     if profile.adapted is not None and len(profile.networks) == 2:
         names = {REFERENCE: RAW, profile.adapted: "lookup, adapted weights"}
-    return {"table": profile} | {name: profile.with_only(key) for key, name in names.items()}
+    alone = {name: profile.with_only(key) for key, name in names.items()}
+    return {"table": profile} | {name: limited for name, limited in alone.items() if limited.branches}
 
 
 def branches_of(profile: Profile) -> tuple[Branch, ...]:
