@@ -102,7 +102,9 @@ def test_damaged_export_is_made_again(
     file = _only(tmp_path)
     whole = file.read_bytes()
     file.write_bytes(damage(whole))
-    np.testing.assert_array_equal(OnnxEngine({REFERENCE: Loaded(network)}, cache=tmp_path).run(inputs, [_SKIPPING]), scores)
+    np.testing.assert_array_equal(
+        OnnxEngine({REFERENCE: Loaded(network)}, cache=tmp_path).run(inputs, [_SKIPPING]), scores
+    )
     assert _only(tmp_path).stat().st_size == len(whole)
 
 

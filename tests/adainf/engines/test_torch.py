@@ -70,7 +70,8 @@ class TestOnGpu:
     def test_half_precision_agrees_with_the_cpu(self, name: str) -> None:
         picture = np.random.default_rng(1).integers(0, 256, (240, 320, 3), np.uint8)
         on_cpu, on_gpu = (
-            TorchEngine({REFERENCE: backbones.load(name, Options(weights=RANDOM))}, device) for device in ("cpu", "cuda")
+            TorchEngine({REFERENCE: backbones.load(name, Options(weights=RANDOM))}, device)
+            for device in ("cpu", "cuda")
         )
         side = on_cpu.outlines[REFERENCE].preprocessing.size
         full = on_cpu.networks[REFERENCE].full
