@@ -110,7 +110,7 @@ def test_with_only_one_network_its_branches_stand_as_they_were_measured(made: Pr
 
 def test_a_network_whose_full_branch_was_not_measured_cannot_be_a_reference() -> None:
     limited = FAMILY.at([4])
-    with pytest.raises(InvalidInputError, match="^profile: the branch tiny/6:11 was not measured$"):
+    with pytest.raises(InvalidInputError, match=r"^profile: the branch tiny/6:11 was not measured$"):
         limited.alone("tiny")
     assert [measured.branch for measured in limited.with_only("tiny").branches] == ["tiny/4:10"]
 

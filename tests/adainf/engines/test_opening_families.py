@@ -183,7 +183,7 @@ def test_an_adapter_goes_onto_the_weights_of_the_network_that_it_adapts() -> Non
 
 
 def test_weights_of_a_network_that_the_profile_lacks_are_refused() -> None:
-    with pytest.raises(InvalidInputError, match="^weights of network tony: the profile's networks are test, tiny$"):
+    with pytest.raises(InvalidInputError, match=r"^weights of network tony: the profile's networks are test, tiny$"):
         sources(FAMILY, None, Options(), {"tony": "tiny.pth"})
     by_name = sources(FAMILY, None, Options(), {"test": "mine.pth", "tiny": "tiny.pth"})
     assert [source.options.weights for source in by_name.values()] == ["mine.pth", "tiny.pth"]
