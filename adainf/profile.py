@@ -1,6 +1,5 @@
 """Profiles: the results of calibrating a family of networks, read, validated and written as JSON files."""
 
-import json
 from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
@@ -27,7 +26,6 @@ __all__ = [
 ]
 
 SCHEMA = "adainf.profile/2"
-_LINE = 140
 
 
 def _well_formed(text: str) -> str:
@@ -90,6 +88,11 @@ class Network(_ProfileModel):
         if self.native_resolution not in self.parts:
             raise ValueError(f"parts: the native resolution {self.native_resolution} is missing")
         return self
+
+    @property
+    def identity(self) -> str:
+        """What tells its weights from others: their fingerprint, with that of an adapter."""
+        return self.weights if self.adapter is None else f"{self.weights} {self.adapter} {self.strength}"
 
     def space(self, key: str) -> BranchSpace:
         """Return the network's branches and their MACs; key: `REFERENCE`, or the network's name."""
@@ -368,23 +371,7 @@ class Profile(_ProfileModel):
         for timings in document["timings"]:
             if not timings["together"]:
                 del timings["together"]
-        write_atomically(path, _dump(document) + "\n")
-
-
-def _dump(value: JsonValue, depth: int = 0, before: int = 0) -> str:
-    # Values that fit on a line stay on one: people read, compare and diff profiles too.
-    flat = json.dumps(value)
-    if isinstance(value, dict):
-        keys = {key: f"{json.dumps(key)}: " for key in value}
-        brackets, parts = "{}", [keys[key] + _dump(item, depth + 1, len(keys[key])) for key, item in value.items()]
-    elif isinstance(value, list) and any(isinstance(item, dict | list) for item in value):
-        brackets, parts = "[]", [_dump(item, depth + 1) for item in value]
-    else:
-        return flat
-    if depth and before + len(flat) <= _LINE:
-        return flat
-    inner = "\n" + " " * (depth + 1)
-    return brackets[0] + inner + f",{inner}".join(parts) + inner[:-1] + brackets[1]
+        write_atomically(path, documents.legible_json(document) + "\n")
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:

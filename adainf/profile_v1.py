@@ -46,12 +46,12 @@ def _with_the_full_branch(new: dict[str, Any]) -> None:
     """Take the reference's full branch back where the adapted one had replaced it."""
     droppable, native = (new["networks"][0].get(key) for key in ("droppable", "native_resolution"))
     full = f"{native}:{'1' * len(str(droppable))}"
-    branches, set_aside = new.get("branches"), new.get("set_aside")
+    branches = new.get("branches")
     if isinstance(branches, list) and all(measured.get("branch") != full for measured in _mappings(branches)):
-        aside = [measured for measured in _mappings(set_aside) if measured.get("branch") == full]
+        aside = [measured for measured in _mappings(new.get("set_aside")) if measured.get("branch") == full]
         if aside:
             new["branches"] = [*aside[:1], *branches]
-            new["set_aside"] = [measured for measured in set_aside or () if measured not in aside]
+            new["set_aside"] = [measured for measured in new["set_aside"] if measured not in aside]
 
 
 def _mappings(value: object) -> list[Mapping[str, Any]]:
