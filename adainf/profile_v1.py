@@ -46,10 +46,11 @@ def _with_the_full_branch(new: dict[str, Any]) -> None:
     """Take the reference's full branch back where the adapted one had replaced it."""
     droppable, native = (new["networks"][0].get(key) for key in ("droppable", "native_resolution"))
     full = f"{native}:{'1' * len(str(droppable))}"
-    if all(measured.get("branch") != full for measured in _mappings(new.get("branches"))):
+    branches = new.get("branches")
+    if isinstance(branches, list) and all(measured.get("branch") != full for measured in _mappings(branches)):
         aside = [measured for measured in _mappings(new.get("set_aside")) if measured.get("branch") == full]
         if aside:
-            new["branches"] = [*aside[:1], *new["branches"]]
+            new["branches"] = [*aside[:1], *branches]
             new["set_aside"] = [measured for measured in new["set_aside"] if measured not in aside]
 
 

@@ -12,12 +12,17 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
 import zmq
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from adainf import profile
+    from adainf.backbones import Backbone
+    from adainf.branch import BranchSpace
 
 START_SECONDS = 90.0
 """Long enough for a start on a busy box; a test that waits for it fails, none waits so long when all is well."""
@@ -264,31 +269,24 @@ def small_network(folder: Path) -> Network:
     import torch
     from safetensors.torch import save_file
 
-    from adainf.backbones import Options, load, weights
+    from adainf.backbones import Options, load
     from adainf.backbones.cifar import CifarResNet
     from adainf.backbones.macs import branch_space
-    from adainf.branch import Branch
-    from adainf.engines.opening import Opening
-    from adainf.profile import BranchTime, Calibration, Measured, Parts, Profile, Timings
+    from adainf.branch import REFERENCE, Branch
+    from adainf.engines.opening import NetworkSource, Opening
+    from adainf.profile import BranchTime, Calibration, Measured, Profile, Timings
 
     torch.manual_seed(0)
     file = folder / "resnet20.safetensors"
     save_file(CifarResNet((16, 32, 64), 3, 10).state_dict(), file)
     backbone = load("cifar/resnet20", Options(str(file)))
-    engine = Opening(None, backbone.name, Options(str(file))).open()
+    engine = Opening(None, {REFERENCE: NetworkSource("resnet20", backbone.name, Options(str(file)))}).open()
     space = branch_space(backbone, [16, 24])
     branches = [Branch.parse(text) for text in _BRANCHES]
     engine.warm_up(branches)
     times = {str(branch): BranchTime(p50_ms=1 + space.fraction(branch), p95_ms=3.0) for branch in branches}
     profile = Profile(
-        backbone=backbone.name,
-        weights=weights.fingerprint(backbone),
-        native_resolution=backbone.native_resolution,
-        droppable="".join("01"[may] for may in space.droppable),
-        parts={
-            resolution: Parts(stem=part.stem, blocks=part.blocks, shortcuts=part.shortcuts, head=part.head)
-            for resolution, part in space.parts.items()
-        },
+        networks=(described(backbone, space),),
         calibration=Calibration(images=1, labelled=False, part="all", seed=0, created="2025-01-01", version="0"),
         branches=tuple(
             Measured(
@@ -300,6 +298,24 @@ def small_network(folder: Path) -> Network:
     )
     profile.write(folder / "resnet20.json")
     return Network(file, folder / "resnet20.json", engine.class_names)
+
+
+def described(backbone: "Backbone", space: "BranchSpace") -> "profile.Network":
+    """A network as a profile describes it."""
+    from adainf import profile
+    from adainf.backbones import weights
+
+    return profile.Network(
+        name=backbone.name.rpartition("/")[2],
+        backbone=backbone.name,
+        weights=weights.fingerprint(backbone),
+        native_resolution=backbone.native_resolution,
+        droppable="".join("01"[may] for may in space.droppable),
+        parts={
+            resolution: profile.Parts(stem=part.stem, blocks=part.blocks, shortcuts=part.shortcuts, head=part.head)
+            for resolution, part in space.parts.items()
+        },
+    )
 
 
 _BRANCHES = (

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from hypothesis import strategies as st
 
 from adainf.branch import Branch, BranchSpace, PartMacs
-from adainf.profile import Calibration, Measured, Parts, Profile
+from adainf.profile import Calibration, Measured, Network, Parts, Profile
 
 SMALL = BranchSpace(
     8,
@@ -18,15 +18,19 @@ def profile(space: BranchSpace, accuracies: Iterable[tuple[Branch, float]]) -> P
     """A profile of `space` with its full branch (80 % right) and these branches."""
     measured = {space.full: 0.8, **dict(accuracies)}
     return Profile(
-        schema="adainf.profile/1",
-        backbone="timm/test",
-        weights="0" * 64,
-        native_resolution=space.native_resolution,
-        droppable="".join("01"[may] for may in space.droppable),
-        parts={
-            resolution: Parts(stem=parts.stem, blocks=parts.blocks, shortcuts=parts.shortcuts, head=parts.head)
-            for resolution, parts in space.parts.items()
-        },
+        networks=(
+            Network(
+                name="test",
+                backbone="timm/test",
+                weights="0" * 64,
+                native_resolution=space.native_resolution,
+                droppable="".join("01"[may] for may in space.droppable),
+                parts={
+                    resolution: Parts(stem=parts.stem, blocks=parts.blocks, shortcuts=parts.shortcuts, head=parts.head)
+                    for resolution, parts in space.parts.items()
+                },
+            ),
+        ),
         calibration=Calibration(
             images=1, labelled=True, part="1/2", seed=0, created="2026-01-01T00:00:00+00:00", version="0"
         ),

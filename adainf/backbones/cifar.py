@@ -6,7 +6,7 @@ from torch.nn import functional
 from adainf.backbones import weights as weight_files
 from adainf.backbones.base import Backbone, Block, Classes
 from adainf.backbones.options import RANDOM, Options, seeded, unknown_name
-from adainf.base.errors import InvalidInputError
+from adainf.base.errors import InvalidInputError, MissingWeightsError
 
 __all__ = ["DEVIATION", "MEAN", "CifarResNet", "build", "network"]
 
@@ -43,7 +43,8 @@ def build(name: str, options: Options) -> Backbone:
         labels = labels or weight_files.class_names(path)
     else:
         network(name, _CLASSES)  # report an unknown name first
-        raise InvalidInputError(f"weights {options.weights!r}: cifar/{name} has none to fetch; give a file or 'random'")
+        named = "" if options.weights is None else f" {options.weights!r}"
+        raise MissingWeightsError(f"weights{named}: cifar/{name} has none to fetch; give a file or 'random'")
     if labels and len(labels) != model.linear.out_features:
         raise InvalidInputError(
             f"labels: {len(labels)} given, but the weights' head has {model.linear.out_features} classes"

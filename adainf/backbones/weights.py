@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from adainf.backbones.base import Backbone
 from adainf.base import documents, files
-from adainf.base.errors import InvalidInputError, one_line
+from adainf.base.errors import InvalidInputError, MissingWeightsError, one_line
 from adainf.outline import Outline
 from adainf.profile import write_atomically
 
@@ -24,7 +24,7 @@ _CLASSES = "adainf.classes"
 def read(path: Path) -> dict[str, Tensor]:
     """Read the tensors of a safetensors file or a PyTorch state dict; raises InvalidInputError if it is neither."""
     if not files.is_file(path, "weights"):
-        raise InvalidInputError(f"weights {path}: no such file")
+        raise MissingWeightsError(f"weights {path}: no such file")
     try:
         if path.suffix == ".safetensors":
             from safetensors.torch import load_file

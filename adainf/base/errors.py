@@ -2,6 +2,7 @@
 
 AdainfError            something the user can fix; one line, no traceback
 ├── InvalidInputError  configuration, file or argument wrong        exit status 78
+│   └── MissingWeightsError  a network's weights are neither here nor at a hub
 └── UnavailableError   a needed device, service or hub is missing   exit status 69
 """
 
@@ -11,7 +12,15 @@ from collections.abc import Callable
 
 from adainf.base.credentials import redacted
 
-__all__ = ["AdainfError", "InvalidInputError", "UnavailableError", "harmless", "one_line", "printable"]
+__all__ = [
+    "AdainfError",
+    "InvalidInputError",
+    "MissingWeightsError",
+    "UnavailableError",
+    "harmless",
+    "one_line",
+    "printable",
+]
 
 # Python decodes a byte of a file name that is not UTF-8 to this plus the byte (PEP 383).
 _SURROGATE_OF_BYTE_0 = 0xDC00
@@ -53,6 +62,10 @@ class InvalidInputError(AdainfError):
     """
 
     exit_status = 78
+
+
+class MissingWeightsError(InvalidInputError):
+    """Weights are missing, and there is no hub to fetch them from; other networks of the family can answer."""
 
 
 class UnavailableError(AdainfError):

@@ -1,15 +1,15 @@
 """Opening an engine for the networks of a profile, from cached metadata and exports if possible."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from adainf import engines
-from adainf.backbones.defaults import default_weights
+from adainf.backbones.defaults import default_weights, how_to_get
 from adainf.backbones.options import Options
-from adainf.base.errors import InvalidInputError, UnavailableError
+from adainf.base.errors import InvalidInputError, MissingWeightsError, UnavailableError
 from adainf.branch import REFERENCE, Branch
 from adainf.engines import devices
 from adainf.engines.base import Engine, NetworkPart, OutOfMemoryError
@@ -48,6 +48,12 @@ class NetworkSource:
         from adainf.backbones.adapters import adapted
 
         return adapted(network, self.run, self.strength)
+
+    @property
+    def remedy(self) -> str:
+        """What to do where the weights are missing."""
+        file = self.options.weights_file
+        return how_to_get(self.backbone) if file is None else f"install the file {file}"
 
     @property
     def metadata(self) -> MetadataCache:
@@ -122,6 +128,10 @@ class Opening:
         """The same request for a GPU, without fallback to the CPU."""
         return replace(self, device=self.device or "cuda")
 
+    def of_networks(self, keys: Iterable[str]) -> "Opening":
+        """Return the same request for these of the networks."""
+        return replace(self, networks={key: self.networks[key] for key in keys})
+
     def recall(self) -> "OnnxEngine | None":
         """Return the onnx engine if the metadata of all its networks are cached, else None.
 
@@ -141,9 +151,9 @@ class Opening:
     def open(self) -> Engine:
         """Return the engine, recalled or loaded.
 
-        A network other than the reference whose weights cannot be had is left out with a warning; the engine's
-        `outlines` name the others. Raises what `backbones.load` and `engines.load` raise, and InvalidInputError if the
-        networks' classes differ.
+        A network other than the reference whose weights are missing is left out with a warning that says how to get
+        them; the engine's `outlines` name the others. Raises what `backbones.load` and `engines.load` raise, and
+        InvalidInputError if the networks' classes differ.
         """
         return self.recall() or self._load()
 
@@ -152,10 +162,10 @@ class Opening:
         for key, source in self.networks.items():
             try:
                 networks[key] = source.network
-            except (InvalidInputError, UnavailableError) as error:
+            except (MissingWeightsError, UnavailableError) as error:
                 if key == REFERENCE:
                     raise
-                self.warn(f"network {source.name}: is left out; {error}")
+                self.warn(f"network {source.name}: is left out; {source.remedy} ({error})")
         check_same_classes(
             {source.name: networks[key].classes.names for key, source in self.networks.items() if key in networks}
         )
@@ -166,7 +176,7 @@ class Opening:
                 raise
             self.warn(f"engine: the processors recognise instead of the GPU; {error}")
             # Anew, since the weights were rounded for the GPU.
-            sources = {key: replace(source) for key, source in self.networks.items()}
+            sources = {key: replace(self.networks[key]) for key in networks}
             return replace(self, networks=sources, device="cpu").open()
         if engine.name == "onnx":
             try:
@@ -197,11 +207,12 @@ def _source(
     size = given.size
     if size is None and (run is not None or network is not profile.reference):
         size = network.native_resolution
+    named = weights.get(network.name)
+    if named is None and network.adapter is not None:  # an adapter changes the weights of another network
+        bases = (base.name for base in profile.networks if base.backbone == network.backbone)
+        named = next((weights[base] for base in bases if base in weights), None)
     completed = replace(
-        given,
-        weights=weights.get(network.name) or given.weights or default_weights(network.backbone),
-        size=size,
-        zoom=network.zoom,
+        given, weights=named or given.weights or default_weights(network.backbone), size=size, zoom=network.zoom
     )
     source = NetworkSource(network.name, network.backbone, completed)
     return source if network.adapter is None else replace(source, run=run, strength=network.strength)

@@ -23,13 +23,13 @@ class ContentAware:
     """A run's scheduler, and the budgets at which it beats the lookup table (AdaInf, 2024, figure 2).
 
     scheduler: has a hard bound. levels: by rising budgets. network: what its branches name the network that the
-    scheduler was trained with. share: MACs of all its blocks, as a fraction of the family's full branch's.
+    scheduler was trained with. full_macs: MACs of the family's full branch; None: the network's own.
     """
 
     scheduler: PaperScheduler
     levels: Sequence[Scheduled]
     network: str = REFERENCE
-    share: float = 1.0
+    full_macs: int | None = None
     _deciding: dict[float, Callable[[NDArray[np.float32]], NDArray[np.bool_]]] = field(default_factory=dict)
 
     @property
@@ -51,13 +51,19 @@ class ContentAware:
 
     def choice(self, branch: Branch, level: Scheduled) -> Choice:
         """Return the choice for one of the scheduler's branches, the scheduler's own MACs included."""
+        macs = self.scheduler.space.macs(branch) + self.scheduler.macs
+        return Choice(branch, macs, macs / (self.full_macs or self._own_macs), level.accuracy)
+
+    @property
+    def _own_macs(self) -> int:
+        """MACs of all blocks of the scheduler's network."""
         space = self.scheduler.space
-        macs = space.macs(branch) + self.scheduler.macs
-        return Choice(branch, macs, macs / space.macs(space.full) * self.share, level.accuracy)
+        return space.macs(space.full)
 
     def _own(self, budget: float) -> float:
         """Return a budget as a fraction of the scheduler's own network, rounded down: a budget is a guarantee."""
-        return budget if self.share == 1 else budget / self.share * (1 - _ROUNDING)
+        own, full = self._own_macs, self.full_macs
+        return budget if full in (None, own) else budget * full / own * (1 - _ROUNDING)
 
 
 def better_at(levels: Sequence[Scheduled], budget: float) -> Scheduled | None:
@@ -79,5 +85,5 @@ def content_aware(run: Run | None, profile: Profile) -> ContentAware | None:
     scheduler = read_scheduler(run, space)
     if scheduler is None:
         return None
-    share = profile.space.fraction(space.full)
-    return ContentAware(replace(scheduler, bound="hard"), profile.scheduled, network, share)
+    full_macs = profile.space.macs(profile.space.full)
+    return ContentAware(replace(scheduler, bound="hard"), profile.scheduled, network, full_macs)

@@ -17,7 +17,7 @@ from adainf.engines import OutOfMemoryError, devices
 _FOLDER = Path(os.environ["ADAINF_STAND_IN"])
 
 
-def _load_gpu(backbone: Any, adapted: Any, device: str) -> Any:
+def _load_gpu(networks: Any, device: str) -> Any:
     from stand_in_gpu import Processor
 
     from adainf.engines.gpu.engine import GpuEngine
@@ -26,7 +26,8 @@ def _load_gpu(backbone: Any, adapted: Any, device: str) -> Any:
         raise UnavailableError(f"device {device!r}: its driver is too old; update the driver")
 
     if (_FOLDER / "full").exists():
-        backbone.half()
+        for network in networks.values():
+            network.half()
         raise OutOfMemoryError(f"device {device!r}: out of memory")
 
     class Waiting(Processor):
@@ -35,7 +36,7 @@ def _load_gpu(backbone: Any, adapted: Any, device: str) -> Any:
                 time.sleep(0.01)
             return super().record(forward, given)
 
-    return GpuEngine(backbone, Waiting(), adapted)
+    return GpuEngine(networks, Waiting())
 
 
 devices.may_be_there = lambda: True
