@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import daemons
+import families
 import pytest
 from forking import Zygote
 
@@ -34,6 +35,12 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, 
 def network(tmp_path_factory: pytest.TempPathFactory, environment: dict[str, str]) -> daemons.Network:
     """A network that a daemon starts with in seconds."""
     return daemons.small_network(tmp_path_factory.mktemp("network"))
+
+
+@pytest.fixture(scope="session")
+def family(tmp_path_factory: pytest.TempPathFactory, environment: dict[str, str]) -> families.Family:
+    """Two networks that a daemon starts with in seconds."""
+    return families.small_family(tmp_path_factory.mktemp("family"))
 
 
 @pytest.fixture(scope="session")

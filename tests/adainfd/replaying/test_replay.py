@@ -102,11 +102,39 @@ def with_frame(text: str, **changes: Any) -> str:
     return "\n".join(lines)
 
 
+def with_last_look(text: str, branch: str) -> str:
+    """As if the recording began when a branch had looked already."""
+    head, *frames = text.splitlines()
+    last = {
+        "number": 1, "at": 0.0, "branch": branch, "macs": 1, "macs_fraction": 0.1, "expected_accuracy": 0.5,
+        "looks_here": 1,
+    }  # fmt: skip
+    view = {"kind": "view", "camera": "one", "controller": {}, "last": last}
+    return "\n".join([head, json.dumps(view), *frames])
+
+
 @pytest.mark.parametrize(
     ("change", "named"),
     [
         (lambda text: with_frame(text, branch="9:1"), ["t.trace", "branch '9:1' is not possible"]),
         (lambda text: with_frame(text, branch="9:1", chosen_by="scheduler"), ["branch '9:1' is not possible"]),
+        (lambda text: with_frame(text, branch="nosuch/32:111111111"), ["branch 'nosuch/32:111111111' is not possible"]),
+        (
+            lambda text: with_frame(text, branch="nosuch/32:111111111", chosen_by="scheduler"),
+            ["branch 'nosuch/32:111111111' is not possible"],
+        ),
+        (
+            lambda text: with_frame(
+                text,
+                second_look={"budget": {"fraction": 1.0, "limited_by": "savings"}, "branch": "x/32:1", "forward_ms": 1},
+            ),
+            ["branch 'x/32:1' is not possible"],
+        ),
+        (
+            lambda text: with_last_look(text, "nosuch/32:111111111"),
+            ["last look at one", "branch 'nosuch/32:111111111'"],
+        ),
+        (lambda text: text.replace('"name":"resnet20"', '"name":"a b"'), ["its profile is damaged"]),
         (lambda text: with_frame(text, granted=-1e308), ["granted -1e+308 is not possible"]),
         (lambda _: '{"kind":"header","x":' + "[" * 100_000, ["is not a trace"]),
         (lambda text: text.replace('"host":"', '"host":"\udcff'), ["is not a trace"]),
