@@ -136,7 +136,7 @@ class BranchSpace:
     def check(self, branch: Branch) -> None:
         """Raise InvalidInputError, saying why, unless `branch` belongs to this space."""
         if branch.network != self.network:
-            raise InvalidInputError(f"branch {branch}: must be of the network {self.network or 'of reference'}")
+            raise InvalidInputError(f"branch {branch}: network must be {self.network or 'the reference'}")
         if branch.resolution not in self.parts:
             allowed = ", ".join(map(str, sorted(self.parts)))
             raise InvalidInputError(f"branch {branch}: resolution must be one of {allowed}")
@@ -180,8 +180,9 @@ class FamilySpace:
     def check(self, branch: Branch) -> None:
         """Raise InvalidInputError, saying why, unless `branch` belongs to one of the networks."""
         if branch.network not in self.networks:
-            named = ", ".join(name for name in self.networks if name) or "none"
-            raise InvalidInputError(f"branch {branch}: network must be the reference or one of: {named}")
+            named = ", ".join(name for name in self.networks if name)
+            others = f" or one of: {named}" if named else ", the only one"
+            raise InvalidInputError(f"branch {branch}: network must be the reference{others}")
         self.networks[branch.network].check(branch)
 
     def macs(self, branch: Branch) -> int:

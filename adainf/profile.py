@@ -1,10 +1,9 @@
 """Profiles: the results of calibrating a family of networks, read, validated and written as JSON files."""
 
-import json
 from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
 
@@ -27,7 +26,6 @@ __all__ = [
 ]
 
 SCHEMA = "adainf.profile/2"
-_LINE = 140
 
 
 def _well_formed(text: str) -> str:
@@ -236,6 +234,13 @@ class Profile(_ProfileModel):
         """The networks' branches and their MACs."""
         return FamilySpace({key: network.space(key) for key, network in self.of_key.items()})
 
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """Return a copy with other values; what is cached belongs to the values of the original."""
+        copied = super().model_copy(update=update, deep=deep)
+        for cached in ("of_key", "space"):
+            copied.__dict__.pop(cached, None)
+        return copied
+
     @property
     def adapted(self) -> str | None:
         """What its branches name the network with a run's adapter; None if there is none."""
@@ -266,24 +271,24 @@ class Profile(_ProfileModel):
         )
 
     def with_only(self, key: str) -> "Profile":
-        """Return the profile with every measured branch of one network, and no other.
-
-        Raises InvalidInputError if not all blocks of it were measured at its native resolution.
-        """
-        kept = [m for m in (*self.branches, *self.set_aside) if Branch.parse(m.branch).network == key]
+        """Return the profile with every measured branch of one network, and no other."""
         full = str(self.space.networks[key].full)
-        if all(measured.branch != full for measured in kept):
-            raise InvalidInputError(f"profile: the branch {full} was not measured")
+        kept = [m for m in (*self.branches, *self.set_aside) if Branch.parse(m.branch).network == key]
         kept.sort(key=lambda m: (m.branch != full, -m.macs, m.branch))
         return self.model_copy(update={"branches": tuple(kept), "set_aside": ()})
 
     def alone(self, key: str) -> "Profile":
-        """Return the profile of one network by itself, which is then the reference; raises as `with_only` does."""
-        limited = self.with_only(key)
-        renamed = (m.model_copy(update={"branch": Branch.parse(m.branch).path}) for m in limited.branches)
-        return limited.model_copy(
-            update={"networks": (self.of_key[key],), "branches": tuple(renamed), "scheduled": (), "timings": ()}
-        )
+        """Return the profile of one network by itself, which is then the reference.
+
+        Raises InvalidInputError if not all blocks of it were measured at its native resolution.
+        """
+        limited, full = self.with_only(key), str(self.space.networks[key].full)
+        if all(measured.branch != full for measured in limited.branches):
+            raise InvalidInputError(f"profile: the branch {full} was not measured")
+        network = self.of_key[key].model_copy(update={"scale": 1.0})
+        branches = tuple(m.model_copy(update={"branch": Branch.parse(m.branch).path}) for m in limited.branches)
+        update = {"networks": (network,), "branches": branches, "scheduled": (), "timings": ()}
+        return limited.model_copy(update=update)
 
     def at(self, resolutions: Iterable[int]) -> "Profile":
         """Return the profile limited to branches at these resolutions, plus the full one, the reference for all.
@@ -347,7 +352,7 @@ class Profile(_ProfileModel):
             return cls.model_validate(profile_v1.upgraded(loaded) if is_old else loaded)
         except ValidationError as error:
             first = error.errors()[0]
-            location = first["loc"][2 if is_old and first["loc"][:2] == ("networks", 0) else 0 :]
+            location = first["loc"][2 if is_old and first["loc"][:1] == ("networks",) else 0 :]
             key = one_line(".".join(map(str, location)) or "profile", 120)
             message = first["msg"].removeprefix("Value error, ")
             shown = "" if first["type"] in ("missing", "value_error") else f" {one_line(repr(first['input']), 60)}:"
@@ -366,23 +371,7 @@ class Profile(_ProfileModel):
         for timings in document["timings"]:
             if not timings["together"]:
                 del timings["together"]
-        write_atomically(path, _dump(document) + "\n")
-
-
-def _dump(value: JsonValue, depth: int = 0, before: int = 0) -> str:
-    # Values that fit on a line stay on one: people read, compare and diff profiles too.
-    flat = json.dumps(value)
-    if isinstance(value, dict):
-        keys = {key: f"{json.dumps(key)}: " for key in value}
-        brackets, parts = "{}", [keys[key] + _dump(item, depth + 1, len(keys[key])) for key, item in value.items()]
-    elif isinstance(value, list) and any(isinstance(item, dict | list) for item in value):
-        brackets, parts = "[]", [_dump(item, depth + 1) for item in value]
-    else:
-        return flat
-    if depth and before + len(flat) <= _LINE:
-        return flat
-    inner = "\n" + " " * (depth + 1)
-    return brackets[0] + inner + f",{inner}".join(parts) + inner[:-1] + brackets[1]
+        write_atomically(path, documents.legible_json(document) + "\n")
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:

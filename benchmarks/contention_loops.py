@@ -17,7 +17,6 @@ import cv2
 
 __all__ = ["LOOPS", "Answer", "play"]
 
-_HALF = 0.5
 _SMOOTHING = 0.1
 
 
@@ -72,7 +71,9 @@ def adaptive_rate(now: Situation) -> int:
 LOOPS: dict[str, tuple[Callable[[Situation], int], float]] = {
     "full model, every frame": (every_frame, 1.0),
     "full model, newest frame": (newest_frame, 1.0),
-    "half branch, newest frame": (newest_frame, _HALF),
+    "best branch within 80 %, newest frame": (newest_frame, 0.8),
+    "best branch within 50 %, newest frame": (newest_frame, 0.5),
+    "best branch within 33 %, newest frame": (newest_frame, 0.33),
     "full model, adaptive rate": (adaptive_rate, 1.0),
 }
 
@@ -84,15 +85,15 @@ def play(
 
     say: called with the Unix time of the first frame.
     """
-    from adainf import engines, shipped
-    from adainf.backbones import Options, load
-    from adainf.backbones.defaults import default_weights
+    from adainf import shipped
+    from adainf.backbones import Options
+    from adainf.engines.opening import Opening
     from adainf.profile import Profile
     from adainf.schedulers import LookupTable
 
     pick, budget = LOOPS[name]
-    profile = Profile.read(shipped.find("profiles", "efficientnet-lite0", ".json"))
-    engine = engines.load(None, load(profile.backbone, Options(default_weights(profile.backbone), zoom=profile.zoom)))
+    profile = Profile.read(shipped.find("profiles", "efficientnet-lite", ".json"))
+    engine = Opening.of(profile, None, Options()).open()
     full = profile.space.full
     branch = full if budget == 1.0 else LookupTable(profile).choose(budget).branch
     engine.warm_up([branch])
@@ -114,7 +115,7 @@ def play(
         begun = time.time()
         _, picture = capture.read()
         position += 1
-        scores = engine.run([engine.prepare(picture, branch.resolution)], [branch])[0]
+        scores = engine.run([engine.prepare(picture, branch.resolution, branch.network)], [branch])[0]
         now.last = wanted
         elapsed = time.time() - begun
         now.seconds_a_frame += (_SMOOTHING if answers else 1.0) * (elapsed - now.seconds_a_frame)

@@ -1,4 +1,4 @@
-"""TOML and JSON files from outside: whatever they contain, they are read, or rejected with a one-line error."""
+"""TOML and JSON files: whatever they contain, they are read, or rejected with a one-line error; JSON for people."""
 
 import contextlib
 import json
@@ -12,9 +12,11 @@ from typing import Any, TypeVar
 from adainf.base import files
 from adainf.base.errors import AdainfError, InvalidInputError, one_line
 
-__all__ = ["json_file", "kept", "parsed_json", "refusing", "toml_file"]
+__all__ = ["json_file", "kept", "legible_json", "parsed_json", "refusing", "toml_file"]
 
 Parsed = TypeVar("Parsed")
+
+_LINE = 140
 
 # tomllib is pure Python: adversarial input of this size takes it up to a second and 80 MB.
 _LONGEST_TOML = 1 << 18
@@ -106,3 +108,23 @@ def kept(path: Path, parse: Callable[[bytes], Parsed]) -> Parsed | None:
             return parse(content)
     except InvalidInputError:
         return None
+
+
+def legible_json(value: Any, depth: int = 0, before: int = 0) -> str:
+    """Return JSON in which values that fit on a line stay on one, for people to read, compare and diff.
+
+    depth, before: how deep the value stands, and how much of its line is taken.
+    """
+    flat = json.dumps(value)
+    if isinstance(value, dict):
+        keys = {key: f"{json.dumps(key)}: " for key in value}
+        parts = [keys[key] + legible_json(item, depth + 1, len(keys[key])) for key, item in value.items()]
+        brackets = "{}"
+    elif isinstance(value, list) and any(isinstance(item, dict | list) for item in value):
+        brackets, parts = "[]", [legible_json(item, depth + 1) for item in value]
+    else:
+        return flat
+    if depth and before + len(flat) <= _LINE:
+        return flat
+    inner = "\n" + " " * (depth + 1)
+    return brackets[0] + inner + f",{inner}".join(parts) + inner[:-1] + brackets[1]

@@ -32,7 +32,7 @@ __all__ = ["command"]
     "backbones",
     multiple=True,
     help="FAMILY/NAME, such as timm/tf_efficientnet_lite0; several for a family, the reference first.  "
-    "[default: the run's]",
+    "[default: the profile's or the run's]",
 )
 @run_option
 @click.option("--profile", "known", help="With --run: of the base weights on these pictures, to save measuring them.")
@@ -72,7 +72,14 @@ def command(
     of_run = None if run is None else open_run(run)
     if of_run is None and known is not None:
         raise click.UsageError("--profile goes with --run")
-    backbones = backbones or (() if of_run is None else (of_run.manifest.backbone,))
+    known_profile = None if known is None else open_profile(known)[1]
+    if not backbones and of_run is not None:
+        of_profile = (
+            ()
+            if known_profile is None
+            else tuple(network.backbone for network in known_profile.networks if not network.adapter)
+        )
+        backbones = of_profile or (of_run.manifest.backbone,)
     out = out or (of_run.profile_path if of_run is not None else None)
     if not backbones or out is None:
         raise click.UsageError(f"Missing option {'--out' if backbones else '--backbone'}, or --run")
@@ -83,7 +90,6 @@ def command(
     from adainf.evaluation import calibrate as calibration
     from adainf.training import ranks
 
-    size = size or (of_run.manifest.native_resolution if of_run is not None else None)
     with ranks.joined() as all_ranks:
         sources = sources_of_backbones(backbones, size, of_run, options)
         subject = open_subject(sources, options, ranks=all_ranks)
@@ -98,7 +104,7 @@ def command(
             seed=options["seed"],
             out=out,
             run=of_run,
-            known=None if known is None else open_profile(known)[1],
+            known=known_profile,
         )
     if all_ranks.is_first:
         count = f"{profile.calibration.images} images{subject.passed_over}"

@@ -5,22 +5,22 @@ from __future__ import annotations
 import click
 
 from adainf.base import output
-from adainf.cli.opening import open_profile
-from adainf.cli.options import labels_option, threads_option, use_all_of_the_processor, warn, weights_option
+from adainf.cli.opening import open_profile, weights_of
+from adainf.cli.options import family_weights_option, labels_option, threads_option, use_all_of_the_processor, warn
 
 __all__ = ["command"]
 
 
 @click.command("measure")
 @click.argument("profile", metavar="PROFILE.json")
-@weights_option
+@family_weights_option
 @labels_option
 @threads_option
 @click.option("--engine", type=click.Choice(["torch", "onnx"]), help="[default: the device's]")
 @click.option("--seconds", type=click.FloatRange(1, 100), default=100, show_default=True, help="Measure for so long.")
 def command(
     profile: str,
-    weights: str | None,
+    weights: tuple[str, ...],
     labels: tuple[str, ...],
     threads: int | None,
     engine: str | None,
@@ -43,7 +43,7 @@ def command(
     from adainf.cli import tables
     from adainf.evaluation import subject, timing
 
-    networks = subject.load_for_timing(read, weights, labels)
+    networks = subject.load_for_timing(read, *weights_of(weights), labels)
     first = engines.load(engine, networks, threads=threads, warn=warn)
     times_both_engines = engine is None and first.name == "onnx"
     timed = [first, engines.load("torch", networks, device="cpu", threads=threads)] if times_both_engines else [first]

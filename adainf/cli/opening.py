@@ -122,7 +122,8 @@ def sources_of_backbones(
     found = {}
     for number, (name, backbone) in enumerate(zip(names, backbones, strict=True)):
         chosen = of_networks.get(name) or weights or default_weights(backbone)
-        given = Options(chosen, options["labels"], size, options["mean"], options["std"])
+        side = run.manifest.native_resolution if run is not None and run.manifest.backbone == backbone else None
+        given = Options(chosen, options["labels"], size or side, options["mean"], options["std"])
         found[name if number else REFERENCE] = NetworkSource(name, backbone, given)
     if run is not None:
         base = next((source for source in found.values() if source.backbone == run.manifest.backbone), None)
@@ -130,6 +131,8 @@ def sources_of_backbones(
             raise InvalidInputError(f"run {run.folder}: is of {run.manifest.backbone}, none of {', '.join(backbones)}")
         if run.adapter_path is not None:
             found[ADAPTED] = NetworkSource(ADAPTED, base.backbone, base.options, run)
+        elif base is not found[REFERENCE]:
+            raise InvalidInputError(f"run {run.folder}: has no adapter, so {base.backbone} must be the first backbone")
     return found
 
 

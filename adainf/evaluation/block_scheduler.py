@@ -12,7 +12,7 @@ from torch import Tensor
 
 from adainf.backbones import Backbone
 from adainf.backbones.prefixes import scores_of_wanted
-from adainf.branch import REFERENCE
+from adainf.branch import REFERENCE, BranchSpace
 from adainf.evaluation.progress import progress
 from adainf.evaluation.subject import Subject
 from adainf.profile import Profile, Scheduled
@@ -27,6 +27,7 @@ Bound = Literal["hard", "soft", "mean"]
 
 NAME = "paper"
 _LEVELS = 20
+_ROUNDING = 1e-12
 _Bits = NDArray[np.bool_]
 
 
@@ -72,19 +73,17 @@ def compared(subject: Subject, run: Run, profile: Profile) -> tuple[Scheduled, .
         full = subject.full
         truth = np.concatenate([subject.top1(pictures, [full])[full] for _, pictures in subject.batches()])
     table = LookupTable(profile)
-    # A budget is a fraction of the family's full branch, the scheduler's a fraction of its own network's.
-    share = profile.space.fraction(space.full)
-    least = max(table.floor, scheduler.floor * share)
+    full_macs = profile.space.macs(profile.space.full)
+    least = max(table.floor, scheduler.floor * profile.space.fraction(space.full))
     budgets = [budget for step in range(_LEVELS + 1) if (budget := round(step / _LEVELS, 4)) >= least]
-    own = [min(1.0, budget / share) for budget in budgets]
     hard = next(
         method
-        for method in schedules(subject, scheduler, np.array(own), truth)
+        for method in schedules(subject, scheduler, np.array(budgets), truth, full_macs)
         if (method.name, method.bound) == (NAME, "hard")
     )
     comparisons = []
-    for budget, own_budget in zip(budgets, own, strict=True):
-        accuracy, by_table = float(hard.at(own_budget).right.mean()), table.choose(budget).expected_accuracy
+    for budget in budgets:
+        accuracy, by_table = float(hard.at(budget).right.mean()), table.choose(budget).expected_accuracy
         error = math.sqrt(accuracy * (1 - accuracy) / len(truth))
         comparisons.append(
             Scheduled(budget=budget, accuracy=round(accuracy, 6), table=by_table, better=accuracy > by_table + error)
@@ -97,12 +96,14 @@ def schedules(
     scheduler: PaperScheduler,
     budgets: NDArray[np.float64],
     truth: NDArray[np.int64],
+    full_macs: int,
     *,
     seed: int = 0,
 ) -> list[Method]:
     """Return the method `paper` under each of its bounds, and a control with shuffled embeddings.
 
-    subject: the pictures, and the network as trained with the scheduler. truth: each picture's class index.
+    subject: the pictures, and the network as trained with the scheduler. budgets: fractions of `full_macs`, the MACs of
+    the family's full branch. truth: each picture's class index.
     A scheduler trained with the soft bound is evaluated with the hard one too. In the control the scheduler sees
     another picture's embedding, so it knows the budget but not the picture. The scheduler's own MACs are counted.
     """
@@ -115,7 +116,7 @@ def schedules(
     # (pictures, variants, budgets, blocks)
     keeps = np.stack(
         [
-            _keeps(variant, shuffled_embeddings if shuffled else embeddings, budgets)
+            _keeps(variant, shuffled_embeddings if shuffled else embeddings, _own(budgets, scheduler.space, full_macs))
             for _, variant, shuffled in variants
         ],
         1,
@@ -127,19 +128,28 @@ def schedules(
             right[rows] = answers.reshape(right[rows].shape) == truth[rows, None, None]
             advance(len(hidden))
     return [
-        _method(name, variant, budgets, keeps[:, number], right[:, number])
+        _method(name, variant, budgets, keeps[:, number], right[:, number], full_macs)
         for number, (name, variant, _) in enumerate(variants)
     ]
 
 
-def _method(name: str, scheduler: PaperScheduler, budgets: NDArray[np.float64], keeps: _Bits, right: _Bits) -> Method:
+def _own(budgets: NDArray[np.float64], space: BranchSpace, full_macs: int) -> NDArray[np.float64]:
+    """Return budgets as fractions of the network's own MACs, rounded down: a budget is a guarantee."""
+    own_macs = space.macs(space.full)
+    return budgets if own_macs == full_macs else np.minimum(1.0, budgets * full_macs / own_macs * (1 - _ROUNDING))
+
+
+def _method(
+    name: str, scheduler: PaperScheduler, budgets: NDArray[np.float64], keeps: _Bits, right: _Bits, full_macs: int
+) -> Method:
     """Return the method for evaluated keep bits.
 
     keeps: (pictures, budgets, blocks). right: (pictures, budgets).
     """
     projection = scheduler.projection
     macs = projection.macs(keeps[..., projection.droppable]) + scheduler.macs
-    fractions = macs / scheduler.space.macs(scheduler.space.full)
+    fractions = macs / full_macs
+    floor = scheduler.floor * scheduler.space.macs(scheduler.space.full) / full_macs
     column_of = {float(budget): column for column, budget in enumerate(budgets)}
 
     def at(budget: float) -> MethodOutcome:
@@ -147,7 +157,7 @@ def _method(name: str, scheduler: PaperScheduler, budgets: NDArray[np.float64], 
         spent = fractions[:, column]
         return MethodOutcome(right[:, column].astype(np.float64), float(spent.mean()), float(spent.max()))
 
-    return Method(name, scheduler.bound, scheduler.floor, at)
+    return Method(name, scheduler.bound, floor, at)
 
 
 def _keeps(scheduler: PaperScheduler, embeddings: NDArray[np.float32], budgets: NDArray[np.float64]) -> _Bits:

@@ -215,7 +215,8 @@ def open_subject(
     The labels of an open vocabulary default to the class folders' names. Raises InvalidInputError if a network or
     `source` is unusable, or the networks' classes differ.
     """
-    size = sources[REFERENCE].options.size or _VIDEO_SIDE
+    sizes = [of.options.size for of in sources.values()]
+    size = max(side or _VIDEO_SIDE for side in sizes)
     frames = Frames(source, size, labelled=labelled) if files.is_file(source, "images") else None
     pictures = images.listing(frames.folder if frames else source, labelled=labelled)
     folders = [picture.folder for picture in pictures if picture.folder is not None]
@@ -267,10 +268,13 @@ def _loaded(sources: Mapping[str, NetworkSource], folders: Sequence[str]) -> tup
 
 def _adapted(sources: Mapping[str, NetworkSource]) -> tuple[str, str] | None:
     """Return the key of the network with an adapter, and that of the network with the same backbone without it."""
+    before: dict[str, str] = {}
     for key, source in sources.items():
         if source.run is not None and source.run.adapter_path is not None:
-            base = next(other for other, of in sources.items() if of.backbone == source.backbone and other != key)
-            return key, base
+            if source.backbone not in before:
+                raise InvalidInputError(f"network {source.name}: must stand after the {source.backbone} that it adapts")
+            return key, before[source.backbone]
+        before.setdefault(source.backbone, key)
     return None
 
 
@@ -286,29 +290,42 @@ def _decodable(
     return [picture for row, picture in enumerate(chosen) if row not in unusable], passed_over
 
 
-def load_for_timing(profile: Profile, weights: str | None, labels: tuple[str, ...]) -> dict[str, Backbone]:
+def load_for_timing(
+    profile: Profile, weights: str | None, of_networks: Mapping[str, str], labels: tuple[str, ...]
+) -> dict[str, Backbone]:
     """Load the profile's networks with available weights, else with random weights, which take as long.
 
-    weights: of the reference. An adapted network is timed without its adapter, which is merged into the weights.
-    Raises InvalidInputError if the profile does not describe a network.
+    weights: of the reference. of_networks: of others, by name. An adapted network is timed without its adapter, which
+    is merged into the weights. Raises InvalidInputError if the profile does not describe a network, or if the networks'
+    classes differ.
     """
+    names = [network.name for network in profile.networks]
+    for name in sorted(set(of_networks) - set(names)):
+        raise InvalidInputError(f"weights of network {name}: the profile's networks are {', '.join(names)}")
     networks: dict[str, Backbone] = {}
     for key, network in profile.of_key.items():
         base = next((of for of in networks.values() if of.name == network.backbone), None)
         if network.adapter is not None and base is not None:
             networks[key] = base
             continue
-        chosen = (weights if key == REFERENCE else None) or defaults.default_weights(network.backbone) or RANDOM
+        named = of_networks.get(network.name) or (weights if key == REFERENCE else None)
+        chosen = named or defaults.default_weights(network.backbone) or RANDOM
         # A zero-shot head needs at least one text; the number of texts does not affect the time noticeably.
         texts = labels or (("anything",) if _is_zero_shot(network.backbone) else ())
         options = Options(chosen, texts, network.native_resolution, zoom=network.zoom)
         networks[key] = load(network.backbone, options)
+        classes = networks[REFERENCE].classes.names
+        if named is None and networks[key].classes.names != classes:
+            networks[key] = load(network.backbone, replace(options, weights=RANDOM, labels=classes))
         check_describes(network, networks[key])
+    check_same_classes({profile.of_key[key].name: network.classes.names for key, network in networks.items()})
     return networks
 
 
 def check_subject(profile: Profile, subject: Subject) -> None:
-    """Raise InvalidInputError unless the profile was made for the subject's networks and weights."""
+    """Raise InvalidInputError unless the profile was made for the subject's networks, weights and run."""
+    if profile.adapted is not None and subject.adapted is None:
+        raise InvalidInputError("profile: has branches with adapted weights; give the run that they belong to")
     for key, network in subject.networks.items():
         check_describes(profile.of_key[key], network, subject.weights[key])
 

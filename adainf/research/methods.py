@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from adainf.branch import REFERENCE, Branch, BranchSpace
+from adainf.branch import REFERENCE, Branch
 from adainf.evaluation.block_scheduler import NAME, Method, MethodOutcome, schedules
 from adainf.evaluation.subject import Subject
 from adainf.profile import Profile
@@ -31,7 +31,8 @@ def tables_of(profile: Profile) -> dict[str, Profile]:
     names = {key: f"lookup, {network.name} alone" for key, network in profile.of_key.items()}
     if profile.adapted is not None and len(profile.networks) == 2:
         names = {REFERENCE: RAW, profile.adapted: "lookup, adapted weights"}
-    return {"table": profile} | {name: profile.with_only(key) for key, name in names.items()}
+    alone = {name: profile.with_only(key) for key, name in names.items()}
+    return {"table": profile} | {name: limited for name, limited in alone.items() if limited.branches}
 
 
 def branches_of(profile: Profile) -> tuple[Branch, ...]:
@@ -136,7 +137,7 @@ def _mixing(table: LookupTable, measured: _Measured) -> Method:
 def paper_methods(
     subject: Subject,
     run: Run,
-    space: BranchSpace,
+    profile: Profile,
     table: Method,
     budgets: Sequence[float],
     truth: NDArray[np.int64],
@@ -147,11 +148,13 @@ def paper_methods(
 
     Empty without a scheduler. The methods accept only `budgets`. truth: each picture's class index.
     """
-    scheduler = read_scheduler(run, space)
+    # The network that the run adapted; without an adapter, the reference.
+    scheduler = read_scheduler(run, profile.space.networks[profile.adapted or REFERENCE])
     if scheduler is None:
         return []
     methods_found = []
-    for method in schedules(subject, scheduler, np.asarray(budgets, np.float64), truth, seed=seed):
+    full_macs = profile.space.macs(profile.space.full)
+    for method in schedules(subject, scheduler, np.asarray(budgets, np.float64), truth, full_macs, seed=seed):
         methods_found.append(method)
         if (method.name, method.bound) == (NAME, "hard"):  # a soft bound may exceed the budget that the table keeps
             methods_found.append(better("better of table and paper", table, method))

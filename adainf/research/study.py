@@ -8,7 +8,6 @@ from pydantic import JsonValue
 from adainf import __version__
 from adainf.base import files
 from adainf.base.errors import InvalidInputError
-from adainf.branch import REFERENCE, BranchSpace
 from adainf.evaluation.calibrate import listing_digest
 from adainf.evaluation.partial import check_writable
 from adainf.evaluation.subject import Subject, check_subject
@@ -47,11 +46,6 @@ def _lesson(folder: Path, reported: Answers) -> Answers:
     if len(lesson.truth) == len(reported.truth) and (lesson.given == reported.given).all():
         raise InvalidInputError(f"{folder}: is of the very pictures that are reported on; give another part")
     return lesson
-
-
-def _scheduled_space(profile: Profile) -> BranchSpace:
-    """Return the branches of the network that a run adapted; without an adapter, of the reference."""
-    return profile.space.networks[profile.adapted or REFERENCE]
 
 
 def check(out: Path) -> None:
@@ -96,7 +90,7 @@ def study(
         compared += content_methods(learnt(profile, _lesson(taught, answers)), answers, seed=0)
     if run is not None:
         paper_budgets = sorted({*budgets_of(budgets), *CEILINGS})
-        compared += paper_methods(subject, run, _scheduled_space(profile), compared[0], paper_budgets, answers.truth)
+        compared += paper_methods(subject, run, profile, compared[0], paper_budgets, answers.truth)
     rows = rows_of(compared, budgets, len(answers.truth))
     write_rows(rows, out / "curve.csv")
     what = "right" if subject.labels is not None else "as the full branch"

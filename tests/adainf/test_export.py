@@ -13,7 +13,7 @@ import pytest
 
 from adainf.backbones import Options, load
 from adainf.backbones.adapters import adapted
-from adainf.branch import Branch
+from adainf.branch import REFERENCE, Branch
 from adainf.engines.torch import TorchEngine
 from adainf.profile import Profile
 from adainf.run import Run
@@ -34,7 +34,7 @@ def test_the_best_branch_within_a_budget_scores_as_the_engine_does(done, profile
     assert str(branch) in printed
     read = Profile.read(profile)
     assert told["adainf.macs_fraction"] == read.space.fraction(branch) <= 0.5
-    engine = TorchEngine(load("cifar/resnet20", Options("random")), threads=1)
+    engine = TorchEngine({REFERENCE: load("cifar/resnet20", Options("random"))}, threads=1)
     picture = np.random.default_rng(0).integers(0, 256, (40, 50, 3), np.uint8)
     prepared = engine.prepare(picture, branch.resolution)
     (scores,) = session.run(None, {"images": prepared.numpy()})
@@ -50,16 +50,17 @@ def test_a_runs_adapter_is_in_the_weights(done, refused, pictures, tmp_path):
          "--resolutions", 16, "--ceiling", 1, "--out", run)  # fmt: skip
     done("calibrate", "--run", run, *NETWORK, "--images", pictures, "--resolutions", 16, "--branches", 4)
     read = Profile.read(run / "profile.json")
-    branch = min(read.branches, key=lambda measured: measured.macs).branch
-    forced = [measured.model_copy(update={"weights": "adapted"}) for measured in read.branches]
-    read.model_copy(update={"branches": tuple(forced), "set_aside": ()}).write(run / "profile.json")
+    every = (*read.branches, *read.set_aside)
+    branch = min((m for m in every if m.branch.startswith("adapted/")), key=lambda measured: measured.macs).branch
+    read.model_copy(update={"branches": every, "set_aside": ()}).write(run / "profile.json")
     done("export", "--run", run, "--weights", "random", "--branch", branch, "--out", out)
     base = load("cifar/resnet20", Options("random", size=16))
-    engine = TorchEngine(adapted(base, Run.read(run), read.strength), threads=1)
+    engine = TorchEngine({"adapted": adapted(base, Run.read(run), read.of_key["adapted"].strength)}, threads=1)
     picture = np.random.default_rng(0).integers(0, 256, (40, 50, 3), np.uint8)
-    prepared = engine.prepare(picture, 16)
+    prepared = engine.prepare(picture, 16, "adapted")
     (scores,) = _session(out)[0].run(None, {"images": prepared.numpy()})
-    np.testing.assert_allclose(scores, engine.run([prepared], [Branch.parse(branch)]), rtol=0, atol=1e-4)
+    (expected,) = engine.networks["adapted"].forward_each(prepared, [Branch.parse(branch).keep])
+    np.testing.assert_allclose(scores[0], expected, rtol=0, atol=1e-4)
     said = refused("export", "--profile", run / "profile.json", "--weights", "random", "--branch", branch, "--out", out)
     assert "give --run" in said
 

@@ -102,7 +102,7 @@ def test_no_json(content: bytes, tmp_path: Path) -> None:
 def test_foreign_schema(content: str, found: str, tmp_path: Path) -> None:
     path = tmp_path / "profile.json"
     path.write_text(content)
-    assert refusal(path) == f"schema is {found}; must be 'adainf.profile/1', as written by `adainf calibrate`"
+    assert refusal(path) == f"schema is {found}; must be 'adainf.profile/2', as written by `adainf calibrate`"
 
 
 def put(*keys: str | int, value: object) -> Callable[[dict[str, Any]], None]:
@@ -135,11 +135,22 @@ def put(*keys: str | int, value: object) -> Callable[[dict[str, Any]], None]:
         (put("branches", value=[]), "branches: []: Tuple should have at least 1 item"),
         (put("timings", 0, "times", value={"6:111": {"p50_ms": 1, "p95_ms": 1}}), "profile: branch 6:111: resolution"),
         (put("timings", 0, "threads", value=0), "timings.0.threads: 0: Input should be greater than or equal to 1"),
-        (put("droppable", value="111"), "droppable: '111': String should match pattern"),
-        (put("droppable", value="01"), "profile: parts of resolution 8: must name 2 blocks and shortcuts"),
-        (put("native_resolution", value=6), "profile: parts: the native resolution 6 is missing"),
-        (put("parts", "0", value=None), "parts.0.[key]: '0': Input should be greater than or equal to 1"),
-        (lambda data: data.pop("weights"), "weights: Field required"),
+        (put("networks", 0, "droppable", value="111"), "networks.0.droppable: '111': String should match pattern"),
+        (
+            put("networks", 0, "droppable", value="01"),
+            "networks.0: parts of resolution 8: must name 2 blocks and shortcuts",
+        ),
+        (put("networks", 0, "native_resolution", value=6), "networks.0: parts: the native resolution 6 is missing"),
+        (
+            put("networks", 0, "parts", "0", value=None),
+            "networks.0.parts.0.[key]: '0': Input should be greater than or equal to 1",
+        ),
+        (lambda data: data["networks"][0].pop("weights"), "networks.0.weights: Field required"),
+        (put("networks", 0, "name", value="a/b"), "networks.0.name: 'a/b': String should match pattern"),
+        (put("networks", 0, "scale", value=0), "networks.0.scale: 0: Input should be greater than 0"),
+        (put("networks", 0, "adapter", value="abc"), "networks.0.adapter: 'abc': String should match pattern"),
+        (put("networks", value=[]), "networks: []: Tuple should have at least 1 item"),
+        (put("backbone", value="timm/test"), "backbone: 'timm/test': Extra inputs are not permitted"),
         (lambda data: data["branches"].pop(0), "profile: branches: the full branch 8:111 is missing"),
         (lambda data: data["calibration"].pop("seed"), "calibration.seed: Field required"),
     ],
@@ -153,7 +164,8 @@ def test_refusals(change: Callable[[dict[str, Any]], None], message: str, data: 
 
 def test_full_branch_without_macs(data: dict[str, Any], tmp_path: Path) -> None:
     nothing = {"stem": 0, "blocks": [0, 0, 0], "shortcuts": [0, 0, 0], "head": 0}
-    data |= {"parts": {"8": nothing}, "branches": [{**data["branches"][0], "macs": 0}], "timings": []}
+    data["networks"][0]["parts"] = {"8": nothing}
+    data |= {"branches": [{**data["branches"][0], "macs": 0}], "timings": []}
     path = tmp_path / "profile.json"
     path.write_text(json.dumps(data))
     assert refusal(path) == "profile: parts: the full branch 8:111 takes no MACs"
@@ -164,16 +176,29 @@ json_values = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
     max_leaves=8,
 )
-TOP = ("backbone", "weights", "native_resolution", "droppable", "parts", "calibration", "branches", "timings", "new")
+TOP = ("networks", "calibration", "branches", "set_aside", "scheduled", "timings", "new")
+OF_NETWORK = (
+    "name",
+    "backbone",
+    "weights",
+    "native_resolution",
+    "zoom",
+    "scale",
+    "droppable",
+    "parts",
+    "adapter",
+    "new",
+)
 
 
-@given(value=json_values, key=st.sampled_from(TOP), alone=st.booleans())
+@given(value=json_values, key=st.sampled_from((*TOP, *OF_NETWORK)), alone=st.booleans())
 def test_no_json_ends_in_a_traceback(
     value: object, key: str, alone: bool, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     path = tmp_path_factory.getbasetemp() / "any.json"
     valid = profile(SMALL, [(CHEAP, 0.5)]).model_dump(mode="json", by_alias=True)
-    path.write_text(json.dumps(value if alone else {**valid, key: value}))
+    (valid["networks"][0] if key in OF_NETWORK else valid)[key] = value
+    path.write_text(json.dumps(value if alone else valid))
     with suppress(InvalidInputError):
         Profile.read(path)
 
@@ -193,34 +218,6 @@ def test_place_that_cannot_be_written(tmp_path: Path) -> None:
     path = tmp_path / "file" / "profile.json"
     with pytest.raises(InvalidInputError, match=rf"^{re.escape(str(path))}: cannot be written \(.+\)$"):
         profile(SMALL, []).write(path)
-
-
-def test_a_branch_keeps_the_weights_it_is_better_with_and_the_other_measurement_is_kept(tmp_path: Path) -> None:
-    base = profile(SMALL, [(branch, 0.5) for branch in SMALL])
-    cheap = str(SMALL.cheapest)
-    adapted = tuple(m.model_copy(update={"weights": "adapted", "accuracy": 0.6}) for m in base.branches)
-    both = base.model_copy(
-        update={
-            "adapter": "a" * 64,
-            "branches": tuple(
-                new if old.branch == cheap else old for old, new in zip(base.branches, adapted, strict=True)
-            ),
-            "set_aside": tuple(
-                old if old.branch == cheap else new for old, new in zip(base.branches, adapted, strict=True)
-            ),
-        }
-    )
-    both.write(tmp_path / "both.json")
-    read = Profile.read(tmp_path / "both.json")
-    assert read == both
-    assert read.adapted == {SMALL.cheapest}
-    assert {m.weights for m in read.with_only("adapted").branches} == {"adapted"}
-    assert set(read.with_only("base").branches) == set(base.branches)
-    without_adapter = json.loads((tmp_path / "both.json").read_text())
-    del without_adapter["adapter"]
-    (tmp_path / "both.json").write_text(json.dumps(without_adapter))
-    with pytest.raises(InvalidInputError, match="no adapter is named"):
-        Profile.read(tmp_path / "both.json")
 
 
 def test_at_some_resolutions_there_are_their_branches_and_the_full_one() -> None:

@@ -31,7 +31,7 @@ __all__ = [
     "wanted_branches",
 ]
 
-DEFAULT_PROFILE = "efficientnet-lite0"
+DEFAULT_PROFILE = "efficientnet-lite"
 
 
 def read_run(section: ModelSection) -> Run | None:

@@ -11,6 +11,7 @@ import torch
 from adainf import engines
 from adainf.backbones import Backbone
 from adainf.base.errors import InvalidInputError, UnavailableError
+from adainf.branch import REFERENCE
 from adainf.engines import devices
 
 TOO_OLD = (
@@ -69,9 +70,9 @@ def test_a_gpu_that_is_hidden(hides: str, monkeypatch: pytest.MonkeyPatch) -> No
 def test_a_driver_older_than_pytorchs_cuda(backbone: Callable[[str], Backbone]) -> None:
     network, told = backbone("cifar/resnet20"), "the driver is too old for PyTorch's CUDA .*; update it"
     with pytest.raises(UnavailableError, match=f"device 'cuda': {told}"):
-        engines.load(None, network, device="cuda")
+        engines.load(None, {REFERENCE: network}, device="cuda")
     said: list[str] = []
-    assert engines.load(None, network, threads=1, warn=said.append).name == "onnx"
+    assert engines.load(None, {REFERENCE: network}, threads=1, warn=said.append).name == "onnx"
     assert len(said) == 1
     assert said[0].startswith(
         "engine: the processors recognise instead of the GPU; device 'cuda': the driver is too old"
@@ -110,9 +111,9 @@ def test_too_little_memory_is_seen_before_the_weights_are_touched(
     monkeypatch.setenv("CACHE_DIRECTORY", str(tmp_path))
     network = backbone("cifar/resnet20")
     with pytest.raises(UnavailableError, match="device 'cuda:1': 100 MB of its memory are free, the model needs 5"):
-        engines.load(None, network, device="cuda:1")
+        engines.load(None, {REFERENCE: network}, device="cuda:1")
     said: list[str] = []
-    assert engines.load(None, network, threads=1, warn=said.append).name == "onnx"
+    assert engines.load(None, {REFERENCE: network}, threads=1, warn=said.append).name == "onnx"
     assert len(said) == 1
     assert {parameter.dtype for parameter in network.parameters()} == {torch.float32}
 

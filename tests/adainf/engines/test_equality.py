@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from adainf.backbones import Backbone
-from adainf.branch import Branch
-from adainf.engines import Adapted, Engine
+from adainf.branch import REFERENCE, Branch
+from adainf.engines import Engine
 from adainf.engines.exports import Loaded
 from adainf.engines.onnx import OnnxEngine
 from adainf.engines.torch import TorchEngine
@@ -34,7 +34,11 @@ def _branches(backbone: Backbone, resolutions: tuple[int, ...]) -> st.SearchStra
 
 
 def _score(engine: Engine, picture: NDArray[np.uint8], branches: list[Branch]) -> NDArray[np.float32]:
-    return engine.run([engine.prepare(picture, branch.resolution) for branch in branches], branches)
+    return engine.run([engine.prepare(picture, branch.resolution, branch.network) for branch in branches], branches)
+
+
+def _torch(network: Backbone) -> TorchEngine:
+    return TorchEngine({REFERENCE: network})
 
 
 @pytest.mark.parametrize(
@@ -61,20 +65,19 @@ def test_engines_agree_at_the_native_and_a_lower_resolution(
     assert network.native_resolution == resolutions[0]
     skipping = tuple(index % 2 == 0 or not may for index, may in enumerate(network.droppable))
     branches = [network.full, Branch(resolutions[1], skipping)]
-    reference = _score(TorchEngine(network), picture, branches)
-    scores = _score(OnnxEngine(Loaded(network), cache=tmp_path), picture, branches)
+    reference = _score(_torch(network), picture, branches)
+    scores = _score(OnnxEngine({REFERENCE: Loaded(network)}, cache=tmp_path), picture, branches)
     assert scores.shape == (2, len(network.classes.names))
     assert scores.dtype == np.float32
     np.testing.assert_allclose(scores, reference, rtol=0, atol=_TOLERANCE)
 
 
-def _engine(name: str, network: Backbone, cache: Path, adapted: Adapted | None = None) -> Engine:
+def _engine(name: str, network: Backbone, cache: Path, **others: Backbone) -> Engine:
+    """others: further networks, by name."""
+    networks = {REFERENCE: network, **others}
     if name == "torch":
-        return TorchEngine(network, adapted=adapted)
-    if adapted is None:
-        return OnnxEngine(Loaded(network), cache=cache)
-    other = Loaded(adapted.backbone)
-    return OnnxEngine(Loaded(network), adapted=other, runs_adapted=adapted.branches, cache=cache)
+        return TorchEngine(networks)
+    return OnnxEngine({key: Loaded(of) for key, of in networks.items()}, cache=cache)
 
 
 @pytest.mark.parametrize("name", ["onnx", "torch"])
@@ -103,17 +106,16 @@ def test_looked_at_first_and_completed_is_as_run_at_once(
     with torch.no_grad():
         next(other.blocks[0].parameters()).mul_(2)
     skipping = tuple(index % 2 == 0 or not may for index, may in enumerate(base.droppable))
-    engine = _engine(name, base, tmp_path, Adapted(other, frozenset()))
+    engine = _engine(name, base, tmp_path, other=other)
     side = base.native_resolution
-    prepared = engine.prepare(picture, side)
-    for network, weights in ((base, "base"), (other, "adapted")):
-        seen = engine.look(prepared, side, weights)
-        images = TorchEngine(network).prepare(picture, side)
+    for network, key in ((base, REFERENCE), (other, "other")):
+        seen = engine.look(engine.prepare(picture, side, key), side, key)
+        images = _torch(network).prepare(picture, side)
         np.testing.assert_allclose(
             seen.embedding, embedding(network.step(0, network.stem(images), True).numpy())[0], rtol=0, atol=_TOLERANCE
         )
         for keep in (base.full.keep, skipping):
-            (expected,) = _score(TorchEngine(network), picture, [Branch(side, keep)])
+            (expected,) = _score(_torch(network), picture, [Branch(side, keep)])
             np.testing.assert_allclose(engine.complete(seen, keep), expected, rtol=0, atol=_TOLERANCE)
 
 
@@ -124,8 +126,8 @@ def test_engines_agree_along_random_branches(
 ) -> None:
     network = backbone("cifar/resnet18")
     branch = data.draw(_branches(network, (32, 24, 16)))
-    reference = _score(TorchEngine(network), picture, [branch])
-    scores = _score(OnnxEngine(Loaded(network), cache=tmp_path), picture, [branch])
+    reference = _score(_torch(network), picture, [branch])
+    scores = _score(OnnxEngine({REFERENCE: Loaded(network)}, cache=tmp_path), picture, [branch])
     np.testing.assert_allclose(scores, reference, rtol=0, atol=_TOLERANCE)
 
 
@@ -141,15 +143,18 @@ def test_each_branch_runs_with_its_own_weights(name: str, backbone: Callable[[st
     other = copy.deepcopy(base)
     with torch.no_grad():
         other.blocks[4].conv1.weight.mul_(2)
-    on_base, on_other = base.full, Branch(16, base.full.keep)
-    both = _engine(name, base, tmp_path, Adapted(other, frozenset({on_other})))
+    on_base, on_other = base.full, Branch(16, base.full.keep, "other")
+    both = _engine(name, base, tmp_path, other=other)
     pictures = np.random.default_rng(0).integers(0, 256, (2, 40, 50, 3), np.uint8)
     branches = [on_base, on_other]
-    inputs = [both.prepare(each, branch.resolution) for each, branch in zip(pictures, branches, strict=True)]
+    inputs = [
+        both.prepare(each, branch.resolution, branch.network) for each, branch in zip(pictures, branches, strict=True)
+    ]
     together = both.run(inputs, branches)
+    paths = [Branch(branch.resolution, branch.keep) for branch in branches]
     alone = [
-        _engine(name, network, tmp_path).run([one], [branch])[0]
-        for network, one, branch in zip((base, other), inputs, branches, strict=True)
+        _engine(name, network, tmp_path).run([one], [path])[0]
+        for network, one, path in zip((base, other), inputs, paths, strict=True)
     ]
     np.testing.assert_allclose(together, np.stack(alone), rtol=0, atol=1e-5)
-    assert np.abs(together[1] - _engine(name, base, tmp_path).run(inputs[1:], [on_other])[0]).max() > 0.01
+    assert np.abs(together[1] - _engine(name, base, tmp_path).run(inputs[1:], paths[1:])[0]).max() > 0.01

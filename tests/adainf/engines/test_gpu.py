@@ -3,6 +3,7 @@
 A stand-in takes the GPU's place where there is none: it runs on the processor what a GPU would have recorded.
 """
 
+import copy
 import threading
 from collections.abc import Callable, Iterator
 
@@ -17,8 +18,8 @@ from torch import Tensor
 
 from adainf import backbones
 from adainf.backbones import RANDOM, Backbone, Options
-from adainf.branch import Branch
-from adainf.engines.base import Adapted, OutOfMemoryError
+from adainf.branch import REFERENCE, Branch
+from adainf.engines.base import OutOfMemoryError
 from adainf.engines.gpu.cuda import Cuda, Forward, RecordedPass
 from adainf.engines.gpu.engine import GpuEngine
 from adainf.engines.torch import TorchEngine
@@ -39,7 +40,7 @@ def processor() -> Processor:
 
 @pytest.fixture
 def engine(processor: Processor) -> Iterator[GpuEngine]:
-    engine = GpuEngine(_network(), processor)
+    engine = GpuEngine({REFERENCE: _network()}, processor)
     yield engine
     processor.may_record.set()
     engine.close()
@@ -48,8 +49,8 @@ def engine(processor: Processor) -> Iterator[GpuEngine]:
 @pytest.fixture(scope="module")
 def shared() -> Iterator[tuple[GpuEngine, TorchEngine]]:
     """An engine that keeps what it has recorded, and the reference."""
-    engine = GpuEngine(_network(), Processor())
-    yield engine, TorchEngine(_network(), "cpu")
+    engine = GpuEngine({REFERENCE: _network()}, Processor())
+    yield engine, TorchEngine({REFERENCE: _network()}, "cpu")
     engine.close()
 
 
@@ -65,7 +66,9 @@ def _pictures(count: int, seed: int = 1) -> list[NDArray[np.uint8]]:
 def _run(
     engine: GpuEngine | TorchEngine, pictures: list[NDArray[np.uint8]], branches: list[Branch]
 ) -> NDArray[np.float32]:
-    prepared = [engine.prepare(one, branch.resolution) for one, branch in zip(pictures, branches, strict=True)]
+    prepared = [
+        engine.prepare(one, branch.resolution, branch.network) for one, branch in zip(pictures, branches, strict=True)
+    ]
     return engine.run(prepared, branches)
 
 
@@ -137,7 +140,7 @@ def test_make_ready_never_waits(engine: GpuEngine, processor: Processor) -> None
 
 
 def test_branch_used_least_recently_is_let_go_of(processor: Processor) -> None:
-    engine = GpuEngine(_network(), processor, most=2)
+    engine = GpuEngine({REFERENCE: _network()}, processor, most=2)
     first, second, third, _ = _BRANCHES
     engine.warm_up([first, second])
     _run(engine, _pictures(1), [first])
@@ -183,25 +186,25 @@ def test_too_little_memory_for_one_more_recording_stops_no_frame(engine: GpuEngi
     processor.record = record  # type: ignore[method-assign]
 
 
-def test_look_and_complete_give_what_the_branch_gives(backbone: Callable[[str], Backbone]) -> None:
-    adapted = _network()
+def test_look_and_complete_give_what_the_branch_gives() -> None:
+    other = _network()
     with torch.no_grad():
-        for parameter in adapted.parameters():
+        for parameter in other.parameters():
             parameter.mul_(1.1)
-    other = frozenset({_BRANCHES[1]})
-    engine = GpuEngine(_network(), Processor(), Adapted(adapted, other))
-    reference = TorchEngine(_network(), "cpu", adapted=Adapted(adapted, other))
+    engine = GpuEngine({REFERENCE: _network(), "other": other}, Processor())
+    reference = TorchEngine({REFERENCE: _network(), "other": copy.deepcopy(other)}, "cpu")
     (picture,) = _pictures(1)
-    for weights in ("base", "adapted"):
-        for branch in _BRANCHES:
-            seen = engine.look(engine.prepare(picture, branch.resolution), branch.resolution, weights)
-            like = reference.look(reference.prepare(picture, branch.resolution), branch.resolution, weights)
-            np.testing.assert_allclose(seen.embedding, like.embedding, rtol=1e-4, atol=1e-4)
-            np.testing.assert_allclose(
-                engine.complete(seen, branch.keep), reference.complete(like, branch.keep), rtol=1e-4, atol=1e-4
-            )
+    branches = [*_BRANCHES, *(Branch(branch.resolution, branch.keep, "other") for branch in _BRANCHES)]
+    for branch in branches:
+        into = branch.resolution, branch.network
+        seen = engine.look(engine.prepare(picture, *into), *into)
+        like = reference.look(reference.prepare(picture, *into), *into)
+        np.testing.assert_allclose(seen.embedding, like.embedding, rtol=1e-4, atol=1e-4)
+        np.testing.assert_allclose(
+            engine.complete(seen, branch.keep), reference.complete(like, branch.keep), rtol=1e-4, atol=1e-4
+        )
     np.testing.assert_allclose(
-        _run(engine, [picture] * 4, _BRANCHES), _run(reference, [picture] * 4, _BRANCHES), rtol=1e-4, atol=1e-4
+        _run(engine, [picture] * 8, branches), _run(reference, [picture] * 8, branches), rtol=1e-4, atol=1e-4
     )
     engine.close()
 
@@ -212,10 +215,10 @@ class TestOnGpu:
     @pytest.mark.parametrize("name", ["cifar/resnet20", "timm/vit_tiny_patch16_224", "timm/tf_efficientnet_lite0"])
     def test_agrees_with_the_cpu_in_groups_of_every_size(self, name: str) -> None:
         network = backbones.load(name, Options(weights=RANDOM))
-        reference = TorchEngine(backbones.load(name, Options(weights=RANDOM)), "cpu")
-        engine = GpuEngine(network, Cuda(torch.device("cuda")))
-        full = reference.backbone.full
-        less = Branch(full.resolution, tuple(not drop for drop in reference.outline.droppable))
+        reference = TorchEngine({REFERENCE: backbones.load(name, Options(weights=RANDOM))}, "cpu")
+        engine = GpuEngine({REFERENCE: network}, Cuda(torch.device("cuda")))
+        full = network.full
+        less = Branch(full.resolution, tuple(not drop for drop in network.droppable))
         for count in (1, 3, 20):
             chosen = [full if number % 3 else less for number in range(count)]
             pictures = _pictures(count)
@@ -225,8 +228,8 @@ class TestOnGpu:
         engine.close()
 
     def test_frames_are_answered_right_while_others_are_recorded(self) -> None:
-        engine = GpuEngine(_network(), Cuda(torch.device("cuda")))
-        reference = TorchEngine(_network(), "cpu")
+        engine = GpuEngine({REFERENCE: _network()}, Cuda(torch.device("cuda")))
+        reference = TorchEngine({REFERENCE: _network()}, "cpu")
         engine.warm_up(_BRANCHES)
         pictures = _pictures(4)
         expected = _run(reference, pictures, _BRANCHES)
@@ -237,7 +240,7 @@ class TestOnGpu:
         engine.close()
 
     def test_memory_is_given_back_and_taken_again(self) -> None:
-        engine = GpuEngine(_network(), Cuda(torch.device("cuda")))
+        engine = GpuEngine({REFERENCE: _network()}, Cuda(torch.device("cuda")))
         full = _BRANCHES[0]
         before = _run(engine, _pictures(5), [full] * 5)
         torch.cuda.set_per_process_memory_fraction(1e-6)

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from adainf import backbones
 from adainf.backbones import RANDOM, Backbone, Options
-from adainf.branch import Branch
+from adainf.branch import REFERENCE, Branch
 from adainf.engines import exports
 from adainf.engines.base import UnsupportedExportError
 from adainf.engines.cache import cache_folder
@@ -70,25 +70,25 @@ def test_network_that_cannot_be_exported_is_refused_by_operator(
     network = backbones.load("cifar/resnet20", Options(weights=RANDOM))
     network.stem = nn.Sequential(network.stem, _Unknown())
     with pytest.raises(UnsupportedExportError, match=r"cifar/resnet20: cannot be exported to ONNX;.*special_i0e"):
-        OnnxEngine(Loaded(network), cache=tmp_path).warm_up([_SKIPPING])
+        OnnxEngine({REFERENCE: Loaded(network)}, cache=tmp_path).warm_up([_SKIPPING])
     assert capfd.readouterr() == ("", "")
     assert not list(tmp_path.iterdir())
 
 
 def test_second_engine_reuses_the_export(network: Backbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    OnnxEngine(Loaded(network), cache=tmp_path).warm_up([_SKIPPING])
+    OnnxEngine({REFERENCE: Loaded(network)}, cache=tmp_path).warm_up([_SKIPPING])
     before = _only(tmp_path).stat()
     monkeypatch.setattr(exports, "export", lambda *_: pytest.fail("exported again"))
-    OnnxEngine(Loaded(network), cache=tmp_path).warm_up([_SKIPPING])
+    OnnxEngine({REFERENCE: Loaded(network)}, cache=tmp_path).warm_up([_SKIPPING])
     after = _only(tmp_path).stat()
     assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
 
 
 def test_other_weights_have_another_export(network: Backbone, tmp_path: Path) -> None:
-    OnnxEngine(Loaded(network), cache=tmp_path).warm_up([_SKIPPING])
+    OnnxEngine({REFERENCE: Loaded(network)}, cache=tmp_path).warm_up([_SKIPPING])
     other = backbones.load("cifar/resnet20", Options(weights=RANDOM))
     next(other.parameters()).mul_(2)
-    OnnxEngine(Loaded(other), cache=tmp_path).warm_up([_SKIPPING])
+    OnnxEngine({REFERENCE: Loaded(other)}, cache=tmp_path).warm_up([_SKIPPING])
     assert len(list(tmp_path.glob("*.onnx"))) == 2
 
 
@@ -96,18 +96,20 @@ def test_other_weights_have_another_export(network: Backbone, tmp_path: Path) ->
 def test_damaged_export_is_made_again(
     damage: Callable[[bytes], bytes], network: Backbone, picture: NDArray[np.uint8], tmp_path: Path
 ) -> None:
-    engine = OnnxEngine(Loaded(network), cache=tmp_path)
+    engine = OnnxEngine({REFERENCE: Loaded(network)}, cache=tmp_path)
     inputs = [engine.prepare(picture, 16)]
     scores = engine.run(inputs, [_SKIPPING])
     file = _only(tmp_path)
     whole = file.read_bytes()
     file.write_bytes(damage(whole))
-    np.testing.assert_array_equal(OnnxEngine(Loaded(network), cache=tmp_path).run(inputs, [_SKIPPING]), scores)
+    np.testing.assert_array_equal(
+        OnnxEngine({REFERENCE: Loaded(network)}, cache=tmp_path).run(inputs, [_SKIPPING]), scores
+    )
     assert _only(tmp_path).stat().st_size == len(whole)
 
 
 def test_branches_share_their_weights_as_files(network: Backbone, picture: NDArray[np.uint8], tmp_path: Path) -> None:
-    engine = OnnxEngine(Loaded(network), cache=tmp_path)
+    engine = OnnxEngine({REFERENCE: Loaded(network)}, cache=tmp_path)
     engine.warm_up([Branch(16, network.full.keep)])
     files = {file: file.stat().st_ino for file in tmp_path.glob("*.weights")}
     assert sum(file.stat().st_size for file in files) > 0.9 * sum(p.nbytes for p in network.parameters() if p.dim() > 1)
@@ -116,7 +118,7 @@ def test_branches_share_their_weights_as_files(network: Backbone, picture: NDArr
     assert sum(file.stat().st_size for file in tmp_path.glob("*.onnx")) < 0.2 * sum(f.stat().st_size for f in files)
     for file in files:
         file.write_bytes(file.read_bytes()[:-4] + b"oops")
-    again = OnnxEngine(Loaded(network), cache=tmp_path)
+    again = OnnxEngine({REFERENCE: Loaded(network)}, cache=tmp_path)
     np.testing.assert_array_equal(again.run([again.prepare(picture, 16)], [_SKIPPING]), scores)
 
 
@@ -127,7 +129,7 @@ def test_folder_that_cannot_be_written_is_said_once(
     blocked = tmp_path / "file"
     blocked.touch()
     said: list[str] = []
-    engine = OnnxEngine(Loaded(network), cache=blocked / "onnx", warn=said.append)
+    engine = OnnxEngine({REFERENCE: Loaded(network)}, cache=blocked / "onnx", warn=said.append)
     branches = [_SKIPPING, Branch(16, network.full.keep)]
     scores = engine.run([engine.prepare(picture, 16)] * 2, branches)
     assert np.isfinite(scores).all()
@@ -140,7 +142,7 @@ def test_export_that_another_user_may_have_put_there_is_not_loaded(
     network: Backbone, picture: NDArray[np.uint8], tmp_path: Path, whose: str
 ) -> None:
     folder, said = tmp_path / "onnx", []
-    engine = OnnxEngine(Loaded(network), cache=folder)
+    engine = OnnxEngine({REFERENCE: Loaded(network)}, cache=folder)
     scores = engine.run([engine.prepare(picture, 16)], [_SKIPPING])
     assert folder.stat().st_mode & 0o777 == 0o700
     # All is consistent, digests too, but of another network.
@@ -162,7 +164,7 @@ def test_export_that_another_user_may_have_put_there_is_not_loaded(
             os.chown(folder, 12345, 12345)
         case _:
             os.chown(digests, 12345, 12345)
-    again = OnnxEngine(Loaded(network), cache=folder, warn=said.append)
+    again = OnnxEngine({REFERENCE: Loaded(network)}, cache=folder, warn=said.append)
     np.testing.assert_array_equal(again.run([again.prepare(picture, 16)], [_SKIPPING]), scores)
     again.run([again.prepare(picture, 16)], [Branch(16, network.full.keep)])
     assert len(said) == (whose != "another's file")
@@ -170,7 +172,7 @@ def test_export_that_another_user_may_have_put_there_is_not_loaded(
 
 
 def test_least_recently_used_session_goes(network: Backbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    engine = OnnxEngine(Loaded(network), cache=tmp_path, sessions=2)
+    engine = OnnxEngine({REFERENCE: Loaded(network)}, cache=tmp_path, sessions=2)
     loaded: list[Path | bytes] = []
     load = engine._load
     monkeypatch.setattr(engine, "_load", lambda model: loaded.append(model) or load(model))
@@ -187,7 +189,7 @@ def test_least_recently_used_session_goes(network: Backbone, tmp_path: Path, mon
 def test_on_a_full_disk_it_runs_from_memory(network: Backbone, tmp_path: Path, room: int) -> None:
     """Wherever writing stops: at once, in the model as the runtime writes it, or in what is set apart of it."""
     warned: list[str] = []
-    engine = OnnxEngine(Loaded(network), cache=tmp_path, warn=warned.append)
+    engine = OnnxEngine({REFERENCE: Loaded(network)}, cache=tmp_path, warn=warned.append)
     picture = np.zeros((40, 40, 3), np.uint8)
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (room, before[1]))

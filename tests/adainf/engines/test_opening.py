@@ -16,14 +16,16 @@ from adainf.backbones.cifar import CifarResNet
 PROGRAM = """
 import sys, numpy as np
 from adainf.backbones import Options
-from adainf.branch import Branch
-from adainf.engines.opening import Opening
+from adainf.branch import REFERENCE, Branch
+from adainf.engines.opening import NetworkSource, Opening
 said = []
-engine = Opening(None, "cifar/resnet20", Options(sys.argv[1], zoom=0.5), threads=1, warn=said.append).open()
+source = NetworkSource("resnet20", "cifar/resnet20", Options(sys.argv[1], zoom=0.5))
+engine = Opening(None, {REFERENCE: source}, threads=1, warn=said.append).open()
 picture = np.random.default_rng(0).integers(0, 256, (40, 50, 3), np.uint8)
 branch = Branch(16, (True,) * 9)
 scores = engine.run([engine.prepare(picture, 16)], [branch])
-print(engine.name, "torch" in sys.modules, float(scores.sum()), engine.preprocessing.zoom, *said)
+zoom = engine.outlines[REFERENCE].preprocessing.zoom
+print(engine.name, "torch" in sys.modules, float(scores.sum()), zoom, *said)
 """
 
 Opened = Callable[[], tuple[str, ...]]

@@ -15,7 +15,7 @@ from torch.overrides import TorchFunctionMode
 
 from adainf import backbones
 from adainf.backbones import RANDOM, Options
-from adainf.branch import Branch
+from adainf.branch import REFERENCE, Branch
 from adainf.engines.gpu.cuda import Forward, RecordedPass
 from adainf.engines.gpu.engine import GpuEngine
 from adainf.engines.gpu.planless import has_depthwise, planless
@@ -90,11 +90,11 @@ def test_one_picture_waits_for_no_plan_and_groups_run_by_planned_convolutions() 
 
     network = backbones.load("timm/mobilenetv2_050", Options(weights=RANDOM))
     branch = Branch(64, network.full.keep)
-    engine = GpuEngine(network, Noted())
+    engine = GpuEngine({REFERENCE: network}, Noted())
     engine.warm_up([branch], 1)
     alone = set(noting.ran)
-    engine.make_parts_ready(64, "base")
-    engine.look(engine.prepare(np.zeros((64, 64, 3), np.uint8), 64), 64, "base")
+    engine.make_parts_ready(64)
+    engine.look(engine.prepare(np.zeros((64, 64, 3), np.uint8), 64), 64)
     assert not any(enabled for groups, enabled in noting.ran if groups > 1)
     noting.ran.clear()
     engine.warm_up([branch], 2)

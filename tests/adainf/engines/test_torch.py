@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from adainf import backbones
 from adainf.backbones import RANDOM, Backbone, Options
-from adainf.branch import Branch
+from adainf.branch import REFERENCE, Branch
 from adainf.engines.torch import TorchEngine
 
 _ON_GPU = [
@@ -39,7 +39,7 @@ def _counted(network: Backbone) -> Iterator[list[int]]:
 
 def test_skipped_block_is_not_executed(backbone: Callable[[str], Backbone], picture: NDArray[np.uint8]) -> None:
     network = backbone("cifar/resnet20")
-    engine = TorchEngine(network, "cpu")
+    engine = TorchEngine({REFERENCE: network}, "cpu")
     with _counted(network) as runs:
         engine.run([engine.prepare(picture, 32)], [Branch.parse("32:110100001")])
     assert runs == [1, 1, 0, 1, 0, 0, 0, 0, 1]
@@ -47,7 +47,7 @@ def test_skipped_block_is_not_executed(backbone: Callable[[str], Backbone], pict
 
 def test_block_runs_at_most_once_a_resolution(backbone: Callable[[str], Backbone], picture: NDArray[np.uint8]) -> None:
     network = backbone("cifar/resnet20")
-    engine = TorchEngine(network, "cpu")
+    engine = TorchEngine({REFERENCE: network}, "cpu")
     branches = [Branch.parse(text) for text in ("32:111111110", "32:110111110", "16:100000000", "32:101111110")]
     with _counted(network) as runs:
         engine.run([engine.prepare(picture, branch.resolution) for branch in branches], branches)
@@ -57,7 +57,7 @@ def test_block_runs_at_most_once_a_resolution(backbone: Callable[[str], Backbone
 def test_number_of_threads_is_the_processes() -> None:
     before = torch.get_num_threads()
     try:
-        engine = TorchEngine(backbones.load("cifar/resnet20", Options(weights=RANDOM)), "cpu", threads=1)
+        engine = TorchEngine({REFERENCE: backbones.load("cifar/resnet20", Options(weights=RANDOM))}, "cpu", threads=1)
         assert (engine.threads, torch.get_num_threads()) == (1, 1)
     finally:
         torch.set_num_threads(before)
@@ -70,10 +70,11 @@ class TestOnGpu:
     def test_half_precision_agrees_with_the_cpu(self, name: str) -> None:
         picture = np.random.default_rng(1).integers(0, 256, (240, 320, 3), np.uint8)
         on_cpu, on_gpu = (
-            TorchEngine(backbones.load(name, Options(weights=RANDOM)), device) for device in ("cpu", "cuda")
+            TorchEngine({REFERENCE: backbones.load(name, Options(weights=RANDOM))}, device)
+            for device in ("cpu", "cuda")
         )
-        side = on_cpu.preprocessing.size
-        full = on_cpu.backbone.full
+        side = on_cpu.outlines[REFERENCE].preprocessing.size
+        full = on_cpu.networks[REFERENCE].full
         prepared = on_cpu.prepare(picture, side)
         expected = on_cpu.run([prepared], [full])
         scores = on_gpu.run([prepared.to("cuda", torch.float16)], [full])

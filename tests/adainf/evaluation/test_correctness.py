@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from profiles import SMALL, profile
 
 from adainf.branch import Branch
-from adainf.evaluation.subject import Candidate, Point
+from adainf.evaluation.subject import Point
 from adainf.research.answers import Answers
 from adainf.research.correctness import content_methods, learnt
 from adainf.research.methods import methods
@@ -32,7 +32,7 @@ def answers(seed: int, *, told: bool) -> Answers:
     shares[:, 1] = np.where(sure[:, None], (0.9, 0.05, 0.05), (0.4, 0.3, 0.3))
     shares[:, 1] += generator.normal(0, 0.005, (pictures, 1))
     features = generator.normal(size=(pictures, 4)).astype(np.float32)
-    return Answers((Candidate(SMALL.full), Candidate(CHEAP)), classes, shares, features, truth)
+    return Answers((SMALL.full, CHEAP), classes, shares, features, truth)
 
 
 def gains(*, told: bool) -> dict[str, float]:
@@ -62,7 +62,7 @@ def test_no_budget_is_exceeded() -> None:
 
 
 PARTING = Branch(8, (True, True, False))
-SHARED = Point(8, "base", (True, True))
+SHARED = Point(8, (True, True))
 DECIDING = profile(SMALL, [(PARTING, 0.6), (CHEAP, 0.2)])
 
 
@@ -82,7 +82,7 @@ def passing(seed: int, *, told: bool) -> Answers:
     features = generator.normal(size=(pictures, 4)).astype(np.float32)
     seen = easy if told else generator.random(pictures) < 0.5
     passed = seen[:, None] + generator.normal(0, 0.3, size=(pictures, 6))
-    ways = (Candidate(SMALL.full), Candidate(PARTING), Candidate(CHEAP))
+    ways = (SMALL.full, PARTING, CHEAP)
     return Answers(ways, classes, shares, features, np.ones(pictures, np.int64), {SHARED: passed.astype(np.float16)})
 
 
@@ -110,9 +110,7 @@ def test_with_decisions_at_later_blocks_no_mean_is_exceeded(seed: int, mean: flo
 def test_two_answers_together_are_what_both_find_likely() -> None:
     classes = np.array([[[7, 3, 5], [3, 9, 1]], [[7, 3, 5], [7, 9, 1]]], np.int32)
     shares = np.array([[[0.5, 0.4, 0.05], [0.6, 0.2, 0.1]], [[0.5, 0.4, 0.05], [0.4, 0.3, 0.1]]], np.float32)
-    both = Answers(
-        (Candidate(SMALL.full), Candidate(CHEAP)), classes, shares, np.zeros((2, 1), np.float32), np.zeros(2, np.int64)
-    )
+    both = Answers((SMALL.full, CHEAP), classes, shares, np.zeros((2, 1), np.float32), np.zeros(2, np.int64))
     assert both.together(0, 1).tolist() == [3, 7]
     assert both.together(1, 0).tolist() == [3, 7]
     assert both.together(0, 0).tolist() == [7, 7]

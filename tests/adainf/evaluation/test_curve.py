@@ -53,6 +53,7 @@ def shared_weights(tmp_path):
         ("{", "is not JSON"),
         ('{"schema": "another/1"}', "schema is 'another/1'"),
         ('{"schema": "adainf.profile/1"}', "backbone: Field required"),
+        ('{"schema": "adainf.profile/2"}', "networks: Field required"),
     ],
 )
 def test_a_file_that_is_no_profile_is_refused(refused, pictures, tmp_path, command, content, says):

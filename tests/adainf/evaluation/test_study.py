@@ -145,8 +145,8 @@ def test_a_content_aware_scheduler_is_taught_by_other_pictures(done, refused, pr
         kept = dict(answers)
     told = json.loads(str(kept["settings"]))
     # As by a version that looked at other points.
-    kept["settings"] = np.array(json.dumps({**told, "points": ["32:base:11"]}))
-    kept["32:base:11"] = np.zeros((len(kept["truth"]), 2), np.float16)
+    kept["settings"] = np.array(json.dumps({**told, "points": ["32:11"]}))
+    kept["32:11"] = np.zeros((len(kept["truth"]), 2), np.float16)
     (tmp_path / "older").mkdir()
     np.savez(tmp_path / "older" / "answers.npz", **kept)
     assert "another version" in refused(

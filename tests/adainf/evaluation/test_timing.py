@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from adainf.backbones import Options, load
-from adainf.branch import Branch
+from adainf.branch import REFERENCE, Branch
 from adainf.engines.torch import TorchEngine
 from adainf.evaluation.timing import Along, Stopwatch, add_timings, measure
 from adainf.profile import Profile
@@ -14,7 +14,7 @@ from adainf.profile import Profile
 
 @pytest.fixture(scope="module")
 def engine():
-    return TorchEngine(load("cifar/resnet20", Options("random")), "cpu", threads=1)
+    return TorchEngine({REFERENCE: load("cifar/resnet20", Options("random"))}, "cpu", threads=1)
 
 
 FULL = Branch(32, (True,) * 9)
@@ -41,11 +41,11 @@ class Planning:
                 self.now += 3.0
             self.planned.add((branch, pictures))
 
-    def prepare(self, picture, resolution):
-        return resolution
+    def prepare(self, picture, resolution, network):
+        return network, resolution
 
     def run(self, inputs, branches):
-        assert inputs == [branch.resolution for branch in branches]
+        assert inputs == [(branch.network, branch.resolution) for branch in branches]
         self.warm_up(set(branches), len(branches))
         self.now += 0.01 + 0.001 * len(branches)
 

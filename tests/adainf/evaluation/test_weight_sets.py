@@ -1,4 +1,4 @@
-"""A run's profile: each branch once, with the weights it is better with."""
+"""A run's profile: each branch once, with the network it is better with, of those with and without the adapter."""
 
 import json
 import shutil
@@ -14,25 +14,35 @@ def run(trained, tmp_path):
 SETTINGS = ("--weights", "random", "--threads", "1")
 
 
-def test_each_branch_stands_once_with_the_set_of_the_lower_loss(done, run, profile, pictures):
+def split(measured):
+    """What a measurement's branch names its network, and the path along that."""
+    network, _, path = measured["branch"].rpartition("/")
+    return network, path
+
+
+def test_each_branch_stands_once_with_the_network_of_the_lower_loss(done, run, profile, pictures):
     printed = done("calibrate", "--run", run, "--profile", profile, *SETTINGS, "--branches", 24, "--images", pictures)
     told = json.loads((run / "profile.json").read_text())
     assert str(run / "profile.json") in printed
     known = json.loads(profile.read_text())
-    branches = [measured["branch"] for measured in told["branches"]]
-    assert len(branches) == len(set(branches))
-    assert {measured["branch"] for measured in known["branches"]} <= set(branches)
-    assert told["adapter"] == json.loads((run / "manifest.json").read_text())["files"]["adapter.safetensors"]
-    aside = {measured["branch"]: measured for measured in told["set_aside"]}
-    sets = {measured["branch"]: measured.get("weights", "base") for measured in told["branches"]}
-    assert set(sets.values()) == {"base", "adapted"}
+    paths = [split(measured)[1] for measured in told["branches"]]
+    assert len(paths) == len(set(paths))
+    assert {measured["branch"] for measured in known["branches"]} <= set(paths)
+    base, adapted = told["networks"]
+    assert (base["name"], adapted["name"], adapted["backbone"]) == ("resnet20", "adapted", "cifar/resnet20")
+    assert "adapter" not in base
+    assert adapted["adapter"] == json.loads((run / "manifest.json").read_text())["files"]["adapter.safetensors"]
+    assert [adapted[key] for key in ("weights", "zoom", "scale")] == [base[key] for key in ("weights", "zoom", "scale")]
+    aside = {split(measured)[1]: measured for measured in told["set_aside"]}
+    assert {split(measured)[0] for measured in told["branches"]} == {"", "adapted"}
     # The run was trained for branches of up to 0.4 of the MACs.
     full = next(measured["macs"] for measured in told["branches"] if measured["branch"] == "32:111111111")
-    assert all(measured["macs"] <= 0.4 * full for measured in told["branches"] if "weights" in measured)
+    assert all(measured["macs"] <= 0.4 * full for measured in told["branches"] if split(measured)[0] == "adapted")
     for measured in told["branches"][1:]:
-        if measured["branch"] in aside:
-            assert measured["loss"] <= aside[measured["branch"]]["loss"] or measured["macs"] > 0.4 * full
-            assert measured.get("weights", "base") != aside[measured["branch"]].get("weights", "base")
+        network, path = split(measured)
+        if path in aside:
+            assert measured["loss"] <= aside[path]["loss"] or measured["macs"] > 0.4 * full
+            assert network != split(aside[path])[0]
 
 
 def test_an_adapter_that_goes_too_far_is_taken_half_way(done, run, profile, pictures, tmp_path):
@@ -43,11 +53,12 @@ def test_an_adapter_that_goes_too_far_is_taken_half_way(done, run, profile, pict
         out = tmp_path / f"{strength}.json"
         done(*common, "--strength", strength, "--out", out)
         told = json.loads(out.read_text())
-        assert told["strength"] == strength
-        every = {(m["branch"], m.get("weights")): m["loss"] for m in told["branches"] + told["set_aside"]}
-        by_strength[strength] = every["16:111111111", "adapted"]
+        assert told["networks"][1]["strength"] == strength
+        every = {measured["branch"]: measured["loss"] for measured in told["branches"] + told["set_aside"]}
+        by_strength[strength] = every["adapted/16:111111111"]
     done(*common)
-    assert json.loads((run / "profile.json").read_text())["strength"] == min(by_strength, key=by_strength.get)
+    told = json.loads((run / "profile.json").read_text())
+    assert told["networks"][1]["strength"] == min(by_strength, key=by_strength.get)
 
 
 def test_what_is_known_of_the_base_weights_need_not_be_measured_again(done, run, profile, pictures, tmp_path):

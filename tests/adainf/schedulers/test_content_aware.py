@@ -43,8 +43,8 @@ def test_it_is_not_asked_where_it_cannot_keep_the_budget() -> None:
     dear = content(0, True)
     cheap = dear.scheduler.floor - 0.001
     levels = [dear.levels[0].model_copy(update={"budget": 0.0})]
-    assert ContentAware(dear.scheduler, levels, "base").level(cheap) is None
-    assert ContentAware(dear.scheduler, levels, "base").level(dear.scheduler.floor) is not None
+    assert ContentAware(dear.scheduler, levels).level(cheap) is None
+    assert ContentAware(dear.scheduler, levels).level(dear.scheduler.floor) is not None
 
 
 @given(
@@ -58,4 +58,50 @@ def test_what_it_takes_is_within_the_budget_its_own_macs_counted(seed: int, seen
     choice = both.choose(np.array(seen, np.float32), both.levels[0], budget)
     assert choice.macs == SMALL.macs(choice.branch) + both.scheduler.macs
     assert choice.macs_fraction <= budget
-    assert (choice.expected_accuracy, choice.weights) == (0.5, "adapted")
+    assert (choice.expected_accuracy, choice.branch.network) == (0.5, "adapted")
+
+
+FULL_MACS = st.integers(1, 3 * SMALL.macs(SMALL.full))
+
+
+@given(
+    seed=st.integers(0, 20),
+    seen=st.lists(st.floats(-5, 5, width=32), min_size=WIDTH, max_size=WIDTH),
+    full=FULL_MACS,
+    budget=st.floats(0, 2),
+)
+def test_of_a_network_that_is_not_the_reference_it_keeps_the_family_s_budgets(
+    seed: int, seen: list[float], full: int, budget: float
+) -> None:
+    """The reference's full branch takes `full` MACs: more or fewer than the scheduler's own network."""
+    levels = [content(seed, True).levels[0].model_copy(update={"budget": 0.0})]
+    both = ContentAware(scheduler(seed), levels, "tiny", full)
+    level = both.level(budget)
+    least = min(SMALL.macs(branch) for branch in SMALL if branch.resolution == 8) + both.scheduler.macs
+    if level is None:
+        assert budget < least / full * (1 + 1e-9)
+        return
+    choice = both.choose(np.array(seen, np.float32), level, budget)
+    assert choice.branch.network == "tiny"
+    assert choice.macs == SMALL.macs(choice.branch) + both.scheduler.macs
+    assert choice.macs_fraction == choice.macs / full <= budget
+
+
+@given(
+    seed=st.integers(0, 20),
+    seen=st.lists(st.floats(-5, 5, width=32), min_size=WIDTH, max_size=WIDTH),
+    budget=st.floats(0, 1.5),
+)
+def test_in_a_family_it_takes_what_it_takes_alone_within_the_same_macs(
+    seed: int, seen: list[float], budget: float
+) -> None:
+    own, levels = SMALL.macs(SMALL.full), content(seed, True).levels
+    alone, double = ContentAware(scheduler(seed), levels), ContentAware(scheduler(seed), levels, "tiny", 2 * own)
+    budget = max(budget, alone.scheduler.floor + 1e-6)
+    embedding = np.array(seen, np.float32)
+    branches = [
+        both.choose(embedding, levels[0], share).branch for both, share in ((alone, budget), (double, budget / 2))
+    ]
+    room = [int(budget * own), int(budget * (1 - 1e-12) * own)]
+    if room[0] == room[1]:  # else the budget is a branch's own MACs, to the last digit
+        assert branches[0].keep == branches[1].keep
