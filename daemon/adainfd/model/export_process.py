@@ -19,7 +19,7 @@ from adainfd.base.processes import end_with_parent, started
 from adainfd.config.configuration import Configuration
 from adainfd.model.selection import content_of, needed_first, opening, wanted_branches
 
-__all__ = ["SCHEDULER", "ExportFailed", "Exporter", "Opened", "exporter_of_missing"]
+__all__ = ["SCHEDULER", "ExportFailed", "Exporter", "OpenedNetworks", "exporter_of_missing"]
 
 _END_WITHIN_SECONDS = 5.0
 _NICE = 10
@@ -29,7 +29,7 @@ SCHEDULER = "scheduler"
 
 
 @dataclass(frozen=True, slots=True)
-class Opened:
+class OpenedNetworks:
     """The first report: what their branches name the networks that could be opened, and why others could not."""
 
     networks: tuple[str, ...]
@@ -67,16 +67,16 @@ class Exporter:
         """The process id while it runs, else None."""
         return self._process.pid if self.running and self._process is not None else None
 
-    def have_first(self, log: Logger) -> Opened | None:
+    def have_first(self, log: Logger) -> OpenedNetworks | None:
         """Wait until the branches needed first are exported; return None if this subprocess fails to.
 
         Raises InvalidInputError or UnavailableError if the branches cannot be exported at all.
         """
-        opened: Opened | None = None
+        opened: OpenedNetworks | None = None
         missing: set[Branch] = set()
         while self.running and (opened is None or missing):
             report = self.receive()
-            if isinstance(report, Opened):
+            if isinstance(report, OpenedNetworks):
                 opened = report
                 missing = set(needed_first(self._profile.of_networks(opened.networks)))
             elif isinstance(report, Branch):
@@ -87,14 +87,14 @@ class Exporter:
                 log.warning("exporter_failed", why=report.why)
         return None if missing else opened
 
-    def receive(self) -> Opened | Branch | str | ExportFailed | None:
+    def receive(self) -> OpenedNetworks | Branch | str | ExportFailed | None:
         """Wait for the next report: the opened networks, then each export, a branch or SCHEDULER; None at the end.
 
         After None or ExportFailed the process exits by itself, within about a second; do not wait for it while frames
         are pending.
         """
         try:
-            report: Opened | Branch | str | ExportFailed | None = self.connection.recv()
+            report: OpenedNetworks | Branch | str | ExportFailed | None = self.connection.recv()
         except (EOFError, OSError):
             report = ExportFailed("its process ended early")
         if report is None or isinstance(report, ExportFailed):
@@ -183,7 +183,7 @@ def _export(configuration: Configuration, profile: Profile, daemon: Connection) 
     engine = opening(configuration, profile, warnings.append).open()
     if not isinstance(engine, OnnxEngine):
         raise TypeError(f"{profile.title} cannot be exported")
-    daemon.send(Opened(tuple(engine.outlines), tuple(warnings)))
+    daemon.send(OpenedNetworks(tuple(engine.outlines), tuple(warnings)))
     profile = profile.of_networks(engine.outlines)
     first = needed_first(profile)
     for branch in dict.fromkeys([*first, *wanted_branches(profile)]):
