@@ -29,7 +29,7 @@ from adainf.evaluation.divergence import (
 )
 from adainf.evaluation.partial import Partial, partial_path
 from adainf.evaluation.progress import progress
-from adainf.evaluation.sample import sample, tried_by_search
+from adainf.evaluation.sample import indispensable, sample, tried_by_search
 from adainf.evaluation.subject import Subject, check_describes
 from adainf.media.images import spread
 from adainf.profile import Calibration, Measured, Network, Parts, Profile
@@ -202,13 +202,14 @@ def _candidates(
     adapted, base = (None, None) if subject.adapted is None else subject.adapted
     wanted: dict[str, set[Branch]] = {}
     plain = [key for key in space.networks if key != adapted]
+    share = _share(count, [space.networks[key] for key in plain])
     for key in plain:
         if known is None:
-            wanted[key] = set(_sampled(subject, space.networks[key], count // len(plain), seed))
+            wanted[key] = set(_sampled(subject, space.networks[key], share, seed))
     if adapted is not None and base is not None:
         ceiling = 1.0 if run is None else trained_up_to(run)
         of_base, own = space.networks[base], space.networks[adapted]
-        found = {b for b in _sampled(subject, own, count // len(plain), seed) if own.fraction(b) <= ceiling}
+        found = {b for b in _sampled(subject, own, share, seed) if own.fraction(b) <= ceiling}
         measured = wanted[base] if known is None else {b for b in _branches(known) if b.network == base}
         wanted[adapted] = found | {Branch(b.resolution, b.keep, adapted) for b in measured}
         if known is None:
@@ -217,6 +218,16 @@ def _candidates(
             }
     branches = [b for found in wanted.values() for b in sorted(found, key=lambda b: (-space.macs(b), b))]
     return tuple(dict.fromkeys([space.full, *branches]))
+
+
+def _share(count: int, spaces: Sequence[BranchSpace]) -> int:
+    """Return how many of `count` branches each network gets."""
+    share, fewest = count // len(spaces), max(min(of.count, len(indispensable(of))) for of in spaces)
+    if len(spaces) > 1 and share < fewest:
+        raise InvalidInputError(
+            f"branches {count}: must be at least {fewest * len(spaces)}, {fewest} for each of {len(spaces)} networks"
+        )
+    return share
 
 
 def _branches(profile: Profile) -> list[Branch]:
