@@ -74,6 +74,7 @@ def calibrate(
         if run is not None and zoom is None:
             zoom = run.manifest.training.zoom
         spaces = _spaces(subject, resolutions)
+    share = _share(count, list(spaces.values()))
     if subject.adapted is not None:
         key, base = subject.adapted
         spaces[key] = BranchSpace(spaces[base].native_resolution, spaces[base].droppable, spaces[base].parts, key)
@@ -104,7 +105,7 @@ def calibrate(
             ceiling = None if run is None else run.manifest.training.ceiling
             adapted_space = None if subject.adapted is None else spaces[subject.adapted[1]]
             strength = 1.0 if adapted_space is None else best_strength(subject, adapted_space, ceiling, seed)
-        branches = _candidates(subject.weakened(strength), space, count, seed, known, run)
+        branches = _candidates(subject.weakened(strength), space, share, seed, known, run)
         partial = _started(settings, zooms, strength, branches)
     for key, zoomed in partial.zooms.items():
         subject.zoom_by(key, zoomed)
@@ -196,16 +197,15 @@ def _zoomed(
 
 
 def _candidates(
-    subject: Subject, space: FamilySpace, count: int, seed: int, known: Profile | None, run: Run | None
+    subject: Subject, space: FamilySpace, share: int, seed: int, known: Profile | None, run: Run | None
 ) -> tuple[Branch, ...]:
-    """Return the branches to measure: network by network, the most expensive first."""
+    """Return the branches to measure: network by network, the most expensive first; share: of each network at most."""
     adapted, base = (None, None) if subject.adapted is None else subject.adapted
     wanted: dict[str, set[Branch]] = {}
-    plain = [key for key in space.networks if key != adapted]
-    share = _share(count, [space.networks[key] for key in plain])
-    for key in plain:
-        if known is None:
-            wanted[key] = set(_sampled(subject, space.networks[key], share, seed))
+    if known is None:
+        for key in space.networks:
+            if key != adapted:
+                wanted[key] = set(_sampled(subject, space.networks[key], share, seed))
     if adapted is not None and base is not None:
         ceiling = 1.0 if run is None else trained_up_to(run)
         of_base, own = space.networks[base], space.networks[adapted]
