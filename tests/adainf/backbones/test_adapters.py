@@ -44,6 +44,11 @@ def attention() -> Backbone:
 
 NETWORKS: dict[str, Callable[[], Backbone]] = {
     "timm/tf_efficientnet_lite0": lambda: network("timm/tf_efficientnet_lite0"),
+    "timm/mobilenetv3_small_100": lambda: network("timm/mobilenetv3_small_100"),
+    "timm/mobilenetv4_conv_small": lambda: network("timm/mobilenetv4_conv_small"),
+    "timm/ghostnet_100": lambda: network("timm/ghostnet_100"),
+    "timm/efficientvit_b0": lambda: network("timm/efficientvit_b0"),
+    "timm/fastvit_t8": lambda: network("timm/fastvit_t8"),
     "timm/vit_tiny_patch16_224": lambda: network("timm/vit_tiny_patch16_224"),
     "cifar/resnet20": lambda: network("cifar/resnet20"),
     "openclip/block": attention,
