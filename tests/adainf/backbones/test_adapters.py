@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 import torch
 from networks import network, pictures, stir
-from peft import LoraConfig, inject_adapter_in_model
 from torch import nn
 
 from adainf.backbones import Backbone, Block, Classes
@@ -71,6 +70,8 @@ def stirred(adapter: Adapter) -> Adapter:
 
 def by_peft(backbone: Backbone, adapter: Adapter) -> Backbone:
     """The base network with peft's own layers in it, the adapter's values in them."""
+    from peft import LoraConfig, inject_adapter_in_model
+
     layers = {name.split(".lora_")[0] for name in adapter.parameters if ".lora_" in name and "base_layer" not in name}
     config = LoraConfig(r=RANK, lora_alpha=ALPHA, target_modules=sorted(layers))
     injected = inject_adapter_in_model(config, copy.deepcopy(backbone))
