@@ -161,12 +161,16 @@ EXCUSED_PAGES = {
 }
 
 _SMALL = r"cifar/resnet20 --weights {folder}/resnet20.safetensors --threads 1"
+_FAMILY = "--threads 1 " + "".join(
+    f"--backbone cifar/{name} --weights {name}={{folder}}/{name}.safetensors " for name in ("resnet32", "resnet20")
+)
 SUBSTITUTED = (
     Rule(
         r"(?<=pretrain )--backbone cifar/resnet18",
         "a network that takes no time",
         "--threads 1 --backbone cifar/resnet20",
     ),
+    Rule(r"(--backbone timm/tf_efficientnet_lite[012] ){3}", "networks that take no time", _FAMILY),
     Rule(r"timm/tf_efficientnet_lite0", "a network that takes no time", _SMALL),
     Rule(r'openclip/ViT-B-32 --labels "[^"]*"', "the same, without a hub", _SMALL),
     Rule(r"--minutes \d+", "a training of two steps", "--steps 2 --batch 8"),
