@@ -84,15 +84,15 @@ def play(
 
     say: called with the Unix time of the first frame.
     """
-    from adainf import engines, shipped
-    from adainf.backbones import Options, load
-    from adainf.backbones.defaults import default_weights
+    from adainf import shipped
+    from adainf.backbones import Options
+    from adainf.engines.opening import Opening
     from adainf.profile import Profile
     from adainf.schedulers import LookupTable
 
     pick, budget = LOOPS[name]
     profile = Profile.read(shipped.find("profiles", "efficientnet-lite0", ".json"))
-    engine = engines.load(None, load(profile.backbone, Options(default_weights(profile.backbone), zoom=profile.zoom)))
+    engine = Opening.of(profile, None, Options()).open()
     full = profile.space.full
     branch = full if budget == 1.0 else LookupTable(profile).choose(budget).branch
     engine.warm_up([branch])
@@ -114,7 +114,7 @@ def play(
         begun = time.time()
         _, picture = capture.read()
         position += 1
-        scores = engine.run([engine.prepare(picture, branch.resolution)], [branch])[0]
+        scores = engine.run([engine.prepare(picture, branch.resolution, branch.network)], [branch])[0]
         now.last = wanted
         elapsed = time.time() - begun
         now.seconds_a_frame += (_SMOOTHING if answers else 1.0) * (elapsed - now.seconds_a_frame)

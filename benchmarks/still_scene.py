@@ -29,9 +29,9 @@ from pages import measured_on, put
 from rich.console import Console
 from tables import Table
 
-from adainf import engines, shipped
-from adainf.backbones import Options, load
-from adainf.backbones.defaults import default_weights
+from adainf import shipped
+from adainf.backbones import Options
+from adainf.engines.opening import Opening
 from adainf.profile import Profile
 
 PROFILE = "efficientnet-lite0"
@@ -72,7 +72,7 @@ def watch(clip: Path, policy: str) -> Watched:
 def full_answers(clip: Path) -> list[int]:
     """Return the full branch's class index for each frame on its own."""
     profile = Profile.read(shipped.find("profiles", PROFILE, ".json"))
-    engine = engines.load(None, load(profile.backbone, Options(default_weights(profile.backbone), zoom=profile.zoom)))
+    engine = Opening.of(profile, None, Options()).open()
     full = profile.space.full
     capture = cv2.VideoCapture(str(clip))
     answers = []
