@@ -1,6 +1,6 @@
 """Pretrained vision models whose compute follows a budget.
 
->>> model = adainf.load("efficientnet-lite0", policy="low-latency")
+>>> model = adainf.load("efficientnet-lite", policy="low-latency")
 >>> for picture in frames:
 ...     answer = model(picture)
 ...     print(answer.labels[0].name, answer.branch, answer.budget.limited_by, answer.timing.total)

@@ -121,7 +121,7 @@ class _Stream:
 class AdaptiveModel:
     """A model whose compute follows a budget; created by `load`.
 
-    >>> with adainf.load("efficientnet-lite0", policy="low-latency") as model:
+    >>> with adainf.load("efficientnet-lite", policy="low-latency") as model:
     ...     answer = model("photograph.jpg")
     ...     print(answer.labels[0].name, answer.budget.fraction, answer.budget.limited_by)
 
@@ -311,7 +311,7 @@ class _Look:
 
 
 def load(
-    profile: str = "efficientnet-lite0",
+    profile: str = "efficientnet-lite",
     *,
     policy: str | Policy = "balanced",
     run: str | None = None,
@@ -335,7 +335,7 @@ def load(
     names and files, UnavailableError if weights or a device are missing. A profile that was calibrated with its own
     `--mean` or `--std` needs the daemon, which can be configured with them.
 
-    >>> model = adainf.load("efficientnet-lite0", policy="low-latency")
+    >>> model = adainf.load("efficientnet-lite", policy="low-latency")
     >>> for picture in frames:
     ...     answer = model(picture)
     """

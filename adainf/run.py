@@ -41,7 +41,8 @@ class Training(_RunModel):
     """Everything needed to repeat the run, and its outcome.
 
     mix: each source's share of the pictures. ceiling: the most MACs of a sampled branch, as a fraction of the full
-    branch's. branches: those sampled from; none means all within the ceiling. least_area: smallest share of its picture
+    branch's. branches: those sampled from; none means all within the ceiling. teacher: the backbone that taught; None
+    means the run's own. least_area: smallest share of its picture
     that a view covers. zoom: how much less of a view smaller inputs showed.
     loss, agreement (with the full model, 0..1): over about the last fifty steps.
     """
@@ -57,6 +58,7 @@ class Training(_RunModel):
     mix: tuple[float, ...] = ()
     ceiling: float | None = None
     branches: tuple[str, ...] = ()
+    teacher: str | None = None
     least_area: float | None = None
     zoom: float = 0.0
     batch_norm: BatchNorm = "frozen"

@@ -17,7 +17,6 @@ import cv2
 
 __all__ = ["LOOPS", "Answer", "play"]
 
-_HALF = 0.5
 _SMOOTHING = 0.1
 
 
@@ -72,7 +71,9 @@ def adaptive_rate(now: Situation) -> int:
 LOOPS: dict[str, tuple[Callable[[Situation], int], float]] = {
     "full model, every frame": (every_frame, 1.0),
     "full model, newest frame": (newest_frame, 1.0),
-    "half branch, newest frame": (newest_frame, _HALF),
+    "best branch within 80 %, newest frame": (newest_frame, 0.8),
+    "best branch within 50 %, newest frame": (newest_frame, 0.5),
+    "best branch within 33 %, newest frame": (newest_frame, 0.33),
     "full model, adaptive rate": (adaptive_rate, 1.0),
 }
 
@@ -91,7 +92,7 @@ def play(
     from adainf.schedulers import LookupTable
 
     pick, budget = LOOPS[name]
-    profile = Profile.read(shipped.find("profiles", "efficientnet-lite0", ".json"))
+    profile = Profile.read(shipped.find("profiles", "efficientnet-lite", ".json"))
     engine = Opening.of(profile, None, Options()).open()
     full = profile.space.full
     branch = full if budget == 1.0 else LookupTable(profile).choose(budget).branch

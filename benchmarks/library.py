@@ -51,7 +51,7 @@ def of_library(clip: Path, seconds: float) -> float:
     """Median milliseconds a call, at the pace of the daemon's camera."""
     taken = []
     budget = adainf.Policy.model_validate({"budget": {"minimum": 0.2, "maximum": 1.0}})
-    with adainf.load("efficientnet-lite0", policy=budget) as model:
+    with adainf.load("efficientnet-lite", policy=budget) as model:
         video, end = cv2.VideoCapture(str(clip)), time.monotonic() + seconds
         for number in itertools.count():
             more, frame = video.read()

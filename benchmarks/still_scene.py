@@ -34,7 +34,7 @@ from adainf.backbones import Options
 from adainf.engines.opening import Opening
 from adainf.profile import Profile
 
-PROFILE = "efficientnet-lite0"
+PROFILE = "efficientnet-lite"
 MOST_MACS = 0.2
 LEAST_AGREEMENT = 0.98
 _PAGE = "contention.md"

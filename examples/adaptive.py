@@ -15,7 +15,7 @@ def main(source: str) -> None:
     video = cv2.VideoCapture(source)
     if not video.isOpened():
         sys.exit(f"{source}: no video that OpenCV can open")
-    with adainf.load("efficientnet-lite0", policy="low-latency") as model:
+    with adainf.load("efficientnet-lite", policy="low-latency") as model:
         while True:
             more, frame = video.read()
             if not more:

@@ -17,11 +17,12 @@ from adainfd.capture.cameras.account import FrameCounts
 from adainfd.capture.cameras.captured import Captured
 from adainfd.tracing.trace import Recorder
 from adainfd.wire.serving.publisher import Publisher
+from families import TINY, beside
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from profiles import SMALL, profiles
 
-from adainf.branch import Branch
+from adainf.branch import REFERENCE, Branch, FamilySpace
 from adainf.control import Decider, Policy
 from adainf.engines import SIZES, OutOfMemoryError
 from adainf.profile import Profile, Scheduled
@@ -49,24 +50,30 @@ class Clock:
         return self.now
 
 
+_OUTLINE = SimpleNamespace(preprocessing=SimpleNamespace(crop_fraction=1.0))
+
+
 @dataclass
 class Engine:
     """Takes as long, and answers as surely, as it is told. memory: for so many runs."""
 
     clock: Clock
+    space: FamilySpace
     sizes: tuple[int, ...] = (1,)
     name: str = "told"
     device: str = "none"
     on_gpu: bool = False
     threads: int = 1
     class_names: tuple[str, ...] = ("cat", "dog", "lorry")
-    preprocessing: Any = field(default_factory=lambda: SimpleNamespace(crop_fraction=1.0))
+    outlines: Any = field(default_factory=lambda: {REFERENCE: _OUTLINE, "tiny": _OUTLINE, "adapted": _OUTLINE})
     slowdown: float = 1.0
     lead: float = 0.0
     memory: int = 1 << 30
 
-    def prepare(self, picture: NDArray[np.uint8], resolution: int, *, mirrored: bool = False) -> int:
-        return resolution
+    def prepare(
+        self, picture: NDArray[np.uint8], resolution: int, network: str = REFERENCE, *, mirrored: bool = False
+    ) -> tuple[str, int]:
+        return network, resolution
 
     def _ran(self, fraction: float) -> NDArray[np.float32]:
         self.memory -= 1
@@ -75,15 +82,17 @@ class Engine:
         self.clock.now += FULL_MS / 1000 * fraction * self.slowdown
         return np.array((self.lead, 0.0, -1.0), np.float32)
 
-    def run(self, inputs: Sequence[int], branches: Sequence[Branch]) -> NDArray[np.float32]:
+    def run(self, inputs: Sequence[tuple[str, int]], branches: Sequence[Branch]) -> NDArray[np.float32]:
+        assert list(inputs) == [(branch.network, branch.resolution) for branch in branches]
         alone = {branch for branch in branches if branches.count(branch) == 1}
-        return np.stack([self._ran(SMALL.fraction(b) * (1.0 if b in alone else SAVING)) for b in branches])
+        return np.stack([self._ran(self.space.fraction(b) * (1.0 if b in alone else SAVING)) for b in branches])
 
-    def look(self, prepared: int, resolution: int, weights: str) -> Any:
-        return SimpleNamespace(embedding=np.zeros(1, np.float32), resolution=resolution)
+    def look(self, prepared: tuple[str, int], resolution: int, network: str) -> Any:
+        assert prepared == (network, resolution)
+        return SimpleNamespace(embedding=np.zeros(1, np.float32), resolution=resolution, network=network)
 
     def complete(self, seen: Any, keep: Sequence[bool]) -> NDArray[np.float32]:
-        return self._ran(SMALL.fraction(Branch(seen.resolution, tuple(keep))))
+        return self._ran(self.space.fraction(Branch(seen.resolution, tuple(keep), seen.network)))
 
 
 @dataclass
@@ -93,11 +102,16 @@ class Content:
     profile: Profile
     scheduler: Any = field(default_factory=lambda: SimpleNamespace(macs=3))
     resolution: int = 8
-    weights: str = "adapted"
+
+    @property
+    def network(self) -> str:
+        return self.profile.adapted or REFERENCE
 
     def _fitting(self, budget: float) -> Branch | None:
-        branches = [Branch(8, (True, *keep)) for keep in ((False, True), (True, False), (False, False))]
-        fits = [b for b in branches if (SMALL.macs(b) + 3) / SMALL.macs(SMALL.full) <= budget]
+        keeps = ((False, True), (True, False), (False, False))
+        branches = [Branch(8, (True, *keep), self.network) for keep in keeps]
+        space = self.profile.space
+        fits = [b for b in branches if (space.macs(b) + 3) / space.macs(space.full) <= budget]
         return fits[0] if fits else None
 
     def level(self, budget: float) -> Scheduled | None:
@@ -108,8 +122,9 @@ class Content:
     def choose(self, embedding: object, level: Scheduled, budget: float) -> Choice:
         branch = self._fitting(budget)
         assert branch is not None
-        macs = SMALL.macs(branch) + 3
-        return Choice(branch, macs, macs / SMALL.macs(SMALL.full), level.accuracy, "adapted")
+        space = self.profile.space
+        macs = space.macs(branch) + 3
+        return Choice(branch, macs, macs / space.macs(space.full), level.accuracy)
 
 
 class Camera:
@@ -158,7 +173,7 @@ class Live:
         self.clock = Clock()
         for module in (pipeline, looking):
             patch.setattr(module, "time", self.clock)
-        self.engine = Engine(self.clock, SIZES if batches else (1,))
+        self.engine = Engine(self.clock, profile.space, SIZES if batches else (1,))
         self.profile = profile
         self._all = [choice.branch for choice in LookupTable(profile).frontier]
         self._content: Any = Content(profile) if scheduled else None
@@ -176,7 +191,7 @@ class Live:
 
     def _along(self, ready: int) -> Recogniser:
         branches = [*self._all[: max(0, ready - 1)], self._all[-1]]
-        times = {1: {str(branch): FULL_MS * SMALL.fraction(branch) for branch in self._all}}
+        times = {1: {str(branch): FULL_MS * self.profile.space.fraction(branch) for branch in self._all}}
         for size in self.engine.sizes[1:4]:
             times[size] = {branch: SAVING * size * single for branch, single in times[1].items()}
         engine: Any = self.engine
@@ -267,8 +282,15 @@ def policies(draw: st.DrawFn) -> Policy:
 
 @st.composite
 def known(draw: st.DrawFn) -> Profile:
-    """Profiles of a small network, with a scheduler that is better at some budgets."""
+    """Profiles of a small network, a smaller one beside it or not, with a scheduler that is better at some budgets.
+
+    The scheduler is of the network itself, or of one with an adapter.
+    """
     made = draw(profiles(SMALL))
+    if draw(st.booleans()):
+        made = beside(made, draw(profiles(TINY)), name="tiny")
+    if draw(st.booleans()):
+        made = beside(made, draw(profiles(SMALL)), name="adapted", adapter="a" * 64)
     levels = draw(st.lists(st.tuples(st.sampled_from([0.1, 0.3, 0.5, 0.7, 0.9]), st.booleans()), max_size=4))
     scheduled = [
         Scheduled(budget=budget, accuracy=0.5, table=0.4, better=better)

@@ -72,9 +72,9 @@ class UnavailableError(AdainfError):
     """A needed device, service or hub is missing; it may come back (EX_UNAVAILABLE).
 
     >>> try:
-    ...     model = adainf.load("efficientnet-lite0", device="cuda")
+    ...     model = adainf.load("efficientnet-lite", device="cuda")
     ... except adainf.UnavailableError:
-    ...     model = adainf.load("efficientnet-lite0", device="cpu")
+    ...     model = adainf.load("efficientnet-lite", device="cpu")
     """
 
     exit_status = 69

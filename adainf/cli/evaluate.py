@@ -23,7 +23,9 @@ from adainf.cli.options import (
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["command"]
+    from adainf.profile import Profile, Timings
+
+__all__ = ["command", "times_here"]
 
 
 @click.command("evaluate")
@@ -39,7 +41,14 @@ __all__ = ["command"]
     callback=numbers(float),
     default="1,0.8,0.67,0.5,0.4,0.33,0.25,0.2",
     show_default=True,
-    help="Fractions of the full branch's MACs.",
+    help="Fractions of the full branch's MACs or, --by time, of its time.",
+)
+@click.option(
+    "--by",
+    type=click.Choice(("macs", "time")),
+    default="macs",
+    show_default=True,
+    help="time: as `adainf measure` has timed the branches on this device.",
 )
 @click.option(
     "--resolutions", callback=numbers(int), help="The profile's branches at these inputs alone.  [default: all]"
@@ -59,6 +68,7 @@ def command(
     profile: str | None,
     ceilings: tuple[float, ...],
     resolutions: tuple[int, ...] | None,
+    by: str,
     as_json: bool,
     out: Path | None,
     budgets: int,
@@ -76,6 +86,9 @@ def command(
     read = open_profile_of(of_run, profile)
     if resolutions is not None:
         read = read.at(resolutions)
+    times = times_here(read) if by == "time" else None
+    if times is not None and out is not None:
+        raise click.UsageError("--by time does not go with --out")
     beside_out = {"--branches": branches, "--published": published, "--teach": teach}
     if out is None and any(beside_out.values()):
         raise click.UsageError(f"{next(name for name, given in beside_out.items() if given)} goes with --out")
@@ -97,8 +110,21 @@ def command(
         )
         tables.print_shares(result, out)
         return
-    points = curve.evaluate(subject, read, ceilings)
+    points = curve.evaluate(subject, read, ceilings, times)
     if as_json:
         click.echo(tables.points_as_json(points))
     else:
-        tables.print_points(points, labelled=subject.labels is not None)
+        tables.print_points(points, labelled=subject.labels is not None, by=by)
+
+
+def times_here(profile: Profile) -> Timings:
+    """Return the times of the engine that is fastest on this processor."""
+    from adainf.base.errors import InvalidInputError
+    from adainf.engines.processor import processor_name, usable_processors
+
+    here = processor_name(), usable_processors()
+    timed = [times for times in profile.timings if (times.device, times.threads) == here]
+    if not timed:
+        raise InvalidInputError(f"profile: has no times of {here[0]} with {here[1]} threads; run `adainf measure`")
+    faster = profile.faster_engine(*here)
+    return next((times for times in timed if times.engine == faster), timed[0])

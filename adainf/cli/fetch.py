@@ -19,16 +19,23 @@ __all__ = ["command"]
 
 @click.command("fetch")
 @click.argument("backbone", required=False)
+@click.option("--profile", help="Every network of this profile that no installed package brings.")
 @click.option("--weights", help="Which of the backbone's weights at the hub.  [default: the family's]")
 @click.option("--bundle", type=PATH, help="Also write the model as one file, for a box without a network.")
 @click.option("--from", "source", type=PATH, help="Install such a file, instead of asking the hub.")
 @click.option("--check", is_flag=True, help="Only check that all fetched models are still whole.")
 def command(
-    backbone: str | None, weights: str | None, bundle: Path | None, source: Path | None, *, check: bool
+    backbone: str | None,
+    profile: str | None,
+    weights: str | None,
+    bundle: Path | None,
+    source: Path | None,
+    *,
+    check: bool,
 ) -> None:
     """Fetch BACKBONE (FAMILY/NAME) from its hub and check it, so that a start downloads nothing."""
-    if (backbone is not None) + (source is not None) + check != 1:
-        raise click.UsageError("give one of BACKBONE, --from FILE and --check")
+    if sum(given is not None for given in (backbone, profile, source)) + check != 1:
+        raise click.UsageError("give one of BACKBONE, --profile, --from FILE and --check")
     if backbone is None and (weights or bundle):
         raise click.UsageError("--weights and --bundle go with BACKBONE")
     from adainf.base import files
@@ -43,13 +50,34 @@ def command(
         return
     into = models.writable_folder()
     if source is not None:
-        manifest = bundles.unbundle(source, into)
+        _installed(bundles.unbundle(source, into), into)
+    elif profile is not None:
+        for missing in _not_packaged(profile):
+            _installed(_from_hub(missing, None, into), into)
     else:
         manifest = _from_hub(str(backbone), weights, into)
         if bundle is not None:
             bundles.bundle(into, manifest, bundle)
             output.show(f"{bundle}: {manifest.backbone}, {bundle.stat().st_size / 1e6:.1f} MB")
+        _installed(manifest, into)
+
+
+def _installed(manifest: FetchedManifest, into: Path) -> None:
     output.show(f"{into / manifest.file_name}: {manifest.backbone}, {len(manifest.files)} files, checked")
+
+
+def _not_packaged(profile: str) -> list[str]:
+    """Return the backbones of a profile's networks whose weights are in no installed package; name the others."""
+    from adainf.backbones.defaults import default_weights
+    from adainf.cli.opening import open_profile
+
+    missing = []
+    for backbone in dict.fromkeys(network.backbone for network in open_profile(profile)[1].networks):
+        if (packaged := default_weights(backbone)) is None:
+            missing.append(backbone)
+        else:
+            output.show(f"{packaged}: {backbone}, of an installed package")
+    return missing
 
 
 def _from_hub(backbone: str, weights: str | None, into: Path) -> FetchedManifest:

@@ -19,16 +19,19 @@ __all__ = ["points_as_json", "print_points", "print_shares", "print_times"]
 _LONGEST_NAME = 100
 
 
-def print_points(points: Sequence[CurvePoint], *, labelled: bool) -> None:
-    """Print a line per ceiling: the branch, its MACs, and its expected and measured accuracy."""
-    table = _table("MACs at most", "branch", "MACs", "expected", "top-1" if labelled else "agreement", "of the full")
+def print_points(points: Sequence[CurvePoint], *, labelled: bool, by: str) -> None:
+    """Print a line per ceiling: the branch, its MACs or its time too, its expected and its measured accuracy."""
+    times = ["time"] if by == "time" else []
+    limited = "time at most" if by == "time" else "MACs at most"
+    table = _table(limited, "branch", "MACs", *times, "expected", "top-1" if labelled else "agreement", "of the full")
     for point in points:
         choice = point.choice
         if choice is None:
-            table.add_row(f"{point.ceiling:.0%}", "none fits", "", "", "", "")
+            table.add_row(f"{point.ceiling:.0%}", "none fits")
             continue
         cells = [_percent(choice.expected_accuracy), _percent(point.top1), _percent(point.relative)]
-        table.add_row(f"{point.ceiling:.0%}", str(choice.branch), _percent(choice.macs_fraction), *cells)
+        shares = [_percent(choice.macs_fraction), *([_percent(point.time)] if times else [])]
+        table.add_row(f"{point.ceiling:.0%}", str(choice.branch), *shares, *cells)
     _print(table)
 
 
@@ -41,6 +44,7 @@ def points_as_json(points: Sequence[CurvePoint]) -> str:
                 "branch": None if point.choice is None else str(point.choice.branch),
                 "macs": None if point.choice is None else point.choice.macs,
                 "macs_fraction": None if point.choice is None else point.choice.macs_fraction,
+                "time_fraction": point.time,
                 "expected_accuracy": None if point.choice is None else point.choice.expected_accuracy,
                 "top1": point.top1,
                 "relative_top1": point.relative,

@@ -80,6 +80,8 @@ class _OneOrMore(click.Command):
     show_default=True,
     help="Of the recipe paper: its λ, what MACs beyond a budget cost beside the cross-entropy.",
 )
+@click.option("--teacher", help="Of the recipe distil: FAMILY/NAME that teaches.  [default: the backbone itself]")
+@click.option("--teacher-weights", help="As --weights, of the teacher.")
 @click.option("--adapt", type=click.Choice(["lora", "full", "none"]), default="lora", show_default=True)
 @click.option("--rank", type=click.IntRange(min=1), default=16, show_default=True, help="Of low-rank updates.")
 @click.option(
@@ -150,6 +152,8 @@ def _request(options: dict[str, Any]) -> TrainingRequest:
     from adainf.training.loop import TrainingPlan
     from adainf.training.start import TrainingRequest
 
+    if options["teacher_weights"] and not options["teacher"]:
+        raise click.UsageError("--teacher-weights goes with --teacher")
     if options["minutes"] and options["steps"]:
         raise click.UsageError("--minutes and --steps exclude each other")
     minutes = options["minutes"] or (_QUICK_MINUTES if options["quick"] else DEFAULT_MINUTES)
@@ -184,4 +188,6 @@ def _request(options: dict[str, Any]) -> TrainingRequest:
         threads=options["threads"],
         device=options["device"],
         batch_norm=options["batch_norm"],
+        teacher=options["teacher"],
+        teacher_weights=options["teacher_weights"],
     )

@@ -50,6 +50,11 @@ class NetworkSource:
         return adapted(network, self.run, self.strength)
 
     @property
+    def title(self) -> str:
+        """The network's name and its backbone, for people."""
+        return f"{self.name} ({self.backbone})"
+
+    @property
     def remedy(self) -> str:
         """What to do where the weights are missing."""
         file = self.options.weights_file

@@ -9,7 +9,7 @@ from adainf.base.errors import InvalidInputError
 from adainf.branch import Branch
 from adainf.profile import Measured, Profile
 
-__all__ = ["Choice", "LookupTable", "wanted_branches", "wanted_networks"]
+__all__ = ["Choice", "LookupTable", "badness_in", "wanted_branches", "wanted_networks"]
 
 # Each branch is exported or recorded at startup and held in memory.
 _MOST_BRANCHES = 12
@@ -97,13 +97,19 @@ def expected_accuracy(measured: Measured) -> float:
     return measured.agreement if measured.accuracy is None else measured.accuracy
 
 
-def _frontier(branches: Sequence[Measured]) -> Iterator[Measured]:
-    """Yield each branch that is better than all cheaper ones, cheapest first."""
+def badness_in(branches: Sequence[Measured]) -> Callable[[Measured], float]:
+    """Return what makes one of these branches worse than another: its loss, or without losses its inaccuracy."""
     by_loss = all(measured.loss is not None for measured in branches)
 
     def badness(measured: Measured) -> float:
         return measured.loss if by_loss and measured.loss is not None else -expected_accuracy(measured)
 
+    return badness
+
+
+def _frontier(branches: Sequence[Measured]) -> Iterator[Measured]:
+    """Yield each branch that is better than all cheaper ones, cheapest first."""
+    badness = badness_in(branches)
     least = math.inf
     for measured in sorted(branches, key=lambda measured: (measured.macs, badness(measured))):
         if badness(measured) < least:

@@ -22,6 +22,7 @@ from adainf.base.errors import InvalidInputError
 from adainf.branch import Branch
 from adainf.media import images
 from adainf.media.undecodable import PassedOver
+from adainf.outline import check_same_classes
 from adainf.profile import Profile
 from adainf.run import AdapterSection, BatchNorm, Manifest, Run, Training, digest, now
 from adainf.schedulers import LookupTable
@@ -50,7 +51,8 @@ class TrainingRequest:
     its lookup table. batch: views per step. zoom: how much less of a view smaller inputs show; None takes the
     profile's, else 0. least_area: see `Sampling`. resume: continue an unfinished training in `out`. threads: CPU
     threads; None takes this process's share of all. device: `cpu`, `cuda`, `cuda:1`; None selects a GPU if one is
-    available. batch_norm: whether its running statistics are frozen or trained.
+    available. batch_norm: whether its running statistics are frozen or trained. teacher: the backbone that teaches with
+    the recipe `distil`; None means the one that learns.
     """
 
     backbone: str
@@ -77,6 +79,8 @@ class TrainingRequest:
     threads: int | None = None
     device: str | None = None
     batch_norm: BatchNorm = "frozen"
+    teacher: str | None = None
+    teacher_weights: str | None = None
 
 
 def adapt(request: TrainingRequest, ranks: Ranks) -> Run:
@@ -90,6 +94,7 @@ def adapt(request: TrainingRequest, ranks: Ranks) -> Run:
     backbone = _load(request)
     weights = fingerprint(backbone)
     backbone.to(device)
+    teacher = _teacher(request, backbone, device)
     sources = open_sources(request.images, backbone.classes if request.labelled else None, backbone.native_resolution)
     shares = request.mix or (1.0,) * len(sources)
     if len(shares) != len(sources) or min(shares) < 0 or not sum(shares):
@@ -103,7 +108,8 @@ def adapt(request: TrainingRequest, ranks: Ranks) -> Run:
             f"resolution {max(sides)}: must be at most {backbone.native_resolution}, where {backbone.name} is native"
         )
     settings = _settings(request, backbone, weights, sources, shares, sides, menu, zoom)
-    recipe = _recipe(request, backbone, sides, menu, ranks)
+    settings["teacher"] = None if teacher is backbone else fingerprint(teacher)
+    recipe = _recipe(request, backbone, teacher, sides, menu, ranks)
     sampling = Sampling(
         shares,
         replace(backbone.preprocessing, zoom=zoom),
@@ -135,6 +141,7 @@ def adapt(request: TrainingRequest, ranks: Ranks) -> Run:
             resolutions=tuple(sides),
             ceiling=request.ceiling if recipe.name == "distil" else None,
             branches=tuple(map(str, menu)),
+            teacher=request.teacher,
             least_area=request.least_area,
             zoom=zoom,
             steps=progress.step,
@@ -180,6 +187,19 @@ def _load(request: TrainingRequest) -> Backbone:
         options = replace(options, labels=images.label_texts(folders))
     backbone = load(request.backbone, options)
     return backbone.to(memory_format=torch.channels_last)
+
+
+def _teacher(request: TrainingRequest, backbone: Backbone, device: torch.device) -> Backbone:
+    """Return the network that teaches; raises InvalidInputError unless it has the classes of the one that learns."""
+    if request.teacher is None:
+        return backbone
+    if request.recipe != "distil":
+        raise InvalidInputError(f"teacher {request.teacher}: goes with the recipe 'distil'")
+    weights = request.teacher_weights or defaults.default_weights(request.teacher)
+    is_named = bool(request.options.labels) or request.teacher.startswith("openclip/")
+    teacher = load(request.teacher, Options(weights, backbone.classes.names if is_named else ()))
+    check_same_classes({backbone.name: backbone.classes.names, teacher.name: teacher.classes.names})
+    return teacher.to(device).to(memory_format=torch.channels_last)
 
 
 def _sides(request: TrainingRequest, backbone: Backbone, menu: Sequence[Branch]) -> tuple[int, ...]:
@@ -242,7 +262,12 @@ def _feed(
 
 
 def _recipe(
-    request: TrainingRequest, backbone: Backbone, sides: Sequence[int], menu: Sequence[Branch], ranks: Ranks
+    request: TrainingRequest,
+    backbone: Backbone,
+    teacher: Backbone,
+    sides: Sequence[int],
+    menu: Sequence[Branch],
+    ranks: Ranks,
 ) -> Recipe:
     if request.recipe == "paper" and not any(backbone.droppable):
         raise InvalidInputError(f"backbone {backbone.name!r}: has no block to skip, so nothing to schedule")
@@ -254,7 +279,7 @@ def _recipe(
         adapter.move_statistics()
     if request.recipe == "distil":
         return Distillation(
-            backbone, adapter, space, resolutions=sides, ceiling=request.ceiling, seed=request.seed, menu=menu
+            teacher, adapter, space, resolutions=sides, ceiling=request.ceiling, seed=request.seed, menu=menu
         )
     return PaperRecipe(
         backbone,

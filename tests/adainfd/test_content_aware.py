@@ -31,8 +31,8 @@ def scheduled(network: Network, tmp_path_factory: pytest.TempPathFactory) -> Pat
         learning_rate=1.0, seed=0, seconds=0.0, loss=0.0, created="2026-01-01", version="0",
     )  # fmt: skip
     manifest = Manifest(
-        backbone=base.backbone,
-        weights=base.weights,
+        backbone=base.reference.backbone,
+        weights=base.reference.weights,
         native_resolution=32,
         adapter=AdapterSection(kind="none"),
         scheduler="paper-soft",

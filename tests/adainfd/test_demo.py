@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,8 @@ def program_with(profile: Path, folder: Path) -> Path:
     return folder
 
 
-def test_demo_on_no_terminal(run: Any, demo_weights: Path, short_profile: Path, clip: Path, tmp_path: Path) -> None:
-    program = program_with(short_profile, tmp_path)
+def test_demo_on_no_terminal(run: Any, short_family: Path, clip: Path, tmp_path: Path) -> None:
+    program = program_with(short_family, tmp_path)
     result = run("demo", clip, "--seconds", "6", PYTHONPATH=str(program), COLUMNS="160")
     assert result.returncode == 0, result.stderr
     lines = result.stdout.splitlines()
@@ -33,6 +34,10 @@ def test_demo_on_no_terminal(run: Any, demo_weights: Path, short_profile: Path, 
         "branches used",
     ):
         assert row in result.stdout
+    (recognised,) = [line for line in lines if "recognised by" in line]
+    assert re.search(r"│ (tf_efficientnet_lite[02] \d+,? *)+│$", recognised), recognised
+    assert "tf_efficientnet_lite0 " in recognised  # while there was load
+    assert any("tf_efficientnet_lite0/112:" in line for line in lines if "MMACs" in line)
 
 
 def test_missing_video(run: Any) -> None:

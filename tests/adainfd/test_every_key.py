@@ -23,6 +23,7 @@ from adainfd.wire.serving.publisher import Publisher
 from pydantic import BaseModel
 
 from adainf.base.errors import InvalidInputError
+from adainf.branch import REFERENCE
 from adainf.control import Policy
 from adainf.profile import Profile
 from adainf.run import AdapterSection, Manifest, Run, Training
@@ -97,13 +98,13 @@ def tuples(value: Any) -> Any:
 
 # Where the running daemon has what each key says. A key that is added is to be added here.
 REACHES: dict[str, Callable[[Running], Any]] = {
-    "model.backbone": lambda running: running.engine.outline.name,
+    "model.backbone": lambda running: running.engine.outlines[REFERENCE].name,
     "model.run": lambda running: str(running.runs[0] and running.runs[0].folder),
     "model.weights": lambda running: running.told["model"]["weights"] if are_the_profiles(running) else None,
     "model.labels": lambda running: list(running.engine.class_names),
-    "model.size": lambda running: running.engine.outline.preprocessing.size,
-    "model.mean": lambda running: list(running.engine.outline.preprocessing.mean),
-    "model.std": lambda running: list(running.engine.outline.preprocessing.std),
+    "model.size": lambda running: running.engine.outlines[REFERENCE].preprocessing.size,
+    "model.mean": lambda running: list(running.engine.outlines[REFERENCE].preprocessing.mean),
+    "model.std": lambda running: list(running.engine.outlines[REFERENCE].preprocessing.std),
     "model.profile": lambda running: running.told["model"]["profile"] if are_the_profiles(running) else None,
     "model.policy": lambda running: "low-latency" if same_rules(running.streams[1], "low-latency") else None,
     "model.engine": lambda running: running.engine.name,
@@ -162,7 +163,8 @@ def same_rules(stream: CameraSession, policy: str) -> bool:
 def are_the_profiles(running: Running) -> bool:
     """Whether it runs by the profile that is named, with the weights that this was made for."""
     profile = Profile.read(Path(running.told["model"]["profile"]))
-    return running.recogniser.profile == profile and running.engine.outline.weights == profile.weights
+    outline = running.engine.outlines[REFERENCE]
+    return running.recogniser.profile == profile and outline.weights == profile.reference.weights
 
 
 def key_of(running: Running) -> str:

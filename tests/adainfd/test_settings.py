@@ -109,7 +109,7 @@ def broken_profile(network: Network, file: Path, breakage: str) -> Path:
         case "foreign":
             text = text.replace('"cifar/resnet20"', '"timm/resnet18"')
         case "other schema":
-            text = text.replace("adainf.profile/1", "adainf.profile/9")
+            text = text.replace("adainf.profile/2", "adainf.profile/9")
         case "other size":
             text = text.replace('"native_resolution": 32', '"native_resolution": 24').replace('"32:', '"24:')
         case "list":

@@ -15,7 +15,7 @@ from adainfd.model.warm_up import Preparation
 from numpy.typing import NDArray
 from profiles import SMALL, profile
 
-from adainf.branch import Branch
+from adainf.branch import REFERENCE, Branch
 from adainf.engines import SIZES, OutOfMemoryError
 from adainf.profile import BranchTime, Profile, Timings
 from adainf.recogniser import Recogniser
@@ -28,11 +28,11 @@ class Slow:
     """An engine that takes three asks to record what it is asked for, and must not run what is not recorded."""
 
     name, device, on_gpu, threads = "slow", "a box", True, 1
-    preprocessing: Any = SimpleNamespace(crop_fraction=1.0)
     class_names = ("cat",)
 
     def __init__(self, sizes: tuple[int, ...] = SIZES) -> None:
         self.sizes = sizes
+        self.outlines: Any = {REFERENCE: SimpleNamespace(preprocessing=SimpleNamespace(crop_fraction=1.0))}
         self.asked: dict[tuple[Branch, int], int] = {}
         self.ran: list[tuple[Branch, int]] = []
         self.memory = True
@@ -41,7 +41,7 @@ class Slow:
         self.asked[branch, pictures] = self.asked.get((branch, pictures), 0) + 1
         return self.asked[branch, pictures] >= 3
 
-    def prepare(self, picture: NDArray[Any], resolution: int) -> int:
+    def prepare(self, picture: NDArray[Any], resolution: int, network: str) -> int:
         return resolution
 
     def run(self, inputs: Sequence[int], branches: Sequence[Branch]) -> None:

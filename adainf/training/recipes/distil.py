@@ -1,7 +1,8 @@
-"""The recipe `distil`: the frozen full model teaches the cheap branches; labels are optional.
+"""The recipe `distil`: a frozen full model teaches the cheap branches; labels are optional.
 
 In-place distillation with the sandwich rule (Yu and Huang, "Universally Slimmable Networks and Improved Training
 Techniques", 2019), except that the teacher is a frozen copy: the full branch must not lose accuracy to the cheap ones.
+Any other network of the same classes, such as a larger one of the family, may be the teacher instead.
 """
 
 from collections.abc import Sequence
@@ -10,6 +11,7 @@ from typing import Literal
 
 import numpy as np
 import torch
+from torch import Tensor
 from torch.nn import functional
 
 from adainf.backbones import Backbone
@@ -17,11 +19,12 @@ from adainf.backbones.adapters import Adapter
 from adainf.backbones.prefixes import scores_of_each
 from adainf.base.errors import InvalidInputError
 from adainf.branch import Branch, BranchSpace
+from adainf.preprocessing import Preprocessing
 from adainf.training.data.views import Batch
 from adainf.training.devices import half
 from adainf.training.recipes.recipe import StepOutcome
 
-__all__ = ["Distillation"]
+__all__ = ["Distillation", "renormalised"]
 
 _MOST_DRAWN = 2
 
@@ -42,9 +45,10 @@ class Distillation:
         seed: int,
         menu: Sequence[Branch] = (),
     ) -> None:
-        """Create the recipe for a frozen teacher and an adapter of it.
+        """Create the recipe for a frozen teacher and the adapter of the network that learns, which may be the same.
 
-        ceiling: the most MACs of a drawn branch, a fraction of the full branch's.
+        space: branches of the network that learns. ceiling: the most MACs of a drawn branch, a fraction of the full
+        branch's.
         menu: branches to draw from, at least one per resolution; empty means every branch within the ceiling.
         Raises InvalidInputError if a resolution has no branch within the ceiling.
         """
@@ -91,14 +95,19 @@ class Distillation:
         return Branch(complete.resolution, tuple(keep))
 
     def resolutions(self, step: int) -> Sequence[int]:
-        return self._space.native_resolution, self.students(step)[0].resolution
+        return self.teacher.native_resolution, self.students(step)[0].resolution
 
     def learn(self, batch: Batch) -> StepOutcome:
         students = self.students(batch.step)
         inputs = batch.inputs[students[0].resolution]
         with half(inputs.device):
             with torch.no_grad():
-                taught = self.teacher(batch.inputs[self._space.native_resolution]).float().log_softmax(dim=1)
+                shown = renormalised(
+                    batch.inputs[self.teacher.native_resolution],
+                    self.adapter.backbone.preprocessing,
+                    self.teacher.preprocessing,
+                )
+                taught = self.teacher(shown).float().log_softmax(dim=1)
             # Blocks that the branches share run once, forward and backward, which saves a quarter of the work.
             of_each = dict(scores_of_each(self.adapter.backbone, inputs, [student.keep for student in students]))
         scores = torch.stack([of_each[student.keep] for student in students]).float()
@@ -117,3 +126,14 @@ class Distillation:
     def save(self, folder: Path) -> Sequence[str]:
         self.adapter.save(folder / "adapter.safetensors")
         return ("adapter.safetensors",)
+
+
+def renormalised(images: Tensor, made_for: Preprocessing, wanted: Preprocessing) -> Tensor:
+    """Return images (views, 3, side, side) that are normalised for one network as another network expects them."""
+    if (made_for.mean, made_for.std) == (wanted.mean, wanted.std):
+        return images
+    mean, std, to_mean, to_std = (
+        torch.tensor(values, dtype=images.dtype, device=images.device).view(1, 3, 1, 1)
+        for values in (made_for.mean, made_for.std, wanted.mean, wanted.std)
+    )
+    return (images * std + mean - to_mean) / to_std

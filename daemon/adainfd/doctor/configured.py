@@ -10,6 +10,7 @@ import zmq
 from adainf.base.credentials import holds_password
 from adainf.base.errors import AdainfError, InvalidInputError, UnavailableError
 from adainf.base.tomlfile import load, validated
+from adainf.branch import REFERENCE
 from adainf.engines import Engine
 from adainf.profile import Profile
 from adainfd import relaying
@@ -23,7 +24,7 @@ from adainfd.doctor.eyes import hindrance, running_service, seen_as, unfit_name
 from adainfd.doctor.files import unreadable, unreadable_source
 from adainfd.doctor.finding import Finding, fail, ok, warn
 from adainfd.model.recogniser import open_model
-from adainfd.model.selection import read_profile, wanted_branches
+from adainfd.model.selection import opening, read_profile, wanted_branches
 from adainfd.model.timings import kept_times
 from adainfd.runtime.policies import Policies
 from adainfd.tracing import recording
@@ -127,18 +128,29 @@ def _model(configuration: Configuration) -> Iterator[Finding]:
             remedy = "install its driver, or leave `device` out: the best that is here is taken then"
             yield fail("device", str(error), remedy)
             return
-        remedy = f"adainf fetch {profile.reference.backbone}; else the first start downloads them"
-        yield warn("weights", f"are not here yet ({error})", remedy)
+        reference = opening(configuration, profile).networks[REFERENCE]
+        remedy = f"{reference.remedy}; else the first start downloads them"
+        yield warn("weights", f"{reference.title}: are not here yet ({error})", remedy)
         return
     except AdainfError as error:
         yield fail("weights", str(error), "give the right weights, or calibrate a profile for these")
         return
-    yield ok("weights", f"{profile.title}: {len(engine.class_names)} classes")
+    yield from _networks(configuration, profile, engine)
+    profile = profile.of_networks(engine.outlines)
     if not same_weights:
         yield warn("profile", "was made for other weights: its accuracies are not theirs", "adainf calibrate")
     else:
         yield ok("profile", f"{len(profile.branches)} branches, made for these weights")
     yield _timings(engine, profile)
+
+
+def _networks(configuration: Configuration, profile: Profile, engine: Engine) -> Iterator[Finding]:
+    """Say of each network whether it is opened."""
+    for key, source in opening(configuration, profile).networks.items():
+        if key in engine.outlines:
+            yield ok("weights", f"{source.title}: {len(engine.class_names)} classes")
+        else:
+            yield warn("weights", f"{source.title}: are missing, so it is left out", source.remedy)
 
 
 def _timings(engine: Engine, profile: Profile) -> Finding:

@@ -102,8 +102,9 @@ def check(file: Path) -> str:
         f"{profile.title} with {len(profile.branches)} branches, policy {configuration.model.policy}, "
         f"cameras: {cameras}"
     )
+    warnings: list[str] = []
     try:
-        open_model(configuration, profile)
+        open_model(configuration, profile, warnings.append)
     except UnavailableError as error:
-        summary = f"{summary}; not here yet: {error}"
-    return "; ".join([summary, *unused(configuration)])
+        warnings.append(f"not here yet: {error}")
+    return "; ".join([summary, *warnings, *unused(configuration)])

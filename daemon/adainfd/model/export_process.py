@@ -4,7 +4,6 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import Collection
 from dataclasses import dataclass
 from importlib.util import find_spec
 from multiprocessing.connection import Connection
@@ -20,13 +19,21 @@ from adainfd.base.processes import end_with_parent, started
 from adainfd.config.configuration import Configuration
 from adainfd.model.selection import content_of, needed_first, opening, wanted_branches
 
-__all__ = ["SCHEDULER", "ExportFailed", "Exporter", "exporter_of_missing"]
+__all__ = ["SCHEDULER", "ExportFailed", "Exporter", "OpenedNetworks", "exporter_of_missing"]
 
 _END_WITHIN_SECONDS = 5.0
 _NICE = 10
 
 SCHEDULER = "scheduler"
 """Sent in place of a branch once every part that the content-aware scheduler may use is exported."""
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedNetworks:
+    """The first report: what their branches name the networks that could be opened, and why others could not."""
+
+    networks: tuple[str, ...]
+    warnings: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,30 +67,34 @@ class Exporter:
         """The process id while it runs, else None."""
         return self._process.pid if self.running and self._process is not None else None
 
-    def have(self, branches: Collection[Branch], log: Logger) -> bool:
-        """Wait until these branches are exported; return False if this subprocess fails to.
+    def have_first(self, log: Logger) -> OpenedNetworks | None:
+        """Wait until the branches needed first are exported; return None if this subprocess fails to.
 
         Raises InvalidInputError or UnavailableError if the branches cannot be exported at all.
         """
-        missing = set(branches)
-        while missing and self.running:
+        opened: OpenedNetworks | None = None
+        missing: set[Branch] = set()
+        while self.running and (opened is None or missing):
             report = self.receive()
-            if isinstance(report, Branch):
+            if isinstance(report, OpenedNetworks):
+                opened = report
+                missing = set(needed_first(self._profile.of_networks(opened.networks)))
+            elif isinstance(report, Branch):
                 missing.discard(report)
             elif isinstance(report, ExportFailed):
                 if report.error is not None:
                     raise report.error
                 log.warning("exporter_failed", why=report.why)
-        return not missing
+        return None if missing else opened
 
-    def receive(self) -> Branch | str | ExportFailed | None:
-        """Wait for the next export, a branch or SCHEDULER; return None once everything is exported.
+    def receive(self) -> OpenedNetworks | Branch | str | ExportFailed | None:
+        """Wait for the next report: the opened networks, then each export, a branch or SCHEDULER; None at the end.
 
         After None or ExportFailed the process exits by itself, within about a second; do not wait for it while frames
         are pending.
         """
         try:
-            report: Branch | str | ExportFailed | None = self.connection.recv()
+            report: OpenedNetworks | Branch | str | ExportFailed | None = self.connection.recv()
         except (EOFError, OSError):
             report = ExportFailed("its process ended early")
         if report is None or isinstance(report, ExportFailed):
@@ -168,9 +179,12 @@ def _stop(number: int, frame: FrameType | None) -> None:
 def _export(configuration: Configuration, profile: Profile, daemon: Connection) -> None:
     from adainf.engines.onnx import OnnxEngine
 
-    engine = opening(configuration, profile).open()
+    warnings: list[str] = []
+    engine = opening(configuration, profile, warnings.append).open()
     if not isinstance(engine, OnnxEngine):
         raise TypeError(f"{profile.title} cannot be exported")
+    daemon.send(OpenedNetworks(tuple(engine.outlines), tuple(warnings)))
+    profile = profile.of_networks(engine.outlines)
     first = needed_first(profile)
     for branch in dict.fromkeys([*first, *wanted_branches(profile)]):
         if branch not in first:

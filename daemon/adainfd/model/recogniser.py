@@ -1,7 +1,7 @@
 """The recogniser of a configuration: engine, profile and lookup table, checked against each other."""
 
 import os
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 from adainf.branch import Branch
 from adainf.engines import Engine, devices
@@ -49,8 +49,13 @@ def load_recogniser(
     """
     section = configuration.model
     observer.beginning(f"loading {profile.title}", _LOAD_SECONDS)
-    exported = exporter is not None and exporter.have(needed_first(profile), log)
-    asked = opening(configuration, profile, lambda text: log.warning("engine", detail=text))
+    warn = _warning_once(log)
+    opened = None if exporter is None else exporter.have_first(log)
+    asked = opening(configuration, profile, warn)
+    if opened is not None:
+        for text in opened.warnings:
+            warn(text)
+        asked = asked.of_networks(opened.networks)
     engine = stand_in or asked.open()
     if not fits(engine, profile, _named(section)):
         log.warning(
@@ -58,9 +63,11 @@ def load_recogniser(
             profile=_named(section),
             remedy="run `adainf calibrate`",
         )
+    profile = profile.of_networks(engine.outlines)
     if exporter is not None and exporter.for_next_start and stand_in is None and not engine.on_gpu:
         exporter.begin()  # the GPU cannot be used, so this start needs the exports
-        exported = exporter.have(needed_first(profile), log)
+        opened = exporter.have_first(log)
+    exported = opened is not None
     if exported:  # logged only here: a refused start logs its reason and nothing else
         log.info("exporting", backbone=profile.title)
     whole = not exported and stand_in is None and not engine.on_gpu
@@ -78,6 +85,18 @@ def load_recogniser(
     give_back()
     times = {} if stand_in is not None else known_times(engine, profile, wanted_branches(profile), log)
     return Recogniser.of(engine, profile, branches, times, content)
+
+
+def _warning_once(log: Logger) -> Callable[[str], None]:
+    """Return a function that logs each warning of an engine once: the exporter and the daemon both have it."""
+    seen: set[str] = set()
+
+    def warn(text: str) -> None:
+        if text not in seen:
+            seen.add(text)
+            log.warning("engine", detail=text)
+
+    return warn
 
 
 def _named(section: ModelSection) -> str:
@@ -108,13 +127,14 @@ def stand_in_of(configuration: Configuration, profile: Profile) -> Engine | None
     return engine if engine is not None and all(map(engine.at_hand, needed_first(profile))) else None
 
 
-def open_successor(configuration: Configuration, profile: Profile) -> Engine:
+def open_successor(configuration: Configuration, profile: Profile, log: Logger) -> Engine:
     """Open the GPU engine with the branches needed first ready; another thread answers meanwhile.
 
     Raises UnavailableError if the GPU cannot be used.
     """
     libraries.load()
-    engine = opening(configuration, profile).on_gpu.open()
+    engine = opening(configuration, profile, _warning_once(log)).on_gpu.open()
+    profile = profile.of_networks(engine.outlines)
     engine.warm_up(needed_first(profile))
     content = content_of(configuration.model, profile)
     if content is not None:
@@ -122,16 +142,18 @@ def open_successor(configuration: Configuration, profile: Profile) -> Engine:
     return engine
 
 
-def open_model(configuration: Configuration, profile: Profile) -> tuple[Engine, bool]:
+def open_model(
+    configuration: Configuration, profile: Profile, warn: Callable[[str], None] = lambda _: None
+) -> tuple[Engine, bool]:
     """Open the engine as the daemon would, without downloads; return it and whether the profile fits its weights.
 
-    Raises InvalidInputError if model, profile and the cameras' labels do not match, UnavailableError if weights or
-    the device are missing here.
+    warn: called with each warning. Raises InvalidInputError if model, profile and the cameras' labels do not match,
+    UnavailableError if weights or the device are missing here.
     """
     offline, before = "HF_HUB_OFFLINE", os.environ.get("HF_HUB_OFFLINE")
     os.environ[offline] = "1"
     try:
-        engine = opening(configuration, profile).open()
+        engine = opening(configuration, profile, warn).open()
     finally:
         if before is None:
             del os.environ[offline]

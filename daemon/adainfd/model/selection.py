@@ -31,8 +31,7 @@ __all__ = [
     "wanted_branches",
 ]
 
-_BACKBONE = "timm/tf_efficientnet_lite0"
-DEFAULT_PROFILE = "efficientnet-lite0"
+DEFAULT_PROFILE = "efficientnet-lite"
 
 
 def read_run(section: ModelSection) -> Run | None:
@@ -78,11 +77,10 @@ def asked_for(section: ModelSection, *, run: str | None, profile: str | None) ->
         return {"run": run, "profile": profile}
     if profile is None:
         return {}
-    before = read_run(section)
     found = Profile.read(shipped.find("profiles", profile, ".json"))
-    if before is None or found.adapted is not None or found.scheduled:
+    if read_run(section) is None or found.adapted is not None or found.scheduled:
         return {"profile": profile}
-    return {"profile": profile, "run": None, "backbone": section.backbone or before.manifest.backbone}
+    return {"profile": profile, "run": None}
 
 
 def opening(configuration: Configuration, profile: Profile, warn: Callable[[str], None] = lambda _: None) -> "Opening":

@@ -64,7 +64,7 @@ def _file(engine: Engine, profile: Profile) -> Path:
     return state.file(
         "timings",
         "after a rest",
-        *(f"{network.weights} {network.parts}" for network in profile.networks),
+        *chain.from_iterable((network.weights, str(network.parts)) for network in profile.networks),
         engine.device,
         engine.name,
         str(engine.threads),

@@ -14,7 +14,7 @@ from adainf.schedulers.content_aware import ContentAware
 from adainfd.base.keeping import Keeper
 from adainfd.base.logs import Logger
 from adainfd.config.configuration import ModelSection
-from adainfd.model.export_process import SCHEDULER, Exporter, ExportFailed
+from adainfd.model.export_process import SCHEDULER, Exporter, ExportFailed, OpenedNetworks
 from adainfd.model.selection import content_of, needed_first, sizes_for, wanted_branches
 from adainfd.model.successor import Successor
 from adainfd.model.timings import Measuring, known_times, missing_times
@@ -134,7 +134,8 @@ class Preparation:
             return None
         self._successor = None
         before.engine.close()
-        profile, ready = before.profile, needed_first(before.profile)
+        profile = before.profile.of_networks(engine.outlines)
+        ready = needed_first(profile)
         times = known_times(engine, profile, wanted_branches(profile), self._log)
         self._recogniser = Recogniser.of(engine, profile, ready, times, self._content)
         self._to_come.extend(self._all_on_gpu())
@@ -171,6 +172,8 @@ class Preparation:
                 if not self._recogniser.engine.on_gpu:
                     self._keeper.missing("exports", f"branches are not exported, and not used: {report.why}")
                 report = None
+            if isinstance(report, OpenedNetworks):
+                continue  # this start's networks are known
             if report is None:
                 self._exporter = None
             if not self._recogniser.engine.on_gpu:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import NoReturn
 
 from adainf.base.errors import InvalidInputError, one_line
 from adainf.control import Budget, Decider, Ran, Signals
@@ -148,6 +149,7 @@ class _Trace:
                 case LostLines():
                     self._lost += line.lost
                 case Remembered():
+                    self._check_last(line, part.known)
                     part.views[line.camera] = _remembered(line)
                 case PolicyChange():
                     part.policies = self._in_force(line)
@@ -165,8 +167,15 @@ class _Trace:
         if frame.granted is not None and not frame.granted >= known.table.floor:
             wrong.append(f"granted {frame.granted}")
         if wrong:
-            subject = one_line(f"frame {frame.number} of {frame.camera}: {wrong[0]}", 120)
-            raise InvalidInputError(f"trace {self._path}: {subject} is not possible with its profile")
+            self._refuse(f"frame {frame.number} of {frame.camera}: {wrong[0]}")
+
+    def _check_last(self, view: Remembered, known: Knowledge) -> None:
+        """Raise InvalidInputError if the last look at a view ran a branch that is impossible with its profile."""
+        if view.last is not None and not known.has(view.last.branch, scheduled=True):
+            self._refuse(f"last look at {view.camera}: branch {view.last.branch!r}")
+
+    def _refuse(self, what: str) -> NoReturn:
+        raise InvalidInputError(f"trace {self._path}: {one_line(what, 120)} is not possible with its profile")
 
     def _part(self, header: Header, first: Header) -> _TracePart:
         known = Knowledge.read(self._path, header)

@@ -50,7 +50,7 @@ class Knowledge:
         return self._of(self.profile, line)
 
     def has(self, branch: str, *, scheduled: bool) -> bool:
-        """Return whether a branch exists: in the profile, or with `scheduled` anywhere in its backbone's space."""
+        """Return whether a branch exists: in the profile, or with `scheduled` anywhere in its networks' spaces."""
         if not scheduled:
             return branch in self.choices
         with contextlib.suppress(InvalidInputError):

@@ -111,7 +111,7 @@ def run(
         recogniser = load_recogniser(configuration, profile, log, observer, exporter, keeper, stand_in)
         successor = None
         if stand_in is not None:
-            successor = parts.enter_context(_successor(configuration, profile))
+            successor = parts.enter_context(_successor(configuration, profile, log))
         streams = [
             parts.enter_context(_stream(camera, section, configuration, policies, recogniser, keeper))
             for camera, section in zip(cameras, configuration.camera, strict=True)
@@ -225,9 +225,9 @@ def _exporter(configuration: Configuration, profile: Profile, stop: StopRequest)
 
 
 @contextlib.contextmanager
-def _successor(configuration: Configuration, profile: Profile) -> Iterator[Successor]:
+def _successor(configuration: Configuration, profile: Profile, log: Logger) -> Iterator[Successor]:
     """Create the successor that opens the GPU engine once it is started; close it on exit."""
-    successor = Successor(lambda: open_successor(configuration, profile))
+    successor = Successor(lambda: open_successor(configuration, profile, log))
     try:
         yield successor
     finally:
@@ -291,7 +291,7 @@ def _stream(
     """Create the camera's session; its audits are loaded on entry and saved on exit."""
     rule = (section.events or configuration.events).rule()
     labels = LabelColumns.of(section.labels, recogniser.engine.class_names, camera.name)
-    key = (camera.name, str(camera.source), recogniser.profile.reference.weights)
+    key = (camera.name, str(camera.source), *(network.identity for network in recogniser.profile.networks))
     named: list[tuple[str | None, Region | None]] = [*section.regions.items()] or [(None, None)]
     audit_files = [state.file("audit", *key, *([] if name is None else [name])) for name, _ in named]
     views = tuple(

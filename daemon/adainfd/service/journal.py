@@ -42,6 +42,7 @@ class Journal(Observer):
                 frame=message.frame,
                 label=None if best is None else best.label,
                 score=None if best is None else best.score,
+                network=message.plan.network,
                 branch=message.plan.branch,
                 chosen_by=message.plan.chosen_by,
                 macs_fraction=message.plan.macs_fraction,

@@ -133,7 +133,8 @@ class _DemoView:
     forward_ms: list[float] = field(default_factory=list)
     total_ms: list[float] = field(default_factory=list)
     limits: Counter[str] = field(default_factory=Counter)
-    branches: Counter[str] = field(default_factory=Counter)
+    networks: Counter[str] = field(default_factory=Counter)
+    branches: set[str] = field(default_factory=set)
 
     def take_in(self, message: Message) -> None:
         if isinstance(message, Result):
@@ -143,7 +144,9 @@ class _DemoView:
             self.forward_ms.append(message.timing_ms.forward)
             self.total_ms.append(message.timing_ms.total)
             self.limits[message.budget.limited_by] += 1
-            self.branches[message.plan.branch] += 1
+            self.branches.add(message.plan.title)
+            if message.plan.chosen_by != "reuse":
+                self.networks[message.plan.network] += 1
         elif isinstance(message, Status) and message.camera is not None:
             self.camera = message
         elif isinstance(message, Status) and message.model is not None:
@@ -205,13 +208,13 @@ def _picture(view: _DemoView) -> RenderableType:
     )
     table.add_row("", Text("".join(_BARS[round(b * (len(_BARS) - 1))] for b in view.budgets), style))
     share = f"{result.plan.macs_fraction:4.2f} of the full model"
-    ran = "the scene rests: the last answer stands" if result.plan.chosen_by == "reuse" else _text(result.plan.branch)
+    ran = "the scene rests: the last answer stands" if result.plan.chosen_by == "reuse" else _text(result.plan.title)
     table.add_row("branch", f"{ran}  {result.plan.macs / 1e6:.0f} MMACs, {share}")
     timing = result.timing_ms
     table.add_row("latency", f"{timing.total:5.1f} ms, of it forward {timing.forward:5.1f} ms")
     table.add_row("frame", f"{result.frame}, dropped for a newer one: {result.dropped.newer_frame}")
     load = Text("background load on every processor", "bold red") if view.loaded else Text("box otherwise idle", "dim")
-    title = f"{_text(result.camera)} — {_text(view.model.backbone)} on {_text(view.model.device)}"
+    title = f"{_text(result.camera)} — {_text(view.model.title)} on {_text(view.model.device)}"
     return Panel(Group(table, load), title=Text(title), expand=False)  # Text, because a string is parsed as markup
 
 
@@ -222,6 +225,10 @@ def _text(received: str) -> str:
 def _bar(share: float, width: int = 20) -> str:
     full = round(share * width)
     return "█" * full + "░" * (width - full)
+
+
+def _counted(counter: Counter[str]) -> str:
+    return ", ".join(f"{_text(name)} {count}" for name, count in counter.most_common())
 
 
 def _summary(view: _DemoView) -> RenderableType:
@@ -242,6 +249,7 @@ def _summary(view: _DemoView) -> RenderableType:
                 "mean forward time, of the full model's",
                 f"{mean / model.full_ms:.0%} ({mean:.1f} of {model.full_ms:.1f} ms)",
             )
-        table.add_row("budget limited by", ", ".join(f"{_text(rule)} {n}" for rule, n in view.limits.most_common()))
+        table.add_row("budget limited by", _counted(view.limits))
+        table.add_row("recognised by", _counted(view.networks))
         table.add_row("branches used", str(len(view.branches)))
     return table

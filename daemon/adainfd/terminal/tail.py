@@ -69,12 +69,12 @@ def _json(message: Message) -> str:
 def line(result: Result) -> str:
     """Format a result as one line."""
     best = result.labels[0]
-    ran = "answer reused" if result.plan.chosen_by == "reuse" else result.plan.branch
+    ran = "answer reused" if result.plan.chosen_by == "reuse" else result.plan.title
     if result.plan.chosen_by == "second_look":
         ran += " again"
     text = (
         f"{result.camera:>12} {result.frame:>7}  {best.label[:28]:<28} {best.score:4.2f}  "
         f"budget {result.budget.fraction:4.2f} {result.budget.limited_by:<10} "
-        f"{ran:<20}  {result.plan.macs / 1e6:6.1f} MMACs  {result.timing_ms.total:6.1f} ms"
+        f"{result.plan.macs / 1e6:6.1f} MMACs  {result.timing_ms.total:6.1f} ms  {ran}"
     )
     return printable(text, _LONGEST_LINE)  # the publisher is untrusted: escape control characters

@@ -69,7 +69,7 @@ def _head(daemon: DaemonView, condition: str, lost: int) -> Text:
     head.append(_text(daemon.host or "adainf"), style="bold")
     head.append(f"  {state}", style=_COLOURS.get(state, "red"))
     if daemon.model is not None:
-        head.append(_text(f"  {daemon.model.backbone} on {daemon.model.device} ({daemon.model.engine})"), style="dim")
+        head.append(_text(f"  {daemon.model.title} on {daemon.model.device} ({daemon.model.engine})"), style="dim")
     head.append(f"\n{_text(daemon.line())}")
     if lost:
         head.append(f"; {lost} messages lost on the way here", style="red")
@@ -109,7 +109,7 @@ def _row(camera: CameraView, *, wide: bool) -> list[RenderableType]:
         cells.append(ProgressBar(total=1.0, completed=budget.fraction, width=14))
     cells.append(Text(_text(f"{budget.fraction:.2f} {budget.limited_by}")))
     if wide:
-        cells.append("answer reused" if plan.chosen_by == "reuse" else Text(_text(plan.branch)))
+        cells.append("answer reused" if plan.chosen_by == "reuse" else Text(_text(plan.title)))
     return [*cells, *figures]
 
 

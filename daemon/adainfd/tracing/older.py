@@ -1,10 +1,12 @@
 """Traces whose profile is of the first version: their lines name branches without a network."""
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from msgspec.structs import replace
 
 from adainf import profile_v1
+from adainf.profile_v1 import ADAPTED
 from adainfd.tracing.lines import Frame, Header, LastLook, Line, Prepared, Remembered
 
 __all__ = ["Upgrade"]
@@ -29,11 +31,11 @@ class Upgrade:
                 by_scheduler = line.chosen_by == "scheduler" and self._scheduler_is_adapted
                 return replace(
                     line,
-                    branch=f"{profile_v1.ADAPTED}/{line.branch}" if by_scheduler else self._name(line.branch),
+                    branch=f"{ADAPTED}/{line.branch}" if by_scheduler else self._name(line.branch),
                     second_look=None if second is None else replace(second, branch=self._name(second.branch)),
                 )
             case Remembered(last=LastLook(weights=profile_v1.ADAPTED) as last):
-                return replace(line, last=replace(last, branch=f"{profile_v1.ADAPTED}/{last.branch}", weights="base"))
+                return replace(line, last=replace(last, branch=f"{ADAPTED}/{last.branch}", weights="base"))
         return line
 
     def header(self, header: Header) -> Header:
@@ -41,7 +43,7 @@ class Upgrade:
         if header.profile.get("schema") != profile_v1.SCHEMA:
             self._adapted, self._scheduler_is_adapted = frozenset(), False
             return header
-        profile = profile_v1.upgraded(header.profile)
+        profile = profile_v1.upgraded(_with_the_full_branch(header.profile))
         self._adapted = frozenset(profile_v1.adapted_paths(header.profile))
         self._scheduler_is_adapted = header.profile.get("adapter") is not None
         return replace(header, profile=profile, **self._named(header))
@@ -54,7 +56,20 @@ class Upgrade:
         }
 
     def _name(self, branch: str) -> str:
-        return f"{profile_v1.ADAPTED}/{branch}" if branch in self._adapted else branch
+        return f"{ADAPTED}/{branch}" if branch in self._adapted else branch
+
+
+def _with_the_full_branch(old: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a profile that has the reference's full branch, even if the adapted one had replaced it.
+
+    Traces leave out what a profile has set aside. The branch is not among those that were ready, so it never runs.
+    """
+    every = old.get("branches")
+    full = f"{old.get('native_resolution')}:{'1' * len(str(old.get('droppable')))}"
+    for measured in every if isinstance(every, list) else ():
+        if isinstance(measured, Mapping) and (measured.get("branch"), measured.get("weights")) == (full, ADAPTED):
+            return {**old, "set_aside": [{**measured, "weights": "base", "agreement": 1.0}]}
+    return old
 
 
 def _renamed(times: Mapping[str, float], name: Callable[[str], str]) -> dict[str, float]:

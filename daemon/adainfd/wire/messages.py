@@ -46,6 +46,8 @@ MOST_VIEWS = 1024
 """Views per host: its cameras and the regions of their pictures."""
 MOST_LABELS = 256
 """Labels in one view at a time."""
+MOST_NETWORKS = 16
+"""Networks of a family."""
 LONGEST_NAME = 100
 """Characters in the name of a host, camera or region."""
 LONGEST_LABEL = 500
@@ -115,6 +117,11 @@ class Plan(msgspec.Struct, frozen=True):
     expected_accuracy: Share
     weights: Literal["base", "adapted"] = "base"
     network: Words = ""
+
+    @property
+    def title(self) -> str:
+        """The branch after its network's name."""
+        return f"{self.network}/{self.branch}" if self.network else self.branch
 
 
 class ResultSignals(msgspec.Struct, frozen=True):
@@ -207,7 +214,12 @@ class Model(msgspec.Struct, frozen=True):
     full_ms: (
         Annotated[float, Meta(gt=0, le=1000 * _FAR, description="median time of the full branch's forward pass")] | None
     )
-    networks: tuple[Text, ...] = ()
+    networks: Annotated[tuple[Words, ...], Meta(max_length=MOST_NETWORKS)] = ()
+
+    @property
+    def title(self) -> str:
+        """The backbone, or the names of several networks."""
+        return ", ".join(self.networks) if len(self.networks) > 1 else self.backbone
 
 
 class Audited(msgspec.Struct, frozen=True):

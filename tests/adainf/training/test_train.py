@@ -1,5 +1,10 @@
 import json
 
+import torch
+
+from adainf.preprocessing import Preprocessing
+from adainf.training.recipes.distil import renormalised
+
 
 def test_a_run_is_an_adapter_and_a_readable_manifest(done, network, pictures, tmp_path):
     printed = done("train", *network, "--images", pictures, "--steps", 3, "--out", tmp_path / "run")
@@ -39,6 +44,25 @@ def test_labels_add_to_what_is_learnt(done, network, pictures, tmp_path):
     for name, options in (("labelled", []), ("unlabelled", ["--unlabelled"])):
         done("train", *network, "--images", pictures, "--steps", 1, *options, "--out", tmp_path / name)
     assert loss_of(tmp_path / "labelled") > loss_of(tmp_path / "unlabelled") + 1
+
+
+def test_another_network_of_the_same_classes_teaches(done, refused, network, pictures, tmp_path):
+    train = ("train", *network, "--images", pictures, "--unlabelled", "--steps", 2)
+    done(*train, "--out", tmp_path / "own")
+    done(*train, "--teacher", "cifar/resnet32", "--teacher-weights", "random", "--out", tmp_path / "taught")
+    told = json.loads((tmp_path / "taught" / "manifest.json").read_text())["training"]
+    assert told["teacher"] == "cifar/resnet32"
+    assert loss_of(tmp_path / "taught") != loss_of(tmp_path / "own")
+    other = ("--teacher", "timm/vit_tiny_patch16_224", "--teacher-weights", "random", "--out", tmp_path / "no")
+    assert "must have the classes of cifar/resnet20; class 0 is" in refused(*train, *other)
+    assert "goes with the recipe 'distil'" in refused(*train, "--recipe", "paper", *other)
+
+
+def test_a_teacher_sees_pictures_as_it_expects_them():
+    made_for, wanted = (Preprocessing(8, (mean,) * 3, (std,) * 3) for mean, std in ((0.5, 0.5), (0.4, 0.2)))
+    pixels = torch.rand(2, 3, 8, 8)
+    shown = renormalised((pixels - 0.5) / 0.5, made_for, wanted)
+    torch.testing.assert_close(shown, (pixels - 0.4) / 0.2)
 
 
 def test_only_a_profiles_branches_are_drawn(done, refused, network, settings, pictures, profile, tmp_path):

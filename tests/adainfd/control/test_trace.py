@@ -6,7 +6,8 @@ from typing import Any
 
 import msgspec
 import pytest
-from adainfd.tracing.lines import Frame, Header, LastLook, LostLines, Remembered, read
+from adainfd.tracing.lines import Frame, Header, LastLook, LostLines, Remembered
+from adainfd.tracing.reading import read
 from adainfd.tracing.trace import TraceWriter
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,9 +16,7 @@ from adainf.base.errors import InvalidInputError
 from adainf.control import Budget, ControllerState, Signals
 
 HEADER = Header(host="here", recorded_at=0.0, policy={}, profile={}, branches=(), times={})
-LAST = LastLook(
-    number=1, at=1.0, branch="8:11", macs=5, macs_fraction=0.5, expected_accuracy=0.5, weights="base", looks_here=1
-)
+LAST = LastLook(number=1, at=1.0, branch="8:11", macs=5, macs_fraction=0.5, expected_accuracy=0.5, looks_here=1)
 
 
 def add(writer: TraceWriter, number: int) -> None:

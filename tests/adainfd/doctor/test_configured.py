@@ -57,7 +57,8 @@ def folder(network: Network, tmp_path_factory: pytest.TempPathFactory) -> Path:
     profile = Profile.read(network.profile)
     text = network.profile.read_text(encoding="utf-8").replace('"resnet20"', '"resnet32"')
     (made / "narrow.json").write_text(text.replace("cifar/resnet20", "cifar/resnet32"), encoding="utf-8")
-    profile.model_copy(update={"weights": "0" * 64}).write(made / "others.json")
+    of_others = profile.reference.model_copy(update={"weights": "0" * 64})
+    profile.model_copy(update={"networks": (of_others,)}).write(made / "others.json")
     (made / "mine.toml").write_text("[budget]\nmaximum = 0.5\n", encoding="utf-8")
     (made / "wrong.toml").write_text("[budget]\nmaximum = 5\n", encoding="utf-8")
     for stem in ("box", "open", "clients/friend"):

@@ -6,6 +6,8 @@ const byId = (id) => document.getElementById(id);
 const known = (value, show) => (value === null || value === undefined ? "–" : show(value));
 const shown = new Map();
 
+const way = ({ network, branch }) => (network ? `${network}/${branch}` : branch);
+
 function pill(element, state) {
   element.textContent = state ?? "starting";
   const good = ["ready", "online"].includes(state);
@@ -51,7 +53,7 @@ function showCamera(camera) {
   part("budget").querySelector("meter").value = camera.budget?.fraction ?? 0;
   part("budget-text").textContent = known(camera.budget, (b) => `${b.fraction.toFixed(2)} by ${b.limited_by}`);
   part("branch").textContent = known(camera.plan, (p) =>
-    p.chosen_by === "reuse" ? "answer reused" : `${p.branch} · ${Math.round(100 * p.macs_fraction)} % of the compute`);
+    p.chosen_by === "reuse" ? "answer reused" : `${way(p)} · ${Math.round(100 * p.macs_fraction)} % of the compute`);
   part("rate").textContent = `${camera.frames_per_second.toFixed(1)} fps`;
   part("latency").textContent = known(camera.p95_ms, (ms) => `p95 ${ms.toFixed(0)} ms`);
   part("frames").textContent = known(camera.account, (a) => `${a.captured} · ${a.published} recognised · ${a.reused} reused`);
@@ -67,7 +69,7 @@ function show(state) {
   byId("line").textContent = state.line;
   byId("trouble").textContent = state.reload_failure ? `The last reload failed; the policy before stays. ${state.reload_failure}` : "";
   byId("trouble").hidden = !state.reload_failure;
-  byId("model").textContent = known(state.model, (m) => `${m.backbone} on ${m.device} (${m.engine})`);
+  byId("model").textContent = known(state.model, (m) => `${m.networks.length > 1 ? m.networks.join(", ") : m.backbone} on ${m.device} (${m.engine})`);
   state.cameras.forEach(showCamera);
 }
 

@@ -21,7 +21,7 @@ from daemons import START_SECONDS, Network, assert_refused, listening, write_vid
 from adainf.backbones import Options, load
 from adainf.backbones.adapters import adapted, attach
 from adainf.base.errors import InvalidInputError
-from adainf.branch import Branch
+from adainf.branch import REFERENCE, Branch
 from adainf.engines.torch import TorchEngine
 from adainf.profile import Profile
 from adainf.run import AdapterSection, Manifest, Run, Training, digest
@@ -47,8 +47,8 @@ def trained(network: Network, tmp_path_factory: pytest.TempPathFactory) -> Path:
         learning_rate=1.0, seed=0, seconds=0.0, loss=0.0, created="2026-01-01", version="0",
     )  # fmt: skip
     manifest = Manifest(
-        backbone=base.backbone,
-        weights=base.weights,
+        backbone=base.reference.backbone,
+        weights=base.reference.weights,
         native_resolution=32,
         adapter=AdapterSection(kind="lora", rank=4, alpha=4),
         scheduler="none",
@@ -56,10 +56,13 @@ def trained(network: Network, tmp_path_factory: pytest.TempPathFactory) -> Path:
         files={"adapter.safetensors": sha},
     )
     branches = tuple(
-        measured.model_copy(update={"weights": "adapted" if measured.branch.startswith("16:") else "base"})
+        measured.model_copy(update={"branch": f"adapted/{measured.branch}"})
+        if measured.branch.startswith("16:")
+        else measured
         for measured in base.branches
     )
-    base.model_copy(update={"adapter": sha, "branches": branches}).write(folder / "profile.json")
+    networks = (base.reference, base.reference.model_copy(update={"name": "adapted", "adapter": sha}))
+    base.model_copy(update={"networks": networks, "branches": branches, "timings": ()}).write(folder / "profile.json")
     Run.write(folder, manifest)
     return folder
 
@@ -74,7 +77,9 @@ def settings(file: Path, network: Network, bind: str, **model: str) -> Path:
 def stranger(trained: Path, folder: Path) -> Path:
     """A profile that was calibrated with another run."""
     profile = Profile.read(trained / "profile.json")
-    profile.model_copy(update={"adapter": "0" * 64}).write(folder / "stranger.json")
+    base, adapted = profile.networks
+    networks = (base, adapted.model_copy(update={"adapter": "0" * 64}))
+    profile.model_copy(update={"networks": networks}).write(folder / "stranger.json")
     return folder / "stranger.json"
 
 
@@ -87,13 +92,16 @@ def test_scores_are_those_of_the_weights_that_the_profile_names(
     profile = read_profile(configuration.model)
     recogniser = load_recogniser(configuration, profile, structlog.get_logger())
     base = load("cifar/resnet20", Options(str(network.weights)))
-    alone = {"base": TorchEngine(base), "adapted": TorchEngine(adapted(base, Run.read(trained)))}
+    networks = {REFERENCE: base, "adapted": adapted(base, Run.read(trained))}
+    alone = {key: TorchEngine({REFERENCE: network}) for key, network in networks.items()}
     picture = np.random.default_rng(0).integers(0, 256, (48, 48, 3), np.uint8)
-    for text, weights in ((CHEAP, "adapted"), ("32:111111111", "base")):
+    for text in (f"adapted/{CHEAP}", "32:111111111"):
         branch = Branch.parse(text)
+        path = Branch.parse(branch.path)
+        others = "adapted" if branch.network == REFERENCE else REFERENCE
         given, expected, other = (
-            runner.run([runner.prepare(picture, branch.resolution)], [branch])
-            for runner in (recogniser.engine, alone[weights], alone["base" if weights == "adapted" else "adapted"])
+            runner.run([runner.prepare(picture, of.resolution, of.network)], [of])
+            for runner, of in ((recogniser.engine, branch), (alone[branch.network], path), (alone[others], path))
         )
         np.testing.assert_allclose(given, expected, rtol=0, atol=1e-4)
         assert np.abs(given - other).max() > 0.01
@@ -113,7 +121,8 @@ def test_the_run_that_is_asked_for_is_in_force_and_messages_name_its_weights(
         daemon = launch(*common, "--run", trained)
         for _ in range(3):
             _, message = receive(START_SECONDS)
-            assert (message["plan"]["weights"], message["plan"]["branch"][:3]) == ("adapted", "16:")
+            plan = message["plan"]
+            assert (plan["network"], plan["weights"], plan["branch"][:3]) == ("adapted", "adapted", "16:")
         daemon.kill()
         # A service runs in another folder than its owner.
         adopted = run("adopt", file, "--run", os.path.relpath(trained, tmp_path))
@@ -127,7 +136,7 @@ def test_the_run_that_is_asked_for_is_in_force_and_messages_name_its_weights(
         daemon.process.send_signal(signal.SIGHUP)
         while (message := receive(START_SECONDS)[1])["budget"]["fraction"] < 0.9:
             pass
-        assert message["plan"]["weights"] == "base"
+        assert (message["plan"]["network"], message["plan"]["weights"]) == ("resnet20", "base")
     assert run("rollback", file).returncode == 0
     assert file.read_text(encoding="utf-8") == before
 
@@ -137,7 +146,7 @@ def test_a_profile_that_is_asked_for_takes_the_place_of_the_run(
 ) -> None:
     file = settings(tmp_path / "c.toml", network, ipc, run=str(trained))
     told = from_command_line(file, [], loop=False, bind=[], policy=None, profile=str(network.profile)).model
-    assert (told.run, read_profile(told).adapted) == (None, frozenset())
+    assert (told.run, read_profile(told).adapted) == (None, None)
     summary = adopt(file, profile=str(network.profile))
     assert f'removed: run = "{trained}"' in summary
     assert Configuration.read(file).model == told
