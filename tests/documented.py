@@ -168,6 +168,7 @@ SUBSTITUTED = (
         "--threads 1 --backbone cifar/resnet20",
     ),
     Rule(r"timm/tf_efficientnet_lite0", "a network that takes no time", _SMALL),
+    Rule(r"timm/mobilenetv4_conv_small\S* --weights \S+", "a network that takes no time", _SMALL),
     Rule(r'openclip/ViT-B-32 --labels "[^"]*"', "the same, without a hub", _SMALL),
     Rule(r"--minutes \d+", "a training of two steps", "--steps 2 --batch 8"),
     Rule(r"(?<=adainf train) (?!.*--steps)", "a training of two steps", " --steps 2 --batch 8 "),
