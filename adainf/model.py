@@ -4,7 +4,7 @@ import os
 import statistics
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -316,7 +316,7 @@ def load(
     policy: str | Policy = "balanced",
     run: str | None = None,
     labels: Sequence[str] = (),
-    weights: str | None = None,
+    weights: str | Mapping[str, str] | None = None,
     device: str | None = None,
     threads: int | None = None,
     top: int = 5,
@@ -326,8 +326,9 @@ def load(
     profile: the name of a shipped profile, or the path of one; `run`, the name of a shipped run or a run's folder,
     brings its own. policy: the name of a shipped policy, the path of one, or a `Policy`. labels: for an OpenCLIP
     network the texts to distinguish; for any other, which of its classes. weights: a file, or a name at the family's
-    hub; by default the profile's own. device: `cpu`, `cuda`, `cuda:1`…; by default a GPU if there is one. threads: CPU
-    threads, by default one per processor. top: labels per answer.
+    hub, of the profile's first network, or of its networks by name; by default an installed package's or the hub's.
+    device: `cpu`, `cuda`, `cuda:1`…; by default a GPU if there is one. threads: CPU threads, by default one per
+    processor. top: labels per answer.
 
     The first load exports the branches (a minute); later ones find the exports in the cache. Warns if a slower engine
     or the CPU has to be used, and about weights that the profile was not made for. Raises InvalidInputError on invalid
@@ -343,9 +344,11 @@ def load(
     known = _profile(profile, opened)
     named = profile if opened is None else str(run)
     texts = tuple(labels) if known.reference.backbone.startswith("openclip/") else ()
-    options = Options(weights=weights, labels=texts, size=known.reference.native_resolution)
+    of_reference, of_networks = (weights, {}) if weights is None or isinstance(weights, str) else (None, weights)
+    options = Options(weights=of_reference, labels=texts, size=known.reference.native_resolution)
     warn = partial(warnings.warn, stacklevel=2)
-    engine = Opening.of(known, opened, options, device=device, threads=threads, warn=warn).open()
+    opening = Opening.of(known, opened, options, weights=of_networks, device=device, threads=threads, warn=warn)
+    engine = opening.open()
     try:
         known = known.of_networks(engine.outlines)
         if not fits(engine, known, named):

@@ -28,7 +28,7 @@ from tables import Figure, finish, limits
 from adainf import backbones
 from adainf.backbones import RANDOM, Options
 from adainf.backbones.macs import branch_space
-from adainf.branch import Branch, BranchSpace
+from adainf.branch import REFERENCE, Branch, BranchSpace
 from adainf.engines import Engine
 from adainf.engines.exports import Loaded
 from adainf.engines.onnx import OnnxEngine
@@ -55,9 +55,9 @@ def figures(seconds: float = 10.0, *, torch_too: bool = False) -> list[Figure]:
         backbone = backbones.load(name, Options(weights=RANDOM, labels=labels))
         space = branch_space(backbone, [])
         with tempfile.TemporaryDirectory() as cache:
-            engines: list[Engine] = [OnnxEngine(Loaded(backbone), cache=Path(cache))]
+            engines: list[Engine] = [OnnxEngine({REFERENCE: Loaded(backbone)}, cache=Path(cache))]
             if torch_too:
-                engines.append(TorchEngine(backbone, "cpu"))
+                engines.append(TorchEngine({REFERENCE: backbone}, "cpu"))
             found += [_figure(name, engine, space, seconds) for engine in engines]
     return found
 

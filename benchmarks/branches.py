@@ -31,7 +31,7 @@ from tables import Figure, Table, finish, limits
 from adainf import backbones, shipped
 from adainf.backbones import RANDOM, Options
 from adainf.backbones.macs import branch_space
-from adainf.branch import Branch, BranchSpace
+from adainf.branch import REFERENCE, Branch, BranchSpace
 from adainf.engines import Engine
 from adainf.engines.exports import Loaded
 from adainf.engines.onnx import OnnxEngine
@@ -129,8 +129,8 @@ def measure(subject: Subject, seconds: float, cache: Path) -> tuple[list[tuple[s
     space = branch_space(backbone, subject.resolutions)
     branches = subject.branches(space)
     order = random.Random(0)  # noqa: S311
-    onnx = _rounds(OnnxEngine(Loaded(backbone), cache=cache), branches, seconds, order)
-    torch = _rounds(TorchEngine(backbone, "cpu"), branches, seconds / 2, order)
+    onnx = _rounds(OnnxEngine({REFERENCE: Loaded(backbone)}, cache=cache), branches, seconds, order)
+    torch = _rounds(TorchEngine({REFERENCE: backbone}, "cpu"), branches, seconds / 2, order)
     rows, figures = [], []
     for branch in branches:
         fraction = space.fraction(branch)
@@ -152,16 +152,16 @@ def _share(rounds: list[dict[Branch, float]], branch: Branch, full: Branch) -> f
 
 def measure_shipped(seconds: float, cache: Path) -> list[Figure]:
     """Return the figures of the shipped profile's branches from a fifth of the MACs up."""
-    profile = Profile.read(shipped.find("profiles", SHIPPED, ".json"))
-    space = profile.space
+    profile = Profile.read(shipped.find("profiles", SHIPPED, ".json")).alone(REFERENCE)
+    space = profile.space.reference
     branches = [Branch.parse(measured.branch) for measured in profile.branches]
     branches = [branch for branch in branches if space.fraction(branch) >= _LEAST_SHARE]
-    backbone = backbones.load(profile.backbone, Options(weights=RANDOM))
-    engine = OnnxEngine(Loaded(backbone), cache=cache, sessions=len(branches))
+    backbone = backbones.load(profile.reference.backbone, Options(weights=RANDOM))
+    engine = OnnxEngine({REFERENCE: Loaded(backbone)}, cache=cache, sessions=len(branches))
     # Holds only the branches that the daemon keeps ready: idle sessions too occupy threads and memory.
     wanted = wanted_branches(profile)
-    held = OnnxEngine(Loaded(backbone), cache=cache)
-    single = OnnxEngine(Loaded(backbone), cache=cache, threads=1)
+    held = OnnxEngine({REFERENCE: Loaded(backbone)}, cache=cache)
+    single = OnnxEngine({REFERENCE: Loaded(backbone)}, cache=cache, threads=1)
     for alternating in (held, single):
         alternating.warm_up(wanted)
     rounds = _rounds(engine, branches, seconds, random.Random(0))  # noqa: S311
@@ -182,12 +182,12 @@ def _deciding(engine: OnnxEngine, space: BranchSpace) -> list[Figure]:
     """Return the cost of the paper's scheduler: its decision after the first block, as a share of the full branch."""
     picture = np.random.default_rng(0).integers(0, 256, (480, 640, 3), np.uint8)
     prepared = engine.prepare(picture, space.native_resolution)
-    width = len(engine.look(prepared, space.native_resolution, "base").embedding)
+    width = len(engine.look(prepared, space.native_resolution).embedding)
     scheduler = Scheduler(width, sum(space.droppable), seed=0).frozen("hard", space)
     decide, shares = scheduler.at(_DECIDED_WITHIN), []
     for _ in range(_DECISIONS):
         full = _milliseconds(engine, prepared, space.full)
-        seen = engine.look(prepared, space.native_resolution, "base")
+        seen = engine.look(prepared, space.native_resolution)
         begun = time.perf_counter()
         decide(seen.embedding)
         shares.append(1e3 * (time.perf_counter() - begun) / full)

@@ -31,6 +31,7 @@ from tables import Figure, Table, finish, limits
 
 from adainf import backbones
 from adainf.backbones import RANDOM, Backbone, Options
+from adainf.branch import REFERENCE
 from adainf.engines.exports import Loaded, export
 from adainf.engines.onnx import OnnxEngine
 from adainf.engines.processor import usable_processors
@@ -49,7 +50,7 @@ Run = Callable[[Pictures], Pictures]
 def contenders(backbone: Backbone, cache: Path) -> Iterator[tuple[str, Run]]:
     """Yield each contender's name, and a function from a picture (1, 3, side, side) to its scores."""
     full = backbone.full
-    engine = OnnxEngine(Loaded(backbone), cache=cache)
+    engine = OnnxEngine({REFERENCE: Loaded(backbone)}, cache=cache)
     yield OURS, lambda pictures: engine.run([pictures], [full])
     model = export(backbone, full)
     import onnxruntime

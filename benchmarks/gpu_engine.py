@@ -23,7 +23,7 @@ from adainf import backbones, shipped
 from adainf.backbones import RANDOM, Backbone, Options
 from adainf.backbones.defaults import default_weights
 from adainf.backbones.macs import branch_space
-from adainf.branch import Branch, BranchSpace
+from adainf.branch import REFERENCE, Branch, BranchSpace
 from adainf.engines.gpu.cuda import Cuda, Eager, Forward, RecordedPass
 from adainf.engines.gpu.engine import GpuEngine
 from adainf.engines.torch import TorchEngine
@@ -89,7 +89,7 @@ class Subject:
     def __init__(self, name: str, device: str) -> None:
         self.name = name
         self.device: Any = Remembering(Cuda(torch.device("cuda")) if device == "cuda" else Processor())
-        self.engine = GpuEngine(network(name), self.device)
+        self.engine = GpuEngine({REFERENCE: network(name)}, self.device)
         self.space, self.branches = branches_of(name)
         drawn = np.random.default_rng(0).integers(0, 256, (480, 640, 3), np.uint8)
         self.inputs = {branch.resolution: self.engine.prepare(drawn, branch.resolution) for branch in self.branches}
@@ -136,8 +136,8 @@ def network(name: str) -> Backbone:
 def branches_of(name: str) -> tuple[BranchSpace, list[Branch]]:
     """Return the branch space and four branches, the full one first: the shipped profile's, or those near _SHARES."""
     if name == DEFAULT:
-        profile = Profile.read(shipped.find("profiles", "efficientnet-lite0", ".json"))
-        return profile.space, [choice.branch for choice in reversed(LookupTable(profile, most=4).frontier)]
+        profile = Profile.read(shipped.find("profiles", "efficientnet-lite0", ".json")).alone(REFERENCE)
+        return profile.space.reference, [choice.branch for choice in reversed(LookupTable(profile, most=4).frontier)]
     space = branch_space(network(name), [])
     return space, [min(space, key=lambda branch: abs(space.fraction(branch) - share)) for share in _SHARES]
 
@@ -176,7 +176,7 @@ def one_picture(subject: Subject, device: str, found: Findings, times: int) -> N
     """Measure one picture along the full branch: engine, bare graph, eager modules; and compare the scores."""
     full = subject.branches[0]
     own, graph = subject.run_ms([full], times), subject.graph_ms(full, 1, times)
-    plain = TorchEngine(network(subject.name), device)
+    plain = TorchEngine({REFERENCE: network(subject.name)}, device)
     prepared = plain.prepare(subject.picture, full.resolution)
     eager = median_ms(lambda: plain.run([prepared], [full]), times)
     headings = ("network", "engine", "graph alone", "modules one by one", "the same / engine")
@@ -184,7 +184,7 @@ def one_picture(subject: Subject, device: str, found: Findings, times: int) -> N
     found.row("Milliseconds for one picture", headings, subject.name, *cells)
     if device == "cuda" and isinstance(subject.graph(full, 1), Eager):
         found.note(f"{subject.name}: no graph can hold the full branch; it runs as it is")
-    exact = TorchEngine(network(subject.name), "cpu")
+    exact = TorchEngine({REFERENCE: network(subject.name)}, "cpu")
     expected = exact.run([exact.prepare(subject.picture, full.resolution)], [full])
     difference = np.abs(subject.engine.run([subject.inputs[full.resolution]], [full]) - expected).max()
     what = f"{subject.name}: scores apart from the CPU's, at most, to the largest score"

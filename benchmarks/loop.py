@@ -23,7 +23,7 @@ from adainfd.client import Result, Subscriber
 from numpy.typing import NDArray
 from tables import Figure, Table, finish, limits
 
-from adainf.branch import Branch
+from adainf.branch import REFERENCE, Branch
 from adainf.engines import SIZES
 
 _PAGE = "gpu.md"
@@ -48,8 +48,7 @@ class Instant:
     sizes = SIZES
 
     def __init__(self, engine: Any) -> None:
-        self.outline, self.adapted_outline = engine.outline, engine.adapted_outline
-        self.preprocessing, self.class_names = engine.preprocessing, engine.class_names
+        self.outlines, self.class_names = engine.outlines, engine.class_names
         drawn = 4 * np.random.default_rng(0).standard_normal((SIZES[-1], len(self.class_names)))
         self._scores: NDArray[np.float32] = drawn.astype(np.float32)
 
@@ -64,9 +63,11 @@ class Instant:
     def close(self) -> None:
         """Do nothing: there is nothing to close."""
 
-    def prepare(self, picture: NDArray[np.uint8], resolution: int, *, mirrored: bool = False) -> NDArray[np.uint8]:
+    def prepare(
+        self, picture: NDArray[np.uint8], resolution: int, network: str = REFERENCE, *, mirrored: bool = False
+    ) -> NDArray[np.uint8]:
         """Return the picture unchanged."""
-        del resolution, mirrored
+        del resolution, network, mirrored
         return picture
 
     def run(self, inputs: Sequence[Any], branches: Sequence[Branch]) -> NDArray[np.float32]:

@@ -20,8 +20,10 @@ from tables import Table, finish
 from torch.nn import functional
 
 from adainf.backbones import Options
-from adainf.branch import Branch
-from adainf.evaluation.subject import Candidate, Subject, open_subject
+from adainf.backbones.defaults import default_weights
+from adainf.branch import REFERENCE, Branch
+from adainf.engines.opening import NetworkSource
+from adainf.evaluation.subject import Subject, open_subject
 from adainf.media.images import Part
 
 _PAGE = "calibration.md"
@@ -31,12 +33,12 @@ _ZOOMS = (0.0, 0.2, 0.35, 0.5)
 
 def seen(subject: Subject, resolution: int, zoom: float) -> tuple[float, float]:
     """Return top-1 and mean cross-entropy (nats) of all blocks at a resolution and zoom."""
-    subject.zoom_by(zoom)
-    candidate = Candidate(Branch(resolution, subject.engine.backbone.full.keep))
+    subject.zoom_by(REFERENCE, zoom)
+    branch = Branch(resolution, subject.full.keep)
     right, loss = 0, 0.0
     assert subject.labels is not None
     for rows, pictures in subject.batches():
-        scores = subject.scores(pictures, [candidate])[candidate]
+        scores = subject.scores(pictures, [branch])[branch]
         truth = torch.from_numpy(subject.labels[rows])
         right += int((scores.argmax(dim=1) == truth).sum())
         loss += float(functional.cross_entropy(scores, truth, reduction="sum"))
@@ -51,8 +53,9 @@ def main() -> int:
     parser.add_argument("--limit", type=int)
     parser.add_argument("--write", action="store_true", help=f"put the table into {_PAGE}")
     arguments = parser.parse_args()
+    network = NetworkSource("lite0", _BACKBONE, Options(default_weights(_BACKBONE)))
     subject = open_subject(
-        _BACKBONE, Options(), arguments.images, labelled=True, part=Part(), limit=arguments.limit, seed=0
+        {REFERENCE: network}, arguments.images, labelled=True, part=Part(), limit=arguments.limit, seed=0
     )
     rows = []
     for resolution in map(int, arguments.resolutions.split(",")):

@@ -162,7 +162,7 @@ def keeping(broker: Broker) -> Iterator[tuple[paho.Client, dict[str, list[str]]]
     client.on_message = lambda _, __, told: heard.setdefault(told.topic, []).append(
         told.payload.decode(errors="replace")
     )
-    client.on_connect = lambda *_: client.subscribe("#", qos=1)
+    client.on_connect = lambda connected, *_: connected.subscribe("#", qos=1)
     client.connect("127.0.0.1", broker.port)
     client.loop_start()
     try:
@@ -174,5 +174,7 @@ def keeping(broker: Broker) -> Iterator[tuple[paho.Client, dict[str, list[str]]]
 
 def kept(heard: Mapping[str, list[str]]) -> dict[str, str]:
     """The topics that the broker still keeps."""
-    told = [(topic, payloads) for topic, payloads in [*heard.items()] if payloads]  # its thread goes on to write them
+    told = [
+        (topic, payloads) for topic, payloads in heard.copy().items() if payloads
+    ]  # its thread goes on to write them
     return {topic: payloads[-1] for topic, payloads in told if payloads[-1]}

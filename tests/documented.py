@@ -173,6 +173,7 @@ SUBSTITUTED = (
     ),
     Rule(r"(--backbone timm/tf_efficientnet_lite[012] ){3}", "networks that take no time", _FAMILY),
     Rule(r"timm/tf_efficientnet_lite0", "a network that takes no time", _SMALL),
+    Rule(r"timm/mobilenetv4_conv_small\S* --weights \S+", "a network that takes no time", _SMALL),
     Rule(r'openclip/ViT-B-32 --labels "[^"]*"', "the same, without a hub", _SMALL),
     Rule(r"--minutes \d+", "a training of two steps", "--steps 2 --batch 8"),
     Rule(r"(?<=adainf train) (?!.*--steps)", "a training of two steps", " --steps 2 --batch 8 "),

@@ -14,6 +14,9 @@ from typing import NoReturn
 __all__ = ["Zygote", "forked"]
 
 _SECONDS = 60
+_DAEMON = "adainfd.runtime.daemon"
+# All that a start imports, sooner or later.
+_START = (_DAEMON, "adainfd.model.export_process", "adainf.backbones", "onnxruntime", "torch")
 
 
 def forked(
@@ -66,8 +69,7 @@ def _serve() -> None:
     """Answer each line, a command and its folder, by its status, output and errors."""
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
-    # All that a start imports, sooner or later.
-    for name in ("adainfd.runtime.daemon", "adainfd.model.export_process", "adainf.backbones", "onnxruntime", "torch"):
+    for name in _START:
         importlib.import_module(name)
     for line in sys.stdin:
         command, folder = json.loads(line)
@@ -122,4 +124,5 @@ def _main(program: str) -> None:
 if __name__ == "__main__" and sys.argv[1:] == ["zygote"]:
     _serve()
 elif __name__ == "__main__":
+    importlib.import_module(_DAEMON)
     print(json.dumps([_ended(command) for command in json.load(sys.stdin)]))

@@ -31,7 +31,7 @@ def stir(network: Network) -> Network:
                 module.weight.uniform_(0.8, 1.2, generator=generator)
         for name, parameter in network.named_parameters():
             if name.endswith(".gamma"):  # how much of a block is added: next to nothing at first
-                parameter.uniform_(0.4, 0.6, generator=generator)
+                parameter.uniform_(0.1, 0.2, generator=generator)
             elif name.endswith("bias") or any(part in name for part in ("token", "prefix", "pos")):
                 parameter.normal_(0, 0.2, generator=generator)
     return network

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from adainf.backbones.base import Backbone
-from adainf.base.errors import InvalidInputError
+from adainf.base.errors import InvalidInputError, one_line
 from adainf.branch import REFERENCE, BranchSpace, PartMacs
 
 __all__ = ["branch_space", "count"]
@@ -63,6 +63,15 @@ def _part_macs(backbone: Backbone, resolution: int) -> PartMacs:
     # Accept the native resolution even if it is no multiple, such as 260 px.
     if resolution < step or (resolution % step and resolution != backbone.native_resolution):
         raise InvalidInputError(f"resolution {resolution}: {backbone.name} takes multiples of {step}")
+    try:
+        return _walked(backbone, resolution)
+    except RuntimeError as error:  # some networks pool their smallest maps to nothing below some size
+        raise InvalidInputError(
+            f"resolution {resolution}: {backbone.name} cannot run at it ({one_line(error, 120)})"
+        ) from None
+
+
+def _walked(backbone: Backbone, resolution: int) -> PartMacs:
     hidden = torch.empty(1, 3, resolution, resolution, device="meta")
     stem, hidden = _counted(backbone.stem, hidden)
     blocks, shortcuts = [], []

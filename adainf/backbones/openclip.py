@@ -11,30 +11,34 @@ from adainf.backbones import weights as weight_files
 from adainf.backbones.base import Backbone, Block, Classes
 from adainf.backbones.options import RANDOM, Options, seeded, unknown_name
 from adainf.backbones.positions import PositionEmbedding
+from adainf.backbones.timm import split
 from adainf.base.errors import InvalidInputError, MissingWeightsError
 from adainf.downloads.hub import from_hub, quiet
 
 __all__ = ["ZeroShotHead", "build", "prompt"]
 
 _TEXTS_AT_ONCE = 64
+_TIMM_TOWERS = "fastvit_"  # MobileCLIP's
 _ARTICLES = ("a ", "an ", "the ", "one ", "two ", "some ", "no ")
 
 
 def build(name: str, options: Options) -> Backbone:
     """Return the image tower of open_clip's `name`, with a head that scores the texts `options.labels`.
 
-    The text tower runs once and is freed. Raises InvalidInputError on an unknown name, on a tower that is neither a
-    ViT nor a ResNet, or without label texts; UnavailableError if weights cannot be fetched.
+    The text tower runs once and is freed. Raises InvalidInputError on an unknown name, on a tower that is no
+    plain ViT, ResNet or FastViT, or without label texts; UnavailableError if weights cannot be fetched.
     """
     import open_clip
     from open_clip.modified_resnet import ModifiedResNet
+    from open_clip.timm_model import TimmModel
     from open_clip.transformer import VisionTransformer
 
     if name not in open_clip.list_models():
         raise unknown_name("openclip", name, open_clip.list_models())
     if not options.labels:
         raise InvalidInputError(f"labels: none given; 'openclip/{name}' recognises the texts it is given")
-    if "timm_model_name" in open_clip.get_model_config(name)["vision_cfg"]:
+    timm_tower = open_clip.get_model_config(name)["vision_cfg"].get("timm_model_name")
+    if timm_tower is not None and not timm_tower.startswith(_TIMM_TOWERS):
         raise _another_tower(name)
     model, tokenizer = _load(open_clip, name, options)
     visual = model.visual
@@ -49,9 +53,12 @@ def build(name: str, options: Options) -> Backbone:
         blocks = [_bottleneck(block) for layer in layers for block in layer]
         tower_head = _AttentionPool(visual.attnpool)
         step = 32
+    elif isinstance(visual, TimmModel) and (parts := split(visual.trunk)) is not None:
+        stem, blocks, step = parts.stem, parts.blocks, parts.resolution_step
+        tower_head = nn.Sequential(parts.head, visual.head)
     else:
         raise _another_tower(name)
-    config = open_clip.get_model_preprocess_cfg(model)
+    config = _preprocessing(open_clip, model, name, options)
     size = config["size"]
     return Backbone(
         f"openclip/{name}",
@@ -67,7 +74,7 @@ def build(name: str, options: Options) -> Backbone:
 
 
 def _another_tower(name: str) -> InvalidInputError:
-    return InvalidInputError(f"backbone 'openclip/{name}': its image tower is neither a plain ViT nor a ResNet")
+    return InvalidInputError(f"backbone 'openclip/{name}': its image tower is no plain ViT, ResNet or FastViT")
 
 
 def _load(open_clip: Any, name: str, options: Options) -> tuple[Any, Any]:
@@ -102,6 +109,15 @@ def _load(open_clip: Any, name: str, options: Options) -> tuple[Any, Any]:
     if state is not None:
         weight_files.fit(model, state, path, f"openclip/{name}")
     return model, tokenizer
+
+
+def _preprocessing(open_clip: Any, model: Any, name: str, options: Options) -> dict[str, Any]:
+    """Return the preprocessing of weights from the hub; of a file's, that of the network's first weights there."""
+    config: dict[str, Any] = open_clip.get_model_preprocess_cfg(model)
+    tags = open_clip.list_pretrained_tags_by_model(name)
+    if options.weights_file is None or not tags:
+        return config
+    return config | {key: open_clip.get_pretrained_cfg(name, tags[0])[key] for key in ("mean", "std")}
 
 
 def prompt(label: str) -> str:

@@ -3,7 +3,6 @@
 from typing import Any
 
 import torch
-from timm.layers import resample_abs_pos_embed
 from torch import Tensor, nn
 
 __all__ = ["PositionEmbedding"]
@@ -41,6 +40,9 @@ class PositionEmbedding(nn.Module):
         super()._load_from_state_dict(*args, **kwargs)
 
     def _resampled(self, height: int, width: int) -> Tensor:
+        # timm takes seconds to import, and networks without such an embedding do without it.
+        from timm.layers import resample_abs_pos_embed
+
         resampled: Tensor = resample_abs_pos_embed(
             self.embedding if self.embedding.ndim == 3 else self.embedding[None],
             new_size=[height, width],

@@ -1,5 +1,6 @@
-"""Vision transformers, ResNets and EfficientNets from timm."""
+"""Networks from timm: vision transformers, ResNets, EfficientNets, and smaller ones for phones and boxes."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -12,68 +13,114 @@ from adainf.backbones.positions import PositionEmbedding
 from adainf.base.errors import InvalidInputError, MissingWeightsError
 from adainf.downloads.hub import from_hub
 
-__all__ = ["build", "imagenet_classes"]
+__all__ = ["Split", "build", "imagenet_classes", "split"]
 
 _IMAGENET_CLASSES = 1000
 _CONVOLUTIONAL_STEP = 16
+# The last layer's name in timm's networks, and in the package efficientnet_pytorch.
+_CLASSIFIERS = ("classifier", "fc", "head", "head.fc", "head.classifier.4", "_fc")
 # Names in a bottleneck, a basic block, a selective-kernel block and a Res2Net block.
 _LAST_ACTIVATIONS = ("act3", "act2", "act", "relu")
 
 
+@dataclass(frozen=True, slots=True)
+class Split:
+    """A network of timm as stem → blocks → head, with its `Backbone.resolution_step`.
+
+    head: in a convolutional network a sequence of layers, the last of which is the classifier; those before it turn the
+    last block's output into pooled features (batch, width).
+    """
+
+    stem: nn.Module
+    blocks: list[Block]
+    head: nn.Module
+    resolution_step: int = _CONVOLUTIONAL_STEP
+
+
 def build(name: str, options: Options) -> Backbone:
-    """Return timm's `name`: a ViT or DeiT, a ResNet or an EfficientNet.
+    """Return timm's `name`, of one of the kinds that `split` knows.
+
+    A name with a tag, such as `mobilenetv4_conv_small.e3600_r256_in1k`, stands for the weights of that tag at the hub,
+    and prepares pictures as these expect where a file has the weights.
 
     Raises InvalidInputError on an unknown name or another kind of network, or if weights do not fit; UnavailableError
     if weights cannot be fetched.
     """
     import timm
-    from timm.layers import PatchEmbed
-    from timm.models.efficientnet import EfficientNet
-    from timm.models.resnet import ResNet
-    from timm.models.vision_transformer import VisionTransformer
 
-    if not timm.is_model(name):
+    architecture, _, tag = name.partition(".")
+    if not timm.is_model(architecture):
         raise unknown_name("timm", name, timm.list_models())
+    if tag and tag not in (tags := _tags(timm, architecture)):
+        raise unknown_name("timm", name, (f"{architecture}.{known}" for known in tags))
     model = _load(timm, name, options)
-    step = _CONVOLUTIONAL_STEP
     if not model.num_classes:
         raise InvalidInputError(f"weights of timm/{name}: have no classifier, so nothing to recognise with")
-    if (
-        isinstance(model, VisionTransformer)
-        and isinstance(model.patch_embed, PatchEmbed)
-        and model.pos_embed is not None
-        and model.attn_pool is None
-    ):
-        stem: nn.Module = _ViTStem(model)
-        blocks = [Block(block, nn.Identity()) for block in model.blocks]
-        head: nn.Module = _ViTHead(model)
-        step = model.patch_embed.patch_size[0]
-    elif isinstance(model, EfficientNet):
-        stem = nn.Sequential(model.conv_stem, model.bn1)
-        blocks = [_inverted_residual(block) for stage in model.blocks for block in stage]
-        head = nn.Sequential(model.conv_head, model.bn2, model.global_pool, model.classifier)
-    elif isinstance(model, ResNet):
-        stem = nn.Sequential(model.conv1, model.bn1, model.act1, model.maxpool)
-        layers = (model.layer1, model.layer2, model.layer3, model.layer4)
-        blocks = [_residual(block) for layer in layers for block in layer]
-        head = nn.Sequential(model.global_pool, model.fc)
-    else:
+    parts = split(model)
+    if parts is None:
         raise InvalidInputError(
             f"backbone 'timm/{name}': is a {type(model).__name__}; must be a plain ViT or DeiT with learnt positions, "
-            "a ResNet or an EfficientNet"
+            "a ResNet, EfficientNet, MobileNet, LCNet, GhostNet, FastViT or MIT's EfficientViT"
         )
     config = model.pretrained_cfg
     return Backbone(
         f"timm/{name}",
-        stem=stem,
-        blocks=blocks,
-        head=head,
+        stem=parts.stem,
+        blocks=parts.blocks,
+        head=parts.head,
         preprocessing=options.preprocessing(
             config["input_size"][-1], config["mean"], config["std"], config.get("crop_pct") or 1.0
         ),
         classes=_classes(model.num_classes, options.labels),
-        resolution_step=step,
+        resolution_step=parts.resolution_step,
     )
+
+
+def split(model: nn.Module) -> Split | None:
+    """Return a network of timm as stem → blocks → head, or None if it is of another kind.
+
+    Parallel layers that serve training alone are merged into one, in place, as the authors of such networks do for
+    inference; the scores stay the same.
+    """
+    from timm.layers import PatchEmbed
+    from timm.models import reparameterize_model
+    from timm.models.efficientnet import EfficientNet
+    from timm.models.efficientvit_mit import EfficientVit, EfficientVitLarge
+    from timm.models.fastvit import FastVit
+    from timm.models.ghostnet import GhostNet
+    from timm.models.mobilenetv3 import MobileNetV3
+    from timm.models.resnet import ResNet
+    from timm.models.vision_transformer import VisionTransformer
+
+    match model:
+        case VisionTransformer(patch_embed=PatchEmbed(), attn_pool=None) if model.pos_embed is not None:
+            blocks = [Block(block, nn.Identity()) for block in model.blocks]
+            return Split(_ViTStem(model), blocks, _ViTHead(model), model.patch_embed.patch_size[0])
+        case ResNet():
+            stem = nn.Sequential(model.conv1, model.bn1, model.act1, model.maxpool)
+            layers = (model.layer1, model.layer2, model.layer3, model.layer4)
+            blocks = [_residual(block) for layer in layers for block in layer]
+            return Split(stem, blocks, nn.Sequential(model.global_pool, model.fc))
+        case EfficientNet():
+            head = nn.Sequential(model.conv_head, model.bn2, model.global_pool, model.classifier)
+            return Split(nn.Sequential(model.conv_stem, model.bn1), _inverted_residuals(model), head)
+        case MobileNetV3():
+            head = _efficient_head(model, model.norm_head, model.act2)
+            return Split(nn.Sequential(model.conv_stem, model.bn1), _inverted_residuals(model), head)
+        case GhostNet():
+            reparameterize_model(model, inplace=True)
+            stem = nn.Sequential(model.conv_stem, model.bn1, model.act1)
+            blocks = [Block(block, getattr(block, "shortcut", None)) for stage in model.blocks for block in stage]
+            return Split(stem, blocks, _efficient_head(model, model.act2))
+        case EfficientVit() | EfficientVitLarge():
+            blocks = [_residual_module(block) for stage in model.stages for block in stage.blocks]
+            head = nn.Sequential(model.head.in_conv, model.head.global_pool, *model.head.classifier)
+            return Split(model.stem, blocks, head)
+        case FastVit():
+            reparameterize_model(model, inplace=True)
+            blocks = [block for stage in model.stages for block in _metaformer_stage(stage)]
+            return Split(model.stem, blocks, nn.Sequential(model.final_conv, model.head.global_pool, model.head.fc))
+    return None
 
 
 def _load(timm: Any, name: str, options: Options) -> Any:
@@ -91,7 +138,7 @@ def _load(timm: Any, name: str, options: Options) -> Any:
         with seeded():
             return timm.create_model(name, pretrained=False, num_classes=len(options.labels) or None)
     state = weight_files.read(path)
-    classes = weight_files.head_size(state, ("classifier", "fc", "head", "_fc"))
+    classes = weight_files.head_size(state, _CLASSIFIERS)
     with seeded():
         model = timm.create_model(name, pretrained=False, num_classes=classes)
     if "_conv_stem.weight" in state:
@@ -182,8 +229,14 @@ class _ViTHead(nn.Module):
         return scores
 
 
-def _inverted_residual(block: Any) -> Block:
-    return Block(block, nn.Identity() if block.has_skip else None)
+def _efficient_head(model: Any, *after_convolution: nn.Module) -> nn.Sequential:
+    """Return MobileNetV3's head, which pools before its convolution, so that this costs next to nothing."""
+    return nn.Sequential(model.global_pool, model.conv_head, *after_convolution, model.flatten, model.classifier)
+
+
+def _inverted_residuals(model: Any) -> list[Block]:
+    blocks = (block for stage in model.blocks for block in stage)
+    return [Block(block, nn.Identity() if block.has_skip else None) for block in blocks]
 
 
 def _residual(block: Any) -> Block:
@@ -192,3 +245,14 @@ def _residual(block: Any) -> Block:
     # A skipped block adds nothing to its shortcut, but the ReLU after the sum remains.
     rectifier = next(getattr(block, name) for name in _LAST_ACTIVATIONS if hasattr(block, name))
     return Block(block, nn.Sequential(block.downsample, rectifier))
+
+
+def _residual_module(block: Any) -> Block:
+    # A block with attention is two residual modules, so it has a shortcut, but no attribute for it.
+    return Block(block, getattr(block, "shortcut", nn.Identity()))
+
+
+def _metaformer_stage(stage: Any) -> list[Block]:
+    transition = [part for part in (stage.downsample, stage.pos_emb) if not isinstance(part, nn.Identity)]
+    first = [Block(nn.Sequential(*transition), None)] if transition else []
+    return [*first, *(Block(block, nn.Identity()) for block in stage.blocks)]

@@ -29,7 +29,7 @@ from adainf.evaluation.divergence import (
 )
 from adainf.evaluation.partial import Partial, partial_path
 from adainf.evaluation.progress import progress
-from adainf.evaluation.sample import sample, tried_by_search
+from adainf.evaluation.sample import indispensable, sample, tried_by_search
 from adainf.evaluation.subject import Subject, check_describes
 from adainf.media.images import spread
 from adainf.profile import Calibration, Measured, Network, Parts, Profile
@@ -74,6 +74,7 @@ def calibrate(
         if run is not None and zoom is None:
             zoom = run.manifest.training.zoom
         spaces = _spaces(subject, resolutions)
+    share = _share(count, list(spaces.values()))
     if subject.adapted is not None:
         key, base = subject.adapted
         spaces[key] = BranchSpace(spaces[base].native_resolution, spaces[base].droppable, spaces[base].parts, key)
@@ -104,7 +105,7 @@ def calibrate(
             ceiling = None if run is None else run.manifest.training.ceiling
             adapted_space = None if subject.adapted is None else spaces[subject.adapted[1]]
             strength = 1.0 if adapted_space is None else best_strength(subject, adapted_space, ceiling, seed)
-        branches = _candidates(subject.weakened(strength), space, count, seed, known, run)
+        branches = _candidates(subject.weakened(strength), space, share, seed, known, run)
         partial = _started(settings, zooms, strength, branches)
     for key, zoomed in partial.zooms.items():
         subject.zoom_by(key, zoomed)
@@ -196,19 +197,19 @@ def _zoomed(
 
 
 def _candidates(
-    subject: Subject, space: FamilySpace, count: int, seed: int, known: Profile | None, run: Run | None
+    subject: Subject, space: FamilySpace, share: int, seed: int, known: Profile | None, run: Run | None
 ) -> tuple[Branch, ...]:
-    """Return the branches to measure: network by network, the most expensive first."""
+    """Return the branches to measure: network by network, the most expensive first; share: of each network at most."""
     adapted, base = (None, None) if subject.adapted is None else subject.adapted
     wanted: dict[str, set[Branch]] = {}
-    plain = [key for key in space.networks if key != adapted]
-    for key in plain:
-        if known is None:
-            wanted[key] = set(_sampled(subject, space.networks[key], count // len(plain), seed))
+    if known is None:
+        for key in space.networks:
+            if key != adapted:
+                wanted[key] = set(_sampled(subject, space.networks[key], share, seed))
     if adapted is not None and base is not None:
         ceiling = 1.0 if run is None else trained_up_to(run)
         of_base, own = space.networks[base], space.networks[adapted]
-        found = {b for b in _sampled(subject, own, count // len(plain), seed) if own.fraction(b) <= ceiling}
+        found = {b for b in _sampled(subject, own, share, seed) if own.fraction(b) <= ceiling}
         measured = wanted[base] if known is None else {b for b in _branches(known) if b.network == base}
         wanted[adapted] = found | {Branch(b.resolution, b.keep, adapted) for b in measured}
         if known is None:
@@ -217,6 +218,16 @@ def _candidates(
             }
     branches = [b for found in wanted.values() for b in sorted(found, key=lambda b: (-space.macs(b), b))]
     return tuple(dict.fromkeys([space.full, *branches]))
+
+
+def _share(count: int, spaces: Sequence[BranchSpace]) -> int:
+    """Return how many of `count` branches each network gets."""
+    share, fewest = count // len(spaces), max(min(of.count, len(indispensable(of))) for of in spaces)
+    if len(spaces) > 1 and share < fewest:
+        raise InvalidInputError(
+            f"branches {count}: must be at least {fewest * len(spaces)}, {fewest} for each of {len(spaces)} networks"
+        )
+    return share
 
 
 def _branches(profile: Profile) -> list[Branch]:

@@ -9,7 +9,7 @@ import numpy as np
 from adainf.base.errors import InvalidInputError
 from adainf.branch import Branch, BranchSpace
 
-__all__ = ["Divergence", "greedy_chain", "sample", "tried_by_search"]
+__all__ = ["Divergence", "greedy_chain", "indispensable", "sample", "tried_by_search"]
 
 Divergence = Callable[[int, Sequence[tuple[bool, ...]]], Sequence[float]]
 """Maps a resolution and keep bits of branches to each branch's divergence from the truth; smaller is better."""
@@ -39,16 +39,21 @@ def sample(space: BranchSpace, count: int, divergence: Divergence, seed: int) ->
     """
     if space.count <= count:
         return _ordered(space, space)
-    complete = [Branch(resolution, space.full.keep, space.network) for resolution in sorted(space.parts, reverse=True)]
-    chosen = dict.fromkeys([*complete, space.cheapest])
+    chosen = dict.fromkeys(indispensable(space))
     if len(chosen) > count:
-        raise InvalidInputError(f"branches {count}: must be at least {len(chosen)} for {len(complete)} resolutions")
+        raise InvalidInputError(f"branches {count}: must be at least {len(chosen)} for {len(space.parts)} resolutions")
     for_search = count - int(count * _RANDOM_SHARE)
     tried, chains = _search(space, count, divergence)
     _take(chosen, _evenly([branch for branch in chains if branch not in chosen], for_search - len(chosen)), for_search)
     _take(chosen, _frontier(space, tried), for_search)
     _take(chosen, _spread_over_macs(space, chosen, count - len(chosen), seed), count)
     return _ordered(space, chosen)
+
+
+def indispensable(space: BranchSpace) -> list[Branch]:
+    """Return the branches that are always selected: all blocks at every resolution, and the cheapest."""
+    complete = [Branch(resolution, space.full.keep, space.network) for resolution in sorted(space.parts, reverse=True)]
+    return list(dict.fromkeys([*complete, space.cheapest]))
 
 
 def greedy_chain(

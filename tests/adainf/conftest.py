@@ -1,3 +1,5 @@
+import contextlib
+import io
 import os
 import subprocess
 import sys
@@ -38,6 +40,28 @@ def adainf(monkeypatch, capsys) -> Callable[..., tuple[int, str, str]]:
         with pytest.raises(SystemExit) as ended:
             cli.main()
         return int(ended.value.code or 0), *capsys.readouterr()
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def made() -> Callable[..., str]:
+    """`done`, for what several tests share."""
+
+    def run(*arguments: object) -> str:
+        printed, said = io.StringIO(), io.StringIO()
+        with (
+            contextlib.redirect_stdout(printed),
+            contextlib.redirect_stderr(said),
+            pytest.MonkeyPatch.context() as patch,
+        ):
+            for name, value in ENVIRONMENT.items():
+                patch.setenv(name, value)
+            patch.setattr(sys, "argv", ["adainf", *map(str, arguments)])
+            with pytest.raises(SystemExit) as ended:
+                cli.main()
+        assert not ended.value.code, said.getvalue()
+        return printed.getvalue()
 
     return run
 
@@ -96,24 +120,20 @@ def pictures(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def profile(start, settings, pictures, tmp_path_factory) -> Path:
+def profile(made, settings, pictures, tmp_path_factory) -> Path:
     """The profile of a small network, made in one go."""
     out = tmp_path_factory.mktemp("profile") / "small.json"
-    with start("calibrate", *settings, "--images", pictures, "--out", out) as process:
-        _, said = process.communicate()
-    assert process.returncode == 0, said
+    made("calibrate", *settings, "--images", pictures, "--out", out)
     return out
 
 
 @pytest.fixture(scope="session")
-def trained(start, pictures, tmp_path_factory):
+def trained(made, pictures, tmp_path_factory):
     """A run, trained so far that it answers otherwise than the base weights."""
     out = tmp_path_factory.mktemp("runs") / "run"
     network = ("--backbone", "cifar/resnet20", "--weights", "random", "--threads", "1", "--resolutions", "16")
     steps = ("--batch", "8", "--steps", "20", "--learning-rate", "0.01")
-    with start("train", *network, *steps, "--images", pictures, "--out", out) as process:
-        _, said = process.communicate()
-    assert process.returncode == 0, said
+    made("train", *network, *steps, "--images", pictures, "--out", out)
     return out
 
 

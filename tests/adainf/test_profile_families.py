@@ -108,6 +108,18 @@ def test_with_only_one_network_its_branches_stand_as_they_were_measured(made: Pr
     assert limited.networks == made.networks
 
 
+def test_times_of_a_network_go_with_it() -> None:
+    time = BranchTime(p50_ms=1, p95_ms=1)
+    times = dict.fromkeys(("8:111", "tiny/6:11"), time)
+    timings = Timings(
+        device="a box", engine="torch", threads=1, measured="", times=times, together={2: {"tiny/6:11": time}}
+    )
+    timed = FAMILY.with_timings(timings)
+    assert timed.of_networks(["tiny"]).timings == (timings,)
+    (without,) = timed.of_networks([]).timings
+    assert (without.times, without.together) == ({"8:111": time}, {2: {}})
+
+
 def test_a_network_whose_full_branch_was_not_measured_cannot_be_a_reference() -> None:
     limited = FAMILY.at([4])
     with pytest.raises(InvalidInputError, match=r"^profile: the branch tiny/6:11 was not measured$"):

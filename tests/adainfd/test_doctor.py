@@ -11,27 +11,29 @@ import pytest
 import zmq
 from daemons import Network
 
+Findings = tuple[int, dict[str, tuple[str, str]]]
+
+
+def findings(result: "subprocess.CompletedProcess[str]") -> Findings:
+    """The doctor's status and, by subject, the verdict with all that was said."""
+    assert result.stderr == ""
+    found: dict[str, tuple[str, str]] = {}
+    subject = ""
+    for line in result.stdout.splitlines():
+        if line.startswith(" "):
+            assert "→" in line
+            found[subject] = (found[subject][0], found[subject][1] + line)
+        else:
+            verdict, subject = line[:6].strip(), line[6:22].strip()
+            found[subject] = (verdict, line[22:])
+    assert all("→" in said for verdict, said in found.values() if verdict != "ok"), result.stdout
+    return result.returncode, found
+
 
 @pytest.fixture
-def examine(run: Any) -> Callable[..., tuple[int, dict[str, tuple[str, str]]]]:
-    """Run the doctor: its status and, by subject, the verdict with all that was said."""
-
-    def findings(*arguments: str | Path) -> tuple[int, dict[str, tuple[str, str]]]:
-        result: subprocess.CompletedProcess[str] = run("doctor", *arguments)
-        assert result.stderr == ""
-        found: dict[str, tuple[str, str]] = {}
-        subject = ""
-        for line in result.stdout.splitlines():
-            if line.startswith(" "):
-                assert "→" in line
-                found[subject] = (found[subject][0], found[subject][1] + line)
-            else:
-                verdict, subject = line[:6].strip(), line[6:22].strip()
-                found[subject] = (verdict, line[22:])
-        assert all("→" in said for verdict, said in found.values() if verdict != "ok"), result.stdout
-        return result.returncode, found
-
-    return findings
+def examine(run_forked: Any) -> Callable[..., Findings]:
+    """Run the doctor."""
+    return lambda *arguments: findings(run_forked("doctor", *arguments))
 
 
 def configured(network: Network, folder: Path, ipc: str, source: str, more: str = "") -> Path:
@@ -70,13 +72,7 @@ def test_wrong_configuration(examine: Any, tmp_path: Path) -> None:
 
 
 def test_a_camera_that_ends_its_decoder_does_not_end_the_doctor(
-    examine: Any,
-    network: Network,
-    clip: Path,
-    ipc: str,
-    tmp_path: Path,
-    environment: dict[str, str],
-    monkeypatch: pytest.MonkeyPatch,
+    run: Any, network: Network, clip: Path, ipc: str, tmp_path: Path, environment: dict[str, str]
 ) -> None:
     """A process that opens the file dies of it, as of a hole in a library."""
     (tmp_path / "sitecustomize.py").write_text(
@@ -89,8 +85,7 @@ def test_a_camera_that_ends_its_decoder_does_not_end_the_doctor(
         "os.open = deadly\n"
     )
     path = os.pathsep.join((str(tmp_path), environment.get("PYTHONPATH", "")))
-    monkeypatch.setitem(environment, "PYTHONPATH", path)
-    status, found = examine(configured(network, tmp_path, ipc, str(clip)))
+    status, found = findings(run("doctor", configured(network, tmp_path, ipc, str(clip)), PYTHONPATH=path))
     assert status == 1
     assert found["camera door"][0] == "fail"
     assert "its process ended by signal 11" in found["camera door"][1]

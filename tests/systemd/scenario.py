@@ -506,7 +506,7 @@ def test_relay_as_its_page_tells(box_with_keys: Path) -> None:
     client = paho.Client(paho.CallbackAPIVersion.VERSION2)
     client.username_pw_set("adainf", "agreed")
     client.tls_set(ca_certs=f"{ETC}/broker-ca.pem")
-    client.on_connect = lambda *_: client.subscribe("adainf/available/+", qos=1)
+    client.on_connect = lambda connected, *_: connected.subscribe("adainf/available/+", qos=1)
     client.on_message = lambda _, __, told: heard.update({told.topic: told.payload.decode()})
     client.connect("broker.local", 8883)
     client.loop_start()

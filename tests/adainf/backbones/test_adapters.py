@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 import torch
 from networks import network, pictures, stir
-from peft import LoraConfig, inject_adapter_in_model
 from torch import nn
 
 from adainf.backbones import Backbone, Block, Classes
@@ -44,6 +43,11 @@ def attention() -> Backbone:
 
 NETWORKS: dict[str, Callable[[], Backbone]] = {
     "timm/tf_efficientnet_lite0": lambda: network("timm/tf_efficientnet_lite0"),
+    "timm/mobilenetv3_small_100": lambda: network("timm/mobilenetv3_small_100"),
+    "timm/mobilenetv4_conv_small": lambda: network("timm/mobilenetv4_conv_small"),
+    "timm/ghostnet_100": lambda: network("timm/ghostnet_100"),
+    "timm/efficientvit_b0": lambda: network("timm/efficientvit_b0"),
+    "timm/fastvit_t8": lambda: network("timm/fastvit_t8"),
     "timm/vit_tiny_patch16_224": lambda: network("timm/vit_tiny_patch16_224"),
     "cifar/resnet20": lambda: network("cifar/resnet20"),
     "openclip/block": attention,
@@ -66,6 +70,8 @@ def stirred(adapter: Adapter) -> Adapter:
 
 def by_peft(backbone: Backbone, adapter: Adapter) -> Backbone:
     """The base network with peft's own layers in it, the adapter's values in them."""
+    from peft import LoraConfig, inject_adapter_in_model
+
     layers = {name.split(".lora_")[0] for name in adapter.parameters if ".lora_" in name and "base_layer" not in name}
     config = LoraConfig(r=RANK, lora_alpha=ALPHA, target_modules=sorted(layers))
     injected = inject_adapter_in_model(config, copy.deepcopy(backbone))

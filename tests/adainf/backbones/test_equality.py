@@ -14,10 +14,11 @@ from torch import Tensor, nn
 
 from adainf.backbones import RANDOM, Backbone, Options, load
 from adainf.backbones.cifar import CifarResNet
+from adainf.backbones.macs import branch_space, count
 from adainf.backbones.openclip import prompt
 from adainf.backbones.options import seeded
 
-TOLERANCE = 1e-4
+TOLERANCE = 1e-5
 
 TRANSFORMERS = {
     "vit_tiny_patch16_224": (224, 96),
@@ -37,6 +38,21 @@ CONVOLUTIONAL = (
     "efficientnet_b0",
     "tf_efficientnet_lite0",
     "mobilenetv2_100",
+    "mobilenetv3_small_100",
+    "mobilenetv3_large_100",
+    "tf_mobilenetv3_small_minimal_100",
+    "mobilenetv4_conv_small",
+    "mobilenetv4_hybrid_medium",
+    "lcnet_050",
+    "lcnet_075",
+    "fbnetv3_b",
+    "ghostnet_100",
+    "ghostnetv2_100",
+    "ghostnetv3_100",  # parallel layers, merged, as in FastViT
+    "efficientvit_b0",
+    "efficientvit_l1",
+    "fastvit_t8",
+    "fastvit_sa12",
 )
 
 
@@ -45,7 +61,7 @@ def assert_same(backbone: nn.Module, reference: nn.Module, resolution: int) -> N
     images = pictures(2, resolution)
     expected = reference.eval()(images)
     assert expected.std() > 10 * TOLERANCE
-    assert (backbone(images) - expected).abs().max() <= TOLERANCE
+    torch.testing.assert_close(backbone(images), expected, rtol=TOLERANCE, atol=TOLERANCE)
 
 
 def through_a_file(name: str, network: nn.Module, folder: Path, labels: tuple[str, ...] = ()) -> Backbone:
@@ -64,10 +80,22 @@ def test_vision_transformer_of_timm(name: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", CONVOLUTIONAL)
 def test_convolutional_network_of_timm(name: str, tmp_path: Path) -> None:
-    reference = stir(timm.create_model(name, num_classes=7))
+    with seeded():
+        reference = stir(timm.create_model(name, num_classes=7))
     backbone = through_a_file(f"timm/{name}", reference, tmp_path)
     for resolution in (128, 80):
         assert_same(backbone, reference, resolution)
+    with torch.inference_mode():
+        images = pictures(2, 80)
+        features = reference.forward_head(reference.forward_features(images), pre_logits=True)
+        hidden = backbone.stem(images)
+        for block in backbone.blocks:
+            hidden = block(hidden)
+        torch.testing.assert_close(backbone.head[:-1](hidden), features, rtol=TOLERANCE, atol=TOLERANCE)
+    assert isinstance(backbone.head[-1], nn.Linear)
+    merged = timm.models.reparameterize_model(reference).to("meta")
+    macs = branch_space(backbone, (80,)).parts[80].along(backbone.full.keep)
+    assert macs == count(lambda: merged(torch.empty(1, 3, 80, 80, device="meta")))
 
 
 @pytest.mark.parametrize(
@@ -114,7 +142,13 @@ def test_clip_vision_transformer() -> None:
     assert_same(backbone, Clip("ViT-B-32", reference), 160)
 
 
-def test_clip_resnet(tmp_path: Path) -> None:
-    reference = stir(open_clip.create_model("RN50", load_weights=False))
-    backbone = through_a_file("openclip/RN50", reference, tmp_path, LABELS)
-    assert_same(backbone, Clip("RN50", reference), 224)
+@pytest.mark.parametrize(
+    ("name", "resolutions", "mean"), [("RN50", (224,), 0.48145466), ("MobileCLIP-S1", (256, 96), 0)]
+)
+def test_clip_convolutional_tower(name: str, resolutions: tuple[int, ...], mean: float, tmp_path: Path) -> None:
+    with seeded():
+        reference = stir(open_clip.create_model(name, load_weights=False))
+    backbone = through_a_file(f"openclip/{name}", reference, tmp_path, LABELS)
+    assert (backbone.native_resolution, backbone.preprocessing.mean[0]) == (resolutions[0], mean)
+    for resolution in resolutions:
+        assert_same(backbone, Clip(name, reference), resolution)

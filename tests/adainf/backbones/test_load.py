@@ -21,7 +21,13 @@ def test_unknown_family(name: str) -> None:
 
 @pytest.mark.parametrize(
     ("name", "near"),
-    [("timm/resnet8", "resnet18"), ("openclip/ViT-B32", "ViT-B-32"), ("cifar/resnet23", "resnet32"), ("timm/", "none")],
+    [
+        ("timm/resnet8", "resnet18"),
+        ("timm/resnet18.b1_in1k", "resnet18.a1_in1k"),
+        ("openclip/ViT-B32", "ViT-B-32"),
+        ("cifar/resnet23", "resnet32"),
+        ("timm/", "none"),
+    ],
 )
 def test_unknown_name_comes_with_near_ones(name: str, near: str) -> None:
     with pytest.raises(InvalidInputError, match=rf"^backbone '{name}': unknown; the nearest names are .*\b{near}\b"):
@@ -33,7 +39,9 @@ def test_unknown_name_comes_with_near_ones(name: str, near: str) -> None:
     [
         ("timm/convnext_tiny", "is a ConvNeXt; must be"),
         ("timm/vit_tiny_r_s16_p8_224", "is a VisionTransformer; must be a plain ViT"),
-        ("openclip/ViT-B-16-SigLIP", "image tower is neither a plain ViT nor a ResNet"),
+        ("timm/repvit_m0_9", "is a RepVit; must be"),
+        ("timm/efficientvit_m0", "is a EfficientVitMsra; must be"),
+        ("openclip/ViT-B-16-SigLIP", "image tower is no plain ViT, ResNet or FastViT"),
     ],
 )
 def test_other_kind_of_network(name: str, kind: str) -> None:
@@ -62,6 +70,23 @@ def test_labels_name_the_classes_of_a_closed_head(demo_weights: Path) -> None:
 def test_imagenet_classes(demo_weights: Path) -> None:
     classes = load("timm/tf_efficientnet_lite0", Options(str(demo_weights))).classes
     assert (len(classes.names), classes.names[671], classes.ids[671]) == (1000, "mountain bike", "n03792782")
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "mean", "crop_fraction"),
+    [
+        ("timm/tf_efficientnet_lite0", 224, 0.5, 0.875),
+        ("timm/mobilenetv3_small_100", 224, 0.485, 0.875),
+        ("timm/lcnet_050", 224, 0.485, 0.875),
+        ("timm/mobilenetv4_conv_small.e3600_r256_in1k", 256, 0.5, 0.95),
+        ("timm/mobilenetv4_hybrid_medium", 256, 0.485, 0.95),
+        ("timm/efficientvit_b0", 224, 0.485, 0.95),
+        ("timm/fastvit_t8", 256, 0.485, 0.9),
+    ],
+)
+def test_pictures_are_prepared_as_the_weights_expect(name: str, size: int, mean: float, crop_fraction: float) -> None:
+    found = load(name, Options(RANDOM)).preprocessing
+    assert (found.size, found.mean[0], found.crop_fraction) == (size, mean, crop_fraction)
 
 
 def test_unknown_tag() -> None:

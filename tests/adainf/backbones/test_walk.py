@@ -20,10 +20,16 @@ NETWORKS = {
     "timm/vit_tiny_patch16_224": (64, 96),
     "timm/resnet18": (64, 96),
     "timm/tf_efficientnet_lite0": (64, 96),
+    "timm/mobilenetv3_small_100": (64, 96),
+    "timm/mobilenetv4_conv_small": (64, 96),
+    "timm/lcnet_050": (64, 96),
+    "timm/ghostnetv2_100": (64, 96),
+    "timm/efficientvit_b0": (64, 96),
+    "timm/fastvit_t8": (64, 96),
     "cifar/resnet18": (32, 48),
     "cifar/resnet20": (32, 48),
 }
-few = settings(max_examples=12, deadline=None)
+few = settings(max_examples=20, deadline=None)
 names = st.sampled_from(sorted(NETWORKS))
 
 
@@ -52,6 +58,12 @@ def test_blocks_that_may_be_skipped() -> None:
         "timm/vit_tiny_patch16_224": "011111111111",
         "timm/resnet18": "01111111",
         "timm/tf_efficientnet_lite0": "0010101101101110",
+        "timm/mobilenetv3_small_100": "001011010110",
+        "timm/mobilenetv4_conv_small": "00000111110111110",
+        "timm/lcnet_050": "0000000000000",
+        "timm/ghostnetv2_100": "01111111111111110",
+        "timm/efficientvit_b0": "0101011011",
+        "timm/fastvit_t8": "0101101111011",
         "cifar/resnet18": "01111111",
         "cifar/resnet20": "011111111",
     }
@@ -92,6 +104,16 @@ def test_block_that_changes_the_shape_keeps_its_projection(name: str, changing: 
         expected = backbone.stem(pictures(2, 64))
         for index, block in enumerate(backbone.blocks):
             expected = block(expected) if keep[index] else torch.relu(block.get_submodule(projection)(expected))
+        assert torch.equal(backbone(pictures(2, 64), keep), backbone.head(expected))
+
+
+def test_ghost_block_that_changes_the_shape_keeps_its_projection() -> None:
+    backbone = network("timm/ghostnetv2_100")
+    keep = tuple(index != 1 for index in range(len(backbone.blocks)))
+    with torch.inference_mode():
+        expected = backbone.blocks[1].shortcut(backbone.blocks[0](backbone.stem(pictures(2, 64))))
+        for block in backbone.blocks[2:]:
+            expected = block(expected)
         assert torch.equal(backbone(pictures(2, 64), keep), backbone.head(expected))
 
 
@@ -141,6 +163,11 @@ def test_counting_leaves_the_network_alone() -> None:
 def test_resolution_off_the_grid_is_refused() -> None:
     with pytest.raises(InvalidInputError, match=r"^resolution 100: timm/vit_tiny_patch16_224 takes multiples of 16$"):
         branch_space(network("timm/vit_tiny_patch16_224"), [100])
+
+
+def test_resolution_too_small_for_the_network_is_refused() -> None:
+    with pytest.raises(InvalidInputError, match=r"^resolution 32: timm/ghostnetv2_100 cannot run at it \(.*too small"):
+        branch_space(network("timm/ghostnetv2_100"), [32])
 
 
 def test_native_resolution_off_the_grid() -> None:

@@ -4,6 +4,7 @@ import copy
 from collections.abc import Callable
 from pathlib import Path
 
+import networks
 import numpy as np
 import pytest
 import torch
@@ -70,6 +71,39 @@ def test_engines_agree_at_the_native_and_a_lower_resolution(
     assert scores.shape == (2, len(network.classes.names))
     assert scores.dtype == np.float32
     np.testing.assert_allclose(scores, reference, rtol=0, atol=_TOLERANCE)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "timm/mobilenetv3_small_100",
+        "timm/mobilenetv4_conv_small",
+        "timm/mobilenetv4_hybrid_medium",
+        "timm/lcnet_050",
+        "timm/ghostnetv2_100",
+        "timm/efficientvit_b0",
+        "timm/fastvit_sa12",
+    ],
+)
+def test_engines_agree_on_small_networks(name: str, picture: NDArray[np.uint8], tmp_path: Path) -> None:
+    network = networks.network(name)
+    skipping = Branch(64, tuple(index % 2 == 0 or not may for index, may in enumerate(network.droppable)))
+    (expected,) = _score(TorchEngine({REFERENCE: network}), picture, [skipping])
+    (scores,) = _score(OnnxEngine({REFERENCE: Loaded(network)}, cache=tmp_path), picture, [skipping])
+    np.testing.assert_allclose(scores, expected, rtol=0, atol=_TOLERANCE * expected.std())
+
+
+def test_small_network_looked_at_first_and_completed_is_as_run_at_once(
+    picture: NDArray[np.uint8], tmp_path: Path
+) -> None:
+    network = networks.network("timm/mobilenetv3_small_100")
+    skipping = Branch(64, tuple(index % 2 == 0 or not may for index, may in enumerate(network.droppable)))
+    (expected,) = _score(TorchEngine({REFERENCE: network}), picture, [skipping])
+    engine = OnnxEngine({REFERENCE: Loaded(network)}, cache=tmp_path)
+    seen = engine.look(engine.prepare(picture, 64), 64)
+    assert seen.embedding.shape == (16,)
+    found = engine.complete(seen, skipping.keep)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=_TOLERANCE * expected.std())
 
 
 def _engine(name: str, network: Backbone, cache: Path, **others: Backbone) -> Engine:

@@ -59,7 +59,15 @@ def test_a_convolution_gives_what_it_gave(
 
 
 @pytest.mark.parametrize(
-    "name", ["timm/tf_efficientnet_lite0", "timm/mobilenetv2_100", "cifar/resnet20", "timm/vit_tiny_patch16_224"]
+    "name",
+    [
+        "timm/tf_efficientnet_lite0",
+        "timm/mobilenetv2_100",
+        "timm/mobilenetv4_conv_small",
+        "timm/efficientvit_b0",
+        "cifar/resnet20",
+        "timm/vit_tiny_patch16_224",
+    ],
 )
 def test_a_network_gives_what_it_gave_and_cudnn_plans_none_of_its_depthwise_convolutions(name: str) -> None:
     network = backbones.load(name, Options(weights=RANDOM)).to(memory_format=torch.channels_last)

@@ -11,25 +11,20 @@ SETTINGS = ("--weights", "random", "--threads", "1")
 
 
 @pytest.fixture(scope="module")
-def calibrated(start, trained, profile, pictures, tmp_path_factory):
+def calibrated(made, trained, profile, pictures, tmp_path_factory):
     """A run with its profile."""
     run = shutil.copytree(trained, tmp_path_factory.mktemp("calibrated") / "run")
     arguments = ("--profile", profile, *SETTINGS, "--branches", 24, "--images", pictures)
-    with start("calibrate", "--run", run, *arguments) as process:
-        _, said = process.communicate()
-    assert process.returncode == 0, said
+    made("calibrate", "--run", run, *arguments)
     return run
 
 
 @pytest.fixture(scope="module")
-def evaluated(start, calibrated, pictures, tmp_path_factory):
+def evaluated(made, calibrated, pictures, tmp_path_factory):
     """The folder of a whole evaluation, and what was printed."""
     out = tmp_path_factory.mktemp("evaluated") / "out"
     arguments = (*SETTINGS, "--images", pictures, "--branches", "--budgets", 20, "--out", out)
-    with start("evaluate", "--run", calibrated, *arguments) as process:
-        printed, said = process.communicate()
-    assert process.returncode == 0, said
-    return out, printed
+    return out, made("evaluate", "--run", calibrated, *arguments)
 
 
 def rows(out):

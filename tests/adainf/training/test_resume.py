@@ -1,8 +1,8 @@
 import json
-import os
 import resource
 import shutil
 import signal
+import time
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -23,7 +23,7 @@ def killed_once(start, network, pictures, tmp_path_factory):
     settings = (*network, "--images", pictures, "--steps", 40, "--checkpoint-every", 0)
     with start("train", *settings, "--out", out) as process:
         while process.poll() is None and not (checkpoint.exists() and step_of(checkpoint) >= 3):
-            os.sched_yield()
+            time.sleep(0.001)
         process.send_signal(signal.SIGKILL)
         said = process.stderr.read()
     assert process.returncode == -signal.SIGKILL, said
@@ -52,7 +52,7 @@ def test_statistics_that_move_go_on_moving(done, start, network, pictures, tmp_p
     with start("train", *settings, "--out", killed) as process:
         checkpoint = killed / "checkpoint.safetensors"
         while process.poll() is None and not (checkpoint.exists() and step_of(checkpoint) >= 2):
-            os.sched_yield()
+            time.sleep(0.001)
         process.kill()
     done("train", *settings, "--resume", "--out", killed)
     done("train", *settings, "--out", whole)

@@ -2,6 +2,7 @@
 
 import contextlib
 import time
+from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 import pytest
@@ -92,10 +93,16 @@ pieces = st.sampled_from(
 )
 
 
+@pytest.fixture(scope="module")
+def server() -> Iterator[WebPages]:
+    with WebPages() as started:
+        yield started
+
+
 @pytest.mark.generated
 @given(location=st.lists(pieces | st.text(max_size=2), max_size=8).map("".join))
 @generous(50)
-def test_wherever_a_page_redirects_only_its_own_host_is_asked(location: str) -> None:
+def test_wherever_a_page_redirects_only_its_own_host_is_asked(server: WebPages, location: str) -> None:
     asked: list[tuple[str | None, int | None]] = []
     real = request._http_answer
 
@@ -103,9 +110,9 @@ def test_wherever_a_page_redirects_only_its_own_host_is_asked(location: str) -> 
         asked.append((url.hostname, url.port))  # type: ignore[attr-defined]
         return real(url, *more)  # type: ignore[arg-type]
 
-    told = location.replace("PORT", SERVER.host.partition(":")[2]).encode("latin-1", "ignore").decode("latin-1")
-    SERVER.pages["x"] = Reply(302, {"Location": "".join(char for char in told if char not in "\r\n")})
-    camera = settings(f"http://{SERVER.host}/x")
+    told = location.replace("PORT", server.host.partition(":")[2]).encode("latin-1", "ignore").decode("latin-1")
+    server.pages["x"] = Reply(302, {"Location": "".join(char for char in told if char not in "\r\n")})
+    camera = settings(f"http://{server.host}/x")
     request._http_answer = watched
     try:
         with contextlib.suppress(request.RedirectError, request.LedElsewhereError, OSError):
@@ -114,12 +121,3 @@ def test_wherever_a_page_redirects_only_its_own_host_is_asked(location: str) -> 
         request._http_answer = real
     own = urlsplit(camera.source.address)
     assert set(asked) == {(own.hostname, own.port)}
-
-
-SERVER = WebPages()
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _serving() -> object:
-    with SERVER:
-        yield

@@ -34,7 +34,7 @@ def reading(broker: Broker, **login: str) -> Iterator[Told]:
         heard[message.topic] = (json.loads(text) if text.startswith("{") else text), message.retain
 
     client.on_message = note
-    client.on_connect = lambda *_: client.subscribe("#", qos=1)
+    client.on_connect = lambda connected, *_: connected.subscribe("#", qos=1)
     client.connect("localhost", broker.port)
     client.loop_start()
 

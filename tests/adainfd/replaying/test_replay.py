@@ -45,31 +45,31 @@ def frames(trace: Path) -> int:
     return len(trace.read_text().splitlines()) - 1
 
 
-def test_recorded_policy_gives_the_recorded_budgets(trace: Path, run: Callable[..., Any]) -> None:
-    result = run("replay", trace, "--check")
+def test_recorded_policy_gives_the_recorded_budgets(trace: Path, run_forked: Callable[..., Any]) -> None:
+    result = run_forked("replay", trace, "--check")
     assert result.returncode == 0, result.stdout
     assert f"0 of {frames(trace)} budgets differ" in result.stdout
 
 
 def test_only_branches_that_were_kept_ready_are_chosen_again(
-    trace: Path, tmp_path: Path, run: Callable[..., Any]
+    trace: Path, tmp_path: Path, run_forked: Callable[..., Any]
 ) -> None:
     head, *lines = trace.read_text().splitlines()
     header = json.loads(head)
     assert set(header["branches"]) <= set(header["times"])
     header["branches"] = header["branches"][-1:]
     (tmp_path / "t.trace").write_text("\n".join([json.dumps(header), *lines]))
-    result = run("replay", tmp_path / "t.trace", "--check")
+    result = run_forked("replay", tmp_path / "t.trace", "--check")
     assert f"{len(lines)} of {len(lines)} budgets differ" in result.stdout
     assert "replayed 1.0 by minimum" in result.stdout
 
 
-def test_check_finds_a_budget_that_was_changed(trace: Path, tmp_path: Path, run: Callable[..., Any]) -> None:
+def test_check_finds_a_budget_that_was_changed(trace: Path, tmp_path: Path, run_forked: Callable[..., Any]) -> None:
     lines = trace.read_text().splitlines()
     changed = json.loads(lines[20])
     changed["budget"]["fraction"] = 0.123
     (tmp_path / "t.trace").write_text("\n".join([*lines[:20], json.dumps(changed), *lines[21:]]))
-    result = run("replay", tmp_path / "t.trace", "--check")
+    result = run_forked("replay", tmp_path / "t.trace", "--check")
     assert result.returncode == 1
     assert f"1 of {frames(trace)} budgets differ" in result.stdout
     assert "recorded 0.123" in result.stdout
@@ -87,9 +87,11 @@ def test_another_policy_shows_the_difference_and_draws(trace: Path, tmp_path: Pa
     assert picture.read_bytes().startswith(b"\x89PNG")
 
 
-def test_trace_cut_short_is_replayed_to_where_it_ends(trace: Path, tmp_path: Path, run: Callable[..., Any]) -> None:
+def test_trace_cut_short_is_replayed_to_where_it_ends(
+    trace: Path, tmp_path: Path, run_forked: Callable[..., Any]
+) -> None:
     (tmp_path / "t.trace").write_bytes(trace.read_bytes()[:-100])
-    result = run("replay", tmp_path / "t.trace", "--check")
+    result = run_forked("replay", tmp_path / "t.trace", "--check")
     assert result.returncode == 0
     assert f"breaks off at line {frames(trace) + 1}" in result.stdout
     assert f"0 of {frames(trace) - 1} budgets differ" in result.stdout
@@ -152,10 +154,10 @@ def test_refused_traces(
     assert_refused(run_forked("replay", tmp_path / "t.trace"), 78, "t.trace", *named)
 
 
-def test_refused_arguments(trace: Path, tmp_path: Path, run: Callable[..., Any]) -> None:
-    assert_refused(run("replay", tmp_path / "none"), 78, "none", "no such file")
-    assert_refused(run("replay", trace, "--check", "--policy", "balanced"), 78, "--check")
-    assert_refused(run("replay", trace, "--policy", "nope"), 78, "nope", "balanced")
+def test_refused_arguments(trace: Path, tmp_path: Path, run_forked: Callable[..., Any]) -> None:
+    assert_refused(run_forked("replay", tmp_path / "none"), 78, "none", "no such file")
+    assert_refused(run_forked("replay", trace, "--check", "--policy", "balanced"), 78, "--check")
+    assert_refused(run_forked("replay", trace, "--policy", "nope"), 78, "nope", "balanced")
 
 
 def test_reload_is_all_or_nothing(tmp_path: Path, launch: Launch, network: Network, clip: Path, ipc: str) -> None:
@@ -194,10 +196,12 @@ def test_reload_is_all_or_nothing(tmp_path: Path, launch: Launch, network: Netwo
     assert kinds.count("policy") == 1
 
 
-def test_unwritable_trace_is_refused(tmp_path: Path, run: Callable[..., Any], network: Network, clip: Path) -> None:
+def test_unwritable_trace_is_refused(
+    tmp_path: Path, run_forked: Callable[..., Any], network: Network, clip: Path
+) -> None:
     config = network.configuration(
         tmp_path / "c.toml", bind=f"ipc://{tmp_path}/s", cameras=[{"name": "one", "source": str(clip)}]
     )
-    result = run("run", "--config", config, "--record", tmp_path / "no" / "t.trace")
+    result = run_forked("run", "--config", config, "--record", tmp_path / "no" / "t.trace")
     assert result.returncode == 78
     assert "t.trace: cannot be written" in result.stderr.splitlines()[-1]

@@ -1,5 +1,6 @@
 """What the doctor says of a GPU: each thing that the sensors want missing once, and a convolution that fails."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,15 +23,22 @@ _STATE = (
 
 @pytest.fixture
 def doctor(build_driver: Callable[..., Path], run: Any, tmp_path: Path) -> Callable[..., list[str]]:
-    """The lines that the doctor says of a box with a GPU whose driver tells these things."""
+    """The lines that the doctor says of a box with a GPU whose driver tells these things.
 
-    def lines(*told: str, visible: str = "0") -> list[str]:
+    PyTorch takes seconds to import and tells nothing of the driver: it is broken unless a test wants it.
+    """
+    (tmp_path / "without").mkdir()
+    (tmp_path / "without" / "torch.py").write_text("raise ImportError('broken')\n", encoding="utf-8")
+    found = os.environ.get("PYTHONPATH", "")
+
+    def lines(*told: str, visible: str = "0", with_torch: bool = False) -> list[str]:
         state = tmp_path / "gpu"
         state.write_text("".join(f"{line}\n" for line in told))
         driver = {
             "LD_LIBRARY_PATH": str(build_driver().parent),
             "FAKE_NVML": str(state),
             "CUDA_VISIBLE_DEVICES": visible,
+            "PYTHONPATH": found if with_torch else f"{tmp_path / 'without'}{os.pathsep}{found}",
         }
         result = run("doctor", **driver)
         assert result.returncode == 0, result.stdout + result.stderr
@@ -74,7 +82,7 @@ def test_gpu_that_is_hidden_is_not_looked_at(doctor: Callable[..., list[str]]) -
 
 
 def test_convolution_on_a_gpu_that_pytorch_cannot_use(doctor: Callable[..., list[str]]) -> None:
-    lines = doctor(*_STATE)
+    lines = doctor(*_STATE, with_torch=True)
     (index,) = (index for index, line in enumerate(lines) if line.startswith("warn  CUDA"))
     assert "no convolution on cuda: device 'cuda': " in lines[index]
     assert "recognises with the processors" in lines[index + 1]
