@@ -199,7 +199,7 @@ SUBSTITUTED = (
     Rule(r"(?<=adainfd run )(?=--source|--run)", "the small network", "--config {folder}/small.toml "),
     Rule(r"'\.\[demo\]'", "no index", "--quiet --no-deps --no-build-isolation --no-index ."),
     Rule(r"--profile base\.json", "the profile that the page has made of the same pictures", "--profile mine.json"),
-    Rule(r"--run doorway --branch \S+", "the run that train.md has made", "--run runs/doorway --branch 16:111111111"),
+    Rule(r"--run doorway --branch \S+", "the run that train.md has made", "--run runs/doorway --branch 32:111111111"),
     Rule(r"(?<=adainfd tail --count 5)$", "its own socket, beside other tests", " --connect ipc://{folder}/stream"),
     Rule(r"edge1\.local", "this box", "127.0.0.1"),
     Rule(r"edge2\.local:5600", "a box that is away", "127.0.0.1:5699"),
