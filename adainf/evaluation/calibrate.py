@@ -140,14 +140,12 @@ def _spaces(subject: Subject, resolutions: Sequence[int]) -> dict[str, BranchSpa
         raise InvalidInputError(
             f"resolution {too_large[0]}: must be at most {largest.native_resolution}, where {largest.name} is native"
         )
-    return {
-        key: branch_space(
-            network,
-            [side for side in resolutions if side <= network.native_resolution] or default_resolutions(network),
-            key,
-        )
-        for key, network in networks.items()
-    }
+    return {key: branch_space(network, _sides(network, resolutions), key) for key, network in networks.items()}
+
+
+def _sides(network: Backbone, resolutions: Sequence[int]) -> list[int]:
+    """Return those of the resolutions that a network can run; the defaults if it can run none."""
+    return [side for side in resolutions if side <= network.native_resolution] or default_resolutions(network)
 
 
 def listing_digest(subject: Subject) -> str:
@@ -168,9 +166,8 @@ def _check_known(known: Profile, subject: Subject, resolutions: Sequence[int], z
         check_describes(known.of_key[key], network, subject.weights[key])
     if known.calibration.listing != listing_digest(subject):
         raise InvalidInputError("profile: was calibrated on other pictures than these; leave it out to measure anew")
-    for described in known.networks:
-        wanted = {side for side in resolutions if side <= described.native_resolution}
-        if resolutions and set(described.parts) != {*wanted, described.native_resolution}:
+    for key, described in known.of_key.items():
+        if resolutions and set(described.parts) != {*_sides(given[key], resolutions), described.native_resolution}:
             calibrated = ", ".join(map(str, sorted(described.parts)))
             raise InvalidInputError(f"profile: is of the resolutions {calibrated}, not of those asked for")
         if zoom not in (None, described.zoom):

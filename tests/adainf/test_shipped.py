@@ -30,4 +30,6 @@ def test_missing_path(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 def test_unknown_name_comes_with_the_shipped_ones(name: str) -> None:
     with pytest.raises(InvalidInputError) as raised:
         find("profiles", name, ".json")
-    assert str(raised.value).startswith(f"{name!r}: not a shipped name under profiles (efficientnet-lite0")
+    assert str(raised.value).startswith(
+        f"{name!r}: not a shipped name under profiles (efficientnet-lite, efficientnet-lite0"
+    )

@@ -6,8 +6,8 @@ give the same answers, the smaller one at fewer MACs, and its scores need to be 
 
 import csv
 import json
-import os
 import signal
+import time
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +18,7 @@ from safetensors.torch import save_file
 
 import adainf as library
 from adainf.backbones import Options, cifar, load
+from adainf.backbones.macs import branch_space
 from adainf.branch import REFERENCE, Branch
 from adainf.control import Policy, Signals
 from adainf.control.policy import Budgets
@@ -71,19 +72,17 @@ def interrupted(start, settings, tmp_path_factory) -> bytes:
     partial = out.with_name("family.json.partial")
     with start("calibrate", *settings, "--out", out) as process:
         while not partial.exists() and process.poll() is None:
-            os.sched_yield()
+            time.sleep(0.001)
         process.send_signal(signal.SIGKILL)
     assert process.returncode == -signal.SIGKILL
     return partial.read_bytes()
 
 
 @pytest.fixture(scope="session")
-def family(start, settings, tmp_path_factory) -> Path:
+def family(made, settings, tmp_path_factory) -> Path:
     """The profile of both networks, made in one go. Not to be changed."""
     out = tmp_path_factory.mktemp("family") / "family.json"
-    with start("calibrate", *settings, "--out", out) as process:
-        printed, said = process.communicate()
-    assert process.returncode == 0, said
+    printed = made("calibrate", *settings, "--out", out)
     assert "24 branches of cifar/resnet32, cifar/resnet20" in printed
     return out
 
@@ -189,6 +188,17 @@ def test_a_branch_of_either_network_is_exported(done, refused, weights, named, f
     said = refused("export", "--profile", family, *swapped, "--branch", OTHER_FULL, "--out", tmp_path / "b.onnx")
     assert "was calibrated for other weights of cifar/resnet20" in said
     assert not (tmp_path / "b.onnx").exists()
+
+
+def test_one_of_the_networks_learns_along_its_own_branches(done, weights, family, pictures, tmp_path):
+    network = ("--backbone", "cifar/resnet20", "--weights", weights["resnet20"], "--threads", 1)
+    steps = ("--batch", 4, "--steps", 1, "--images", pictures, "--unlabelled")
+    done("train", *network, *steps, "--profile", family, "--ceiling", 0.5, "--out", tmp_path / "run")
+    drawn = json.loads((tmp_path / "run" / "manifest.json").read_text())["training"]["branches"]
+    # The ceiling is a share of that network's MACs, not of the larger one's.
+    frontier = LookupTable(Profile.read(family).alone("resnet20")).frontier
+    full = branch_space(load("cifar/resnet20", Options(str(weights["resnet20"]))), [16])
+    assert set(drawn) == {str(choice.branch) for choice in frontier if full.fraction(choice.branch) <= 0.5}
 
 
 def test_a_model_answers_along_each_network_as_surely(weights, family, tmp_path, monkeypatch):

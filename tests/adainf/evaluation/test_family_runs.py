@@ -36,13 +36,11 @@ def named(weights):
 
 
 @pytest.fixture(scope="module")
-def run(start, weights, pictures, tmp_path_factory):
+def run(made, weights, pictures, tmp_path_factory):
     """A run of the smaller network by the paper's recipe, whose scheduler decides otherwise for each picture."""
     out = tmp_path_factory.mktemp("runs") / "run"
     arguments = ("--backbone", "cifar/resnet20", "--weights", weights["resnet20"], "--threads", 1, "--images", pictures)
-    with start("train", *arguments, "--batch", 8, "--steps", 4, "--recipe", "paper", "--out", out) as process:
-        _, said = process.communicate()
-    assert process.returncode == 0, said
+    made("train", *arguments, "--batch", 8, "--steps", 4, "--recipe", "paper", "--out", out)
     path, manifest, draw = out / "scheduler.safetensors", Run.read(out).manifest, np.random.default_rng(1)
     tensors = load_file(path)
     for name in ("joined.0.weight", "joined.2.weight"):
@@ -53,12 +51,10 @@ def run(start, weights, pictures, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def calibrated(start, run, named, pictures):
+def calibrated(made, run, named, pictures):
     """The run with a profile of both networks. Not to be changed."""
     common = (*BACKBONES, *named, "--images", pictures, "--zoom", 0, "--resolutions", "32", "--branches", 16)
-    with start("calibrate", "--run", run, *common) as process:
-        _, said = process.communicate()
-    assert process.returncode == 0, said
+    made("calibrate", "--run", run, *common)
     return run
 
 
