@@ -19,24 +19,33 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 VIDEO  ?=
 
-.PHONY: run soak generated install uninstall test check audit bench bench-contention bench-video bench-gpu gpu-pack clean
+.PHONY: run soak generated install uninstall test check style types advisories audit clean
+.PHONY: bench bench-contention bench-video bench-gpu gpu-pack
 .DEFAULT_GOAL := run
 
 run: $(VENV)/.installed
 	$(BIN)/adainfd demo $(VIDEO)
 
-# Two workers suit two processors, and one: many tests wait. More of them would disturb the tests of time limits.
-# Each worker keeps to its half of the tests, so that little is prepared twice, until it takes over some of the other's.
+# Three workers keep two processors busy: many tests wait for processes, sockets and cameras.
+# Each worker keeps to its share of the tests, so that little is prepared twice, until it takes over some of another's.
 # To these every box is one without a GPU; the tests that need one follow where there is one.
 test: check
-	$(BIN)/pytest -n 2 --dist worksteal
+	$(BIN)/pytest -n 3 --dist worksteal
 	[ ! -e /dev/nvidiactl ] || $(BIN)/pytest -m gpu
 
+# The types take a processor, the advisories wait for an index: at once, each shown as a whole.
 check: $(VENV)/.installed
+	@$(MAKE) --jobs=2 --output-sync=target --no-print-directory types advisories style
+
+style: $(VENV)/.installed
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+types: $(VENV)/.installed
+	$(BIN)/mypy
+
+advisories: $(VENV)/.installed
 	$(BIN)/python .ci/audit
 
 audit: $(VENV)/.installed
@@ -84,7 +93,9 @@ clean:
 	rm -rf $(VENV)
 
 # About 6 GB with the CUDA build of torch that PyPI gives on x86-64; README says how to get the smaller CPU build.
+# pip compiles with one processor, which takes longer than unpacking. Some files of packages are for other Pythons.
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --disable-pip-version-check --editable '.[demo,dev]'
+	$(BIN)/pip install --disable-pip-version-check --no-compile --editable '.[demo,dev]'
+	$(BIN)/python -m compileall -qq -j 0 $(VENV)/lib || true
 	touch $@

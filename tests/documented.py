@@ -148,7 +148,8 @@ EXCUSED = (
     Rule(r"^bash build/gpu/run", "needs an NVIDIA GPU"),
     Rule(r"adainf fetch (?!--check)", "needs a model hub: tests/adainf/test_fetch.py has one"),
     Rule(
-        r"imagenet_500 .*calibration/profiles|--profile efficientnet-lite0 --images", "of photographs not shipped here"
+        r"imagenet_500 .*calibration/profiles|\befficientnet-lite\.json|--profile efficientnet-lite0 --images",
+        "of photographs not shipped here",
     ),
     Rule(r"^scp ", "copies to another box; the scenario copies on this one"),
     Rule(r"^torchrun ", "tests/adainf/training/test_ranks.py runs both, and compares with what one process finds"),
@@ -161,13 +162,18 @@ EXCUSED_PAGES = {
 }
 
 _SMALL = r"cifar/resnet20 --weights {folder}/resnet20.safetensors --threads 1"
+_FAMILY = "--threads 1 --branches 20 " + "".join(
+    f"--backbone cifar/{name} --weights {name}={{folder}}/{name}.safetensors " for name in ("resnet32", "resnet20")
+)
 SUBSTITUTED = (
     Rule(
         r"(?<=pretrain )--backbone cifar/resnet18",
         "a network that takes no time",
         "--threads 1 --backbone cifar/resnet20",
     ),
+    Rule(r"(--backbone timm/tf_efficientnet_lite[012] ){3}", "networks that take no time", _FAMILY),
     Rule(r"timm/tf_efficientnet_lite0", "a network that takes no time", _SMALL),
+    Rule(r"timm/mobilenetv4_conv_small\S* --weights \S+", "a network that takes no time", _SMALL),
     Rule(r'openclip/ViT-B-32 --labels "[^"]*"', "the same, without a hub", _SMALL),
     Rule(r"--minutes \d+", "a training of two steps", "--steps 2 --batch 8"),
     Rule(r"(?<=adainf train) (?!.*--steps)", "a training of two steps", " --steps 2 --batch 8 "),
@@ -193,7 +199,7 @@ SUBSTITUTED = (
     Rule(r"(?<=adainfd run )(?=--source|--run)", "the small network", "--config {folder}/small.toml "),
     Rule(r"'\.\[demo\]'", "no index", "--quiet --no-deps --no-build-isolation --no-index ."),
     Rule(r"--profile base\.json", "the profile that the page has made of the same pictures", "--profile mine.json"),
-    Rule(r"--run doorway --branch \S+", "the run that train.md has made", "--run runs/doorway --branch 16:111111111"),
+    Rule(r"--run doorway --branch \S+", "the run that train.md has made", "--run runs/doorway --branch 32:111111111"),
     Rule(r"(?<=adainfd tail --count 5)$", "its own socket, beside other tests", " --connect ipc://{folder}/stream"),
     Rule(r"edge1\.local", "this box", "127.0.0.1"),
     Rule(r"edge2\.local:5600", "a box that is away", "127.0.0.1:5699"),

@@ -40,22 +40,25 @@ def forked(
 
 
 class Zygote:
-    """A process of `adainfd` that has made its imports; each command runs in a fork of it, as a process would."""
+    """A process that has made its imports; each command runs in a fork of it, as a process would."""
 
-    def __init__(self, environment: Mapping[str, str]) -> None:
+    def __init__(self, environment: Mapping[str, str], imports: Sequence[str] = _START) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, __file__, "zygote"],
+            [sys.executable, __file__, "zygote", *imports],
             env={**environment, "MALLOC_TOP_PAD_": "0"},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
         )
 
-    def run(self, command: Sequence[str], folder: Path) -> "subprocess.CompletedProcess[str]":
-        """Run `adainfd` and arguments in `folder`, to its end."""
+    def run(self, command: Sequence[str], folder: Path, **more: str) -> "subprocess.CompletedProcess[str]":
+        """Run `adainf` or `adainfd` and arguments, or `python` and a program, in `folder`, to its end.
+
+        more: variables of its environment.
+        """
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        print(json.dumps([list(command), str(folder)]), file=self._process.stdin, flush=True)
+        print(json.dumps([list(command), str(folder), more]), file=self._process.stdin, flush=True)
         answer = self._process.stdout.readline()
         assert answer, f"the zygote ended with {self._process.wait(5)}"
         return subprocess.CompletedProcess(list(command), *json.loads(answer))
@@ -65,18 +68,19 @@ class Zygote:
         self._process.communicate(timeout=_SECONDS)
 
 
-def _serve() -> None:
-    """Answer each line, a command and its folder, by its status, output and errors."""
+def _serve(imports: Sequence[str]) -> None:
+    """Answer each line, a command, its folder and variables, by its status, output and errors."""
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
-    for name in _START:
+    for name in imports:
         importlib.import_module(name)
     for line in sys.stdin:
-        command, folder = json.loads(line)
+        command, folder, more = json.loads(line)
         with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
             child = os.fork()
             if not child:
                 os.chdir(folder)
+                os.environ.update(more)
                 os.dup2(out.fileno(), 1)
                 os.dup2(err.fileno(), 2)
                 _exit_by(command)
@@ -114,6 +118,9 @@ def _exit_by(command: Sequence[str]) -> NoReturn:
 
 
 def _main(program: str) -> None:
+    if program == "python":
+        exec(sys.argv[1], {})  # noqa: S102
+        sys.exit()
     if program == "adainf":
         from adainf.cli import main
     else:
@@ -121,8 +128,8 @@ def _main(program: str) -> None:
     main()
 
 
-if __name__ == "__main__" and sys.argv[1:] == ["zygote"]:
-    _serve()
+if __name__ == "__main__" and sys.argv[1:2] == ["zygote"]:
+    _serve(sys.argv[2:])
 elif __name__ == "__main__":
     importlib.import_module(_DAEMON)
     print(json.dumps([_ended(command) for command in json.load(sys.stdin)]))

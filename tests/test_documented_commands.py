@@ -22,6 +22,7 @@ from adainfd.cli import adainfd
 from documented import EXCUSED, ON_A_BOX, PAGES, Command, commands, to_run
 from following import Follower, Program
 
+from adainf.backbones import cifar, weights
 from adainf.cli import cli as adainf
 from adainf.profile import Profile
 
@@ -105,6 +106,7 @@ def workshop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     daemons.write_video(folder / "clip.mp4", 20, moves=lambda number: number >= 10)
     shutil.copy(folder / "clip.mp4", folder / "doorway.mp4")
     network = daemons.small_network(folder)
+    weights.write(folder / "resnet32.safetensors", cifar.network("resnet32", len(network.labels)), network.labels)
     camera = {"name": "door", "source": "clip.mp4", "loop": True}
     network.configuration(folder / "small.toml", bind=f"ipc://{folder}/stream", cameras=[camera])
     for name in ("edge.toml", "lesson.toml"):
@@ -141,6 +143,7 @@ def assert_claims(folder: Path, said: dict[str, str]) -> None:
     assert Profile.read(folder / "profile.json").timings
     assert Profile.read(folder / "mine.json").calibration.part == "1/2"
     assert "of the full" in of("adainf evaluate --profile profile.json")
+    assert [network.name for network in Profile.read(folder / "family.json").networks] == ["resnet32", "resnet20"]
     by_run = Profile.read(folder / "mine" / "profile.json")
     assert [network.name for network in by_run.networks] == ["resnet20", "adapted"]
     assert by_run.adapted == "adapted"

@@ -3,7 +3,6 @@
 import hashlib
 import os
 import subprocess
-import sys
 import tarfile
 import threading
 from collections.abc import Callable, Iterator
@@ -12,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from families import beside
+from forking import Zygote
 from networks import stir
 from profiles import SMALL, profile
 
@@ -20,6 +20,7 @@ from adainf.profile import Network
 BACKBONE = "timm/test_vit"
 REPOSITORY = "timm/test_vit.r160_in1k"
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
+NOWHERE = "http://127.0.0.1:9"
 
 Adainf = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -65,16 +66,21 @@ def hub(weights: bytes) -> Iterator[str]:
     server.server_close()
 
 
+@pytest.fixture(scope="module")
+def zygote() -> Iterator[Zygote]:
+    """It has imported what takes seconds and knows no hub: the hub's package reads its settings when it is imported."""
+    zygote = Zygote(os.environ, ("torch", "torchvision"))
+    yield zygote
+    zygote.close()
+
+
 @pytest.fixture
-def adainf(tmp_path: Path) -> Adainf:
+def adainf(zygote: Zygote, tmp_path: Path) -> Adainf:
     """Run a command on a box that has never asked a hub."""
 
-    def run(
-        *arguments: str | Path, models: Path, hub: str = "http://127.0.0.1:9"
-    ) -> "subprocess.CompletedProcess[str]":
-        environment = {**os.environ, "HF_HOME": str(tmp_path / "hf"), "HF_ENDPOINT": hub, "ADAINF_MODELS": str(models)}
-        command = [sys.executable, "-c", "from adainf.cli import main; main()", *map(str, arguments)]
-        return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    def run(*arguments: str | Path, models: Path, hub: str = NOWHERE) -> "subprocess.CompletedProcess[str]":
+        settings = {"HF_HOME": str(tmp_path / "hf"), "HF_ENDPOINT": hub, "ADAINF_MODELS": str(models)}
+        return zygote.run(["adainf", *map(str, arguments)], tmp_path, **settings)
 
     return run
 
@@ -86,32 +92,33 @@ print(fingerprint(load({BACKBONE!r}, Options())))
 """
 
 
-def loaded(models: Path, home: Path) -> str:
+@pytest.fixture
+def loaded(zygote: Zygote, tmp_path: Path) -> Callable[[Path], str]:
     """The fingerprint of what a start without a network loads."""
-    environment = {
-        **os.environ,
-        "HF_HOME": str(home),
-        "HF_ENDPOINT": "http://127.0.0.1:9",
-        "ADAINF_MODELS": str(models),
-    }
-    command = [sys.executable, "-c", LOAD]
-    result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
-    assert result.returncode == 0, result.stderr
-    return result.stdout.strip()
+
+    def load(models: Path) -> str:
+        settings = {"HF_HOME": str(tmp_path / "nothing"), "HF_ENDPOINT": NOWHERE, "ADAINF_MODELS": str(models)}
+        result = zygote.run(["python", LOAD], tmp_path, **settings)
+        assert result.returncode == 0, result.stderr
+        return result.stdout.strip()
+
+    return load
 
 
-def test_fetched_here_and_carried_to_a_box_without_a_network(adainf: Adainf, hub: str, tmp_path: Path) -> None:
+def test_fetched_here_and_carried_to_a_box_without_a_network(
+    adainf: Adainf, loaded: Callable[[Path], str], hub: str, tmp_path: Path
+) -> None:
     here, there, bundle = tmp_path / "here", tmp_path / "there", tmp_path / "model.tar"
     fetched = adainf("fetch", BACKBONE, "--bundle", bundle, models=here, hub=hub)
     assert (fetched.returncode, fetched.stderr) == (0, "")
     assert "checked" in fetched.stdout
-    first = loaded(here, tmp_path / "nothing")
+    first = loaded(here)
     assert first in (here / "timm--test_vit.json").read_text(encoding="utf-8")
     assert not list(here.glob(".*"))
 
     installed = adainf("fetch", "--from", bundle, models=there)
     assert (installed.returncode, installed.stderr) == (0, "")
-    assert loaded(there, tmp_path / "nothing") == first
+    assert loaded(there) == first
     # A service reads them as another user.
     assert all(file.stat().st_mode & 0o444 == 0o444 for file in there.rglob("*") if file.is_file())
     assert "is whole" in adainf("fetch", "--check", models=there).stdout

@@ -5,6 +5,7 @@ import re
 import signal
 import urllib.request
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -29,6 +30,7 @@ from adainf.backbones import Options, load
 from adainf.branch import REFERENCE, Branch
 from adainf.control import Budget, Costs, Decider, Policy, Signals
 from adainf.engines.torch import TorchEngine
+from adainf.profile import Profile
 from adainf.recogniser import LabelColumns, Recogniser
 from adainf.schedulers import Choice
 from adainf.sensors import Readings
@@ -80,6 +82,28 @@ def test_each_branch_has_the_scores_of_its_network_and_no_other_network_is_opene
             for runner, of in ((recogniser.engine, branch), (alone, path))
         )
         np.testing.assert_allclose(given, expected, rtol=0, atol=1e-4)
+
+
+def test_scores_are_published_on_the_scale_of_the_reference(family: Family, tmp_path: Path) -> None:
+    """Networks are sure of themselves in different measure; evidence of both is pooled."""
+    profile = Profile.read(family.profile)
+    large, little, unwanted = profile.networks
+    scaled = little.model_copy(update={"scale": 3.0})
+    profile.model_copy(update={"networks": (large, scaled, unwanted)}).write(tmp_path / "scaled.json")
+    recogniser = recogniser_of(replace(family, profile=tmp_path / "scaled.json"), tmp_path)
+    engine = recogniser.engine
+    looker = Looker(recogniser, Costs.of(recogniser.table.frontier, {}), top=10)
+    picture = np.random.default_rng(0).integers(0, 256, (48, 48, 3), np.uint8)
+    shown = Shown(SimpleNamespace(number=1, at=0.0, time=0.0), picture, lambda: True)  # type: ignore[arg-type]
+    for choice, scale in ((recogniser.table.frontier[0], 3.0), (recogniser.table.frontier[-1], 1.0)):
+        view = RegionSession(LabelColumns.of((), engine.class_names), Decider(Policy()))
+        look = looker.prepare(view, shown, looker.along(choice), Signals())
+        assert look is not None
+        branch = choice.branch
+        (scores,) = engine.run([engine.prepare(picture, branch.resolution, branch.network)], [branch])
+        shares = np.exp(scale * scores) / np.exp(scale * scores).sum()
+        published = {label.index: label.score for label in looker.run([look])[0].answer.labels}
+        assert published == pytest.approx(dict(enumerate(shares.tolist())), abs=1e-4)
 
 
 @pytest.fixture

@@ -295,4 +295,15 @@ def test_the_doctor_names_each_network_and_how_to_get_what_is_missing(
         rf"^warn +weights +{LITTLE} \(cifar/{LITTLE}\): are missing, so .*\n +→ install the file {without[LITTLE]}$"
     )
     assert re.search(missing, said, re.MULTILINE), said
-    assert LITTLE in check(configure(weights=without))
+    assert LEFT_OUT in check(configure(weights=without))
+
+
+def test_without_the_reference_the_doctor_names_the_other_networks_too(
+    examine: Any, configure: Callable[..., Path], family: Family, tmp_path: Path
+) -> None:
+    nowhere = tmp_path / "nowhere.safetensors"
+    status, said = examine(configure(weights={LARGE: nowhere, LITTLE: family.weights[LITTLE]}))
+    assert status == 1, said
+    missing = rf"^fail +weights +{LARGE} \(cifar/{LARGE}\): .*no such file\n +→ install the file {nowhere}$"
+    assert re.search(missing, said, re.MULTILINE), said
+    assert re.search(rf"^ok +weights +{LITTLE} \(cifar/{LITTLE}\): 10 classes$", said, re.MULTILINE), said

@@ -8,7 +8,7 @@ from pathlib import Path
 import zmq
 
 from adainf.base.credentials import holds_password
-from adainf.base.errors import AdainfError, InvalidInputError, UnavailableError
+from adainf.base.errors import AdainfError, InvalidInputError, MissingWeightsError, UnavailableError
 from adainf.base.tomlfile import load, validated
 from adainf.branch import REFERENCE
 from adainf.engines import Engine
@@ -23,7 +23,7 @@ from adainfd.doctor.box import readable_by_all
 from adainfd.doctor.eyes import hindrance, running_service, seen_as, unfit_name
 from adainfd.doctor.files import unreadable, unreadable_source
 from adainfd.doctor.finding import Finding, fail, ok, warn
-from adainfd.model.recogniser import open_model
+from adainfd.model.recogniser import offline, open_model
 from adainfd.model.selection import opening, read_profile, wanted_branches
 from adainfd.model.timings import kept_times
 from adainfd.runtime.policies import Policies
@@ -123,19 +123,21 @@ def _model(configuration: Configuration) -> Iterator[Finding]:
         return
     try:
         engine, same_weights = open_model(configuration, profile)
-    except UnavailableError as error:
+    except (MissingWeightsError, UnavailableError) as error:
         if str(error).startswith("device"):
             remedy = "install its driver, or leave `device` out: the best that is here is taken then"
             yield fail("device", str(error), remedy)
             return
-        reference = opening(configuration, profile).networks[REFERENCE]
-        remedy = f"{reference.remedy}; else the first start downloads them"
-        yield warn("weights", f"{reference.title}: are not here yet ({error})", remedy)
+        yield from _weights(configuration, profile)
         return
     except AdainfError as error:
         yield fail("weights", str(error), "give the right weights, or calibrate a profile for these")
         return
-    yield from _networks(configuration, profile, engine)
+    for key, source in opening(configuration, profile).networks.items():
+        if key in engine.outlines:
+            yield ok("weights", f"{source.title}: {len(engine.class_names)} classes")
+        else:
+            yield warn("weights", f"{source.title}: are missing, so it is left out", source.remedy)
     profile = profile.of_networks(engine.outlines)
     if not same_weights:
         yield warn("profile", "was made for other weights: its accuracies are not theirs", "adainf calibrate")
@@ -144,13 +146,21 @@ def _model(configuration: Configuration) -> Iterator[Finding]:
     yield _timings(engine, profile)
 
 
-def _networks(configuration: Configuration, profile: Profile, engine: Engine) -> Iterator[Finding]:
-    """Say of each network whether it is opened."""
+def _weights(configuration: Configuration, profile: Profile) -> Iterator[Finding]:
+    """Say of each network whether its weights are here, where those of the reference are not."""
     for key, source in opening(configuration, profile).networks.items():
-        if key in engine.outlines:
-            yield ok("weights", f"{source.title}: {len(engine.class_names)} classes")
+        try:
+            with offline():
+                classes = len(source.network.classes.names)
+        except MissingWeightsError as error:
+            yield (fail if key == REFERENCE else warn)("weights", f"{source.title}: {error}", source.remedy)
+        except UnavailableError as error:
+            remedy = f"{source.remedy}; else the first start downloads them"
+            yield warn("weights", f"{source.title}: are not here yet ({error})", remedy)
+        except AdainfError as error:
+            yield fail("weights", f"{source.title}: {error}", "give the right weights")
         else:
-            yield warn("weights", f"{source.title}: are missing, so it is left out", source.remedy)
+            yield ok("weights", f"{source.title}: {classes} classes")
 
 
 def _timings(engine: Engine, profile: Profile) -> Finding:

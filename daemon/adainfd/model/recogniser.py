@@ -1,7 +1,8 @@
 """The recogniser of a configuration: engine, profile and lookup table, checked against each other."""
 
+import contextlib
 import os
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 
 from adainf.branch import Branch
 from adainf.engines import Engine, devices
@@ -24,7 +25,7 @@ from adainfd.model.selection import (
 from adainfd.model.timings import known_times
 from adainfd.wire.observing import NOBODY, Observer
 
-__all__ = ["load_recogniser", "open_model", "open_successor", "stand_in_of"]
+__all__ = ["load_recogniser", "offline", "open_model", "open_successor", "stand_in_of"]
 
 # Time limits for startup steps on a slow box; a step that takes longer counts as hung.
 _LOAD_SECONDS = 900.0  # the weights may have to be downloaded
@@ -150,15 +151,22 @@ def open_model(
     warn: called with each warning. Raises InvalidInputError if model, profile and the cameras' labels do not match,
     UnavailableError if weights or the device are missing here.
     """
-    offline, before = "HF_HUB_OFFLINE", os.environ.get("HF_HUB_OFFLINE")
-    os.environ[offline] = "1"
-    try:
+    with offline():
         engine = opening(configuration, profile, warn).open()
-    finally:
-        if before is None:
-            del os.environ[offline]
-        else:
-            os.environ[offline] = before
     for camera in configuration.camera:
         LabelColumns.of(camera.labels, engine.class_names, camera.name)
     return engine, fits(engine, profile, _named(configuration.model))
+
+
+@contextlib.contextmanager
+def offline() -> Iterator[None]:
+    """Keep the hub's client from downloading anything."""
+    name, before = "HF_HUB_OFFLINE", os.environ.get("HF_HUB_OFFLINE")
+    os.environ[name] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before

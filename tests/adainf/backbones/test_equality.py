@@ -1,14 +1,14 @@
-"""The full branch is the untouched network."""
+"""The full branch is the untouched network.
+
+timm and open_clip are imported by the tests that need them: it takes seconds, in each process that collects tests.
+"""
 
 from pathlib import Path
 from typing import Any
 
-import open_clip
 import pytest
-import timm
 import torch
 from networks import LABELS, pictures, stir
-from open_clip.model import resize_pos_embed
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
@@ -72,6 +72,8 @@ def through_a_file(name: str, network: nn.Module, folder: Path, labels: tuple[st
 
 @pytest.mark.parametrize("name", TRANSFORMERS)
 def test_vision_transformer_of_timm(name: str, tmp_path: Path) -> None:
+    import timm
+
     reference = stir(timm.create_model(name, num_classes=7, dynamic_img_size=True))
     backbone = through_a_file(f"timm/{name}", reference, tmp_path)
     for resolution in TRANSFORMERS[name]:
@@ -80,6 +82,8 @@ def test_vision_transformer_of_timm(name: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", CONVOLUTIONAL)
 def test_convolutional_network_of_timm(name: str, tmp_path: Path) -> None:
+    import timm
+
     with seeded():
         reference = stir(timm.create_model(name, num_classes=7))
     backbone = through_a_file(f"timm/{name}", reference, tmp_path)
@@ -109,6 +113,8 @@ def test_network_for_small_pictures(name: str, widths: tuple[int, ...], blocks: 
 
 
 def test_real_weights(demo_weights: Path) -> None:
+    import timm
+
     reference = timm.create_model("tf_efficientnet_lite0")
     theirs = torch.load(demo_weights, weights_only=True)
     reference.load_state_dict(dict(zip(reference.state_dict(), theirs.values(), strict=True)))
@@ -120,6 +126,8 @@ class Clip(nn.Module):
     """What open_clip's users do: similarity of the pictures to the prompts, scaled."""
 
     def __init__(self, name: str, model: Any) -> None:
+        import open_clip
+
         super().__init__()
         self.model = model
         self.tokens = open_clip.get_tokenizer(name)([prompt(label) for label in LABELS])
@@ -131,6 +139,9 @@ class Clip(nn.Module):
 
 
 def test_clip_vision_transformer() -> None:
+    import open_clip
+    from open_clip.model import resize_pos_embed
+
     backbone = load("openclip/ViT-B-32", Options(weights=RANDOM, labels=LABELS))
     with seeded():
         reference = open_clip.create_model("ViT-B-32", load_weights=False)
@@ -146,6 +157,8 @@ def test_clip_vision_transformer() -> None:
     ("name", "resolutions", "mean"), [("RN50", (224,), 0.48145466), ("MobileCLIP-S1", (256, 96), 0)]
 )
 def test_clip_convolutional_tower(name: str, resolutions: tuple[int, ...], mean: float, tmp_path: Path) -> None:
+    import open_clip
+
     with seeded():
         reference = stir(open_clip.create_model(name, load_weights=False))
     backbone = through_a_file(f"openclip/{name}", reference, tmp_path, LABELS)

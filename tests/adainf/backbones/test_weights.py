@@ -5,7 +5,6 @@ import re
 from pathlib import Path
 
 import pytest
-import timm
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -53,6 +52,8 @@ def test_every_kind_of_file_gives_the_same_network(state: dict[str, Tensor], tmp
 
 
 def test_fine_tuned_head_of_timm_is_read_from_the_weights(tmp_path: Path) -> None:
+    import timm
+
     save_file(timm.create_model("resnet18", num_classes=2).state_dict(), tmp_path / "tuned.safetensors")
     tuned = load("timm/resnet18", Options(str(tmp_path / "tuned.safetensors")))
     assert tuned.classes.names == ("class 0", "class 1")
