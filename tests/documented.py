@@ -171,7 +171,7 @@ SUBSTITUTED = (
         "a network that takes no time",
         "--threads 1 --backbone cifar/resnet20",
     ),
-    Rule(r"(--backbone timm/tf_efficientnet_lite[012] ){3}", "networks that take no time", _FAMILY),
+    Rule(r"(--backbone timm/\w+ ){3}", "networks that take no time", _FAMILY),
     Rule(r"timm/tf_efficientnet_lite0", "a network that takes no time", _SMALL),
     Rule(r"timm/mobilenetv4_conv_small\S* --weights \S+", "a network that takes no time", _SMALL),
     Rule(r'openclip/ViT-B-32 --labels "[^"]*"', "the same, without a hub", _SMALL),

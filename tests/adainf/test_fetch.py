@@ -133,7 +133,7 @@ def test_fetched_here_and_carried_to_a_box_without_a_network(
 
 
 def test_every_network_of_a_profile_that_no_package_brings_is_fetched(
-    adainf: Adainf, hub: str, tmp_path: Path, demo_weights: Path
+    adainf: Adainf, loaded: Callable[[Path], str], hub: str, tmp_path: Path, demo_weights: Path
 ) -> None:
     packaged = profile(SMALL, []).model_copy(update={"networks": (of_network("timm/tf_efficientnet_lite0"),)})
     family = beside(packaged, profile(SMALL, []), name="small", backbone=BACKBONE)
@@ -145,7 +145,7 @@ def test_every_network_of_a_profile_that_no_package_brings_is_fetched(
         f"{demo_weights}: timm/tf_efficientnet_lite0, of an installed package",
         f"{models}/timm--test_vit.json: {BACKBONE}, 2 files, checked",
     ]
-    assert loaded(models, tmp_path / "nothing") in (models / "timm--test_vit.json").read_text(encoding="utf-8")
+    assert loaded(models) in (models / "timm--test_vit.json").read_text(encoding="utf-8")
 
 
 def of_network(backbone: str) -> Network:
