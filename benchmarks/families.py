@@ -114,7 +114,9 @@ def reach(profile: Profile, found: Measured, shares: dict[str, float]) -> list[T
             figures.append(
                 Figure(f"at most {ceiling:.1%} of {what}: {name}", share, limit, at_least=True, form="{:.1%}")
             )
-        tables.append(limits(f"Share of the full branch's top-1 ({full:.1%}), by {what}", figures))
+        table = limits(figures)
+        title = f"Share of the full branch's top-1 ({full:.1%}), by {what}"
+        tables.append(Table(title, table.headings, table.rows, table.met))
     return tables
 
 
