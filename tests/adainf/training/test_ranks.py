@@ -12,8 +12,10 @@ def by_two(*arguments):
     """A command in two processes that torchrun starts."""
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "--no-python"]
     program = [sys.executable, "-c", "from adainf.cli import main; main()", *map(str, arguments)]
-    environment = {**os.environ, "MALLOC_TOP_PAD_": "0", "SOURCE_DATE_EPOCH": "1790000000"}
-    return subprocess.run([*torchrun, *program], capture_output=True, text=True, check=False, env=environment)
+    settings = {"MALLOC_TOP_PAD_": "0", "SOURCE_DATE_EPOCH": "1790000000", "PYTHONFAULTHANDLER": "1"}
+    return subprocess.run(
+        [*torchrun, *program], capture_output=True, text=True, check=False, env={**os.environ, **settings}
+    )
 
 
 def test_two_processes_learn_what_one_learns(done, network, pictures, tmp_path):
