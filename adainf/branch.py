@@ -174,6 +174,11 @@ class FamilySpace:
         """The full branch: every block of the reference at its native resolution."""
         return self.reference.full
 
+    @property
+    def full_macs(self) -> int:
+        """MACs of one frame along the full branch."""
+        return self.macs(self.full)
+
     def __contains__(self, branch: Branch) -> bool:
         return branch.network in self.networks and branch in self.networks[branch.network]
 
@@ -191,4 +196,4 @@ class FamilySpace:
 
     def fraction(self, branch: Branch) -> float:
         """Return the MACs along `branch` as a fraction of the full branch's."""
-        return self.macs(branch) / self.macs(self.full)
+        return self.macs(branch) / self.full_macs

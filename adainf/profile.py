@@ -247,6 +247,11 @@ class Profile(_ProfileModel):
         return next((key for key, network in self.of_key.items() if network.adapter is not None), None)
 
     @property
+    def scheduled_network(self) -> str:
+        """The key of the network that a run's scheduler decides for: the adapted one, if any, else the reference."""
+        return self.adapted or REFERENCE
+
+    @property
     def title(self) -> str:
         """The networks' backbones, for people."""
         return ", ".join(dict.fromkeys(network.backbone for network in self.networks))

@@ -66,7 +66,7 @@ def _chosen(profile: Profile, budget: float | None, branch: str | None) -> Choic
         if budget < table.floor:
             raise InvalidInputError(f"budget {budget}: no branch fits; the cheapest takes {table.floor:.4f}")
         return table.choose(budget)
-    full_macs = profile.space.macs(profile.space.full)
+    full_macs = profile.space.full_macs
     for measured in profile.branches:
         if measured.branch == branch:
             return Choice.of(measured, full_macs)

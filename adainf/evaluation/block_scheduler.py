@@ -12,7 +12,7 @@ from torch import Tensor
 
 from adainf.backbones import Backbone
 from adainf.backbones.prefixes import scores_of_wanted
-from adainf.branch import REFERENCE, BranchSpace
+from adainf.branch import REFERENCE
 from adainf.evaluation.progress import progress
 from adainf.evaluation.subject import Subject
 from adainf.profile import Profile, Scheduled
@@ -27,7 +27,6 @@ Bound = Literal["hard", "soft", "mean"]
 
 NAME = "paper"
 _LEVELS = 20
-_ROUNDING = 1e-12
 _Bits = NDArray[np.bool_]
 
 
@@ -63,9 +62,7 @@ def compared(subject: Subject, run: Run, profile: Profile) -> tuple[Scheduled, .
     The scheduler counts as better where its accuracy leads by more than a standard error; otherwise the simpler table
     wins. It is evaluated with the hard bound, whichever bound it was trained with.
     """
-    network = _trained(subject)
-    space = profile.space.networks[network]
-    scheduler = read_scheduler(run, space)
+    scheduler = read_scheduler(run, profile)
     if scheduler is None:
         return ()
     truth = subject.labels
@@ -73,12 +70,11 @@ def compared(subject: Subject, run: Run, profile: Profile) -> tuple[Scheduled, .
         full = subject.full
         truth = np.concatenate([subject.top1(pictures, [full])[full] for _, pictures in subject.batches()])
     table = LookupTable(profile)
-    full_macs = profile.space.macs(profile.space.full)
-    least = max(table.floor, scheduler.floor * profile.space.fraction(space.full))
+    least = max(table.floor, scheduler.floor)
     budgets = [budget for step in range(_LEVELS + 1) if (budget := round(step / _LEVELS, 4)) >= least]
     hard = next(
         method
-        for method in schedules(subject, scheduler, np.array(budgets), truth, full_macs)
+        for method in schedules(subject, scheduler, np.array(budgets), truth)
         if (method.name, method.bound) == (NAME, "hard")
     )
     comparisons = []
@@ -96,14 +92,12 @@ def schedules(
     scheduler: PaperScheduler,
     budgets: NDArray[np.float64],
     truth: NDArray[np.int64],
-    full_macs: int,
     *,
     seed: int = 0,
 ) -> list[Method]:
     """Return the method `paper` under each of its bounds, and a control with shuffled embeddings.
 
-    subject: the pictures, and the network as trained with the scheduler. budgets: fractions of `full_macs`, the MACs of
-    the family's full branch. truth: each picture's class index.
+    subject: the pictures, and the network as trained with the scheduler. truth: each picture's class index.
     A scheduler trained with the soft bound is evaluated with the hard one too. In the control the scheduler sees
     another picture's embedding, so it knows the budget but not the picture. The scheduler's own MACs are counted.
     """
@@ -116,7 +110,7 @@ def schedules(
     # (pictures, variants, budgets, blocks)
     keeps = np.stack(
         [
-            _keeps(variant, shuffled_embeddings if shuffled else embeddings, _own(budgets, scheduler.space, full_macs))
+            _keeps(variant, shuffled_embeddings if shuffled else embeddings, budgets)
             for _, variant, shuffled in variants
         ],
         1,
@@ -128,28 +122,19 @@ def schedules(
             right[rows] = answers.reshape(right[rows].shape) == truth[rows, None, None]
             advance(len(hidden))
     return [
-        _method(name, variant, budgets, keeps[:, number], right[:, number], full_macs)
+        _method(name, variant, budgets, keeps[:, number], right[:, number])
         for number, (name, variant, _) in enumerate(variants)
     ]
 
 
-def _own(budgets: NDArray[np.float64], space: BranchSpace, full_macs: int) -> NDArray[np.float64]:
-    """Return budgets as fractions of the network's own MACs, rounded down: a budget is a guarantee."""
-    own_macs = space.macs(space.full)
-    return budgets if own_macs == full_macs else np.minimum(1.0, budgets * full_macs / own_macs * (1 - _ROUNDING))
-
-
-def _method(
-    name: str, scheduler: PaperScheduler, budgets: NDArray[np.float64], keeps: _Bits, right: _Bits, full_macs: int
-) -> Method:
+def _method(name: str, scheduler: PaperScheduler, budgets: NDArray[np.float64], keeps: _Bits, right: _Bits) -> Method:
     """Return the method for evaluated keep bits.
 
     keeps: (pictures, budgets, blocks). right: (pictures, budgets).
     """
     projection = scheduler.projection
     macs = projection.macs(keeps[..., projection.droppable]) + scheduler.macs
-    fractions = macs / full_macs
-    floor = scheduler.floor * scheduler.space.macs(scheduler.space.full) / full_macs
+    fractions = macs / scheduler.budgets_of
     column_of = {float(budget): column for column, budget in enumerate(budgets)}
 
     def at(budget: float) -> MethodOutcome:
@@ -157,7 +142,7 @@ def _method(
         spent = fractions[:, column]
         return MethodOutcome(right[:, column].astype(np.float64), float(spent.mean()), float(spent.max()))
 
-    return Method(name, scheduler.bound, floor, at)
+    return Method(name, scheduler.bound, scheduler.floor, at)
 
 
 def _keeps(scheduler: PaperScheduler, embeddings: NDArray[np.float32], budgets: NDArray[np.float64]) -> _Bits:

@@ -71,7 +71,7 @@ def by_macs(profile: Profile) -> Callable[[float], Choice | None]:
 def by_time(profile: Profile, shares: Mapping[str, float]) -> Callable[[float], Choice | None]:
     """Return the choice of the best branch within a fraction of the full branch's time."""
     timed = [measured for measured in profile.branches if measured.branch in shares]
-    full_macs = profile.space.macs(profile.space.full)
+    full_macs = profile.space.full_macs
 
     def choose(ceiling: float) -> Choice | None:
         within = [measured for measured in timed if shares[measured.branch] <= ceiling]

@@ -148,13 +148,11 @@ def paper_methods(
 
     Empty without a scheduler. The methods accept only `budgets`. truth: each picture's class index.
     """
-    # The network that the run adapted; without an adapter, the reference.
-    scheduler = read_scheduler(run, profile.space.networks[profile.adapted or REFERENCE])
+    scheduler = read_scheduler(run, profile)
     if scheduler is None:
         return []
     methods_found = []
-    full_macs = profile.space.macs(profile.space.full)
-    for method in schedules(subject, scheduler, np.asarray(budgets, np.float64), truth, full_macs, seed=seed):
+    for method in schedules(subject, scheduler, np.asarray(budgets, np.float64), truth, seed=seed):
         methods_found.append(method)
         if (method.name, method.bound) == (NAME, "hard"):  # a soft bound may exceed the budget that the table keeps
             methods_found.append(better("better of table and paper", table, method))

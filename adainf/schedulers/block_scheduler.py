@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from adainf.base import documents
 from adainf.base.errors import InvalidInputError
 from adainf.branch import BranchSpace
+from adainf.profile import Profile
 from adainf.run import Run
 from adainf.schedulers.projection import Projection
 
@@ -40,12 +41,14 @@ class PaperScheduler:
     MACs included: the odds of a set are the product of its blocks' odds, so it is the set with the largest sum of
     log-odds.
 
-    tensors: by the layer names of the trained module.
+    tensors: by the layer names of the trained module. space: of the network that it was trained with. full_macs: the
+    MACs that budgets are fractions of, those of a family's full branch; None: of its own network's.
     """
 
     tensors: Mapping[str, Array]
     bound: Bound
     space: BranchSpace
+    full_macs: int | None = None
 
     @cached_property
     def projection(self) -> Projection:
@@ -60,7 +63,12 @@ class PaperScheduler:
     @property
     def floor(self) -> float:
         """The smallest budget that is feasible, the scheduler's own MACs included."""
-        return (self.projection.least + self.macs) / self.space.macs(self.space.full)
+        return (self.projection.least + self.macs) / self.budgets_of
+
+    @property
+    def budgets_of(self) -> int:
+        """The MACs that budgets are fractions of."""
+        return self.full_macs or self.space.macs(self.space.full)
 
     def at(self, budget: float) -> Callable[[Array], NDArray[np.bool_]]:
         """Return `keeps` specialised to one hard budget: a function from embedding (width,) to blocks (blocks,).
@@ -92,7 +100,8 @@ class PaperScheduler:
         return self._linear("joined.2", np.maximum(self._linear("joined.0", hidden), 0))
 
     def _budget_embedding(self, budgets: NDArray[np.float64]) -> Array:
-        hidden = self._linear("budget.0", budgets[:, None].astype(np.float32))
+        own = np.minimum(1, budgets * (self.budgets_of / self.space.macs(self.space.full)))  # as it was trained
+        hidden = self._linear("budget.0", own[:, None].astype(np.float32))
         return self._linear("budget.2", np.maximum(hidden, 0))
 
     def _linear(self, layer: str, values: Array) -> Array:
@@ -111,10 +120,10 @@ class PaperScheduler:
 
     def room(self, budgets: NDArray[np.float64]) -> NDArray[np.int64]:
         """Return the MACs that each budget leaves for the backbone."""
-        return room(budgets, self.space.macs(self.space.full), self.macs)
+        return room(budgets, self.budgets_of, self.macs)
 
     @classmethod
-    def read(cls, path: Path, bound: Bound, space: BranchSpace) -> "PaperScheduler":
+    def read(cls, path: Path, bound: Bound, space: BranchSpace, full_macs: int | None = None) -> "PaperScheduler":
         """Read a safetensors file; raises InvalidInputError if it is damaged or belongs to another backbone."""
         from safetensors.numpy import load_file
 
@@ -129,16 +138,20 @@ class PaperScheduler:
                 raise InvalidInputError(f"scheduler {path}: has no tensor {error}") from None
         if found != blocks:
             raise InvalidInputError(f"scheduler {path}: decides on {found} blocks; the backbone has {blocks} to skip")
-        return cls(tensors, bound, space)
+        return cls(tensors, bound, space, full_macs)
 
 
-def read_scheduler(run: Run, space: BranchSpace) -> PaperScheduler | None:
-    """Read a run's paper scheduler; None if it has none. Raises InvalidInputError if the file is unusable."""
+def read_scheduler(run: Run, profile: Profile) -> PaperScheduler | None:
+    """Read a run's paper scheduler; None if it has none. Raises InvalidInputError if the file is unusable.
+
+    profile: of the run; the scheduler belongs to the network that the run adapted, without an adapter to the reference.
+    """
     bounds: dict[str, Bound] = {"paper-hard": "hard", "paper-soft": "soft"}
     bound = bounds.get(run.manifest.scheduler)
     if bound is None or run.scheduler_path is None:
         return None
-    return PaperScheduler.read(run.scheduler_path, bound, space)
+    family = profile.space
+    return PaperScheduler.read(run.scheduler_path, bound, family.networks[profile.scheduled_network], family.full_macs)
 
 
 def room(budgets: NDArray[np.float64], full: int, own: int) -> NDArray[np.int64]:

@@ -15,21 +15,18 @@ from adainf.schedulers.lookup import Choice
 
 __all__ = ["ContentAware", "better_at", "content_aware"]
 
-_ROUNDING = 1e-12
-
 
 @dataclass(frozen=True)
 class ContentAware:
     """A run's scheduler, and the budgets at which it beats the lookup table (AdaInf, 2024, figure 2).
 
     scheduler: has a hard bound. levels: by rising budgets. network: what its branches name the network that the
-    scheduler was trained with. full_macs: MACs of the family's full branch; None: the network's own.
+    scheduler was trained with.
     """
 
     scheduler: PaperScheduler
     levels: Sequence[Scheduled]
     network: str = REFERENCE
-    full_macs: int | None = None
     _deciding: dict[float, Callable[[NDArray[np.float32]], NDArray[np.bool_]]] = field(default_factory=dict)
 
     @property
@@ -39,31 +36,20 @@ class ContentAware:
 
     def level(self, budget: float) -> Scheduled | None:
         """Return its measurement for `budget`; None if the lookup table is better or the budget is infeasible."""
-        return None if self._own(budget) < self.scheduler.floor else better_at(self.levels, budget)
+        return None if budget < self.scheduler.floor else better_at(self.levels, budget)
 
     def choose(self, embedding: NDArray[np.float32], level: Scheduled, budget: float) -> Choice:
         """Return the blocks for a picture's embedding (width,) within `budget`, the scheduler's own MACs included."""
         if budget not in self._deciding:
             self._deciding.clear()
-            self._deciding[budget] = self.scheduler.at(self._own(budget))
+            self._deciding[budget] = self.scheduler.at(budget)
         keep = self._deciding[budget](embedding)
         return self.choice(Branch(self.resolution, tuple(keep.tolist()), self.network), level)
 
     def choice(self, branch: Branch, level: Scheduled) -> Choice:
         """Return the choice for one of the scheduler's branches, the scheduler's own MACs included."""
         macs = self.scheduler.space.macs(branch) + self.scheduler.macs
-        return Choice(branch, macs, macs / (self.full_macs or self._own_macs), level.accuracy)
-
-    @property
-    def _own_macs(self) -> int:
-        """MACs of all blocks of the scheduler's network."""
-        space = self.scheduler.space
-        return space.macs(space.full)
-
-    def _own(self, budget: float) -> float:
-        """Return a budget as a fraction of the scheduler's own network, rounded down: a budget is a guarantee."""
-        own, full = self._own_macs, self.full_macs
-        return budget if full in (None, own) else budget * full / own * (1 - _ROUNDING)
+        return Choice(branch, macs, macs / self.scheduler.budgets_of, level.accuracy)
 
 
 def better_at(levels: Sequence[Scheduled], budget: float) -> Scheduled | None:
@@ -80,10 +66,7 @@ def content_aware(run: Run | None, profile: Profile) -> ContentAware | None:
     """
     if run is None or not any(level.better for level in profile.scheduled):
         return None
-    network = REFERENCE if run.adapter_path is None else (profile.adapted or REFERENCE)
-    space = profile.space.networks[network]
-    scheduler = read_scheduler(run, space)
+    scheduler = read_scheduler(run, profile)
     if scheduler is None:
         return None
-    full_macs = profile.space.macs(profile.space.full)
-    return ContentAware(replace(scheduler, bound="hard"), profile.scheduled, network, full_macs)
+    return ContentAware(replace(scheduler, bound="hard"), profile.scheduled, profile.scheduled_network)

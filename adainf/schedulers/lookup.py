@@ -54,7 +54,7 @@ class LookupTable:
 
         most: the maximum number of branches (at least two); the most valuable are kept, as each takes memory.
         """
-        full_macs = profile.space.macs(profile.space.full)
+        full_macs = profile.space.full_macs
         considered = [measured for measured in profile.branches if allowed(Branch.parse(measured.branch))]
         frontier = [Choice.of(measured, full_macs) for measured in _frontier(considered)]
         if not frontier:
@@ -80,16 +80,17 @@ class LookupTable:
 
 def wanted_branches(profile: Profile) -> list[Branch]:
     """Return the branches to keep ready: the full one, then the most valuable, in descending order."""
+    frontier = LookupTable(profile, most=_MOST_BRANCHES).frontier
     wanted = [profile.space.full]
     for most in range(2, _MOST_BRANCHES + 1):  # a larger table contains every smaller one
-        wanted += [choice.branch for choice in LookupTable(profile, most=most).frontier]
+        wanted += [choice.branch for choice in _thinned(frontier, most)]
     return list(dict.fromkeys(wanted))
 
 
 def wanted_networks(profile: Profile) -> frozenset[str]:
     """Return what the branches of the networks to open name them: the reference, and those that may be chosen."""
-    scheduled = profile.adapted if profile.scheduled else None
-    return frozenset([*(branch.network for branch in wanted_branches(profile)), *([scheduled] if scheduled else [])])
+    scheduled = {profile.scheduled_network} if profile.scheduled else set()
+    return frozenset(branch.network for branch in wanted_branches(profile)) | scheduled
 
 
 def expected_accuracy(measured: Measured) -> float:

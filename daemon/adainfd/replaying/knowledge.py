@@ -39,7 +39,7 @@ class Knowledge:
     @classmethod
     def _of(cls, profile: Profile, line: Header | Prepared) -> "Knowledge":
         table = LookupTable(profile, allowed=lambda branch: str(branch) in line.branches)
-        full_macs = profile.space.macs(profile.space.full)
+        full_macs = profile.space.full_macs
         choices = {measured.branch: Choice.of(measured, full_macs) for measured in profile.branches}
         return cls(
             table, Costs.of(table.frontier, {1: line.times, **line.together}), profile, line.scheduler_macs, choices

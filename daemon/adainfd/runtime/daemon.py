@@ -349,7 +349,7 @@ def _model(recogniser: Recogniser) -> messages.Model:
         engine=recogniser.engine.name,
         device=recogniser.engine.device,
         full_branch=str(space.full),
-        full_macs=space.macs(space.full),
+        full_macs=space.full_macs,
         full_ms=recogniser.times.get(1, {}).get(str(space.full)),
         networks=tuple(recogniser.profile.of_key[key].name for key in recogniser.engine.outlines),
     )

@@ -57,7 +57,7 @@ def test_every_picture_goes_along_its_own_blocks_at_every_budget(done, pictures,
     seen = embedding(network.step(0, network.stem(stacked), True)).numpy()
     exceeded = 0
     for bound in ("hard", "soft"):
-        scheduler = replace(read_scheduler(Run.read(run), space), bound=bound)
+        scheduler = replace(read_scheduler(Run.read(run), Profile.read(run / "profile.json")), bound=bound)
         ways = set()
         for row in found["paper", bound]:
             keeps = scheduler.keeps(seen, np.full(len(seen), float(row["budget"])))

@@ -227,8 +227,9 @@ def test_a_box_speaks_in_its_own_name_alone_and_leaves_the_others_their_turn(
             return comes(f"status/evil/{camera}".encode())
 
         await_true(lambda: again("again"), 10, "it is taken up again")
+        absences = len(relay.named("box_absent"))
         flooder.send("status/evil", b"x" * 300_000)  # libzmq itself hangs up, for good
-        await_true(lambda: len(relay.named("box_absent")) == 2, 10, "it is hung up on again")
+        await_true(lambda: len(relay.named("box_absent")) > absences, 10, "it is hung up on again")
         await_true(lambda: again("back"), 10, "it is taken up again")
         assert_no_message_is_endless(flooder, relay)
         assert topics.keys() == {b"status/edge1/a"} | {topic for topic in topics if topic.startswith(b"status/evil")}
