@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib import import_module
 
 import torch
 from torch import Tensor, distributed, nn
@@ -89,6 +90,9 @@ def joined() -> Iterator[Ranks]:
     if count == 1:
         yield Ranks()
         return
+    # Default arguments in this module keep the process group that exists when it is first imported, as optimisers do
+    # indirectly. The group's threads would then outlive `destroy_process_group` and sometimes abort the exit.
+    import_module("torch.distributed.nn.functional")
     distributed.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
     try:
         yield Ranks(distributed.get_rank(), count, int(os.environ.get("LOCAL_WORLD_SIZE", count)))

@@ -7,11 +7,28 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+TRAINING = """
+import os
+import torch
+from adainf.training.ranks import joined
 
-def by_two(*arguments):
+with joined() as ranks:
+    layer = torch.nn.Linear(2, 2)
+    optimizer = torch.optim.AdamW(layer.parameters())  # imports more of torch
+    layer(torch.ones(1, 2)).sum().backward()
+    ranks.average_gradients(layer.parameters())
+    optimizer.step()
+    connected = {open(f"/proc/self/task/{task}/comm").read() for task in os.listdir("/proc/self/task")}
+    assert any("gloo" in name for name in connected), connected
+left = {open(f"/proc/self/task/{task}/comm").read() for task in os.listdir("/proc/self/task")}
+assert not any("gloo" in name for name in left), left
+"""
+
+
+def by_two(*arguments, program="from adainf.cli import main; main()"):
     """A command in two processes that torchrun starts."""
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "--no-python"]
-    program = [sys.executable, "-c", "from adainf.cli import main; main()", *map(str, arguments)]
+    program = [sys.executable, "-c", program, *map(str, arguments)]
     settings = {"MALLOC_TOP_PAD_": "0", "SOURCE_DATE_EPOCH": "1790000000", "PYTHONFAULTHANDLER": "1"}
     return subprocess.run(
         [*torchrun, *program], capture_output=True, text=True, check=False, env={**os.environ, **settings}
@@ -40,3 +57,9 @@ def test_two_processes_find_what_one_finds(done, settings, pictures, tmp_path, l
         branch["loss"] = pytest.approx(branch["loss"], abs=2e-4)
     assert one == two
     assert not list(tmp_path.glob("*.partial"))
+
+
+def test_no_thread_of_the_connection_outlives_it():
+    """Such a thread may abort the process as it exits."""
+    ended = by_two(program=TRAINING)
+    assert ended.returncode == 0, ended.stderr
