@@ -1,4 +1,7 @@
-"""The view of a network that the scheduler, the engines and training share: stem → blocks → head."""
+"""The view of a network that the scheduler, the engines and training share: stem → blocks → head.
+
+The head turns the last block's output into pooled features, and a classifier turns these into scores.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -45,12 +48,17 @@ class Backbone(nn.Module):
         *,
         stem: nn.Module,
         blocks: Sequence[Block],
-        head: nn.Module,
+        head: nn.Sequential,
         preprocessing: Preprocessing,
         classes: Classes,
         resolution_step: int,
     ) -> None:
-        """resolution_step: supported resolutions are multiples of it (a ViT's patch size, or a worthwhile stride)."""
+        """Put the parts together.
+
+        head: the last layer is the classifier; those before it turn the last block's output into pooled features
+        (batch, width). resolution_step: supported resolutions are multiples of it (a ViT's patch size, or a worthwhile
+        stride).
+        """
         super().__init__()
         self.name = name
         self.stem = stem
@@ -95,8 +103,23 @@ class Backbone(nn.Module):
         result: Tensor = self.head(hidden)
         return result
 
+    def features(self, hidden: Tensor) -> Tensor:
+        """Return pooled features (batch, width) of the last block's output, from which `classified` makes scores."""
+        for layer in list(self.head)[:-1]:
+            hidden = layer(hidden)
+        return hidden
+
+    def classified(self, features: Tensor) -> Tensor:
+        """Return scores (batch, classes) of pooled features."""
+        result: Tensor = self.head[-1](features)
+        return result
+
     def forward_each(self, images: Tensor, keeps: Sequence[Sequence[bool]]) -> Tensor:
-        """Return scores (batch, classes) of images of one resolution, each along its own blocks.
+        """Return scores (batch, classes) of images of one resolution, each along its own blocks."""
+        return self.classified(self.features_each(images, keeps))
+
+    def features_each(self, images: Tensor, keeps: Sequence[Sequence[bool]]) -> Tensor:
+        """Return pooled features (batch, width) of images of one resolution, each along its own blocks.
 
         Each block runs at most once, on the images that keep it.
         """
@@ -111,4 +134,4 @@ class Backbone(nn.Module):
             through = self.step(index, hidden[order[: len(kept)]], True)
             around = self.step(index, hidden[order[len(kept) :]], False)
             hidden = torch.cat([through, around])[order.argsort()]
-        return self.scores(hidden)
+        return self.features(hidden)

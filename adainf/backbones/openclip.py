@@ -15,7 +15,7 @@ from adainf.backbones.timm import split
 from adainf.base.errors import InvalidInputError, MissingWeightsError
 from adainf.downloads.hub import from_hub, quiet
 
-__all__ = ["ZeroShotHead", "build", "prompt"]
+__all__ = ["ZeroShotClassifier", "build", "prompt"]
 
 _TEXTS_AT_ONCE = 64
 _TIMM_TOWERS = "fastvit_"  # MobileCLIP's
@@ -64,7 +64,9 @@ def build(name: str, options: Options) -> Backbone:
         f"openclip/{name}",
         stem=stem,
         blocks=blocks,
-        head=ZeroShotHead(tower_head, model, _embed(model, tokenizer, options.labels)),
+        head=nn.Sequential(
+            tower_head, _Normalised(), ZeroShotClassifier(model, _embed(model, tokenizer, options.labels))
+        ),
         preprocessing=options.preprocessing(
             size if isinstance(size, int) else size[0], config["mean"], config["std"], crop_fraction=1.0
         ),
@@ -132,23 +134,28 @@ def _embed(model: Any, tokenizer: Any, labels: Sequence[str]) -> Tensor:
     return torch.cat(parts)
 
 
-class ZeroShotHead(nn.Module):
-    """The tower's pooling, then cosine similarity to each label's text with CLIP's logit scale and bias."""
+class _Normalised(nn.Module):
+    """Embeddings (batch, width) of length 1."""
+
+    def forward(self, embeddings: Tensor) -> Tensor:
+        return functional.normalize(embeddings, dim=-1)
+
+
+class ZeroShotClassifier(nn.Module):
+    """Cosine similarity of normalised embeddings to each label's text, with CLIP's logit scale and bias."""
 
     texts: Tensor
     bias: Tensor
 
-    def __init__(self, tower_head: nn.Module, model: Any, texts: Tensor) -> None:
+    def __init__(self, model: Any, texts: Tensor) -> None:
         """texts: normalised text embeddings (labels, width)."""
         super().__init__()
-        self.tower_head = tower_head
         bias = getattr(model, "logit_bias", None)
         self.register_buffer("texts", model.logit_scale.detach().exp() * texts)
         self.register_buffer("bias", torch.zeros(()) if bias is None else bias.detach().clone())
 
-    def forward(self, hidden: Tensor) -> Tensor:
-        features = functional.normalize(self.tower_head(hidden), dim=-1)
-        return functional.linear(features, self.texts) + self.bias
+    def forward(self, embeddings: Tensor) -> Tensor:
+        return functional.linear(embeddings, self.texts) + self.bias
 
 
 class _ClipStem(nn.Module):

@@ -27,13 +27,12 @@ _LAST_ACTIVATIONS = ("act3", "act2", "act", "relu")
 class Split:
     """A network of timm as stem → blocks → head, with its `Backbone.resolution_step`.
 
-    head: in a convolutional network a sequence of layers, the last of which is the classifier; those before it turn the
-    last block's output into pooled features (batch, width).
+    head: as in `Backbone`.
     """
 
     stem: nn.Module
     blocks: list[Block]
-    head: nn.Module
+    head: nn.Sequential
     resolution_step: int = _CONVOLUTIONAL_STEP
 
 
@@ -95,7 +94,7 @@ def split(model: nn.Module) -> Split | None:
     match model:
         case VisionTransformer(patch_embed=PatchEmbed(), attn_pool=None) if model.pos_embed is not None:
             blocks = [Block(block, nn.Identity()) for block in model.blocks]
-            return Split(_ViTStem(model), blocks, _ViTHead(model), model.patch_embed.patch_size[0])
+            return Split(_ViTStem(model), blocks, _vit_head(model), model.patch_embed.patch_size[0])
         case ResNet():
             stem = nn.Sequential(model.conv1, model.bn1, model.act1, model.maxpool)
             layers = (model.layer1, model.layer2, model.layer3, model.layer4)
@@ -205,28 +204,50 @@ class _ViTStem(nn.Module):
         return normed
 
 
-class _ViTHead(nn.Module):
-    """The norm after the blocks, pooling and the classifier; a distilled DeiT averages its two classifiers."""
+def _vit_head(model: Any) -> nn.Sequential:
+    """Return the head of a ViT; that of a distilled DeiT averages its two classifiers."""
+    if (distilled := getattr(model, "head_dist", None)) is not None:
+        return nn.Sequential(model.norm, _FirstTokens(2), _MeanOfTwo(model.head, distilled))
+    if model.global_pool not in ("token", "avg"):
+        raise InvalidInputError(f"backbone: pools by {model.global_pool!r}; only 'token' and 'avg' are supported")
+    pooling = _FirstTokens(1) if model.global_pool == "token" else _MeanOfPatches(model.num_prefix_tokens)
+    return nn.Sequential(model.norm, pooling, model.fc_norm, model.head)
 
-    def __init__(self, model: Any) -> None:
+
+class _FirstTokens(nn.Module):
+    """The first tokens (batch, tokens × width): those that stand for the whole picture."""
+
+    def __init__(self, count: int) -> None:
         super().__init__()
-        self.norm = model.norm
-        self.feature_norm = model.fc_norm
-        self.classifier = model.head
-        self.distilled_classifier = getattr(model, "head_dist", None)
-        self.pooling = model.global_pool
-        self.prefix_tokens = model.num_prefix_tokens
-        if self.pooling not in ("token", "avg"):
-            raise InvalidInputError(f"backbone: pools by {self.pooling!r}; only 'token' and 'avg' are supported")
+        self.count = count
 
     def forward(self, hidden: Tensor) -> Tensor:
-        hidden = self.norm(hidden)
-        if self.distilled_classifier is not None:
-            total: Tensor = self.classifier(hidden[:, 0]) + self.distilled_classifier(hidden[:, 1])
-            return total / 2
-        pooled = hidden[:, 0] if self.pooling == "token" else hidden[:, self.prefix_tokens :].mean(dim=1)
-        scores: Tensor = self.classifier(self.feature_norm(pooled))
-        return scores
+        return hidden[:, : self.count].flatten(1)
+
+
+class _MeanOfPatches(nn.Module):
+    """The mean of the tokens of patches (batch, width), without the prefix tokens."""
+
+    def __init__(self, prefix_tokens: int) -> None:
+        super().__init__()
+        self.prefix_tokens = prefix_tokens
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        return hidden[:, self.prefix_tokens :].mean(dim=1)
+
+
+class _MeanOfTwo(nn.Module):
+    """The mean of two classifiers, each of its own token."""
+
+    def __init__(self, classifier: nn.Module, distilled_classifier: nn.Module) -> None:
+        super().__init__()
+        self.classifier = classifier
+        self.distilled_classifier = distilled_classifier
+
+    def forward(self, features: Tensor) -> Tensor:
+        of_class, of_distillation = features.chunk(2, dim=1)
+        total: Tensor = self.classifier(of_class) + self.distilled_classifier(of_distillation)
+        return total / 2
 
 
 def _efficient_head(model: Any, *after_convolution: nn.Module) -> nn.Sequential:

@@ -101,7 +101,8 @@ class Exportable(Protocol):
     def export(self, what: Branch | NetworkPart) -> bytes:
         """Return the float32 ONNX model of a branch or of a part of the network, for a batch of one.
 
-        A branch maps `images` (1, 3, resolution, resolution) to `scores` (1, classes), a part `before` to `after`.
+        A branch maps `images` (1, 3, resolution, resolution) to `scores` (1, classes) and pooled `features` (1, width),
+        a part `before` to `after`.
         Raises UnsupportedExportError if the network cannot be exported.
         """
 
@@ -167,6 +168,13 @@ class Engine(Protocol):
 
         Each block runs at most once per resolution. A skipped block is not executed. Raises OutOfMemoryError, as
         `prepare` does, if another program has taken the device's memory.
+        """
+        ...
+
+    def features(self, inputs: Sequence[Any], branches: Sequence[Branch]) -> list[NDArray[np.float32]]:
+        """Return each picture's pooled features (width,) along its own branch, for heads with other classes.
+
+        The width is the network's. Runs and raises what `run` does.
         """
         ...
 

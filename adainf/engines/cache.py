@@ -15,7 +15,7 @@ from adainf.engines.shared import set_out
 
 __all__ = ["ExportCache", "cache_folder"]
 
-_FORMAT = 3
+_FORMAT = 4
 """Increment this when the export of an unchanged network changes."""
 
 

@@ -42,14 +42,14 @@ def export(backbone: Backbone, what: Branch | NetworkPart) -> bytes:
     """
     before = torch.zeros(1, 3, what.resolution, what.resolution)
     if isinstance(what, Branch):
-        return _exported(_AlongBranch(backbone, what.keep), before, "images", "scores")
+        return _exported(_AlongBranch(backbone, what.keep), before, "images", ["scores", "features"])
     if what.start:
         with torch.no_grad():
             before = _OnePart(backbone, NetworkPart(what.resolution, 0, what.start)).hidden(before)
-    return _exported(_OnePart(backbone, what), before, "before", "after")
+    return _exported(_OnePart(backbone, what), before, "before", ["after"])
 
 
-def _exported(module: "_AlongBranch | _OnePart", before: Tensor, input_name: str, output_name: str) -> bytes:
+def _exported(module: "_AlongBranch | _OnePart", before: Tensor, input_name: str, output_names: list[str]) -> bytes:
     module = module.eval()
     model = io.BytesIO()
     with torch.no_grad(), _quiet():
@@ -61,7 +61,7 @@ def _exported(module: "_AlongBranch | _OnePart", before: Tensor, input_name: str
                 (before,),
                 model,  # type: ignore[arg-type]  # the annotation is that of the newer exporter
                 input_names=[input_name],
-                output_names=[output_name],
+                output_names=output_names,
                 opset_version=_OPSET,
                 dynamo=False,
             )
@@ -80,10 +80,11 @@ class _AlongBranch(nn.Module):
         self.backbone = backbone
         self.keep = keep
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Return scores (1, classes) and pooled features (1, width)."""
         with _Constant():
-            result: Tensor = self.backbone(images, self.keep)
-        return result
+            features = self.backbone.features_each(images, [self.keep])
+            return self.backbone.classified(features), features
 
 
 class _OnePart(nn.Module):

@@ -119,8 +119,15 @@ class OnnxEngine:
         """
         scores = np.empty((len(inputs), len(self.class_names)), np.float32)
         for position, (images, branch) in enumerate(zip(inputs, branches, strict=True)):
-            scores[position] = self._run(self._session(branch), {"images": images})[0]
+            scores[position] = self._run(self._session(branch), {"images": images}, "scores")[0]
         return scores
+
+    def features(self, inputs: Sequence[NDArray[np.float32]], branches: Sequence[Branch]) -> list[NDArray[np.float32]]:
+        """Return each picture's pooled features (width,) along its own branch; see `run`."""
+        return [
+            self._run(self._session(branch), {"images": images}, "features")[0]
+            for images, branch in zip(inputs, branches, strict=True)
+        ]
 
     def look(self, prepared: NDArray[np.float32], resolution: int, network: str = REFERENCE) -> FirstLook:
         """Run a prepared picture (1, 3, resolution, resolution) through the first block of a network.
@@ -142,13 +149,15 @@ class OnnxEngine:
         session = self._parts.get((network, part))
         if session is None:
             session = self._parts[network, part] = self._load(self._exports[network].model(part))
-        return self._run(session, {"before": before})
+        return self._run(session, {"before": before}, "after")
 
-    def _run(self, session: onnxruntime.InferenceSession, feed: dict[str, NDArray[np.float32]]) -> NDArray[np.float32]:
+    def _run(
+        self, session: onnxruntime.InferenceSession, feed: dict[str, NDArray[np.float32]], output: str
+    ) -> NDArray[np.float32]:
         result: NDArray[np.float32]
         # A wake-up from a camera's process may move this thread to a helper's processor, where the two would alternate.
         with keeping_to(self._processors[:1]):
-            (result,) = session.run(None, feed)
+            (result,) = session.run([output], feed)
         return result
 
     def _session(self, branch: Branch) -> onnxruntime.InferenceSession:

@@ -1,7 +1,7 @@
 """The reference engine: the networks' own modules under PyTorch, one after the other."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -82,15 +82,30 @@ class TorchEngine:
     @torch.inference_mode()
     def run(self, inputs: Sequence[Tensor], branches: Sequence[Branch]) -> NDArray[np.float32]:
         """Return scores before softmax (pictures, classes), each picture along its own branch."""
+        scores = torch.empty(len(inputs), len(self.class_names))
+        for network, positions, features in self._features(inputs, branches):
+            scores[positions] = self.networks[network].classified(features).float().cpu()
+        return scores.numpy()
+
+    @torch.inference_mode()
+    def features(self, inputs: Sequence[Tensor], branches: Sequence[Branch]) -> list[NDArray[np.float32]]:
+        """Return each picture's pooled features (width,) along its own branch."""
+        found: dict[int, NDArray[np.float32]] = {}
+        for _, positions, features in self._features(inputs, branches):
+            found.update(zip(positions, features.float().cpu().numpy(), strict=True))
+        return [found[position] for position in range(len(inputs))]
+
+    def _features(
+        self, inputs: Sequence[Tensor], branches: Sequence[Branch]
+    ) -> Iterator[tuple[str, list[int], Tensor]]:
+        """Yield each batch's network, its pictures' positions, and their pooled features (pictures, width)."""
         batches: defaultdict[tuple[str, int], list[int]] = defaultdict(list)
         for position, branch in enumerate(branches):
             batches[branch.network, branch.resolution].append(position)
-        scores = torch.empty(len(inputs), len(self.class_names))
         for (network, _), positions in batches.items():
             images = inputs[positions[0]] if len(positions) == 1 else torch.cat([inputs[p] for p in positions])
             keeps = [branches[position].keep for position in positions]
-            scores[positions] = self.networks[network].forward_each(images, keeps).float().cpu()
-        return scores.numpy()
+            yield network, positions, self.networks[network].features_each(images, keeps)
 
     @torch.inference_mode()
     def look(self, prepared: Tensor, resolution: int, network: str = REFERENCE) -> FirstLook:

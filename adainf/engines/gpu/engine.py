@@ -123,7 +123,24 @@ class GpuEngine:
         is recorded in the background and the pictures run in smaller batches. A branch without any recording is
         recorded first, which takes seconds, unless `warm_up` or `make_ready` has done so.
         """
-        scores = np.empty((len(inputs), len(self.class_names)), np.float32)
+        classes = len(self.class_names)
+        scores = np.empty((len(inputs), classes), np.float32)
+        for positions, outputs in self._outputs(inputs, branches):
+            scores[positions] = outputs[:, :classes]
+        return scores
+
+    @torch.inference_mode()
+    def features(self, inputs: Sequence[NDArray[np.uint8]], branches: Sequence[Branch]) -> list[NDArray[np.float32]]:
+        """Return each picture's pooled features (width,) along its own branch; see `run`."""
+        found: dict[int, NDArray[np.float32]] = {}
+        for positions, outputs in self._outputs(inputs, branches):
+            found.update(zip(positions, outputs[:, len(self.class_names) :], strict=True))
+        return [found[position] for position in range(len(inputs))]
+
+    def _outputs(
+        self, inputs: Sequence[NDArray[np.uint8]], branches: Sequence[Branch]
+    ) -> list[tuple[list[int], NDArray[np.float32]]]:
+        """Return each batch's positions among the pictures, and its scores and features (pictures, classes + width)."""
         positions_of: defaultdict[Branch, list[int]] = defaultdict(list)
         for position, branch in enumerate(branches):
             positions_of[branch].append(position)
@@ -133,9 +150,7 @@ class GpuEngine:
                 for recording, group in self._groups(branch, positions):
                     started.append((group, self._started(recording, [inputs[position] for position in group])))
             self._device.wait()
-        for group, group_scores in started:
-            scores[group] = group_scores.numpy()
-        return scores
+        return [(group, outputs.numpy()) for group, outputs in started]
 
     @torch.inference_mode()
     def look(self, prepared: NDArray[np.uint8], resolution: int, network: str = REFERENCE) -> FirstLook:
@@ -177,14 +192,14 @@ class GpuEngine:
                 first += size
 
     def _started(self, recording: RecordedPass, pictures: Sequence[NDArray[np.uint8]]) -> Tensor:
-        """Queue the pictures; return their scores (pictures, classes), which are valid after `Device.wait`."""
+        """Queue the pictures; return their scores and features (pictures, both), valid after `Device.wait`."""
         count = len(pictures)
         for place, picture in zip(recording.given[:count].unbind(), pictures, strict=True):
             place.copy_(torch.from_numpy(picture), non_blocking=True)
         recording.replay()
-        scores = self._device.pinned(count * len(self.class_names), torch.float32).view(count, -1)
-        scores.copy_(recording.gives[:count], non_blocking=True)
-        return scores
+        outputs = self._device.pinned(recording.gives[:count].numel(), torch.float32).view(count, -1)
+        outputs.copy_(recording.gives[:count], non_blocking=True)
+        return outputs
 
     def _recorded(self, key: _Along | _Through) -> RecordedPass:
         with torch.inference_mode():
@@ -207,8 +222,10 @@ class GpuEngine:
         network = self._networks[branch.network]
 
         def forward(given: Tensor) -> Tensor:
-            scores: Tensor = network(self._normalised(given, branch.network), branch.keep)
-            return scores.float()
+            images = self._normalised(given, branch.network)
+            features = network.features_each(images, [branch.keep] * len(images))
+            # In one tensor, since a recording has one output.
+            return torch.cat([network.classified(features), features], dim=1).float()
 
         return forward
 

@@ -131,6 +131,24 @@ def test_each_picture_of_a_batch_goes_its_own_way(
 
 
 @pytest.mark.parametrize("name", ["onnx", "torch"])
+@pytest.mark.parametrize("family", ["cifar/resnet18", "timm/deit_tiny_distilled_patch16_224", "openclip/ViT-B-32"])
+def test_the_features_are_those_that_the_scores_are_made_of(
+    name: str, family: str, backbone: Callable[[str], Backbone], picture: NDArray[np.uint8], tmp_path: Path
+) -> None:
+    network = backbone(family)
+    engine = _engine(name, network, tmp_path)
+    keep = tuple(index % 2 == 0 or not may for index, may in enumerate(network.droppable))
+    branches = [network.full, Branch(network.native_resolution // 2, keep)]
+    inputs = [engine.prepare(picture, branch.resolution) for branch in branches]
+    features = engine.features(inputs, branches)
+    assert len({each.shape for each in features}) == 1
+    assert np.abs(features[0] - features[1]).max() > _TOLERANCE
+    with torch.inference_mode():
+        scores = network.classified(torch.from_numpy(np.stack(features)))
+    np.testing.assert_allclose(scores.numpy(), engine.run(inputs, branches), rtol=0, atol=_TOLERANCE)
+
+
+@pytest.mark.parametrize("name", ["onnx", "torch"])
 @pytest.mark.parametrize("family", ["cifar/resnet20", "cifar/resnet18", "timm/vit_tiny_patch16_224"])
 def test_looked_at_first_and_completed_is_as_run_at_once(
     name: str, family: str, backbone: Callable[[str], Backbone], picture: NDArray[np.uint8], tmp_path: Path
@@ -169,6 +187,7 @@ def test_engines_agree_along_random_branches(
 def test_no_pictures_have_no_scores(name: str, backbone: Callable[[str], Backbone], tmp_path: Path) -> None:
     network = backbone("cifar/resnet20")
     assert _engine(name, network, tmp_path).run([], []).shape == (0, 100)
+    assert _engine(name, network, tmp_path).features([], []) == []
 
 
 @pytest.mark.parametrize("name", ["onnx", "torch"])

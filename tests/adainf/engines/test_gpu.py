@@ -93,6 +93,25 @@ def test_each_picture_is_answered_as_if_it_were_alone(
     np.testing.assert_allclose(_run(engine, pictures, chosen), expected, rtol=1e-4, atol=1e-4)
 
 
+@settings(deadline=None, max_examples=10)
+@given(chosen=st.lists(st.sampled_from(_BRANCHES), min_size=1, max_size=40), seed=st.integers(0, 9))
+def test_each_picture_has_the_features_that_it_has_alone(
+    shared: tuple[GpuEngine, TorchEngine], chosen: list[Branch], seed: int
+) -> None:
+    engine, reference = shared
+    found, expected = (
+        runner.features(
+            [
+                runner.prepare(one, branch.resolution, branch.network)
+                for one, branch in zip(_pictures(len(chosen), seed), chosen, strict=True)
+            ],
+            chosen,
+        )
+        for runner in (engine, reference)
+    )
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+
+
 def test_pictures_of_one_branch_run_together(engine: GpuEngine, processor: Processor) -> None:
     full, part, *_ = _BRANCHES
     engine.warm_up([full, part], 4)
