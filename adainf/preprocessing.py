@@ -55,13 +55,18 @@ _LEAST_CUBIC_SHRINK = 1.5
 
 
 def prepare(
-    picture: NDArray[np.uint8], resolution: int, preprocessing: Preprocessing, *, mirrored: bool = False
+    picture: NDArray[np.uint8],
+    resolution: int,
+    preprocessing: Preprocessing,
+    *,
+    mirrored: bool = False,
+    whole: bool = False,
 ) -> NDArray[np.float32]:
     """Return the network's normalised RGB input (3, resolution, resolution) for a BGR picture (height, width, 3).
 
-    mirrored: swaps left and right.
+    mirrored: swaps left and right. whole: squeezes the whole picture into the square, instead of its central square.
     """
-    resized = looked_at(picture, resolution, preprocessing, mirrored=mirrored)
+    resized = looked_at(picture, resolution, preprocessing, mirrored=mirrored, whole=whole)
     prepared = np.empty((3, resolution, resolution), np.float32)
     levels = np.arange(256, dtype=np.float32) / 255
     for channel, (mean, deviation) in enumerate(zip(preprocessing.mean, preprocessing.std, strict=True)):
@@ -76,6 +81,7 @@ def looked_at(
     preprocessing: Preprocessing,
     *,
     mirrored: bool = False,
+    whole: bool = False,
     into: NDArray[np.uint8] | None = None,
 ) -> NDArray[np.uint8]:
     """Return the cropped and resized BGR picture (resolution, resolution, 3) of a BGR picture (height, width, 3).
@@ -83,9 +89,10 @@ def looked_at(
     `prepare` only normalises it, and needs four times its bytes. into: the array to write to and return; None
     allocates one.
     """
-    square = picture[crop_box(picture.shape[0], picture.shape[1], preprocessing.crop_at(resolution))]
+    height, width = picture.shape[:2]
+    seen = picture if whole else picture[crop_box(height, width, preprocessing.crop_at(resolution))]
     resized = np.empty((resolution, resolution, 3), np.uint8) if into is None else into
-    _resize(square, resized)
+    _resize(seen, resized)
     if mirrored:
         cv2.flip(resized, 1, dst=resized)
     return resized
@@ -96,14 +103,19 @@ def whole_shrink(side: int, resolution: int) -> int:
     return max(1, int(side / resolution / _LEAST_CUBIC_SHRINK))
 
 
-def _resize(square: NDArray[np.uint8], into: NDArray[np.uint8]) -> None:
+def _resize(seen: NDArray[np.uint8], into: NDArray[np.uint8]) -> None:
     # Averaging whole pixels keeps fine patterns from aliasing. The cubic step that follows stays sharp where it shrinks
     # by 1.5 to 3, and blurs where it shrinks by little more than 1 (benchmarks/reports/calibration.md).
     resolution = into.shape[0]
-    shrink = whole_shrink(square.shape[0], resolution)
-    averaged: MatLike = square
-    if shrink > 1:
-        side = square.shape[0] // shrink
-        middle = slice(square.shape[0] % shrink // 2, square.shape[0] % shrink // 2 + side * shrink)
-        averaged = cv2.resize(square[middle, middle], (side, side), interpolation=cv2.INTER_AREA)
+    averaged: MatLike = seen
+    (rows, height), (columns, width) = (_whole_blocks(side, resolution) for side in seen.shape[:2])
+    if (height, width) != seen.shape[:2]:
+        averaged = cv2.resize(seen[rows, columns], (width, height), interpolation=cv2.INTER_AREA)
     cv2.resize(averaged, (resolution, resolution), dst=into, interpolation=cv2.INTER_CUBIC)
+
+
+def _whole_blocks(side: int, resolution: int) -> tuple[slice, int]:
+    """Return the middle of a side that whole blocks of pixels cover, and how many blocks do."""
+    shrink = whole_shrink(side, resolution)
+    count, start = side // shrink, side % shrink // 2
+    return slice(start, start + count * shrink), count

@@ -312,8 +312,7 @@ class Profile(_ProfileModel):
         """Return the profile limited to the branches that are `wanted`, plus the full one."""
 
         def kept(measured: tuple[Measured, ...]) -> tuple[Measured, ...]:
-            branches = ((m, Branch.parse(m.branch)) for m in measured)
-            return tuple(m for m, branch in branches if branch == self.space.full or wanted(branch))
+            return tuple(m for m in measured if (of := Branch.parse(m.branch)) == self.space.full or wanted(of))
 
         return self.model_copy(update={"branches": kept(self.branches), "set_aside": kept(self.set_aside)})
 
@@ -347,12 +346,17 @@ class Profile(_ProfileModel):
             raise InvalidInputError(
                 f"profile {path}: schema is {schema!r}; must be {SCHEMA!r}, as written by `adainf calibrate`"
             )
-        with documents.refusing(f"profile {path}"):
-            return cls._validated(loaded, path)
+        return cls.of_document(loaded, f"profile {path}")
 
     @classmethod
-    def _validated(cls, loaded: Mapping[str, JsonValue], path: Path) -> "Profile":
-        is_old = loaded["schema"] == profile_v1.SCHEMA
+    def of_document(cls, loaded: Mapping[str, JsonValue], subject: str) -> "Profile":
+        """Return the profile that a JSON object describes; raises InvalidInputError, naming the `subject`."""
+        with documents.refusing(subject):
+            return cls._validated(loaded, subject)
+
+    @classmethod
+    def _validated(cls, loaded: Mapping[str, JsonValue], subject: str) -> "Profile":
+        is_old = loaded.get("schema") == profile_v1.SCHEMA
         try:
             return cls.model_validate(profile_v1.upgraded(loaded) if is_old else loaded)
         except ValidationError as error:
@@ -361,10 +365,10 @@ class Profile(_ProfileModel):
             key = one_line(".".join(map(str, location)) or "profile", 120)
             message = first["msg"].removeprefix("Value error, ")
             shown = "" if first["type"] in ("missing", "value_error") else f" {one_line(repr(first['input']), 60)}:"
-            raise InvalidInputError(f"profile {path}: {key}:{shown} {one_line(message)}") from None
+            raise InvalidInputError(f"{subject}: {key}:{shown} {one_line(message)}") from None
 
-    def write(self, path: Path) -> None:
-        """Write the profile to `path` atomically."""
+    def document(self) -> dict[str, Any]:
+        """Return the JSON object that describes the profile."""
         document = self.model_dump(mode="json", by_alias=True)
         # Keys that say nothing are left out: people read profiles too.
         for key in ("set_aside", "scheduled"):
@@ -376,7 +380,11 @@ class Profile(_ProfileModel):
         for timings in document["timings"]:
             if not timings["together"]:
                 del timings["together"]
-        write_atomically(path, documents.legible_json(document) + "\n")
+        return document
+
+    def write(self, path: Path) -> None:
+        """Write the profile to `path` atomically."""
+        write_atomically(path, documents.legible_json(self.document()) + "\n")
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from adainf.backbones import Backbone
 
-__all__ = ["scores_of_each", "scores_of_wanted"]
+__all__ = ["features_of_each", "scores_of_each", "scores_of_wanted"]
 
 Keep = tuple[bool, ...]
 
@@ -21,6 +21,17 @@ def scores_of_each(
     backbone: Backbone, images: Tensor, keeps: Sequence[Keep], passing: Passing | None = None
 ) -> Iterator[tuple[Keep, Tensor]]:
     """Yield each of `keeps` once, with its scores (batch, classes) of images (batch, 3, resolution, resolution).
+
+    Runs as `features_of_each` does.
+    """
+    for keep, features in features_of_each(backbone, images, keeps, passing):
+        yield keep, backbone.classified(features)
+
+
+def features_of_each(
+    backbone: Backbone, images: Tensor, keeps: Sequence[Keep], passing: Passing | None = None
+) -> Iterator[tuple[Keep, Tensor]]:
+    """Yield each of `keeps` once, with its pooled features (batch, width) of images (batch, 3, resolution, resolution).
 
     The branches form a trie that is traversed depth first: a prefix that branches share runs once, and at most one
     activation per block of a branch is in memory. passing: called once with each activation.
@@ -34,7 +45,7 @@ def _below(
     if passing is not None:
         passing(keeps[0][:index], hidden)
     if index == len(backbone.blocks):
-        yield keeps[0], backbone.scores(hidden)
+        yield keeps[0], backbone.features(hidden)
         return
     for kept in (True, False):
         along = [keep for keep in keeps if keep[index] == kept]

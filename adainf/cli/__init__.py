@@ -5,7 +5,7 @@ import os
 import click
 
 from adainf import __version__
-from adainf.cli import calibrate, evaluate, export, fetch, measure, pretrain, train
+from adainf.cli import calibrate, evaluate, export, fetch, measure, pretrain, teach, train
 from adainf.process.command import Group, run
 
 __all__ = ["cli", "main"]
@@ -25,5 +25,5 @@ def cli() -> None:
     """Pretrained vision models whose compute follows a budget."""
 
 
-for module in (calibrate, evaluate, export, fetch, measure, pretrain, train):
+for module in (calibrate, evaluate, export, fetch, measure, pretrain, teach, train):
     cli.add_command(module.command)

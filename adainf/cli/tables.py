@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from rich import box
 from rich.table import Table
@@ -14,7 +15,15 @@ from adainf.evaluation.timing import Along
 from adainf.profile import BranchTime, Profile
 from adainf.research.study import Study
 
-__all__ = ["points_as_json", "print_points", "print_shares", "print_times"]
+__all__ = [
+    "points_as_json",
+    "print_confusion",
+    "print_lesson",
+    "print_levels",
+    "print_points",
+    "print_shares",
+    "print_times",
+]
 
 _LONGEST_NAME = 100
 
@@ -95,7 +104,9 @@ def print_times(profile: Profile, times: Mapping[Along, BranchTime]) -> None:
 def _table(*columns: str) -> Table:
     table = Table(box=box.SIMPLE_HEAD if output.console().is_terminal else box.MARKDOWN)
     for column in columns:
-        table.add_column(column, justify="left" if column in ("branch", "method", "bound") else "right", no_wrap=True)
+        table.add_column(
+            column, justify="left" if column in ("branch", "class", "method", "bound") else "right", no_wrap=True
+        )
     return table
 
 
@@ -109,3 +120,49 @@ def _print(table: Table) -> None:
 
 def _percent(share: float | None) -> str:
     return "" if share is None else f"{share:.1%}"
+
+
+def print_lesson(report: Mapping[str, Any]) -> None:
+    """Print how good taught classes are by `teaching.report`: the levels, the cheapest one's confusion, the advice."""
+    names = [printable(name, _LONGEST_NAME) for name in report["names"]]
+    print_levels(report["levels"], report["cheapest_within_a_point"])
+    (cheapest,) = (level for level in report["levels"] if level["branch"] == report["cheapest_within_a_point"])
+    output.show(f"The cheapest within a point of the best: {cheapest['branch']}; its answers, a row a class:")
+    output.show("")
+    print_confusion(names, cheapest["confusion"])
+    for doubt in report["doubts"]:
+        output.show(
+            f"likely mislabelled: {doubt['picture']} ({doubt['label']}) looks like {doubt['looks_like']}, "
+            f"{doubt['score']:.2f}"
+        )
+    for twins in report["twins"]:
+        output.show(
+            f"the same picture twice: {' ('.join((twins['pictures'][0], twins['labels'][0]))}) and "
+            f"{twins['pictures'][1]} ({twins['labels'][1]})"
+        )
+    for wish in report["wishes"]:
+        output.show(
+            f"wants about {wish['more_pictures']} more pictures: {wish['label']}, recall "
+            f"{wish['recall']:.1%}, taught with half of its pictures {wish['recall_by_half']:.1%}"
+        )
+
+
+def print_levels(levels: Sequence[Mapping[str, Any]], cheapest: str | None = None) -> None:
+    """Print a line per branch: MACs, accuracy with its 95 % interval, balanced accuracy."""
+    table = _table("branch", "MACs", "accuracy", "95 %", "balanced", "")
+    for level in levels:
+        low, high = level["interval"]
+        mark = (
+            "cheapest within a point" if level["branch"] == cheapest else "" if level.get("kept", True) else "set aside"
+        )
+        shown = [_percent(level["macs_fraction"]), _percent(level["accuracy"]), f"{low:.1%} to {high:.1%}"]
+        table.add_row(level["branch"], *shown, _percent(level["balanced_accuracy"]), mark)
+    _print(table)
+
+
+def print_confusion(names: Sequence[str], confusion: Sequence[Sequence[int]]) -> None:
+    """Print counts: a row a class, a column an answer."""
+    table = _table("class", *names)
+    for name, row in zip(names, confusion, strict=False):
+        table.add_row(name, *map(str, row))
+    _print(table)

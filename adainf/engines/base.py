@@ -158,9 +158,18 @@ class Engine(Protocol):
         ...
 
     def prepare(
-        self, picture: NDArray[np.uint8], resolution: int, network: str = REFERENCE, *, mirrored: bool = False
+        self,
+        picture: NDArray[np.uint8],
+        resolution: int,
+        network: str = REFERENCE,
+        *,
+        mirrored: bool = False,
+        whole: bool = False,
     ) -> Any:
-        """Convert a BGR picture (height, width, 3), or its mirror image, to a network's input at `resolution`."""
+        """Convert a BGR picture (height, width, 3), or its mirror image, to a network's input at `resolution`.
+
+        whole: squeeze the whole picture into the square, as some taught classes want it, instead of its central square.
+        """
         ...
 
     def run(self, inputs: Sequence[Any], branches: Sequence[Branch]) -> NDArray[np.float32]:

@@ -107,10 +107,16 @@ class OnnxEngine:
         return all(map(self._exports[network].has, parts(resolution, self.outlines[network].droppable)))
 
     def prepare(
-        self, picture: NDArray[np.uint8], resolution: int, network: str = REFERENCE, *, mirrored: bool = False
+        self,
+        picture: NDArray[np.uint8],
+        resolution: int,
+        network: str = REFERENCE,
+        *,
+        mirrored: bool = False,
+        whole: bool = False,
     ) -> NDArray[np.float32]:
         """Convert a BGR picture (height, width, 3) to an input (1, 3, resolution, resolution)."""
-        return prepare(picture, resolution, self.outlines[network].preprocessing, mirrored=mirrored)[None]
+        return prepare(picture, resolution, self.outlines[network].preprocessing, mirrored=mirrored, whole=whole)[None]
 
     def run(self, inputs: Sequence[NDArray[np.float32]], branches: Sequence[Branch]) -> NDArray[np.float32]:
         """Return scores before softmax (pictures, classes), each picture along its own branch, one at a time.

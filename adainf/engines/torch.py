@@ -72,11 +72,17 @@ class TorchEngine:
 
     @torch.inference_mode()
     def prepare(
-        self, picture: NDArray[np.uint8], resolution: int, network: str = REFERENCE, *, mirrored: bool = False
+        self,
+        picture: NDArray[np.uint8],
+        resolution: int,
+        network: str = REFERENCE,
+        *,
+        mirrored: bool = False,
+        whole: bool = False,
     ) -> Tensor:
         """Convert a BGR picture (height, width, 3) to an input (1, 3, resolution, resolution) on the device."""
         preprocessing = self.outlines[network].preprocessing
-        prepared = torch.from_numpy(prepare(picture, resolution, preprocessing, mirrored=mirrored))[None]
+        prepared = torch.from_numpy(prepare(picture, resolution, preprocessing, mirrored=mirrored, whole=whole))[None]
         return prepared.to(self._device, self._dtype).contiguous(memory_format=torch.channels_last)
 
     @torch.inference_mode()

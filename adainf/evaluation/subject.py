@@ -15,7 +15,7 @@ from torch import Tensor
 from adainf.backbones import RANDOM, Backbone, Options, defaults, load
 from adainf.backbones.adapters import adapted, weakened
 from adainf.backbones.macs import branch_space
-from adainf.backbones.prefixes import scores_of_each
+from adainf.backbones.prefixes import features_of_each, scores_of_each
 from adainf.backbones.weights import fingerprint
 from adainf.base import files
 from adainf.base.errors import InvalidInputError
@@ -29,7 +29,17 @@ from adainf.outline import check_same_classes
 from adainf.profile import Network, Profile
 from adainf.training.ranks import Ranks
 
-__all__ = ["BATCH", "Point", "Subject", "check_describes", "check_subject", "load_for_timing", "open_subject", "pooled"]
+__all__ = [
+    "BATCH",
+    "Point",
+    "Subject",
+    "check_describes",
+    "check_subject",
+    "load_for_timing",
+    "open_networks",
+    "open_subject",
+    "pooled",
+]
 
 # Measured on two cores: larger batches of 224 px pictures exceed the caches, smaller ones leave the threads idle.
 BATCH = 16
@@ -134,9 +144,19 @@ class Subject:
             rows = slice(first + own.start, first + own.stop)
             yield end, rows, [images.decode(path) for path in self.paths[rows]]
 
-    def prepare(self, pictures: Iterable[NDArray[np.uint8]], resolution: int, network: str = REFERENCE) -> Tensor:
-        """Return a network's input (pictures, 3, resolution, resolution), exactly as the daemon prepares it."""
-        return torch.cat([self.engine.prepare(picture, resolution, network) for picture in pictures])
+    def prepare(
+        self,
+        pictures: Iterable[NDArray[np.uint8]],
+        resolution: int,
+        network: str = REFERENCE,
+        *,
+        whole: bool = False,
+    ) -> Tensor:
+        """Return a network's input (pictures, 3, resolution, resolution), exactly as the daemon prepares it.
+
+        whole: as in `Engine.prepare`.
+        """
+        return torch.cat([self.engine.prepare(picture, resolution, network, whole=whole) for picture in pictures])
 
     @torch.inference_mode()
     def scores(
@@ -149,16 +169,25 @@ class Subject:
 
         passing: called with the output (pictures, …) of each block, once for all branches that share it.
         """
-        keeps: defaultdict[tuple[str, int], list[tuple[bool, ...]]] = defaultdict(list)
-        for branch in branches:
-            keeps[branch.network, branch.resolution].append(branch.keep)
         scores_of: dict[Branch, Tensor] = {}
-        for (network, resolution), kept in keeps.items():
+        for (network, resolution), kept in _by_input(branches).items():
             prepared = self.prepare(pictures, resolution, network)
             callback = None if passing is None else partial(_passed, passing, network, resolution)
             for keep, scores in scores_of_each(self.networks[network], prepared, kept, callback):
                 scores_of[Branch(resolution, keep, network)] = scores.float().cpu()
         return scores_of
+
+    @torch.inference_mode()
+    def features(
+        self, pictures: Sequence[NDArray[np.uint8]], branches: Iterable[Branch], *, whole: bool = False
+    ) -> dict[Branch, NDArray[np.float32]]:
+        """Return each branch's pooled features (pictures, width). whole: as in `Engine.prepare`."""
+        features_of: dict[Branch, NDArray[np.float32]] = {}
+        for (network, resolution), kept in _by_input(branches).items():
+            prepared = self.prepare(pictures, resolution, network, whole=whole)
+            for keep, features in features_of_each(self.networks[network], prepared, kept):
+                features_of[Branch(resolution, keep, network)] = features.float().cpu().numpy()
+        return features_of
 
     @torch.inference_mode()
     def first_features(self, pictures: Sequence[NDArray[np.uint8]], branch: Branch) -> NDArray[np.float32]:
@@ -176,6 +205,14 @@ class Subject:
     def truth(self, rows: slice, full_answers: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the labels of `rows`, or without labels the full branch's answers."""
         return full_answers if self.labels is None else self.labels[rows]
+
+
+def _by_input(branches: Iterable[Branch]) -> Mapping[tuple[str, int], list[tuple[bool, ...]]]:
+    """Return the blocks that run of the branches of each network and resolution."""
+    keeps: defaultdict[tuple[str, int], list[tuple[bool, ...]]] = defaultdict(list)
+    for branch in branches:
+        keeps[branch.network, branch.resolution].append(branch.keep)
+    return keeps
 
 
 def _passed(
@@ -224,27 +261,32 @@ def open_subject(
     if not chosen:
         raise InvalidInputError(f"part {part}: {source} has only {len(pictures)} pictures")
     chosen, passed_over = _decodable(source, chosen, silent=ranks is not None and not ranks.is_first)
-    networks, weights = _loaded(sources, folders)
-    classes = networks[REFERENCE].classes
+    subject = open_networks(sources, folders, threads, ranks)
     labels = None
     if labelled:
-        index_of = images.class_indices(folders, classes)
+        index_of = images.class_indices(folders, subject.reference.classes)
         labels = np.array([index_of[picture.folder] for picture in chosen if picture.folder is not None])
+    paths = tuple(picture.path for picture in chosen)
+    return replace(subject, paths=paths, labels=labels, frames=frames, passed_over=passed_over)
+
+
+def open_networks(
+    sources: Mapping[str, NetworkSource],
+    folders: Sequence[str] = (),
+    threads: int | None = None,
+    ranks: Ranks | None = None,
+) -> Subject:
+    """Load the networks; return a subject without pictures.
+
+    folders: the class folders, whose names are the default labels of an open vocabulary. Otherwise as `open_subject`.
+    """
+    networks, weights = _loaded(sources, folders)
     if ranks is None:
         engine = TorchEngine(networks, threads=threads)
     else:
         engine = TorchEngine(networks, str(ranks.device), threads or ranks.threads)
-    return Subject(
-        engine,
-        {key: network.name for key, network in sources.items()},
-        weights,
-        tuple(picture.path for picture in chosen),
-        labels,
-        _adapted(sources),
-        ranks or Ranks(),
-        frames,
-        passed_over,
-    )
+    names = {key: network.name for key, network in sources.items()}
+    return Subject(engine, names, weights, (), None, _adapted(sources), ranks or Ranks())
 
 
 def _loaded(sources: Mapping[str, NetworkSource], folders: Sequence[str]) -> tuple[dict[str, Backbone], dict[str, str]]:

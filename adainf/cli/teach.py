@@ -1,0 +1,121 @@
+"""adainf teach: teach a profile's networks an owner's own classes from few pictures."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from adainf.base import output
+from adainf.cli.opening import open_profile_of, open_run, sources_of_profile
+from adainf.cli.options import (
+    PATH,
+    family_weights_option,
+    labels_option,
+    run_option,
+    statistics_options,
+    threads_option,
+    together,
+    use_all_of_the_processor,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from adainf.teaching.examples import Examples
+
+__all__ = ["command", "example_options", "examples_of"]
+
+example_options = together(
+    click.option("--video", type=PATH, help="Take frames of this video; goes with --spans."),
+    click.option("--spans", type=PATH, help="A CSV file of START,END,LABEL, in seconds of the video."),
+)
+
+
+@click.command("teach")
+@click.option("--images", type=PATH, help="A folder of pictures, one folder a class.")
+@example_options
+@run_option
+@click.option("--profile", help="A profile's path, or the name of a shipped one.  [default: the run's]")
+@family_weights_option
+@labels_option
+@statistics_options
+@threads_option
+@click.option("--crop", is_flag=True, help="Look at the central square, not at the whole picture squeezed into one.")
+@click.option("--mirrored", is_flag=True, help="The classes look the same in a mirror.")
+@click.option(
+    "--limit",
+    type=click.IntRange(min=3),
+    default=60,
+    show_default=True,
+    help="Pictures of each class at most, evenly spread.",
+)
+@click.option("--out", type=PATH, required=True, help="The file of the taught classes to write (.classes).")
+@click.option("--json", "as_json", type=PATH, help="A file for the report as JSON.")
+@click.option("--html", type=PATH, help="A file for the report as one page, with pictures.")
+def command(
+    images: Path | None,
+    video: Path | None,
+    spans: Path | None,
+    run: str | None,
+    profile: str | None,
+    crop: bool,
+    mirrored: bool,
+    limit: int,
+    out: Path,
+    as_json: Path | None,
+    html: Path | None,
+    **options: Any,
+) -> None:
+    """Teach the networks of a profile classes of your own, from a few dozen pictures, and say how good they are.
+
+    What looks like none of the classes is answered as `unknown`. The accuracies are cross-validated: each picture is
+    asked about by heads that have seen neither it nor its neighbours in time.
+    """
+    start = time.monotonic()
+    _check_sources(images, video, spans)
+    of_run = None if run is None else open_run(run)
+    read = open_profile_of(of_run, profile)
+    use_all_of_the_processor()
+    from adainf.base import documents
+    from adainf.cli import tables
+    from adainf.evaluation.partial import check_writable
+    from adainf.evaluation.subject import open_networks
+    from adainf.profile import write_atomically
+    from adainf.teaching import page, teach
+    from adainf.teaching.report import report
+
+    for path in filter(None, (out, as_json, html)):
+        check_writable(path)
+    examples = examples_of(images, video, spans, limit)
+    subject = open_networks(sources_of_profile(read, of_run, options), threads=options["threads"])
+    lesson = teach.teach(subject, read, examples, whole=not crop, mirrored=mirrored)
+    lesson.taught.write(out)
+    document = report(lesson)
+    if as_json is not None:
+        write_atomically(as_json, documents.legible_json(document) + "\n")
+    if html is not None:
+        write_atomically(html, page.page(lesson, document))
+    tables.print_lesson(document)
+    output.show(
+        f"{out}: {len(examples.labels)} classes of {len(examples.every)} pictures{examples.passed_over}, "
+        f"in {time.monotonic() - start:.0f} s"
+    )
+
+
+def examples_of(images: Path | None, video: Path | None, spans: Path | None, most: int) -> Examples:
+    """Return the examples that a command's options name."""
+    from adainf.teaching import examples
+
+    _check_sources(images, video, spans)
+    if images is not None:
+        return examples.of_folder(images, most)
+    assert video is not None  # noqa: S101
+    assert spans is not None  # noqa: S101
+    return examples.of_video(video, spans, most)
+
+
+def _check_sources(images: Path | None, video: Path | None, spans: Path | None) -> None:
+    if (video is None) != (spans is None) or (images is None) == (video is None):
+        raise click.UsageError("give --images, or --video and --spans")

@@ -1,0 +1,1 @@
+"""Own classes: heads on the networks' features, taught from few pictures."""

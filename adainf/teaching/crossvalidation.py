@@ -1,0 +1,71 @@
+"""Cross-validation of taught classes: the scores of each example by heads that have not seen it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adainf.branch import Branch
+from adainf.teaching.examples import Example
+from adainf.teaching.fitting import fit
+from adainf.teaching.folds import folds
+from adainf.teaching.taught import unknown_score
+
+__all__ = ["HeldOut", "held_out"]
+
+# Along each branch the threshold is this quantile of the held-out examples' distances, times the margin, since later
+# pictures of the same scene lie farther away than those of a block between taught ones (benchmarks/teaching.py).
+_KNOWN_SHARE = 0.97
+_MARGIN = 1.2
+_LEAST_THRESHOLD = 1e-4
+
+
+@dataclass(frozen=True, slots=True)
+class HeldOut:
+    """What heads say of examples that they were not fitted to.
+
+    classes: the classes' scores (examples, labels) along each branch. distances: (examples,), from what was familiar.
+    """
+
+    classes: Mapping[Branch, NDArray[np.float32]]
+    distances: Mapping[Branch, NDArray[np.float64]]
+
+    def threshold(self, branch: Branch) -> float:
+        """Return the distance from which pictures are unknown along a branch."""
+        usual = float(np.quantile(self.distances[branch], _KNOWN_SHARE))
+        return float(np.clip(_MARGIN * usual, _LEAST_THRESHOLD, 2))
+
+    def scores(self, branch: Branch) -> NDArray[np.float32]:
+        """Return scores before softmax (examples, labels + 1), the last one unknown's, as `Taught.scores` does."""
+        classes, threshold = self.classes[branch], self.threshold(branch)
+        unknown = [
+            unknown_score(row, distance, threshold)
+            for row, distance in zip(classes, self.distances[branch], strict=True)
+        ]
+        return np.column_stack([classes, unknown]).astype(np.float32)
+
+
+def held_out(
+    of_branch: Mapping[Branch, NDArray[np.float32]],
+    labels: NDArray[np.int64],
+    examples: Sequence[Example],
+    *,
+    timed: bool,
+    every: int = 1,
+) -> HeldOut:
+    """Return what heads say of each example that were fitted without its fold (`folds`).
+
+    of_branch: features (views, examples, width). labels: each example's class. every: fit to every so many-th of the
+    other examples of each class.
+    """
+    count = int(labels.max()) + 1
+    classes = {branch: np.empty((len(labels), count), np.float32) for branch in of_branch}
+    distances = {branch: np.empty(len(labels)) for branch in of_branch}
+    for fitted_rows, held in folds(examples, timed=timed):
+        thinned = np.concatenate([fitted_rows[labels[fitted_rows] == label][::every] for label in range(count)])
+        fitted = fit(of_branch, labels, thinned, count)
+        for branch, features in of_branch.items():
+            classes[branch][held] = fitted.classes(branch, features[0, held])
+            distances[branch][held] = fitted.distances(branch, features[0, held])
+    return HeldOut(classes, distances)

@@ -1,0 +1,97 @@
+"""Fitting of taught classes: a linear head a network, and the familiar sights of each branch."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from adainf.branch import Branch
+from adainf.teaching.taught import ClassHead, Familiar
+
+__all__ = ["Fitted", "fit"]
+
+# Measured, see benchmarks/teaching.py.
+_DECAY = 1e-2
+_STEPS = 40
+_MOST_SIGHTS = 24
+_ROUNDS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """Heads of the networks, and what is familiar along each branch, with thresholds still to be chosen."""
+
+    heads: Mapping[str, ClassHead]
+    familiar: Mapping[Branch, Familiar]
+
+    def classes(self, branch: Branch, features: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the classes' scores (pictures, labels) of features (pictures, width) along a branch."""
+        head = self.heads[branch.network]
+        return features @ head.weight.T + head.bias
+
+    def distances(self, branch: Branch, features: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Return the distances (pictures,) of features (pictures, width) from what is familiar along a branch."""
+        return np.array([self.familiar[branch].distance(row) for row in features])
+
+
+def fit(
+    of_branch: Mapping[Branch, NDArray[np.float32]], labels: NDArray[np.int64], rows: NDArray[np.intp], count: int
+) -> Fitted:
+    """Fit heads for `count` classes to `rows` of features (views, examples, width) of each branch.
+
+    labels: each example's class. A network's head is fitted to the features of all of its branches together: measured,
+    it is as good as a head a branch, and better on cheap branches than the head of the full one.
+    """
+    heads = {}
+    for key in dict.fromkeys(branch.network for branch in of_branch):
+        features = [of[:, rows].reshape(-1, of.shape[2]) for branch, of in of_branch.items() if branch.network == key]
+        views = sum(len(of) for branch, of in of_branch.items() if branch.network == key)
+        heads[key] = _head(np.concatenate(features), np.tile(labels[rows], views), count)
+    return Fitted(heads, {branch: _familiar(of[:, rows].reshape(-1, of.shape[2])) for branch, of in of_branch.items()})
+
+
+def _head(features: NDArray[np.float32], labels: NDArray[np.int64], count: int) -> ClassHead:
+    """Return the multinomial logistic regression of labels (rows,) on features (rows, width), each class as heavy."""
+    mean, deviation = features.mean(axis=0), features.std(axis=0) + np.float32(1e-3 * features.std() + 1e-12)
+    inputs = torch.from_numpy((features - mean) / deviation)
+    targets = torch.from_numpy(labels)
+    heaviness = torch.from_numpy(len(labels) / (count * np.bincount(labels, minlength=count).clip(1))).float()
+    weight = torch.zeros(count, inputs.shape[1], requires_grad=True)
+    bias = torch.zeros(count, requires_grad=True)
+    optimizer = torch.optim.LBFGS([weight, bias], max_iter=_STEPS, line_search_fn="strong_wolfe")
+
+    def loss() -> torch.Tensor:
+        optimizer.zero_grad()
+        entropy = torch.nn.functional.cross_entropy(inputs @ weight.T + bias, targets, heaviness)
+        total = entropy + _DECAY / 2 * weight.square().sum()
+        total.backward()  # type: ignore[no-untyped-call]
+        return total
+
+    with torch.enable_grad():
+        optimizer.step(loss)
+    scaled = weight.detach().numpy() / deviation
+    return ClassHead(scaled, bias.detach().numpy() - scaled @ mean)
+
+
+def _familiar(features: NDArray[np.float32]) -> Familiar:
+    """Return the features (pictures, width) thinned to a few sights by spherical k-means."""
+    units = features / np.linalg.norm(features, axis=1, keepdims=True).clip(1e-12)
+    sights = _farthest(units, _MOST_SIGHTS)
+    for _ in range(_ROUNDS if len(units) > len(sights) else 0):
+        nearest = (units @ sights.T).argmax(axis=1)
+        sums = np.zeros_like(sights)
+        np.add.at(sums, nearest, units)
+        sights = sums / np.linalg.norm(sums, axis=1, keepdims=True).clip(1e-12)
+    return Familiar(sights, 1.0)
+
+
+def _farthest(units: NDArray[np.float32], most: int) -> NDArray[np.float32]:
+    """Return at most this many of the unit vectors, each the farthest from those before it."""
+    chosen = [0]
+    nearest = units @ units[0]
+    while len(chosen) < min(most, len(units)):
+        chosen.append(int(nearest.argmin()))
+        nearest = np.maximum(nearest, units @ units[chosen[-1]])
+    return units[chosen]
