@@ -6,17 +6,19 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from adainf.cli.opening import open_profile_of, open_run, open_subject, sources_of_profile
+from adainf.cli.opening import check_examples_given, open_profile_of, open_run, open_subject, sources_of_profile
 from adainf.cli.options import (
+    IMAGES_HELP,
     PATH,
     family_weights_option,
-    image_options,
     labels_option,
     numbers,
     run_option,
+    sample_options,
     statistics_options,
     threads_option,
     use_all_of_the_processor,
+    video_options,
     warn,
 )
 
@@ -27,6 +29,9 @@ if TYPE_CHECKING:
 
 __all__ = ["command", "times_here"]
 
+_MOST_EVALUATED = 200
+"""Pictures of each class, of taught classes, without --limit."""
+
 
 @click.command("evaluate")
 @run_option
@@ -35,7 +40,10 @@ __all__ = ["command", "times_here"]
 @labels_option
 @statistics_options
 @threads_option
-@image_options
+@click.option("--images", type=PATH, help=IMAGES_HELP)
+@click.option("--classes", type=PATH, help="Taught classes, a file of `adainf teach`, in place of a profile.")
+@video_options
+@sample_options
 @click.option(
     "--ceilings",
     callback=numbers(float),
@@ -66,6 +74,10 @@ __all__ = ["command", "times_here"]
 def command(
     run: str | None,
     profile: str | None,
+    images: Path | None,
+    classes: Path | None,
+    video: Path | None,
+    spans: Path | None,
     ceilings: tuple[float, ...],
     resolutions: tuple[int, ...] | None,
     by: str,
@@ -81,7 +93,15 @@ def command(
 
     With --out every branch of the profile answers every picture, and ways of choosing among them are compared. Killed,
     it goes on where it was when it is started again with the same settings.
+
+    With --classes each taught branch answers the pictures of a folder or, with --spans, of a video.
     """
+    if classes is not None:
+        _evaluate_classes(classes, images, video, spans, run, as_json=as_json, options=options)
+        return
+    if images is None:
+        raise click.UsageError("Missing option '--images'")
+    options["images"] = images
     of_run = None if run is None else open_run(run)
     read = open_profile_of(of_run, profile)
     if resolutions is not None:
@@ -115,6 +135,42 @@ def command(
         click.echo(tables.points_as_json(points))
     else:
         tables.print_points(points, labelled=subject.labels is not None, by=by)
+
+
+def _evaluate_classes(
+    classes: Path,
+    images: Path | None,
+    video: Path | None,
+    spans: Path | None,
+    run: str | None,
+    *,
+    as_json: bool,
+    options: dict[str, Any],
+) -> None:
+    check_examples_given(images, video, spans)
+    from adainf.teaching.taught import Taught
+
+    taught = Taught.read(classes)
+    of_run = None if run is None else open_run(run)
+    use_all_of_the_processor()
+    from adainf.base import documents, output
+    from adainf.cli import tables
+    from adainf.evaluation.subject import open_networks
+    from adainf.teaching import teach
+    from adainf.teaching.examples import open_examples
+    from adainf.teaching.report import levels_document
+
+    examples = open_examples(images, video, spans, options["limit"] or _MOST_EVALUATED)
+    subject = open_networks(sources_of_profile(taught.profile, of_run, options), threads=options["threads"])
+    levels = levels_document(teach.evaluate(subject, taught, examples))
+    if as_json:
+        click.echo(documents.legible_json({"names": list(taught.names), "levels": levels}))
+        return
+    tables.print_levels(levels)
+    names = list(taught.names)
+    for level in levels:
+        output.show(f"{level['branch']}: answers, a row a class")
+        tables.print_confusion(names, level["confusion"])
 
 
 def times_here(profile: Profile) -> Timings:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from adainf.training.ranks import Ranks
 
 __all__ = [
+    "check_examples_given",
     "open_profile",
     "open_profile_of",
     "open_run",
@@ -63,6 +64,12 @@ def open_run(name: str) -> Run:
     from adainf.run import Run
 
     return Run.read(shipped.find_run(name))
+
+
+def check_examples_given(images: Path | None, video: Path | None, spans: Path | None) -> None:
+    """Raise UsageError unless a folder of pictures is given, or a video with spans."""
+    if (video is None) != (spans is None) or (images is None) == (video is None):
+        raise click.UsageError("give --images, or --video and --spans")
 
 
 def open_subject(

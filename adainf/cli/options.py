@@ -12,6 +12,7 @@ from adainf.base import files, output
 
 __all__ = [
     "DEFAULT_MINUTES",
+    "IMAGES_HELP",
     "PATH",
     "checkpoints_option",
     "device_option",
@@ -20,10 +21,12 @@ __all__ = [
     "labels_option",
     "numbers",
     "run_option",
+    "sample_options",
     "statistics_options",
     "threads_option",
     "together",
     "use_all_of_the_processor",
+    "video_options",
     "warn",
     "weights_option",
 ]
@@ -32,6 +35,8 @@ PATH = click.Path(path_type=Path)
 
 DEFAULT_MINUTES = 15.0
 """Duration of a training without --minutes and --steps."""
+
+IMAGES_HELP = "A folder of pictures, one folder a class; or, --unlabelled, a video."
 
 _Callback = Callable[[click.Context, click.Parameter, str | None], Any]
 
@@ -104,17 +109,19 @@ statistics_options = together(
     click.option("--mean", callback=numbers(float, 3), help="R,G,B, in place of those that belong to the weights."),
     click.option("--std", callback=numbers(float, 3), help="R,G,B, in place of those that belong to the weights."),
 )
-image_options = together(
-    click.option(
-        "--images",
-        type=PATH,
-        required=True,
-        help="A folder of pictures, one folder a class; or, --unlabelled, a video.",
-    ),
+sample_options = together(
     click.option("--unlabelled", is_flag=True, help="Take every picture below the folder, without labels."),
     click.option("--part", default="1/1", show_default=True, help="K/N: every N-th row of the sorted listing from K."),
     click.option("--limit", type=click.IntRange(min=1), help="At most so many pictures, evenly spread."),
     click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True),
+)
+image_options = together(
+    click.option("--images", type=PATH, required=True, help=IMAGES_HELP),
+    sample_options,
+)
+video_options = together(
+    click.option("--video", type=PATH, help="Take frames of this video; goes with --spans."),
+    click.option("--spans", type=PATH, help="A CSV file of START,END,LABEL, in seconds of the video."),
 )
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from adainf.base import output
-from adainf.cli.opening import open_profile_of, open_run, sources_of_profile
+from adainf.cli.opening import check_examples_given, open_profile_of, open_run, sources_of_profile
 from adainf.cli.options import (
     PATH,
     family_weights_option,
@@ -16,26 +16,19 @@ from adainf.cli.options import (
     run_option,
     statistics_options,
     threads_option,
-    together,
     use_all_of_the_processor,
+    video_options,
 )
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from adainf.teaching.examples import Examples
-
-__all__ = ["command", "example_options", "examples_of"]
-
-example_options = together(
-    click.option("--video", type=PATH, help="Take frames of this video; goes with --spans."),
-    click.option("--spans", type=PATH, help="A CSV file of START,END,LABEL, in seconds of the video."),
-)
+__all__ = ["command"]
 
 
 @click.command("teach")
 @click.option("--images", type=PATH, help="A folder of pictures, one folder a class.")
-@example_options
+@video_options
 @run_option
 @click.option("--profile", help="A profile's path, or the name of a shipped one.  [default: the run's]")
 @family_weights_option
@@ -74,7 +67,7 @@ def command(
     asked about by heads that have seen neither it nor its neighbours in time.
     """
     start = time.monotonic()
-    _check_sources(images, video, spans)
+    check_examples_given(images, video, spans)
     of_run = None if run is None else open_run(run)
     read = open_profile_of(of_run, profile)
     use_all_of_the_processor()
@@ -84,11 +77,12 @@ def command(
     from adainf.evaluation.subject import open_networks
     from adainf.profile import write_atomically
     from adainf.teaching import page, teach
+    from adainf.teaching.examples import open_examples
     from adainf.teaching.report import report
 
     for path in filter(None, (out, as_json, html)):
         check_writable(path)
-    examples = examples_of(images, video, spans, limit)
+    examples = open_examples(images, video, spans, limit)
     subject = open_networks(sources_of_profile(read, of_run, options), threads=options["threads"])
     lesson = teach.teach(subject, read, examples, whole=not crop, mirrored=mirrored)
     lesson.taught.write(out)
@@ -102,20 +96,3 @@ def command(
         f"{out}: {len(examples.labels)} classes of {len(examples.every)} pictures{examples.passed_over}, "
         f"in {time.monotonic() - start:.0f} s"
     )
-
-
-def examples_of(images: Path | None, video: Path | None, spans: Path | None, most: int) -> Examples:
-    """Return the examples that a command's options name."""
-    from adainf.teaching import examples
-
-    _check_sources(images, video, spans)
-    if images is not None:
-        return examples.of_folder(images, most)
-    assert video is not None  # noqa: S101
-    assert spans is not None  # noqa: S101
-    return examples.of_video(video, spans, most)
-
-
-def _check_sources(images: Path | None, video: Path | None, spans: Path | None) -> None:
-    if (video is None) != (spans is None) or (images is None) == (video is None):
-        raise click.UsageError("give --images, or --video and --spans")

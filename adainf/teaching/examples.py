@@ -16,7 +16,7 @@ from adainf.media.videos import VideoFile
 from adainf.teaching.spans import Span, read_spans
 from adainf.teaching.taught import MOST_LABELS, check_label
 
-__all__ = ["Example", "Examples", "check_teachable", "of_folder", "of_video"]
+__all__ = ["Example", "Examples", "check_teachable", "of_folder", "of_video", "open_examples"]
 
 _LEAST = 3
 # Files written within a minute were copied or unpacked, and their times say nothing.
@@ -76,6 +76,15 @@ def check_teachable(examples: Examples) -> None:
         check_label(label)
         if len(of_label) < _LEAST:
             raise InvalidInputError(f"class {label!r}: has {len(of_label)} pictures; at least {_LEAST} are needed")
+
+
+def open_examples(images: Path | None, video: Path | None, spans: Path | None, most: int) -> Examples:
+    """Return the pictures of a folder, or else the frames of a video; see `of_folder` and `of_video`."""
+    if images is not None:
+        return of_folder(images, most)
+    if video is None or spans is None:
+        raise ValueError("needs images, or a video and spans")
+    return of_video(video, spans, most)
 
 
 def of_folder(folder: Path, most: int) -> Examples:

@@ -27,9 +27,14 @@ _THUMBNAIL = 32
 
 @dataclass(frozen=True, slots=True)
 class Features:
-    """Examples' features. of_branch: (views, examples, width). thumbnails: (examples, 32, 32, 3), BGR."""
+    """Examples' features.
+
+    of_branch: (views, examples, width). nothing: of pictures that show nothing: black, grey and noise (pictures,
+    width). thumbnails: (examples, 32, 32, 3), BGR.
+    """
 
     of_branch: Mapping[Branch, NDArray[np.float32]]
+    nothing: Mapping[Branch, NDArray[np.float32]]
     thumbnails: NDArray[np.uint8]
 
 
@@ -84,4 +89,15 @@ def features_of(
             for branch, features in subject.features(views, branches, whole=whole).items():
                 found[branch].append(features)
             advance(1)
-    return Features({branch: np.stack(features, axis=1) for branch, features in found.items()}, thumbnails)
+    nothing = subject.features(_pictures_of_nothing(random), branches, whole=whole)
+    return Features({branch: np.stack(of, axis=1) for branch, of in found.items()}, nothing, thumbnails)
+
+
+def _pictures_of_nothing(random: np.random.Generator) -> list[NDArray[np.uint8]]:
+    shape = (256, 256, 3)
+    return [
+        np.zeros(shape, np.uint8),
+        np.full(shape, 128, np.uint8),
+        random.integers(0, 256, shape, np.uint8),
+        random.integers(0, 16, shape, np.uint8),
+    ]

@@ -70,7 +70,7 @@ def _head(features: NDArray[np.float32], labels: NDArray[np.int64], count: int) 
         return total
 
     with torch.enable_grad():
-        optimizer.step(loss)
+        optimizer.step(loss)  # type: ignore[no-untyped-call]
     scaled = weight.detach().numpy() / deviation
     return ClassHead(scaled, bias.detach().numpy() - scaled @ mean)
 

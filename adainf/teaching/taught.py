@@ -140,7 +140,7 @@ class Taught:
             "thresholds": {str(branch): familiar.threshold for branch, familiar in self.familiar.items()},
             "profile": self.profile.document(),
         }
-        tensors = {}
+        tensors: dict[str, NDArray[np.float32]] = {}
         for key, head in self.heads.items():
             tensors |= {f"{key}/weight": head.weight, f"{key}/bias": head.bias}
         for branch, familiar in self.familiar.items():

@@ -59,8 +59,8 @@ def learn(
 ) -> Lesson:
     """Fit and cross-validate heads on features. labels: each example's class."""
     every, timed = examples.every, examples.timed
-    held = held_out(features.of_branch, labels, every, timed=timed)
-    by_half = held_out(features.of_branch, labels, every, timed=timed, every=2)
+    held = held_out(features, labels, every, timed=timed)
+    by_half = held_out(features, labels, every, timed=timed, every=2)
     levels = {branch: level(profile.space, branch, held.scores(branch), labels) for branch in features.of_branch}
     kept = useful(levels, profile.space.full)
     fitted = fit(
@@ -91,6 +91,9 @@ def evaluate(subject: Subject, taught: Taught, examples: Examples) -> tuple[Leve
 
     Raises InvalidInputError if the classes were taught with other networks, or an example has another label.
     """
+    for key, network in taught.profile.of_key.items():
+        if network.weights != subject.weights[key]:
+            raise InvalidInputError(f"classes: were taught to other weights of {network.backbone} than these")
     check_subject(taught.profile, subject)
     for label in examples.labels:
         if label not in taught.names:
