@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from adainf.teaching.crossvalidation import HeldOut
 from adainf.teaching.levels import probabilities
 
-__all__ = ["Doubt", "Twins", "Wish", "doubts", "twins", "wishes"]
+__all__ = ["Doubt", "Twins", "Wish", "doubts", "mean_probabilities", "twins", "wishes"]
 
 _CONFIDENT = 0.7
 _MOST_SHOWN = 12
@@ -49,13 +49,12 @@ class Wish:
     more: int
 
 
-def doubts(held: HeldOut, labels: NDArray[np.int64]) -> list[Doubt]:
-    """Return the pictures that are confidently another class, the most confident first.
+def doubts(shares: NDArray[np.float64], labels: NDArray[np.int64]) -> list[Doubt]:
+    """Return the pictures that are confidently another class when they are held out, the most confident first.
 
-    The probabilities are means over all branches, each with heads that have not seen the picture.
+    shares: `mean_probabilities`.
     """
-    shares = _mean_probabilities(held)[:, :-1]
-    answers = shares.argmax(axis=1)
+    answers = shares[:, :-1].argmax(axis=1)
     found = [
         Doubt(row, int(answer), float(shares[row, answer]))
         for row, answer in enumerate(answers)
@@ -97,7 +96,8 @@ def wishes(held: HeldOut, by_half: HeldOut, labels: NDArray[np.int64]) -> list[W
     return sorted(found, key=lambda wish: wish.recall)
 
 
-def _mean_probabilities(held: HeldOut) -> NDArray[np.float64]:
+def mean_probabilities(held: HeldOut) -> NDArray[np.float64]:
+    """Return each picture's probabilities (pictures, labels + 1), means over the branches."""
     every: Sequence[NDArray[np.float64]] = [probabilities(held.scores(branch)) for branch in held.classes]
     mean: NDArray[np.float64] = np.mean(every, axis=0)
     return mean

@@ -11,7 +11,7 @@ from adainf.teaching.examples import Example
 __all__ = ["folds"]
 
 _MOST = 5
-# Frames of a video within this time of a held-out one show the same moment.
+# Neighbours within this time of each other show the same moment.
 _NEIGHBOURS_SECONDS = 1.0
 
 Rows = NDArray[np.intp]
@@ -21,7 +21,8 @@ def folds(examples: Sequence[Example], *, timed: bool) -> Iterator[tuple[Rows, R
     """Yield the rows to fit and the rows held out of each fold; every row is held out once.
 
     examples: each label's in a run, by rising time. A label's episodes are held out whole where it has three or more,
-    else its examples are cut into blocks. timed: leave out the rows to fit that are within a second of a held-out one.
+    else its examples are cut into blocks. timed: the examples next to a
+    held-out one are left out if they are within a second of it.
     """
     of_fold = np.concatenate([_blocks([example.episode for example in of]) for of in _by_label(examples)])
     times = np.array([example.time for example in examples])
@@ -29,11 +30,12 @@ def folds(examples: Sequence[Example], *, timed: bool) -> Iterator[tuple[Rows, R
     for fold in range(int(of_fold.max()) + 1):
         held, fitted = rows[of_fold == fold], rows[of_fold != fold]
         if timed:
-            apart = np.abs(times[fitted, None] - times[None, held]).min(axis=1) >= _NEIGHBOURS_SECONDS
+            near = np.abs(times[fitted, None] - times[None, held]).min(axis=1) < _NEIGHBOURS_SECONDS
+            beside = np.abs(fitted[:, None] - held[None]).min(axis=1) == 1
+            apart = fitted[~(near & beside)]
             # A label that would lose all its examples keeps them.
-            left = {examples[row].label for row in fitted[apart]}
-            lost = np.array([examples[row].label not in left for row in fitted])
-            fitted = fitted[apart | lost]
+            left = {examples[row].label for row in apart}
+            fitted = np.array([row for row in fitted if row in apart or examples[row].label not in left])
         yield fitted, held
 
 

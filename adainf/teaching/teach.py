@@ -13,7 +13,7 @@ from adainf.branch import Branch
 from adainf.evaluation.subject import Subject, check_subject
 from adainf.profile import Calibration, Measured, Profile
 from adainf.run import now
-from adainf.teaching.advice import Doubt, Twins, Wish, doubts, twins, wishes
+from adainf.teaching.advice import Doubt, Twins, Wish, doubts, mean_probabilities, twins, wishes
 from adainf.teaching.crossvalidation import HeldOut, held_out
 from adainf.teaching.examples import Examples, check_teachable
 from adainf.teaching.features import Features, features_of, with_small_inputs
@@ -28,12 +28,14 @@ __all__ = ["Lesson", "evaluate", "teach"]
 class Lesson:
     """Taught classes, and how good they are by cross-validation.
 
-    levels: of every branch that was tried, the cheapest first. doubts, twins, wishes: rows refer to `examples`.
+    levels: of every branch that was tried, the cheapest first. shares: the probabilities (pictures, labels + 1) of each
+    example by heads that have not seen it, means over the branches. doubts, twins, wishes: rows refer to `examples`.
     """
 
     taught: Taught
     examples: Examples
     levels: tuple[Level, ...]
+    shares: NDArray[np.float64]
     doubts: tuple[Doubt, ...]
     twins: tuple[Twins, ...]
     wishes: tuple[Wish, ...]
@@ -62,6 +64,7 @@ def learn(
     held = held_out(features, labels, every, timed=timed)
     by_half = held_out(features, labels, every, timed=timed, every=2)
     levels = {branch: level(profile.space, branch, held.scores(branch), labels) for branch in features.of_branch}
+    shares = mean_probabilities(held)
     kept = useful(levels, profile.space.full)
     fitted = fit(
         {branch: features.of_branch[branch] for branch in features.of_branch},
@@ -80,7 +83,8 @@ def learn(
         taught,
         examples,
         tuple(sorted(levels.values(), key=lambda of: of.macs)),
-        tuple(doubts(held, labels)),
+        shares,
+        tuple(doubts(shares, labels)),
         tuple(twins(features.thumbnails, labels)),
         tuple(wishes(held, by_half, labels)),
     )
