@@ -112,3 +112,12 @@ class Costs:
         if fitting:
             return rounded_up(self.fractions[max(by_time[:fitting])])
         return self.cheapest if otherwise is None else otherwise
+
+    def within(self, fraction: float) -> float:
+        """Return the milliseconds of the dearest branch that fits a budget, or else of the cheapest one."""
+        return self.milliseconds[max(0, bisect.bisect_right(self.fractions, fraction) - 1)]
+
+    def above(self, fraction: float) -> float:
+        """Return the smallest budget for the cheapest branch that does not fit `fraction`; 1 if all fit."""
+        right = bisect.bisect_right(self.fractions, fraction)
+        return 1.0 if right == len(self.fractions) else rounded_up(self.fractions[right])
