@@ -104,11 +104,14 @@ class Costs:
     def dearest(self, fits: Callable[[float], bool], otherwise: float | None = None) -> float:
         """Return the smallest budget for the dearest branch whose time `fits`; `fits` must hold for all shorter times.
 
-        Where no branch fits, return `otherwise`, or the cheapest branch's fraction.
+        Where all branches fit, return 1: nothing is limited. Where none fits, return `otherwise`, or the cheapest
+        branch's fraction.
         """
         # A cheaper branch may be slower: on a GPU, a lower resolution saves less time than skipping blocks.
         by_time = sorted(range(len(self.milliseconds)), key=self.milliseconds.__getitem__)
         fitting = bisect.bisect_left(by_time, True, key=lambda index: not fits(self.milliseconds[index]))
+        if fitting == len(by_time) > 0:
+            return 1.0
         if fitting:
             return rounded_up(self.fractions[max(by_time[:fitting])])
         return self.cheapest if otherwise is None else otherwise
