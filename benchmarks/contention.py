@@ -28,6 +28,15 @@ from rich.console import Console
 OURS = "adainfd"
 DEADLINE_OF_IDLE = 2.0
 SECONDS_A_PHOTOGRAPH = 1.5
+# A busy program ends with the benchmark, however that ends.
+BUSY = """
+import os
+
+parent = os.getppid()
+while os.getppid() == parent:
+    for _ in range(1_000_000):
+        pass
+"""
 REPORTS, PAGE = Path(__file__).parent / "reports", "contention.md"
 
 
@@ -175,7 +184,7 @@ def be_the_load(programs_a_processor: int) -> None:
 
 @contextmanager
 def busy_programs(count: int) -> Iterator[None]:
-    programs = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(count)]
+    programs = [subprocess.Popen([sys.executable, "-c", BUSY]) for _ in range(count)]
     try:
         yield
     finally:

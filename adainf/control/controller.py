@@ -6,8 +6,8 @@ from typing import Literal
 
 from adainf.control.allowance import allowed_by_mean, settled
 from adainf.control.costs import Costs, rounded_down
-from adainf.control.lateness import Outcome, quantile_along, slowdown
-from adainf.control.policy import Policy
+from adainf.control.lateness import Forecast, Outcome, along, slowdown, telling, too_often_late
+from adainf.control.policy import DeadlineRule, Policy
 from adainf.control.signals import Signals, contention
 
 __all__ = ["Budget", "ControllerState", "LimitedBy", "next_budget", "observe", "spend"]
@@ -30,18 +30,19 @@ LimitedBy = Literal[
 # A ceiling that would rise by less than this stays put: the difference is signal noise.
 _DEADBAND = 0.05
 _REMEMBERED_FRAMES = 96
-# A change of load beyond this makes the recorded frame times useless for predicting the next ones.
+# After a change of load beyond this, earlier frames say nothing of the next ones.
 _OTHER_LOAD = 0.25
-# A budget that oscillates under steady load is useless, so the deadline's ceiling has hysteresis. A branch is left only
-# after this many times the misses that the policy tolerates; under contention, the next one must be expected to meet
-# the deadline with some of it to spare. A dearer branch is tried again after a delay: soon on an idle box, where
-# whatever made frames late passes; later under contention, and twice as late after each attempt that was too early.
-_MISSES_TO_LEAVE = 2.0
-_SPARE_BESIDE_OTHERS = 0.8
+# From fewer frames a forecast is too noisy to tell one branch from the next.
+_FEWEST_FRAMES = 16
+# The forecast's noise must not make the budget swing: a branch is left when its frames are expected this much beyond
+# the deadline, and once the memory is full, a dearer one is risen to when they are expected within so much of it.
+_LEAVE_BEYOND, _RISE_WITHIN = 1.1, 0.9
+# A branch that was late is tried again: soon on an idle box, where whatever made frames late passes. Beside others an
+# attempt that fails makes about three frames late, 0.6 % of those until the next one, and doubles the wait.
 _TRY_AGAIN_SECONDS = 2.0
-_TRY_AGAIN_BESIDE_OTHERS = 6.0
+_TRY_AGAIN_BESIDE_OTHERS = 20.0
 _LONGEST_PATIENCE = 60.0
-_INTERVAL_SMOOTHING = 0.1
+_SMOOTHING = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +63,11 @@ class ControllerState:
     """The controller's state for one camera.
 
     at: time of the last decision, monotonic seconds. ceiling, rule: the ceiling after hysteresis, and the rule that
-    cut it. above_for: seconds for which the ceilings have allowed more. outcomes: of recent frames that ran a branch;
-    load: the highest contention meanwhile. interval: smoothed seconds between frames. savings: what frames were
-    allowed and did not spend, in full branches' MACs. patience: seconds before a budget cut by the deadline may rise.
+    cut it; settled: the ceiling before it began to rise. above_for: seconds for which the ceilings have allowed more.
+    outcomes: of recent frames that ran a branch; load: the contention meanwhile. interval: smoothed seconds between
+    frames. savings: what frames were allowed and did not spend, in full branches' MACs. barred_above: branches dearer
+    than this budget were late and are not tried again until `barred_until`, monotonic seconds; patience: for so long.
+    trying: whether the ceiling has risen to such a branch.
     """
 
     ceiling: float = 1.0
@@ -76,6 +79,10 @@ class ControllerState:
     interval: float | None = None
     savings: float = 0.0
     patience: float = _TRY_AGAIN_SECONDS
+    settled: float = 1.0
+    barred_above: float = 1.0
+    barred_until: float = 0.0
+    trying: bool = False
 
 
 def next_budget(
@@ -104,18 +111,20 @@ def next_budget(
 
 
 def _under_load(state: ControllerState, load: float) -> ControllerState:
-    """Return the state without frame times from another load; a budget cut under that load soon recovers."""
-    if load < state.load - _OTHER_LOAD:
-        return replace(state, outcomes=(), load=load, rule="recovery", patience=_TRY_AGAIN_SECONDS)
-    if load > state.load + _OTHER_LOAD:
-        return replace(state, outcomes=(), load=load, patience=_TRY_AGAIN_SECONDS)
-    return replace(state, load=max(state.load, load))
+    """Return the state; under another load, without what was learned before. A load that has gone allows recovery."""
+    if abs(load - state.load) <= _OTHER_LOAD:
+        return replace(state, load=state.load + _SMOOTHING * (load - state.load))
+    rule = "recovery" if load < state.load else state.rule
+    patience = _TRY_AGAIN_BESIDE_OTHERS if load > _OTHER_LOAD else 0.0  # nothing is known of a load that has come
+    until = (state.at or 0.0) + patience
+    fresh = replace(state, patience=_TRY_AGAIN_SECONDS, barred_above=1.0, barred_until=until, trying=False)
+    return replace(fresh, outcomes=(), load=load, rule=rule)
 
 
 def _smoothed(state: ControllerState, elapsed: float) -> float | None:
     if state.at is None:
         return None
-    return elapsed if state.interval is None else state.interval + _INTERVAL_SMOOTHING * (elapsed - state.interval)
+    return elapsed if state.interval is None else state.interval + _SMOOTHING * (elapsed - state.interval)
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,17 +154,36 @@ def _ceilings(state: ControllerState, signals: Signals, policy: Policy, costs: C
 def _ceilings_by_time(state: ControllerState, policy: Policy, costs: Costs) -> Iterator[_Ceiling]:
     """Yield the ceilings of the deadline and the granted share, from how long recent frames took."""
     if policy.deadline is not None:
-        deadline, misses = policy.deadline.milliseconds, 1 - policy.deadline.quantile
-        aim = deadline * (_SPARE_BESIDE_OTHERS if state.load > _OTHER_LOAD else 1.0)
-        yield _Ceiling(
-            costs.dearest(lambda time: quantile_along(state.outcomes, time, 1 - _MISSES_TO_LEAVE * misses) <= deadline),
-            costs.dearest(lambda time: quantile_along(state.outcomes, time, 1 - misses) <= aim),
-            "deadline",
-        )
+        yield _deadline(state, policy.deadline, costs)
     if policy.share is not None and state.interval:
         quiet = 1000 * state.interval * policy.share.busy / slowdown(state.outcomes)
         granted = costs.dearest(lambda time: time <= quiet)
         yield _Ceiling(granted, granted, "share")
+
+
+def _deadline(state: ControllerState, rule: DeadlineRule, costs: Costs) -> _Ceiling:
+    """Return the deadline's ceiling: a branch's own frames end it, a forecast from all of them leads to the next."""
+    deadline, quantile = rule.milliseconds, rule.quantile
+    outcomes = telling(state.outcomes, costs.milliseconds[0], deadline)
+    forecast = Forecast.of(outcomes, deadline)
+    own = along(outcomes, costs.within(state.ceiling))
+    proven = len(own) >= _FEWEST_FRAMES and any(outcome.total > deadline for outcome in own)
+    known = forecast if proven else Forecast()
+    limit = costs.dearest(
+        lambda time: (
+            known.within(time, quantile) <= _LEAVE_BEYOND * deadline
+            and not too_often_late(outcomes, time, deadline, 1 - quantile)
+        )
+    )
+    learning = limit < state.ceiling or len(state.outcomes) < _REMEMBERED_FRAMES
+    aim = deadline if learning else _RISE_WITHIN * deadline
+    target = costs.dearest(lambda time: forecast.within(time, quantile) <= aim)
+    if len(state.outcomes) < _FEWEST_FRAMES and state.load > _OTHER_LOAD:
+        target = min(target, state.ceiling)
+    if state.barred_above < 1.0 or state.rule == "deadline":
+        waiting = state.at is not None and state.at < state.barred_until
+        target = min(target, state.barred_above) if waiting else max(target, costs.above(state.settled + _DEADBAND))
+    return _Ceiling(limit, min(limit, target), "deadline")
 
 
 def _with_ceiling(
@@ -166,20 +194,30 @@ def _with_ceiling(
     exceeded = [ceiling for ceiling in ceilings if ceiling.limit < state.ceiling]
     lowest = min(exceeded or ceilings, key=lambda ceiling: ceiling.target)
     if exceeded:
-        patience = state.patience
-        if lowest.rule == "deadline" and state.load > _OTHER_LOAD:
-            patience = min(_LONGEST_PATIENCE, max(_TRY_AGAIN_BESIDE_OTHERS, 2 * patience))
-        return replace(state, ceiling=lowest.target, rule=lowest.rule, above_for=0.0, patience=patience), lowest.rule
-    rise = lowest.target - state.ceiling
-    if rise <= 0 or (lowest.target < policy.budget.maximum and rise < _DEADBAND):
-        return replace(state, above_for=0.0), state.rule
+        state = replace(state, ceiling=lowest.target, settled=lowest.target, rule=lowest.rule, above_for=0.0)
+        return (_barred(state, lowest.limit) if lowest.rule == "deadline" else state), lowest.rule
+    noise = lowest.target < policy.budget.maximum and lowest.target - state.settled < _DEADBAND
+    if noise or lowest.target <= state.ceiling:
+        return replace(state, settled=state.ceiling, above_for=0.0), state.rule
     above_for = state.above_for + elapsed
-    patience = max(policy.budget.hold_seconds, state.patience if state.rule == "deadline" else 0.0)
-    rising_for = min(elapsed, max(0.0, above_for - patience))
+    rising_for = min(elapsed, max(0.0, above_for - policy.budget.hold_seconds))
     ceiling = min(lowest.target, state.ceiling + policy.budget.rise_per_second * rising_for)
-    if ceiling == lowest.target:
-        return replace(state, ceiling=ceiling, rule=lowest.rule, above_for=0.0), lowest.rule
-    return replace(state, ceiling=ceiling, above_for=above_for), "recovery"
+    if ceiling < lowest.target:
+        return replace(state, ceiling=ceiling, above_for=above_for), "recovery"
+    state = replace(state, ceiling=ceiling, settled=ceiling, rule=lowest.rule, above_for=0.0)
+    if ceiling > state.barred_above:  # the next dearer branch is tried once this one has stood for as long
+        until = (state.at or 0.0) + state.patience
+        state = replace(state, barred_above=ceiling, barred_until=until, trying=True)
+    return state, lowest.rule
+
+
+def _barred(state: ControllerState, limit: float) -> ControllerState:
+    """Return the state after branches dearer than `limit` were late."""
+    now, patience = state.at or 0.0, state.patience
+    if state.load > _OTHER_LOAD:
+        failed = state.trying and now < state.barred_until
+        patience = min(_LONGEST_PATIENCE, max(_TRY_AGAIN_BESIDE_OTHERS, 2 * patience if failed else patience))
+    return replace(state, barred_above=limit, barred_until=now + patience, patience=patience, trying=False)
 
 
 def observe(state: ControllerState, outcome: Outcome) -> ControllerState:

@@ -104,11 +104,23 @@ class Costs:
     def dearest(self, fits: Callable[[float], bool], otherwise: float | None = None) -> float:
         """Return the smallest budget for the dearest branch whose time `fits`; `fits` must hold for all shorter times.
 
-        Where no branch fits, return `otherwise`, or the cheapest branch's fraction.
+        Where all branches fit, return 1: nothing is limited. Where none fits, return `otherwise`, or the cheapest
+        branch's fraction.
         """
         # A cheaper branch may be slower: on a GPU, a lower resolution saves less time than skipping blocks.
         by_time = sorted(range(len(self.milliseconds)), key=self.milliseconds.__getitem__)
         fitting = bisect.bisect_left(by_time, True, key=lambda index: not fits(self.milliseconds[index]))
+        if fitting == len(by_time) > 0:
+            return 1.0
         if fitting:
             return rounded_up(self.fractions[max(by_time[:fitting])])
         return self.cheapest if otherwise is None else otherwise
+
+    def within(self, fraction: float) -> float:
+        """Return the milliseconds of the dearest branch that fits a budget, or else of the cheapest one."""
+        return self.milliseconds[max(0, bisect.bisect_right(self.fractions, fraction) - 1)]
+
+    def above(self, fraction: float) -> float:
+        """Return the smallest budget for the cheapest branch that does not fit `fraction`; 1 if all fit."""
+        right = bisect.bisect_right(self.fractions, fraction)
+        return 1.0 if right == len(self.fractions) else rounded_up(self.fractions[right])

@@ -2,7 +2,7 @@
 
 from adainf.control.controller import Budget, ControllerState, LimitedBy
 from adainf.control.costs import Costs, rounded_down
-from adainf.control.lateness import quantile_along
+from adainf.control.lateness import Forecast
 from adainf.control.policy import Policy
 from adainf.schedulers import Choice
 
@@ -22,13 +22,11 @@ def second_look(state: ControllerState, policy: Policy, costs: Costs, spent_ms: 
     if policy.second_look is None or not costs.milliseconds or not state.interval:
         return None
     left = 1000 * state.interval - spent_ms
+    forecast = Forecast.of(state.outcomes, 1000 * state.interval)
     rules: tuple[tuple[float, LimitedBy], ...] = (
         (policy.budget.maximum, "maximum"),
         (state.savings, "savings"),
-        (
-            costs.dearest(lambda expected: quantile_along(state.outcomes, expected, _QUANTILE) <= left, otherwise=0.0),
-            "deadline",
-        ),
+        (costs.dearest(lambda expected: forecast.within(expected, _QUANTILE) <= left, otherwise=0.0), "deadline"),
     )
     fraction, limited_by = min(rules, key=lambda rule: rule[0])
     rounded = rounded_down(fraction)

@@ -2,8 +2,9 @@
 
 `data/` holds three. `one-network`: the shipped EfficientNet-Lite0, which branches left its weights alone. `run`: the
 same with the shipped run, whose branches below half of the MACs ran with adapted weights. `scheduler`: a small network
-whose adapter and content-aware scheduler were drawn, with answers reused and second looks; it was begun by a reload,
-when the scheduler had looked last.
+whose adapter and content-aware scheduler were drawn, with answers reused and a second look; it was begun by a reload,
+when the scheduler had looked last. Its frames took up to 390 ms on a busy box. It has no deadline, since what comes of
+late frames has changed, and so has the forecast of whether a second look ends before the next frame: here, none does.
 """
 
 import gzip
@@ -18,7 +19,8 @@ from adainfd.replaying.report import differences, other_answers
 from daemons import assert_refused
 
 DATA = Path(__file__).parent / "data"
-TRACES = ("one-network", "run", "scheduler")
+# How many frames are answered otherwise than they were.
+TRACES = {"one-network": 0, "run": 0, "scheduler": 1}
 
 
 def unpacked(name: str, folder: Path, change: Callable[[str], str] = lambda text: text) -> Path:
@@ -38,12 +40,14 @@ def test_every_decision_is_made_again(name: str, tmp_path: Path, run: Any) -> No
     trace = unpacked(name, tmp_path)
     checked = run("replay", trace, "--check")
     frames = trace.read_text().count('"kind":"frame"')
-    assert (checked.returncode, checked.stderr) == (0, "")
+    assert (checked.returncode, checked.stderr) == (min(1, TRACES[name]), "")
     assert f"0 of {frames} budgets differ" in checked.stdout
     before, after = recorded(trace), replayed(trace, None)
     assert len(before.decisions) == frames
     assert differences(before, after) == []
-    assert other_answers(before, after) == []
+    others = other_answers(before, after)
+    assert len(others) == TRACES[name]
+    assert all("then 32:111011011" in other and other.endswith("replayed the last answer") for other in others)
     assert before.broken == ()
 
 
@@ -55,7 +59,7 @@ def test_every_decision_is_made_again(name: str, tmp_path: Path, run: Any) -> No
             "run",
             {"adapted/112:1101010010010001", "adapted/112:1111110110011101", "192:1111111111010111"},
         ),
-        ("scheduler", {"adapted/16:100100100", "adapted/16:111111111", "adapted/32:111100000", "32:111011011"}),
+        ("scheduler", {"adapted/16:111111111", "adapted/32:111100000", "32:111011011"}),
     ],
 )
 def test_branches_that_ran_with_adapted_weights_are_those_of_the_adapted_network(
@@ -75,8 +79,8 @@ def adapted_to_the_full_branch(text: str) -> str:
 
 def test_a_run_may_have_adapted_the_full_branch(tmp_path: Path, run: Any) -> None:
     checked = run("replay", unpacked("scheduler", tmp_path, adapted_to_the_full_branch), "--check")
-    assert (checked.returncode, checked.stderr) == (0, "")
-    assert "0 of 111 budgets differ" in checked.stdout
+    assert (checked.returncode, checked.stderr) == (1, "")  # as before: one second look
+    assert "0 of 42 budgets differ" in checked.stdout
 
 
 def changed(key: str, value: object) -> Callable[[str], str]:
