@@ -9,12 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from adainf.branch import Branch
 from adainf.control import Budget, Costs, Policy, Signals
 from adainf.control.evidence import Evidence, gathered
 from adainf.profile import Scheduled
 from adainf.recogniser import LabelColumns, Recogniser
 from adainf.schedulers import Choice
 from adainf.schedulers.content_aware import ContentAware
+from adainf.teaching.taught import Taught
 
 __all__ = ["Inference", "Inferred", "Way", "best", "evidence_of"]
 
@@ -23,18 +25,25 @@ __all__ = ["Inference", "Inferred", "Way", "best", "evidence_of"]
 class Way:
     """How a picture is to run: through a network at a resolution. choice: the branch; None if the content decides.
 
-    run: from the prepared picture to scores (classes,) and the branch that ran.
+    run: from the prepared picture to scores (classes,) and the branch that ran. taught: the classes that it is asked
+    for; None for the networks' own.
     """
 
     network: str
     resolution: int
     choice: Choice | None
     run: Callable[[Any], tuple[NDArray[np.float32], Choice]]
+    taught: Taught | None = None
+
+    @property
+    def whole(self) -> bool:
+        """Whether the whole picture is squeezed into the input, as in `Engine.prepare`."""
+        return self.taught is not None and self.taught.whole
 
 
 @dataclass(frozen=True, slots=True)
 class Inferred:
-    """A picture's logits (classes,), on the scale of the reference's, and the branch that computed them.
+    """A picture's logits (classes,) and the branch that computed them; those of own classes on the reference's scale.
 
     seconds: of the forward pass. expected_ms: the measured time of all branches that ran in the same round; None if
     times are unknown.
@@ -55,18 +64,25 @@ class Inference:
         self._scales = {key: network.scale for key, network in recogniser.profile.of_key.items()}
         self._costs = costs
 
-    def along(self, choice: Choice) -> Way:
-        """Return the way along a branch that is already chosen."""
-        engine, branch = self._engine, choice.branch
-        return Way(
-            branch.network, branch.resolution, choice, lambda prepared: (engine.run([prepared], [branch])[0], choice)
-        )
+    def along(self, choice: Choice, taught: Taught | None = None) -> Way:
+        """Return the way along a branch that is already chosen, to the networks' classes or to taught ones."""
+        branch = choice.branch
 
-    def within(self, budget: Budget, choice: Choice) -> Way:
-        """Return the best known way within a budget; choice: the lookup table's."""
-        content = self._content
+        def run(prepared: object) -> tuple[NDArray[np.float32], Choice]:
+            return self._scores([prepared], [branch], [taught])[0], choice
+
+        return Way(branch.network, branch.resolution, choice, run, taught)
+
+    def within(self, budget: Budget, choice: Choice, taught: Taught | None = None) -> Way:
+        """Return the best known way within a budget; choice: the lookup table's.
+
+        The content-aware scheduler was trained for the networks' classes, so it does not decide for taught ones.
+        """
+        content = self._content if taught is None else None
         level = None if content is None else content.level(budget.fraction)
-        return self.along(choice) if content is None or level is None else self._by_content(content, level, budget)
+        if content is None or level is None:
+            return self.along(choice, taught)
+        return self._by_content(content, level, budget)
 
     def run(self, ways: Sequence[Way], prepared: Sequence[Any]) -> list[Inferred]:
         """Run each prepared picture its way.
@@ -78,23 +94,48 @@ class Inference:
         known = [(number, choice) for number, way in enumerate(ways) if (choice := way.choice) is not None]
         if len(known) > 1 and len(engine.sizes) > 1:
             started = time.monotonic()
-            scores = engine.run([prepared[number] for number, _ in known], [choice.branch for _, choice in known])
+            scores = self._scores(
+                [prepared[number] for number, _ in known],
+                [choice.branch for _, choice in known],
+                [ways[number].taught for number, _ in known],
+            )
             seconds = time.monotonic() - started
             expected_ms = self._expected([choice for _, choice in known])
             for (number, choice), own_scores in zip(known, scores, strict=True):
-                found[number] = Inferred(self._scaled(own_scores, choice), choice, seconds, expected_ms)
+                found[number] = Inferred(own_scores, choice, seconds, expected_ms)
         for number, way in enumerate(ways):
             if number not in found:
                 started = time.monotonic()
                 own_scores, choice = way.run(prepared[number])
                 seconds = time.monotonic() - started
                 expected_ms = self._costs.expected(choice.macs_fraction)
-                found[number] = Inferred(self._scaled(own_scores, choice), choice, seconds, expected_ms)
+                found[number] = Inferred(own_scores, choice, seconds, expected_ms)
         return [found[number] for number in range(len(ways))]
 
-    def _scaled(self, scores: NDArray[np.float32], choice: Choice) -> NDArray[np.float32]:
+    def _scores(
+        self, prepared: Sequence[Any], branches: Sequence[Branch], taught: Sequence[Taught | None]
+    ) -> list[NDArray[np.float32]]:
+        """Return the scores of pictures along branches, those of equal branches in one batch as far as they can be."""
+        found: dict[int, NDArray[np.float32]] = {}
+        own = [number for number, each in enumerate(taught) if each is None]
+        others = [number for number, each in enumerate(taught) if each is not None]
+        if own:
+            scores = self._engine.run([prepared[number] for number in own], [branches[number] for number in own])
+            for number, each in zip(own, scores, strict=True):
+                found[number] = self._scaled(each, branches[number])
+        if others:
+            features = self._engine.features(
+                [prepared[number] for number in others], [branches[number] for number in others]
+            )
+            for number, seen in zip(others, features, strict=True):
+                head = taught[number]
+                assert head is not None
+                found[number] = head.scores(branches[number], seen)
+        return [found[number] for number in range(len(prepared))]
+
+    def _scaled(self, scores: NDArray[np.float32], branch: Branch) -> NDArray[np.float32]:
         """Bring scores to the scale of the reference's, so that evidence of different networks can be pooled."""
-        scale = self._scales[choice.branch.network]
+        scale = self._scales[branch.network]
         return scores if scale == 1 else scores * np.float32(scale)
 
     def _by_content(self, content: ContentAware, level: Scheduled, budget: Budget) -> Way:
@@ -104,7 +145,7 @@ class Inference:
         def run(prepared: object) -> tuple[NDArray[np.float32], Choice]:
             seen = engine.look(prepared, content.resolution, content.network)
             choice = content.choose(seen.embedding, level, budget.fraction)
-            return engine.complete(seen, choice.branch.keep), choice
+            return self._scaled(engine.complete(seen, choice.branch.keep), choice.branch), choice
 
         return Way(content.network, content.resolution, None, run)
 

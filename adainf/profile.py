@@ -5,7 +5,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, PrivateAttr, ValidationError, model_validator
 
 from adainf import profile_v1
 from adainf.base import documents, files
@@ -192,6 +192,7 @@ class Profile(_ProfileModel):
     set_aside: tuple[Measured, ...] = ()
     scheduled: tuple[Scheduled, ...] = ()
     timings: tuple[Timings, ...] = ()
+    _also: tuple[tuple[Branch, ...], ...] = PrivateAttr(default=())
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -252,6 +253,36 @@ class Profile(_ProfileModel):
         return self.adapted or REFERENCE
 
     @property
+    def also(self) -> tuple[tuple[Branch, ...], ...]:
+        """The branches of each other question to keep ready beside the profile's own; see `with_branches`."""
+        return self._also
+
+    def with_branches(self, other: "Profile", branches: Iterable[Branch]) -> "Profile":
+        """Return the profile that knows of more branches: those of classes taught to the same networks.
+
+        other: the profile that has measured them. branches: the most needed first. The lookup table of this profile
+        does not choose them. Raises InvalidInputError, which names the network, if one of the branches belongs to a
+        network with other weights.
+        """
+        added = tuple(branches)
+        for key in {branch.network for branch in added}:
+            theirs, own = other.of_key[key], self.of_key.get(key)
+            if own is None or (own.backbone, own.weights, own.zoom) != (theirs.backbone, theirs.weights, theirs.zoom):
+                raise InvalidInputError(
+                    f"taught with the features of network {theirs.name}, which the profile "
+                    f"{'lacks' if own is None else 'has with other weights'}"
+                )
+        networks = tuple(
+            network
+            if key not in other.of_key
+            else network.model_copy(update={"parts": {**other.of_key[key].parts, **network.parts}})
+            for key, network in self.of_key.items()
+        )
+        copied = self.model_copy(update={"networks": networks})
+        copied._also = tuple(dict.fromkeys((*self._also, added)))  # noqa: SLF001
+        return copied
+
+    @property
     def title(self) -> str:
         """The networks' backbones, for people."""
         return ", ".join(dict.fromkeys(network.backbone for network in self.networks))
@@ -267,13 +298,17 @@ class Profile(_ProfileModel):
             together = {pictures: chosen(times) for pictures, times in timings.together.items()}
             return timings.model_copy(update={"times": chosen(timings.times), "together": together})
 
-        return self._limited_to(lambda branch: branch.network in kept).model_copy(
+        limited = self._limited_to(lambda branch: branch.network in kept).model_copy(
             update={
                 "networks": tuple(network for key, network in self.of_key.items() if key in kept),
                 "scheduled": self.scheduled if self.adapted is None or self.adapted in kept else (),
                 "timings": tuple(map(times, self.timings)),
             }
         )
+        limited._also = tuple(  # noqa: SLF001
+            tuple(branch for branch in branches if branch.network in kept) for branches in self._also
+        )
+        return limited
 
     def with_only(self, key: str) -> "Profile":
         """Return the profile with every measured branch of one network, and no other."""

@@ -9,13 +9,14 @@ from numpy.typing import NDArray
 
 from adainf.base.errors import InvalidInputError
 from adainf.branch import Branch
-from adainf.control.costs import Times
+from adainf.control.costs import Costs, Times
 from adainf.engines import Engine
 from adainf.profile import Profile
 from adainf.schedulers import LookupTable
 from adainf.schedulers.content_aware import ContentAware
+from adainf.teaching.taught import Taught
 
-__all__ = ["LabelColumns", "Recogniser", "fits", "warm_up_content"]
+__all__ = ["Asked", "AskedOf", "LabelColumns", "Recogniser", "fits", "warm_up_content"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,16 @@ class Recogniser:
         table = LookupTable(profile, allowed=frozenset(ready).__contains__)
         return cls(engine, profile, frozenset(ready), table, times, content)
 
+    def asked(self, taught: Taught | None) -> "Asked":
+        """Return the branches to choose from for a question: the networks' own classes (None), or taught ones.
+
+        Raises InvalidInputError if none of the branches that the classes were taught along is ready.
+        """
+        table = self.table
+        if taught is not None:
+            table = LookupTable(taught.profile, allowed=self.ready.__contains__)
+        return Asked(table, Costs.of(table.frontier, self.times))
+
     @property
     def choosable(self) -> tuple[str, ...]:
         """The branches that the table may choose."""
@@ -59,6 +70,28 @@ class Recogniser:
     def along(self, branch: Branch) -> Self:
         """Return a copy with one more branch ready."""
         return self.of(self.engine, self.profile, self.ready | {branch}, self.times, self.content)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """The ready branches for one question, by their accuracy there, and what they cost."""
+
+    table: LookupTable
+    costs: Costs
+
+
+class AskedOf:
+    """The branches for each question that a recogniser is asked, made when it is asked for the first time."""
+
+    def __init__(self, recogniser: Recogniser) -> None:
+        self._recogniser = recogniser
+        self._made: dict[int, tuple[Taught | None, Asked]] = {}
+
+    def __call__(self, taught: Taught | None) -> Asked:
+        """Return the branches for a question; raises what `Recogniser.asked` raises."""
+        if id(taught) not in self._made:  # the classes are kept too, so that no others get their identity
+            self._made[id(taught)] = taught, self._recogniser.asked(taught)
+        return self._made[id(taught)][1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +111,11 @@ class LabelColumns:
                 whose = "" if camera is None else f"camera {camera}: "
                 raise InvalidInputError(f"{whose}label {label!r} is none of the head's {len(class_names)}")
         return cls(labels, tuple(class_names.index(label) for label in labels))
+
+    @classmethod
+    def of_taught(cls, taught: Taught) -> "LabelColumns":
+        """Return the columns of taught classes, `unknown` among them."""
+        return cls(taught.names, None)
 
     def asked_for(self, scores: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the camera's scores (labels,) out of the head's (classes,)."""

@@ -79,12 +79,12 @@ class LookupTable:
 
 
 def wanted_branches(profile: Profile) -> list[Branch]:
-    """Return the branches to keep ready: the full one, then the most valuable, in descending order."""
+    """Return the branches to keep ready: the full one, the most valuable in descending order, other questions'."""
     frontier = LookupTable(profile, most=_MOST_BRANCHES).frontier
     wanted = [profile.space.full]
     for most in range(2, _MOST_BRANCHES + 1):  # a larger table contains every smaller one
         wanted += [choice.branch for choice in _thinned(frontier, most)]
-    return list(dict.fromkeys(wanted))
+    return list(dict.fromkeys([*wanted, *(branch for branches in profile.also for branch in branches)]))
 
 
 def wanted_networks(profile: Profile) -> frozenset[str]:

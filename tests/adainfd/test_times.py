@@ -102,7 +102,7 @@ def test_numbers_of_pictures_are_measured_as_far_as_cameras_go(
     sizes: tuple[int, ...], pictures: int, known: list[int], missing: list[int]
 ) -> None:
     engine: Any = Slow(sizes)
-    assert missing_times(engine, {size: {"8:111": 1.0} for size in known}, pictures) == missing
+    assert missing_times(engine, {size: {"8:111": 1.0} for size in known}, pictures, [Branch.parse("8:111")]) == missing
 
 
 def test_only_what_is_ready_is_timed_and_every_branch_alike(made: Profile) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from adainf.control import Costs, Request, Signals
 from adainf.control.division import Claim, divided, divided_together
 from adainf.control.lateness import slowdown
-from adainf.recogniser import Recogniser
+from adainf.recogniser import Asked
 from adainf.schedulers import LookupTable
 from adainf.sensors import Readings
 from adainf.sensors.motion import Sketch, changed_share
@@ -19,11 +19,12 @@ __all__ = ["RegionRequest", "WaitingFrame", "divide_between", "request_for"]
 
 @dataclass(frozen=True, slots=True)
 class RegionRequest:
-    """The budget request of one view for its region of a frame."""
+    """The budget request of one view for its region of a frame; table: of the branches for the view's question."""
 
     view: RegionSession
     captured: Captured
     request: Request
+    table: LookupTable
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,20 +41,26 @@ class WaitingFrame:
 
 
 def request_for(
-    view: RegionSession, captured: Captured, readings: Readings, recogniser: Recogniser, costs: Costs, now: float
+    view: RegionSession, captured: Captured, readings: Readings, asked: Asked, now: float, *, on_gpu: bool
 ) -> RegionRequest:
-    """Return the request of a view for a frame as if no other frame were pending. now: monotonic seconds."""
+    """Return the request of a view for a frame as if no other frame were pending.
+
+    asked: the branches for the view's question. now: monotonic seconds. on_gpu: whether the engine is.
+    """
     last = view.answer
     age = None if last is None else captured.at - last.captured.at
     lead = None if last is None else last.evidence.lead
-    signals = _signals(captured, view, readings, on_gpu=recogniser.engine.on_gpu)
-    return RegionRequest(view, captured, view.decider.request(signals, age, lead, recogniser.table, costs, now))
+    signals = _signals(captured, view, readings, on_gpu=on_gpu)
+    request = view.decider.request(signals, age, lead, asked.table, asked.costs, now)
+    return RegionRequest(view, captured, request, asked.table)
 
 
 def divide_between(
-    waiting: Sequence[WaitingFrame], table: LookupTable, costs: Costs, now: float, *, together: bool
+    waiting: Sequence[WaitingFrame], costs: Costs, now: float, *, together: bool
 ) -> list[tuple[RegionRequest, ...]]:
     """Return the granted requests of each frame; together: whether all frames are answered as one batch.
+
+    costs: of the branches for the networks' own classes, by which those of taught classes are reckoned too.
 
     Requests are granted unchanged while only one camera has frames to run and none has waited for others, and while
     branch times are unknown.
@@ -74,7 +81,7 @@ def divide_between(
     claims = [_claim(frame, ask, costs, 1000 * seconds) for seconds, (frame, ask) in zip(left, running, strict=True)]
     budgets = iter((divided_together if together else divided)(claims, costs))
     return [
-        tuple(ask if ask.request.reuses else _cut(ask, next(budgets), table) for ask in frame.asks) for frame in waiting
+        tuple(ask if ask.request.reuses else _cut(ask, next(budgets)) for ask in frame.asks) for frame in waiting
     ]
 
 
@@ -106,8 +113,8 @@ def _claim(frame: WaitingFrame, ask: RegionRequest, costs: Costs, left_ms: float
     )
 
 
-def _cut(ask: RegionRequest, granted: float, table: LookupTable) -> RegionRequest:
-    return replace(ask, request=ask.view.decider.cut(ask.request, granted, table))
+def _cut(ask: RegionRequest, granted: float) -> RegionRequest:
+    return replace(ask, request=ask.view.decider.cut(ask.request, max(granted, ask.table.floor), ask.table))
 
 
 def _signals(captured: Captured, view: RegionSession, readings: Readings, *, on_gpu: bool) -> Signals:

@@ -51,7 +51,8 @@ class Auditor:
     def _is_due(self, ask: RegionRequest) -> bool:
         policy, now = ask.view.policy, self._readings()
         return (
-            self._recogniser.profile.space.full in self._recogniser.ready
+            ask.view.taught is None  # the full branch may not be one that the classes were taught along
+            and self._recogniser.profile.space.full in self._recogniser.ready
             and policy.budget.mean is None  # an audit's compute belongs to no frame and would exceed the mean
             and bool(policy.audit.share)
             and ask.view.since_audit * policy.audit.share >= 1

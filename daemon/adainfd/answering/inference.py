@@ -65,20 +65,20 @@ class Looker:
         self._inference = Inference(recogniser, costs)
         self._top = top
 
-    def along(self, choice: Choice) -> Way:
-        """Return the way along a branch that is already chosen."""
-        return self._inference.along(choice)
+    def along(self, choice: Choice, view: RegionSession) -> Way:
+        """Return the way along a branch that is already chosen for a view."""
+        return self._inference.along(choice, view.taught)
 
-    def within(self, budget: Budget, choice: Choice) -> Way:
-        """Return the best known way within a budget; choice: the branch from the lookup table."""
-        return self._inference.within(budget, choice)
+    def within(self, budget: Budget, choice: Choice, view: RegionSession) -> Way:
+        """Return the best known way within a budget for a view; choice: the branch from its lookup table."""
+        return self._inference.within(budget, choice, view.taught)
 
     def prepare(self, view: RegionSession, shown: Shown, way: Way, signals: Signals) -> Look | None:
         """Preprocess a view's picture; return None if a newer frame has overwritten it."""
         taken = time.monotonic()
         rule = view.policy.evidence
         view.mirror = rule is not None and rule.mirrored and not view.mirror
-        prepared = self._engine.prepare(shown.picture, way.resolution, way.network, mirrored=view.mirror)
+        prepared = self._engine.prepare(shown.picture, way.resolution, way.network, mirrored=view.mirror, whole=way.whole)
         return Look(view, shown, way, signals, prepared, taken, time.monotonic()) if shown.holds() else None
 
     def run(self, looks: Sequence[Look]) -> list[Looked]:

@@ -9,11 +9,13 @@ from typing import Literal
 import msgspec
 
 from adainf.branch import REFERENCE
-from adainf.control import Budget, Costs, Ran
+from adainf.control import Budget, Ran
+from adainf.control.presence import Presence
 from adainf.engines import OutOfMemoryError
-from adainf.recogniser import Recogniser
+from adainf.recogniser import AskedOf, LabelColumns, Recogniser
 from adainf.schedulers import Choice
 from adainf.sensors import Readings
+from adainf.teaching.taught import Taught
 from adainfd.answering.admission import RegionRequest, WaitingFrame, divide_between, request_for
 from adainfd.answering.answer import Moments, ViewAnswer
 from adainfd.answering.auditing import Auditor
@@ -95,8 +97,8 @@ class Pipeline:
         self._observer = observer
         self._top = top
         self._executor = executor
-        self._costs = Costs.of(recogniser.table.frontier, recogniser.times)
-        self._looker = Looker(recogniser, self._costs, top)
+        self._asked_of = AskedOf(recogniser)
+        self._looker = Looker(recogniser, self._asked_of(None).costs, top)
         self._auditor = Auditor(recogniser, readings, observer)
         self._teller = Teller(publisher, host, recogniser.profile)
         self._occupied = Occupied()
@@ -105,8 +107,8 @@ class Pipeline:
     def take_up(self, recogniser: Recogniser) -> None:
         """Switch to a recogniser with another engine, more branches or newly measured times."""
         self._recogniser = recogniser
-        self._costs = Costs.of(recogniser.table.frontier, recogniser.times)
-        self._looker = Looker(recogniser, self._costs, self._top)
+        self._asked_of = AskedOf(recogniser)
+        self._looker = Looker(recogniser, self._asked_of(None).costs, self._top)
         self._auditor = Auditor(recogniser, self._readings, self._observer)
         self._seen_waiting.clear()
         self._recorder.prepared(Prepared.of(recogniser))
@@ -196,12 +198,14 @@ class Pipeline:
             if known is None or known.captured.number != newest.number:
                 known = self._seen_waiting[name] = self._asked(stream, newest, 0.0, now)
             asked.append(known)
-        table, together = self._recogniser.table, len(frames) > 1
-        return divide_between(asked, table, self._costs, now, together=together)[: len(frames)]
+        return divide_between(asked, self._asked_of(None).costs, now, together=len(frames) > 1)[: len(frames)]
 
     def _asked(self, stream: CameraSession, captured: Captured, waited: float, now: float) -> WaitingFrame:
-        readings, recogniser = self._readings(), self._recogniser
-        asks = tuple(request_for(view, captured, readings, recogniser, self._costs, now) for view in stream.views)
+        readings, on_gpu = self._readings(), self._recogniser.engine.on_gpu
+        asks = tuple(
+            request_for(view, captured, readings, self._asked_of(view.taught), now, on_gpu=on_gpu)
+            for view in stream.views
+        )
         return WaitingFrame(stream, captured, asks, waited)
 
     def _decide(self, frames: list[_Taken], granted: list[tuple[RegionRequest, ...]]) -> list[list[_Decided]]:
@@ -249,7 +253,7 @@ class Pipeline:
                 moments = Moments(shown.captured.at, now, now, now)
                 reused.append(_Decided(ask, part, ask.view.answer, "reuse", request.choice, moments))
                 continue
-            way = self._looker.within(request.budget, request.choice)
+            way = self._looker.within(request.budget, request.choice, ask.view)
             look = self._looker.prepare(ask.view, part, way, request.signals)
             if look is None:
                 return None
@@ -342,6 +346,22 @@ class Pipeline:
         """Publish `gone` for labels unseen for `gone_seconds` while the camera delivers no frames."""
         self._teller.blind(stream)
 
+    def check_asked(self, taught: Taught) -> None:
+        """Raise InvalidInputError if the classes cannot be asked for, as none of their branches is ready."""
+        self._asked_of(taught)
+
+    def ask(self, stream: CameraSession, view: RegionSession, taught: Taught | None, labels: tuple[str, ...]) -> None:
+        """Ask for other classes in a view from now on: taught ones, or some of the networks' own.
+
+        What was known of the view belongs to the question before: its labels are gone, its answer is not reused.
+        """
+        self._teller.let_go_of(stream, view)
+        own = LabelColumns.of(labels, self._recogniser.engine.class_names, stream.camera.name)
+        view.labels = own if taught is None else LabelColumns.of_taught(taught)
+        view.taught, view.answer = taught, None
+        view.presence = Presence(view.presence.rule)
+        view.decider.last = None
+
     def let_go(self, stream: CameraSession) -> None:
         """Publish `gone` for every present label: the camera is no longer watched."""
         self._teller.let_go(stream)
@@ -351,14 +371,15 @@ class Pipeline:
         if not decision.reused:
             return None
         spent_ms = frame.forward_ms + frame.around_ms
-        return decision.ask.view.decider.better_look(self._recogniser.table, self._costs, spent_ms)
+        asked = self._asked_of(decision.ask.view.taught)
+        return decision.ask.view.decider.better_look(asked.table, asked.costs, spent_ms)
 
     def _look_again(
         self, stream: CameraSession, decision: _Decided, frame: Frame, budget: Budget, choice: Choice
     ) -> SecondLook | None:
         """Run a better branch on a still picture and publish the result; None if the picture was overwritten."""
         view, signals = decision.ask.view, decision.ask.request.signals
-        look = self._looker.prepare(view, decision.shown, self._looker.along(choice), signals)
+        look = self._looker.prepare(view, decision.shown, self._looker.along(choice, view), signals)
         if look is None:
             return None
         (found,) = self._looker.run([look])

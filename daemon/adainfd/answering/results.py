@@ -89,7 +89,11 @@ class Teller:
     def let_go(self, stream: CameraSession) -> None:
         """Publish `gone` for every present label: the camera is no longer watched."""
         for view in stream.views:
-            self._tell(stream, view, view.presence.stop())
+            self.let_go_of(stream, view)
+
+    def let_go_of(self, stream: CameraSession, view: RegionSession) -> None:
+        """Publish `gone` for every label present in a view."""
+        self._tell(stream, view, view.presence.stop())
 
     def _tell(self, stream: CameraSession, view: RegionSession, happenings: Sequence[Happening]) -> None:
         host, camera = self._host, stream.camera.name

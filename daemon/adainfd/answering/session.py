@@ -9,6 +9,7 @@ from adainf.control import Decider, Policy
 from adainf.control.presence import Presence, PresenceRule
 from adainf.recogniser import LabelColumns
 from adainf.sensors.motion import Region
+from adainf.teaching.taught import Taught
 from adainfd.answering.answer import ViewAnswer
 from adainfd.answering.audit import Audit
 from adainfd.capture.cameras.camera import Camera
@@ -24,7 +25,8 @@ class RegionSession:
 
     region, box: its name and position; None is the whole picture. part: its index among the camera's regions, as in
     `Captured.motions`. counted: mask of the sketch cells in which a change counts. since_audit: frames since the last
-    audit. mirror: whether the last look was mirrored. around_ms: exponentially smoothed milliseconds per frame outside
+    audit. mirror: whether the last look was mirrored. taught: the classes that it is asked for; None for the networks'
+    own. around_ms: exponentially smoothed milliseconds per frame outside
     the forward pass.
     """
 
@@ -33,6 +35,7 @@ class RegionSession:
     region: str | None = None
     box: Region | None = None
     part: int = 0
+    taught: Taught | None = None
     counted: NDArray[np.bool_] | None = None
     audit: Audit = field(default_factory=Audit)
     presence: Presence = field(default_factory=lambda: Presence(PresenceRule()))

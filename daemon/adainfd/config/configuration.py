@@ -64,7 +64,8 @@ class ModelSection(tomlfile.Section):
 
     run: a folder made by `adainf train`, or the name of a shipped run. profile: defaults to the run's; without a run,
     to the shipped profile efficientnet-lite. backbone: to check against the profile. weights: of the profile's first
-    network, or a table of weights by the names of its networks.
+    network, or a table of weights by the names of its networks. classes: a file made by `adainf teach`, whose labels
+    take the place of the networks' own; it brings its own profile, unless one is named.
     """
 
     backbone: Named | None = None
@@ -75,6 +76,7 @@ class ModelSection(tomlfile.Section):
     mean: Triple | None = None
     std: Triple | None = None
     profile: Named | None = None
+    classes: tomlfile.NamedPath | None = None
     policy: Named = "balanced"
     engine: Named | None = None
     device: Named | None = None
@@ -216,6 +218,7 @@ class CameraSection(tomlfile.Section):
     max_fps: the most frames per second to process. max_age: seconds after which a frame is dropped unanswered.
     max_megapixels: a larger JPEG is decoded at a smaller scale; any other larger picture is refused undecoded.
     regions: named parts of the picture, each recognised independently; by default the whole picture.
+    classes: a file made by `adainf teach` for this camera's question, or a table of files by region.
     ignore: regions in which motion does not count, such as a clock in the picture or a tree in the wind.
     mask: polygons that are painted over before any other processing.
     policy, events: override the general ones for this camera.
@@ -230,6 +233,7 @@ class CameraSection(tomlfile.Section):
     password_file: tomlfile.NamedPath | None = None
     loop: bool = False
     labels: tuple[LabelText, ...] = ()
+    classes: tomlfile.NamedPath | dict[Name, tomlfile.NamedPath] | None = None
     fps: Rate | None = None
     max_fps: Rate | None = None
     max_megapixels: Annotated[float, Field(ge=0.01, le=178)] = 16.0
@@ -271,6 +275,14 @@ class CameraSection(tomlfile.Section):
         if self.retry_seconds > self.longest_retry_seconds:
             longest = f"longest_retry_seconds {self.longest_retry_seconds}"
             raise ValueError(f"retry_seconds {self.retry_seconds} must not be above {longest}")
+        return self
+
+    @model_validator(mode="after")
+    def _one_question(self) -> Self:
+        if self.classes is not None and self.labels:
+            raise ValueError("labels: are those of the networks; classes bring their own")
+        if isinstance(self.classes, dict) and (unknown := sorted(self.classes.keys() - self.regions.keys())):
+            raise ValueError(f"classes: {unknown[0]!r} is no region of this camera")
         return self
 
     @model_validator(mode="after")

@@ -23,6 +23,7 @@ from adainfd.doctor.box import readable_by_all
 from adainfd.doctor.eyes import hindrance, running_service, seen_as, unfit_name
 from adainfd.doctor.files import unreadable, unreadable_source
 from adainfd.doctor.finding import Finding, fail, ok, warn
+from adainfd.model.questions import Questions
 from adainfd.model.recogniser import offline, open_model
 from adainfd.model.selection import opening, read_profile, wanted_branches
 from adainfd.model.timings import kept_times
@@ -117,7 +118,7 @@ def _recording(configuration: Configuration) -> Iterator[Finding]:
 
 def _model(configuration: Configuration) -> Iterator[Finding]:
     try:
-        profile = read_profile(configuration.model)
+        profile = read_profile(configuration, Questions.read(configuration))
     except InvalidInputError as error:
         yield fail("profile", str(error), "name a profile made for this model, or make it: adainf calibrate")
         return

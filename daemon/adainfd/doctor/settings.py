@@ -12,6 +12,7 @@ from adainfd import relaying
 from adainfd.capture.source import Source
 from adainfd.config.configuration import CameraSection, Configuration
 from adainfd.config.unused import unused
+from adainfd.model.questions import Questions
 from adainfd.model.selection import asked_for, read_profile
 from adainfd.runtime.policies import Policies
 from adainfd.tracing import recording
@@ -90,7 +91,7 @@ def check(file: Path) -> str:
     for subject, why, remedy in unreadable(configuration):
         raise InvalidInputError(f"{subject}: {why}; {remedy}")
     Policies.read(configuration)
-    profile = read_profile(configuration.model)
+    profile = read_profile(configuration, Questions.read(configuration))
     CurveServer.read(configuration.publish.key, configuration.publish.clients, None)
     recording.check(configuration)
     for camera in configuration.camera:

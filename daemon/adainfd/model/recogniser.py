@@ -16,7 +16,7 @@ from adainfd.config.configuration import Configuration, ModelSection
 from adainfd.model.export_process import Exporter
 from adainfd.model.selection import (
     DEFAULT_PROFILE,
-    cheapest,
+    cheapest_of_each,
     content_of,
     needed_first,
     opening,
@@ -72,7 +72,7 @@ def load_recogniser(
     if exported:  # logged only here: a refused start logs its reason and nothing else
         log.info("exporting", backbone=profile.title)
     whole = not exported and stand_in is None and not engine.on_gpu
-    first = [cheapest(profile)] if engine.on_gpu else needed_first(profile)
+    first = cheapest_of_each(profile) if engine.on_gpu else needed_first(profile)
     branches = wanted_branches(profile) if whole else first
     for number, branch in enumerate(branches, start=1):
         observer.beginning(f"preparing branch {number} of {len(branches)}", _EXPORT_SECONDS)

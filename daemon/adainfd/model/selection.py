@@ -14,6 +14,7 @@ from adainf.run import Run
 from adainf.schedulers import LookupTable, wanted_branches
 from adainf.schedulers.content_aware import ContentAware, content_aware
 from adainfd.config.configuration import Configuration, ModelSection
+from adainfd.model.questions import Questions
 
 if TYPE_CHECKING:
     from adainf.engines.opening import Opening
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = [
     "DEFAULT_PROFILE",
     "asked_for",
-    "cheapest",
+    "cheapest_of_each",
     "content_of",
     "needed_first",
     "opening",
@@ -44,8 +45,21 @@ def read_run(section: ModelSection) -> Run | None:
     return run
 
 
-def read_profile(section: ModelSection) -> Profile:
-    """Read the configured profile; raises InvalidInputError if missing, corrupt, or of another backbone or run."""
+def read_profile(configuration: Configuration, questions: Questions) -> Profile:
+    """Read the profile of a configuration, which also knows the branches of its taught classes.
+
+    Raises InvalidInputError if it is missing, corrupt, or of another backbone, run or taught network.
+    """
+    section = configuration.model
+    if questions.general is not None and section.profile is None and section.run is None:
+        profile = questions.general.profile
+        if section.backbone not in (None, *(network.backbone for network in profile.networks)):
+            raise InvalidInputError(f"classes {section.classes}: are of {profile.title}, the model is {section.backbone}")
+        return questions.known_to(profile)
+    return questions.known_to(_of_networks(section))
+
+
+def _of_networks(section: ModelSection) -> Profile:
     run = read_run(section)
     path = _profile_path(section, run)
     profile = Profile.read(path)
@@ -111,15 +125,15 @@ def opening(configuration: Configuration, profile: Profile, warn: Callable[[str]
 
 
 def needed_first(profile: Profile) -> list[Branch]:
-    """Return the branches required to start answering: the cheapest, the best, and the full one for audits."""
-    return list(
-        dict.fromkeys([profile.space.full, *(choice.branch for choice in LookupTable(profile, most=2).frontier)])
-    )
+    """Return the branches required to start answering: each question's cheapest and best, and the full one for audits."""
+    own = (choice.branch for choice in LookupTable(profile, most=2).frontier)
+    others = (branch for branches in profile.also for branch in branches[:2])
+    return list(dict.fromkeys([profile.space.full, *own, *others]))
 
 
-def cheapest(profile: Profile) -> Branch:
-    """Return the cheapest branch, which fits every budget."""
-    return LookupTable(profile).frontier[0].branch
+def cheapest_of_each(profile: Profile) -> list[Branch]:
+    """Return each question's cheapest branch, which fits every budget."""
+    return list(dict.fromkeys([LookupTable(profile).frontier[0].branch, *(some[0] for some in profile.also if some)]))
 
 
 def sizes_for(engine: Engine, pictures: int) -> tuple[int, ...]:

@@ -34,7 +34,7 @@ def known_times(engine: Engine, profile: Profile, branches: Collection[Branch], 
     )
     if shipped is not None:
         medians = _medians(shipped)
-        return {**kept, **_complete(medians, branches), 1: medians[1]}
+        return {**kept, **_complete(medians, branches), 1: {**kept.get(1, {}), **medians[1]}}
     if profile.timings:
         others = sorted({timings.device for timings in profile.timings})
         log.warning("timings_of_another_device", measured_on=others, this=engine.device, remedy="measured anew here")
@@ -47,9 +47,10 @@ def kept_times(engine: Engine, profile: Profile, branches: Collection[Branch]) -
     return {} if found is None else _complete(_medians(found), branches)
 
 
-def missing_times(engine: Engine, times: Times, pictures: int) -> list[int]:
-    """Return the batch sizes, of those used for up to `pictures` at a time, that are not timed yet."""
-    return [size for size in sizes_for(engine, pictures) if size not in times]
+def missing_times(engine: Engine, times: Times, pictures: int, branches: Collection[Branch]) -> list[int]:
+    """Return the batch sizes, of those used for up to `pictures` at a time, that are not timed along all branches."""
+    complete = _complete(times, branches)
+    return [size for size in sizes_for(engine, pictures) if size not in complete]
 
 
 def _complete(times: Times, branches: Collection[Branch]) -> Times:

@@ -247,5 +247,5 @@ class Preparation:
 
     def _to_measure(self) -> Measuring | None:
         recogniser = self._recogniser
-        missing = missing_times(recogniser.engine, recogniser.times, self._pictures)
+        missing = missing_times(recogniser.engine, recogniser.times, self._pictures, recogniser.ready)
         return Measuring(recogniser.engine, recogniser.profile, recogniser.ready, missing[0]) if missing else None

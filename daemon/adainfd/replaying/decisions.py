@@ -10,7 +10,7 @@ from adainf.control import Budget, Decider, Ran, Signals
 from adainf.control.policy import Policy
 from adainf.control.signals import contention
 from adainf.schedulers import Choice
-from adainfd.replaying.knowledge import Knowledge
+from adainfd.replaying.knowledge import Knowledge, KnownModel
 from adainfd.replaying.policies import ReplayedPolicies
 from adainfd.tracing.lines import Frame, Header, LostLines, PolicyChange, Prepared, Remembered
 from adainfd.tracing.reading import read
@@ -87,7 +87,7 @@ class _TracePart:
     begun: seconds from the start of the trace to the start of the part. first: monotonic seconds of its first frame.
     """
 
-    known: Knowledge
+    known: KnownModel
     policies: ReplayedPolicies
     begun: float = 0.0
     first: float | None = None
@@ -149,14 +149,15 @@ class _Trace:
                 case LostLines():
                     self._lost += line.lost
                 case Remembered():
-                    self._check_last(line, part.known)
+                    self._check_last(line, part.known.of(line.camera))
                     part.views[line.camera] = _remembered(line)
                 case PolicyChange():
                     part.policies = self._in_force(line)
+                    part.known = part.known.asked(self._path, line)
                 case Prepared():
                     part.known = part.known.prepared(line)
                 case Frame():
-                    self._check(line, part.known)
+                    self._check(line, part.known.of(line.camera))
                     yield line, part
 
     def _check(self, frame: Frame, known: Knowledge) -> None:
@@ -178,7 +179,7 @@ class _Trace:
         raise InvalidInputError(f"trace {self._path}: {one_line(what, 120)} is not possible with its profile")
 
     def _part(self, header: Header, first: Header) -> _TracePart:
-        known = Knowledge.read(self._path, header)
+        known = KnownModel.read(self._path, header)
         return _TracePart(known, self._in_force(header), max(0.0, header.recorded_at - first.recorded_at))
 
     def _in_force(self, line: Header | PolicyChange) -> ReplayedPolicies:
@@ -194,7 +195,7 @@ def _remembered(line: Remembered) -> _TraceView:
 
 
 def _recorded(frame: Frame, part: _TracePart) -> Decision:
-    view, known = part.view(frame.camera), part.known
+    view, known = part.view(frame.camera), part.known.of(frame.camera)
     if frame.chosen_by != "reuse" or view.decider.last is None:
         view.decider.last = known.ran(frame)
     answer, again = view.decider.last, frame.second_look
@@ -206,7 +207,7 @@ def _recorded(frame: Frame, part: _TracePart) -> Decision:
 
 
 def _decided(frame: Frame, part: _TracePart) -> Decision:
-    view, known = part.view(frame.camera), part.known
+    view, known = part.view(frame.camera), part.known.of(frame.camera)
     decider, (signals, age) = view.decider, _as_seen_now(frame, view)
     lead = None if decider.last is None else frame.lead or 0.0
     request = decider.request(signals, age, lead, known.table, known.costs, frame.at)

@@ -34,6 +34,7 @@ from adainfd.capture.sandbox import confinement
 from adainfd.config.configuration import CameraSection, Configuration
 from adainfd.config.exposed import REMEDY, exposed
 from adainfd.config.unused import unused
+from adainfd.model.questions import Questions
 from adainfd.model.export_process import Exporter, exporter_of_missing
 from adainfd.model.recogniser import load_recogniser, open_successor, stand_in_of
 from adainfd.model.selection import read_profile
@@ -88,7 +89,8 @@ def run(
     ):
         configuration = configure()
         policies = Policies.read(configuration)
-        profile = read_profile(configuration.model)
+        questions = Questions.read(configuration)
+        profile = read_profile(configuration, questions)
         most_subscribers = _check_limits(configuration, profile)
         hindrances, keeper = Hindrances(), Keeper(log)
         observer = parts.enter_context(
@@ -113,7 +115,7 @@ def run(
         if stand_in is not None:
             successor = parts.enter_context(_successor(configuration, profile, log))
         streams = [
-            parts.enter_context(_stream(camera, section, configuration, policies, recogniser, keeper))
+            parts.enter_context(_stream(camera, section, configuration, policies, questions, recogniser, keeper))
             for camera, section in zip(cameras, configuration.camera, strict=True)
         ]
         preparation = Preparation(
@@ -169,7 +171,7 @@ def run(
             return target_of(configuration, record)
 
         reloader = Reloader(
-            reload, configure, configuration, streams, recording, target, publisher, announcer, observer, log
+            reload, configure, configuration, streams, pipeline, recording, target, publisher, announcer, observer, log
         )
         loop = Loop(
             streams,
@@ -285,18 +287,21 @@ def _stream(
     section: CameraSection,
     configuration: Configuration,
     policies: Policies,
+    questions: Questions,
     recogniser: Recogniser,
     keeper: Keeper,
 ) -> Iterator[CameraSession]:
     """Create the camera's session; its audits are loaded on entry and saved on exit."""
     rule = (section.events or configuration.events).rule()
-    labels = LabelColumns.of(section.labels, recogniser.engine.class_names, camera.name)
+    own = LabelColumns.of(section.labels, recogniser.engine.class_names, camera.name)
     key = (camera.name, str(camera.source), *(network.identity for network in recogniser.profile.networks))
     named: list[tuple[str | None, Region | None]] = [*section.regions.items()] or [(None, None)]
     audit_files = [state.file("audit", *key, *([] if name is None else [name])) for name, _ in named]
+    taught = [questions.of(camera.name, name) for name, _ in named]
     views = tuple(
         RegionSession(
-            labels=labels,
+            labels=own if taught[part] is None else LabelColumns.of_taught(taught[part]),
+            taught=taught[part],
             decider=Decider(policies.of(camera.name, len(named))),
             region=name,
             box=box,

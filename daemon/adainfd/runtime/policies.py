@@ -58,5 +58,10 @@ class Policies:
                 key: view.policy.model_dump(mode="json") for _, view, key in views if view.policy != self.general
             },
             own=tuple(key for stream, _, key in views if stream.camera.name in self.own),
+            taught={
+                key: view.taught.profile.model_dump(mode="json", by_alias=True, exclude={"set_aside", "timings"})
+                for _, view, key in views
+                if view.taught is not None
+            },
             parts={key: self.parts.get(stream.camera.name, 1.0) / len(stream.views) for stream, _, key in views},
         )

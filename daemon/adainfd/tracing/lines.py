@@ -34,9 +34,9 @@ SCHEMA = "adainf.trace/1"
 
 
 class InForce(msgspec.Struct, frozen=True, kw_only=True):
-    """The policies in force.
+    """The policies in force, and the questions asked.
 
-    policy: the general one. policies: by view, where it differs from the general one. own: the views whose camera has
+    taught: the profile of the classes taught to a view, by view; other views ask for the networks' own. policy: the general one. policies: by view, where it differs from the general one. own: the views whose camera has
     a policy of its own; the other views have the general one, with `[share]` scaled to their part. parts: each view's
     fraction of its policy's `[share]`, 1 if missing.
     """
@@ -45,6 +45,7 @@ class InForce(msgspec.Struct, frozen=True, kw_only=True):
     policies: dict[str, dict[str, Any]] = {}
     own: tuple[str, ...] | None = None
     parts: dict[str, float] = {}
+    taught: dict[str, dict[str, Any]] = {}
 
 
 class Header(InForce, frozen=True, kw_only=True, tag_field="kind", tag="header"):
@@ -52,7 +53,7 @@ class Header(InForce, frozen=True, kw_only=True, tag_field="kind", tag="header")
 
     branches: the profile's branches that were ready, so could be chosen. times: their median milliseconds on this
     device, empty while unknown; together: the same for batches, by batch size. scheduler_macs: MACs of one decision
-    by the run's content-aware scheduler, 0 without one.
+    by the run's content-aware scheduler, 0 without one. ready: further branches that taught classes may choose.
     """
 
     schema: str = SCHEMA
@@ -63,6 +64,7 @@ class Header(InForce, frozen=True, kw_only=True, tag_field="kind", tag="header")
     times: dict[str, float]
     together: dict[int, dict[str, float]] = {}
     scheduler_macs: int = 0
+    ready: tuple[str, ...] = ()
 
 
 class Prepared(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="prepared"):
@@ -72,6 +74,7 @@ class Prepared(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag=
     times: dict[str, float]
     together: dict[int, dict[str, float]] = {}
     scheduler_macs: int = 0
+    ready: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, recogniser: Recogniser) -> "Prepared":
@@ -81,6 +84,7 @@ class Prepared(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag=
             times=dict(recogniser.times.get(1, {})),
             together={pictures: dict(times) for pictures, times in recogniser.times.items() if pictures > 1},
             scheduler_macs=recogniser.scheduler_macs,
+            ready=tuple(sorted(map(str, recogniser.ready))) if recogniser.profile.also else (),
         )
 
 

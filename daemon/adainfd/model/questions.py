@@ -1,0 +1,77 @@
+"""The questions that views ask: which have own classes, and the profile that knows the branches of all of them."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from adainf.base.errors import InvalidInputError
+from adainf.profile import Profile
+from adainf.schedulers import LookupTable
+from adainf.teaching.taught import Taught
+from adainfd.config.configuration import Configuration
+
+__all__ = ["Questions", "same_classes"]
+
+# Each branch is exported or recorded at startup and held in memory.
+_MOST_BRANCHES = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Questions:
+    """The classes taught to the views, from the files that the configuration names.
+
+    general: of the model. own: of a camera (region None) or of one of its regions, by camera and region.
+    """
+
+    general: Taught | None = None
+    own: dict[tuple[str, str | None], Taught] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, configuration: Configuration) -> "Questions":
+        """Read the files of classes, each once; raises InvalidInputError if one is missing or damaged."""
+        read: dict[Path, Taught] = {}
+
+        def taught(path: Path) -> Taught:
+            if path not in read:
+                read[path] = Taught.read(path)
+            return read[path]
+
+        general = None if configuration.model.classes is None else taught(configuration.model.classes)
+        own: dict[tuple[str, str | None], Taught] = {}
+        for camera in configuration.camera:
+            if isinstance(camera.classes, dict):
+                own |= {(camera.name, region): taught(path) for region, path in camera.classes.items()}
+            elif camera.classes is not None:
+                own[camera.name, None] = taught(camera.classes)
+        return cls(general, own)
+
+    def of(self, camera: str, region: str | None) -> Taught | None:
+        """Return the classes of a view; None for the networks' own."""
+        return self.own.get((camera, region)) or self.own.get((camera, None)) or self.general
+
+    def known_to(self, profile: Profile) -> Profile:
+        """Return the profile that also keeps the branches ready that the classes were taught along.
+
+        Raises InvalidInputError if classes were taught with the features of a network that the profile lacks.
+        """
+        for taught in self.every:
+            try:
+                table = LookupTable(taught.profile, most=_MOST_BRANCHES)
+                ends = LookupTable(taught.profile, most=2)
+                first = (choice.branch for choice in (*ends.frontier, *table.frontier))
+                profile = profile.with_branches(taught.profile, dict.fromkeys(first))
+            except InvalidInputError as error:
+                raise InvalidInputError(f"classes {', '.join(taught.labels)}: {error}") from None
+        return profile
+
+    @property
+    def every(self) -> list[Taught]:
+        """All classes that were taught, each once."""
+        general = [] if self.general is None else [self.general]
+        return list({id(taught): taught for taught in (*general, *self.own.values())}.values())
+
+
+def same_classes(one: Taught | None, other: Taught | None) -> bool:
+    """Return whether two views with these classes get the same answers."""
+    if one is None or other is None:
+        return one is other
+    return one.digest == other.digest
