@@ -16,7 +16,7 @@ from adainf.profile import Scheduled
 from adainf.recogniser import LabelColumns, Recogniser
 from adainf.schedulers import Choice
 from adainf.schedulers.content_aware import ContentAware
-from adainf.teaching.taught import Taught
+from adainf.taught import Taught
 
 __all__ = ["Inference", "Inferred", "Way", "best", "evidence_of"]
 

@@ -14,7 +14,7 @@ from adainf.engines import Engine
 from adainf.profile import Profile
 from adainf.schedulers import LookupTable
 from adainf.schedulers.content_aware import ContentAware
-from adainf.teaching.taught import Taught
+from adainf.taught import Taught
 
 __all__ = ["Asked", "AskedOf", "LabelColumns", "Recogniser", "fits", "warm_up_content"]
 

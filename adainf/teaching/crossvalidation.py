@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adainf.branch import Branch
+from adainf.taught import unknown_score
 from adainf.teaching.examples import Example
 from adainf.teaching.features import Features
 from adainf.teaching.fitting import fit
 from adainf.teaching.folds import folds
-from adainf.teaching.taught import unknown_score
 
 __all__ = ["HeldOut", "held_out"]
 

@@ -13,8 +13,8 @@ from adainf.base.errors import InvalidInputError
 from adainf.media import MOST_PIXELS, captures, checking, images
 from adainf.media.undecodable import PassedOver, UndecodableError
 from adainf.media.videos import VideoFile
+from adainf.taught import MOST_LABELS, check_label
 from adainf.teaching.spans import Span, read_spans
-from adainf.teaching.taught import MOST_LABELS, check_label
 
 __all__ = ["Example", "Examples", "check_teachable", "of_folder", "of_video", "open_examples"]
 

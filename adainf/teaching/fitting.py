@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 
 from adainf.branch import Branch
-from adainf.teaching.taught import ClassHead, Familiar
+from adainf.taught import ClassHead, Familiar
 
 __all__ = ["Fitted", "fit"]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from adainf.base import files
 from adainf.base.errors import InvalidInputError, one_line
-from adainf.teaching.taught import UNKNOWN, check_label
+from adainf.taught import UNKNOWN, check_label
 
 __all__ = ["Span", "read_spans"]
 

@@ -19,7 +19,6 @@ from adainf.teaching.examples import Examples, check_teachable
 from adainf.teaching.features import Features, features_of, with_small_inputs
 from adainf.teaching.fitting import fit
 from adainf.teaching.levels import Level, level, useful
-from adainf.teaching.taught import Taught
 
 __all__ = ["Lesson", "evaluate", "teach"]
 

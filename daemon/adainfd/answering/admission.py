@@ -80,9 +80,7 @@ def divide_between(
         left = [min(seconds, _until_next(frame, now)) for seconds, (frame, _) in zip(left, running, strict=True)]
     claims = [_claim(frame, ask, costs, 1000 * seconds) for seconds, (frame, ask) in zip(left, running, strict=True)]
     budgets = iter((divided_together if together else divided)(claims, costs))
-    return [
-        tuple(ask if ask.request.reuses else _cut(ask, next(budgets)) for ask in frame.asks) for frame in waiting
-    ]
+    return [tuple(ask if ask.request.reuses else _cut(ask, next(budgets)) for ask in frame.asks) for frame in waiting]
 
 
 def _left(frame: WaitingFrame, view: RegionSession, now: float) -> float:

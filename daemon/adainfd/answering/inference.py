@@ -78,7 +78,9 @@ class Looker:
         taken = time.monotonic()
         rule = view.policy.evidence
         view.mirror = rule is not None and rule.mirrored and not view.mirror
-        prepared = self._engine.prepare(shown.picture, way.resolution, way.network, mirrored=view.mirror, whole=way.whole)
+        prepared = self._engine.prepare(
+            shown.picture, way.resolution, way.network, mirrored=view.mirror, whole=way.whole
+        )
         return Look(view, shown, way, signals, prepared, taken, time.monotonic()) if shown.holds() else None
 
     def run(self, looks: Sequence[Look]) -> list[Looked]:

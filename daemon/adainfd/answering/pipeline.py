@@ -15,7 +15,7 @@ from adainf.engines import OutOfMemoryError
 from adainf.recogniser import AskedOf, LabelColumns, Recogniser
 from adainf.schedulers import Choice
 from adainf.sensors import Readings
-from adainf.teaching.taught import Taught
+from adainf.taught import Taught
 from adainfd.answering.admission import RegionRequest, WaitingFrame, divide_between, request_for
 from adainfd.answering.answer import Moments, ViewAnswer
 from adainfd.answering.auditing import Auditor

@@ -9,7 +9,7 @@ from adainf.control import Decider, Policy
 from adainf.control.presence import Presence, PresenceRule
 from adainf.recogniser import LabelColumns
 from adainf.sensors.motion import Region
-from adainf.teaching.taught import Taught
+from adainf.taught import Taught
 from adainfd.answering.answer import ViewAnswer
 from adainfd.answering.audit import Audit
 from adainfd.capture.cameras.camera import Camera

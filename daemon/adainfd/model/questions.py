@@ -6,7 +6,7 @@ from pathlib import Path
 from adainf.base.errors import InvalidInputError
 from adainf.profile import Profile
 from adainf.schedulers import LookupTable
-from adainf.teaching.taught import Taught
+from adainf.taught import Taught
 from adainfd.config.configuration import Configuration
 
 __all__ = ["Questions", "same_classes"]

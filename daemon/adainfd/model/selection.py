@@ -54,7 +54,9 @@ def read_profile(configuration: Configuration, questions: Questions) -> Profile:
     if questions.general is not None and section.profile is None and section.run is None:
         profile = questions.general.profile
         if section.backbone not in (None, *(network.backbone for network in profile.networks)):
-            raise InvalidInputError(f"classes {section.classes}: are of {profile.title}, the model is {section.backbone}")
+            raise InvalidInputError(
+                f"classes {section.classes}: are of {profile.title}, the model is {section.backbone}"
+            )
         return questions.known_to(profile)
     return questions.known_to(_of_networks(section))
 

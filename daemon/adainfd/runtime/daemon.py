@@ -34,8 +34,8 @@ from adainfd.capture.sandbox import confinement
 from adainfd.config.configuration import CameraSection, Configuration
 from adainfd.config.exposed import REMEDY, exposed
 from adainfd.config.unused import unused
-from adainfd.model.questions import Questions
 from adainfd.model.export_process import Exporter, exporter_of_missing
+from adainfd.model.questions import Questions
 from adainfd.model.recogniser import load_recogniser, open_successor, stand_in_of
 from adainfd.model.selection import read_profile
 from adainfd.model.successor import Successor
@@ -300,8 +300,8 @@ def _stream(
     taught = [questions.of(camera.name, name) for name, _ in named]
     views = tuple(
         RegionSession(
-            labels=own if taught[part] is None else LabelColumns.of_taught(taught[part]),
-            taught=taught[part],
+            labels=own if asked is None else LabelColumns.of_taught(asked),
+            taught=asked,
             decider=Decider(policies.of(camera.name, len(named))),
             region=name,
             box=box,
@@ -310,7 +310,7 @@ def _stream(
             audit=Audit.load(audit_files[part]),
             presence=Presence(rule),
         )
-        for part, (name, box) in enumerate(named)
+        for part, ((name, box), asked) in enumerate(zip(named, taught, strict=True))
     )
     try:
         yield CameraSession(camera, views, section.priority)

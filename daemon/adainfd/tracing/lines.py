@@ -36,9 +36,10 @@ SCHEMA = "adainf.trace/1"
 class InForce(msgspec.Struct, frozen=True, kw_only=True):
     """The policies in force, and the questions asked.
 
-    taught: the profile of the classes taught to a view, by view; other views ask for the networks' own. policy: the general one. policies: by view, where it differs from the general one. own: the views whose camera has
+    policy: the general one. policies: by view, where it differs from the general one. own: the views whose camera has
     a policy of its own; the other views have the general one, with `[share]` scaled to their part. parts: each view's
-    fraction of its policy's `[share]`, 1 if missing.
+    fraction of its policy's `[share]`, 1 if missing. taught: the profile of the classes taught to a view, by view;
+    other views ask for the networks' own classes.
     """
 
     policy: dict[str, Any]

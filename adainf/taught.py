@@ -1,8 +1,10 @@
 """Taught classes: an owner's labels, a linear head on each network's features, and how far is too far: `unknown`."""
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -133,6 +135,14 @@ class Taught:
 
     def write(self, path: Path) -> None:
         """Write the classes to `path` atomically; raises InvalidInputError if that fails."""
+        write_atomically(path, self._content())
+
+    @cached_property
+    def digest(self) -> str:
+        """The SHA-256 of what a file of these classes holds: equal for equal classes."""
+        return hashlib.sha256(self._content()).hexdigest()
+
+    def _content(self) -> bytes:
         document = {
             "schema": _SCHEMA,
             "labels": self.labels,
@@ -146,7 +156,8 @@ class Taught:
         for branch, familiar in self.familiar.items():
             tensors[f"{branch}/sights"] = familiar.sights
         contiguous = {name: np.ascontiguousarray(tensor, np.float32) for name, tensor in tensors.items()}
-        write_atomically(path, safetensors.save(contiguous, {"adainf": json.dumps(document)}))
+        content: bytes = safetensors.save(contiguous, {"adainf": json.dumps(document)})
+        return content
 
 
 def unknown_score(classes: NDArray[np.float32], distance: float, threshold: float) -> np.float32:
