@@ -117,19 +117,17 @@ class Inference:
     ) -> list[NDArray[np.float32]]:
         """Return the scores of pictures along branches, those of equal branches in one batch as far as they can be."""
         found: dict[int, NDArray[np.float32]] = {}
-        own = [number for number, each in enumerate(taught) if each is None]
-        others = [number for number, each in enumerate(taught) if each is not None]
+        own = [number for number, head in enumerate(taught) if head is None]
+        others = [(number, head) for number, head in enumerate(taught) if head is not None]
         if own:
             scores = self._engine.run([prepared[number] for number in own], [branches[number] for number in own])
             for number, each in zip(own, scores, strict=True):
                 found[number] = self._scaled(each, branches[number])
         if others:
             features = self._engine.features(
-                [prepared[number] for number in others], [branches[number] for number in others]
+                [prepared[number] for number, _ in others], [branches[number] for number, _ in others]
             )
-            for number, seen in zip(others, features, strict=True):
-                head = taught[number]
-                assert head is not None
+            for (number, head), seen in zip(others, features, strict=True):
                 found[number] = head.scores(branches[number], seen)
         return [found[number] for number in range(len(prepared))]
 

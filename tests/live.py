@@ -71,7 +71,13 @@ class Engine:
     memory: int = 1 << 30
 
     def prepare(
-        self, picture: NDArray[np.uint8], resolution: int, network: str = REFERENCE, *, mirrored: bool = False
+        self,
+        picture: NDArray[np.uint8],
+        resolution: int,
+        network: str = REFERENCE,
+        *,
+        mirrored: bool = False,
+        whole: bool = False,
     ) -> tuple[str, int]:
         return network, resolution
 
@@ -86,6 +92,9 @@ class Engine:
         assert list(inputs) == [(branch.network, branch.resolution) for branch in branches]
         alone = {branch for branch in branches if branches.count(branch) == 1}
         return np.stack([self._ran(self.space.fraction(b) * (1.0 if b in alone else SAVING)) for b in branches])
+
+    def features(self, inputs: Sequence[tuple[str, int]], branches: Sequence[Branch]) -> list[NDArray[np.float32]]:
+        return list(self.run(inputs, branches))
 
     def look(self, prepared: tuple[str, int], resolution: int, network: str) -> Any:
         assert prepared == (network, resolution)
@@ -125,6 +134,19 @@ class Content:
         space = self.profile.space
         macs = space.macs(branch) + 3
         return Choice(branch, macs, macs / space.macs(space.full), level.accuracy)
+
+
+@dataclass(frozen=True, eq=False)
+class OwnClasses:
+    """Taught classes, whose scores are the features."""
+
+    profile: Profile
+    names: tuple[str, ...] = ("open", "shut", "unknown")
+    whole: bool = False
+
+    def scores(self, branch: Branch, features: NDArray[np.float32]) -> NDArray[np.float32]:
+        assert str(branch) in {measured.branch for measured in self.profile.branches}
+        return features
 
 
 class Camera:
@@ -168,14 +190,19 @@ class Live:
         batches: bool,
         scheduled: bool,
         ready: int,
+        own: Profile | None = None,
     ) -> None:
-        """ready: so many branches are, at first."""
+        """ready: so many branches are, at first. own: of classes taught to the last view of each camera."""
         self.clock = Clock()
         for module in (pipeline, looking):
             patch.setattr(module, "time", self.clock)
+        self._all = [choice.branch for choice in LookupTable(profile).frontier]
+        self._of_own: list[Branch] = []
+        if own is not None:
+            self._of_own = [choice.branch for choice in LookupTable(own).frontier]
+            profile = profile.with_branches(own, self._of_own)
         self.engine = Engine(self.clock, profile.space, SIZES if batches else (1,))
         self.profile = profile
-        self._all = [choice.branch for choice in LookupTable(profile).frontier]
         self._content: Any = Content(profile) if scheduled else None
         self.recogniser = self._along(ready)
         self.readings = Readings()
@@ -185,13 +212,18 @@ class Live:
             labels = LabelColumns.of((), self.engine.class_names, camera.name)
             named = [f"r{part}" for part in range(views)] if views > 1 else [None]
             parts = [RegionSession(labels, Decider(policy), region, part=part) for part, region in enumerate(named)]
+            if own is not None:
+                taught: Any = OwnClasses(own)
+                parts[-1].labels, parts[-1].taught = LabelColumns.of_taught(taught), taught
             self.streams.append(CameraSession(camera, tuple(parts), priority=1.0 + number))
         self.recorder = recorder(self.recogniser, self.streams)
         self._pipeline = Pipeline(self.recogniser, publisher, lambda: self.readings, self.recorder, host="here", top=1)
 
     def _along(self, ready: int) -> Recogniser:
-        branches = [*self._all[: max(0, ready - 1)], self._all[-1]]
-        times = {1: {str(branch): FULL_MS * self.profile.space.fraction(branch) for branch in self._all}}
+        own = [*self._of_own[-1:], *self._of_own[: max(0, ready - 1)]]
+        branches = [*self._all[: max(0, ready - 1)], self._all[-1], *own]
+        every = {*self._all, *self._of_own}
+        times = {1: {str(branch): FULL_MS * self.profile.space.fraction(branch) for branch in every}}
         for size in self.engine.sizes[1:4]:
             times[size] = {branch: SAVING * size * single for branch, single in times[1].items()}
         engine: Any = self.engine

@@ -97,7 +97,7 @@ def test_scores_are_published_on_the_scale_of_the_reference(family: Family, tmp_
     shown = Shown(SimpleNamespace(number=1, at=0.0, time=0.0), picture, lambda: True)  # type: ignore[arg-type]
     for choice, scale in ((recogniser.table.frontier[0], 3.0), (recogniser.table.frontier[-1], 1.0)):
         view = RegionSession(LabelColumns.of((), engine.class_names), Decider(Policy()))
-        look = looker.prepare(view, shown, looker.along(choice), Signals())
+        look = looker.prepare(view, shown, looker.along(choice, view), Signals())
         assert look is not None
         branch = choice.branch
         (scores,) = engine.run([engine.prepare(picture, branch.resolution, branch.network)], [branch])
@@ -226,11 +226,11 @@ def test_audits_compare_the_little_network_with_the_reference(family: Family, tm
         captured: Any = SimpleNamespace(number=number, at=0.0, time=0.0)
         shown = Shown(captured, picture, lambda: True)
         choice: Choice = ways[number % len(ways)]
-        look = looker.prepare(view, shown, looker.along(choice), Signals())
+        look = looker.prepare(view, shown, looker.along(choice, view), Signals())
         assert look is not None
         view.answer = looker.run([look])[0].answer
         request: Any = SimpleNamespace(budget=Budget(1.0, "maximum"))
-        auditor.audit("door", RegionRequest(view, captured, request), shown, reused=False)
+        auditor.audit("door", RegionRequest(view, captured, request, recogniser.table), shown, reused=False)
         scores = [
             engine.run([engine.prepare(picture, branch.resolution, branch.network)], [branch])[0]
             for branch in (choice.branch, space.full)

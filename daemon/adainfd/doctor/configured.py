@@ -118,7 +118,7 @@ def _recording(configuration: Configuration) -> Iterator[Finding]:
 
 def _model(configuration: Configuration) -> Iterator[Finding]:
     try:
-        profile = read_profile(configuration, Questions.read(configuration))
+        profile = read_profile(configuration.model, Questions.read(configuration))
     except InvalidInputError as error:
         yield fail("profile", str(error), "name a profile made for this model, or make it: adainf calibrate")
         return

@@ -91,7 +91,7 @@ def check(file: Path) -> str:
     for subject, why, remedy in unreadable(configuration):
         raise InvalidInputError(f"{subject}: {why}; {remedy}")
     Policies.read(configuration)
-    profile = read_profile(configuration, Questions.read(configuration))
+    profile = read_profile(configuration.model, Questions.read(configuration))
     CurveServer.read(configuration.publish.key, configuration.publish.clients, None)
     recording.check(configuration)
     for camera in configuration.camera:

@@ -9,7 +9,7 @@ from adainf.schedulers import LookupTable
 from adainf.taught import Taught
 from adainfd.config.configuration import Configuration
 
-__all__ = ["Questions", "same_classes"]
+__all__ = ["NO_QUESTIONS", "Questions", "same_classes"]
 
 # Each branch is exported or recorded at startup and held in memory.
 _MOST_BRANCHES = 6
@@ -68,6 +68,10 @@ class Questions:
         """All classes that were taught, each once."""
         general = [] if self.general is None else [self.general]
         return list({id(taught): taught for taught in (*general, *self.own.values())}.values())
+
+
+NO_QUESTIONS = Questions()
+"""No taught classes at all."""
 
 
 def same_classes(one: Taught | None, other: Taught | None) -> bool:

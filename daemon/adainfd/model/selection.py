@@ -14,7 +14,7 @@ from adainf.run import Run
 from adainf.schedulers import LookupTable, wanted_branches
 from adainf.schedulers.content_aware import ContentAware, content_aware
 from adainfd.config.configuration import Configuration, ModelSection
-from adainfd.model.questions import Questions
+from adainfd.model.questions import NO_QUESTIONS, Questions
 
 if TYPE_CHECKING:
     from adainf.engines.opening import Opening
@@ -45,12 +45,11 @@ def read_run(section: ModelSection) -> Run | None:
     return run
 
 
-def read_profile(configuration: Configuration, questions: Questions) -> Profile:
-    """Read the profile of a configuration, which also knows the branches of its taught classes.
+def read_profile(section: ModelSection, questions: Questions = NO_QUESTIONS) -> Profile:
+    """Read the configured profile, which also knows the branches of taught classes.
 
     Raises InvalidInputError if it is missing, corrupt, or of another backbone, run or taught network.
     """
-    section = configuration.model
     if questions.general is not None and section.profile is None and section.run is None:
         profile = questions.general.profile
         if section.backbone not in (None, *(network.backbone for network in profile.networks)):
@@ -127,7 +126,7 @@ def opening(configuration: Configuration, profile: Profile, warn: Callable[[str]
 
 
 def needed_first(profile: Profile) -> list[Branch]:
-    """Return the branches required to start answering: each question's cheapest and best, and the full one for audits."""
+    """Return the branches required to start answering: each question's cheapest and best, and the full one."""
     own = (choice.branch for choice in LookupTable(profile, most=2).frontier)
     others = (branch for branches in profile.also for branch in branches[:2])
     return list(dict.fromkeys([profile.space.full, *own, *others]))

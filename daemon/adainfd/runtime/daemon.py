@@ -90,7 +90,7 @@ def run(
         configuration = configure()
         policies = Policies.read(configuration)
         questions = Questions.read(configuration)
-        profile = read_profile(configuration, questions)
+        profile = read_profile(configuration.model, questions)
         most_subscribers = _check_limits(configuration, profile)
         hindrances, keeper = Hindrances(), Keeper(log)
         observer = parts.enter_context(

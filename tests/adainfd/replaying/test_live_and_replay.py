@@ -19,6 +19,7 @@ from generated import generous
 from hypothesis import given
 from hypothesis import strategies as st
 from live import Live, Step, known, policies, steps
+from profiles import SMALL, profiles
 
 from adainf.control import Policy
 from adainf.profile import Profile
@@ -36,11 +37,17 @@ def in_force(streams: list[CameraSession]) -> PolicyChange:
     return PolicyChange(
         policy=Policy().model_dump(mode="json"),
         policies={s.key(view): view.policy.model_dump(mode="json") for s in streams for view in s.views},
+        taught={
+            s.key(view): view.taught.profile.model_dump(mode="json", by_alias=True)
+            for s in streams
+            for view in s.views
+            if view.taught is not None
+        },
     )
 
 
 def recording(recogniser: Recogniser, streams: list[CameraSession]) -> Recording:
-    told: dict[str, Any] = {name: getattr(in_force(streams), name) for name in ("policy", "policies")}
+    told: dict[str, Any] = {name: getattr(in_force(streams), name) for name in ("policy", "policies", "taught")}
     profile = recogniser.profile.model_dump(mode="json", by_alias=True, exclude={"set_aside"})
     prepared = msgspec.structs.asdict(Prepared.of(recogniser))
     header = Header(host="here", recorded_at=0.0, profile=profile, **prepared, **told)
@@ -76,6 +83,7 @@ happenings = st.sampled_from(["step"] * 12 + ["policy", "ready", "full", "room",
     st.lists(happenings, min_size=20, max_size=80),
     st.booleans(),
     st.booleans(),
+    st.none() | profiles(SMALL),
 )
 @generous(40)
 def test_replay_makes_every_recorded_decision_again(
@@ -85,11 +93,20 @@ def test_replay_makes_every_recorded_decision_again(
     happens: list[Step | Policy | int | str],
     batches: bool,
     scheduled: bool,
+    own: Profile | None,
 ) -> None:
     with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as folder:
         disk, target = Disk(patch), Target(Path(folder) / "t.trace")
         live = Live(
-            profile, told, recording, publisher, patch, batches=batches, scheduled=scheduled, ready=len(happens) % 5 + 1
+            profile,
+            told,
+            recording,
+            publisher,
+            patch,
+            batches=batches,
+            scheduled=scheduled,
+            ready=len(happens) % 5 + 1,
+            own=own,
         )
         recorder: Any = live.recorder
         recorder.take_up(target)
