@@ -18,7 +18,7 @@ from adainf import shipped
 from adainf.backbones.options import Options
 from adainf.base.errors import InvalidInputError
 from adainf.branch import Branch
-from adainf.control import Budget, Costs, Decider, Policy, Ran, Request, Signals
+from adainf.control import Budget, Decider, Policy, Ran, Request, Signals
 from adainf.control.costs import Times
 from adainf.control.evidence import Evidence
 from adainf.engines import Engine, devices
@@ -29,14 +29,16 @@ from adainf.media import pictures
 from adainf.profile import Profile
 from adainf.recogniser import LabelColumns, Recogniser, fits, warm_up_content
 from adainf.run import Run
-from adainf.schedulers import Choice, wanted_branches
+from adainf.schedulers import Choice, wanted_branches, wanted_of
 from adainf.schedulers.content_aware import content_aware
 from adainf.sensors import Sensors
 from adainf.sensors.motion import Sketch, changed_share, sketch
+from adainf.taught import Taught
 
 __all__ = ["AdaptiveModel", "Answer", "CallTiming", "ScoredLabel", "load"]
 
 _TIMED_ROUNDS = 5
+_USUAL = "efficientnet-lite"
 
 Picture = NDArray[np.uint8]
 
@@ -137,19 +139,25 @@ class AdaptiveModel:
         labels: Sequence[str] = (),
         top: int = 5,
         device: str | None = None,
+        taught: Taught | None = None,
     ) -> None:
         """labels: the classes to distinguish; none means all of the model's. top: labels per answer.
 
-        device: the name of the GPU that `recogniser` runs on, if it does. Raises InvalidInputError on a label that is
-        not one of the model's classes.
+        taught: own classes, in place of the model's. device: the name of the GPU that `recogniser` runs on, if it does.
+        Raises InvalidInputError on a label that is not one of the model's classes.
         """
         self._policy = policy
         self._recogniser = recogniser
-        self._labels = LabelColumns.of(tuple(labels), recogniser.engine.class_names)
+        self._taught = taught
+        self._labels = (
+            LabelColumns.of(tuple(labels), recogniser.engine.class_names)
+            if taught is None
+            else LabelColumns.of_taught(taught)
+        )
         self._top = top
         self._device = device
-        self._costs = Costs.of(recogniser.table.frontier, recogniser.times)
-        self._inference = Inference(recogniser, self._costs)
+        self._asked = recogniser.asked(taught)
+        self._inference = Inference(recogniser, self._asked.costs)
         self._streams: dict[str, _Stream] = {}
         self._sensors: Sensors | None = None
 
@@ -168,7 +176,7 @@ class AdaptiveModel:
             signals = self._sensed(state, sketched)
         age = None if state.evidence is None else began - state.answered_at
         lead = None if state.evidence is None else state.evidence.lead
-        request = state.decider.request(signals, age, lead, self._recogniser.table, self._costs, began)
+        request = state.decider.request(signals, age, lead, self._asked.table, self._asked.costs, began)
         if request.reuses and self._policy.second_look is not None:
             pixels = pixels.copy()  # `look_again` must see this picture, whatever becomes of the caller's memory
         shown = state.last = _Shown(pixels, sketched, began, request)
@@ -177,7 +185,7 @@ class AdaptiveModel:
         if request.reuses and state.evidence is not None and last is not None:
             state.decider.settle(request, None)
             return self._answer(state.evidence, shown, last, request.budget, began, None)
-        way = self._inference.within(request.budget, request.choice)
+        way = self._inference.within(request.budget, request.choice, self._taught)
         evidence, look = self._look(state, shown, way, began)
         state.decider.settle(request, look.ran(began))
         return self._answer(evidence, shown, look.inferred.choice, request.budget, began, look)
@@ -193,11 +201,11 @@ class AdaptiveModel:
         if state is None or state.last is None or state.looked_again or not state.last.request.reuses:
             return None
         spent_ms = 1000 * (began - state.last.at)
-        better = state.decider.better_look(self._recogniser.table, self._costs, spent_ms)
+        better = state.decider.better_look(self._asked.table, self._asked.costs, spent_ms)
         if better is None:
             return None
         budget, choice = better
-        evidence, look = self._look(state, state.last, self._inference.along(choice), began)
+        evidence, look = self._look(state, state.last, self._inference.along(choice, self._taught), began)
         state.decider.settle_better_look(look.ran(began))
         state.looked_again = True
         return self._answer(evidence, state.last, choice, budget, began, look)
@@ -263,7 +271,9 @@ class AdaptiveModel:
         """Run a picture; return the scene's evidence including it, and the run."""
         rule = self._policy.evidence
         mirror = rule is not None and rule.mirrored and not state.mirror
-        prepared = self._recogniser.engine.prepare(shown.picture, way.resolution, way.network, mirrored=mirror)
+        prepared = self._recogniser.engine.prepare(
+            shown.picture, way.resolution, way.network, mirrored=mirror, whole=way.whole
+        )
         prepared_at = time.monotonic()
         (inferred,) = self._inference.run([way], [prepared])
         scores = self._labels.asked_for(inferred.scores)
@@ -311,8 +321,9 @@ class _Look:
 
 
 def load(
-    profile: str = "efficientnet-lite",
+    profile: str | None = None,
     *,
+    classes: str | Path | None = None,
     policy: str | Policy = "balanced",
     run: str | None = None,
     labels: Sequence[str] = (),
@@ -323,11 +334,12 @@ def load(
 ) -> AdaptiveModel:
     """Load a model that is ready to answer.
 
-    profile: the name of a shipped profile, or the path of one; `run`, the name of a shipped run or a run's folder,
-    brings its own. policy: the name of a shipped policy, the path of one, or a `Policy`. labels: for an OpenCLIP
-    network the texts to distinguish; for any other, which of its classes. weights: a file, or a name at the family's
-    hub, of the profile's first network, or of its networks by name; by default an installed package's or the hub's.
-    device: `cpu`, `cuda`, `cuda:1`…; by default a GPU if there is one. threads: CPU threads, by default one per
+    profile: the name of a shipped profile, or the path of one, by default efficientnet-lite; `run`, the name of a
+    shipped run or a run's folder, brings its own, and so does classes, a file made by `adainf teach`, whose labels take
+    the place of the networks'. policy: the name of a shipped policy, the path of one, or a `Policy`. labels: for an
+    OpenCLIP network the texts to distinguish; for any other, which of its classes. weights: a file, or a name at the
+    family's hub, of the profile's first network, or of its networks by name; by default an installed package's or the
+    hub's. device: `cpu`, `cuda`, `cuda:1`…; by default a GPU if there is one. threads: CPU threads, by default one per
     processor. top: labels per answer.
 
     The first load exports the branches (a minute); later ones find the exports in the cache. Warns if a slower engine
@@ -341,8 +353,13 @@ def load(
     """
     rules = Policy.read(policy) if isinstance(policy, str) else policy
     opened = None if run is None else Run.read(shipped.find_run(run))
-    known = _profile(profile, opened)
-    named = profile if opened is None else str(run)
+    taught = None if classes is None else Taught.read(Path(classes))
+    if taught is not None and (labels or run is not None):
+        raise InvalidInputError(f"classes {classes}: go with neither labels nor a run")
+    known = taught.profile if taught is not None and profile is None else _profile(profile or _USUAL, opened)
+    if taught is not None:
+        known = known.with_branches(taught.profile, wanted_of(taught.profile))
+    named = str(run or profile or classes or _USUAL)
     texts = tuple(labels) if known.reference.backbone.startswith("openclip/") else ()
     of_reference, of_networks = (weights, {}) if weights is None or isinstance(weights, str) else (None, weights)
     options = Options(weights=of_reference, labels=texts, size=known.reference.native_resolution)
@@ -360,7 +377,7 @@ def load(
         if content is not None:
             warm_up_content(engine, content)
         recogniser = Recogniser.of(engine, known, branches, _times(engine, known, branches), content)
-        return AdaptiveModel(recogniser, rules, labels, top, device)
+        return AdaptiveModel(recogniser, rules, labels, top, device, taught)
     except BaseException:
         engine.close()
         raise

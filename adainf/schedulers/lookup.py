@@ -9,10 +9,11 @@ from adainf.base.errors import InvalidInputError
 from adainf.branch import Branch
 from adainf.profile import Measured, Profile
 
-__all__ = ["Choice", "LookupTable", "badness_in", "wanted_branches", "wanted_networks"]
+__all__ = ["Choice", "LookupTable", "badness_in", "wanted_branches", "wanted_networks", "wanted_of"]
 
 # Each branch is exported or recorded at startup and held in memory.
 _MOST_BRANCHES = 12
+_MOST_TAUGHT_BRANCHES = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +86,12 @@ def wanted_branches(profile: Profile) -> list[Branch]:
     for most in range(2, _MOST_BRANCHES + 1):  # a larger table contains every smaller one
         wanted += [choice.branch for choice in _thinned(frontier, most)]
     return list(dict.fromkeys([*wanted, *(branch for branches in profile.also for branch in branches)]))
+
+
+def wanted_of(taught: Profile) -> list[Branch]:
+    """Return the branches to keep ready for taught classes: the cheapest, the best, then the most valuable."""
+    ends, table = LookupTable(taught, most=2), LookupTable(taught, most=_MOST_TAUGHT_BRANCHES)
+    return list(dict.fromkeys(choice.branch for choice in (*ends.frontier, *table.frontier)))
 
 
 def wanted_networks(profile: Profile) -> frozenset[str]:

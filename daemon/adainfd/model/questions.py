@@ -5,14 +5,11 @@ from pathlib import Path
 
 from adainf.base.errors import InvalidInputError
 from adainf.profile import Profile
-from adainf.schedulers import LookupTable
+from adainf.schedulers import wanted_of
 from adainf.taught import Taught
 from adainfd.config.configuration import Configuration
 
 __all__ = ["NO_QUESTIONS", "Questions", "same_classes"]
-
-# Each branch is exported or recorded at startup and held in memory.
-_MOST_BRANCHES = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +52,7 @@ class Questions:
         """
         for taught in self.every:
             try:
-                table = LookupTable(taught.profile, most=_MOST_BRANCHES)
-                ends = LookupTable(taught.profile, most=2)
-                first = (choice.branch for choice in (*ends.frontier, *table.frontier))
-                profile = profile.with_branches(taught.profile, dict.fromkeys(first))
+                profile = profile.with_branches(taught.profile, wanted_of(taught.profile))
             except InvalidInputError as error:
                 raise InvalidInputError(f"classes {', '.join(taught.labels)}: {error}") from None
         return profile
