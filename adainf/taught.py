@@ -17,7 +17,7 @@ from adainf.base.errors import InvalidInputError, one_line, printable
 from adainf.branch import Branch
 from adainf.profile import Profile, write_atomically
 
-__all__ = ["MOST_LABELS", "UNKNOWN", "ClassHead", "Familiar", "Taught", "check_label"]
+__all__ = ["MOST_LABELS", "UNKNOWN", "ClassHead", "Familiar", "Taught", "check_label", "unknown_score"]
 
 UNKNOWN = "unknown"
 """The label of a picture that looks like none of the taught classes."""
@@ -27,6 +27,7 @@ LONGEST_LABEL = 100
 
 _SCHEMA = "adainf.taught/1"
 _MOST_BYTES = 64 << 20
+_MOST_HEADER_BYTES = 8 << 20
 _MOST_WIDTH = 1 << 16
 _MOST_SIGHTS = 512
 # At the threshold `unknown` is as likely as all classes together; a tenth beyond it e times as likely.
@@ -89,8 +90,10 @@ class Taught:
         Raises KeyError on a branch that was not taught.
         """
         head, familiar = self.heads[branch.network], self.familiar[branch]
-        classes = head.weight @ features + head.bias
-        return np.append(classes, unknown_score(classes, familiar.distance(features), familiar.threshold))
+        scores = np.empty(len(self.labels) + 1, np.float32)
+        scores[:-1] = head.weight @ features + head.bias
+        scores[-1] = unknown_score(scores[:-1], familiar.distance(features), familiar.threshold)
+        return scores
 
     @classmethod
     def read(cls, path: Path) -> "Taught":
@@ -98,8 +101,10 @@ class Taught:
         content = files.read(path, "classes", _MOST_BYTES)
         subject = f"classes {path}"
         with documents.refusing(f"{subject}: is damaged, or no file of `adainf teach`"):
-            tensors = safetensors.load(content)
             length = int.from_bytes(content[:8], "little")
+            if length > _MOST_HEADER_BYTES:
+                raise ValueError(f"a header of {length} bytes; at most {_MOST_HEADER_BYTES} are read")
+            tensors = safetensors.load(content)
             described = documents.parsed_json(content[8 : 8 + length], subject)["__metadata__"]["adainf"]
             document = documents.parsed_json(described, subject)
             if document["schema"] != _SCHEMA:
@@ -113,10 +118,14 @@ class Taught:
         cls, document: Mapping[str, Any], profile: Profile, tensors: Mapping[str, NDArray[np.float32]]
     ) -> "Taught":
         labels = tuple(document["labels"])
-        if not 2 <= len(labels) <= MOST_LABELS or len(set(labels)) < len(labels):
+        if (
+            not isinstance(document["labels"], list)
+            or not 2 <= len(labels) <= MOST_LABELS
+            or len(set(labels)) < len(labels)
+        ):
             raise ValueError(f"labels: must be 2 to {MOST_LABELS}, each once")
         for label in labels:
-            check_label(label)
+            check_label(label, ValueError)
         if not isinstance(document["whole"], bool):
             raise ValueError("whole: must be true or false")  # noqa: TRY004
         branches = [Branch.parse(measured.branch) for measured in profile.branches]
@@ -160,24 +169,22 @@ class Taught:
         return content
 
 
-def unknown_score(classes: NDArray[np.float32], distance: float, threshold: float) -> np.float32:
+def unknown_score(classes: NDArray[np.float32], distance: float, threshold: float) -> float:
     """Return the score of `UNKNOWN` beside the classes' (labels,).
 
     At the threshold `UNKNOWN` is as likely as all classes together.
     """
-    highest = classes.max()
-    together = highest + np.log(np.exp(classes - highest).sum())
-    return np.float32(together + _SLOPE * (distance / threshold - 1))
+    return float(np.logaddexp.reduce(classes)) + _SLOPE * (distance / threshold - 1)
 
 
-def check_label(label: object) -> None:
-    """Raise InvalidInputError unless a label can be taught."""
+def check_label(label: object, error: type[Exception] = InvalidInputError) -> None:
+    """Raise an error unless a label can be taught."""
     if not isinstance(label, str) or not label.strip() or len(label) > LONGEST_LABEL:
-        raise InvalidInputError(f"label {one_line(repr(label), 60)}: must be a text of 1 to {LONGEST_LABEL} characters")
+        raise error(f"label {one_line(repr(label), 60)}: must be a text of 1 to {LONGEST_LABEL} characters")
     if printable(label, LONGEST_LABEL) != label:
-        raise InvalidInputError(f"label {label!r}: has characters that cannot be printed")
+        raise error(f"label {label!r}: has characters that cannot be printed")
     if label == UNKNOWN:
-        raise InvalidInputError(f"label {UNKNOWN!r}: stands for what looks like none of the classes; name it otherwise")
+        raise error(f"label {UNKNOWN!r}: stands for what looks like none of the classes; name it otherwise")
 
 
 def _mapping(value: object, subject: str) -> Mapping[str, Any]:

@@ -22,6 +22,7 @@ def modules_after(code: str) -> set[str]:
         "adainf.profile",
         "adainf.schedulers",
         "adainf.preprocessing",
+        "adainf.taught",
         "adainfd.client",
         "adainfd.answering.pipeline",
         "adainfd.runtime.daemon",

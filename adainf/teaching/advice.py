@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from adainf.branch import Branch
 from adainf.teaching.crossvalidation import HeldOut
 from adainf.teaching.levels import probabilities
 
@@ -74,13 +75,13 @@ def twins(thumbnails: NDArray[np.uint8], labels: NDArray[np.int64]) -> list[Twin
     return found[:_MOST_SHOWN]
 
 
-def wishes(held: HeldOut, by_half: HeldOut, labels: NDArray[np.int64]) -> list[Wish]:
-    """Return the classes that want more pictures, by what half of the pictures cost.
+def wishes(held: HeldOut, by_half: HeldOut, branches: Sequence[Branch], labels: NDArray[np.int64]) -> list[Wish]:
+    """Return the classes that want more pictures, by what half of the pictures cost, on average over the branches.
 
     The errors are taken to fall as a power of the number of pictures; the wish would halve them, or bring the recall to
     98 %.
     """
-    of_all, of_half = (_mean_right(part, labels) for part in (held, by_half))
+    of_all, of_half = (_mean_right(part, branches, labels) for part in (held, by_half))
     found = []
     for label in range(int(labels.max()) + 1):
         rows = labels == label
@@ -96,14 +97,13 @@ def wishes(held: HeldOut, by_half: HeldOut, labels: NDArray[np.int64]) -> list[W
     return sorted(found, key=lambda wish: wish.recall)
 
 
-def mean_probabilities(held: HeldOut) -> NDArray[np.float64]:
+def mean_probabilities(held: HeldOut, branches: Sequence[Branch]) -> NDArray[np.float64]:
     """Return each picture's probabilities (pictures, labels + 1), means over the branches."""
-    every: Sequence[NDArray[np.float64]] = [probabilities(held.scores(branch)) for branch in held.classes]
-    mean: NDArray[np.float64] = np.mean(every, axis=0)
+    mean: NDArray[np.float64] = np.mean([probabilities(held.scores(branch)) for branch in branches], axis=0)
     return mean
 
 
-def _mean_right(held: HeldOut, labels: NDArray[np.int64]) -> NDArray[np.float64]:
+def _mean_right(held: HeldOut, branches: Sequence[Branch], labels: NDArray[np.int64]) -> NDArray[np.float64]:
     """Return how often each picture is right, over the branches."""
-    right: NDArray[np.float64] = np.mean([of.argmax(axis=1) == labels for of in held.classes.values()], axis=0)
+    right: NDArray[np.float64] = np.mean([held.classes[branch].argmax(axis=1) == labels for branch in branches], axis=0)
     return right

@@ -8,10 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adainf.branch import Branch
-from adainf.taught import unknown_score
 from adainf.teaching.examples import Example
 from adainf.teaching.features import Features
-from adainf.teaching.fitting import fit
+from adainf.teaching.fitting import fit, with_unknown
 from adainf.teaching.folds import folds
 
 __all__ = ["HeldOut", "held_out"]
@@ -45,12 +44,7 @@ class HeldOut:
 
     def scores(self, branch: Branch) -> NDArray[np.float32]:
         """Return scores before softmax (examples, labels + 1), the last one unknown's, as `Taught.scores` does."""
-        classes, threshold = self.classes[branch], self.threshold(branch)
-        unknown = [
-            unknown_score(row, distance, threshold)
-            for row, distance in zip(classes, self.distances[branch], strict=True)
-        ]
-        return np.column_stack([classes, unknown]).astype(np.float32)
+        return with_unknown(self.classes[branch], self.distances[branch], self.threshold(branch))
 
 
 def held_out(

@@ -90,7 +90,11 @@ def features_of(
                 found[branch].append(features)
             advance(1)
     nothing = subject.features(_pictures_of_nothing(random), branches, whole=whole)
-    return Features({branch: np.stack(of, axis=1) for branch, of in found.items()}, nothing, thumbnails)
+    of_branch = {
+        branch: np.stack(of, axis=1) if of else np.empty((1, 0, nothing[branch].shape[1]), np.float32)
+        for branch, of in found.items()
+    }
+    return Features(of_branch, nothing, thumbnails)
 
 
 def _pictures_of_nothing(random: np.random.Generator) -> list[NDArray[np.uint8]]:

@@ -8,9 +8,9 @@ import torch
 from numpy.typing import NDArray
 
 from adainf.branch import Branch
-from adainf.taught import ClassHead, Familiar
+from adainf.taught import ClassHead, Familiar, unknown_score
 
-__all__ = ["Fitted", "fit"]
+__all__ = ["Fitted", "fit", "with_unknown"]
 
 # Measured, see benchmarks/teaching.py.
 _DECAY = 1e-2
@@ -34,6 +34,17 @@ class Fitted:
     def distances(self, branch: Branch, features: NDArray[np.float32]) -> NDArray[np.float64]:
         """Return the distances (pictures,) of features (pictures, width) from what is familiar along a branch."""
         return np.array([self.familiar[branch].distance(row) for row in features])
+
+    def scores(self, branch: Branch, features: NDArray[np.float32], threshold: float) -> NDArray[np.float32]:
+        """Return scores (pictures, labels + 1) of features (pictures, width), the last one unknown's."""
+        return with_unknown(self.classes(branch, features), self.distances(branch, features), threshold)
+
+
+def with_unknown(classes: NDArray[np.float32], distances: NDArray[np.float64], threshold: float) -> NDArray[np.float32]:
+    """Return the classes' scores (pictures, labels) with unknown's (pictures, labels + 1), as `Taught.scores` does."""
+    pairs = zip(classes, distances, strict=True)
+    unknown = [unknown_score(row, distance, threshold) for row, distance in pairs]
+    return np.column_stack([classes, unknown]).astype(np.float32)
 
 
 def fit(

@@ -1,7 +1,7 @@
 """How good taught classes are at each level of MACs."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from adainf.branch import Branch, FamilySpace
 
-__all__ = ["Level", "cheapest_within_a_point", "level", "probabilities", "useful", "wilson"]
+__all__ = ["Level", "level", "probabilities", "useful", "wilson", "within_a_point"]
 
 _POINT = 0.01
 _NORMAL_95 = 1.959964
@@ -78,10 +78,11 @@ def wilson(right: int, count: int) -> tuple[float, float]:
     return max(0.0, middle - half), min(1.0, middle + half)
 
 
-def cheapest_within_a_point(levels: Sequence[Level]) -> Level:
-    """Return the cheapest level whose accuracy is within a point of the best."""
-    best = max(of.accuracy for of in levels)
-    return min((of for of in levels if of.accuracy >= best - _POINT), key=lambda of: of.macs)
+def within_a_point(levels: Iterable[Level]) -> list[Level]:
+    """Return the levels whose accuracy is within a point of the best, the cheapest first."""
+    by_macs = sorted(levels, key=lambda of: of.macs)
+    best = max(of.accuracy for of in by_macs)
+    return [of for of in by_macs if of.accuracy >= best - _POINT]
 
 
 def useful(levels: Mapping[Branch, Level], full: Branch) -> list[Branch]:

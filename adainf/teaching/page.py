@@ -135,7 +135,7 @@ def _classes(lesson: Lesson, images: Sequence[str]) -> list[str]:
         rows = [row for row, example in enumerate(lesson.examples.every) if example.label == label]
         rows = sorted(rows, key=lambda row: own[row])[:_MOST_OF_CLASS]
         shown = [_figure(images[row], f"{own[row]:.2f} {_text(lesson.examples.every[row].name)}") for row in rows]
-        parts += [f"<h2>{_text(label)}, the least certain first</h2>", _grid(shown)]
+        parts += [f"<h2>{_text(label)}: the least certain first, with the probability of this class</h2>", _grid(shown)]
     return parts
 
 

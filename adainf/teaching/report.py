@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from adainf.teaching.levels import Level, cheapest_within_a_point
+from adainf.teaching.levels import Level, within_a_point
 from adainf.teaching.teach import Lesson
 
 __all__ = ["levels_document", "report"]
@@ -21,7 +21,7 @@ def report(lesson: Lesson) -> dict[str, Any]:
         "names": list(lesson.taught.names),
         "whole": lesson.taught.whole,
         "blocks": "time" if lesson.examples.timed else "listing",
-        "cheapest_within_a_point": str(cheapest_within_a_point(lesson.levels).branch),
+        "cheapest_within_a_point": str(within_a_point(lesson.levels)[0].branch),
         "levels": [
             {**of, "kept": level.branch in kept}
             for of, level in zip(levels_document(lesson.levels), lesson.levels, strict=True)

@@ -19,7 +19,7 @@ from adainf.teaching.crossvalidation import HeldOut, held_out
 from adainf.teaching.examples import Examples, check_teachable
 from adainf.teaching.features import Features, features_of, with_small_inputs
 from adainf.teaching.fitting import fit
-from adainf.teaching.levels import Level, level, useful
+from adainf.teaching.levels import Level, level, useful, within_a_point
 
 __all__ = ["Lesson", "evaluate", "teach"]
 
@@ -29,7 +29,8 @@ class Lesson:
     """Taught classes, and how good they are by cross-validation.
 
     levels: of every branch that was tried, the cheapest first. shares: the probabilities (pictures, labels + 1) of each
-    example by heads that have not seen it, means over the branches. doubts, twins, wishes: rows refer to `examples`.
+    example by heads that have not seen it, means over the branches within a point of the best. doubts, twins, wishes:
+    rows refer to `examples`.
     """
 
     taught: Taught
@@ -64,14 +65,10 @@ def learn(
     held = held_out(features, labels, every, timed=timed)
     by_half = held_out(features, labels, every, timed=timed, every=2)
     levels = {branch: level(profile.space, branch, held.scores(branch), labels) for branch in features.of_branch}
-    shares = mean_probabilities(held)
+    good = [of.branch for of in within_a_point(levels.values())]
+    shares = mean_probabilities(held, good)
     kept = useful(levels, profile.space.full)
-    fitted = fit(
-        {branch: features.of_branch[branch] for branch in features.of_branch},
-        labels,
-        np.arange(len(labels)),
-        len(examples.labels),
-    )
+    fitted = fit(features.of_branch, labels, np.arange(len(labels)), len(examples.labels))
     taught = Taught(
         examples.labels,
         _profile(profile, levels, kept, held, examples),
@@ -86,7 +83,7 @@ def learn(
         shares,
         tuple(doubts(shares, labels)),
         tuple(twins(features.thumbnails, labels)),
-        tuple(wishes(held, by_half, labels)),
+        tuple(wishes(held, by_half, good, labels)),
     )
 
 
