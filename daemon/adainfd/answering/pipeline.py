@@ -338,12 +338,16 @@ class Pipeline:
             self._recorder.frame(frame, record.before)
         stream.camera.account.second_looks += any_looked
 
+    def introduce(self, stream: CameraSession) -> None:
+        """Publish the state of each view that has states."""
+        self._teller.introduce(stream)
+
     def blind(self, stream: CameraSession) -> None:
-        """Publish `gone` for labels unseen for `gone_seconds` while the camera delivers no frames."""
+        """Publish what is gone while the camera delivers no frames."""
         self._teller.blind(stream)
 
     def let_go(self, stream: CameraSession) -> None:
-        """Publish `gone` for every present label: the camera is no longer watched."""
+        """Publish that everything is gone: the camera is no longer watched."""
         self._teller.let_go(stream)
 
     def _better_look(self, decision: _Decided, frame: Frame) -> tuple[Budget, Choice] | None:

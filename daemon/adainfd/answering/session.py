@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adainf.control import Decider, Policy
-from adainf.control.presence import Presence, PresenceRule
+from adainf.debouncing.presence import Presence, PresenceRule
+from adainf.debouncing.states import StateTracker
 from adainf.recogniser import LabelColumns
 from adainf.sensors.motion import Region
 from adainfd.answering.answer import ViewAnswer
@@ -23,9 +24,9 @@ class RegionSession:
     """A view: a region of a camera's picture, or all of it, that is recognised independently.
 
     region, box: its name and position; None is the whole picture. part: its index among the camera's regions, as in
-    `Captured.motions`. counted: mask of the sketch cells in which a change counts. since_audit: frames since the last
-    audit. mirror: whether the last look was mirrored. around_ms: exponentially smoothed milliseconds per frame outside
-    the forward pass.
+    `Captured.motions`. counted: mask of the sketch cells in which a change counts. states: tracks the state of a view
+    with classes of its own; None where it has none. since_audit: frames since the last audit. mirror: whether the last
+    look was mirrored. around_ms: exponentially smoothed milliseconds per frame outside the forward pass.
     """
 
     labels: LabelColumns
@@ -36,6 +37,7 @@ class RegionSession:
     counted: NDArray[np.bool_] | None = None
     audit: Audit = field(default_factory=Audit)
     presence: Presence = field(default_factory=lambda: Presence(PresenceRule()))
+    states: StateTracker | None = None
     answer: ViewAnswer | None = None
     since_audit: int = 0
     mirror: bool = True

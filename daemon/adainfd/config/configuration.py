@@ -11,7 +11,7 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
 from adainf.base import tomlfile
-from adainf.control.presence import PresenceRule
+from adainf.debouncing.presence import PresenceRule
 from adainfd.base import secretfile
 from adainfd.capture.cameras.lifecycle import Limits
 from adainfd.capture.leash import follow_of

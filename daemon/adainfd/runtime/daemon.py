@@ -13,7 +13,7 @@ import msgspec
 from adainf.base.errors import InvalidInputError, UnavailableError
 from adainf.base.hindrances import Hindered, Hindrances
 from adainf.control import Decider
-from adainf.control.presence import Presence
+from adainf.debouncing.presence import Presence
 from adainf.engines import devices
 from adainf.engines.processor import usable_processors
 from adainf.process import home, limits

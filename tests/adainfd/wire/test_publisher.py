@@ -18,7 +18,7 @@ from adainfd.wire.serving.publisher import Publisher
 from daemons import await_true
 from streams import TOPIC, await_heard, hear, say
 
-from adainf.control.presence import EventKind
+from adainf.debouncing.presence import EventKind
 
 Connect = Callable[..., "zmq.Socket[bytes]"]
 
