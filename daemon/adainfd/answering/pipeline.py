@@ -338,6 +338,10 @@ class Pipeline:
             self._recorder.frame(frame, record.before)
         stream.camera.account.second_looks += any_looked
 
+    def forget(self, stream: CameraSession, view: RegionSession) -> None:
+        """Publish that a view's labels and state are gone, before its classes change."""
+        self._teller.forget(stream, view)
+
     def introduce(self, stream: CameraSession) -> None:
         """Publish the state of each view that has states."""
         self._teller.introduce(stream)

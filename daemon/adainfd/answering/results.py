@@ -112,9 +112,13 @@ class Teller:
     def let_go(self, stream: CameraSession) -> None:
         """Publish that every present label and state is gone: the camera is no longer watched."""
         for view in stream.views:
-            self._tell(stream, view, view.presence.stop())
-            if view.states is not None:
-                self._tell_state(stream, view, view.states.stop())
+            self.forget(stream, view)
+
+    def forget(self, stream: CameraSession, view: RegionSession) -> None:
+        """Publish that a view's labels and state are gone: it is no longer watched, or its classes change."""
+        self._tell(stream, view, view.presence.stop())
+        if view.states is not None:
+            self._tell_state(stream, view, view.states.stop())
 
     def _tell_state(self, stream: CameraSession, view: RegionSession, change: StateChange | None) -> None:
         if change is None:

@@ -15,6 +15,7 @@ __all__ = [
     "LONGEST_TOPIC",
     "MOST_CAMERAS",
     "MOST_LABELS",
+    "MOST_STATES",
     "MOST_VIEWS",
     "SCHEMAS",
     "Account",
@@ -49,6 +50,8 @@ MOST_VIEWS = 1024
 """Views per host: its cameras and the regions of their pictures."""
 MOST_LABELS = 256
 """Labels in one view at a time."""
+MOST_STATES = MOST_LABELS + 1
+"""States of one view: its labels, and unknown."""
 MOST_NETWORKS = 16
 """Networks of a family."""
 LONGEST_NAME = 100
@@ -341,7 +344,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     started_at: StartedAt = 0.0
     repeated: Repeated = False
     published_at: UnixTime
-    options: Annotated[list[Words], Meta(max_length=MOST_LABELS)] = []
+    options: Annotated[list[Words], Meta(max_length=MOST_STATES)] = []
     state: Words | None
     score: Share | None = None
     since: UnixTime | None = None
