@@ -36,7 +36,7 @@ class StateChange:
 
 @dataclass(frozen=True, slots=True)
 class _Candidate:
-    """A label that every frame has shown clearly since `first`, with its highest score."""
+    """A label that every look has shown clearly since `first`, with its highest score."""
 
     label: str
     first: Sighting
@@ -44,10 +44,11 @@ class _Candidate:
 
 
 class StateTracker:
-    """The state of one view: the label that every frame shows clearly for `appear_seconds`.
+    """The state of one view: the label that every look shows clearly for `appear_seconds`.
 
-    A frame shows its likeliest label clearly where that reaches `minimum_score`. A view that has not clearly shown its
-    state for `gone_seconds`, and no other label for `appear_seconds`, is `unknown`.
+    A look shows its likeliest label clearly where that reaches `minimum_score`. A view that has not clearly shown its
+    state for `gone_seconds`, and no other label for `appear_seconds`, is `unknown`. A frame that reuses the answer to
+    an earlier one changes nothing, since a mistaken look would confirm itself.
     """
 
     def __init__(self, rule: PresenceRule) -> None:
@@ -55,16 +56,21 @@ class StateTracker:
         self._rule = rule
         self._last: Sighting | None = None
         self._candidate: _Candidate | None = None
-        # The first of the latest frames, none of which has shown the state clearly.
+        # The first of the latest looks, none of which has shown the state clearly.
         self._missing: Sighting | None = None
         self.current = StateChange(None, why="not_seen")
         """The latest change; its score is the highest until now."""
 
-    def see(self, frame: Sighting, label: str, score: float) -> StateChange | None:
-        """Process a frame with its likeliest label, and return the change of state that follows from it, if any."""
+    def see(self, frame: Sighting, label: str, score: float, *, reused: bool = False) -> StateChange | None:
+        """Process a frame with its likeliest label, and return the change of state that follows from it, if any.
+
+        reused: the label is that of an earlier frame, and nobody has looked at this one.
+        """
         if self._last is not None and frame.at < self._last.at:
             self._candidate = self._missing = None  # the clock went backwards: what counts begins anew
         self._last = frame
+        if reused:
+            return None
         self._candidate = self._following(frame, label, score) if score >= self._rule.minimum_score else None
         if self._candidate is not None and label == self.current.state:
             self._missing = None

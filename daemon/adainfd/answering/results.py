@@ -93,7 +93,7 @@ class Teller:
         self._tell(stream, view, view.presence.see(seen, shown(answer, view.presence.rule.minimum_score)))
         if view.states is not None:
             best = answer.labels[0]
-            self._tell_state(stream, view, view.states.see(seen, best.label, best.score))
+            self._tell_state(stream, view, view.states.see(seen, best.label, best.score, reused=chosen_by == "reuse"))
 
     def introduce(self, stream: CameraSession) -> None:
         """Publish the state of each view that has states, so that readers know the view and its options."""

@@ -50,6 +50,17 @@ def test_few_pictures_do_not_make_a_change_unknown_in_between() -> None:
     assert [change.state for change in changes(StateTracker(RULE), slow)] == ["closed", "open"]
 
 
+def test_a_mistaken_look_does_not_confirm_itself() -> None:
+    tracker = StateTracker(RULE)
+    changes(tracker, [(0.0, "closed", 0.9), (1.0, "closed", 0.9)])
+    changes(tracker, [(2.0, "open", 0.9)])
+    for number in range(20):
+        assert tracker.see(Sighting(number, 2.1 + 0.1 * number, 0.0), "open", 0.9, reused=True) is None
+    assert changes(tracker, [(4.2, "closed", 0.9)]) == []
+    opened = changes(tracker, [(5.0, "open", 0.9), (6.0, "open", 0.9)])
+    assert [change.state for change in opened] == ["open"]
+
+
 def test_without_pictures_and_at_the_end_there_is_no_state() -> None:
     tracker = StateTracker(RULE)
     assert (tracker.current.why, tracker.blind(9.0), tracker.stop()) == ("not_seen", None, None)
@@ -75,7 +86,9 @@ class Frame:
 
 
 labels = st.sampled_from(["open", "closed", UNKNOWN])
-frames = st.builds(Frame, st.sampled_from([0.0, 0.1, 0.5, 1.0, 4.0]), labels, st.sampled_from([0.3, 0.5, 0.9, 0.9]))
+frames = st.builds(
+    Frame, st.sampled_from([0.0, 0.1, 0.5, 4.0]) | st.floats(0, 2.5), labels, st.sampled_from([0.3, 0.5, 0.9, 0.9])
+)
 rules = st.builds(
     PresenceRule,
     minimum_score=st.just(0.5),
