@@ -312,8 +312,8 @@ def test_page_updates_live_in_a_browser(tmp_path: Path) -> None:
     page = result.stdout
     assert "&lt;b&gt;door" in page, result.stderr
     assert "mountain bike &amp; &lt;i&gt;rider" in page
-    assert re.search(r"<li><span>left: &lt;i&gt;open</span><span>0\.97 since [^–<]+</span></li>", page)
-    assert "<li><span>state: –</span><span>– since –</span></li>" in page
+    assert re.search(r"<li><span>left: &lt;i&gt;open</span><span>0\.97 since [^<]+</span></li>", page)
+    assert "<li><span>state: –</span><span></span></li>" in page
     assert "0.61 by contention" in page
     assert "3 too old" in page
     assert 'class="picture" alt="last picture of' in page

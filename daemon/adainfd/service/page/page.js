@@ -40,9 +40,9 @@ function rows(list, pairs) {
 }
 
 function stateRow({ region, state, score, since }) {
-  const surely = known(score, (s) => s.toFixed(2));
-  const from = known(since, (at) => new Date(1000 * at).toLocaleTimeString());
-  return [`${region ?? "state"}: ${state ?? "–"}`, `${surely} since ${from}`];
+  const surely = score === null ? "" : score.toFixed(2);
+  const from = state === null ? "" : ` since ${new Date(1000 * since).toLocaleTimeString()}`;
+  return [`${region ?? "state"}: ${state ?? "–"}`, surely + from];
 }
 
 function picture(image, camera) {
