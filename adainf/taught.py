@@ -15,12 +15,10 @@ from safetensors import numpy as safetensors
 from adainf.base import documents, files
 from adainf.base.errors import InvalidInputError, one_line, printable
 from adainf.branch import Branch
+from adainf.labels import UNKNOWN
 from adainf.profile import Profile, write_atomically
 
-__all__ = ["MOST_LABELS", "UNKNOWN", "ClassHead", "Familiar", "Taught", "check_label", "unknown_score"]
-
-UNKNOWN = "unknown"
-"""The label of a picture that looks like none of the taught classes."""
+__all__ = ["MOST_LABELS", "ClassHead", "Familiar", "Taught", "check_label", "unknown_score"]
 
 MOST_LABELS = 256
 LONGEST_LABEL = 100

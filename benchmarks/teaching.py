@@ -22,10 +22,11 @@ from adainf.backbones import Options
 from adainf.branch import Branch
 from adainf.engines.opening import sources
 from adainf.evaluation.subject import Subject, open_networks
+from adainf.labels import UNKNOWN
 from adainf.media import images
 from adainf.profile import Profile
 from adainf.shipped import find
-from adainf.taught import UNKNOWN, Taught
+from adainf.taught import Taught
 from adainf.teaching import teach
 from adainf.teaching.crossvalidation import held_out
 from adainf.teaching.examples import Example, Examples, of_video

@@ -25,7 +25,7 @@ DOCS = Path(__file__).parent
 REFERENCE = DOCS / "reference"
 PROGRAMS: dict[str, click.Group] = {"adainf": adainf, "adainfd": adainfd}
 FILES = ("configuration", "policy", "relay")
-MESSAGES = ("result", "event", "status")
+MESSAGES = ("result", "event", "state", "status")
 _MOST_TOLD = 1_000_000
 
 Schema = Mapping[str, Any]

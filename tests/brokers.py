@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 import zmq
-from adainfd.wire.messages import Account, Dropped, Event, Label, Present, Seen, Status
+from adainfd.wire.messages import Account, Dropped, Event, Label, Present, Seen, State, Status, ViewState, topic_of
 from adainfd.wire.serving.publisher import Publisher
 from daemons import await_true, free_port
 from paho.mqtt import client as paho
@@ -107,6 +107,11 @@ def a_status(host: str, camera: str | None = None, **more: Any) -> dict[str, Any
     return {**told, "state": "online" if camera else "ready", "published_at": 1.0, **more}
 
 
+def state_of(host: str, camera: str, region: str | None, state: str | None, number: int = 1, **more: Any) -> State:
+    told: dict[str, Any] = {"options": ["closed", "open", "unknown"], "since": 1.0, "score": 0.9, **more}
+    return State(host=host, camera=camera, region=region, sequence=number, published_at=1.0, state=state, **told)
+
+
 Views = Mapping[tuple[str, str | None], list[str]]
 
 
@@ -115,6 +120,10 @@ class Beating:
 
     def __init__(self, endpoint: str, host: str, views: Views, state: str = "ready") -> None:
         self.views, self.state, self.beats = views, state, 0
+        self.states: dict[tuple[str, str | None], str | None] = {}
+        """The states of views, as heartbeats tell them."""
+        self.changes: list[State] = []
+        """Add a state to have it told."""
         self.happens = False
         """Set it to have an event of the camera door told."""
         self._ended = threading.Event()
@@ -132,6 +141,10 @@ class Beating:
             if self.happens:
                 self.happens = False
                 publisher.send(f"event/{host}/door", event_of(host, "door", None, "cat"))
+            while self.changes:
+                change = self.changes.pop(0)
+                publisher.send(topic_of(change), lambda _, change=change: change)  # type: ignore[misc]
+                self.states[change.camera, change.region] = change.state
             publisher.send(f"status/{host}", lambda number: self._status(host, number))
         publisher.close()
 
@@ -147,6 +160,7 @@ class Beating:
                 Present(camera, region, [Label(label, 0, 0.9) for label in labels])
                 for (camera, region), labels in self.views.items()
             ],
+            states=[ViewState(*view, state, 0.9, 1.0) for view, state in self.states.items()],
         )
 
     def end(self) -> None:

@@ -14,7 +14,7 @@ import zmq
 
 from adainf.base.errors import InvalidInputError
 from adainfd.wire.keys import KeyPair, public_key
-from adainfd.wire.messages import Event, Message, Result, Status
+from adainfd.wire.messages import Event, Message, Result, State, Status
 from adainfd.wire.reading.inbox import Gap, Unreadable
 from adainfd.wire.reading.line import Line, Notice
 from adainfd.wire.reading.link import Box, Link
@@ -29,6 +29,7 @@ __all__ = [
     "Message",
     "Notice",
     "Result",
+    "State",
     "Status",
     "Subscriber",
     "Unreadable",

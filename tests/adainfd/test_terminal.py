@@ -18,13 +18,13 @@ import pytest
 import zmq
 from adainfd import doctor
 from adainfd.base import logs
-from adainfd.client import Message, Result, Status
+from adainfd.client import Message, Result, State, Status
 from adainfd.doctor.finding import warn
 from adainfd.replaying.decisions import Decision, Decisions
 from adainfd.replaying.report import table
 from adainfd.service.overview import Overview
 from adainfd.terminal import demo, watch
-from adainfd.terminal.tail import line
+from adainfd.terminal.tail import line, state_line
 from adainfd.wire import messages
 from adainfd.wire.keys import KeyPair
 from generated import generous
@@ -67,6 +67,13 @@ def result(text: str, name: str | None = None, sequence: int = 1) -> Result:
     )
 
 
+def state(text: str, name: str | None = None, sequence: int = 1) -> State:
+    """A state whose words are this text; text and name as of a result."""
+    words, name = text[: messages.LONGEST_LABEL], name or text
+    named: dict[str, Any] = {"host": name, "camera": f"states.{name}", "region": name, "sequence": sequence}
+    return State(state=words, previous=words, options=[words], score=0.5, seconds=1.0, published_at=1.0, **named)
+
+
 def statuses(text: str, name: str | None = None, sequence: int = 1) -> tuple[Status, Status]:
     """Of a daemon and of a camera of it that is offline; text and name as of a result."""
     words, text = text[: messages.LONGEST_LABEL], text[: messages.LONGEST_TEXT]
@@ -88,14 +95,14 @@ def allowed(turn: int) -> Iterator[list[bytes]]:
     """All that a publisher may say to do harm, each text by a camera and a host of its own."""
     kinds = list(ON_THE_WIRE)
     for kind in kinds[turn % len(kinds) :] + kinds[: turn % len(kinds)]:
-        for message in (*statuses(ON_THE_WIRE[kind], kind, turn), result(ON_THE_WIRE[kind], kind, turn)):
-            yield sent(message)
+        told = (ON_THE_WIRE[kind], kind, turn)
+        yield from map(sent, (*statuses(*told), state(*told), result(*told)))
 
 
 def refused(turn: int) -> Iterator[list[bytes]]:
     """What no publisher may say, and one ordinary result after it."""
     for text in ON_THE_WIRE.values():
-        yield from map(sent, (*statuses(text, sequence=turn), result(text, sequence=turn)))
+        yield from map(sent, (*statuses(text, sequence=turn), state(text, sequence=turn), result(text, sequence=turn)))
     good = result("good", "door", turn)
     label = messages.Label("PWN" * messages.LONGEST_LABEL, 0, 0.5)
     for wrong in (
@@ -178,7 +185,9 @@ def test_a_hostile_publisher_does_nothing_to_the_terminals_of_watch_and_tail(
     assert_harmless(whole, longest=1 << 20)
     assert all(text in lines for text in LITERAL)
     said = {text[: messages.LONGEST_LABEL] for text in ON_THE_WIRE.values()}
-    assert {json.loads(part)["labels"][0]["label"] for part in whole.splitlines()} == said
+    told = [json.loads(part) for part in whole.splitlines()]
+    assert {message["labels"][0]["label"] for message in told if message["schema"] == "adainf.result/1"} == said
+    assert {message["state"] for message in told if message["schema"] == "adainf.state/1"} <= said
 
 
 def test_what_no_publisher_may_say_is_passed_over_by_watch_and_tail(
@@ -295,7 +304,7 @@ def drawn(*shown: RenderableType) -> str:
 def views(text: str) -> str:
     """All that is drawn or printed of what comes from elsewhere, each of its texts being this one."""
     overview, view = Overview(), demo._DemoView()
-    for message in (*statuses(text), result(text)):
+    for message in (*statuses(text), result(text), state(text), msgspec.structs.replace(state(text), camera=text)):
         overview.published(message)
         view.take_in(message)
     view.model = messages.Model(text, text, text, text, 1, 1.0)
@@ -303,7 +312,7 @@ def views(text: str) -> str:
     made = Decisions([decision], 0, ())
     watched = [watch.view(overview.view(), "receiving", 1, width) for width in (240, 80)]
     return drawn(*watched, demo._picture(view), demo._summary(view), table(made, made, text), "\n") + "\n".join(
-        [line(result(text)), doctor.line(warn(text, text, text))]
+        [line(result(text)), state_line(state(text)), doctor.line(warn(text, text, text))]
     )
 
 

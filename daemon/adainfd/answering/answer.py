@@ -1,4 +1,4 @@
-"""The answer to a frame, and the result and event messages built from it."""
+"""The answer to a frame, and the result, event and state messages built from it."""
 
 import time
 from dataclasses import dataclass
@@ -8,7 +8,9 @@ import numpy as np
 
 from adainf.control import Budget, Signals
 from adainf.control.evidence import Evidence
-from adainf.control.presence import Happening
+from adainf.debouncing.presence import Happening
+from adainf.debouncing.states import StateChange
+from adainf.labels import UNKNOWN
 from adainf.profile import Network
 from adainf.recogniser import LabelColumns
 from adainf.schedulers import Choice
@@ -16,7 +18,7 @@ from adainfd.capture.cameras.account import FrameCounts
 from adainfd.capture.cameras.captured import Captured
 from adainfd.wire import messages
 
-__all__ = ["Moments", "ViewAnswer", "dropped", "event", "result", "shown"]
+__all__ = ["Moments", "ViewAnswer", "dropped", "event", "result", "shown", "state"]
 
 _values_of = attrgetter(*messages.ResultSignals.__struct_fields__)  # the signals have the same names
 
@@ -88,6 +90,26 @@ def event(
         last=messages.Seen(last.frame, last.wall),
         seconds=round(last.at - first.at, 3),
         why=happening.why,
+    )
+
+
+def state(
+    *, host: str, camera: str, region: str | None, labels: LabelColumns, sequence: int, change: StateChange
+) -> messages.State:
+    """Return the state message for a change of a view's state."""
+    return messages.State(
+        host=host,
+        camera=camera,
+        region=region,
+        sequence=sequence,
+        published_at=time.time(),
+        options=list(dict.fromkeys((*labels.names, UNKNOWN))),
+        state=change.state,
+        score=change.score,
+        since=change.since_wall,
+        previous=change.previous,
+        seconds=None if change.seconds is None else round(change.seconds, 3),
+        why=change.why,
     )
 
 

@@ -10,7 +10,8 @@ import msgspec
 
 from adainf.branch import REFERENCE
 from adainf.control import Budget, Ran
-from adainf.control.presence import Presence
+from adainf.debouncing.presence import Presence
+from adainf.debouncing.states import StateTracker
 from adainf.engines import OutOfMemoryError
 from adainf.recogniser import AskedOf, LabelColumns, Recogniser
 from adainf.schedulers import Choice
@@ -344,8 +345,12 @@ class Pipeline:
             self._recorder.frame(frame, record.before)
         stream.camera.account.second_looks += any_looked
 
+    def introduce(self, stream: CameraSession) -> None:
+        """Publish the state of each view that has states."""
+        self._teller.introduce(stream)
+
     def blind(self, stream: CameraSession) -> None:
-        """Publish `gone` for labels unseen for `gone_seconds` while the camera delivers no frames."""
+        """Publish what is gone while the camera delivers no frames."""
         self._teller.blind(stream)
 
     def check_asked(self, taught: Taught) -> None:
@@ -357,15 +362,17 @@ class Pipeline:
 
         What was known of the view belongs to the question before: its labels are gone, its answer is not reused.
         """
-        self._teller.let_go_of(stream, view)
+        self._teller.forget(stream, view)
         own = LabelColumns.of(labels, self._recogniser.engine.class_names, stream.camera.name)
         view.labels = own if taught is None else LabelColumns.of_taught(taught)
         view.taught, view.answer = taught, None
         view.presence = Presence(view.presence.rule)
+        view.states = None if taught is None else StateTracker(view.presence.rule)
         view.decider.last = None
+        self._teller.introduce(stream)
 
     def let_go(self, stream: CameraSession) -> None:
-        """Publish `gone` for every present label: the camera is no longer watched."""
+        """Publish that everything is gone: the camera is no longer watched."""
         self._teller.let_go(stream)
 
     def _better_look(self, decision: _Decided, frame: Frame) -> tuple[Budget, Choice] | None:

@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adainf.control import Decider, Policy
-from adainf.control.presence import Presence, PresenceRule
+from adainf.debouncing.presence import Presence, PresenceRule
+from adainf.debouncing.states import StateTracker
 from adainf.recogniser import LabelColumns
 from adainf.sensors.motion import Region
 from adainf.taught import Taught
@@ -24,10 +25,10 @@ class RegionSession:
     """A view: a region of a camera's picture, or all of it, that is recognised independently.
 
     region, box: its name and position; None is the whole picture. part: its index among the camera's regions, as in
-    `Captured.motions`. counted: mask of the sketch cells in which a change counts. since_audit: frames since the last
-    audit. mirror: whether the last look was mirrored. taught: the classes that it is asked for; None for the networks'
-    own. around_ms: exponentially smoothed milliseconds per frame outside
-    the forward pass.
+    `Captured.motions`. taught: the classes that it is asked for; None for the networks' own. counted: mask of the
+    sketch cells in which a change counts. states: tracks the state of a view with taught classes; None without.
+    since_audit: frames since the last audit. mirror: whether the last look was mirrored. around_ms: exponentially
+    smoothed milliseconds per frame outside the forward pass.
     """
 
     labels: LabelColumns
@@ -39,6 +40,7 @@ class RegionSession:
     counted: NDArray[np.bool_] | None = None
     audit: Audit = field(default_factory=Audit)
     presence: Presence = field(default_factory=lambda: Presence(PresenceRule()))
+    states: StateTracker | None = None
     answer: ViewAnswer | None = None
     since_audit: int = 0
     mirror: bool = True

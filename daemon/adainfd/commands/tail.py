@@ -1,4 +1,4 @@
-"""`adainfd tail`: print results as they arrive, one per line."""
+"""`adainfd tail`: print results and changes of state as they arrive, one per line."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ __all__ = ["command"]
 @click.option("--json", "as_json", is_flag=True, help="Print whole messages, a line each.")
 @click.option("--count", type=click.IntRange(min=1), help="End after so many results.")
 def command(connect: str, key: Path | None, server: str | None, as_json: bool, count: int | None) -> None:
-    """Show the results of a running daemon as they come."""
+    """Show the results of a running daemon, and its changes of state, as they come."""
     from adainfd.terminal.tail import show
 
     show(connect, as_json=as_json, count=count, key=key, server=server)

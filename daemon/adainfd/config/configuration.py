@@ -11,7 +11,7 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
 from adainf.base import tomlfile
-from adainf.control.presence import PresenceRule
+from adainf.debouncing.presence import PresenceRule
 from adainfd.base import secretfile
 from adainfd.capture.cameras.lifecycle import Limits
 from adainfd.capture.leash import follow_of
@@ -181,11 +181,11 @@ def split_address(bind: str) -> tuple[str, int]:
 
 
 class EventsSection(tomlfile.Section):
-    """The thresholds for events about a label.
+    """The thresholds for events about a label, and for the state of a view with classes of its own.
 
-    minimum_score: the score that a frame must reach to show the label. appear_seconds: the label appears once every
-    frame has shown it for this long. gone_seconds: it is gone once no frame has shown it for this long. stay_seconds:
-    the interval of `stays` events in between.
+    minimum_score: the score that a frame must reach to show the label. appear_seconds: the label appears, or is the
+    state, once every frame has shown it for this long. gone_seconds: it is gone, or the state is unknown, once no frame
+    has shown it for this long. stay_seconds: the interval of `stays` events in between.
     """
 
     minimum_score: Annotated[float, Field(ge=0.05, le=1, allow_inf_nan=False)] = 0.5

@@ -9,11 +9,12 @@ from adainfd.config.configuration import Name
 from adainfd.relaying.mqtt.address import BrokerAddress
 from adainfd.relaying.names import MOST_HOSTS
 from adainfd.wire import endpoint as endpoints
-from adainfd.wire.messages import LONGEST_NAME
+from adainfd.wire.messages import LONGEST_LABEL, LONGEST_NAME, MOST_VIEWS
 
 Host = Annotated[str, Field(pattern=r"^([A-Za-z0-9_.-]+|\*)$", max_length=LONGEST_NAME)]
+ViewName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)?$", max_length=2 * LONGEST_NAME + 1)]
 
-__all__ = ["BoxSection", "MqttSection", "OutletSection", "RelayConfiguration"]
+__all__ = ["BinarySection", "BoxSection", "MqttSection", "OutletSection", "RelayConfiguration"]
 
 MOST_BOXES = 128
 """Boxes of one relay: each takes half a dozen descriptors, of which a process has about a thousand."""
@@ -45,11 +46,19 @@ class OutletSection(tomlfile.Section):
     unprotected: bool = False
 
 
+class BinarySection(tomlfile.Section):
+    """How Home Assistant shows a view that has two states: on where the state is `on`, off where it is the other."""
+
+    device_class: Annotated[str, Field(pattern=r"^[a-z_]+$", max_length=50)]
+    on: Annotated[str, Field(min_length=1, max_length=LONGEST_LABEL)]
+
+
 class MqttSection(tomlfile.Section):
     """The broker that receives events and states.
 
     url: mqtt://HOST[:PORT] or mqtts://HOST[:PORT]. password_file: holds the password of `user` and nothing else.
     prefix: precedes each topic. discovery: the prefix under which Home Assistant looks for devices; empty for none.
+    binary_sensors: the views with two states that are binary sensors there, by CAMERA or CAMERA/REGION.
     name: this relay's, unique at the broker; by default the host's name and a digest of the configuration file's path,
     or of the boxes where there is no file, with url and prefix.
     """
@@ -60,6 +69,7 @@ class MqttSection(tomlfile.Section):
     ca_file: tomlfile.NamedPath | None = None
     prefix: Annotated[str, Field(pattern=r"^[^#+\s\x00-\x1f/][^#+\s\x00-\x1f]*$", max_length=200)] = "adainf"
     discovery: Annotated[str, Field(pattern=r"^[^#+\s\x00-\x1f]*$", max_length=200)] = "homeassistant"
+    binary_sensors: dict[ViewName, BinarySection] = Field(default_factory=dict, max_length=MOST_VIEWS)
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+$", max_length=200)] | None = None
 
     @model_validator(mode="after")

@@ -52,6 +52,7 @@ class Announcer:
         model: messages.Model | None = None,
         cameras: Sequence[Camera] | None = None,
         present: Sequence[messages.Present] | None = None,
+        states: Sequence[messages.ViewState] | None = None,
         lost: Mapping[str, int] | None = None,
         recording: str | None = None,
     ) -> None:
@@ -81,6 +82,7 @@ class Announcer:
                 hung_up=self._publisher.hung_up,
                 cameras=accounts,
                 present=None if present is None else list(present),
+                states=None if states is None else list(states),
                 lost=None if lost is None else dict(lost),
                 recording=_text(recording),
             ),
@@ -94,15 +96,17 @@ class Announcer:
         self,
         cameras: Sequence[Camera],
         present: Sequence[messages.Present],
+        states: Sequence[messages.ViewState],
         hindrances: Hindrances,
         recording: str | None,
     ) -> None:
-        """Publish the heartbeat: state, hindrances, camera accounts, present labels and the recording."""
+        """Publish the heartbeat: state, hindrances, camera accounts, present labels, states and the recording."""
         self.daemon(
             self._state,
             hindrances.text,
             cameras=cameras,
             present=present,
+            states=states,
             lost=hindrances.lost,
             recording=recording,
         )

@@ -13,7 +13,8 @@ import msgspec
 from adainf.base.errors import InvalidInputError, UnavailableError
 from adainf.base.hindrances import Hindered, Hindrances
 from adainf.control import Decider
-from adainf.control.presence import Presence
+from adainf.debouncing.presence import Presence
+from adainf.debouncing.states import StateTracker
 from adainf.engines import devices
 from adainf.engines.processor import usable_processors
 from adainf.process import home, limits
@@ -309,6 +310,7 @@ def _stream(
             counted=counted_cells(section.ignore, box),
             audit=Audit.load(audit_files[part]),
             presence=Presence(rule),
+            states=None if asked is None else StateTracker(rule),
         )
         for part, ((name, box), asked) in enumerate(zip(named, taught, strict=True))
     )

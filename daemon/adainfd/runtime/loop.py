@@ -7,12 +7,12 @@ from adainf.base.hindrances import Hindered, Hindrances
 from adainf.recogniser import Recogniser
 from adainfd.answering.fair_queue import in_turn
 from adainfd.answering.pipeline import Pipeline
-from adainfd.answering.results import present
+from adainfd.answering.results import present, states
 from adainfd.answering.session import CameraSession
 from adainfd.base.logs import Logger
 from adainfd.base.stopping import StopRequest
 from adainfd.capture.cameras.camera import Camera
-from adainfd.capture.cameras.lifecycle import Change, State
+from adainfd.capture.cameras.lifecycle import Change, Phase
 from adainfd.model.warm_up import Preparation
 from adainfd.runtime.announcer import Announcer
 from adainfd.runtime.readable import Readable
@@ -72,9 +72,10 @@ class Loop:
         now = time.monotonic()
         end = None if seconds is None else now + seconds
         next_beat = now + _HEARTBEAT_SECONDS
-        for camera in self._cameras:
-            camera.receive()
-            camera.play()
+        for stream in self._streams:
+            self._pipeline.introduce(stream)
+            stream.camera.receive()
+            stream.camera.play()
         self._attend((), every_camera=True)
         while self._running and not self._stop.requested and (end is None or now < end):
             self._publisher.resend_last()  # after sending, which may consume the event that signals a new subscriber
@@ -94,9 +95,10 @@ class Loop:
 
     def _beat(self) -> None:
         self._hindrances.retry()
-        self._announcer.beat(self._cameras, present(self._streams), self._hindrances, self._recording.state)
+        streams = self._streams
+        self._announcer.beat(self._cameras, present(streams), states(streams), self._hindrances, self._recording.state)
         for stream in self._running:
-            if stream.camera.lifecycle.state is not State.ONLINE:
+            if stream.camera.lifecycle.state is not Phase.ONLINE:
                 self._pipeline.blind(stream)
 
     def _wait(self, until: float) -> set[int]:
@@ -177,7 +179,7 @@ class Loop:
         for skipped in camera.take_undecodable():
             fields = {"camera": camera.name, "source": str(camera.source)}
             self._log.warning("camera_undecodable", **fields, what=skipped.what, why=skipped.why)
-        if camera.lifecycle.state is State.ENDED and not camera.finished:
+        if camera.lifecycle.state is Phase.ENDED and not camera.finished:
             return  # answer its last frame first
         for change in camera.lifecycle.take_changes():
             self._announcer.camera(camera, change, audits=stream.audits)
@@ -189,13 +191,13 @@ class Loop:
         fields = {"camera": camera.name, "source": str(camera.source)}
         before = self._faults.get(camera.name)
         match change.state:
-            case State.ONLINE:
+            case Phase.ONLINE:
                 self._faults[camera.name] = None
                 self._log.info("camera_online", **fields, failures=change.failures)
-            case State.STALLED | State.OFFLINE if change.fault is not None and change.fault != before:
+            case Phase.STALLED | Phase.OFFLINE if change.fault is not None and change.fault != before:
                 self._faults[camera.name] = change.fault
                 self._log.warning(f"camera_{change.state}", **fields, code=change.fault, why=change.detail)
-            case State.ENDED:
+            case Phase.ENDED:
                 why = {"why": camera.broke_off} if camera.broke_off else {}
                 self._log.info("camera_ended", camera=camera.name, **why)
 

@@ -1,6 +1,7 @@
 """The daemon's metrics for Prometheus; docs/reference/metrics.md lists them."""
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 
 import msgspec
 from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector, generate_latest
@@ -9,7 +10,7 @@ from prometheus_client.registry import Collector
 
 from adainfd.service.overview import DaemonView, Overview
 from adainfd.service.web.refusals import Refusals
-from adainfd.wire.messages import Message, Result, Status
+from adainfd.wire.messages import Message, Result, State, Status
 from adainfd.wire.observing import Observer
 
 __all__ = ["Metrics"]
@@ -32,8 +33,11 @@ _SIGNALS = {
 class Metrics(Observer):
     """Counts messages and audits; `text` exports all metrics at any time, from any thread."""
 
-    def __init__(self, overview: Overview, refusals: Refusals | None = None) -> None:
+    def __init__(
+        self, overview: Overview, refusals: Refusals | None = None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         """overview, refusals: sources of further metrics, read whenever the metrics are."""
+        self._clock = clock
         self._registry = CollectorRegistry()
         self._stages = Histogram(
             "adainf_stage_seconds",
@@ -53,6 +57,8 @@ class Metrics(Observer):
         self._reloads = Counter("adainf_reloads", "Reloads by outcome", ("outcome",), registry=self._registry)
         for outcome in ("reloaded", "reload_failed"):
             self._reloads.labels(outcome)
+        self._state_seconds = self._counter("adainf_state_seconds", "Time in each state of a view", "region", "state")
+        self._states: dict[tuple[str, str | None], tuple[str, float]] = {}
         self._lost = Counter("adainf_lost", "What could not be written, by kind", ("what",), registry=self._registry)
         self._lost_until_now: dict[str, int] = {}
         self._registry.register(_Scraped(overview, refusals or Refusals()))
@@ -65,6 +71,8 @@ class Metrics(Observer):
         """Count a message."""
         if isinstance(message, Result):
             self._count_result(message)
+        elif isinstance(message, State):
+            self._take_state(message)
         elif isinstance(message, Status) and message.camera is not None:
             if message.state == "online":
                 self._connects.labels(message.camera).inc()
@@ -76,6 +84,21 @@ class Metrics(Observer):
             for kind, lost in message.lost.items():
                 self._lost.labels(kind).inc(lost - self._lost_until_now.get(kind, 0))
             self._lost_until_now = message.lost
+            self._count_state_seconds()
+
+    def _take_state(self, message: State) -> None:
+        self._count_state_seconds()
+        view = (message.camera, message.region)
+        self._states.pop(view, None)
+        if message.state is not None:
+            self._states[view] = (message.state, self._clock())
+
+    def _count_state_seconds(self) -> None:
+        """Add the time since the last call; a counter of the time since `since` would fall where a state is held."""
+        now = self._clock()
+        for (camera, region), (state, until) in self._states.items():
+            self._state_seconds.labels(camera, region or "", state).inc(now - until)
+            self._states[camera, region] = (state, now)
 
     def _count_result(self, result: Result) -> None:
         camera, plan, timing = result.camera, result.plan, result.timing_ms
@@ -146,7 +169,13 @@ def _cameras(view: DaemonView) -> Iterator[Metric]:
     expected = GaugeMetricFamily(
         "adainf_expected_accuracy", "Of the last answer, corrected by what audits found", labels=["camera"]
     )
+    shown = GaugeMetricFamily(
+        "adainf_state_info", "1 for the state that a view shows", labels=["camera", "region", "state"]
+    )
     for camera in view.cameras:
+        for told in camera.states:
+            if told.state is not None:
+                shown.add_metric([camera.name, told.region or "", told.state], 1)
         for state in _STATES:
             states.add_metric([camera.name, state], float(camera.state == state))
         if camera.result is not None and camera.age is not None:
@@ -154,7 +183,7 @@ def _cameras(view: DaemonView) -> Iterator[Metric]:
             budget.add_metric([camera.name], camera.result.budget.fraction)
             used.add_metric([camera.name], camera.result.plan.macs_fraction)
             expected.add_metric([camera.name], camera.result.plan.expected_accuracy)
-    yield from (states, age, budget, used, expected)
+    yield from (states, age, budget, used, expected, shown)
 
 
 def _frames(view: DaemonView) -> Iterator[Metric]:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from adainfd.wire import messages
-from adainfd.wire.messages import Message, Result, Status
+from adainfd.wire.messages import Message, Result, State, Status, ViewState
 from adainfd.wire.observing import Observer
 
 __all__ = ["CameraView", "DaemonView", "Overview"]
@@ -20,6 +20,8 @@ _NO_PICTURES = ("stalled", "offline", "ended")
 _FORGOTTEN_AFTER_SECONDS = 60.0
 _MOST_RECENT = 5000
 """Answers of one camera in the window: a hundred regions at ten pictures a second."""
+_MOST_STATES = 100
+"""Views of one camera whose states are held."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +29,8 @@ class CameraView:
     """The state of one camera.
 
     account: its frame counts. age: seconds since the last result. p95_ms: 95th percentile of the total time over the
-    last five seconds. frames_per_second: answered frames over the last five seconds, or since the first answer.
+    last five seconds. frames_per_second: answered frames over the last five seconds, or since the first answer. states:
+    those of its views that have classes of their own.
     """
 
     name: str
@@ -38,6 +41,7 @@ class CameraView:
     age: float | None
     frames_per_second: float
     p95_ms: float | None
+    states: tuple[ViewState, ...] = ()
 
     @property
     def hindered(self) -> bool:
@@ -106,6 +110,7 @@ class _Known:
     detail: str | None = None
     result: Result | None = None
     account: messages.Account | None = None
+    states: dict[str | None, ViewState] = field(default_factory=dict)
     at: float | None = None
     heard_at: float = 0.0
     started_at: float | None = None
@@ -123,7 +128,12 @@ class _Known:
             age=None if self.at is None else now - self.at,
             frames_per_second=self.frames_per_second(now),
             p95_ms=_high(self.latencies),
+            states=tuple(self.states.values()),
         )
+
+    def take_state(self, state: ViewState) -> None:
+        if state.region in self.states or len(self.states) < _MOST_STATES:
+            self.states[state.region] = state
 
     def take(self, result: Result, now: float) -> None:
         if result.started_at != self.started_at:
@@ -195,6 +205,10 @@ class Overview(Observer):
             self._host = message.host
             if isinstance(message, Result):
                 self._take_result(message)
+            elif isinstance(message, State):
+                self._camera(message.camera).take_state(
+                    ViewState(message.camera, message.region, message.state, message.score, message.since)
+                )
             elif isinstance(message, Status) and message.camera is not None:
                 self._take_camera(message.camera, message)
             elif isinstance(message, Status):
@@ -263,6 +277,11 @@ class Overview(Observer):
             camera.account = account
             if camera.state != account.state:
                 camera.state, camera.detail = account.state, None
+        if status.states is not None:
+            for known in self._cameras.values():
+                known.states.clear()
+            for state in status.states:
+                self._camera(state.camera).take_state(state)
         match status.state:
             case "reload_failed":
                 self._reload_failure = status.detail

@@ -1,4 +1,4 @@
-"""`adainfd tail`: results as they arrive, one per line."""
+"""`adainfd tail`: results and changes of state as they arrive, one per line."""
 
 import json
 from pathlib import Path
@@ -7,9 +7,9 @@ import msgspec
 
 from adainf.base.errors import harmless, printable
 from adainf.base.output import say
-from adainfd.client import Gap, Link, Message, Notice, Result, Subscriber
+from adainfd.client import Gap, Link, Message, Notice, Result, State, Subscriber
 
-__all__ = ["line", "show"]
+__all__ = ["line", "show", "state_line"]
 
 _SAY_WAITING_AFTER_SECONDS = 2.0
 _LONGEST_LINE = 400
@@ -18,11 +18,11 @@ _LONGEST_LINE = 400
 def show(
     endpoint: str, *, as_json: bool, count: int | None, key: Path | None = None, server: str | None = None
 ) -> None:
-    """Print results from `endpoint`, forever or until `count` have arrived.
+    """Print results and states from `endpoint`, forever or until `count` results have arrived.
 
     key, server: as in Subscriber.
     """
-    with Subscriber(endpoint, key=key, server=server, notice=_tell) as messages:
+    with Subscriber(endpoint, topics=("result/", "state/"), key=key, server=server, notice=_tell) as messages:
         _print(messages, endpoint, as_json=as_json, count=count)
 
 
@@ -34,6 +34,8 @@ def _print(messages: Subscriber, endpoint: str, *, as_json: bool, count: int | N
         if isinstance(message, Result):
             print(_json(message) if as_json else line(message), flush=True)
             shown += 1
+        elif isinstance(message, State):
+            print(_json(message) if as_json else state_line(message), flush=True)
         elif messages.condition != last_condition:
             _say_why_nothing_comes(messages, endpoint, shown)
         last_condition = messages.condition
@@ -78,3 +80,12 @@ def line(result: Result) -> str:
         f"{result.plan.macs / 1e6:6.1f} MMACs  {result.timing_ms.total:6.1f} ms  {ran}"
     )
     return printable(text, _LONGEST_LINE)  # the publisher is untrusted: escape control characters
+
+
+def state_line(state: State) -> str:
+    """Format a change of state as one line."""
+    view = state.camera if state.region is None else f"{state.camera}/{state.region}"
+    now = state.state or f"no state ({state.why})"
+    score = "" if state.score is None else f" {state.score:4.2f}"
+    before = "" if state.previous is None else f", {state.previous} before for {state.seconds or 0.0:.1f} s"
+    return printable(f"{view:>12}   state  {now}{score}{before}", _LONGEST_LINE)

@@ -32,7 +32,7 @@ def show(endpoint: str, *, key: Path | None, server: str | None, once: bool, con
     if not console.is_terminal:
         console.width = max(console.width, _WIDE)
     overview = Overview()
-    with Subscriber(endpoint, topics=("result/", "status/"), key=key, server=server) as messages:
+    with Subscriber(endpoint, topics=("result/", "state/", "status/"), key=key, server=server) as messages:
         if once or not console.is_terminal:
             _listen(messages, overview, _FIRST_SECONDS)
             if overview.view().host is None:
@@ -104,13 +104,22 @@ def _row(camera: CameraView, *, wide: bool) -> list[RenderableType]:
     if result is None or camera.hindered:
         return [name, Text(_text(camera.detail or ""), style="dim"), *[""] * (4 if wide else 2), *figures]
     best, budget, plan = result.labels[0], result.budget, result.plan
-    cells: list[RenderableType] = [name, Text(_text(best.label)), f"{best.score:.2f}"]
+    shown, score = (_states(camera), "") if camera.states else (best.label, f"{best.score:.2f}")
+    cells: list[RenderableType] = [name, Text(_text(shown)), score]
     if wide:
         cells.append(ProgressBar(total=1.0, completed=budget.fraction, width=14))
     cells.append(Text(_text(f"{budget.fraction:.2f} {budget.limited_by}")))
     if wide:
         cells.append("answer reused" if plan.chosen_by == "reuse" else Text(_text(plan.title)))
     return [*cells, *figures]
+
+
+def _states(camera: CameraView) -> str:
+    """Return the states of a camera's views, each after its region's name."""
+    return ", ".join(
+        state.state or "–" if state.region is None else f"{state.region}: {state.state or '–'}"
+        for state in camera.states
+    )
 
 
 def _text(received: str) -> str:

@@ -15,6 +15,7 @@ __all__ = [
     "LONGEST_TOPIC",
     "MOST_CAMERAS",
     "MOST_LABELS",
+    "MOST_STATES",
     "MOST_VIEWS",
     "SCHEMAS",
     "Account",
@@ -34,8 +35,11 @@ __all__ = [
     "ResultBudget",
     "ResultSignals",
     "Seen",
+    "State",
     "Status",
     "Timing",
+    "ViewState",
+    "WhyUnseen",
     "json_schema",
     "topic_of",
 ]
@@ -46,6 +50,8 @@ MOST_VIEWS = 1024
 """Views per host: its cameras and the regions of their pictures."""
 MOST_LABELS = 256
 """Labels in one view at a time."""
+MOST_STATES = MOST_LABELS + 1
+"""States of one view: its labels, and unknown."""
 MOST_NETWORKS = 16
 """Networks of a family."""
 LONGEST_NAME = 100
@@ -84,6 +90,7 @@ StartedAt = Annotated[
 
 ChosenBy = Literal["lookup", "scheduler", "reuse", "second_look"]
 EventKind = Literal["appeared", "stays", "gone"]
+WhyUnseen = Literal["not_seen", "no_pictures", "stopped"]
 DaemonState = Literal["started", "ready", "degraded", "reloaded", "reload_failed", "stopped"]
 CameraState = Literal["connecting", "online", "stalled", "offline", "ended", "stopped"]
 
@@ -239,13 +246,23 @@ class Present(msgspec.Struct, frozen=True):
     ] = []
 
 
+class ViewState(msgspec.Struct, frozen=True):
+    """The present state of a camera's picture or one of its regions; `State` has the meaning of the fields."""
+
+    camera: Name
+    region: Annotated[Name | None, Meta(description="null: all of the picture")] = None
+    state: Words | None = None
+    score: Share | None = None
+    since: UnixTime | None = None
+
+
 class Status(msgspec.Struct, frozen=True, kw_only=True):
     """Topics `status/HOST` (the daemon; a heartbeat every second) and `status/HOST/CAMERA` (on each change).
 
     detail, code: the reason for the state, as text and as one word.
     In the daemon's heartbeat, cameras: the account of each camera; present: the labels in each view of each camera,
-    where an unlisted view does not exist; lost: counts of what could not be written since the start; recording: the
-    trace being written.
+    where an unlisted view does not exist; states: the state of each view with classes of its own; lost: counts of what
+    could not be written since the start; recording: the trace being written.
     In a camera's status, account: the camera's own; retry_in: seconds until an offline camera is tried again.
     """
 
@@ -265,6 +282,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     model: Model | None = None
     cameras: Annotated[dict[Name, Account], Meta(max_length=MOST_CAMERAS)] | None = None
     present: Annotated[list[Present], Meta(max_length=MOST_VIEWS)] | None = None
+    states: Annotated[list[ViewState], Meta(max_length=MOST_VIEWS)] | None = None
     account: Account | None = None
     retry_in: Seconds | None = None
     failures: Annotated[Count, Meta(description="in a row, of an offline camera")] | None = None
@@ -305,23 +323,56 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     first: Seen
     last: Seen
     seconds: Seconds
-    why: Literal["not_seen", "no_pictures", "stopped"] | None = None
+    why: WhyUnseen | None = None
 
 
-Message = Result | Status | Event
+class State(msgspec.Struct, frozen=True, kw_only=True):
+    """Topics `state/HOST/CAMERA` and `state/HOST/CAMERA/REGION`: the state of a view with classes of its own changed.
 
-SCHEMAS: dict[str, type[Result] | type[Status] | type[Event]] = {"result": Result, "status": Status, "event": Event}
+    options: every state that the view may be in. state: the new one; null while there is none, and `why` gives the
+    reason: none has held for long enough yet, the camera delivers no pictures, or the daemon stopped. score: the
+    highest of the frames that showed it; null where no label reaches the minimum score. since: the first frame that
+    showed it; of null, the last frame. previous: the state before, which lasted for `seconds`; null where there was
+    none.
+    """
 
-LONGEST_TOPIC = max(map(len, SCHEMAS)) + 2 * (1 + LONGEST_NAME)
+    schema: Literal["adainf.state/1"] = "adainf.state/1"
+    host: Name
+    camera: Name
+    region: Annotated[Name | None, Meta(description="the part of the picture; null: all of it")] = None
+    sequence: Sequence
+    started_at: StartedAt = 0.0
+    repeated: Repeated = False
+    published_at: UnixTime
+    options: Annotated[list[Words], Meta(max_length=MOST_STATES)] = []
+    state: Words | None
+    score: Share | None = None
+    since: UnixTime | None = None
+    previous: Words | None = None
+    seconds: Seconds | None = None
+    why: WhyUnseen | None = None
+
+
+Message = Result | Status | Event | State
+
+SCHEMAS: dict[str, type[Result] | type[Status] | type[Event] | type[State]] = {
+    "result": Result,
+    "status": Status,
+    "event": Event,
+    "state": State,
+}
+
+LONGEST_TOPIC = max(map(len, SCHEMAS)) + 3 * (1 + LONGEST_NAME)
 
 
 def topic_of(message: Message) -> str:
     """Return the topic under which a message is published."""
     kind = message.schema.partition("/")[0].removeprefix("adainf.")
-    return "/".join(level for level in (kind, message.host, message.camera) if level is not None)
+    region = message.region if isinstance(message, State) else None
+    return "/".join(level for level in (kind, message.host, message.camera, region) if level is not None)
 
 
 def json_schema(kind: str) -> dict[str, Any]:
-    """Return the JSON Schema of a message kind: result, status or event."""
+    """Return the JSON Schema of a message kind: result, status, event or state."""
     schema = msgspec.json.schema(SCHEMAS[kind])
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}

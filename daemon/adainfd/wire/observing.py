@@ -22,7 +22,7 @@ class Observer:
         """Handle the beginning of a startup step that may take up to `seconds`, such as loading the model."""
 
     def published(self, message: Message) -> None:
-        """Handle a message that was published: a result, an event, or the status of the daemon or of a camera."""
+        """Handle a published message: a result, an event, a state, or the status of the daemon or of a camera."""
 
     def answered(self, camera: str, picture: "NDArray[np.uint8]") -> None:
         """Handle an answered frame of `camera`; picture: (height, width, 3), BGR, valid only during this call."""

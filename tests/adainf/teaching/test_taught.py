@@ -14,7 +14,8 @@ from safetensors import numpy as safetensors
 
 from adainf.base.errors import InvalidInputError
 from adainf.branch import Branch
-from adainf.taught import UNKNOWN, ClassHead, Familiar, Taught
+from adainf.labels import UNKNOWN
+from adainf.taught import ClassHead, Familiar, Taught
 
 WIDTH = 6
 LOW = Branch(4, (True, True, False))

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from adainf.branch import Branch
+from adainf.labels import UNKNOWN
 from adainf.profile import Profile
-from adainf.taught import UNKNOWN, Taught
+from adainf.taught import Taught
 
 LABELS = ("a <b>gate", "empty", "sky")
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from itertools import pairwise
 
 import pytest
-from adainfd.capture.cameras.lifecycle import Deed, Lifecycle, Limits, State
+from adainfd.capture.cameras.lifecycle import Deed, Lifecycle, Limits, Phase
 from adainfd.capture.fault import Fault
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,11 +13,11 @@ LIMITS = Limits(open_seconds=2, stall_seconds=1, retry_seconds=1, longest_retry_
 
 # What the supervisor and the process can bring about, from each state.
 REACHABLE = {
-    State.CONNECTING: {State.ONLINE, State.OFFLINE, State.ENDED},
-    State.ONLINE: {State.STALLED, State.OFFLINE, State.ENDED},
-    State.STALLED: {State.ONLINE, State.OFFLINE, State.ENDED},
-    State.OFFLINE: {State.CONNECTING},
-    State.ENDED: set(),
+    Phase.CONNECTING: {Phase.ONLINE, Phase.OFFLINE, Phase.ENDED},
+    Phase.ONLINE: {Phase.STALLED, Phase.OFFLINE, Phase.ENDED},
+    Phase.STALLED: {Phase.ONLINE, Phase.OFFLINE, Phase.ENDED},
+    Phase.OFFLINE: {Phase.CONNECTING},
+    Phase.ENDED: set(),
 }
 
 
@@ -36,11 +36,11 @@ def test_frames_make_it_online_silence_stalls_it_and_a_frame_brings_it_back() ->
     camera = Lifecycle(LIMITS, 0.0)
     camera.came(1.0)
     assert camera.tick(1.9) is None
-    assert camera.state is State.ONLINE
+    assert camera.state is Phase.ONLINE
     assert camera.tick(2.0) is None
-    assert (camera.state, camera.last.fault) == (State.STALLED, Fault.NO_FRAMES)
+    assert (camera.state, camera.last.fault) == (Phase.STALLED, Fault.NO_FRAMES)
     camera.came(2.5)
-    assert camera.state is State.ONLINE
+    assert camera.state is Phase.ONLINE
     assert [change.state for change in camera.take_changes()] == ["connecting", "online", "stalled", "online"]
     assert camera.take_changes() == []
 
@@ -51,17 +51,17 @@ def test_process_that_neither_speaks_nor_ends_is_ended_and_replaced() -> None:
     camera.tick(2.0)
     assert camera.tick(7.9) is None
     assert camera.tick(8.0) is Deed.END
-    assert (camera.state, camera.last.fault) == (State.OFFLINE, Fault.PROCESS_HUNG)
+    assert (camera.state, camera.last.fault) == (Phase.OFFLINE, Fault.PROCESS_HUNG)
     assert camera.tick(8.9) is None
     assert camera.tick(9.0) is Deed.RESTART
-    assert camera.state is State.CONNECTING
+    assert camera.state is Phase.CONNECTING
 
 
 def test_paced_source_may_take_its_interval_longer() -> None:
     camera = Lifecycle(LIMITS, 0.0)
     camera.came(0.0, interval=10.0)
     camera.tick(10.9)
-    assert camera.state is State.ONLINE
+    assert camera.state is Phase.ONLINE
 
 
 def test_waits_double_up_to_the_longest() -> None:
@@ -91,9 +91,9 @@ def test_only_who_stayed_online_for_as_long_as_he_was_waited_for_begins_anew(onl
 Event = Callable[[Lifecycle, float], object]
 EVENTS: list[Event] = [
     lambda camera, now: camera.tick(now),
-    lambda camera, now: camera.state is not State.OFFLINE and camera.came(now),
-    lambda camera, now: camera.state is not State.OFFLINE and camera.lost(now, Fault.STREAM_LOST, "gone"),
-    lambda camera, now: camera.state is not State.OFFLINE and camera.died(now, Fault.PROCESS_DIED, "dead"),
+    lambda camera, now: camera.state is not Phase.OFFLINE and camera.came(now),
+    lambda camera, now: camera.state is not Phase.OFFLINE and camera.lost(now, Fault.STREAM_LOST, "gone"),
+    lambda camera, now: camera.state is not Phase.OFFLINE and camera.died(now, Fault.PROCESS_DIED, "dead"),
 ]
 
 
@@ -106,6 +106,6 @@ def test_no_other_ways_and_never_forgotten(history: list[tuple[float, Event]]) -
         assert camera.due is not None
         assert camera.due <= now + 15 + 2 * (2 + 2) + 1e-9
     states = [change.state for change in camera.take_changes()]
-    assert states[0] is State.CONNECTING
+    assert states[0] is Phase.CONNECTING
     for before, after in pairwise(states):
         assert after in REACHABLE[before]

@@ -65,7 +65,7 @@ values = st.recursive(
 tables = {
     "box": ("connect", "server", "host", "conect"),
     "publish": ("bind", "clients", "unprotected"),
-    "mqtt": ("url", "user", "password_file", "ca_file", "prefix", "discovery", "name"),
+    "mqtt": ("url", "user", "password_file", "ca_file", "prefix", "discovery", "binary_sensors", "name"),
 }
 
 
@@ -160,6 +160,9 @@ def test_a_relays_file_is_checked_as_one(keys: Path, text: str, said: str) -> No
         (f'{BOX}host = []\n[mqtt]\nurl = "mqtt://h"', "box.0.host"),
         (f'{MQTT}name = "a/b"', "mqtt.name: 'a/b'"),
         (f'{MQTT}prefix = "a\\u0000"', "mqtt.prefix"),
+        (f'{MQTT}binary_sensors = {{ gate = {{ device_class = "door" }} }}', "mqtt.binary_sensors.gate.on"),
+        (f'{MQTT}binary_sensors = {{ "a/b/c" = {{ device_class = "door", on = "x" }} }}', "mqtt.binary_sensors.a/b/c"),
+        (f'{MQTT}binary_sensors = {{ gate = {{ device_class = "Door", on = "x" }} }}', "gate.device_class: 'Door'"),
     ],
 )
 def test_all_that_is_wrong_with_a_relays_file_is_found(keys: Path, text: str, named: str) -> None:

@@ -3,11 +3,14 @@
 import itertools
 import json
 
+import jinja2
 import pytest
-from adainfd.relaying.mqtt.homeassistant import entities, entity_id, state_topic
+from adainfd.relaying.config import BinarySection
+from adainfd.relaying.mqtt.homeassistant import entities, entity_id, state_entities, state_topic
 from adainfd.relaying.mqtt.relays import Relays
 from adainfd.relaying.mqtt.retained import Retained
 from adainfd.relaying.mqtt.topics import Topics
+from adainfd.wire.messages import State
 from generated import generous
 from hypothesis import given
 from hypothesis import strategies as st
@@ -38,10 +41,18 @@ def alike(draw: st.DrawFn) -> list[Place]:
     return places
 
 
+def a_state(host: str, camera: str, region: str | None, *options: str) -> State:
+    return State(
+        host=host, camera=camera, region=region, sequence=1, published_at=1.0, state=None, options=list(options)
+    )
+
+
 def known(host: str, camera: str, region: str | None) -> list[tuple[Named, str, dict[str, object]]]:
     """The entities of a box with a camera and a view: which thing each is, its topic, and what it says."""
     things: list[Named] = [(host, None, False, None), (host, camera, False, None), (host, camera, True, region)]
-    told = entities(TOPICS, "homeassistant", host, [camera], [(camera, region)])
+    told = [*entities(TOPICS, "homeassistant", host, [camera], [(camera, region)])]
+    things.append((host, f"state of {camera}", True, region))
+    told += state_entities(TOPICS, "homeassistant", host, {(camera, region): a_state(host, camera, region)}, {})
     return [(thing, topic, json.loads(payload)) for thing, (topic, payload) in zip(things, told, strict=True)]
 
 
@@ -55,7 +66,8 @@ def test_different_things_have_different_identifiers(places: list[Place]) -> Non
             device = said["device"]
             assert isinstance(device, dict)
             key = {"topic": topic, "unique_id": str(said["unique_id"]), "device": device["identifiers"][0]}[what]
-            shown = (*thing[:2], False, None) if what == "device" else thing
+            camera = None if thing[1] is None else thing[1].removeprefix("state of ")
+            shown = (thing[0], camera, False, None) if what == "device" else thing
             assert things.setdefault(key, shown) == shown
 
 
@@ -80,6 +92,43 @@ def test_what_was_unambiguous_keeps_its_identifier(thing: Named, identifier: str
 def test_what_was_ambiguous_has_one_of_its_own(thing: Named) -> None:
     host, camera, labels, region = thing
     assert "--" in entity_id(host, camera, labels=labels, region=region)
+
+
+@pytest.mark.parametrize(
+    ("options", "on", "expected"),
+    [
+        (["closed", "open", "unknown"], "open", ("binary_sensor", "open", "closed")),
+        (["open", "closed", "unknown"], "open", ("binary_sensor", "open", "closed")),
+        (["closed", "open", "unknown"], "ajar", ("sensor", None, None)),
+        (["ajar", "closed", "open", "unknown"], "open", ("sensor", None, None)),
+        (["open", "unknown"], "open", ("sensor", None, None)),
+        (["closed", "open", "unknown"], None, ("sensor", None, None)),
+    ],
+)
+def test_a_view_with_two_states_of_which_one_is_on_is_a_binary_sensor(
+    options: list[str], on: str | None, expected: tuple[str, str | None, str | None]
+) -> None:
+    sections = {} if on is None else {"gate/left": BinarySection(device_class="door", on=on)}
+    state = a_state("edge1", "gate", "left", *options)
+    ((topic, payload),) = state_entities(TOPICS, "homeassistant", "edge1", {("gate", "left"): state}, sections)
+    said = json.loads(payload)
+    assert (topic.split("/")[1], said.get("payload_on"), said.get("payload_off")) == expected
+    assert said["device_class"] == ("enum" if expected[0] == "sensor" else "door")
+    assert said.get("options") == (options if expected[0] == "sensor" else None)
+
+
+@pytest.mark.parametrize("on", ["open", None])
+def test_a_state_is_what_home_assistant_knows_or_none(on: str | None) -> None:
+    sections = {} if on is None else {"gate": BinarySection(device_class="door", on=on)}
+    state = a_state("edge1", "gate", None, "{{ 7 * 7 }}", "open", "unknown", *(["x" * 300] if on is None else []))
+    ((_, payload),) = state_entities(TOPICS, "homeassistant", "edge1", {("gate", None): state}, sections)
+    said = json.loads(payload)
+    known = said.get("options") or [said["payload_on"], said["payload_off"], "None"]
+    template = jinja2.Environment(autoescape=False).from_string(said["value_template"])  # noqa: S701
+    for option in (*state.options, None):
+        shown = template.render(value_json={"state": option})
+        assert shown in known or (shown, option) == ("None", None)
+        assert shown == {"unknown": "unknown" if on is None else "None", None: "None"}.get(option, option)[:255]
 
 
 def test_own_entities_are_told_from_others() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from adainfd.wire.messages import Status
 from adainfd.wire.serving.publisher import Publisher
-from brokers import Beating, Broker, event_of, keeping, kept
+from brokers import Beating, Broker, event_of, keeping, kept, state_of
 from daemons import Program, await_true
 from paho.mqtt import client as paho
 from paho.mqtt.enums import CallbackAPIVersion
@@ -317,6 +317,47 @@ def test_heartbeats_are_told_when_more_than_counters_changes(
         await_true(lambda: len(heard["adainf/status/edge1"]) == 2, 10, "the new state")
         assert heard["adainf/available/edge1"] == ["online"]
         assert [json.loads(told)["labels"] for told in heard["adainf/present/edge1/yard"]] == [["cat", "dog"]]
+
+
+def test_states_are_retained_until_nobody_vouches_for_them(
+    launch: Any, broker: Broker, boxes: Callable[..., Beating], tmp_path: Path
+) -> None:
+    """A change, one that the relay missed, a view that has states no more, and a relay that starts anew."""
+    box = boxes("a", "edge1", {("gate", None): [], ("yard", "left"): []})
+    file = configured(tmp_path / "relay.toml", broker, "a")
+    with file.open("a", encoding="utf-8") as more:
+        more.write('[mqtt.binary_sensors]\ngate = { device_class = "garage_door", on = "open" }\n')
+    gate, left = "adainf/state/edge1/gate", "adainf/state/edge1/yard/left"
+    box.changes += [state_of("edge1", "gate", None, "closed"), state_of("edge1", "yard", "left", None)]
+    with keeping(broker) as (_, heard):
+
+        def now(topic: str, state: str | None) -> Callable[[], bool]:
+            return lambda: json.loads(kept(heard).get(topic, "{}")).get("state", "nothing") == state
+
+        def entities() -> dict[str, dict[str, Any]]:
+            told = [json.loads(payload) for topic, payload in kept(heard).items() if topic.endswith("/config")]
+            return {entity["state_topic"]: entity for entity in told}
+
+        relay = launch("relay", "--config", file)
+        await_true(now(gate, "closed"), 20, "a state from before the relay")
+        await_true(now(left, None), 10, "a view that has none yet")
+        box.changes.append(state_of("edge1", "gate", None, "open", 2, previous="closed", seconds=3.0))
+        await_true(now(gate, "open"), 10, "a change")
+        said = json.loads(kept(heard)[gate])
+        assert (said["schema"], said["previous"], said["repeated"]) == ("adainf.state/1", "closed", False)
+        await_true(lambda: {gate, left} <= entities().keys(), 10, "both are announced")
+        assert entities()[gate]["device_class"] == "garage_door"
+        assert entities()[left]["options"] == ["closed", "open", "unknown"]
+        assert {entry["topic"] for entry in entities()[gate]["availability"]} >= {"adainf/available/edge1"}
+        box.states["gate", None] = "unknown"
+        await_true(now(gate, "unknown"), 10, "a change that only a heartbeat told")
+        relay.kill()
+        del box.states["yard", "left"]
+        launch("relay", "--config", file)
+        await_true(lambda: left not in kept(heard) and left not in entities(), 20, "it has states no more")
+        assert json.loads(kept(heard)[gate])["state"] == "unknown"
+        assert entities()[gate]["device_class"] == "garage_door"
+        assert "adainf/present/edge1/yard/left" in kept(heard)
 
 
 def test_silent_box_keeps_what_it_said(

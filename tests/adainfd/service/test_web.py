@@ -283,6 +283,10 @@ def test_page_updates_live_in_a_browser(tmp_path: Path) -> None:
             "age": 0.1,
             "account": account,
             "labels": [{"label": "mountain bike & <i>rider", "index": 1, "score": 0.83}],
+            "states": [
+                {"camera": "<b>door", "region": "left", "state": "<i>open", "score": 0.97, "since": 1.7e9},
+                {"camera": "<b>door", "region": None, "state": None, "score": None, "since": None},
+            ],
             "budget": {"fraction": 0.61, "limited_by": "contention"},
             "plan": {"branch": "192:1110", "chosen_by": "lookup", "macs_fraction": 0.52},
             "picture": True,
@@ -308,6 +312,8 @@ def test_page_updates_live_in_a_browser(tmp_path: Path) -> None:
     page = result.stdout
     assert "&lt;b&gt;door" in page, result.stderr
     assert "mountain bike &amp; &lt;i&gt;rider" in page
+    assert re.search(r"<li><span>left: &lt;i&gt;open</span><span>0\.97 since [^<]+</span></li>", page)
+    assert "<li><span>state: –</span><span></span></li>" in page
     assert "0.61 by contention" in page
     assert "3 too old" in page
     assert 'class="picture" alt="last picture of' in page

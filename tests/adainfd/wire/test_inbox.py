@@ -111,6 +111,7 @@ def test_lost_is_what_was_published_between_what_was_heard(runs: list[list[str]]
     [
         ("status/here/door", {}),
         ("event/here", {}),
+        ("state/here/door/left", {}),
         ("status/there", {}),
         ("status/" + "h" * 101, {"host": "h" * 101}),
         ("status/here\n", {"host": "here\n"}),

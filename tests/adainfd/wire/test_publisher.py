@@ -13,12 +13,12 @@ import msgspec
 import pytest
 import zmq
 from adainfd.wire.endpoint import Endpoint
-from adainfd.wire.messages import Event, Seen
+from adainfd.wire.messages import Event, Seen, State
 from adainfd.wire.serving.publisher import Publisher
 from daemons import await_true
 from streams import TOPIC, await_heard, hear, say
 
-from adainf.control.presence import EventKind
+from adainf.debouncing.presence import EventKind
 
 Connect = Callable[..., "zmq.Socket[bytes]"]
 
@@ -81,6 +81,20 @@ def test_late_subscriber_hears_of_each_label_that_is_there(publisher: Publisher,
     await_heard(publisher, late)
     told = [hear(late) for _ in range(2)]
     assert [(m["label"], m["event"], m["sequence"]) for m in told] == [("cat", "stays", 4), ("hen", "gone", 6)]
+    assert not late.poll(100)
+
+
+def test_late_subscriber_hears_the_last_state_of_each_view(publisher: Publisher, connect: Connect, port: str) -> None:
+    for region, state in ((None, "open"), ("left", "full"), (None, "closed"), ("left", None)):
+
+        def make(number: int, region: str | None = region, state: str | None = state) -> State:
+            return State(host="here", camera="gate", region=region, sequence=number, published_at=1.0, state=state)
+
+        publisher.send("state/here/gate" if region is None else f"state/here/gate/{region}", make)
+    late = connect(port, b"state/")
+    await_heard(publisher, late)
+    told = [hear(late) for _ in range(2)]
+    assert [(m["region"], m["state"], m["sequence"]) for m in told] == [(None, "closed", 2), ("left", None, 2)]
     assert not late.poll(100)
 
 

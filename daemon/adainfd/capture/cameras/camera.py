@@ -13,7 +13,7 @@ from adainf.media.undecodable import Undecodable
 from adainf.sensors.motion import sketch_of
 from adainfd.capture.cameras.account import FrameCounts
 from adainfd.capture.cameras.captured import Captured
-from adainfd.capture.cameras.lifecycle import Deed, Lifecycle, State
+from adainfd.capture.cameras.lifecycle import Deed, Lifecycle, Phase
 from adainfd.capture.cameras.pace import Pace
 from adainfd.capture.cameras.process import MOST_THREADS, WORKER, CameraProcess
 from adainfd.capture.exchange.attempts import Attempts, attempts_memory
@@ -133,7 +133,7 @@ class Camera:
     @property
     def failure(self) -> str | None:
         """The reason the camera is offline; None while it is not."""
-        return self.lifecycle.last.detail if self.lifecycle.state is State.OFFLINE else None
+        return self.lifecycle.last.detail if self.lifecycle.state is Phase.OFFLINE else None
 
     @property
     def process_failed(self) -> bool:
@@ -143,7 +143,7 @@ class Camera:
     @property
     def finished(self) -> bool:
         """Whether the source has ended and no frame is waiting."""
-        return self.lifecycle.state is State.ENDED and self._newest is None
+        return self.lifecycle.state is Phase.ENDED and self._newest is None
 
     @property
     def due(self) -> float | None:
@@ -153,7 +153,7 @@ class Camera:
     def play(self) -> None:
         """Start the delivery of frames."""
         self._playing = True
-        if self.lifecycle.state is not State.OFFLINE:  # an offline camera gets its `Go` when it is retried
+        if self.lifecycle.state is not Phase.OFFLINE:  # an offline camera gets its `Go` when it is retried
             self.lifecycle.expect(time.monotonic())
             self._tell_to_go()
 

@@ -7,7 +7,7 @@ from enum import Enum, StrEnum
 
 from adainfd.capture.fault import Fault
 
-__all__ = ["Change", "Deed", "Lifecycle", "Limits", "State"]
+__all__ = ["Change", "Deed", "Lifecycle", "Limits", "Phase"]
 
 # Allowances within which a process that keeps to its limits responds, even on a busy box where Python starts slowly.
 _TIMES_LIMIT = 2.0
@@ -16,7 +16,7 @@ _READ_SECONDS = 2.0
 _MOST_DOUBLINGS = 60
 
 
-class State(StrEnum):
+class Phase(StrEnum):
     """The state of a camera: connecting → online ⇄ stalled, any of them → offline → connecting; ended after a file."""
 
     CONNECTING = "connecting"
@@ -61,7 +61,7 @@ class Change:
     failures: consecutive failures; being online for at least the last retry delay resets them.
     """
 
-    state: State
+    state: Phase
     fault: Fault | None = None
     detail: str | None = None
     retry_in: float | None = None
@@ -84,11 +84,11 @@ class Lifecycle:
         self._gone = False
         self._changes: list[Change] = []
         self.due: float | None = None
-        self._enter(Change(State.CONNECTING))
+        self._enter(Change(Phase.CONNECTING))
         self.expect(now)
 
     @property
-    def state(self) -> State:
+    def state(self) -> Phase:
         """The current state."""
         return self.last.state
 
@@ -104,9 +104,9 @@ class Lifecycle:
 
     def came(self, now: float, interval: float = 0.0) -> None:
         """Record a frame, or a report that frames are passed over. interval: seconds the next frame may take on top."""
-        if self.state is not State.ONLINE:
+        if self.state is not Phase.ONLINE:
             self._online_since = now
-            self._enter(Change(State.ONLINE, failures=self._failures))
+            self._enter(Change(Phase.ONLINE, failures=self._failures))
         self._heard, self.due = now, now + self._limits.stall_seconds + interval
 
     def lost(self, now: float, fault: Fault, detail: str) -> None:
@@ -121,20 +121,20 @@ class Lifecycle:
     def ended(self) -> None:
         """Record that the source reached its end normally."""
         self.due = None
-        self._enter(Change(State.ENDED))
+        self._enter(Change(Phase.ENDED))
 
     def tick(self, now: float) -> Deed | None:
         """Return the action due at `now`, if any, and make the transition it implies."""
         if self.due is None or now < self.due:
             return None
-        if self.state is State.OFFLINE:
+        if self.state is Phase.OFFLINE:
             gone, self._gone = self._gone, False
-            self._enter(Change(State.CONNECTING, failures=self._failures))
+            self._enter(Change(Phase.CONNECTING, failures=self._failures))
             self.expect(now)
             return Deed.RESTART if gone else Deed.CONNECT
-        if self.state is State.ONLINE:
+        if self.state is Phase.ONLINE:
             silent = f"no frame for {now - self._heard:.1f} s"
-            self._enter(Change(State.STALLED, Fault.NO_FRAMES, silent))
+            self._enter(Change(Phase.STALLED, Fault.NO_FRAMES, silent))
             # The process's own read times out before this; if it does not, the process hangs.
             self.due = now + _TIMES_LIMIT * self._limits.read_seconds + _READ_SECONDS
             return None
@@ -150,7 +150,7 @@ class Lifecycle:
         self._failures += 1
         retry_in = self._waited * (1 - self._chance() / 2)
         self.due = now + retry_in
-        self._enter(Change(State.OFFLINE, fault, detail, retry_in, self._failures))
+        self._enter(Change(Phase.OFFLINE, fault, detail, retry_in, self._failures))
 
     def _enter(self, change: Change) -> None:
         self.last = change

@@ -23,7 +23,7 @@ from adainfd.relaying.mqtt.retained import Retained
 from adainfd.relaying.mqtt.roster import SILENT_AFTER_SECONDS, Roster
 from adainfd.relaying.mqtt.topics import Topics
 from adainfd.relaying.names import Names
-from adainfd.wire.messages import Event, Message, Status
+from adainfd.wire.messages import Event, Message, State, Status
 from adainfd.wire.reading.link import Box
 
 __all__ = ["Bridge"]
@@ -51,6 +51,7 @@ class Bridge:
         self._boxes = boxes
         self._names = names
         self._discovery = settings.discovery
+        self._binary_sensors = settings.binary_sensors
         self._log = log
         self._topics = Topics(settings.prefix, name)
         # The suffix keeps identifiers unique: a client that connects with another's ends that one's connection.
@@ -77,7 +78,7 @@ class Bridge:
     def run(self, stop: StopRequest, reload: ReloadRequest) -> None:
         """Relay until a stop is requested; a reload reads the broker's password again."""
         self._log.info("relaying", broker=str(self._broker.address), name=self._topics.name)
-        with Inlets(self._boxes, self._names, ("status/", "event/"), self._complaints) as inlets:
+        with Inlets(self._boxes, self._names, ("status/", "event/", "state/"), self._complaints) as inlets:
             due = 0.0
             while not stop.requested:
                 self._exchange()
@@ -147,7 +148,10 @@ class Bridge:
         if (status := self._roster.status(host, now)) is not None:  # unchanged while only counters change
             wanted[topics.status(host)] = msgspec.json.encode(status)
         wanted |= {topics.present(host, *view): _labels(labels) for view, labels in views.items()}
+        states = {view: _printable(state) for view, state in self._roster.states(host).items()}
+        wanted |= {topics.state(host, *view): msgspec.json.encode(state) for view, state in states.items()}
         wanted |= homeassistant.entities(topics, self._discovery, host, sorted(cameras), views)
+        wanted |= homeassistant.state_entities(topics, self._discovery, host, states, self._binary_sensors)
         kept = [self._retained.keep(topic, payload) for topic, payload in wanted.items()]
         if not online:
             return all(kept)
@@ -180,7 +184,7 @@ class Bridge:
         self._retained.keep(self._topics.record, self._relays.record)
 
     def _review_absent(self, now: float) -> None:
-        """Clear retained messages of hosts for which no relay speaks: their labels, or all if the host is gone."""
+        """Clear retained messages of hosts for which no relay speaks: labels and states, or all if the host is gone."""
         complete = self._complete_since is not None and now - self._complete_since > SILENT_AFTER_SECONDS
         for host in self._retained.hosts:
             heard = host in self._roster.hosts
@@ -196,7 +200,7 @@ class Bridge:
             self._retained.keep(self._topics.available(host), OFFLINE)
             gone = complete and not self._relays.another_knows(host)
             for topic, place in self._retained.of(host).items():
-                if gone or (place.kind == "present" and not heard):
+                if gone or (place.kind in ("present", "state") and not heard):
                     self._retained.clear(topic)
             if gone:
                 self._log.info("box_gone", host=host)
@@ -247,4 +251,19 @@ class Bridge:
 def _labels(scores: Mapping[str, float]) -> bytes:
     """Return the payload that lists the present labels, best first."""
     best_first = sorted(scores, key=lambda label: -scores[label])
-    return msgspec.json.encode({"labels": [_CONTROL.sub(" ", label) for label in best_first]})
+    return msgspec.json.encode({"labels": [_one_line(label) for label in best_first]})
+
+
+def _printable(state: State) -> State:
+    """Return a state message as it is retained: news to whoever reads it, with names free of control characters."""
+    return msgspec.structs.replace(
+        state,
+        repeated=False,
+        options=list(map(_one_line, state.options)),
+        state=None if state.state is None else _one_line(state.state),
+        previous=None if state.previous is None else _one_line(state.previous),
+    )
+
+
+def _one_line(label: str) -> str:
+    return _CONTROL.sub(" ", label)

@@ -4,17 +4,22 @@ https://www.home-assistant.io/integrations/mqtt/#mqtt-discovery
 
 import hashlib
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import msgspec
 
+from adainf.labels import UNKNOWN
+from adainfd.relaying.config import BinarySection
 from adainfd.relaying.mqtt.topics import Topics
+from adainfd.wire.messages import State
 
-__all__ = ["OFFLINE", "ONLINE", "entities", "entity_id", "is_discovery", "state_topic"]
+__all__ = ["OFFLINE", "ONLINE", "entities", "entity_id", "is_discovery", "state_entities", "state_topic"]
 
 ONLINE, OFFLINE = b"online", b"offline"
 _ORIGIN = "adainfd relay"
+_LONGEST_STATE = 255
+"""Home Assistant rejects a longer state."""
 _GOOD_STATES = "['ready', 'degraded', 'reloaded', 'reload_failed']"
 # Discovery accepts letters, digits, "_" and "-". An identifier is the names joined by "_", as long as that is
 # unambiguous: no other character, no "_" in the host, no "_labels" in the camera, nothing that looks like a digest.
@@ -34,6 +39,28 @@ def entities(
         yield _state(topics, prefix, host, camera)
     for camera, region in views:
         yield _labels(topics, prefix, host, camera, region)
+
+
+def state_entities(
+    topics: Topics,
+    prefix: str,
+    host: str,
+    states: Mapping[tuple[str, str | None], State],
+    binary_sensors: Mapping[str, BinarySection],
+) -> Iterator[tuple[str, bytes]]:
+    """Yield the topics and retained payloads that announce the states of views; none without a prefix.
+
+    binary_sensors: the views, by CAMERA or CAMERA/REGION, that are binary sensors where they have two states.
+    """
+    if not prefix:
+        return
+    for (camera, region), state in states.items():
+        topic = topics.state(host, camera, region)
+        named = {"name": f"State {region or ''}".strip(), "state_topic": topic, "json_attributes_topic": topic}
+        section = binary_sensors.get(camera if region is None else f"{camera}/{region}")
+        component, settings = _binary(state.options, section) or _enum(state.options)
+        entity = _state_entity(host, camera, region)
+        yield _described(component, topics, prefix, (host, camera), entity, {**named, **settings})
 
 
 def state_topic(payload: bytes) -> str | None:
@@ -93,10 +120,36 @@ def _labels(topics: Topics, prefix: str, host: str, camera: str, region: str | N
             "name": f"Labels {region or ''}".strip(),
             "icon": "mdi:eye",
             "state_topic": topics.present(host, camera, region),
-            # Home Assistant rejects a state of more than 255 characters.
-            "value_template": "{{ (value_json.labels | join(', ') or 'none')[:255] }}",
+            "value_template": f"{{{{ (value_json.labels | join(', ') or 'none')[:{_LONGEST_STATE}] }}}}",
         },
     )
+
+
+def _binary(options: Iterable[str], section: BinarySection | None) -> tuple[str, dict[str, Any]] | None:
+    """Return the settings of a binary sensor; None where there is no section for it, or not two states of which one
+    is `on`. Its template holds neither label: a label would be run as part of it.
+    """
+    if section is None or section.on not in options:
+        return None
+    match [option for option in options if option not in (UNKNOWN, section.on)]:
+        case [off]:
+            return "binary_sensor", {
+                "device_class": section.device_class,
+                "payload_on": section.on,
+                "payload_off": off,
+                "value_template": f"{{{{ 'None' if value_json.state in (none, '{UNKNOWN}') else value_json.state }}}}",
+            }
+    return None
+
+
+def _enum(options: Iterable[str]) -> tuple[str, dict[str, Any]]:
+    """Return the settings of a sensor whose value is one of `options`."""
+    allowed = list(dict.fromkeys(option[:_LONGEST_STATE] for option in options))
+    return "sensor", {
+        "icon": "mdi:eye-check",
+        **({"device_class": "enum", "options": allowed} if allowed else {}),
+        "value_template": f"{{{{ (value_json.state or 'None')[:{_LONGEST_STATE}] }}}}",
+    }
 
 
 def _described(
@@ -136,6 +189,12 @@ def _entity(host: str, camera: str | None, region: str | None, *, labels: bool) 
         return "labels"
     digest = "" if _PLAIN_REGION.fullmatch(region) else _digest(host, camera or "", region)
     return f"labels_{_replaced(region)}{digest}"
+
+
+def _state_entity(host: str, camera: str, region: str | None) -> str:
+    """Return the identifier of a view's state, always with a digest: any other could be that of a camera's state."""
+    names = (host, camera) if region is None else (host, camera, region)
+    return "_".join(["answer", *([] if region is None else [_replaced(region)])]) + _digest(*names)
 
 
 def _replaced(name: str) -> str:

@@ -13,7 +13,7 @@ __all__ = ["Retained"]
 
 _NOTHING = b""
 """The payload that has the broker forget a topic."""
-_MOST_TOPICS = 2 * MOST_CAMERAS + 3 * MOST_VIEWS
+_MOST_TOPICS = 2 * MOST_CAMERAS + 5 * MOST_VIEWS
 """Topics per host."""
 _MOST_BYTES = 4 << 20
 """Bytes of payloads per host."""
@@ -170,4 +170,4 @@ def _is_ours(place: Place, payload: bytes) -> bool:
         return False
     if place.kind == "present":
         return content.keys() == {"labels"}
-    return str(content.get("schema")).startswith("adainf.status/")
+    return str(content.get("schema")).startswith(f"adainf.{place.kind}/")

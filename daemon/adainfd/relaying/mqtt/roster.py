@@ -1,11 +1,11 @@
-"""What the boxes report of themselves now: whether they run, their cameras, and the labels these show. Pure."""
+"""What the boxes report of themselves now: whether they run, their cameras, and what these show. Pure."""
 
 import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from adainfd.wire.messages import MOST_CAMERAS, MOST_LABELS, MOST_VIEWS, Event, Message, Status
+from adainfd.wire.messages import MOST_CAMERAS, MOST_LABELS, MOST_VIEWS, Event, Message, State, Status, ViewState
 
 __all__ = ["SILENT_AFTER_SECONDS", "Roster", "View"]
 
@@ -40,6 +40,7 @@ class _Daemon:
     cameras: set[str] = field(default_factory=set)
     unlisted: set[str] = field(default_factory=set)
     views: dict[View, dict[str, float]] = field(default_factory=dict)
+    states: dict[View, State] = field(default_factory=dict)
 
     def lives(self, now: float) -> bool:
         return not self.stopped and now - self.heard_at <= SILENT_AFTER_SECONDS
@@ -55,13 +56,34 @@ class _Daemon:
         if status.cameras is not None:
             self.listed, self.cameras, self.unlisted = True, set(status.cameras), set()
             self.views = {view: labels for view, labels in self.views.items() if view[0] in self.cameras}
+            self.states = {view: state for view, state in self.states.items() if view[0] in self.cameras}
         if status.present is not None:
             self.views = {
                 (view.camera, view.region): {label.label: label.score for label in view.labels}
                 for view in status.present
             }
+        if status.states is not None:
+            self.states = {(told.camera, told.region): self._agreeing(told, status) for told in status.states}
         if self.stopped:
             self.views = {view: {} for view in self.views}
+
+    def _agreeing(self, told: ViewState, status: Status) -> State:
+        """Return the view's last state message, or one made from the heartbeat where that tells another state."""
+        known = self.states.get((told.camera, told.region))
+        if known is not None and (known.state, known.since) == (told.state, told.since):
+            return known
+        return State(
+            host=status.host,
+            camera=told.camera,
+            region=told.region,
+            sequence=1 if known is None else known.sequence,
+            started_at=status.started_at,
+            published_at=status.published_at,
+            options=[] if known is None else known.options,
+            state=told.state,
+            score=told.score,
+            since=told.since,
+        )
 
     def take_camera(self, camera: str) -> bool:
         """Record a camera; return False where the daemon names too many."""
@@ -81,6 +103,16 @@ class _Daemon:
             return f"{event.host}/{event.camera} shows more than {MOST_LABELS} labels"
         if event.label not in (labels or ()) and self.shown >= _MOST_SHOWN:
             return f"{event.host} shows more than {_MOST_SHOWN} labels"
+        return None
+
+    def too_many(self, state: State) -> str | None:
+        """Return why a state exceeds a limit; None where it does not."""
+        view = (state.camera, state.region)
+        if view not in self.states and len(self.states) >= MOST_VIEWS:
+            return f"{state.host} names more than {MOST_VIEWS} views"
+        others = sum(len(known.options) for key, known in self.states.items() if key != view)
+        if others + len(state.options) > _MOST_SHOWN:
+            return f"{state.host} has more than {_MOST_SHOWN} states"
         return None
 
     @property
@@ -125,6 +157,7 @@ class _Box:
         while others and (
             sum(len(daemon.cameras | daemon.unlisted) for daemon in daemons.values()) > MOST_CAMERAS
             or sum(len(daemon.views) for daemon in daemons.values()) > MOST_VIEWS
+            or sum(len(daemon.states) for daemon in daemons.values()) > MOST_VIEWS
             or sum(daemon.shown for daemon in daemons.values()) > _MOST_SHOWN
         ):
             del self.daemons[others[-1]], daemons[others.pop()]
@@ -140,7 +173,7 @@ class Roster:
         self._boxes: dict[str, _Box] = {}
 
     def take(self, message: Message, now: float, endpoint: str = "") -> str | None:
-        """Apply a message: a heartbeat replaces the whole state, an event changes it.
+        """Apply a message: a heartbeat replaces all that is known, an event or a view's state changes it.
 
         endpoint: that of the box which sent it. Returns the reason where the message exceeds a limit and is refused.
         """
@@ -155,6 +188,10 @@ class Roster:
                 if (why := daemon.too_much(message)) is not None:
                     return why
                 daemon.take_event(message)
+            elif isinstance(message, State):
+                if (why := daemon.too_many(message)) is not None:
+                    return why
+                daemon.states[message.camera, message.region] = message
         finally:
             box.trim(endpoint, message.started_at)
             self._drop_predecessors(box, now)
@@ -213,6 +250,10 @@ class Roster:
             for view, labels in daemon.views.items():
                 views.setdefault(view, {}).update(labels)
         return views
+
+    def states(self, host: str) -> Mapping[View, State]:
+        """Return the last state message of each view that has states."""
+        return {view: state for daemon in self._boxes[host].daemons.values() for view, state in daemon.states.items()}
 
     def living(self, now: float) -> tuple[int, int]:
         """Return the number of hosts that are online, and of boxes with a daemon that is."""

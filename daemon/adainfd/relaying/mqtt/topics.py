@@ -14,7 +14,10 @@ _RELAY = re.compile(r"[A-Za-z0-9_.-]{1,200}")
 
 
 class Place(NamedTuple):
-    """The subject of a topic: a host (`status`, `available`), one of its cameras (`status`), or a view (`present`)."""
+    """The subject of a topic.
+
+    That is a host (`status`, `available`), one of its cameras (`status`), or a view (`present`, `state`).
+    """
 
     kind: str
     host: str
@@ -35,7 +38,7 @@ class Topics:
     name: str
 
     def of(self, message: Message) -> str:
-        """Return the topic of a message: PREFIX/KIND/HOST or PREFIX/KIND/HOST/CAMERA."""
+        """Return the topic of a message: PREFIX/ and the topic under which the box published it."""
         return self._join(topic_of(message))
 
     def status(self, host: str, camera: str | None = None) -> str:
@@ -45,6 +48,10 @@ class Topics:
     def present(self, host: str, camera: str, region: str | None) -> str:
         """Return the topic of the labels present in a view: PREFIX/present/HOST/CAMERA, or …/CAMERA/REGION."""
         return self._join("present", host, camera, region)
+
+    def state(self, host: str, camera: str, region: str | None) -> str:
+        """Return the topic of a view's state: PREFIX/state/HOST/CAMERA, or …/CAMERA/REGION."""
+        return self._join("state", host, camera, region)
 
     def available(self, host: str) -> str:
         """Return the topic that says whether a box is `online` or `offline`."""
@@ -63,12 +70,12 @@ class Topics:
     @property
     def kept(self) -> tuple[str, ...]:
         """Subscriptions to everything that the broker retains below the prefix."""
-        return tuple(self._join(level) for level in ("status/#", "present/#", "available/+", "relay/#"))
+        return tuple(self._join(level) for level in ("status/#", "present/#", "state/#", "available/+", "relay/#"))
 
     def place(self, topic: str) -> Place | None:
         """Return the subject of a topic below the prefix; None for any other topic."""
         kind, *names = topic.removeprefix(f"{self.prefix}/").split("/")
-        most = {"status": 2, "present": 3, "available": 1}.get(kind, 0)
+        most = {"status": 2, "present": 3, "state": 3, "available": 1}.get(kind, 0)
         if not topic.startswith(f"{self.prefix}/") or not 1 <= len(names) <= most or not all(map(fit, names)):
             return None
         return Place(kind, *names)

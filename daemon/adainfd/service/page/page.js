@@ -27,15 +27,22 @@ function article(name) {
   return shown.get(name);
 }
 
-function labels(list, labels) {
-  list.replaceChildren(...(labels ?? []).map(({ label, score }) => {
+function rows(list, pairs) {
+  list.replaceChildren(...pairs.map((pair) => {
     const item = document.createElement("li");
-    const [name, share] = [document.createElement("span"), document.createElement("span")];
-    name.textContent = label;
-    share.textContent = score.toFixed(2);
-    item.append(name, share);
+    item.append(...pair.map((text) => {
+      const cell = document.createElement("span");
+      cell.textContent = text;
+      return cell;
+    }));
     return item;
   }));
+}
+
+function stateRow({ region, state, score, since }) {
+  const surely = score === null ? "" : score.toFixed(2);
+  const from = state === null ? "" : ` since ${new Date(1000 * since).toLocaleTimeString()}`;
+  return [`${region ?? "state"}: ${state ?? "–"}`, surely + from];
 }
 
 function picture(image, camera) {
@@ -49,7 +56,8 @@ function showCamera(camera) {
   const part = (name) => article(camera.name).querySelector(`.${name}`);
   pill(part("state"), camera.state);
   part("detail").textContent = camera.detail ?? "";
-  labels(part("labels"), camera.labels);
+  rows(part("states"), camera.states.map(stateRow));
+  rows(part("labels"), (camera.labels ?? []).map(({ label, score }) => [label, score.toFixed(2)]));
   part("budget").querySelector("meter").value = camera.budget?.fraction ?? 0;
   part("budget-text").textContent = known(camera.budget, (b) => `${b.fraction.toFixed(2)} by ${b.limited_by}`);
   part("branch").textContent = known(camera.plan, (p) =>

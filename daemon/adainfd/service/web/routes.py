@@ -100,6 +100,7 @@ def _camera(camera: CameraView, *, picture: bool) -> dict[str, Any]:
         "age": camera.age,
         "account": camera.account,
         "labels": None if result is None else result.labels,
+        "states": camera.states,
         "budget": None if result is None else result.budget,
         "plan": None if result is None else result.plan,
         "timing_ms": None if result is None else result.timing_ms,

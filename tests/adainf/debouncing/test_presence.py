@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adainf.control.presence import Happening, Presence, PresenceRule, Sighting
+from adainf.debouncing.presence import Happening, Presence, PresenceRule, Sighting
 
 RULE = PresenceRule(appear_seconds=1.0, gone_seconds=2.0, stay_seconds=10.0)
 
