@@ -10,13 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adainf.branch import Branch
+from adainf.classes.taught import Taught
 from adainf.control import Budget, Costs, Policy, Signals
 from adainf.control.evidence import Evidence, gathered
 from adainf.profile import Scheduled
 from adainf.recogniser import LabelColumns, Recogniser
 from adainf.schedulers import Choice
 from adainf.schedulers.content_aware import ContentAware
-from adainf.taught import Taught
 
 __all__ = ["Inference", "Inferred", "Way", "best", "evidence_of"]
 

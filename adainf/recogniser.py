@@ -9,12 +9,12 @@ from numpy.typing import NDArray
 
 from adainf.base.errors import InvalidInputError
 from adainf.branch import Branch
+from adainf.classes.taught import Taught
 from adainf.control.costs import Costs, Times
 from adainf.engines import Engine
 from adainf.profile import Profile
 from adainf.schedulers import LookupTable
 from adainf.schedulers.content_aware import ContentAware
-from adainf.taught import Taught
 
 __all__ = ["Asked", "AskedOf", "LabelColumns", "Recogniser", "fits", "warm_up_content"]
 

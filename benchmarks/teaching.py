@@ -20,13 +20,13 @@ from tables import Figure, Table, finish, limits
 
 from adainf.backbones import Options
 from adainf.branch import Branch
+from adainf.classes.labels import UNKNOWN
+from adainf.classes.taught import Taught
 from adainf.engines.opening import sources
 from adainf.evaluation.subject import Subject, open_networks
-from adainf.labels import UNKNOWN
 from adainf.media import images
 from adainf.profile import Profile
 from adainf.shipped import find
-from adainf.taught import Taught
 from adainf.teaching import teach
 from adainf.teaching.crossvalidation import held_out
 from adainf.teaching.examples import Example, Examples, of_video

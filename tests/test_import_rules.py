@@ -22,7 +22,7 @@ def modules_after(code: str) -> set[str]:
         "adainf.profile",
         "adainf.schedulers",
         "adainf.preprocessing",
-        "adainf.taught",
+        "adainf.classes.taught",
         "adainfd.client",
         "adainfd.answering.pipeline",
         "adainfd.runtime.daemon",

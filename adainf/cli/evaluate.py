@@ -148,7 +148,7 @@ def _evaluate_classes(
     options: dict[str, Any],
 ) -> None:
     check_examples_given(images, video, spans)
-    from adainf.taught import Taught
+    from adainf.classes.taught import Taught
 
     taught = Taught.read(classes)
     of_run = None if run is None else open_run(run)

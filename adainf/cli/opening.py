@@ -113,7 +113,7 @@ def sources_of_backbones(
     from adainf.base.errors import InvalidInputError
     from adainf.branch import REFERENCE
     from adainf.engines.opening import NetworkSource
-    from adainf.profile_v1 import ADAPTED
+    from adainf.profile.version1 import ADAPTED
 
     weights, of_networks = weights_of(options["weights"])
     names = [backbone.rpartition("/")[2] for backbone in backbones]

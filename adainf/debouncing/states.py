@@ -3,8 +3,8 @@ Pure."""
 
 from dataclasses import dataclass, replace
 
+from adainf.classes.labels import UNKNOWN
 from adainf.debouncing.presence import PresenceRule, Sighting, WhyGone
-from adainf.labels import UNKNOWN
 
 __all__ = ["StateChange", "StateTracker"]
 

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from adainf.base import documents, files
 from adainf.base.errors import InvalidInputError
-from adainf.profile import BranchText, write_atomically
+from adainf.profile.entries import BranchText, write_atomically
 
 __all__ = ["Partial", "check_writable", "partial_path"]
 

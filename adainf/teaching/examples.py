@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adainf.base.errors import InvalidInputError
+from adainf.classes.taught import MOST_LABELS, check_label
 from adainf.media import MOST_PIXELS, captures, checking, images
 from adainf.media.undecodable import PassedOver, UndecodableError
 from adainf.media.videos import VideoFile
-from adainf.taught import MOST_LABELS, check_label
 from adainf.teaching.spans import Span, read_spans
 
 __all__ = ["Example", "Examples", "check_teachable", "of_folder", "of_video", "open_examples"]

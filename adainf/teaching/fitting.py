@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 
 from adainf.branch import Branch
-from adainf.taught import ClassHead, Familiar, unknown_score
+from adainf.classes.taught import ClassHead, Familiar, unknown_score
 
 __all__ = ["Fitted", "fit", "with_unknown"]
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from adainf.base import files
 from adainf.base.errors import InvalidInputError, one_line
-from adainf.labels import UNKNOWN
-from adainf.taught import check_label
+from adainf.classes.labels import UNKNOWN
+from adainf.classes.taught import check_label
 
 __all__ = ["Span", "read_spans"]
 

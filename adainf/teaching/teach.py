@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from adainf import __version__
 from adainf.base.errors import InvalidInputError
 from adainf.branch import Branch
+from adainf.classes.taught import Taught
 from adainf.evaluation.subject import Subject, check_subject
 from adainf.profile import Calibration, Measured, Profile
 from adainf.run import now
-from adainf.taught import Taught
 from adainf.teaching.advice import Doubt, Twins, Wish, doubts, mean_probabilities, twins, wishes
 from adainf.teaching.crossvalidation import HeldOut, held_out
 from adainf.teaching.examples import Examples, check_teachable

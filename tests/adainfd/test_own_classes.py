@@ -14,7 +14,7 @@ from daemons import START_SECONDS, Network, assert_refused, await_true, listenin
 from forking import Zygote
 from numpy.typing import NDArray
 
-from adainf.taught import Taught
+from adainf.classes.taught import Taught
 
 Receive = Callable[[float], tuple[str, dict[str, Any]]]
 COLOURS = {"red": (40, 40, 200), "blue": (200, 60, 40), "green": (50, 180, 50)}

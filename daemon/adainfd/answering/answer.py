@@ -6,11 +6,11 @@ from operator import attrgetter
 
 import numpy as np
 
+from adainf.classes.labels import UNKNOWN
 from adainf.control import Budget, Signals
 from adainf.control.evidence import Evidence
 from adainf.debouncing.presence import Happening
 from adainf.debouncing.states import StateChange
-from adainf.labels import UNKNOWN
 from adainf.profile import Network
 from adainf.recogniser import LabelColumns
 from adainf.schedulers import Choice

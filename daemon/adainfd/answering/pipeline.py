@@ -9,14 +9,12 @@ from typing import Literal
 import msgspec
 
 from adainf.branch import REFERENCE
+from adainf.classes.taught import Taught
 from adainf.control import Budget, Ran
-from adainf.debouncing.presence import Presence
-from adainf.debouncing.states import StateTracker
 from adainf.engines import OutOfMemoryError
 from adainf.recogniser import AskedOf, LabelColumns, Recogniser
 from adainf.schedulers import Choice
 from adainf.sensors import Readings
-from adainf.taught import Taught
 from adainfd.answering.admission import RegionRequest, WaitingFrame, divide_between, request_for
 from adainfd.answering.answer import Moments, ViewAnswer
 from adainfd.answering.auditing import Auditor
@@ -26,7 +24,7 @@ from adainfd.answering.inference import Look, Looker, Shown
 from adainfd.answering.results import Teller
 from adainfd.answering.session import CameraSession, RegionSession, cropped, region_of
 from adainfd.capture.cameras.captured import Captured
-from adainfd.tracing.lines import Frame, LastLook, Prepared, Remembered, SecondLook
+from adainfd.tracing.lines import Frame, Prepared, Remembered, SecondLook
 from adainfd.tracing.trace import Recorder
 from adainfd.wire.observing import NOBODY, Observer
 from adainfd.wire.serving.publisher import Publisher
@@ -291,7 +289,7 @@ class Pipeline:
             decision.shown.captured,
             decision.ask.view.answer,
         )
-        before = _remembered(stream, view)
+        before = stream.remembered(view)
         timing = decision.moments.timing(decided_at)
         if publish:
             self._teller.result(
@@ -363,12 +361,7 @@ class Pipeline:
         What was known of the view belongs to the question before: its labels are gone, its answer is not reused.
         """
         self._teller.forget(stream, view)
-        own = LabelColumns.of(labels, self._recogniser.engine.class_names, stream.camera.name)
-        view.labels = own if taught is None else LabelColumns.of_taught(taught)
-        view.taught, view.answer = taught, None
-        view.presence = Presence(view.presence.rule)
-        view.states = None if taught is None else StateTracker(view.presence.rule)
-        view.decider.last = None
+        view.ask(LabelColumns.of(labels, self._recogniser.engine.class_names, stream.camera.name), taught)
         self._teller.introduce(stream)
 
     def let_go(self, stream: CameraSession) -> None:
@@ -405,11 +398,3 @@ def _preparing_each(decided: list[list[_Decided]], begun: float) -> float | None
     """Return the preprocessing time per picture in milliseconds; None if no picture was preprocessed."""
     prepared = [decision.moments.prepared for decisions in decided for decision in decisions]
     return 1000 * (max(prepared) - begun) / len(prepared) if prepared else None
-
-
-def _remembered(stream: CameraSession, view: RegionSession) -> Remembered:
-    answer = view.answer
-    last = None
-    if answer is not None:
-        last = LastLook.of(answer.captured.number, answer.captured.at, answer.choice, view.decider.looks_here)
-    return Remembered(camera=stream.key(view), controller=view.decider.controller, last=last)

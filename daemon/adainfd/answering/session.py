@@ -5,15 +5,16 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from adainf.classes.taught import Taught
 from adainf.control import Decider, Policy
 from adainf.debouncing.presence import Presence, PresenceRule
 from adainf.debouncing.states import StateTracker
 from adainf.recogniser import LabelColumns
 from adainf.sensors.motion import Region
-from adainf.taught import Taught
 from adainfd.answering.answer import ViewAnswer
 from adainfd.answering.audit import Audit
 from adainfd.capture.cameras.camera import Camera
+from adainfd.tracing.lines import LastLook, Remembered
 
 __all__ = ["CameraSession", "RegionSession", "cropped", "region_of"]
 
@@ -51,6 +52,14 @@ class RegionSession:
         """The policy in force for the view."""
         return self.decider.policy
 
+    def ask(self, labels: LabelColumns, taught: Taught | None) -> None:
+        """Ask for other classes from now on; nothing that was known of the view holds for them."""
+        self.labels = labels if taught is None else LabelColumns.of_taught(taught)
+        self.taught, self.answer = taught, None
+        self.presence = Presence(self.presence.rule)
+        self.states = None if taught is None else StateTracker(self.presence.rule)
+        self.decider.last = None
+
     def took_around(self, milliseconds: float) -> None:
         """Update `around_ms` with a frame that took `milliseconds` outside its forward pass."""
         self.around_ms += (milliseconds - self.around_ms) * (_SMOOTHING if self.around_ms else 1.0)
@@ -81,6 +90,13 @@ class CameraSession:
     def key(self, view: RegionSession) -> str:
         """Return the name of a view in traces: CAMERA or CAMERA/REGION."""
         return self.camera.name if view.region is None else f"{self.camera.name}/{view.region}"
+
+    def remembered(self, view: RegionSession) -> Remembered:
+        """Return the state of a view as traces record it."""
+        answer, last = view.answer, None
+        if answer is not None:
+            last = LastLook.of(answer.captured.number, answer.captured.at, answer.choice, view.decider.looks_here)
+        return Remembered(camera=self.key(view), controller=view.decider.controller, last=last)
 
 
 def cropped(picture: NDArray[np.uint8], box: Region, seen: float) -> NDArray[np.uint8]:

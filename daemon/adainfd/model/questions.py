@@ -4,9 +4,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from adainf.base.errors import InvalidInputError
+from adainf.classes.taught import Taught
 from adainf.profile import Profile
 from adainf.schedulers import wanted_of
-from adainf.taught import Taught
 from adainfd.config.configuration import Configuration
 
 __all__ = ["NO_QUESTIONS", "Questions", "same_classes"]

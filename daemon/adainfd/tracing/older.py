@@ -5,8 +5,8 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from adainf import profile_v1
-from adainf.profile_v1 import ADAPTED
+from adainf.profile import version1
+from adainf.profile.version1 import ADAPTED
 from adainfd.tracing.lines import Frame, Header, LastLook, Line, Prepared, Remembered
 
 __all__ = ["Upgrade"]
@@ -34,17 +34,17 @@ class Upgrade:
                     branch=f"{ADAPTED}/{line.branch}" if by_scheduler else self._name(line.branch),
                     second_look=None if second is None else replace(second, branch=self._name(second.branch)),
                 )
-            case Remembered(last=LastLook(weights=profile_v1.ADAPTED) as last):
+            case Remembered(last=LastLook(weights=version1.ADAPTED) as last):
                 return replace(line, last=replace(last, branch=f"{ADAPTED}/{last.branch}", weights="base"))
         return line
 
     def header(self, header: Header) -> Header:
         """Return a header as this version writes it; it decides about the lines that follow it."""
-        if header.profile.get("schema") != profile_v1.SCHEMA:
+        if header.profile.get("schema") != version1.SCHEMA:
             self._adapted, self._scheduler_is_adapted = frozenset(), False
             return header
-        profile = profile_v1.upgraded(_with_the_full_branch(header.profile))
-        self._adapted = frozenset(profile_v1.adapted_paths(header.profile))
+        profile = version1.upgraded(_with_the_full_branch(header.profile))
+        self._adapted = frozenset(version1.adapted_paths(header.profile))
         self._scheduler_is_adapted = header.profile.get("adapter") is not None
         return replace(header, profile=profile, **self._named(header))
 

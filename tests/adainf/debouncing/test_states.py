@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from hypothesis import given
 from hypothesis import strategies as st
 
+from adainf.classes.labels import UNKNOWN
 from adainf.debouncing.presence import PresenceRule, Sighting
 from adainf.debouncing.states import StateChange, StateTracker
-from adainf.labels import UNKNOWN
 
 RULE = PresenceRule(minimum_score=0.5, appear_seconds=1.0, gone_seconds=3.0)
 Shown = tuple[float, str, float]

@@ -14,8 +14,8 @@ from safetensors import numpy as safetensors
 
 from adainf.base.errors import InvalidInputError
 from adainf.branch import Branch
-from adainf.labels import UNKNOWN
-from adainf.taught import ClassHead, Familiar, Taught
+from adainf.classes.labels import UNKNOWN
+from adainf.classes.taught import ClassHead, Familiar, Taught
 
 WIDTH = 6
 LOW = Branch(4, (True, True, False))
@@ -94,7 +94,7 @@ def damaged(path: Path, change) -> Path:
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        (lambda d, t: ({**d, "schema": "adainf.taught/9"}, t), "schema is 'adainf.taught/9'"),
+        (lambda d, t: ({**d, "schema": "adainf.classes.taught/9"}, t), "schema is 'adainf.classes.taught/9'"),
         (lambda d, t: ({**d, "labels": ["a", "a"]}, t), "each once"),
         (lambda d, t: ({**d, "labels": ["a"]}, t), "2 to 256"),
         (lambda d, t: ({**d, "labels": "ab"}, t), "2 to 256"),

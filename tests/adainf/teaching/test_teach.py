@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from adainf.branch import Branch
-from adainf.labels import UNKNOWN
+from adainf.classes.labels import UNKNOWN
+from adainf.classes.taught import Taught
 from adainf.profile import Profile
-from adainf.taught import Taught
 
 LABELS = ("a <b>gate", "empty", "sky")
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from adainf.labels import UNKNOWN
+from adainf.classes.labels import UNKNOWN
 from adainfd.relaying.config import BinarySection
 from adainfd.relaying.mqtt.topics import Topics
 from adainfd.wire.messages import State

@@ -15,7 +15,7 @@ from safetensors import numpy as safetensors
 from adainf.base import documents, files
 from adainf.base.errors import InvalidInputError, one_line, printable
 from adainf.branch import Branch
-from adainf.labels import UNKNOWN
+from adainf.classes.labels import UNKNOWN
 from adainf.profile import Profile, write_atomically
 
 __all__ = ["MOST_LABELS", "ClassHead", "Familiar", "Taught", "check_label", "unknown_score"]
@@ -23,7 +23,7 @@ __all__ = ["MOST_LABELS", "ClassHead", "Familiar", "Taught", "check_label", "unk
 MOST_LABELS = 256
 LONGEST_LABEL = 100
 
-_SCHEMA = "adainf.taught/1"
+_SCHEMA = "adainf.classes.taught/1"
 _MOST_BYTES = 64 << 20
 _MOST_HEADER_BYTES = 8 << 20
 _MOST_WIDTH = 1 << 16

@@ -1,6 +1,0 @@
-"""Labels that stand for something in every view with classes of its own."""
-
-__all__ = ["UNKNOWN"]
-
-UNKNOWN = "unknown"
-"""The label of a picture that looks like none of the taught classes, and the state of a view that shows none clearly."""
