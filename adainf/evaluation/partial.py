@@ -9,7 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from adainf.base import documents, files
 from adainf.base.errors import InvalidInputError
-from adainf.profile.entries import BranchText, write_atomically
+from adainf.profile import write_atomically
+from adainf.profile.entries import BranchText
 
 __all__ = ["Partial", "check_writable", "partial_path"]
 
