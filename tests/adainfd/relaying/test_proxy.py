@@ -9,16 +9,18 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import strangers
 import zmq
-from adainfd.client import Link, Notice, Subscriber
+from adainfd.client import Link, Notice, State, Subscriber
 from adainfd.relaying import from_command_line
 from adainfd.relaying import run as relay
 from adainfd.wire.keys import KeyPair
+from adainfd.wire.messages import topic_of
 from adainfd.wire.serving.authentication import CurveServer
 from adainfd.wire.serving.publisher import Publisher
-from brokers import Attacker, a_status
+from brokers import Attacker, a_status, state_of
 from daemons import Program, assert_refused, await_true, free_port
 from strangers import MORE, SUBSCRIBE, frame
 from streams import Log, say
@@ -71,6 +73,26 @@ def test_the_streams_of_two_boxes_and_what_they_said_last(launch: Any, boxes: li
     assert relay.ended(5) == 0
     assert len(relay.named("box_connected")) == 2
     assert "Traceback" not in relay.said
+
+
+def test_the_last_state_of_each_region_passes(launch: Any, boxes: list[Publisher], ipc: str) -> None:
+    for region, state in (("left", "open"), ("left", "closed"), ("right", "open")):
+        told = state_of("here", "gate", region, state)
+        boxes[0].send(topic_of(told), lambda number, told=told: msgspec.structs.replace(told, sequence=number))  # type: ignore[misc]
+    launch("relay", "--connect", *boxes[0].endpoints, "--bind", ipc)
+    heard: dict[str | None, State] = {}
+    with Subscriber(ipc, topics=["state/here/gate"]) as subscriber:
+
+        def both() -> bool:
+            boxes[0].resend_last()
+            message = subscriber.receive(0.02)
+            if isinstance(message, State):
+                heard[message.region] = message
+            return len(heard) == 2
+
+        await_true(both, 20, f"states, {heard}")
+    told_by_region = {region: (state.state, state.sequence, state.repeated) for region, state in heard.items()}
+    assert told_by_region == {"left": ("closed", 2, True), "right": ("open", 1, True)}
 
 
 def test_nobody_is_sent_what_nobody_wants(launch: Any, boxes: list[Publisher], ipc: str) -> None:

@@ -199,6 +199,15 @@ def test_whatever_a_box_says_a_roster_stays_small() -> None:
     assert "door" in roster.cameras("edge1"), "another box of this host is heard all the same"
 
 
+def test_states_of_daemons_without_end_are_forgotten() -> None:
+    roster = Roster()
+    for number in range(20):
+        states = [ViewState("door", f"r{number}-{part}") for part in range(300)]
+        roster.take(beat(started_at=1.0 + number, shown={("door", None): []}, states=states), 0.0, "ipc://a")
+        assert len(roster.states("edge1")) <= 1024
+    assert ("door", "r19-0") in roster.states("edge1")
+
+
 def test_what_the_broker_keeps_of_a_host_is_bounded() -> None:
     retained = Retained(Topics("adainf", "one"))
     kept = [retained.keep(f"adainf/status/evil/c{number}", b"{}") for number in range(10_000)]
