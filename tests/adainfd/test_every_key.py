@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import daemons
+import numpy as np
 import pytest
 from adainfd.answering.pipeline import Pipeline
 from adainfd.answering.session import CameraSession
@@ -23,7 +24,8 @@ from adainfd.wire.serving.publisher import Publisher
 from pydantic import BaseModel
 
 from adainf.base.errors import InvalidInputError
-from adainf.branch import REFERENCE
+from adainf.branch import REFERENCE, Branch
+from adainf.classes.taught import ClassHead, Familiar, Taught
 from adainf.control import Policy
 from adainf.profile import Profile
 from adainf.run import AdapterSection, Manifest, Run, Training
@@ -106,6 +108,7 @@ REACHES: dict[str, Callable[[Running], Any]] = {
     "model.mean": lambda running: list(running.engine.outlines[REFERENCE].preprocessing.mean),
     "model.std": lambda running: list(running.engine.outlines[REFERENCE].preprocessing.std),
     "model.profile": lambda running: running.told["model"]["profile"] if are_the_profiles(running) else None,
+    "model.classes": lambda running: classes_of(running, 1, "model.classes"),
     "model.policy": lambda running: "low-latency" if same_rules(running.streams[1], "low-latency") else None,
     "model.engine": lambda running: running.engine.name,
     "model.device": lambda running: "cpu" if running.engine.device else None,
@@ -132,6 +135,7 @@ REACHES: dict[str, Callable[[Running], Any]] = {
     "camera.password_file": lambda running: password_file_of(running),
     "camera.loop": setting("loop"),
     "camera.labels": lambda running: list(running.door.views[0].labels.names),
+    "camera.classes": lambda running: classes_of(running, 2, "camera.classes"),
     "camera.fps": setting("fps"),
     "camera.max_fps": setting("max_fps"),
     "camera.max_megapixels": lambda running: running.settings.most_pixels / 1e6,
@@ -164,7 +168,28 @@ def are_the_profiles(running: Running) -> bool:
     """Whether it runs by the profile that is named, with the weights that this was made for."""
     profile = Profile.read(Path(running.told["model"]["profile"]))
     outline = running.engine.outlines[REFERENCE]
-    return running.recogniser.profile == profile and outline.weights == profile.reference.weights
+    return (
+        running.recogniser.profile.model_dump() == profile.model_dump() and outline.weights == profile.reference.weights
+    )
+
+
+def classes_of(running: Running, camera: int, key: str) -> str:
+    """The file that a camera's classes are those of."""
+    file = str(said(running.told, key))
+    view = running.streams[camera].views[0]
+    known = view.states is not None and view.taught is not None and view.labels.names == view.taught.names
+    return file if known and view.taught.digest == Taught.read(Path(file)).digest else ""  # type: ignore[union-attr]
+
+
+def a_taught(network: daemons.Network, labels: tuple[str, ...], file: Path) -> str:
+    """Classes whose heads know nothing."""
+    profile = Profile.read(network.profile)
+    width = 64
+    heads = {REFERENCE: ClassHead(np.zeros((len(labels), width), np.float32), np.zeros(len(labels), np.float32))}
+    sights = np.eye(1, width, dtype=np.float32)
+    familiar = {Branch.parse(measured.branch): Familiar(sights, 0.5) for measured in profile.branches}
+    Taught(labels, profile, True, heads, familiar).write(file)
+    return str(file)
 
 
 def key_of(running: Running) -> str:
@@ -232,7 +257,8 @@ def full(tmp_path_factory: pytest.TempPathFactory, network: daemons.Network, cli
         "model": {
             "backbone": "cifar/resnet20", "run": str(run), "weights": str(network.weights),
             "labels": labels, "size": 32, "mean": [0.4, 0.5, 0.6], "std": [0.2, 0.3, 0.4],
-            "profile": str(profile), "policy": "low-latency", "engine": "onnx", "device": "cpu", "threads": 1,
+            "profile": str(profile), "classes": a_taught(network, ("open", "shut"), folder / "gate.classes"),
+            "policy": "low-latency", "engine": "onnx", "device": "cpu", "threads": 1,
         },
         "publish": {
             "bind": [{"address": f"ipc://{folder}/s", "format": "msgpack"}], "key": str(folder / "box.key_secret"),
@@ -254,6 +280,7 @@ def full(tmp_path_factory: pytest.TempPathFactory, network: daemons.Network, cli
             {
                 "name": "street", "source": "http://viewer@127.0.0.1:9/nothing",
                 "password_file": str(folder / "password"),
+                "classes": a_taught(network, ("empty", "full"), folder / "shelf.classes"),
             },
         ],
     }  # fmt: skip

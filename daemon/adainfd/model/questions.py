@@ -16,11 +16,12 @@ __all__ = ["NO_QUESTIONS", "Questions", "same_classes"]
 class Questions:
     """The classes taught to the views, from the files that the configuration names.
 
-    general: of the model. own: of a camera (region None) or of one of its regions, by camera and region.
+    general: of the model. own: of a camera (region None) or of one of its regions, by camera and region; None where it
+    asks for labels of the networks.
     """
 
     general: Taught | None = None
-    own: dict[tuple[str, str | None], Taught] = field(default_factory=dict)
+    own: dict[tuple[str, str | None], Taught | None] = field(default_factory=dict)
 
     @classmethod
     def read(cls, configuration: Configuration) -> "Questions":
@@ -33,17 +34,22 @@ class Questions:
             return read[path]
 
         general = None if configuration.model.classes is None else taught(configuration.model.classes)
-        own: dict[tuple[str, str | None], Taught] = {}
+        own: dict[tuple[str, str | None], Taught | None] = {}
         for camera in configuration.camera:
             if isinstance(camera.classes, dict):
                 own |= {(camera.name, region): taught(path) for region, path in camera.classes.items()}
             elif camera.classes is not None:
                 own[camera.name, None] = taught(camera.classes)
+            elif camera.labels:
+                own[camera.name, None] = None
         return cls(general, own)
 
     def of(self, camera: str, region: str | None) -> Taught | None:
         """Return the classes of a view; None for the networks' own."""
-        return self.own.get((camera, region)) or self.own.get((camera, None)) or self.general
+        for key in ((camera, region), (camera, None)):
+            if key in self.own:
+                return self.own[key]
+        return self.general
 
     def known_to(self, profile: Profile) -> Profile:
         """Return the profile that also keeps the branches ready that the classes were taught along.
@@ -60,8 +66,8 @@ class Questions:
     @property
     def every(self) -> list[Taught]:
         """All classes that were taught, each once."""
-        general = [] if self.general is None else [self.general]
-        return list({id(taught): taught for taught in (*general, *self.own.values())}.values())
+        each = (taught for taught in (self.general, *self.own.values()) if taught is not None)
+        return list({id(taught): taught for taught in each}.values())
 
 
 NO_QUESTIONS = Questions()

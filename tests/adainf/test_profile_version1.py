@@ -11,10 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from profiles import SMALL, profile
 
-from adainf import profile_v1
 from adainf.base.errors import InvalidInputError
 from adainf.branch import REFERENCE, Branch
-from adainf.profile import Profile
+from adainf.profile import Profile, version1
 from adainf.run import Run
 from adainf.schedulers import LookupTable
 from adainf.shipped import find, find_run
@@ -201,7 +200,7 @@ _KEYS = ("backbone", "native_resolution", "droppable", "parts", "adapter", "bran
 def test_no_document_ends_in_a_traceback(
     old: dict[str, Any], changed: dict[str, Any], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    profile_v1.upgraded(json.loads(json.dumps({**old, **changed})))  # as traces of older versions are read
+    version1.upgraded(json.loads(json.dumps({**old, **changed})))  # as traces of older versions are read
     with suppress(InvalidInputError):
         _read({**old, **changed}, tmp_path_factory.getbasetemp())
 
