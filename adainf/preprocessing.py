@@ -60,13 +60,13 @@ def prepare(
     preprocessing: Preprocessing,
     *,
     mirrored: bool = False,
-    whole: bool = False,
+    squeezed: bool = False,
 ) -> NDArray[np.float32]:
     """Return the network's normalised RGB input (3, resolution, resolution) for a BGR picture (height, width, 3).
 
-    mirrored: swaps left and right. whole: squeezes the whole picture into the square, instead of its central square.
+    mirrored: swaps left and right. squeezed: squeezes the whole picture into the square, instead of its central square.
     """
-    resized = looked_at(picture, resolution, preprocessing, mirrored=mirrored, whole=whole)
+    resized = looked_at(picture, resolution, preprocessing, mirrored=mirrored, squeezed=squeezed)
     prepared = np.empty((3, resolution, resolution), np.float32)
     levels = np.arange(256, dtype=np.float32) / 255
     for channel, (mean, deviation) in enumerate(zip(preprocessing.mean, preprocessing.std, strict=True)):
@@ -81,7 +81,7 @@ def looked_at(
     preprocessing: Preprocessing,
     *,
     mirrored: bool = False,
-    whole: bool = False,
+    squeezed: bool = False,
     into: NDArray[np.uint8] | None = None,
 ) -> NDArray[np.uint8]:
     """Return the cropped and resized BGR picture (resolution, resolution, 3) of a BGR picture (height, width, 3).
@@ -90,7 +90,7 @@ def looked_at(
     allocates one.
     """
     height, width = picture.shape[:2]
-    seen = picture if whole else picture[crop_box(height, width, preprocessing.crop_at(resolution))]
+    seen = picture if squeezed else picture[crop_box(height, width, preprocessing.crop_at(resolution))]
     resized = np.empty((resolution, resolution, 3), np.uint8) if into is None else into
     _resize(seen, resized)
     if mirrored:

@@ -72,16 +72,16 @@ def main() -> int:
     given = parser.parse_args()
     profile = Profile.read(find("profiles", PROFILE, ".json"))
     subject = open_networks(sources(profile, None, Options(), {}))
-    whole = not given.crop
-    clips, of_clips = measure_clips(subject, profile, given.data / "videos", whole=whole)
+    squeezed = not given.crop
+    clips, of_clips = measure_clips(subject, profile, given.data / "videos", squeezed=squeezed)
     photographs, of_photographs = measure_photographs(
-        subject, profile, given.data / "caltech101", given.draws, whole=whole
+        subject, profile, given.data / "caltech101", given.draws, squeezed=squeezed
     )
     figures = [*of_photographs, *of_clips]
     return finish("teaching.py", [photographs, clips, limits(figures)], "teaching.md" if given.write else None)
 
 
-def measure_clips(subject: Subject, profile: Profile, folder: Path, *, whole: bool) -> tuple[Table, list[Figure]]:
+def measure_clips(subject: Subject, profile: Profile, folder: Path, *, squeezed: bool) -> tuple[Table, list[Figure]]:
     """Teach each clip's states from its first part; ask about later frames, and about the other clips."""
     lessons: dict[str, teach.Lesson] = {}
     later: dict[str, Examples] = {}
@@ -90,7 +90,7 @@ def measure_clips(subject: Subject, profile: Profile, folder: Path, *, whole: bo
         video = folder / f"{clip.name}.mp4"
         taught = of_video(video, SPANS / f"{clip.name}-taught.csv", STATES)
         start = time.monotonic()
-        lesson = lessons[clip.name] = teach.teach(subject, profile, taught, whole=whole)
+        lesson = lessons[clip.name] = teach.teach(subject, profile, taught, squeezed=squeezed)
         seconds = time.monotonic() - start
         later[clip.name] = of_video(video, SPANS / f"{clip.name}-later.csv", ASKED)
         found = {of.branch: of for of in teach.evaluate(subject, lesson.taught, later[clip.name])}
@@ -133,7 +133,7 @@ def _unknown(of: Level) -> float:
 
 def _strange(subject: Subject, taught: Taught, examples: list[Example]) -> float:
     """Return the share of examples that are unknown or below 0.5, along the branch where it is least."""
-    features = features_of(subject, examples, list(taught.familiar), whole=taught.whole)
+    features = features_of(subject, examples, list(taught.familiar), squeezed=taught.squeezed)
     least = 1.0
     for branch, of in features.of_branch.items():
         shares = probabilities(np.stack([taught.scores(branch, row) for row in of[0]]))
@@ -162,7 +162,7 @@ def _time_of_head(subject: Subject, taught: Taught) -> Figure:
     (features,) = engine.features([engine.prepare(picture, branch.resolution)], [branch])
 
     def frame() -> None:
-        engine.features([engine.prepare(picture, branch.resolution, whole=True)], [branch])
+        engine.features([engine.prepare(picture, branch.resolution, squeezed=True)], [branch])
 
     of_frame = min(timeit.repeat(frame, number=10, repeat=20)) / 10
     of_head = min(timeit.repeat(lambda: taught.scores(branch, features), number=100, repeat=20)) / 100
@@ -172,8 +172,8 @@ def _time_of_head(subject: Subject, taught: Taught) -> Figure:
 class Known:
     """Features of photographs, each made once."""
 
-    def __init__(self, subject: Subject, branches: list[Branch], whole: bool) -> None:
-        self._made = partial(features_of, subject, branches=branches, whole=whole)
+    def __init__(self, subject: Subject, branches: list[Branch], squeezed: bool) -> None:
+        self._made = partial(features_of, subject, branches=branches, squeezed=squeezed)
         self._features: dict[tuple[Path, bool], Features] = {}
 
     def features(self, paths: list[Path], *, augmented: bool) -> Features:
@@ -193,7 +193,7 @@ class Known:
 
 
 def measure_photographs(
-    subject: Subject, profile: Profile, folder: Path, draws: int, *, whole: bool
+    subject: Subject, profile: Profile, folder: Path, draws: int, *, squeezed: bool
 ) -> tuple[Table, list[Figure]]:
     """Teach photographs of random categories, ten of each; ask about the others."""
     widened, tried = with_small_inputs(profile, subject)
@@ -203,7 +203,7 @@ def measure_photographs(
     listed = images.listing(folder, labelled=True)
     categories = sorted({of.folder for of in listed if of.folder is not None})
     paths = {name: [of.path for of in listed if of.folder == name] for name in categories}
-    known = Known(subject, branches, whole)
+    known = Known(subject, branches, squeezed)
 
     rows, figures = [], []
     for count, (least, least_cheap) in PHOTOGRAPHS.items():

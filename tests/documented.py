@@ -184,6 +184,11 @@ SUBSTITUTED = (
         "one strength",
         " --strength 1 --threads 1 --weights {folder}/resnet20.safetensors ",
     ),
+    Rule(
+        r"--profile efficientnet-lite0(?= --out gate)",
+        "the small network",
+        "--profile mine.json --weights {folder}/resnet20.safetensors --threads 1",
+    ),
     Rule(r"(?<=adainf evaluate) ", "no hub", " --weights {folder}/resnet20.safetensors --threads 1 "),
     Rule(r"(?<=adainf measure) ", "a second", " --seconds 1 --threads 1 "),
     Rule(r"(?<=adainf export) (?!.*efficientnet)", "no hub", " --weights {folder}/resnet20.safetensors "),

@@ -105,6 +105,9 @@ def workshop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             cv2.imwrite(str(folder / path), picture)
     daemons.write_video(folder / "clip.mp4", 20, moves=lambda number: number >= 10)
     shutil.copy(folder / "clip.mp4", folder / "doorway.mp4")
+    daemons.write_video(folder / "gate.mp4", 50, moves=lambda _: True)
+    shutil.copytree(folder / "photographs", folder / "gate")
+    (folder / "gate.csv").write_text("start,end,label\n0,1,shut\n1,2,open\n", encoding="utf-8")
     network = daemons.small_network(folder)
     weights.write(folder / "resnet32.safetensors", cifar.network("resnet32", len(network.labels)), network.labels)
     camera = {"name": "door", "source": "clip.mp4", "loop": True}

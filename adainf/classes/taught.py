@@ -62,18 +62,18 @@ class Taught:
     """Classes taught to the networks of a profile: one `*.classes` file.
 
     labels: in order, without `UNKNOWN`. profile: the branches that were taught, with their cross-validated accuracy and
-    loss for this question. whole: whether the whole picture is squeezed into the network's square (`Engine.prepare`).
-    heads: of each network, by what its branches name it. familiar: of each branch.
+    loss for this question. squeezed: how pictures are prepared (`Engine.prepare`). heads: of each network, by what its
+    branches name it. familiar: of each branch.
 
     >>> taught = Taught.read(Path("gate.classes"))
     >>> branch = taught.profile.space.full
-    >>> (features,) = engine.features([engine.prepare(picture, branch.resolution, whole=taught.whole)], [branch])
+    >>> (features,) = engine.features([engine.prepare(picture, branch.resolution, squeezed=taught.squeezed)], [branch])
     >>> print(taught.names[taught.scores(branch, features).argmax()])
     """
 
     labels: tuple[str, ...]
     profile: Profile
-    whole: bool
+    squeezed: bool
     heads: Mapping[str, ClassHead]
     familiar: Mapping[Branch, Familiar]
 
@@ -124,8 +124,8 @@ class Taught:
             raise ValueError(f"labels: must be 2 to {MOST_LABELS}, each once")
         for label in labels:
             check_label(label, ValueError)
-        if not isinstance(document["whole"], bool):
-            raise ValueError("whole: must be true or false")  # noqa: TRY004
+        if not isinstance(document["squeezed"], bool):
+            raise ValueError("squeezed: must be true or false")  # noqa: TRY004
         branches = [Branch.parse(measured.branch) for measured in profile.branches]
         heads = {}
         for key in sorted({branch.network for branch in branches}):
@@ -138,7 +138,7 @@ class Taught:
             if not 0 < threshold <= 2:
                 raise ValueError(f"threshold of {branch}: is {threshold}; must be above 0 and at most 2")
             familiar[branch] = Familiar(_tensor(tensors, f"{branch}/sights", (None, width)), threshold)
-        return cls(labels, profile, document["whole"], heads, familiar)
+        return cls(labels, profile, document["squeezed"], heads, familiar)
 
     def write(self, path: Path) -> None:
         """Write the classes to `path` atomically; raises InvalidInputError if that fails."""
@@ -153,7 +153,7 @@ class Taught:
         document = {
             "schema": _SCHEMA,
             "labels": self.labels,
-            "whole": self.whole,
+            "squeezed": self.squeezed,
             "thresholds": {str(branch): familiar.threshold for branch, familiar in self.familiar.items()},
             "profile": self.profile.document(),
         }

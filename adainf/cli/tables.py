@@ -131,20 +131,16 @@ def print_lesson(report: Mapping[str, Any]) -> None:
     output.show("")
     print_confusion(names, cheapest["confusion"])
     for doubt in report["doubts"]:
-        output.show(
-            f"likely mislabelled: {doubt['picture']} ({doubt['label']}) looks like {doubt['looks_like']}, "
-            f"{doubt['score']:.2f}"
-        )
+        looks_like = f"looks like {doubt['looks_like']}, {doubt['score']:.2f}"
+        output.show(f"likely mislabelled: {doubt['picture']} ({doubt['label']}) {looks_like}")
     for twins in report["twins"]:
-        output.show(
-            f"the same picture twice: {' ('.join((twins['pictures'][0], twins['labels'][0]))}) and "
-            f"{twins['pictures'][1]} ({twins['labels'][1]})"
-        )
+        one, other = (f"{name} ({label})" for name, label in zip(twins["pictures"], twins["labels"], strict=True))
+        output.show(f"the same picture twice: {one} and {other}")
     for wish in report["wishes"]:
-        output.show(
-            f"wants about {wish['more_pictures']} more pictures: {wish['label']}, recall "
-            f"{wish['recall']:.1%}, taught with half of its pictures {wish['recall_by_half']:.1%}"
-        )
+        more = wish["more_pictures"]
+        wanted = "other pictures; more of the same kind help little" if more is None else f"about {more} more pictures"
+        recalls = f"recall {wish['recall']:.1%}, taught with half of its pictures {wish['recall_by_half']:.1%}"
+        output.show(f"{wish['label']} wants {wanted}: {recalls}")
 
 
 def print_levels(levels: Sequence[Mapping[str, Any]], cheapest: str | None = None) -> None:

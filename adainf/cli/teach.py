@@ -84,7 +84,7 @@ def command(
         check_writable(path)
     examples = open_examples(images, video, spans, limit)
     subject = open_networks(sources_of_profile(read, of_run, options), threads=options["threads"])
-    lesson = teach.teach(subject, read, examples, whole=not crop, mirrored=mirrored)
+    lesson = teach.teach(subject, read, examples, squeezed=not crop, mirrored=mirrored)
     lesson.taught.write(out)
     document = report(lesson)
     if as_json is not None:

@@ -164,11 +164,11 @@ class Engine(Protocol):
         network: str = REFERENCE,
         *,
         mirrored: bool = False,
-        whole: bool = False,
+        squeezed: bool = False,
     ) -> Any:
         """Convert a BGR picture (height, width, 3), or its mirror image, to a network's input at `resolution`.
 
-        whole: squeeze the whole picture into the square, as some taught classes want it, instead of its central square.
+        squeezed: the whole picture fills the square, as taught classes may want it, instead of its central square.
         """
         ...
 

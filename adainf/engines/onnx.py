@@ -113,10 +113,12 @@ class OnnxEngine:
         network: str = REFERENCE,
         *,
         mirrored: bool = False,
-        whole: bool = False,
+        squeezed: bool = False,
     ) -> NDArray[np.float32]:
         """Convert a BGR picture (height, width, 3) to an input (1, 3, resolution, resolution)."""
-        return prepare(picture, resolution, self.outlines[network].preprocessing, mirrored=mirrored, whole=whole)[None]
+        return prepare(picture, resolution, self.outlines[network].preprocessing, mirrored=mirrored, squeezed=squeezed)[
+            None
+        ]
 
     def run(self, inputs: Sequence[NDArray[np.float32]], branches: Sequence[Branch]) -> NDArray[np.float32]:
         """Return scores before softmax (pictures, classes), each picture along its own branch, one at a time.

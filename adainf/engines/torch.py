@@ -78,11 +78,13 @@ class TorchEngine:
         network: str = REFERENCE,
         *,
         mirrored: bool = False,
-        whole: bool = False,
+        squeezed: bool = False,
     ) -> Tensor:
         """Convert a BGR picture (height, width, 3) to an input (1, 3, resolution, resolution) on the device."""
         preprocessing = self.outlines[network].preprocessing
-        prepared = torch.from_numpy(prepare(picture, resolution, preprocessing, mirrored=mirrored, whole=whole))[None]
+        prepared = torch.from_numpy(prepare(picture, resolution, preprocessing, mirrored=mirrored, squeezed=squeezed))[
+            None
+        ]
         return prepared.to(self._device, self._dtype).contiguous(memory_format=torch.channels_last)
 
     @torch.inference_mode()

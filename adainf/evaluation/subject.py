@@ -150,13 +150,13 @@ class Subject:
         resolution: int,
         network: str = REFERENCE,
         *,
-        whole: bool = False,
+        squeezed: bool = False,
     ) -> Tensor:
         """Return a network's input (pictures, 3, resolution, resolution), exactly as the daemon prepares it.
 
-        whole: as in `Engine.prepare`.
+        squeezed: as in `Engine.prepare`.
         """
-        return torch.cat([self.engine.prepare(picture, resolution, network, whole=whole) for picture in pictures])
+        return torch.cat([self.engine.prepare(picture, resolution, network, squeezed=squeezed) for picture in pictures])
 
     @torch.inference_mode()
     def scores(
@@ -179,12 +179,12 @@ class Subject:
 
     @torch.inference_mode()
     def features(
-        self, pictures: Sequence[NDArray[np.uint8]], branches: Iterable[Branch], *, whole: bool = False
+        self, pictures: Sequence[NDArray[np.uint8]], branches: Iterable[Branch], *, squeezed: bool = False
     ) -> dict[Branch, NDArray[np.float32]]:
-        """Return each branch's pooled features (pictures, width). whole: as in `Engine.prepare`."""
+        """Return each branch's pooled features (pictures, width). squeezed: as in `Engine.prepare`."""
         features_of: dict[Branch, NDArray[np.float32]] = {}
         for (network, resolution), kept in _by_input(branches).items():
-            prepared = self.prepare(pictures, resolution, network, whole=whole)
+            prepared = self.prepare(pictures, resolution, network, squeezed=squeezed)
             for keep, features in features_of_each(self.networks[network], prepared, kept):
                 features_of[Branch(resolution, keep, network)] = features.float().cpu().numpy()
         return features_of

@@ -19,7 +19,7 @@ _MOST_SHOWN = 12
 _SAME_LEVELS = 6
 _ENOUGH = 0.98
 _MOST_TIMES = 8.0
-# Errors fall with the number of pictures to a power between these; outside lies the noise of few pictures.
+# Errors fall with the number of pictures to a power. What seems slower does not fall; what seems faster is luck.
 _SLOWEST, _FASTEST = 0.15, 1.0
 
 
@@ -42,12 +42,16 @@ class Twins:
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What more pictures of a class would bring. recall: with all pictures. half: with half of them. more: how many."""
+    """What more pictures of a class would bring.
+
+    recall: with all pictures. half: with half of them. more: about how many are wanted; None if half of the pictures
+    teach as much as all, so that more of the same kind help little.
+    """
 
     label: int
     recall: float
     half: float
-    more: int
+    more: int | None
 
 
 def doubts(shares: NDArray[np.float64], labels: NDArray[np.int64]) -> list[Doubt]:
@@ -90,7 +94,10 @@ def wishes(held: HeldOut, by_half: HeldOut, branches: Sequence[Branch], labels: 
             continue
         # Half an error more on both sides keeps the ratio finite.
         errors, errors_by_half = 1 - recall + 0.5 / count, 1 - half + 0.5 / count
-        power = min(max(math.log2(errors_by_half / errors), _SLOWEST), _FASTEST)
+        power = min(math.log2(errors_by_half / errors), _FASTEST)
+        if power < _SLOWEST:
+            found.append(Wish(label, recall, half, None))
+            continue
         target = max(1 - _ENOUGH, (1 - recall) / 2)
         times = min(((1 - recall) / target) ** (1 / power), _MOST_TIMES)
         found.append(Wish(label, recall, half, math.ceil(count * (times - 1))))

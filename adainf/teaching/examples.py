@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -96,26 +97,22 @@ def of_folder(folder: Path, most: int) -> Examples:
     of_label: defaultdict[str, list[Path]] = defaultdict(list)
     for picture in listed:
         of_label[picture.folder or ""].append(picture.path)
-    chosen = [path for paths in of_label.values() for path in images.spread(paths, most, seed=0)]
+    chosen = [(label, path) for label, paths in of_label.items() for path in images.spread(paths, most, seed=0)]
     passed_over = PassedOver()
-    for row, why in (unusable := checking.undecodable(chosen)).items():
-        passed_over.note(UndecodableError(chosen[row], why))
-    paths = [path for row, path in enumerate(chosen) if row not in unusable]
-    written = [path.stat().st_mtime for path in paths]
-    timed = bool(paths) and max(written) - min(written) > _TELLING_SECONDS
+    for row, why in (unusable := checking.undecodable([path for _, path in chosen])).items():
+        passed_over.note(UndecodableError(chosen[row][1], why))
+    usable = [of for row, of in enumerate(chosen) if row not in unusable]
+    times = [path.stat().st_mtime for _, path in usable]
+    timed = bool(times) and max(times) - min(times) > _TELLING_SECONDS
+    if not timed:
+        times = [float(row) for row in range(len(usable))]
     rows: list[Example] = []
-    for label in of_label:
-        times = {
-            path: written[row] if timed else float(row)
-            for row, path in enumerate(paths)
-            if path.relative_to(folder).parts[0] == label
-        }
-        before, episode = -np.inf, -1
-        for path in sorted(times, key=lambda path: times[path]):
-            episode += not timed or times[path] - before > _PAUSE_SECONDS
-            before = times[path]
-            name = path.relative_to(folder).as_posix()
-            rows.append(Example(name, label, times[path], episode, lambda path=path: images.decode(path)))  # type: ignore[misc]
+    for (label, path), time in sorted(zip(usable, times, strict=True), key=lambda of: (of[0][0], of[1])):
+        before = rows[-1] if rows and rows[-1].label == label else None
+        goes_on = timed and before is not None and time - before.time <= _PAUSE_SECONDS
+        episode = 0 if before is None else before.episode + (not goes_on)
+        name = path.relative_to(folder).as_posix()
+        rows.append(Example(name, label, time, episode, partial(images.decode, path)))
     return Examples(tuple(rows), timed, passed_over)
 
 
@@ -130,11 +127,15 @@ def of_video(video: Path, spans: Path, most: int) -> Examples:
     if latest.end > seconds + 0.5:
         raise InvalidInputError(f"spans {spans}: {latest} leaves the video, which has {seconds:.1f} s")
     rows = [
-        Example(f"{time:.2f} s", span.label, time, episode, lambda frame=frames[row]: frame)  # type: ignore[misc]
+        Example(f"{time:.2f} s", span.label, time, episode, partial(_itself, frames[row]))
         for row, (time, span, episode) in enumerate(wanted)
         if row in frames
     ]
     return Examples(tuple(sorted(rows, key=lambda row: (row.label, row.time))), timed=True, passed_over=passed_over)
+
+
+def _itself(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    return frame
 
 
 def _wanted(spans: Sequence[Span], most: int) -> list[tuple[float, Span, int]]:
@@ -164,11 +165,10 @@ def _frames(path: Path, times: Sequence[float]) -> tuple[dict[int, NDArray[np.ui
     frames: dict[int, NDArray[np.uint8]] = {}
     row, seconds = 0, 0.0
     while video.grab():
-        # Half a frame early, so that rounding of times does not shift the frame.
         now = video.position if video.position is not None else (video.index - 1) / rate
         seconds = now + 1 / rate
         due = row
-        while due < len(times) and times[due] < seconds - 0.5 / rate:
+        while due < len(times) and times[due] < seconds:
             due += 1
         if due > row and (picture := video.try_retrieve()) is not None:
             frames[due - 1] = _shrunk(picture)

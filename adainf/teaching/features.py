@@ -69,11 +69,11 @@ def features_of(
     examples: Sequence[Example],
     branches: Sequence[Branch],
     *,
-    whole: bool,
+    squeezed: bool,
     augmented: bool = False,
     mirrored: bool = False,
 ) -> Features:
-    """Return the features of examples along branches. whole: as in `Engine.prepare`.
+    """Return the features of examples along branches. squeezed: as in `Engine.prepare`.
 
     augmented: of several views of each example (`views_of`), the first of which is the picture as it is.
     mirrored: some of them swap left and right.
@@ -86,10 +86,10 @@ def features_of(
             picture = example.read()
             cv2.resize(picture, (_THUMBNAIL, _THUMBNAIL), dst=thumbnails[row], interpolation=cv2.INTER_AREA)
             views = views_of(picture, random, mirrored=mirrored) if augmented else [picture]
-            for branch, features in subject.features(views, branches, whole=whole).items():
+            for branch, features in subject.features(views, branches, squeezed=squeezed).items():
                 found[branch].append(features)
             advance(1)
-    nothing = subject.features(_pictures_of_nothing(random), branches, whole=whole)
+    nothing = subject.features(_pictures_of_nothing(random), branches, squeezed=squeezed)
     of_branch = {
         branch: np.stack(of, axis=1) if of else np.empty((1, 0, nothing[branch].shape[1]), np.float32)
         for branch, of in found.items()

@@ -75,7 +75,7 @@ def wilson(right: int, count: int) -> tuple[float, float]:
     share, square = right / count, _NORMAL_95**2
     middle = (share + square / (2 * count)) / (1 + square / count)
     half = _NORMAL_95 / (1 + square / count) * math.sqrt(share * (1 - share) / count + square / (4 * count**2))
-    return max(0.0, middle - half), min(1.0, middle + half)
+    return max(0.0, min(share, middle - half)), min(1.0, max(share, middle + half))  # at 0 and 1 up to rounding
 
 
 def within_a_point(levels: Iterable[Level]) -> list[Level]:

@@ -120,11 +120,15 @@ def _twins(lesson: Lesson, images: Sequence[str]) -> list[str]:
 
 def _wishes(report: Mapping[str, Any]) -> list[str]:
     told = [
-        f"<li>{_text(wish['label'])}: about {wish['more_pictures']} more. {wish['recall']:.1%} of its pictures are "
+        f"<li>{_text(wish['label'])}: {_more(wish['more_pictures'])}. {wish['recall']:.1%} of its pictures are "
         f"right; taught with half of the pictures, {wish['recall_by_half']:.1%}.</li>"
         for wish in report["wishes"]
     ]
     return ["<h2>Classes that want more pictures</h2>", f"<ul>{''.join(told)}</ul>"] if told else []
+
+
+def _more(pictures: int | None) -> str:
+    return "other pictures, since more of the same kind help little" if pictures is None else f"about {pictures} more"
 
 
 def _classes(lesson: Lesson, images: Sequence[str]) -> list[str]:

@@ -19,7 +19,7 @@ def report(lesson: Lesson) -> dict[str, Any]:
         "schema": "adainf.lesson/1",
         "classes": [{"label": label, "pictures": len(of)} for label, of in sorted(lesson.examples.of_label.items())],
         "names": list(lesson.taught.names),
-        "whole": lesson.taught.whole,
+        "squeezed": lesson.taught.squeezed,
         "blocks": "time" if lesson.examples.timed else "listing",
         "cheapest_within_a_point": str(within_a_point(lesson.levels)[0].branch),
         "levels": [

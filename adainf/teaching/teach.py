@@ -42,23 +42,23 @@ class Lesson:
     wishes: tuple[Wish, ...]
 
 
-def teach(subject: Subject, profile: Profile, examples: Examples, *, whole: bool, mirrored: bool = False) -> Lesson:
+def teach(subject: Subject, profile: Profile, examples: Examples, *, squeezed: bool, mirrored: bool = False) -> Lesson:
     """Teach the classes of `examples` to the profile's networks.
 
-    whole: squeeze whole pictures into the networks' square, instead of their central square. mirrored: the classes look
-    the same in a mirror. Raises InvalidInputError if the profile is of other networks, or the examples cannot teach.
+    squeezed: the whole picture fills the networks' square, as in `Engine.prepare`. mirrored: the classes look the same
+    in a mirror. Raises InvalidInputError if the profile is of other networks, or the examples cannot teach.
     """
     check_teachable(examples)
     check_subject(profile, subject)
     widened, branches = with_small_inputs(profile, subject)
-    features = features_of(subject, examples.every, branches, whole=whole, augmented=True, mirrored=mirrored)
+    features = features_of(subject, examples.every, branches, squeezed=squeezed, augmented=True, mirrored=mirrored)
     labels = np.array([examples.labels.index(example.label) for example in examples.every])
     _check_different(features.thumbnails, examples, labels)
-    return learn(widened, examples, features, labels, whole=whole)
+    return learn(widened, examples, features, labels, squeezed=squeezed)
 
 
 def learn(
-    profile: Profile, examples: Examples, features: Features, labels: NDArray[np.int64], *, whole: bool
+    profile: Profile, examples: Examples, features: Features, labels: NDArray[np.int64], *, squeezed: bool
 ) -> Lesson:
     """Fit and cross-validate heads on features. labels: each example's class."""
     every, timed = examples.every, examples.timed
@@ -72,7 +72,7 @@ def learn(
     taught = Taught(
         examples.labels,
         _profile(profile, levels, kept, held, examples),
-        whole,
+        squeezed,
         {key: head for key, head in fitted.heads.items() if key in {branch.network for branch in kept}},
         {branch: replace(fitted.familiar[branch], threshold=held.threshold(branch)) for branch in kept},
     )
@@ -100,7 +100,7 @@ def evaluate(subject: Subject, taught: Taught, examples: Examples) -> tuple[Leve
         if label not in taught.names:
             raise InvalidInputError(f"label {label!r}: the classes are {', '.join(map(repr, taught.names))}")
     branches = sorted(taught.familiar, key=taught.profile.space.macs)
-    features = features_of(subject, examples.every, branches, whole=taught.whole)
+    features = features_of(subject, examples.every, branches, squeezed=taught.squeezed)
     truth = np.array([taught.names.index(example.label) for example in examples.every])
     return tuple(
         level(

@@ -107,3 +107,23 @@ def test_central_square_inside_the_picture(height: int, width: int, fraction: fl
 def test_refusals(size: int, deviation: float, fraction: float, message: str) -> None:
     with pytest.raises(InvalidInputError, match=message):
         Preprocessing(size, (0, 0, 0), (deviation, 1, 1), fraction)
+
+
+@pytest.mark.parametrize(("height", "width"), [(40, 200), (200, 40), (432, 768), (1, 90)])
+def test_squeezed_every_part_of_a_picture_is_seen(height: int, width: int) -> None:
+    rows, columns = np.linspace(0, 255, height), np.linspace(0, 255, width)
+    picture = np.stack(np.broadcast_arrays(rows[:, None], columns[None], 0.0), axis=-1).astype(np.uint8)
+    prepared = 255 * prepare(picture, 32, RAW, squeezed=True)
+    across, down = prepared[1].mean(axis=0), prepared[2].mean(axis=1)
+    step = 255 / 32
+    np.testing.assert_allclose(across, np.linspace(step / 2, 255 - step / 2, 32), atol=step)
+    if height > 1:
+        np.testing.assert_allclose(down, np.linspace(step / 2, 255 - step / 2, 32), atol=step)
+
+
+@pytest.mark.parametrize("resolution", [16, 50, 96])
+def test_squeezing_a_square_is_to_look_at_all_of_it(resolution: int) -> None:
+    picture = np.random.default_rng(0).integers(0, 256, (200, 200, 3), np.uint8)
+    uncropped = replace(RAW, crop_fraction=1.0)
+    squeezed = prepare(picture, resolution, replace(RAW, zoom=0.5), squeezed=True)
+    np.testing.assert_array_equal(squeezed, prepare(picture, resolution, uncropped))

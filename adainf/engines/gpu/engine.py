@@ -114,12 +114,12 @@ class GpuEngine:
         network: str = REFERENCE,
         *,
         mirrored: bool = False,
-        whole: bool = False,
+        squeezed: bool = False,
     ) -> NDArray[np.uint8]:
         """Crop and shrink a BGR picture (height, width, 3) to bytes (resolution, resolution, 3) in pinned memory."""
         place = self._device.pinned(resolution * resolution * 3, torch.uint8).view(resolution, resolution, 3)
         preprocessing = self.outlines[network].preprocessing
-        return looked_at(picture, resolution, preprocessing, mirrored=mirrored, whole=whole, into=place.numpy())
+        return looked_at(picture, resolution, preprocessing, mirrored=mirrored, squeezed=squeezed, into=place.numpy())
 
     @torch.inference_mode()
     def run(self, inputs: Sequence[NDArray[np.uint8]], branches: Sequence[Branch]) -> NDArray[np.float32]:

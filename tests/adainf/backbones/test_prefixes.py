@@ -4,7 +4,7 @@ import torch
 
 from adainf.backbones import Options, load
 from adainf.backbones.macs import branch_space
-from adainf.backbones.prefixes import scores_of_each, scores_of_wanted
+from adainf.backbones.prefixes import features_of_each, scores_of_each, scores_of_wanted
 
 
 @pytest.mark.parametrize("name", ["cifar/resnet20", "cifar/resnet18"])
@@ -17,6 +17,16 @@ def test_sharing_prefixes_changes_no_score(name):
     assert shared.keys() == set(keeps)
     for keep in keeps:
         torch.testing.assert_close(shared[keep], backbone(images, keep), rtol=0, atol=0)
+
+
+@torch.inference_mode()
+def test_sharing_prefixes_changes_no_features():
+    backbone = load("cifar/resnet20", Options("random"))
+    keeps = [branch.keep for branch in branch_space(backbone)][::29]
+    images = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    for keep, features in features_of_each(backbone, images, keeps):
+        alone = backbone.features_each(images, [keep] * len(images))
+        torch.testing.assert_close(features, alone, rtol=0, atol=0)
 
 
 @torch.inference_mode()

@@ -21,7 +21,7 @@ WIDTH = 6
 LOW = Branch(4, (True, True, False))
 
 
-def taught(labels=("a gate that is open", "shut"), seed=0, whole=True, threshold=0.25) -> Taught:
+def taught(labels=("a gate that is open", "shut"), seed=0, squeezed=True, threshold=0.25) -> Taught:
     """Classes with random heads, for two branches of a small network."""
     random = np.random.default_rng(seed)
 
@@ -36,7 +36,7 @@ def taught(labels=("a gate that is open", "shut"), seed=0, whole=True, threshold
     return Taught(
         tuple(labels),
         profile(SMALL, [(LOW, 0.5)]),
-        whole,
+        squeezed,
         {"": ClassHead(values(len(labels), WIDTH), values(len(labels)))},
         {branch: Familiar(units(3, WIDTH), threshold) for branch in branches},
     )
@@ -52,11 +52,11 @@ labels = st.lists(
 
 @generous(30)
 @given(labels, st.integers(0, 9), st.booleans(), st.floats(0.001, 2))
-def test_written_and_read_it_scores_the_same(tmp_path, labels, seed, whole, threshold):
-    before = taught(labels, seed, whole, threshold)
+def test_written_and_read_it_scores_the_same(tmp_path, labels, seed, squeezed, threshold):
+    before = taught(labels, seed, squeezed, threshold)
     before.write(tmp_path / "a.classes")
     after = Taught.read(tmp_path / "a.classes")
-    assert (after.labels, after.whole, after.profile) == (tuple(labels), whole, before.profile)
+    assert (after.labels, after.squeezed, after.profile) == (tuple(labels), squeezed, before.profile)
     features = np.random.default_rng(1).normal(size=WIDTH).astype(np.float32)
     for branch in (SMALL.full, LOW):
         np.testing.assert_array_equal(after.scores(branch, features), before.scores(branch, features))
@@ -101,7 +101,7 @@ def damaged(path: Path, change) -> Path:
         (lambda d, t: ({**d, "labels": ["a", UNKNOWN]}, t), "stands for"),
         (lambda d, t: ({**d, "labels": ["a", 5]}, t), "must be a text"),
         (lambda d, t: ({**d, "labels": ["a", "b", "c"]}, t), "tensor /weight"),
-        (lambda d, t: ({**d, "whole": 1}, t), "whole"),
+        (lambda d, t: ({**d, "squeezed": 1}, t), "squeezed"),
         (lambda d, t: ({**d, "thresholds": {}}, t), "damaged"),
         (lambda d, t: ({**d, "thresholds": dict.fromkeys(d["thresholds"], 0)}, t), "threshold of"),
         (lambda d, t: ({**d, "profile": 5}, t), "profile"),
