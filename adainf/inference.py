@@ -36,9 +36,9 @@ class Way:
     taught: Taught | None = None
 
     @property
-    def whole(self) -> bool:
-        """Whether the whole picture is squeezed into the input, as in `Engine.prepare`."""
-        return self.taught is not None and self.taught.whole
+    def squeezed(self) -> bool:
+        """Whether the whole picture fills the input, as in `Engine.prepare`."""
+        return self.taught is not None and self.taught.squeezed
 
 
 @dataclass(frozen=True, slots=True)

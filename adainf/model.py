@@ -223,7 +223,7 @@ class AdaptiveModel:
         rule = self._policy.evidence
         mirror = rule is not None and rule.mirrored and not state.mirror
         prepared = self._recogniser.engine.prepare(
-            shown.picture, way.resolution, way.network, mirrored=mirror, whole=way.whole
+            shown.picture, way.resolution, way.network, mirrored=mirror, squeezed=way.squeezed
         )
         prepared_at = time.monotonic()
         (inferred,) = self._inference.run([way], [prepared])

@@ -185,7 +185,7 @@ SUBSTITUTED = (
         " --strength 1 --threads 1 --weights {folder}/resnet20.safetensors ",
     ),
     Rule(
-        r"--profile efficientnet-lite0(?= --out gate)",
+        r"--profile efficientnet-lite0(?= --out (gate|road))",
         "the small network",
         "--profile mine.json --weights {folder}/resnet20.safetensors --threads 1",
     ),

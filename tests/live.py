@@ -77,7 +77,7 @@ class Engine:
         network: str = REFERENCE,
         *,
         mirrored: bool = False,
-        whole: bool = False,
+        squeezed: bool = False,
     ) -> tuple[str, int]:
         return network, resolution
 
@@ -142,7 +142,7 @@ class OwnClasses:
 
     profile: Profile
     names: tuple[str, ...] = ("open", "shut", "unknown")
-    whole: bool = False
+    squeezed: bool = False
 
     def scores(self, branch: Branch, features: NDArray[np.float32]) -> NDArray[np.float32]:
         assert str(branch) in {measured.branch for measured in self.profile.branches}

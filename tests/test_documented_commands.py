@@ -107,12 +107,14 @@ def workshop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     shutil.copy(folder / "clip.mp4", folder / "doorway.mp4")
     daemons.write_video(folder / "gate.mp4", 50, moves=lambda _: True)
     shutil.copytree(folder / "photographs", folder / "gate")
+    shutil.copy(folder / "gate.mp4", folder / "car-detection.mp4")
+    (folder / "road.csv").write_text("start,end,label\n0,1,empty\n1,2,car\n", encoding="utf-8")
     (folder / "gate.csv").write_text("start,end,label\n0,1,shut\n1,2,open\n", encoding="utf-8")
     network = daemons.small_network(folder)
     weights.write(folder / "resnet32.safetensors", cifar.network("resnet32", len(network.labels)), network.labels)
     camera = {"name": "door", "source": "clip.mp4", "loop": True}
     network.configuration(folder / "small.toml", bind=f"ipc://{folder}/stream", cameras=[camera])
-    for name in ("edge.toml", "lesson.toml"):
+    for name in ("edge.toml", "lesson.toml", "road.toml"):
         network.configuration(folder / name, bind="tcp://127.0.0.1:*", cameras=[camera])
     shutil.copy(REPOSITORY / "calibration" / "policies" / "power-saver.toml", folder / "mine.toml")
     (folder / "benchmarks").symlink_to(REPOSITORY / "benchmarks")

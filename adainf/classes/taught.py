@@ -107,7 +107,8 @@ class Taught:
             document = documents.parsed_json(described, subject)
             if document["schema"] != _SCHEMA:
                 raise ValueError(f"schema is {one_line(repr(document['schema']), 60)}; must be {_SCHEMA!r}")
-        profile = Profile.of_document(_mapping(document["profile"], subject), f"{subject}: profile")
+            measured = _mapping(document["profile"], subject)
+        profile = Profile.of_document(measured, f"{subject}: profile")
         with documents.refusing(f"{subject}: is damaged"):
             return cls._checked(document, profile, tensors)
 

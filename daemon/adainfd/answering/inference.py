@@ -79,7 +79,7 @@ class Looker:
         rule = view.policy.evidence
         view.mirror = rule is not None and rule.mirrored and not view.mirror
         prepared = self._engine.prepare(
-            shown.picture, way.resolution, way.network, mirrored=view.mirror, whole=way.whole
+            shown.picture, way.resolution, way.network, mirrored=view.mirror, squeezed=way.squeezed
         )
         return Look(view, shown, way, signals, prepared, taken, time.monotonic()) if shown.holds() else None
 

@@ -262,7 +262,7 @@ class Pipeline:
     def _part(self, view: RegionSession, shown: Shown) -> Shown:
         if view.box is None:
             return shown
-        if view.taught is not None and view.taught.whole:
+        if view.taught is not None and view.taught.squeezed:
             return Shown(shown.captured, region_of(shown.picture, view.box), shown.holds)
         seen = self._recogniser.engine.outlines[REFERENCE].preprocessing.crop_fraction
         return Shown(shown.captured, cropped(shown.picture, view.box, seen), shown.holds)
