@@ -276,7 +276,7 @@ def load(
     *,
     classes: str | Path | None = None,
     policy: str | Policy = "balanced",
-    run: str | None = None,
+    run: str | Path | None = None,
     labels: Sequence[str] = (),
     weights: str | Mapping[str, str] | None = None,
     device: str | None = None,
@@ -285,13 +285,13 @@ def load(
 ) -> AdaptiveModel:
     """Load a model that is ready to answer.
 
-    profile: the name of a shipped profile, or the path of one, by default efficientnet-lite; `run`, the name of a
-    shipped run or a run's folder, brings its own, and so does classes, a file made by `adainf teach`, whose labels take
-    the place of the networks'. policy: the name of a shipped policy, the path of one, or a `Policy`. labels: for an
-    OpenCLIP network the texts to distinguish; for any other, which of its classes. weights: a file, or a name at the
-    family's hub, of the profile's first network, or of its networks by name; by default an installed package's or the
-    hub's. device: `cpu`, `cuda`, `cuda:1`…; by default a GPU if there is one. threads: CPU threads, by default one per
-    processor. top: labels per answer.
+    profile: the name of a shipped profile, or the path of one, by default efficientnet-lite; `run`, the folder of a
+    run, brings its own, and so does classes, a file made by `adainf teach`, whose labels take the place of the
+    networks'. policy: the name of a shipped policy, the path of one, or a `Policy`. labels: for an OpenCLIP network the
+    texts to distinguish; for any other, which of its classes. weights: a file, or a name at the family's hub, of the
+    profile's first network, or of its networks by name; by default an installed package's or the hub's. device: `cpu`,
+    `cuda`, `cuda:1`…; by default a GPU if there is one. threads: CPU threads, by default one per processor. top: labels
+    per answer.
 
     The first load exports the branches (a minute); later ones find the exports in the cache. Warns if a slower engine
     or the CPU has to be used, and about weights that the profile was not made for. Raises InvalidInputError on invalid
@@ -303,7 +303,7 @@ def load(
     ...     answer = model(picture)
     """
     rules = Policy.read(policy) if isinstance(policy, str) else policy
-    opened = None if run is None else Run.read(shipped.find_run(run))
+    opened = None if run is None else Run.read(Path(run))
     taught = None if classes is None else Taught.read(Path(classes))
     if taught is not None and (labels or run is not None):
         raise InvalidInputError(f"classes {classes}: go with neither labels nor a run")

@@ -133,6 +133,8 @@ class Run:
     @classmethod
     def read(cls, folder: Path) -> "Run":
         """Read a run; raises InvalidInputError if `folder` is none, or one of its files is missing or altered."""
+        if not files.is_folder(folder, "run"):
+            raise InvalidInputError(f"run {folder}: no such folder; name one that `adainf train` made")
         loaded = documents.json_file(folder / _MANIFEST, "run")
         if not isinstance(loaded, Mapping) or loaded.get("schema") != SCHEMA:
             found = loaded.get("schema") if isinstance(loaded, Mapping) else type(loaded).__name__

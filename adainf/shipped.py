@@ -1,11 +1,11 @@
-"""Locate the policies, profiles and runs that ship with the program."""
+"""Locate the policies and profiles that ship with the program."""
 
 from pathlib import Path
 
 from adainf.base import files
 from adainf.base.errors import InvalidInputError
 
-__all__ = ["calibration_folder", "find", "find_run"]
+__all__ = ["calibration_folder", "find"]
 
 
 _ONE_OF = {"policies": "policy", "profiles": "profile"}
@@ -33,17 +33,4 @@ def find(kind: str, name: str, suffix: str) -> Path:
         raise InvalidInputError(
             f"{name!r}: not a shipped name under {kind} ({', '.join(shipped)}), and not the path of a {suffix} file"
         )
-    return shipped[name]
-
-
-def find_run(name: str) -> Path:
-    """Return the folder that `name` refers to: a path, or a shipped run; raises InvalidInputError as `find` does."""
-    if name and files.is_folder(Path(name), "run"):
-        return Path(name)
-    if "/" in name:
-        raise InvalidInputError(f"run {name}: no such folder")
-    shipped = {folder.name: folder for folder in sorted((calibration_folder() / "runs").glob("*/"))}
-    if name not in shipped:
-        names = ", ".join(shipped) or "none"
-        raise InvalidInputError(f"{name!r}: not a shipped name under runs ({names}), and not the path of a folder")
     return shipped[name]

@@ -83,7 +83,7 @@ def main() -> int:
     """Run the benchmark, print the tables, write them if asked; return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=Path, required=True, help="photographs, a folder a class")
-    parser.add_argument("--run", help="a run's folder, or the name of a shipped one")
+    parser.add_argument("--run", help="a run's folder")
     parser.add_argument("--seeds", type=int, default=2, help="so many clips, each of other photographs")
     parser.add_argument("--quick", action="store_true", help="one clip, one mean budget")
     parser.add_argument("--write", action="store_true", help=f"put the table into {_PAGE}")

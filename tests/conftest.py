@@ -10,7 +10,6 @@ import pytest
 # Tests of half a minute and more, the longest first.
 LONG = (
     "tests/systemd/test_scenario.py",
-    "tests/adainf/evaluation/test_shipped_run.py",
     "tests/test_documented_commands.py",
 )
 

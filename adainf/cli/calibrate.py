@@ -53,7 +53,7 @@ __all__ = ["command"]
 @click.option("--out", type=PATH, help="The profile to write (.json).  [default: the run's own]")
 def command(
     backbones: tuple[str, ...],
-    run: str | None,
+    run: Path | None,
     known: str | None,
     size: int | None,
     resolutions: tuple[int, ...] | None,

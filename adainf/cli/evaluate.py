@@ -72,7 +72,7 @@ _MOST_EVALUATED = 200
 )
 @click.option("--teach", type=PATH, help="The --out of other pictures, to teach a content-aware scheduler by.")
 def command(
-    run: str | None,
+    run: Path | None,
     profile: str | None,
     images: Path | None,
     classes: Path | None,
@@ -142,7 +142,7 @@ def _evaluate_classes(
     images: Path | None,
     video: Path | None,
     spans: Path | None,
-    run: str | None,
+    run: Path | None,
     *,
     as_json: bool,
     options: dict[str, Any],

@@ -32,7 +32,7 @@ __all__ = ["command"]
 @click.option("--branch", help="This branch of the profile, such as 192:1110110111011111 or NETWORK/192:111.")
 @click.option("--out", type=PATH, required=True, help="The model to write (.onnx).")
 def command(
-    profile: str | None, run: str | None, budget: float | None, branch: str | None, out: Path, **options: Any
+    profile: str | None, run: Path | None, budget: float | None, branch: str | None, out: Path, **options: Any
 ) -> None:
     """Write one branch as an ONNX model that runs without adainf.
 

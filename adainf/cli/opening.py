@@ -58,12 +58,11 @@ def open_profile_of(run: Run | None, profile: str | None) -> Profile:
     return read
 
 
-def open_run(name: str) -> Run:
-    """Read the run given by a folder or a shipped name."""
-    from adainf import shipped
+def open_run(folder: Path) -> Run:
+    """Read the run in a folder."""
     from adainf.run import Run
 
-    return Run.read(shipped.find_run(name))
+    return Run.read(folder)
 
 
 def check_examples_given(images: Path | None, video: Path | None, spans: Path | None) -> None:

@@ -96,7 +96,7 @@ family_weights_option = click.option(
     help="A file, a name at the backbone's hub, or 'random'; with NETWORK= of another network than the first.  "
     "[default: an installed package's, or the hub's]",
 )
-run_option = click.option("--run", metavar="RUN", help="A folder made by `adainf train`, or a shipped run's name.")
+run_option = click.option("--run", type=PATH, metavar="FOLDER", help="A run: a folder made by `adainf train`.")
 labels_option = click.option("--labels", callback=read_labels, help="Class names: TEXT,TEXT or a file with one a line.")
 threads_option = click.option(
     "--threads", type=click.IntRange(min=1), help="CPU threads; 1 on a busy machine.  [default: every processor]"

@@ -51,7 +51,7 @@ def command(
     images: Path | None,
     video: Path | None,
     spans: Path | None,
-    run: str | None,
+    run: Path | None,
     profile: str | None,
     crop: bool,
     mirrored: bool,

@@ -20,7 +20,7 @@ _SECTION = re.compile(r"\s*\[")
 _MODEL = re.compile(r"""\s*\[\s*(["']?)model\1\s*\]""")
 
 
-def adopt(file: Path, *, run: str | None = None, profile: str | None = None) -> str:
+def adopt(file: Path, *, run: Path | None = None, profile: str | None = None) -> str:
     """Set the run or profile in the [model] section of `file` and keep the previous file as FILE.before.
 
     Conflicting keys are removed. The complete new file is validated first, as the service user that runs it. Returns
@@ -42,7 +42,7 @@ def adopt(file: Path, *, run: str | None = None, profile: str | None = None) -> 
     finally:
         candidate.unlink(missing_ok=True)
     replaced = {key: getattr(model, key) for key, value in changes.items() if value is None}
-    removed = [f"{key} = {json.dumps(value)}" for key, value in replaced.items() if value is not None]
+    removed = [f"{key} = {json.dumps(str(value))}" for key, value in replaced.items() if value is not None]
     return f"{summary}; removed: {', '.join(removed)}" if removed else summary
 
 
@@ -86,9 +86,12 @@ def _differs_by(candidate: Path, file: Path, changes: Mapping[str, str | None]) 
     return now == {**before, "model": {key: value for key, value in model.items() if value is not None}}
 
 
-def _absolute(name: str | None) -> str | None:
+def _absolute(name: str | Path | None) -> str | None:
     """Make a path absolute, since the service runs in another working directory; return a shipped name unchanged."""
-    if name is None or not os.path.exists(name):  # noqa: PTH110 -- returns False on an invalid path
+    if name is None:
+        return None
+    name = str(name)
+    if not os.path.exists(name):  # noqa: PTH110 -- returns False on an invalid path
         return name
     # Keep an absolute path as written, without resolving symlinks.
     return name if os.path.isabs(name) else str(Path(name).parent.resolve() / Path(name).name)  # noqa: PTH117

@@ -27,10 +27,6 @@ def test_help_imports_nothing_heavy():
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
 
 
-# The profile of the base weights and the run: nothing of the run would be used.
-SHIPPED = ("--profile", "efficientnet-lite0", "--run", "efficientnet-lite0")
-
-
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
@@ -41,11 +37,15 @@ SHIPPED = ("--profile", "efficientnet-lite0", "--run", "efficientnet-lite0")
         (("measure", "nowhere.json"), "no such file"),
         (("measure", "p.json", "--engine", "abacus"), "abacus"),
         (("evaluate", "--profile", "p.json"), "--images"),
-        (("evaluate", *SHIPPED, "--images", "."), "was calibrated without run"),
-        (("export", *SHIPPED, "--budget", "0.5", "--out", "a.onnx"), "was calibrated without run"),
+        (("evaluate", "--run", "nowhere", "--images", "."), "run nowhere: no such folder"),
     ],
 )
 def test_wrong_usage_is_one_line_and_status_78(arguments, says):
     ended = run(*arguments)
     assert (ended.returncode, ended.stdout, ended.stderr.count("\n")) == (78, "", 1)
     assert says in ended.stderr
+
+
+@pytest.mark.parametrize("options", [("evaluate", "--images", "."), ("export", "--budget", "0.5", "--out", "a.onnx")])
+def test_a_profile_that_would_use_nothing_of_the_run_is_refused(options, profile, trained, refused):
+    assert "was calibrated without run" in refused(*options, "--profile", profile, "--run", trained)

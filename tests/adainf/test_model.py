@@ -235,7 +235,7 @@ def test_what_is_no_picture_is_refused_in_a_line_and_the_next_is_answered(load: 
     [
         ({"profile": "nosuch"}, r"^'nosuch': not a shipped name under profiles"),
         ({"policy": "nosuch"}, r"^'nosuch': not a shipped name under policies"),
-        ({"run": "nosuch"}, r"^'nosuch': not a shipped name under runs"),
+        ({"run": "nosuch"}, r"^run nosuch: no such folder"),
         ({"device": "tpu"}, r"tpu"),
     ],
 )

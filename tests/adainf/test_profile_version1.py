@@ -16,7 +16,7 @@ from adainf.branch import REFERENCE, Branch
 from adainf.profile import Profile, version1
 from adainf.run import Run
 from adainf.schedulers import LookupTable
-from adainf.shipped import find, find_run
+from adainf.shipped import find
 
 ADAPTER = "a" * 64
 FULL, CHEAP = str(SMALL.full), str(SMALL.cheapest)
@@ -214,17 +214,11 @@ def test_the_shipped_profile_is_of_the_shipped_network() -> None:
     assert read.space.full == Branch(224, (True,) * 16)
 
 
-def test_the_shipped_run_s_profile_has_a_network_with_its_adapter() -> None:
-    run = Run.read(find_run("efficientnet-lite0"))
-    read, written = Profile.read(run.profile_path), json.loads(run.profile_path.read_text())
-    run.check_calibrated(read, run.profile_path)
-    assert read.adapted is not None
-    network = read.of_key[read.adapted]
-    assert network.adapter == run.manifest.files["adapter.safetensors"]
-    assert network.weights == read.reference.weights == run.manifest.weights
-    networks = {Branch.parse(measured.branch).network for measured in read.branches}
-    assert {REFERENCE, read.adapted} <= networks
-    assert len(read.branches) + len(read.set_aside) == len(written["branches"]) + len(written["set_aside"])
-    table = LookupTable(read)
-    assert {choice.branch.network for choice in table.frontier} >= {REFERENCE, read.adapted}
-    assert table.choose(1).branch == read.space.full
+def test_a_run_takes_the_profile_that_names_its_adapter_and_no_other(trained: Path, tmp_path: Path) -> None:
+    run = Run.read(trained)
+    ways = {(FULL, "base"): 0.8, (CHEAP, "adapted"): 0.3}
+    own = _read(_document(ways, set(), adapter=run.manifest.files["adapter.safetensors"]), tmp_path)
+    run.check_calibrated(own, tmp_path / "old.json")
+    assert {choice.branch.network for choice in LookupTable(own).frontier} == {REFERENCE, own.adapted}
+    with pytest.raises(InvalidInputError, match="with another adapter than that of run"):
+        run.check_calibrated(_read(_document(ways, set(), adapter=ADAPTER), tmp_path), tmp_path / "old.json")

@@ -128,7 +128,7 @@ def test_the_run_that_is_asked_for_is_in_force_and_messages_name_its_weights(
         adopted = run("adopt", file, "--run", os.path.relpath(trained, tmp_path))
         assert (adopted.returncode, adopted.stderr) == (0, "")
         assert f'removed: profile = "{network.profile}"' in adopted.stdout
-        assert Configuration.read(file).model.run == str(trained)
+        assert Configuration.read(file).model.run == trained
         daemon = launch(*common)
         seen = {receive(START_SECONDS)[1]["plan"]["weights"] for _ in range(3)}
         assert "adapted" in seen
@@ -152,7 +152,7 @@ def test_a_profile_that_is_asked_for_takes_the_place_of_the_run(
     assert Configuration.read(file).model == told
     # The run's own profile, by its path, keeps the run.
     assert "removed" not in adopt(settings(file, network, ipc, run=str(trained)), profile=str(trained / "profile.json"))
-    assert Configuration.read(file).model.run == str(trained)
+    assert Configuration.read(file).model.run == trained
 
 
 @pytest.mark.parametrize("inline", [True, False])
@@ -167,7 +167,7 @@ def test_a_file_that_cannot_be_changed_line_by_line_is_left_alone(
     file.write_text(f"{text}[publish]{rest}", encoding="utf-8")
     before = file.read_bytes()
     with pytest.raises(InvalidInputError, match=re.escape(str(file))):
-        adopt(file, run=str(trained))
+        adopt(file, run=trained)
     assert file.read_bytes() == before
     assert not list(tmp_path.glob("c.toml.*"))
 
@@ -179,10 +179,9 @@ def test_what_does_not_belong_together_is_refused(
     for model, says in (
         ({"profile": str(trained / "profile.json"), "backbone": "cifar/resnet20"}, "name their run"),
         ({"run": str(trained), "backbone": "cifar/resnet32"}, "is of cifar/resnet20"),
-        ({"run": "nosuch"}, "not a shipped name under runs"),
+        ({"run": "nosuch"}, "run nosuch: no such folder"),
         ({"run": str(trained), "weights": "random"}, "was trained on other weights"),
         ({"run": str(trained), "profile": str(network.profile)}, "was calibrated without run"),
-        ({"run": "efficientnet-lite0", "profile": "efficientnet-lite0"}, "was calibrated without run"),
         ({"run": str(trained), "profile": str(stranger(trained, tmp_path))}, "with another adapter than that of run"),
     ):
         with pytest.raises(InvalidInputError, match=says):

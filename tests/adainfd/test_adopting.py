@@ -56,7 +56,7 @@ def test_adopted_rolled_back_and_forward_again(run: Any, configuration: Path, an
     [
         (("--profile", "efficientnet-lite0"), "is of timm/tf_efficientnet_lite0"),
         (("--profile", "none.json"), "no such file"),
-        (("--run", "nonesuch"), "nonesuch"),
+        (("--run", "nonesuch"), "run nonesuch: no such folder"),
         ((), "give --run, --profile or both"),
     ],
 )
@@ -117,12 +117,12 @@ def test_adopting_changes_what_was_asked_for_and_nothing_else(
     before = load(file, "configuration")
     if cannot:
         with pytest.raises(InvalidInputError, match="a line a key"):
-            adopting.adopt(file, run="efficientnet-lite0")
+            adopting.adopt(file, run=Path("/doorway"))
         assert file.read_bytes() == text.encode()
         return
-    adopting.adopt(file, run="efficientnet-lite0")
+    adopting.adopt(file, run=Path("/doorway"))
     model = {key: value for key, value in before.get("model", {}).items() if key != "profile"}
-    assert load(file, "configuration") == {**before, "model": {**model, "run": "efficientnet-lite0"}}
+    assert load(file, "configuration") == {**before, "model": {**model, "run": "/doorway"}}
     after = file.read_bytes()
     for line in text.removeprefix("\ufeff").encode().split(b"\n"):
         assert line in after or b"profile" in line

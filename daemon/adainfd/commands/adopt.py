@@ -11,9 +11,9 @@ __all__ = ["command"]
 
 @click.command("adopt")
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--run", "trained", metavar="NAME|FOLDER", help="What `adainf train` made.")
+@click.option("--run", "trained", type=click.Path(path_type=Path), metavar="FOLDER", help="What `adainf train` made.")
 @click.option("--profile", metavar="NAME|FILE", help="What calibration learned.")
-def command(file: Path, trained: str | None, profile: str | None) -> None:
+def command(file: Path, trained: Path | None, profile: str | None) -> None:
     """Take up another run or profile in the configuration FILE, checked first; `rollback` undoes it."""
     if trained is None and profile is None:
         raise click.UsageError("give --run, --profile or both")

@@ -23,7 +23,13 @@ __all__ = ["command"]
 @click.option("--bind", "bind", multiple=True, metavar="ENDPOINT", help=f"Publish here [{DEFAULT_ENDPOINT}].")
 @click.option("--policy", metavar="NAME|FILE", help="How signals become budgets [balanced].")
 @click.option("--profile", metavar="NAME|FILE", help="What calibration learned of the backbone.")
-@click.option("--run", "trained", metavar="NAME|FOLDER", help="What `adainf train` made; its profile is the default.")
+@click.option(
+    "--run",
+    "trained",
+    type=click.Path(path_type=Path),
+    metavar="FOLDER",
+    help="What `adainf train` made; its profile is the default.",
+)
 @click.option("--seconds", type=Seconds(min=0, min_open=True), help="Stop after this time.")
 @click.option("--wait-for-cameras", is_flag=True, help="Start even where no camera can be opened yet.")
 @click.option("--log-results", is_flag=True, help="Log each result, not only a summary once a minute.")
@@ -36,7 +42,7 @@ def command(
     bind: tuple[str, ...],
     policy: str | None,
     profile: str | None,
-    trained: str | None,
+    trained: Path | None,
     seconds: float | None,
     wait_for_cameras: bool,
     log_results: bool,

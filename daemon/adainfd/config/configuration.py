@@ -62,14 +62,14 @@ def host_name() -> str:
 class ModelSection(tomlfile.Section):
     """The network, its weights, and the policy that sets its budgets.
 
-    run: a folder made by `adainf train`, or the name of a shipped run. profile: defaults to the run's; without a run,
+    run: a folder made by `adainf train`. profile: defaults to the run's; without a run,
     to the shipped profile efficientnet-lite. backbone: to check against the profile. weights: of the profile's first
     network, or a table of weights by the names of its networks. classes: a file made by `adainf teach`, whose labels
     take the place of the networks' own; it brings its own profile, unless one is named.
     """
 
     backbone: Named | None = None
-    run: Named | None = None
+    run: tomlfile.NamedPath | None = None
     weights: Named | dict[Named, Named] | None = None
     labels: tuple[LabelText, ...] = ()
     size: Annotated[int, Field(ge=8, le=4096)] | None = None

@@ -36,13 +36,13 @@ def _named(configuration: Configuration) -> Iterator[tuple[str, Path]]:
     model = configuration.model
     policies = (model.policy, *(camera.policy for camera in configuration.camera))
     weights = model.weights.values() if isinstance(model.weights, dict) else (model.weights,)
-    others = ("profile", model.profile), *(("weights", name) for name in weights), ("run", model.run)
+    others = ("profile", model.profile), *(("weights", name) for name in weights)
     for subject, name in (*(("policy", policy) for policy in dict.fromkeys(policies)), *others):
         # A name with neither is a built-in one, or one on a model hub.
         if name is not None and ("/" in name or Path(name).suffix):
             yield subject, Path(name)
-    if model.run is not None and "/" in model.run:
-        yield from (("run", file) for file in _files(Path(model.run)))
+    if model.run is not None:
+        yield from (("run", file) for file in (model.run, *_files(model.run)))
     passwords = dict.fromkeys(camera.password_file for camera in configuration.camera)
     yield from (("password", at_hand(file)) for file in passwords if file is not None)
     clients = configuration.publish.clients

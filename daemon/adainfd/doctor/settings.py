@@ -29,7 +29,7 @@ def from_command_line(
     bind: Sequence[str],
     policy: str | None,
     profile: str | None,
-    run: str | None = None,
+    run: Path | None = None,
     password: str | None = None,
 ) -> Configuration:
     """Return the configuration for `adainfd run`; raise InvalidInputError if the file or the arguments are wrong."""

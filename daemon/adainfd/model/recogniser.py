@@ -102,7 +102,7 @@ def _warning_once(log: Logger) -> Callable[[str], None]:
 
 def _named(section: ModelSection) -> str:
     """Return the profile as the configuration names it."""
-    return section.profile or section.run or DEFAULT_PROFILE
+    return str(section.profile or section.run or DEFAULT_PROFILE)
 
 
 def _exports_kept(engine: Engine, branches: Collection[Branch]) -> bool:

@@ -39,7 +39,7 @@ def read_run(section: ModelSection) -> Run | None:
     """Read the configured run; raises InvalidInputError if it is missing, damaged or for another backbone."""
     if section.run is None:
         return None
-    run = Run.read(shipped.find_run(section.run))
+    run = Run.read(section.run)
     if section.backbone not in (None, run.manifest.backbone):
         raise InvalidInputError(f"run {section.run}: is of {run.manifest.backbone}, the model is {section.backbone}")
     return run
@@ -82,14 +82,14 @@ def _profile_path(section: ModelSection, run: Run | None) -> Path:
     return run.profile_path
 
 
-def asked_for(section: ModelSection, *, run: str | None, profile: str | None) -> dict[str, str | None]:
+def asked_for(section: ModelSection, *, run: str | Path | None, profile: str | None) -> dict[str, str | None]:
     """Return the keys of [model] to set, or to remove where None, to switch to the run or profile.
 
     A run brings its own profile. A profile that was calibrated without a run replaces the configured run.
     Raises InvalidInputError if the profile or the configured run cannot be read.
     """
     if run is not None:
-        return {"run": run, "profile": profile}
+        return {"run": str(run), "profile": profile}
     if profile is None:
         return {}
     found = Profile.read(shipped.find("profiles", profile, ".json"))

@@ -1,7 +1,7 @@
 """Traces of the version before families, recorded with it: they are replayed as they were decided.
 
 `data/` holds three. `one-network`: the shipped EfficientNet-Lite0, which branches left its weights alone. `run`: the
-same with the shipped run, whose branches below half of the MACs ran with adapted weights. `scheduler`: a small network
+same with a run, whose branches below half of the MACs ran with adapted weights. `scheduler`: a small network
 whose adapter and content-aware scheduler were drawn, with answers reused and a second look; it was begun by a reload,
 when the scheduler had looked last. Its frames took up to 390 ms on a busy box. It has no deadline, since what comes of
 late frames has changed, and so has the forecast of whether a second look ends before the next frame: here, none does.
