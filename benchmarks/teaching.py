@@ -1,6 +1,6 @@
 """Own classes: accuracy on photographs and clips, `unknown`, and the time of a head, each beside its limit.
 
-    python benchmarks/teaching.py --data FOLDER [--draws 8] [--write]
+    python benchmarks/teaching.py --data FOLDER [--draws 8] [--threads 1] [--write]
 
 FOLDER has `caltech101` (a folder of photographs a category) and `videos` with the clips that `benchmarks/spans` has the
 states of: FILE-taught.csv of its first part, FILE-later.csv of the rest. Everything is asked of EfficientNet-Lite0.
@@ -20,6 +20,7 @@ from tables import Figure, Table, finish, limits
 
 from adainf.backbones import Options
 from adainf.branch import Branch
+from adainf.cli.options import use_all_of_the_processor
 from adainf.engines.opening import sources
 from adainf.evaluation.subject import Subject, open_networks
 from adainf.media import images
@@ -70,9 +71,11 @@ def main() -> int:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--draws", type=int, default=8)
     parser.add_argument("--write", action="store_true", help="replace the tables in the report")
+    parser.add_argument("--threads", type=int, help="default: every processor; 1 on a busy machine")
     given = parser.parse_args()
+    use_all_of_the_processor()
     profile = Profile.read(find("profiles", PROFILE, ".json"))
-    subject = open_networks(sources(profile, None, Options(), {}))
+    subject = open_networks(sources(profile, None, Options(), {}), threads=given.threads)
     clips, of_clips = measure_clips(subject, profile, given.data / "videos")
     photographs, of_photographs = measure_photographs(subject, profile, given.data / "caltech101", given.draws)
     figures = [*of_photographs, *of_clips]
