@@ -1,6 +1,6 @@
 """Own classes: accuracy on photographs and clips, `unknown`, and the time of a head, each beside its limit.
 
-    python benchmarks/teaching.py --data FOLDER [--draws 8] [--crop] [--write]
+    python benchmarks/teaching.py --data FOLDER [--draws 8] [--threads 1] [--write]
 
 FOLDER has `caltech101` (a folder of photographs a category) and `videos` with the clips that `benchmarks/spans` has the
 states of: FILE-taught.csv of its first part, FILE-later.csv of the rest. Everything is asked of EfficientNet-Lite0.
@@ -22,6 +22,7 @@ from adainf.backbones import Options
 from adainf.branch import Branch
 from adainf.classes.labels import UNKNOWN
 from adainf.classes.taught import Taught
+from adainf.cli.options import use_all_of_the_processor
 from adainf.engines.opening import sources
 from adainf.evaluation.subject import Subject, open_networks
 from adainf.media import images
@@ -40,6 +41,9 @@ TAUGHT = 10
 """Photographs of each category; the others of it are asked about."""
 
 CHEAP = 0.25
+SMALL = (64, 96)
+"""Inputs of whole networks, pixels a side, that photographs are asked about along too."""
+
 STATES, ASKED = 20, 60
 """Frames of each state that are taught at most, and that are asked about."""
 
@@ -67,21 +71,19 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--draws", type=int, default=8)
-    parser.add_argument("--crop", action="store_true", help="the central square instead of the whole picture")
     parser.add_argument("--write", action="store_true", help="replace the tables in the report")
+    parser.add_argument("--threads", type=int, help="default: every processor; 1 on a busy machine")
     given = parser.parse_args()
+    use_all_of_the_processor()
     profile = Profile.read(find("profiles", PROFILE, ".json"))
-    subject = open_networks(sources(profile, None, Options(), {}))
-    squeezed = not given.crop
-    clips, of_clips = measure_clips(subject, profile, given.data / "videos", squeezed=squeezed)
-    photographs, of_photographs = measure_photographs(
-        subject, profile, given.data / "caltech101", given.draws, squeezed=squeezed
-    )
+    subject = open_networks(sources(profile, None, Options(), {}), threads=given.threads)
+    clips, of_clips = measure_clips(subject, profile, given.data / "videos")
+    photographs, of_photographs = measure_photographs(subject, profile, given.data / "caltech101", given.draws)
     figures = [*of_photographs, *of_clips]
     return finish("teaching.py", [photographs, clips, limits(figures)], "teaching.md" if given.write else None)
 
 
-def measure_clips(subject: Subject, profile: Profile, folder: Path, *, squeezed: bool) -> tuple[Table, list[Figure]]:
+def measure_clips(subject: Subject, profile: Profile, folder: Path) -> tuple[Table, list[Figure]]:
     """Teach each clip's states from its first part; ask about later frames, and about the other clips."""
     lessons: dict[str, teach.Lesson] = {}
     later: dict[str, Examples] = {}
@@ -90,7 +92,7 @@ def measure_clips(subject: Subject, profile: Profile, folder: Path, *, squeezed:
         video = folder / f"{clip.name}.mp4"
         taught = of_video(video, SPANS / f"{clip.name}-taught.csv", STATES)
         start = time.monotonic()
-        lesson = lessons[clip.name] = teach.teach(subject, profile, taught, squeezed=squeezed)
+        lesson = lessons[clip.name] = teach.teach(subject, profile, taught)
         seconds = time.monotonic() - start
         later[clip.name] = of_video(video, SPANS / f"{clip.name}-later.csv", ASKED)
         found = {of.branch: of for of in teach.evaluate(subject, lesson.taught, later[clip.name])}
@@ -172,8 +174,9 @@ def _time_of_head(subject: Subject, taught: Taught) -> Figure:
 class Known:
     """Features of photographs, each made once."""
 
-    def __init__(self, subject: Subject, branches: list[Branch], squeezed: bool) -> None:
-        self._made = partial(features_of, subject, branches=branches, squeezed=squeezed)
+    def __init__(self, subject: Subject, branches: list[Branch]) -> None:
+        # Photographs show their subject in the middle: squeezed, 96 px are right in 92.9 % of answers, cropped 97.3.
+        self._made = partial(features_of, subject, branches=branches, squeezed=False)
         self._features: dict[tuple[Path, bool], Features] = {}
 
     def features(self, paths: list[Path], *, augmented: bool) -> Features:
@@ -192,19 +195,18 @@ class Known:
         )
 
 
-def measure_photographs(
-    subject: Subject, profile: Profile, folder: Path, draws: int, *, squeezed: bool
-) -> tuple[Table, list[Figure]]:
+def measure_photographs(subject: Subject, profile: Profile, folder: Path, draws: int) -> tuple[Table, list[Figure]]:
     """Teach photographs of random categories, ten of each; ask about the others."""
     widened, tried = with_small_inputs(profile, subject)
     space = widened.space
     cheap = max((branch for branch in tried if space.fraction(branch) <= CHEAP), key=space.macs)
-    branches = [branch for branch in tried if branch in (space.full, cheap) or all(branch.keep)]
+    branches = [branch for branch in tried if branch in (space.full, cheap) or branch.resolution in SMALL]
     listed = images.listing(folder, labelled=True)
-    categories = sorted({of.folder for of in listed if of.folder is not None})
+    categories = sorted(
+        {of.folder for of in listed if of.folder is not None and not of.folder.startswith("BACKGROUND")}
+    )
     paths = {name: [of.path for of in listed if of.folder == name] for name in categories}
-    known = Known(subject, branches, squeezed)
-
+    known = Known(subject, branches)
     rows, figures = [], []
     for count, (least, least_cheap) in PHOTOGRAPHS.items():
         found: dict[Branch, list[tuple[float, float, float, float]]] = {branch: [] for branch in branches}

@@ -100,13 +100,13 @@ def workshop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder.mkdir()
     pictures = np.random.default_rng(0).integers(0, 256, (16, 40, 40, 3), np.uint8)
     for number, picture in enumerate(pictures):
-        for path in (f"photographs/{number % 4}/{number}.png", f"footage/{number}.png"):
+        state = "open" if number % 2 else "shut"
+        for path in (f"photographs/{number % 4}/{number}.png", f"footage/{number}.png", f"gate/{state}/{number}.png"):
             (folder / path).parent.mkdir(parents=True, exist_ok=True)
             cv2.imwrite(str(folder / path), picture)
     daemons.write_video(folder / "clip.mp4", 20, moves=lambda number: number >= 10)
     shutil.copy(folder / "clip.mp4", folder / "doorway.mp4")
     daemons.write_video(folder / "gate.mp4", 50, moves=lambda _: True)
-    shutil.copytree(folder / "photographs", folder / "gate")
     shutil.copy(folder / "gate.mp4", folder / "car-detection.mp4")
     (folder / "road.csv").write_text("start,end,label\n0,1,empty\n1,2,car\n", encoding="utf-8")
     (folder / "gate.csv").write_text("start,end,label\n0,1,shut\n1,2,open\n", encoding="utf-8")

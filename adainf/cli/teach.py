@@ -35,7 +35,11 @@ __all__ = ["command"]
 @labels_option
 @statistics_options
 @threads_option
-@click.option("--crop", is_flag=True, help="Look at the central square, not at the whole picture squeezed into one.")
+@click.option(
+    "--squeezed/--cropped",
+    default=None,
+    help="Look at the whole picture, squeezed into a square, or at its central square.  [default: tried]",
+)
 @click.option("--mirrored", is_flag=True, help="The classes look the same in a mirror.")
 @click.option(
     "--limit",
@@ -53,7 +57,7 @@ def command(
     spans: Path | None,
     run: Path | None,
     profile: str | None,
-    crop: bool,
+    squeezed: bool | None,
     mirrored: bool,
     limit: int,
     out: Path,
@@ -84,7 +88,7 @@ def command(
         check_writable(path)
     examples = open_examples(images, video, spans, limit)
     subject = open_networks(sources_of_profile(read, of_run, options), threads=options["threads"])
-    lesson = teach.teach(subject, read, examples, squeezed=not crop, mirrored=mirrored)
+    lesson = teach.teach(subject, read, examples, squeezed=squeezed, mirrored=mirrored)
     lesson.taught.write(out)
     document = report(lesson)
     if as_json is not None:

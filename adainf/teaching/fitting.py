@@ -12,9 +12,10 @@ from adainf.classes.taught import ClassHead, Familiar, unknown_score
 
 __all__ = ["Fitted", "fit", "with_unknown"]
 
-# Measured, see benchmarks/teaching.py.
+# On Caltech-101 (20 categories, 10 photographs each) decays of 1e-4 to 1e-1 and 10 to 80 steps differ by less than a
+# point. Deviations are bounded below, since features that hardly vary among few pictures say little.
 _DECAY = 1e-2
-_STEPS = 40
+_STEPS = 20
 _MOST_SIGHTS = 24
 _ROUNDS = 10
 

@@ -21,7 +21,11 @@ from adainf.teaching.features import Features, features_of, with_small_inputs
 from adainf.teaching.fitting import fit
 from adainf.teaching.levels import Level, level, useful, within_a_point
 
-__all__ = ["Lesson", "evaluate", "teach"]
+__all__ = ["Lesson", "evaluate", "learn", "teach"]
+
+
+_CHEAP = 4
+"""Branches along which it is tried whether to squeeze pictures: together half of the full one's MACs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,19 +46,41 @@ class Lesson:
     wishes: tuple[Wish, ...]
 
 
-def teach(subject: Subject, profile: Profile, examples: Examples, *, squeezed: bool, mirrored: bool = False) -> Lesson:
+def teach(
+    subject: Subject, profile: Profile, examples: Examples, *, squeezed: bool | None = None, mirrored: bool = False
+) -> Lesson:
     """Teach the classes of `examples` to the profile's networks.
 
-    squeezed: the whole picture fills the networks' square, as in `Engine.prepare`. mirrored: the classes look the same
-    in a mirror. Raises InvalidInputError if the profile is of other networks, or the examples cannot teach.
+    squeezed: the whole picture fills the networks' square, as in `Engine.prepare`; None tries which is better on cheap
+    branches. mirrored: the classes look the same in a mirror. Raises InvalidInputError if the profile is of other
+    networks, or the examples cannot teach.
     """
     check_teachable(examples)
     check_subject(profile, subject)
     widened, branches = with_small_inputs(profile, subject)
-    features = features_of(subject, examples.every, branches, squeezed=squeezed, augmented=True, mirrored=mirrored)
     labels = np.array([examples.labels.index(example.label) for example in examples.every])
+    if squeezed is None:
+        losses = {way: _loss(subject, widened, examples, labels, branches, squeezed=way) for way in (True, False)}
+        squeezed = losses[True] <= losses[False]
+    features = features_of(subject, examples.every, branches, squeezed=squeezed, augmented=True, mirrored=mirrored)
     _check_different(features.thumbnails, examples, labels)
     return learn(widened, examples, features, labels, squeezed=squeezed)
+
+
+def _loss(
+    subject: Subject,
+    profile: Profile,
+    examples: Examples,
+    labels: NDArray[np.int64],
+    branches: Sequence[Branch],
+    *,
+    squeezed: bool,
+) -> float:
+    """Return the mean cross-validated loss along the cheapest of the branches, whose features take little time."""
+    features = features_of(subject, examples.every, branches[:_CHEAP], squeezed=squeezed)
+    held = held_out(features, labels, examples.every, timed=examples.timed)
+    losses = [level(profile.space, branch, held.scores(branch), labels).loss for branch in features.of_branch]
+    return float(np.mean(losses))
 
 
 def learn(

@@ -37,8 +37,10 @@ def test_the_best_branch_within_a_budget_scores_as_the_engine_does(done, profile
     engine = TorchEngine({REFERENCE: load("cifar/resnet20", Options("random"))}, threads=1)
     picture = np.random.default_rng(0).integers(0, 256, (40, 50, 3), np.uint8)
     prepared = engine.prepare(picture, branch.resolution)
-    (scores,) = session.run(None, {"images": prepared.numpy()})
+    (scores,) = session.run(["scores"], {"images": prepared.numpy()})
     np.testing.assert_allclose(scores, engine.run([prepared], [branch]), rtol=0, atol=1e-4)
+    (features,) = session.run(["features"], {"images": prepared.numpy()})
+    np.testing.assert_allclose(features[0], engine.features([prepared], [branch])[0], rtol=0, atol=1e-4)
     assert tuple(told["labels"]) == engine.class_names
     assert told["resolution"] == branch.resolution
 
@@ -58,7 +60,7 @@ def test_a_runs_adapter_is_in_the_weights(done, refused, pictures, tmp_path):
     engine = TorchEngine({"adapted": adapted(base, Run.read(run), read.of_key["adapted"].strength)}, threads=1)
     picture = np.random.default_rng(0).integers(0, 256, (40, 50, 3), np.uint8)
     prepared = engine.prepare(picture, 16, "adapted")
-    (scores,) = _session(out)[0].run(None, {"images": prepared.numpy()})
+    (scores,) = _session(out)[0].run(["scores"], {"images": prepared.numpy()})
     (expected,) = engine.networks["adapted"].forward_each(prepared, [Branch.parse(branch).keep])
     np.testing.assert_allclose(scores[0], expected, rtol=0, atol=1e-4)
     said = refused("export", "--profile", run / "profile.json", "--weights", "random", "--branch", branch, "--out", out)

@@ -5,8 +5,8 @@ from generated import generous
 from hypothesis import given
 from hypothesis import strategies as st
 
+from adainf.teaching.crossvalidation import folds
 from adainf.teaching.examples import Example
-from adainf.teaching.folds import folds
 
 visits = st.lists(st.lists(st.floats(0, 5), min_size=1, max_size=12), min_size=1, max_size=6)
 classes = st.lists(visits, min_size=2, max_size=3).filter(

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from profiles import SMALL, profile
 from safetensors import numpy as safetensors
 
-from adainf.base.errors import InvalidInputError
+from adainf.base.errors import InvalidInputError, printable
 from adainf.branch import Branch
 from adainf.classes.labels import UNKNOWN
 from adainf.classes.taught import ClassHead, Familiar, Taught
@@ -43,7 +43,9 @@ def taught(labels=("a gate that is open", "shut"), seed=0, squeezed=True, thresh
 
 
 labels = st.lists(
-    st.text(st.characters(categories=["L", "N"]), min_size=1, max_size=20).filter(lambda label: label != UNKNOWN),
+    st.text(st.characters(categories=["L", "N"]), min_size=1, max_size=20).filter(
+        lambda label: label != UNKNOWN and printable(label, 20) == label
+    ),
     min_size=2,
     max_size=6,
     unique=True,
