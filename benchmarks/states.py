@@ -30,7 +30,7 @@ CLIPS = ("one-by-one-person-detection", "car-detection", "bottle-detection")
 PROFILE = "efficientnet-lite0"
 MEAN = 0.1
 # A state is told after it has held for `appear_seconds`, from the frame on that first showed it.
-TOLERANCE_SECONDS = 1.5
+TOLERANCE_SECONDS = 2.0
 SHORTEST_SECONDS = 2.0
 _SILENCE_MS = 30.0
 
@@ -111,14 +111,14 @@ def wrong_changes(told: list[Told], spans: list[Span]) -> list[Told]:
 
 
 def lost_states(told: list[Told], spans: list[Span]) -> list[Span]:
-    """Return the spans, of those that last long enough, during which their state is not the one told."""
+    """Return the spans, of those that last long enough, in whose middle another state was told."""
 
     def state_at(second: float) -> str | None:
         before = [change for change in told if change.at <= second]
         return before[-1].state if before else None
 
     lasting = [span for span in spans if span.end - span.start >= SHORTEST_SECONDS]
-    return [span for span in lasting if state_at(span.end - 0.2) != span.label]
+    return [span for span in lasting if state_at((span.start + span.end) / 2) != span.label]
 
 
 def mean_macs(trace: Path) -> dict[str, float]:

@@ -20,7 +20,8 @@ def block(kind: str) -> str:
 
 
 def commands() -> Iterator[list[str]]:
-    for line in re.findall(r"^    (adainfd? .*)$", LESSON.read_text(encoding="utf-8"), flags=re.MULTILINE):
+    lesson = LESSON.read_text(encoding="utf-8").replace("\\\n", "")
+    for line in re.findall(r"^    (adainfd? .*)$", lesson, flags=re.MULTILINE):
         program, *arguments = line.split()
         module = "adainf.cli" if program == "adainf" else "adainfd.cli"
         yield [
