@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from adainf.base.errors import InvalidInputError
 
-__all__ = ["Preprocessing", "crop_box", "looked_at", "prepare", "whole_shrink"]
+__all__ = ["Preprocessing", "crop_box", "looked_at", "prepare", "region_of", "whole_shrink"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +96,17 @@ def looked_at(
     if mirrored:
         cv2.flip(resized, 1, dst=resized)
     return resized
+
+
+def region_of(picture: NDArray[np.uint8], box: tuple[float, float, float, float]) -> NDArray[np.uint8]:
+    """Return a region of a picture (height, width, 3), at least one pixel of it.
+
+    box: left, top, right and bottom, as shares of the picture's width and height.
+    """
+    height, width = picture.shape[:2]
+    left, top = min(int(box[0] * width), width - 1), min(int(box[1] * height), height - 1)
+    right, bottom = max(left + 1, round(box[2] * width)), max(top + 1, round(box[3] * height))
+    return picture[top:bottom, left:right]
 
 
 def whole_shrink(side: int, resolution: int) -> int:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from adainf.profile import Profile, Timings
+    from adainf.sensors.motion import Region
 
 __all__ = ["command", "times_here"]
 
@@ -78,6 +79,7 @@ def command(
     classes: Path | None,
     video: Path | None,
     spans: Path | None,
+    region: Region | None,
     ceilings: tuple[float, ...],
     resolutions: tuple[int, ...] | None,
     by: str,
@@ -97,11 +99,9 @@ def command(
     With --classes each taught branch answers the pictures of a folder or, with --spans, of a video.
     """
     if classes is not None:
-        _evaluate_classes(classes, images, video, spans, run, as_json=as_json, options=options)
+        _evaluate_classes(classes, images, video, spans, region, run, as_json=as_json, options=options)
         return
-    if images is None:
-        raise click.UsageError("Missing option '--images'")
-    options["images"] = images
+    options["images"] = _given(images, region)
     of_run = None if run is None else open_run(run)
     read = open_profile_of(of_run, profile)
     if resolutions is not None:
@@ -137,11 +137,20 @@ def command(
         tables.print_points(points, labelled=subject.labels is not None, by=by)
 
 
+def _given(images: Path | None, region: Region | None) -> Path:
+    if images is None:
+        raise click.UsageError("Missing option '--images'")
+    if region is not None:
+        raise click.UsageError("--region goes with --classes")
+    return images
+
+
 def _evaluate_classes(
     classes: Path,
     images: Path | None,
     video: Path | None,
     spans: Path | None,
+    region: Region | None,
     run: Path | None,
     *,
     as_json: bool,
@@ -160,7 +169,7 @@ def _evaluate_classes(
     from adainf.teaching.examples import open_examples
     from adainf.teaching.report import levels_document
 
-    examples = open_examples(images, video, spans, options["limit"] or _MOST_EVALUATED)
+    examples = open_examples(images, video, spans, options["limit"] or _MOST_EVALUATED, region)
     subject = open_networks(sources_of_profile(taught.profile, of_run, options), threads=options["threads"])
     levels = levels_document(teach.evaluate(subject, taught, examples))
     if as_json:

@@ -122,6 +122,11 @@ image_options = together(
 video_options = together(
     click.option("--video", type=PATH, help="Take frames of this video; goes with --spans."),
     click.option("--spans", type=PATH, help="A CSV file of START,END,LABEL, in seconds of the video."),
+    click.option(
+        "--region",
+        callback=numbers(float, 4),
+        help="LEFT,TOP,RIGHT,BOTTOM, each of 0 to 1: look at this part of each picture.",
+    ),
 )
 
 

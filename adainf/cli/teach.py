@@ -23,6 +23,8 @@ from adainf.cli.options import (
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from adainf.sensors.motion import Region
+
 __all__ = ["command"]
 
 
@@ -55,6 +57,7 @@ def command(
     images: Path | None,
     video: Path | None,
     spans: Path | None,
+    region: Region | None,
     run: Path | None,
     profile: str | None,
     squeezed: bool | None,
@@ -86,7 +89,7 @@ def command(
 
     for path in filter(None, (out, as_json, html)):
         check_writable(path)
-    examples = open_examples(images, video, spans, limit)
+    examples = open_examples(images, video, spans, limit, region)
     subject = open_networks(sources_of_profile(read, of_run, options), threads=options["threads"])
     lesson = teach.teach(subject, read, examples, squeezed=squeezed, mirrored=mirrored)
     lesson.taught.write(out)

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -15,6 +15,8 @@ from adainf.classes.taught import MOST_LABELS, check_label
 from adainf.media import MOST_PIXELS, captures, checking, images
 from adainf.media.undecodable import PassedOver, UndecodableError
 from adainf.media.videos import VideoFile
+from adainf.preprocessing import region_of
+from adainf.sensors.motion import Region
 from adainf.teaching.spans import Span, read_spans
 
 __all__ = ["Example", "Examples", "check_teachable", "of_folder", "of_video", "open_examples"]
@@ -54,6 +56,14 @@ class Examples:
     timed: bool
     passed_over: PassedOver
 
+    def within(self, region: Region) -> "Examples":
+        """Return the same examples, of a region of each picture alone."""
+
+        def read(example: Example) -> NDArray[np.uint8]:
+            return region_of(example.read(), region)
+
+        return replace(self, every=tuple(replace(each, read=partial(read, each)) for each in self.every))
+
     @property
     def of_label(self) -> Mapping[str, list[Example]]:
         """The examples of each label."""
@@ -79,13 +89,24 @@ def check_teachable(examples: Examples) -> None:
             raise InvalidInputError(f"class {label!r}: has {len(of_label)} pictures; at least {_LEAST} are needed")
 
 
-def open_examples(images: Path | None, video: Path | None, spans: Path | None, most: int) -> Examples:
-    """Return the pictures of a folder, or else the frames of a video; see `of_folder` and `of_video`."""
+def open_examples(
+    images: Path | None, video: Path | None, spans: Path | None, most: int, region: Region | None = None
+) -> Examples:
+    """Return the pictures of a folder, or else the frames of a video; see `of_folder` and `of_video`.
+
+    region: the part of each picture that is looked at; None is all of it. Raises InvalidInputError on a region without
+    area, or beyond the picture.
+    """
+    if region is not None and not (0 <= region[0] < region[2] <= 1 and 0 <= region[1] < region[3] <= 1):
+        shown = ",".join(f"{edge:g}" for edge in region)
+        raise InvalidInputError(f"region {shown}: must be LEFT,TOP,RIGHT,BOTTOM, each of 0 to 1, with area between")
     if images is not None:
-        return of_folder(images, most)
-    if video is None or spans is None:
+        examples = of_folder(images, most)
+    elif video is not None and spans is not None:
+        examples = of_video(video, spans, most)
+    else:
         raise ValueError("needs images, or a video and spans")
-    return of_video(video, spans, most)
+    return examples if region is None else examples.within(region)
 
 
 def of_folder(folder: Path, most: int) -> Examples:

@@ -12,6 +12,7 @@ from adainf.branch import REFERENCE
 from adainf.classes.taught import Taught
 from adainf.control import Budget, Ran
 from adainf.engines import OutOfMemoryError
+from adainf.preprocessing import region_of
 from adainf.recogniser import AskedOf, LabelColumns, Recogniser
 from adainf.schedulers import Choice
 from adainf.sensors import Readings
@@ -22,7 +23,7 @@ from adainfd.answering.back_off import Parking
 from adainfd.answering.fair_queue import Occupied
 from adainfd.answering.inference import Look, Looker, Shown
 from adainfd.answering.results import Teller
-from adainfd.answering.session import CameraSession, RegionSession, cropped, region_of
+from adainfd.answering.session import CameraSession, RegionSession, cropped
 from adainfd.capture.cameras.captured import Captured
 from adainfd.tracing.lines import Frame, Prepared, Remembered, SecondLook
 from adainfd.tracing.trace import Recorder
@@ -262,7 +263,7 @@ class Pipeline:
     def _part(self, view: RegionSession, shown: Shown) -> Shown:
         if view.box is None:
             return shown
-        if view.taught is not None and view.taught.squeezed:
+        if view.taught is not None:  # as it was taught: `adainf teach --region`
             return Shown(shown.captured, region_of(shown.picture, view.box), shown.holds)
         seen = self._recogniser.engine.outlines[REFERENCE].preprocessing.crop_fraction
         return Shown(shown.captured, cropped(shown.picture, view.box, seen), shown.holds)

@@ -16,7 +16,7 @@ from adainfd.answering.audit import Audit
 from adainfd.capture.cameras.camera import Camera
 from adainfd.tracing.lines import LastLook, Remembered
 
-__all__ = ["CameraSession", "RegionSession", "cropped", "region_of"]
+__all__ = ["CameraSession", "RegionSession", "cropped"]
 
 _SMOOTHING = 0.1
 
@@ -110,14 +110,6 @@ def cropped(picture: NDArray[np.uint8], box: Region, seen: float) -> NDArray[np.
     side = max(1, round(max(right - left, bottom - top) / seen))
     rows = _span((top + bottom) / 2, side, height)
     return picture[rows, _span((left + right) / 2, side, width)]
-
-
-def region_of(picture: NDArray[np.uint8], box: Region) -> NDArray[np.uint8]:
-    """Return a region of a picture (height, width, 3) as it is, at least one pixel."""
-    height, width = picture.shape[:2]
-    left, top = min(int(box[0] * width), width - 1), min(int(box[1] * height), height - 1)
-    right, bottom = max(left + 1, round(box[2] * width)), max(top + 1, round(box[3] * height))
-    return picture[top:bottom, left:right]
 
 
 def _span(middle: float, side: int, size: int) -> slice:

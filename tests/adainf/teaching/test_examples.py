@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from adainf.base.errors import InvalidInputError
-from adainf.teaching.examples import of_folder, of_video
+from adainf.teaching.examples import of_folder, of_video, open_examples
 from adainf.teaching.views import views_of
 
 
@@ -22,6 +22,21 @@ def test_pictures_of_one_visit_are_one_episode(tmp_path):
     assert [example.time - 1_000_000 for example in examples.every] == [*visits["a"], *visits["b"]]
     assert [example.episode for example in examples.every] == [0, 0, 1, 1, 2, 0, 1, 1]
     assert [int(example.read()[0, 0, 0]) for example in examples.every] == [0, 1, 2, 3, 4, 0, 1, 2]
+
+
+def test_a_region_is_all_that_is_looked_at(tmp_path):
+    for label, value in (("a", 50), ("b", 90)):
+        (tmp_path / label).mkdir()
+        picture = np.full((10, 20, 3), 255, np.uint8)
+        picture[5:, 10:15] = value
+        for number in range(3):
+            cv2.imwrite(str(tmp_path / label / f"{number}.png"), picture)
+    examples = open_examples(tmp_path, None, None, 60, (0.5, 0.5, 0.75, 1.0))
+    assert [example.read().shape for example in examples.every] == [(5, 5, 3)] * 6
+    assert [set(example.read().ravel().tolist()) for example in examples.every] == [{50}] * 3 + [{90}] * 3
+    for wrong in ((0.5, 0, 0.5, 1), (0, 0, 1.5, 1), (-0.1, 0, 1, 1), (0, 1, 1, 0)):
+        with pytest.raises(InvalidInputError, match="region"):
+            open_examples(tmp_path, None, None, 60, wrong)
 
 
 def test_pictures_that_were_copied_together_follow_the_listing(paintings):
