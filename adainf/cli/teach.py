@@ -86,7 +86,7 @@ def command(
 
     for path in filter(None, (out, as_json, html)):
         check_writable(path)
-    examples = open_examples(images, video, spans, limit)
+    examples = open_examples(images, video, spans, limit, to_teach=True)
     subject = open_networks(sources_of_profile(read, of_run, options), threads=options["threads"])
     lesson = teach.teach(subject, read, examples, squeezed=squeezed, mirrored=mirrored)
     lesson.taught.write(out)

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adainf.base.errors import InvalidInputError
+from adainf.classes.labels import UNKNOWN, UNSORTED
 from adainf.classes.taught import MOST_LABELS, check_label
 from adainf.media import MOST_PIXELS, captures, checking, images
 from adainf.media.undecodable import PassedOver, UndecodableError
@@ -79,24 +80,28 @@ def check_teachable(examples: Examples) -> None:
             raise InvalidInputError(f"class {label!r}: has {len(of_label)} pictures; at least {_LEAST} are needed")
 
 
-def open_examples(images: Path | None, video: Path | None, spans: Path | None, most: int) -> Examples:
+def open_examples(
+    images: Path | None, video: Path | None, spans: Path | None, most: int, *, to_teach: bool = False
+) -> Examples:
     """Return the pictures of a folder, or else the frames of a video; see `of_folder` and `of_video`."""
     if images is not None:
-        return of_folder(images, most)
+        return of_folder(images, most, to_teach=to_teach)
     if video is None or spans is None:
         raise ValueError("needs images, or a video and spans")
     return of_video(video, spans, most)
 
 
-def of_folder(folder: Path, most: int) -> Examples:
+def of_folder(folder: Path, most: int, *, to_teach: bool = False) -> Examples:
     """Return the pictures of a folder with a folder a class. most: of each class, evenly spread.
 
-    Raises InvalidInputError if there are none, or one lies outside a class folder.
+    The folder `UNSORTED` is passed over; to_teach: so is `UNKNOWN`, which can only be evaluated. Raises
+    InvalidInputError if there are none, or one lies outside a class folder.
     """
     listed = images.listing(folder, labelled=True)
     of_label: defaultdict[str, list[Path]] = defaultdict(list)
     for picture in listed:
-        of_label[picture.folder or ""].append(picture.path)
+        if picture.folder != UNSORTED and not (to_teach and picture.folder == UNKNOWN):
+            of_label[picture.folder or ""].append(picture.path)
     chosen = [(label, path) for label, paths in of_label.items() for path in images.spread(paths, most, seed=0)]
     passed_over = PassedOver()
     for row, why in (unusable := checking.undecodable([path for _, path in chosen])).items():

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from adainf.base.hindrances import Hindered
 from adainf.branch import Branch
-from adainf.classes.labels import UNKNOWN
+from adainf.classes.labels import UNKNOWN, UNSORTED
 from adainf.classes.taught import Taught
 from adainfd.base.logs import Logger
 from adainfd.base.token_bucket import TokenBucket
-from adainfd.collecting.kept import UNSORTED, KeptPicture, Reason, Shelf, folder_of
+from adainfd.collecting.kept import KeptPicture, Reason, Shelf, folder_of
 from adainfd.collecting.rule import CollectRule
 
 __all__ = ["Collector", "Glance"]

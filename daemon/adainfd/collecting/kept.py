@@ -12,10 +12,7 @@ from typing import Literal, get_args
 from adainf.classes.labels import UNKNOWN
 from adainfd.base import state
 
-__all__ = ["UNSORTED", "KeptPicture", "Reason", "Shelf", "folder_of"]
-
-UNSORTED = "unsorted"
-"""The folder, beside those of the classes, of the pictures that nobody has labelled yet."""
+__all__ = ["KeptPicture", "Reason", "Shelf", "folder_of"]
 
 Reason = Literal["change", "unknown", "unsure", "sample"]
 """Why a picture is kept: the state changes, it looks like no class, two classes are near, or by chance."""

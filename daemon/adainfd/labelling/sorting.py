@@ -8,10 +8,10 @@ from pathlib import Path
 
 from adainf.base import files
 from adainf.base.errors import InvalidInputError, one_line, printable
-from adainf.classes.labels import UNKNOWN
+from adainf.classes.labels import UNKNOWN, UNSORTED
 from adainf.classes.taught import check_label
 from adainf.media.pictures import SUFFIXES
-from adainfd.collecting.kept import UNSORTED, KeptPicture
+from adainfd.collecting.kept import KeptPicture
 
 __all__ = ["Labels", "Unsorted"]
 
