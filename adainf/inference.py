@@ -22,17 +22,25 @@ __all__ = ["Inference", "Inferred", "Way", "best", "evidence_of"]
 
 
 @dataclass(frozen=True, slots=True)
+class Scored:
+    """The scores (classes,) of a picture; with own classes also the pooled features (width,) that they rest on."""
+
+    scores: NDArray[np.float32]
+    features: NDArray[np.float32] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Way:
     """How a picture is to run: through a network at a resolution. choice: the branch; None if the content decides.
 
-    run: from the prepared picture to scores (classes,) and the branch that ran. taught: the classes that it is asked
+    run: from the prepared picture to what was seen in it and the branch that ran. taught: the classes that it is asked
     for; None for the networks' own.
     """
 
     network: str
     resolution: int
     choice: Choice | None
-    run: Callable[[Any], tuple[NDArray[np.float32], Choice]]
+    run: Callable[[Any], tuple[Scored, Choice]]
     taught: Taught | None = None
 
     @property
@@ -46,13 +54,14 @@ class Inferred:
     """A picture's logits (classes,) and the branch that computed them; those of own classes on the reference's scale.
 
     seconds: of the forward pass. expected_ms: the measured time of all branches that ran in the same round; None if
-    times are unknown.
+    times are unknown. features: the pooled ones (width,), if own classes were asked for; None otherwise.
     """
 
     scores: NDArray[np.float32]
     choice: Choice
     seconds: float
     expected_ms: float | None
+    features: NDArray[np.float32] | None = None
 
 
 class Inference:
@@ -68,8 +77,8 @@ class Inference:
         """Return the way along a branch that is already chosen, to the networks' classes or to taught ones."""
         branch = choice.branch
 
-        def run(prepared: object) -> tuple[NDArray[np.float32], Choice]:
-            return self._scores([prepared], [branch], [taught])[0], choice
+        def run(prepared: object) -> tuple[Scored, Choice]:
+            return self._see([prepared], [branch], [taught])[0], choice
 
         return Way(branch.network, branch.resolution, choice, run, taught)
 
@@ -94,41 +103,41 @@ class Inference:
         known = [(number, choice) for number, way in enumerate(ways) if (choice := way.choice) is not None]
         if len(known) > 1 and len(engine.sizes) > 1:
             started = time.monotonic()
-            scores = self._scores(
+            scored = self._see(
                 [prepared[number] for number, _ in known],
                 [choice.branch for _, choice in known],
                 [ways[number].taught for number, _ in known],
             )
             seconds = time.monotonic() - started
             expected_ms = self._expected([choice for _, choice in known])
-            for (number, choice), own_scores in zip(known, scores, strict=True):
-                found[number] = Inferred(own_scores, choice, seconds, expected_ms)
+            for (number, choice), each in zip(known, scored, strict=True):
+                found[number] = Inferred(each.scores, choice, seconds, expected_ms, each.features)
         for number, way in enumerate(ways):
             if number not in found:
                 started = time.monotonic()
-                own_scores, choice = way.run(prepared[number])
+                each, choice = way.run(prepared[number])
                 seconds = time.monotonic() - started
                 expected_ms = self._costs.expected(choice.macs_fraction)
-                found[number] = Inferred(own_scores, choice, seconds, expected_ms)
+                found[number] = Inferred(each.scores, choice, seconds, expected_ms, each.features)
         return [found[number] for number in range(len(ways))]
 
-    def _scores(
+    def _see(
         self, prepared: Sequence[Any], branches: Sequence[Branch], taught: Sequence[Taught | None]
-    ) -> list[NDArray[np.float32]]:
+    ) -> list[Scored]:
         """Return the scores of pictures along branches, those of equal branches in one batch as far as they can be."""
-        found: dict[int, NDArray[np.float32]] = {}
+        found: dict[int, Scored] = {}
         own = [number for number, head in enumerate(taught) if head is None]
         others = [(number, head) for number, head in enumerate(taught) if head is not None]
         if own:
             scores = self._engine.run([prepared[number] for number in own], [branches[number] for number in own])
             for number, each in zip(own, scores, strict=True):
-                found[number] = self._scaled(each, branches[number])
+                found[number] = Scored(self._scaled(each, branches[number]))
         if others:
             features = self._engine.features(
                 [prepared[number] for number, _ in others], [branches[number] for number, _ in others]
             )
             for (number, head), seen in zip(others, features, strict=True):
-                found[number] = head.scores(branches[number], seen)
+                found[number] = Scored(head.scores(branches[number], seen), seen)
         return [found[number] for number in range(len(prepared))]
 
     def _scaled(self, scores: NDArray[np.float32], branch: Branch) -> NDArray[np.float32]:
@@ -140,10 +149,10 @@ class Inference:
         """Return the way that runs the first block, then the blocks that the scheduler keeps for the picture."""
         engine = self._engine
 
-        def run(prepared: object) -> tuple[NDArray[np.float32], Choice]:
+        def run(prepared: object) -> tuple[Scored, Choice]:
             seen = engine.look(prepared, content.resolution, content.network)
             choice = content.choose(seen.embedding, level, budget.fraction)
-            return self._scaled(engine.complete(seen, choice.branch.keep), choice.branch), choice
+            return Scored(self._scaled(engine.complete(seen, choice.branch.keep), choice.branch)), choice
 
         return Way(content.network, content.resolution, None, run)
 

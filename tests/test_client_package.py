@@ -27,13 +27,13 @@ HEADING = "Only read the stream"
 TOLD = [told.text for told in commands("README.md") if told.heading == HEADING and not told.inline]
 
 CALLED = ("tail", "watch", "keys")
-OTHERS = ("adopt", "check_config", "demo", "doctor", "relay", "replay", "rollback", "run")
+OTHERS = ("adopt", "check_config", "demo", "doctor", "label", "relay", "replay", "rollback", "run")
 STARTS = ("adainfd.__main__", "adainfd.cli", *(f"adainfd.commands.{name}" for name in OTHERS))
 """The client lists every command, and lacks what these import when they are called."""
 
 WANTED = (
     "adainfd.client",
-    "adainfd.commands.options",
+    "adainfd.terminal.options",
     *(f"adainfd.commands.{name}" for name in CALLED),
     "adainf.process.command",
     "adainf.base.output",

@@ -18,7 +18,16 @@ from adainf.branch import Branch
 from adainf.classes.labels import UNKNOWN
 from adainf.profile import Profile, write_atomically
 
-__all__ = ["MOST_LABELS", "ClassHead", "Familiar", "Taught", "check_label", "unknown_score"]
+__all__ = [
+    "MOST_LABELS",
+    "ClassHead",
+    "Familiar",
+    "Taught",
+    "before_of",
+    "check_label",
+    "keep_before",
+    "unknown_score",
+]
 
 MOST_LABELS = 256
 LONGEST_LABEL = 100
@@ -166,6 +175,19 @@ class Taught:
         contiguous = {name: np.ascontiguousarray(tensor, np.float32) for name, tensor in tensors.items()}
         content: bytes = safetensors.save(contiguous, {"adainf": json.dumps(document)})
         return content
+
+
+def before_of(path: Path) -> Path:
+    """Return where the file is kept that was replaced by the one at `path`: FILE.before."""
+    return path.parent / f"{path.name}.before"
+
+
+def keep_before(path: Path) -> None:
+    """Copy a file of classes to FILE.before, with its owner and mode; raises InvalidInputError if that fails."""
+    try:
+        files.replace(before_of(path), path.read_bytes(), 0o600, like=path)
+    except OSError as error:
+        raise InvalidInputError(f"{before_of(path)}: cannot be written ({error.strerror})") from None
 
 
 def unknown_score(classes: NDArray[np.float32], distance: float, threshold: float) -> float:

@@ -17,6 +17,7 @@ from adainf.research.study import Study
 
 __all__ = [
     "points_as_json",
+    "print_before",
     "print_confusion",
     "print_lesson",
     "print_levels",
@@ -153,6 +154,20 @@ def print_levels(levels: Sequence[Mapping[str, Any]], cheapest: str | None = Non
         )
         shown = [_percent(level["macs_fraction"]), _percent(level["accuracy"]), f"{low:.1%} to {high:.1%}"]
         table.add_row(level["branch"], *shown, _percent(level["balanced_accuracy"]), mark)
+    _print(table)
+
+
+def print_before(before: Sequence[Mapping[str, Any]], unknown_why: str | None) -> None:
+    """Print a line per branch of the classes taught before: accuracy then and now on the pictures of the lesson.
+
+    unknown_why: why there is nothing to compare; None if there is.
+    """
+    if unknown_why is not None:
+        output.show(f"not compared with the file before: {unknown_why}")
+        return
+    table = _table("branch", "MACs", "before", "now")
+    for of in before:
+        table.add_row(of["branch"], *(_percent(of[key]) for key in ("macs_fraction", "before", "now")))
     _print(table)
 
 

@@ -71,34 +71,48 @@ def command(
     """Teach the networks of a profile classes of your own, from a few dozen pictures, and say how good they are.
 
     What looks like none of the classes is answered as `unknown`. The accuracies are cross-validated: each picture is
-    asked about by heads that have seen neither it nor its neighbours in time.
+    asked about by heads that have seen neither it nor its neighbours in time. A file that was taught before is compared
+    on the same pictures and kept as FILE.before.
     """
     start = time.monotonic()
     check_examples_given(images, video, spans)
     of_run = None if run is None else open_run(run)
     read = open_profile_of(of_run, profile)
     use_all_of_the_processor()
-    from adainf.base import documents
+    from adainf.base import documents, files
+    from adainf.base.errors import InvalidInputError
+    from adainf.classes.taught import Taught, keep_before
     from adainf.cli import tables
     from adainf.evaluation.partial import check_writable
     from adainf.evaluation.subject import open_networks
     from adainf.profile import write_atomically
     from adainf.teaching import page, teach
     from adainf.teaching.examples import open_examples
-    from adainf.teaching.report import report
+    from adainf.teaching.report import before_document, report
 
     for path in filter(None, (out, as_json, html)):
         check_writable(path)
-    examples = open_examples(images, video, spans, limit, region)
+    before = Taught.read(out) if files.is_file(out, "classes") else None
+    examples = open_examples(images, video, spans, limit, region, to_teach=True)
     subject = open_networks(sources_of_profile(read, of_run, options), threads=options["threads"])
     lesson = teach.teach(subject, read, examples, squeezed=squeezed, mirrored=mirrored)
-    lesson.taught.write(out)
     document = report(lesson)
+    why_not = None
+    if before is not None:
+        try:
+            earlier = teach.evaluate_before(subject, before, examples)
+            document["before"] = before_document(earlier, document)
+        except InvalidInputError as error:
+            why_not = str(error)
+        keep_before(out)
+    lesson.taught.write(out)
     if as_json is not None:
         write_atomically(as_json, documents.legible_json(document) + "\n")
     if html is not None:
         write_atomically(html, page.page(lesson, document))
     tables.print_lesson(document)
+    if before is not None:
+        tables.print_before(document.get("before", []), why_not)
     output.show(
         f"{out}: {len(examples.labels)} classes of {len(examples.every)} pictures{examples.passed_over}, "
         f"in {time.monotonic() - start:.0f} s"

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adainf.base.errors import InvalidInputError
+from adainf.classes.labels import UNKNOWN, UNSORTED
 from adainf.classes.taught import MOST_LABELS, check_label
 from adainf.media import MOST_PIXELS, captures, checking, images
 from adainf.media.undecodable import PassedOver, UndecodableError
@@ -90,7 +91,13 @@ def check_teachable(examples: Examples) -> None:
 
 
 def open_examples(
-    images: Path | None, video: Path | None, spans: Path | None, most: int, region: Region | None = None
+    images: Path | None,
+    video: Path | None,
+    spans: Path | None,
+    most: int,
+    region: Region | None = None,
+    *,
+    to_teach: bool = False,
 ) -> Examples:
     """Return the pictures of a folder, or else the frames of a video; see `of_folder` and `of_video`.
 
@@ -101,7 +108,7 @@ def open_examples(
         shown = ",".join(f"{edge:g}" for edge in region)
         raise InvalidInputError(f"region {shown}: must be LEFT,TOP,RIGHT,BOTTOM, each of 0 to 1, with area between")
     if images is not None:
-        examples = of_folder(images, most)
+        examples = of_folder(images, most, to_teach=to_teach)
     elif video is not None and spans is not None:
         examples = of_video(video, spans, most)
     else:
@@ -109,15 +116,17 @@ def open_examples(
     return examples if region is None else examples.within(region)
 
 
-def of_folder(folder: Path, most: int) -> Examples:
+def of_folder(folder: Path, most: int, *, to_teach: bool = False) -> Examples:
     """Return the pictures of a folder with a folder a class. most: of each class, evenly spread.
 
-    Raises InvalidInputError if there are none, or one lies outside a class folder.
+    The folder `UNSORTED` is passed over; to_teach: so is `UNKNOWN`, which can only be evaluated. Raises
+    InvalidInputError if there are none, or one lies outside a class folder.
     """
     listed = images.listing(folder, labelled=True)
     of_label: defaultdict[str, list[Path]] = defaultdict(list)
     for picture in listed:
-        of_label[picture.folder or ""].append(picture.path)
+        if picture.folder != UNSORTED and not (to_teach and picture.folder == UNKNOWN):
+            of_label[picture.folder or ""].append(picture.path)
     chosen = [(label, path) for label, paths in of_label.items() for path in images.spread(paths, most, seed=0)]
     passed_over = PassedOver()
     for row, why in (unusable := checking.undecodable([path for _, path in chosen])).items():

@@ -1,12 +1,12 @@
 """The report of a lesson as a JSON document, which the page and the tables show too."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from adainf.teaching.levels import Level, within_a_point
 from adainf.teaching.teach import Lesson
 
-__all__ = ["levels_document", "report"]
+__all__ = ["before_document", "levels_document", "report"]
 
 _DIGITS = 4
 
@@ -52,6 +52,23 @@ def report(lesson: Lesson) -> dict[str, Any]:
             for wish in lesson.wishes
         ],
     }
+
+
+def before_document(before: Sequence[Level], report: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the accuracies of the branches of classes taught before, on the lesson's pictures, and those of now.
+
+    report: the lesson's. now: None of a branch that was not tried this time.
+    """
+    now = {of["branch"]: of["accuracy"] for of in report["levels"]}
+    return [
+        {
+            "branch": str(of.branch),
+            "macs_fraction": round(of.macs_fraction, _DIGITS),
+            "before": round(of.accuracy, _DIGITS),
+            "now": now.get(str(of.branch)),
+        }
+        for of in before
+    ]
 
 
 def levels_document(levels: Sequence[Level]) -> list[dict[str, Any]]:

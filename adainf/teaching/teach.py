@@ -21,11 +21,14 @@ from adainf.teaching.features import Features, features_of, with_small_inputs
 from adainf.teaching.fitting import fit
 from adainf.teaching.levels import Level, level, useful, within_a_point
 
-__all__ = ["Lesson", "evaluate", "learn", "teach"]
+__all__ = ["Lesson", "evaluate", "evaluate_before", "learn", "teach"]
 
 
 _CHEAP = 4
 """Branches along which it is tried whether to squeeze pictures: together half of the full one's MACs."""
+
+# Below every score of a picture, the score of a class that was not taught.
+_NEVER = 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,25 +121,42 @@ def evaluate(subject: Subject, taught: Taught, examples: Examples) -> tuple[Leve
 
     Raises InvalidInputError if the classes were taught with other networks, or an example has another label.
     """
-    for key, network in taught.profile.of_key.items():
-        if network.weights != subject.weights[key]:
-            raise InvalidInputError(f"classes: were taught to other weights of {network.backbone} than these")
-    check_subject(taught.profile, subject)
+    _check_same_networks(subject, taught)
     for label in examples.labels:
         if label not in taught.names:
             raise InvalidInputError(f"label {label!r}: the classes are {', '.join(map(repr, taught.names))}")
+    return _levels(subject, taught, examples, taught.names)
+
+
+def evaluate_before(subject: Subject, before: Taught, examples: Examples) -> tuple[Level, ...]:
+    """Return what branches that were taught before are worth on new examples, the cheapest first.
+
+    Examples of classes that were not taught then count as wrong. Raises InvalidInputError if the classes were taught
+    with other networks.
+    """
+    _check_same_networks(subject, before)
+    added = [label for label in examples.labels if label not in before.names]
+    return _levels(subject, before, examples, (*before.names, *added))
+
+
+def _check_same_networks(subject: Subject, taught: Taught) -> None:
+    for key, network in taught.profile.of_key.items():
+        if network.weights != subject.weights.get(key):
+            raise InvalidInputError(f"classes: were taught to other weights of {network.backbone} than these")
+    check_subject(taught.profile, subject)
+
+
+def _levels(subject: Subject, taught: Taught, examples: Examples, names: Sequence[str]) -> tuple[Level, ...]:
+    """Return the levels of the taught branches. names: the taught ones, and behind them others that are never given."""
     branches = sorted(taught.familiar, key=taught.profile.space.macs)
     features = features_of(subject, examples.every, branches, squeezed=taught.squeezed)
-    truth = np.array([taught.names.index(example.label) for example in examples.every])
-    return tuple(
-        level(
-            taught.profile.space,
-            branch,
-            np.stack([taught.scores(branch, row) for row in features.of_branch[branch][0]]),
-            truth,
-        )
-        for branch in branches
-    )
+    truth = np.array([names.index(example.label) for example in examples.every])
+    found = []
+    for branch in branches:
+        scores = np.stack([taught.scores(branch, row) for row in features.of_branch[branch][0]])
+        never = np.full((len(scores), len(names) - len(taught.names)), scores.min() - _NEVER, np.float32)
+        found.append(level(taught.profile.space, branch, np.concatenate([scores, never], axis=1), truth))
+    return tuple(found)
 
 
 def _check_different(thumbnails: NDArray[np.uint8], examples: Examples, labels: NDArray[np.int64]) -> None:

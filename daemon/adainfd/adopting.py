@@ -1,4 +1,4 @@
-"""`adainfd adopt` and `adainfd rollback`: switch a configuration file to another run or profile, and back."""
+"""`adainfd adopt` and `adainfd rollback`: switch a configuration to another run or profile, or classes, and back."""
 
 import json
 import os
@@ -9,11 +9,12 @@ from pathlib import Path
 from adainf.base import files
 from adainf.base.errors import AdainfError, InvalidInputError
 from adainf.base.tomlfile import load
+from adainf.classes.taught import Taught, before_of
 from adainfd.config.configuration import Configuration
 from adainfd.doctor import eyes
 from adainfd.model.selection import asked_for
 
-__all__ = ["adopt", "rollback"]
+__all__ = ["adopt", "rollback", "rollback_classes"]
 
 _BEFORE = ".before"
 _SECTION = re.compile(r"\s*\[")
@@ -55,15 +56,34 @@ def rollback(file: Path) -> str:
     if not files.is_file(before, "configuration"):
         raise InvalidInputError(f"configuration {file}: nothing to go back to; adainfd adopt keeps FILE{_BEFORE}")
     summary = eyes.check(before, eyes.service_of(file))
+    _swap(file, before, "configuration")
+    return summary
+
+
+def rollback_classes(file: Path) -> str:
+    """Swap `file` and FILE.before, which `adainf teach` kept, and return a summary of the restored classes.
+
+    A second call swaps back. Raises InvalidInputError, with nothing changed, if one is missing or FILE.before damaged.
+    """
+    before = before_of(file)
+    files.check_file(file, "classes")
+    if not files.is_file(before, "classes"):
+        raise InvalidInputError(f"classes {file}: nothing to go back to; adainf teach keeps FILE{_BEFORE}")
+    taught = Taught.read(before)
+    _swap(file, before, "classes")
+    return f"{', '.join(taught.labels)}, {len(taught.familiar)} branches"
+
+
+def _swap(file: Path, before: Path, kind: str) -> None:
+    """Swap two files; there is a whole `file` at every moment."""
     spare = _beside(file, ".spare")
     try:
         _narrow(before, file)
-        file.replace(spare)
+        files.replace(spare, file.read_bytes(), 0o600, like=file)
         before.replace(file)
         spare.replace(before)
     except OSError as error:
-        raise InvalidInputError(f"configuration {file}: cannot be written ({error.strerror})") from None
-    return summary
+        raise InvalidInputError(f"{kind} {file}: cannot be written ({error.strerror})") from None
 
 
 def _checked(candidate: Path, file: Path, changes: Mapping[str, str | None]) -> str:

@@ -6,7 +6,7 @@ import click
 
 from adainf import __version__
 from adainf.process import command
-from adainfd.commands import adopt, check_config, demo, doctor, keys, relay, replay, rollback, run, tail, watch
+from adainfd.commands import adopt, check_config, demo, doctor, keys, label, relay, replay, rollback, run, tail, watch
 
 __all__ = ["adainfd", "main"]
 
@@ -17,7 +17,7 @@ def adainfd() -> None:
     """Recognise what cameras see, within a compute budget that follows the box and the scene."""
 
 
-for module in (adopt, check_config, demo, doctor, keys, relay, replay, rollback, run, tail, watch):
+for module in (adopt, check_config, demo, doctor, keys, label, relay, replay, rollback, run, tail, watch):
     adainfd.add_command(module.command)
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shutil
 import threading
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,9 @@ from typing import Any
 import pytest
 from adainfd import adopting
 from adainfd.config.configuration import ModelSection
+from colours import teach
 from daemons import Network, assert_refused
+from forking import Zygote
 
 from adainf.base.errors import InvalidInputError
 from adainf.base.tomlfile import load
@@ -71,6 +74,37 @@ def test_what_does_not_fit_changes_nothing(
 
 def test_nothing_to_go_back_to(run: Any, configuration: Path) -> None:
     assert_refused(run("rollback", configuration), 78, "nothing to go back to")
+
+
+def test_classes_are_rolled_back_and_forward_again(run: Any, zygote: Zygote, network: Network, tmp_path: Path) -> None:
+    file = teach(zygote, network, ("red", "blue"), tmp_path)
+    before = file.with_name("colours.classes.before")
+    assert_refused(run("rollback", "--classes", file), 78, "nothing to go back to")
+    first = file.read_bytes()
+    file.chmod(0o640)
+    shutil.copytree(tmp_path / "pictures" / "red", tmp_path / "pictures" / "rosy")
+    again = ["adainf", "teach", "--images", str(tmp_path / "pictures"), "--profile", str(network.profile)]
+    told = zygote.run([*again, "--weights", str(network.weights), "--out", str(file)], tmp_path)
+    assert told.returncode == 0, told.stderr
+    assert "before" in told.stdout
+    assert before.read_bytes() == first
+    second = file.read_bytes()
+    assert second != first
+
+    back = run("rollback", "--classes", file)
+    assert (back.returncode, back.stderr) == (0, "")
+    assert "blue, red" in back.stdout
+    assert "reload the daemon" in back.stdout
+    assert (file.read_bytes(), before.read_bytes()) == (first, second)
+    assert file.stat().st_mode & 0o777 == before.stat().st_mode & 0o777 == 0o640
+    assert run("rollback", "--classes", file).returncode == 0
+    assert (file.read_bytes(), before.read_bytes()) == (second, first)
+
+    before.write_bytes(first[:-100])
+    assert_refused(run("rollback", "--classes", file), 78, str(before))
+    assert file.read_bytes() == second
+    assert_refused(run("rollback", "--classes", tmp_path / "none"), 78, "no such file")
+    assert not list(tmp_path.glob("*.spare"))
 
 
 class Unchecked:

@@ -7,35 +7,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import cv2
-import numpy as np
 import pytest
+from colours import film, picture, teach
 from daemons import START_SECONDS, Network, assert_refused, await_true, listening
 from forking import Zygote
-from numpy.typing import NDArray
 
 from adainf.classes.taught import Taught
 
 Receive = Callable[[float], tuple[str, dict[str, Any]]]
-COLOURS = {"red": (40, 40, 200), "blue": (200, 60, 40), "green": (50, 180, 50)}
-
-
-def picture(colour: str, number: int, width: int = 64) -> NDArray[np.uint8]:
-    noise = np.random.default_rng(number).integers(-25, 26, (48, width, 3))
-    return np.clip(noise + np.array(COLOURS[colour]), 0, 255).astype(np.uint8)
-
-
-def teach(zygote: Zygote, network: Network, colours: tuple[str, ...], folder: Path) -> Path:
-    """Teach the colours, each from a dozen pictures."""
-    for colour in colours:
-        (folder / "pictures" / colour).mkdir(parents=True)
-        for number in range(12):
-            cv2.imwrite(str(folder / "pictures" / colour / f"{number}.png"), picture(colour, number))
-    made = folder / "colours.classes"
-    model = ["--profile", str(network.profile), "--weights", str(network.weights)]
-    told = zygote.run(["adainf", "teach", "--images", str(folder / "pictures"), *model, "--out", str(made)], folder)
-    assert told.returncode == 0, told.stderr
-    return made
 
 
 @pytest.fixture(scope="module")
@@ -46,15 +25,6 @@ def colours(zygote: Zygote, network: Network, tmp_path_factory: pytest.TempPathF
 @pytest.fixture(scope="module")
 def others(zygote: Zygote, network: Network, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return teach(zygote, network, ("green", "red"), tmp_path_factory.mktemp("others"))
-
-
-def film(path: Path, frame: Callable[[int], NDArray[np.uint8]]) -> Path:
-    first = frame(0)
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 10, first.shape[1::-1])
-    for number in range(40):
-        writer.write(frame(number))
-    writer.release()
-    return path
 
 
 def next_result(receive: Receive, wanted: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:

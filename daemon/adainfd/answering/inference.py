@@ -46,7 +46,7 @@ class Look:
 
 @dataclass(frozen=True, slots=True)
 class Looked:
-    """The answer of a look.
+    """The answer of a look, and what it rests on: this picture's scores (labels,), and with own classes its features.
 
     expected_ms: the expected time of its forward pass, including everything in the same batch; None if unknown.
     """
@@ -54,6 +54,8 @@ class Looked:
     answer: ViewAnswer
     moments: Moments
     expected_ms: float | None
+    scores: NDArray[np.float32]
+    features: NDArray[np.float32] | None
 
 
 class Looker:
@@ -96,6 +98,5 @@ class Looker:
         labels = [messages.Label(*label) for label in best(evidence.log_shares, view.labels, self._top)]
         alone = view.labels.index(int(scores.argmax()))
         answer = ViewAnswer(captured, inferred.choice, evidence, labels, alone=alone)
-        return Looked(
-            answer, Moments(captured.at, look.taken, look.at, look.at + inferred.seconds), inferred.expected_ms
-        )
+        moments = Moments(captured.at, look.taken, look.at, look.at + inferred.seconds)
+        return Looked(answer, moments, inferred.expected_ms, scores, inferred.features)

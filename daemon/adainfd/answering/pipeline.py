@@ -3,7 +3,6 @@
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass
 from typing import Literal
 
 import msgspec
@@ -17,58 +16,22 @@ from adainf.recogniser import AskedOf, LabelColumns, Recogniser
 from adainf.schedulers import Choice
 from adainf.sensors import Readings
 from adainfd.answering.admission import RegionRequest, WaitingFrame, divide_between, request_for
-from adainfd.answering.answer import Moments, ViewAnswer
+from adainfd.answering.answer import Moments
 from adainfd.answering.auditing import Auditor
 from adainfd.answering.back_off import Parking
+from adainfd.answering.decided import Decided, Record, Taken, preparing_each
 from adainfd.answering.fair_queue import Occupied
 from adainfd.answering.inference import Look, Looker, Shown
 from adainfd.answering.results import Teller
 from adainfd.answering.session import CameraSession, RegionSession, cropped
 from adainfd.capture.cameras.captured import Captured
-from adainfd.tracing.lines import Frame, Prepared, Remembered, SecondLook
+from adainfd.collecting.collector import Collector, Glance
+from adainfd.tracing.lines import Frame, Prepared, SecondLook
 from adainfd.tracing.trace import Recorder
 from adainfd.wire.observing import NOBODY, Observer
 from adainfd.wire.serving.publisher import Publisher
 
 __all__ = ["Pipeline"]
-
-
-@dataclass(frozen=True, slots=True)
-class _Decided:
-    """The decision for one view of a frame, not yet published or settled.
-
-    shown: the view's picture. expected_ms: as in `Looked`.
-    """
-
-    ask: RegionRequest
-    shown: Shown
-    answer: ViewAnswer
-    chosen_by: Literal["lookup", "scheduler", "reuse"]
-    choice: Choice
-    moments: Moments
-    expected_ms: float | None = None
-
-    @property
-    def reused(self) -> bool:
-        """Whether the last answer was reused, so no branch ran."""
-        return self.chosen_by == "reuse"
-
-
-@dataclass(frozen=True, slots=True)
-class _Record:
-    """The trace record of a view of a frame; before: the view's state when the frame was decided."""
-
-    frame: Frame
-    before: Remembered
-
-
-@dataclass(frozen=True, slots=True)
-class _Taken:
-    """A frame taken for answering; waited_for_others: seconds it waited for other cameras before it was taken."""
-
-    stream: CameraSession
-    shown: Shown
-    waited_for_others: float
 
 
 class Pipeline:
@@ -85,10 +48,12 @@ class Pipeline:
         top: int,
         observer: Observer = NOBODY,
         executor: Executor | None = None,
+        collector: Collector | None = None,
     ) -> None:
         """readings: returns the latest sensor readings. host: the box's name in topics and messages.
 
         top: number of labels per message. executor: preprocesses the frames of a batch in parallel; None: serially.
+        collector: keeps pictures worth labelling.
         """
         self.parking = Parking()
         self._recogniser = recogniser
@@ -101,6 +66,7 @@ class Pipeline:
         self._looker = Looker(recogniser, self._asked_of(None).costs, top)
         self._auditor = Auditor(recogniser, readings, observer)
         self._teller = Teller(publisher, host, recogniser.profile)
+        self._collector = collector
         self._occupied = Occupied()
         self._seen_waiting: dict[str, WaitingFrame] = {}
 
@@ -130,7 +96,7 @@ class Pipeline:
             self._answer(frames, waiting[count:], begun, more_wait)
             self._occupied.note(begun, time.monotonic(), [frame.stream.camera.name for frame in frames])
 
-    def _take(self, stream: CameraSession, now: float) -> _Taken | None:
+    def _take(self, stream: CameraSession, now: float) -> Taken | None:
         """Take the newest frame of a stream; return None and count the drop if it is not to be answered."""
         newest = stream.camera.take()
         if newest is None:
@@ -143,10 +109,10 @@ class Pipeline:
             stream.camera.account.model_parked += 1
             return None
         waited = self._occupied.by_others(stream.camera.name, captured.at, now)
-        return _Taken(stream, Shown(captured, picture, lambda: stream.camera.holds(captured)), waited)
+        return Taken(stream, Shown(captured, picture, lambda: stream.camera.holds(captured)), waited)
 
     def _answer(
-        self, frames: list[_Taken], waiting: Sequence[CameraSession], begun: float, more_wait: Callable[[], bool]
+        self, frames: list[Taken], waiting: Sequence[CameraSession], begun: float, more_wait: Callable[[], bool]
     ) -> None:
         try:
             decided = self._decide(frames, self._granted(frames, waiting, begun))
@@ -156,8 +122,8 @@ class Pipeline:
                 frame.stream.camera.account.model_parked += 1
             return
         decided_at = time.monotonic()
-        each_ms = _preparing_each(decided, begun) if len(frames) > 1 else None
-        concluded: list[tuple[_Taken, list[_Decided], list[_Record], bool]] = []
+        each_ms = preparing_each(decided, begun) if len(frames) > 1 else None
+        concluded: list[tuple[Taken, list[Decided], list[Record], bool]] = []
         for frame, decisions in zip(frames, decided, strict=True):
             account = frame.stream.camera.account
             too_old = decided_at - frame.shown.captured.at > frame.stream.camera.settings.max_age
@@ -183,10 +149,11 @@ class Pipeline:
                 self._observer.answered(frame.stream.camera.name, frame.shown.picture)
             concluded.append((frame, decisions, records, too_old))
         for frame, decisions, records, too_old in concluded:
+            self._collect(frame.stream, [] if too_old else decisions)
             self._look_further(frame.stream, decisions, records, hurried=too_old or more_wait())
 
     def _granted(
-        self, frames: list[_Taken], waiting: Sequence[CameraSession], now: float
+        self, frames: list[Taken], waiting: Sequence[CameraSession], now: float
     ) -> list[tuple[RegionRequest, ...]]:
         """Return the granted requests of each frame; frames still pending in `waiting` compete for the budget."""
         asked = [self._asked(frame.stream, frame.shown.captured, frame.waited_for_others, now) for frame in frames]
@@ -208,9 +175,9 @@ class Pipeline:
         )
         return WaitingFrame(stream, captured, asks, waited)
 
-    def _decide(self, frames: list[_Taken], granted: list[tuple[RegionRequest, ...]]) -> list[list[_Decided]]:
+    def _decide(self, frames: list[Taken], granted: list[tuple[RegionRequest, ...]]) -> list[list[Decided]]:
         """Return the decisions for the views of each frame; an overwritten frame has none."""
-        reused: list[list[_Decided]] = []
+        reused: list[list[Decided]] = []
         looks: list[list[tuple[RegionRequest, Look]]] = []
         prepared = map if self._executor is None or len(frames) == 1 else self._executor.map
         for ready in prepared(self._prepare, frames, granted):
@@ -220,22 +187,20 @@ class Pipeline:
         results = iter(self._looker.run(flat))
         if flat:
             self.parking.unpark()
-        decided: list[list[_Decided]] = []
+        decided: list[list[Decided]] = []
         for frame_reused, frame_looks in zip(reused, looks, strict=True):
-            ran: list[_Decided] = []
+            ran: list[Decided] = []
             for ask, look in frame_looks:
                 found = next(results)
                 chosen_by: Literal["lookup", "scheduler"] = "scheduler" if look.way.choice is None else "lookup"
                 answer = found.answer
-                ran.append(
-                    _Decided(ask, look.shown, answer, chosen_by, answer.choice, found.moments, found.expected_ms)
-                )
+                ran.append(Decided(ask, look.shown, answer, chosen_by, answer.choice, found.moments, found))
             decided.append(sorted([*frame_reused, *ran], key=lambda decision: decision.ask.view.part))
         return decided
 
     def _prepare(
-        self, frame: _Taken, asks: tuple[RegionRequest, ...]
-    ) -> tuple[list[_Decided], list[tuple[RegionRequest, Look]]] | None:
+        self, frame: Taken, asks: tuple[RegionRequest, ...]
+    ) -> tuple[list[Decided], list[tuple[RegionRequest, Look]]] | None:
         """Return the decisions that reuse the last answer, and the looks to run; None if the frame was overwritten."""
         shown = frame.shown
         if len(asks) > 1:
@@ -244,14 +209,14 @@ class Pipeline:
             if not shown.holds():
                 return None
             shown = Shown(shown.captured, copy, lambda: True)
-        reused: list[_Decided] = []
+        reused: list[Decided] = []
         looks: list[tuple[RegionRequest, Look]] = []
         for ask in asks:
             part, request = self._part(ask.view, shown), ask.request
             if request.reuses and ask.view.answer is not None:
                 now = time.monotonic()
                 moments = Moments(shown.captured.at, now, now, now)
-                reused.append(_Decided(ask, part, ask.view.answer, "reuse", request.choice, moments))
+                reused.append(Decided(ask, part, ask.view.answer, "reuse", request.choice, moments))
                 continue
             way = self._looker.within(request.budget, request.choice, ask.view)
             look = self._looker.prepare(ask.view, part, way, request.signals)
@@ -271,14 +236,14 @@ class Pipeline:
     def _conclude(
         self,
         stream: CameraSession,
-        decision: _Decided,
+        decision: Decided,
         now: float,
         decided_at: float,
         others_ms: float,
         prepared_ms: float | None,
         *,
         publish: bool,
-    ) -> _Record:
+    ) -> Record:
         """Publish the decision unless it is too late, settle it, and return its trace record.
 
         prepared_ms: the preprocessing time per picture of a batch; None outside a batch.
@@ -320,10 +285,10 @@ class Pipeline:
             prepared_ms = timing.preprocess if prepared_ms is None else prepared_ms
             view.took_around(prepared_ms + 1000 * (time.monotonic() - begun))
         view.decider.settle(request, ran)
-        return _Record(frame, before)
+        return Record(frame, before)
 
     def _look_further(
-        self, stream: CameraSession, decisions: list[_Decided], records: list[_Record], *, hurried: bool
+        self, stream: CameraSession, decisions: list[Decided], records: list[Record], *, hurried: bool
     ) -> None:
         """Take second looks and audit once the answers are out, unless `hurried`; then record the frames."""
         any_looked = False
@@ -343,6 +308,27 @@ class Pipeline:
             frame = msgspec.structs.replace(record.frame, hurried=prevented, second_look=looked)
             self._recorder.frame(frame, record.before)
         stream.camera.account.second_looks += any_looked
+
+    def _collect(self, stream: CameraSession, decisions: list[Decided]) -> None:
+        """Keep the pictures worth labelling, now that the answers are out."""
+        for decision in decisions:
+            view, looked = decision.ask.view, decision.looked
+            if self._collector is None or view.taught is None or looked is None or looked.features is None:
+                continue
+            self._collector.look(
+                Glance(
+                    stream.camera.name,
+                    view.region,
+                    decision.shown.picture,
+                    decision.shown.holds,
+                    decision.shown.captured.wall,
+                    view.taught,
+                    decision.choice.branch,
+                    looked.scores,
+                    looked.features,
+                    None if view.states is None else view.states.current.state,
+                )
+            )
 
     def introduce(self, stream: CameraSession) -> None:
         """Publish the state of each view that has states."""
@@ -369,7 +355,7 @@ class Pipeline:
         """Publish that everything is gone: the camera is no longer watched."""
         self._teller.let_go(stream)
 
-    def _better_look(self, decision: _Decided, frame: Frame) -> tuple[Budget, Choice] | None:
+    def _better_look(self, decision: Decided, frame: Frame) -> tuple[Budget, Choice] | None:
         """Return the budget and branch of a second look, if the answer was reused and a better look pays off."""
         if not decision.reused:
             return None
@@ -378,7 +364,7 @@ class Pipeline:
         return decision.ask.view.decider.better_look(asked.table, asked.costs, spent_ms)
 
     def _look_again(
-        self, stream: CameraSession, decision: _Decided, frame: Frame, budget: Budget, choice: Choice
+        self, stream: CameraSession, decision: Decided, frame: Frame, budget: Budget, choice: Choice
     ) -> SecondLook | None:
         """Run a better branch on a still picture and publish the result; None if the picture was overwritten."""
         view, signals = decision.ask.view, decision.ask.request.signals
@@ -393,9 +379,3 @@ class Pipeline:
         view.answer = answer
         view.decider.settle_better_look(Ran(choice, timing.forward, frame.own_around_ms, found.expected_ms))
         return SecondLook(budget=budget, branch=str(choice.branch), forward_ms=timing.forward)
-
-
-def _preparing_each(decided: list[list[_Decided]], begun: float) -> float | None:
-    """Return the preprocessing time per picture in milliseconds; None if no picture was preprocessed."""
-    prepared = [decision.moments.prepared for decisions in decided for decision in decisions]
-    return 1000 * (max(prepared) - begun) / len(prepared) if prepared else None

@@ -4,7 +4,7 @@ import sys
 
 import click
 
-from adainfd.commands.options import Seconds
+from adainfd.terminal.options import Seconds
 
 __all__ = ["command"]
 

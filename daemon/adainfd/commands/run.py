@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from adainfd.commands.options import DEFAULT_ENDPOINT, Seconds
+from adainfd.terminal.options import DEFAULT_ENDPOINT, Seconds
 
 __all__ = ["command"]
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from adainfd.commands.options import connect_option, key_option, server_option
+from adainfd.terminal.options import connect_option, key_option, server_option
 
 __all__ = ["command"]
 

@@ -17,6 +17,7 @@ from adainfd.capture.cameras.lifecycle import Limits
 from adainfd.capture.leash import follow_of
 from adainfd.capture.settings import PIXELS_A_MEGAPIXEL, CameraSettings
 from adainfd.capture.source import Source, Transport
+from adainfd.collecting.rule import CollectRule
 from adainfd.service.web.access import is_host
 from adainfd.wire import endpoint as endpoints
 from adainfd.wire.endpoint import Endpoint
@@ -24,6 +25,7 @@ from adainfd.wire.messages import LONGEST_LABEL, LONGEST_NAME, MOST_CAMERAS
 
 __all__ = [
     "CameraSection",
+    "CollectSection",
     "Configuration",
     "EndpointSection",
     "ModelSection",
@@ -209,6 +211,25 @@ class RecordSection(tomlfile.Section):
     megabytes: Annotated[float, Field(gt=0, le=1_000_000, allow_inf_nan=False)] = 1000.0
 
 
+class CollectSection(tomlfile.Section):
+    """The pictures of views with classes of their own that are kept for labelling; without this section, none are.
+
+    pictures, megabytes: the most kept unsorted of each view. a_minute: the most kept anew of each view. margin: the
+    lead of the likeliest label over the next below which a picture is kept. sample_seconds: the mean time between
+    pictures kept by chance.
+    """
+
+    pictures: Annotated[int, Field(ge=1, le=2000)] = 200
+    megabytes: Annotated[float, Field(gt=0, le=100_000, allow_inf_nan=False)] = 40.0
+    a_minute: Annotated[float, Field(gt=0, le=60, allow_inf_nan=False)] = 6.0
+    margin: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = 0.3
+    sample_seconds: Annotated[float, Field(ge=1, le=1_000_000, allow_inf_nan=False)] = 1800.0
+
+    def rule(self) -> CollectRule:
+        """Return the rule with these bounds."""
+        return CollectRule(**self.model_dump())
+
+
 class CameraSection(tomlfile.Section):
     """A camera: the path of a file, a folder of pictures, a device index or path, a named pipe, or a stream URL.
 
@@ -325,6 +346,7 @@ class Configuration(tomlfile.Section):
     publish: PublishSection = Field(default_factory=PublishSection)
     web: WebSection | None = None
     record: RecordSection | None = None
+    collect: CollectSection | None = None
     events: EventsSection = EventsSection()
     camera: Annotated[tuple[CameraSection, ...], Field(max_length=MOST_CAMERAS)] = ()
 

@@ -32,6 +32,7 @@ from adainfd.base.sighup import ReloadRequest
 from adainfd.base.stopping import StopRequest
 from adainfd.capture.cameras.camera import Camera
 from adainfd.capture.sandbox import confinement
+from adainfd.collecting.collector import Collector
 from adainfd.config.configuration import CameraSection, Configuration
 from adainfd.config.exposed import REMEDY, exposed
 from adainfd.config.unused import unused
@@ -138,6 +139,7 @@ def run(
         parts.callback(sensors.stop)
         recording = parts.enter_context(_recording(configuration, policies, streams, recogniser, log))
         recording.take_up(target_of(configuration, record))
+        collector = None if configuration.collect is None else Collector(configuration.collect.rule(), log)
         pipeline = Pipeline(
             recogniser,
             publisher,
@@ -147,6 +149,7 @@ def run(
             top=configuration.publish.top,
             observer=observer,
             executor=parts.enter_context(_preparers()),
+            collector=collector,
         )
 
         def take_up(better: Recogniser) -> None:
@@ -155,7 +158,15 @@ def run(
             sensors.watch(_watched_gpu(configuration, better))
 
         guards = (publisher.connections,) if publisher.gate is None else (publisher.connections, publisher.gate)
-        for part in (*hindered, pipeline.parking, recording, keeper, sensors.thread, *guards):
+        for part in (
+            *hindered,
+            *filter(None, (collector,)),
+            pipeline.parking,
+            recording,
+            keeper,
+            sensors.thread,
+            *guards,
+        ):
             hindrances.watch(part)
         sensors.start()
         stop.defer()

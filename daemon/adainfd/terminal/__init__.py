@@ -1,1 +1,1 @@
-"""Terminal views of a running daemon."""
+"""What the terminal shows of a running daemon, and the options that its commands share."""

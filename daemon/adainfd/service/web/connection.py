@@ -3,7 +3,7 @@
 import asyncio
 import socket
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 
 from adainfd.service.web.refusals import Refusals
@@ -24,7 +24,7 @@ class HttpConnection:
     """An accepted connection.
 
     client: its address. respond: makes the response to a request. seconds: limit for the request; half of it for the
-    head.
+    head. most_body: bytes that a POST may bring; 0: no body is ever read.
     """
 
     loop: asyncio.AbstractEventLoop
@@ -33,6 +33,7 @@ class HttpConnection:
     respond: Callable[[HttpRequest], Awaitable[Response]]
     seconds: float
     refusals: Refusals
+    most_body: int = 0
 
     async def run(self) -> None:
         """Serve the request; disconnect a client that takes too long.
@@ -52,11 +53,14 @@ class HttpConnection:
     async def _serve(self) -> None:
         method = "GET"
         try:
-            head = await self._head()
-            if head is None:
+            received = await self._head()
+            if received is None:
                 return
+            head, rest = received
             request = HttpRequest.parse(head)
             method = request.method
+            if self.most_body and method == "POST":
+                request = replace(request, body=await self._body(rest, request.body_length(self.most_body)))
             response = await self.respond(request)
         except BadRequestError as error:
             kind = "slow" if error.status is HTTPStatus.REQUEST_TIMEOUT else "malformed"
@@ -65,8 +69,11 @@ class HttpConnection:
         await self.loop.sock_sendall(self.socket, response.encoded(with_body=method != "HEAD"))
         await self._linger()
 
-    async def _head(self) -> bytes | None:
-        """Read the request's head without the empty line at its end; return None if the client sends nothing."""
+    async def _head(self) -> tuple[bytes, bytes] | None:
+        """Read the request's head; return it without the empty line at its end, and what was read behind that line.
+
+        None if the client sends nothing.
+        """
         received, pause = b"", _FIRST_PAUSE_SECONDS
         try:
             async with asyncio.timeout(self.seconds / 2):
@@ -85,10 +92,22 @@ class HttpConnection:
         if (len(received) if end is None else end[0]) > LONGEST_HEAD:
             raise BadRequestError("the head is too long", HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
         if end is not None:
-            return received[: end[0]]
+            return received[: end[0]], received[end[1] :]
         if received:
             raise BadRequestError("the head has no end")
         return None
+
+    async def _body(self, received: bytes, length: int) -> bytes:
+        """Read a body of `length` bytes, of which some have been received."""
+        body = bytearray(received)
+        while len(body) < length:
+            part = await self.loop.sock_recv(self.socket, _READ_BYTES)
+            if not part:
+                raise BadRequestError("the body has no end")
+            body += part
+        if len(body) > length:
+            raise BadRequestError("more than the body that was told")
+        return bytes(body)
 
     async def _linger(self) -> None:
         self.socket.shutdown(socket.SHUT_WR)

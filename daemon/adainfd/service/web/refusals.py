@@ -4,7 +4,7 @@ import math
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from adainfd.base.logs import Logger
 from adainfd.wire.observing import Observer
@@ -20,11 +20,13 @@ _SAID_AGAIN_SECONDS = 60.0
 class Refusals(Observer):
     """Counts refusals by kind, from any thread. The main loop logs at most one of each kind a minute."""
 
-    def __init__(self, log: Logger | None = None, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, log: Logger | None = None, clock: Callable[[], float] = time.monotonic, kinds: Iterable[str] = KINDS
+    ) -> None:
         self._log = log
         self._clock = clock
         self._lock = threading.Lock()
-        self._counts = dict.fromkeys(KINDS, 0)
+        self._counts = dict.fromkeys(kinds, 0)
         self._last: dict[str, tuple[str, str]] = {}
         self._said_at: dict[str, float] = {}
         self._defects: set[str] = set()

@@ -1,4 +1,4 @@
-"""The head of an HTTP request, parsed strictly: anything ambiguous is refused. A body is never read."""
+"""An HTTP request, parsed strictly: anything ambiguous is refused."""
 
 import re
 from collections.abc import Mapping
@@ -12,13 +12,14 @@ LONGEST_HEAD = 16384
 """Bytes; a browser sends about 1000."""
 
 _MOST_FIELDS = 100
+_MOST_DIGITS = 15
 _TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"  # noqa: S105
 _LINE = re.compile(rf"({_TOKEN}) ([\x21-\x7e]+) HTTP/1\.[01]")
 _FIELD = re.compile(rf"({_TOKEN}):[ \t]*([\x20-\x7e\t\x80-\xff]*)")
 # Lines may end without a carriage return (RFC 9112, 2.2): handwritten health checks often lack it.
 _END = re.compile(rb"\r?\n\r?\n")
-# A second one of these, which decide about access, is an attempt to be read in two ways.
-_ONCE = ("host", "origin", "sec-fetch-site", "sec-fetch-mode", "sec-fetch-dest")
+# A second one of these, which decide about access or the body, is an attempt to be read in two ways.
+_ONCE = ("host", "origin", "sec-fetch-site", "sec-fetch-mode", "sec-fetch-dest", "authorization", "content-length")
 
 
 class BadRequestError(Exception):
@@ -34,13 +35,14 @@ class HttpRequest:
     """A parsed request; path: decoded, without the query.
 
     hosts: the authorities in its target and in its Host field; empty where an HTTP/1.0 client names none. fields: by
-    their names in lower case.
+    their names in lower case. body: of a POST to a server that takes it; empty otherwise.
     """
 
     method: str
     path: str
     hosts: tuple[str, ...] = ()
     fields: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
 
     @classmethod
     def parse(cls, head: bytes) -> "HttpRequest":
@@ -56,6 +58,15 @@ class HttpRequest:
             authority, target = _absolute(target)
             hosts = (authority, *hosts)
         return cls(method, _path(target), hosts, fields)
+
+    def body_length(self, most: int) -> int:
+        """Return the bytes of its body; raise BadRequestError if they are not told, or more than `most`."""
+        told = self.fields.get("content-length", "")
+        if "transfer-encoding" in self.fields or not (told.isascii() and told.isdigit()):
+            raise BadRequestError("a body whose length is not told", HTTPStatus.LENGTH_REQUIRED)
+        if len(told) > _MOST_DIGITS or int(told) > most:
+            raise BadRequestError(f"a body of more than {most} bytes", HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+        return int(told)
 
 
 def head_end(received: bytes | bytearray) -> tuple[int, int] | None:

@@ -5,7 +5,9 @@ from dataclasses import dataclass, field
 from email.utils import formatdate
 from http import HTTPStatus
 
-__all__ = ["Response", "Routes"]
+from adainfd.service.web.request import HttpRequest
+
+__all__ = ["Posts", "Response", "Routes"]
 
 # No resources from other sites, none inline; no other site may frame the page or embed a picture.
 _HEADERS = {
@@ -48,3 +50,6 @@ class Response:
 
 Routes = Mapping[str, Callable[[], Response | Awaitable[Response]]]
 """Functions that make the response to a GET, by path. There are no patterns: a path that is not a key is not found."""
+
+Posts = Mapping[str, Callable[[HttpRequest, str], Response | Awaitable[Response]]]
+"""Functions that make the response to a POST from the request and the client's address, by path, without patterns."""

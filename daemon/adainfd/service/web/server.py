@@ -1,4 +1,4 @@
-"""The HTTP server behind the status page, metrics and health checks: a fixed table of paths, read only.
+"""The HTTP server behind the status page, metrics, health checks and the page to label: a fixed table of paths.
 
 It is our own because ready-made servers lack its guarantees: http.server has no time limit for a whole request and
 needs a thread for each slow client, and the servers that solve both bring a framework. One thread serves all
@@ -7,17 +7,18 @@ frames, or another client from its response for long:
 
 - a connection has ten seconds in all (connection.py);
 - of more than 32 connections, the oldest of the client that has the most is closed;
-- a connection carries one request, of which only the head is read (request.py);
+- a connection carries one request, whose body is read only where POST is answered, up to a bound (request.py);
 - the thread takes at most a tenth of a processor (throttle.py): half of that for responses that are costly to make,
   half for the rest, so that /live does not wait behind a hundred requests for /metrics.
 """
 
 import asyncio
+import functools
 import inspect
 import socket
 import time
 from collections import Counter
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 
 from adainf.base.errors import InvalidInputError
@@ -26,7 +27,7 @@ from adainfd.service.web.access import HEALTH, Access, Refusal
 from adainfd.service.web.connection import HttpConnection
 from adainfd.service.web.refusals import Refusals
 from adainfd.service.web.request import HttpRequest
-from adainfd.service.web.response import Response, Routes
+from adainfd.service.web.response import Posts, Response, Routes
 from adainfd.service.web.throttle import Throttle
 
 __all__ = ["WebServer"]
@@ -51,16 +52,20 @@ class WebServer:
         refusals: Refusals | None = None,
         seconds: float = _REQUEST_SECONDS,
         share: float = _SHARE,
+        posts: Posts | None = None,
+        most_body: int = 0,
     ) -> None:
         """Bind the address; raise InvalidInputError where that is not possible.
 
         access: which requests are served; by default those addressed to `host`. refusals: counts the others. seconds:
         limit for one request. share: of a processor, for costly responses, and the same again for all the rest.
+        posts: by default nothing is answered but GET and HEAD. most_body: bytes that a POST may bring.
         """
         self._listener = _listener(host, port)
         self.address: tuple[str, int] = self._listener.getsockname()[:2]
         self.thread = Watched("web", self._run)
-        self._routes = dict(routes)
+        self._routes, self._posts = dict(routes), dict(posts or {})
+        self._most_body = most_body
         self._access = access or Access(host)
         self._refusals = refusals or Refusals()
         self._seconds, self._share = seconds, share
@@ -124,7 +129,9 @@ class WebServer:
         def respond(request: HttpRequest) -> Awaitable[Response]:
             return self._respond(request, client, reached)
 
-        connection = HttpConnection(self._loop, accepted, client, respond, self._seconds, self._refusals)
+        connection = HttpConnection(
+            self._loop, accepted, client, respond, self._seconds, self._refusals, self._most_body
+        )
         task = tasks.create_task(connection.run())
         self._connections[task] = client
         task.add_done_callback(lambda task: self._end(task, accepted))
@@ -144,22 +151,24 @@ class WebServer:
         self._refusals.count("crowded", client, why)
 
     async def _respond(self, request: HttpRequest, client: str, reached: str) -> Response:
-        refusal = self._access.refusal(request, reached) or _wrong_method(request)
+        post = self._posts.get(request.path) if request.method == "POST" else None
+        refusal = self._access.refusal(request, reached) or (None if post else _wrong_method(request))
         if refusal is not None:
             self._refusals.count(refusal.kind, client, refusal.why)
             headers = {"Allow": "GET, HEAD"} if refusal.status is HTTPStatus.METHOD_NOT_ALLOWED else {}
             return Response(f"{refusal.why}\n".encode(), status=refusal.status, headers=headers)
-        if request.path not in self._routes:
+        get = self._routes.get(request.path)
+        make = get if post is None else functools.partial(post, request, client)
+        if make is None:
             return Response(b"no such page\n", status=HTTPStatus.NOT_FOUND)
         try:
-            return await self._made(request.path)
+            return await self._made(make, at_once=request.path in HEALTH)
         except Exception as error:  # a defect of ours: the server goes on, and the log has the place
             self._refusals.failed(client, error)
             return Response(b"the daemon failed; its log says why\n", status=HTTPStatus.INTERNAL_SERVER_ERROR)
 
-    async def _made(self, path: str) -> Response:
-        make = self._routes[path]
-        if path in HEALTH:
+    async def _made(self, make: Callable[[], Response | Awaitable[Response]], *, at_once: bool) -> Response:
+        if at_once:
             response = make()
         else:
             async with self._making:  # one at a time, in the order of their requests

@@ -1,0 +1,1 @@
+"""Collecting: pictures worth labelling are kept in a folder a view, which `adainfd label` sorts into classes."""
