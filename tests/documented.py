@@ -153,6 +153,7 @@ EXCUSED = (
     ),
     Rule(r"^scp ", "copies to another box; the scenario copies on this one"),
     Rule(r"^torchrun ", "tests/adainf/training/test_ranks.py runs both, and compares with what one process finds"),
+    Rule(r"^adainfd label .* --serve", "waits for a browser: tests/adainfd/labelling/test_page.py opens one"),
     Rule(r"\bday\.trace", "a day of the running service: its recording has a test of its own in the scenario"),
 )
 """Commands that are not run, each with the reason. A page's command is run, or it stands here."""

@@ -28,7 +28,7 @@ from adainf.profile import Profile
 
 REPOSITORY = Path(__file__).parents[1]
 # What a page uses of another one has been made before.
-ORDER = ("README.md", "docs/how-to/train.md", "docs/how-to/calibrate.md", *PAGES)
+ORDER = ("README.md", "docs/how-to/train.md", "docs/how-to/calibrate.md", "docs/how-to/teach.md", *PAGES)
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -101,7 +101,13 @@ def workshop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     pictures = np.random.default_rng(0).integers(0, 256, (16, 40, 40, 3), np.uint8)
     for number, picture in enumerate(pictures):
         state = "open" if number % 2 else "shut"
-        for path in (f"photographs/{number % 4}/{number}.png", f"footage/{number}.png", f"gate/{state}/{number}.png"):
+        for path in (
+            f"photographs/{number % 4}/{number}.png",
+            f"footage/{number}.png",
+            f"gate/{state}/{number}.png",
+            f"collect/gate/{state}/{number}.png",
+            f"collect/gate/unsorted/20260114T061502.{number:03}Z_{('unsure', 'sample')[number % 2]}_shut_0.52.jpg",
+        ):
             (folder / path).parent.mkdir(parents=True, exist_ok=True)
             cv2.imwrite(str(folder / path), picture)
     daemons.write_video(folder / "clip.mp4", 20, moves=lambda number: number >= 10)

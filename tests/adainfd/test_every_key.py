@@ -94,6 +94,14 @@ def limit(key: str) -> Callable[[Running], Any]:
     return lambda running: getattr(running.settings.limits, key)
 
 
+def collected(key: str) -> Callable[[Running], Any]:
+    return lambda running: getattr(running.pipeline._collector._rule, key)  # type: ignore[union-attr]
+
+
+def shelf_of(running: Running) -> Any:
+    return running.pipeline._collector.shelf("door", None)  # type: ignore[union-attr]
+
+
 def tuples(value: Any) -> Any:
     return tuple(map(tuples, value)) if isinstance(value, list) else value
 
@@ -126,6 +134,11 @@ REACHES: dict[str, Callable[[Running], Any]] = {
     "web.unprotected": lambda running: running.logged["web"]["address"].startswith("0.0.0.0:"),
     "record.file": lambda running: str(running.record and running.record.path),
     "record.megabytes": lambda running: getattr(running.record, "megabytes", None),
+    "collect.pictures": lambda running: shelf_of(running).most,
+    "collect.megabytes": lambda running: shelf_of(running).most_bytes / 1e6,
+    "collect.a_minute": collected("a_minute"),
+    "collect.margin": collected("margin"),
+    "collect.sample_seconds": collected("sample_seconds"),
     "events.minimum_score": rule("minimum_score"),
     "events.appear_seconds": rule("appear_seconds"),
     "events.gone_seconds": rule("gone_seconds"),
@@ -266,6 +279,9 @@ def full(tmp_path_factory: pytest.TempPathFactory, network: daemons.Network, cli
         },
         "web": {"bind": "0.0.0.0:0", "pictures": ["door"], "unprotected": True, "hosts": ["cameras.example"]},
         "record": {"file": str(folder / "day.trace"), "megabytes": 3.5},
+        "collect": {
+            "pictures": 150, "megabytes": 15.5, "a_minute": 2.5, "margin": 0.15, "sample_seconds": 450.0,
+        },
         "events": EVENTS,
         "camera": [
             {

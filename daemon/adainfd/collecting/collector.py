@@ -87,6 +87,10 @@ class Collector(Hindered):
         """Try again with the next picture."""
         self._tries = True
 
+    def shelf(self, camera: str, region: str | None) -> Shelf:
+        """Return where the pictures of a view are kept."""
+        return Shelf(folder_of(camera, region) / UNSORTED, self._rule.pictures, round(self._rule.megabytes * 1e6))
+
     def look(self, glance: Glance) -> None:
         """Keep the picture if it is worth labelling, is unlike those kept before, and the bounds allow it."""
         now = self._clock()
@@ -117,9 +121,8 @@ class Collector(Hindered):
     def _view(self, glance: Glance, now: float) -> _View:
         key = (glance.camera, glance.region)
         if key not in self._views:
-            folder = folder_of(*key) / UNSORTED
             self._views[key] = _View(
-                Shelf(folder, self._rule.pictures, round(self._rule.megabytes * 1e6)),
+                self.shelf(*key),
                 TokenBucket(_AT_ONCE, self._rule.a_minute / 60, now),
                 self._next_sample(now),
             )
