@@ -90,10 +90,6 @@ def setting(key: str) -> Callable[[Running], Any]:
     return lambda running: getattr(running.settings, key)
 
 
-def collects(key: str) -> Callable[[Running], Any]:
-    return lambda running: getattr(running.pipeline._collector._rule, key)  # type: ignore[union-attr]
-
-
 def limit(key: str) -> Callable[[Running], Any]:
     return lambda running: getattr(running.settings.limits, key)
 
@@ -147,11 +143,6 @@ REACHES: dict[str, Callable[[Running], Any]] = {
     "events.appear_seconds": rule("appear_seconds"),
     "events.gone_seconds": rule("gone_seconds"),
     "events.stay_seconds": rule("stay_seconds"),
-    "collect.pictures": collects("pictures"),
-    "collect.megabytes": collects("megabytes"),
-    "collect.a_minute": collects("a_minute"),
-    "collect.margin": collects("margin"),
-    "collect.sample_seconds": collects("sample_seconds"),
     "camera.name": lambda running: running.door.camera.name,
     "camera.source": lambda running: str(running.door.camera.source),
     "camera.password_file": lambda running: password_file_of(running),
@@ -292,7 +283,6 @@ def full(tmp_path_factory: pytest.TempPathFactory, network: daemons.Network, cli
             "pictures": 150, "megabytes": 15.5, "a_minute": 2.5, "margin": 0.15, "sample_seconds": 450.0,
         },
         "events": EVENTS,
-        "collect": {"pictures": 33, "megabytes": 7.5, "a_minute": 2.5, "margin": 0.15, "sample_seconds": 77.0},
         "camera": [
             {
                 "name": "door", "source": str(clip), "loop": True, "labels": labels[2:5], "fps": 12.5, "max_fps": 9.5,
