@@ -149,6 +149,22 @@ def test_a_picture_that_was_overwritten_meanwhile_is_not_kept(watching: Callable
     assert view.look(UNSURE, unit(0)) == ["unsure"], "nor remembered"
 
 
+def test_pictures_are_not_kept_where_everyone_may_write(watching: Callable[..., Watching], tmp_path: Path) -> None:
+    folder = tmp_path / "adainf" / "collect" / "door" / "unsorted"
+    folder.mkdir(parents=True)
+    folder.chmod(0o777)
+    view = watching()
+    assert view.look(UNSURE, unit(0)) == []
+    assert f"everyone may write to {folder}" in (view.collector.hindrance or "")
+    assert view.collector.lost == {"pictures": 1}
+    folder.chmod(0o700)
+    assert view.look(UNSURE, unit(2)) == [], "it is tried again at a heartbeat"
+    assert view.collector.lost == {"pictures": 2}
+    view.collector.retry()
+    assert view.look(UNSURE, unit(4)) == ["unsure"]
+    assert view.collector.hindrance is None
+
+
 @pytest.mark.parametrize(
     ("size", "kept"),
     [((480, 640), (480, 640)), ((1080, 1920), (640, 1138)), ((3000, 4000), (640, 853)), ((700, 9000), (640, 8229))],

@@ -46,3 +46,13 @@ def test_of_publishing(publish: dict[str, object], named: str | None) -> None:
     assert len(found) == (named is not None)
     without = {"bind": ["ipc://s"]}
     assert not list(unused(Configuration.model_validate({"publish": without})))
+
+
+def test_of_collecting() -> None:
+    def found(**camera: object) -> list[str]:
+        told = {"collect": {}, "camera": [{"name": "door", "source": "door.mp4", **camera}]}
+        return list(unused(Configuration.model_validate(told)))
+
+    assert ["collect has no effect" in text for text in found()] == [True]
+    assert not found(classes="door.classes")
+    assert not found(regions={"gate": [0, 0, 1, 1]}, classes={"gate": "gate.classes"})

@@ -1,5 +1,6 @@
 """The collected pictures of a view: their names, and a folder that is bounded in number and bytes."""
 
+import errno
 import os
 import re
 import stat
@@ -9,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal, get_args
 
+from adainf.base import files
 from adainf.classes.labels import UNKNOWN
 from adainfd.base import state
 
@@ -74,13 +76,16 @@ class Shelf:
     most_bytes: int
 
     def put(self, picture: KeptPicture, jpeg: bytes) -> bool:
-        """Keep a picture; return False if it is larger than the whole folder may be. Raises OSError.
+        """Keep a picture; return False if it is larger than the whole folder may be.
 
-        A reader never sees half of it. It is not forced onto the disk: recognition would wait for that.
+        Raises OSError if it cannot be written, or another user controls the folder. A reader never sees half of it. It
+        is not forced onto the disk: recognition would wait for that.
         """
         if len(jpeg) > self.most_bytes:
             return False
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if (why := files.stranger(self.folder)) is not None:
+            raise PermissionError(errno.EACCES, why)
         self._make_room(len(jpeg))
         temporary = self.folder / _TEMPORARY
         try:

@@ -14,6 +14,9 @@ def unused(configuration: Configuration) -> Iterator[str]:
     for camera in configuration.camera:
         yield from (f"camera {camera.name}: {text}" for text in _of_camera(camera))
     yield from (f"publish: {text}" for text in _of_publishing(configuration.publish))
+    asked = (configuration.model.classes, *(camera.classes for camera in configuration.camera))
+    if configuration.collect is not None and not any(asked):
+        yield "collect has no effect, no view has classes of its own"
 
 
 def _of_camera(camera: CameraSection) -> Iterator[str]:

@@ -40,9 +40,11 @@ class Labels:
     folder: Path
 
     def check(self) -> None:
-        """Raise InvalidInputError unless there are pictures to label, or were."""
+        """Raise InvalidInputError unless there is a folder of pictures to label."""
         if not files.is_folder(self.folder / UNSORTED, "folder"):
             raise InvalidInputError(f"folder {self.folder}: has no folder {UNSORTED!r} of pictures to label")
+        if (self.folder / UNSORTED).is_symlink():
+            raise InvalidInputError(f"folder {self.folder / UNSORTED}: is a link; must be a folder")
 
     def unsorted(self) -> list[Unsorted]:
         """Return the pictures that wait, the least certain first. Raises InvalidInputError if they cannot be listed."""
@@ -123,7 +125,9 @@ def _move(source: Path, target: Path) -> None:
     """Move a file atomically without overwriting: unlike a rename, a link to a taken name fails."""
     try:
         os.link(source, target, follow_symlinks=False)
-    except PermissionError:  # a file system without links, such as FAT
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without links, such as FAT
         source.rename(target)
         return
     source.unlink()

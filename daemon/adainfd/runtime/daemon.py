@@ -174,6 +174,8 @@ def run(
         if (notice := home.notice()) is not None:
             log.warning("no_home", detail=notice)
         log.info("ready", endpoints=publisher.endpoints, **msgspec.to_builtins(_model(recogniser)))
+        if collector is not None:
+            log.info("collecting", folder=str(state.folder() / "collect"))
         for text in unused(configuration):
             log.warning("unused_option", detail=text)
         for text in exposed(configuration, (camera.settings for camera in cameras)):

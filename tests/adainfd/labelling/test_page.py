@@ -143,6 +143,21 @@ def test_pictures_are_sorted_with_the_keyboard(run: Any, launch: Any, gate: Path
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium (Debian: apt-get install chromium)")
+def test_a_key_means_the_same_class_while_the_page_is_open(served: WebServer, tmp_path: Path) -> None:
+    with browsing(tmp_path / "browser") as browser:
+        browser.open("http://{}:{}/#{}".format(*served.address, TOKEN))
+        browser.wait_for("document.querySelectorAll('figure').length == 12")
+        browser.press("a")
+        browser.press("2")
+        browser.wait_for("document.querySelectorAll('figure').length == 0")
+        # No picture looks open any more, and none lies there.
+        assert browser.run("document.querySelector('#classes').innerText").split("\n")[:2] == [
+            "1 open: 0",
+            "2 shut: 12",
+        ]
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium (Debian: apt-get install chromium)")
 def test_another_sites_page_can_do_nothing_even_with_the_token(served: WebServer, gate: Path, tmp_path: Path) -> None:
     before = unsorted(gate)
     evil = tmp_path / "evil.html"

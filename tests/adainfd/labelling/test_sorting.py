@@ -94,6 +94,8 @@ def test_what_cannot_be_done_is_refused_and_nothing_moved(
 def test_a_folder_without_pictures_to_label_is_refused(run_forked: Any, tmp_path: Path) -> None:
     assert_refused(run_forked("label", tmp_path), 78, "has no folder 'unsorted'")
     assert_refused(run_forked("label", tmp_path / "none"), 78, "has no folder 'unsorted'")
+    (tmp_path / "unsorted").symlink_to("/etc")
+    assert_refused(run_forked("label", tmp_path), 78, "is a link")
 
 
 @given(label=st.text(max_size=300), name=st.text(max_size=300))

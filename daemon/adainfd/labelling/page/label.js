@@ -9,7 +9,7 @@ const ORDERS = {
 };
 const shown = new Map(); // by name: the figure, which keeps its picture
 let listed = { pictures: [], classes: [] };
-let keyed = []; // the classes' names: a new one comes last, so that the others keep their keys
+let keyed = []; // the classes' names: each keeps its key while the page is open, and a new one comes last
 let order = "doubt";
 let current = 0;
 let selected = new Set();
@@ -101,8 +101,8 @@ function take(answer) {
   byId("folder").textContent = listed.folder;
   byId("pictures").replaceChildren(...pictures().map(figureOf));
   const counts = new Map(listed.classes.map(({ name, pictures: count }) => [name, count]));
-  keyed = [...new Set([...keyed.filter((name) => counts.has(name)), ...counts.keys()])];
-  const offered = keyed.map((name, number) => [number < 9 ? String(number + 1) : "", name, counts.get(name)]);
+  keyed = [...new Set([...keyed, ...counts.keys()])];
+  const offered = keyed.map((name, number) => [number < 9 ? String(number + 1) : "", name, counts.get(name) ?? 0]);
   offered.push(["0", listed.unknown.name, listed.unknown.pictures]);
   byId("classes").replaceChildren(...offered.map(([key, name, count]) => {
     const item = document.createElement("li");
