@@ -294,6 +294,23 @@ def test_other_hosts_and_sites_are_refused_even_with_the_token(
     assert unsorted(gate) == before
 
 
+def test_a_wrong_token_is_logged(launch: Any, gate: Path, tmp_path: Path) -> None:
+    program = launch("label", gate, "--serve", "127.0.0.1:0", XDG_STATE_HOME=str(tmp_path / "state"))
+    url = str(await_true(lambda: program.out.read_text().strip(), START_SECONDS, "the page's address"))
+    address, _, token = url.partition("#")
+    wrong = {"Authorization": f"Bearer {token[::-1]}"}
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(urllib.request.Request(f"{address}listing", b"{}", wrong), timeout=10)  # noqa: S310
+    refused.value.close()
+    told = program.await_event("web_refused", 10)
+    assert (told["kind"], told["why"]) == ("token", "the token is wrong")
+    assert token not in program.said
+    assert token[::-1] not in program.said
+    again = launch("label", gate, "--serve", "127.0.0.1:0", XDG_STATE_HOME=str(tmp_path / "state"))
+    same = str(await_true(lambda: again.out.read_text().strip(), START_SECONDS, "the page's address"))
+    assert same.partition("#")[2] == token, "a bookmark goes on working"
+
+
 def test_a_token_that_others_can_read_is_refused(run: Any, gate: Path, tmp_path: Path) -> None:
     token = tmp_path / "state" / "adainf" / "label.token"
     token.parent.mkdir(parents=True)
