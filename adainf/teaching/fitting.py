@@ -93,8 +93,7 @@ def _familiar(features: NDArray[np.float32]) -> Familiar:
     sights = _farthest(units, _MOST_SIGHTS)
     for _ in range(_ROUNDS if len(units) > len(sights) else 0):
         nearest = (units @ sights.T).argmax(axis=1)
-        sums = np.zeros_like(sights)
-        np.add.at(sums, nearest, units)
+        sums = (nearest == np.arange(len(sights))[:, None]).astype(np.float32) @ units
         sights = sums / np.linalg.norm(sums, axis=1, keepdims=True).clip(1e-12)
     return Familiar(sights, 1.0)
 
