@@ -97,7 +97,8 @@ def command(
     With --classes each taught branch answers the pictures of a folder or, with --spans, of a video.
     """
     if classes is not None:
-        _evaluate_classes(classes, images, video, spans, run, as_json=as_json, options=options)
+        beside = profile is not None or out is not None
+        _evaluate_classes(classes, images, video, spans, run, beside=beside, as_json=as_json, options=options)
         return
     if images is None:
         raise click.UsageError("Missing option '--images'")
@@ -144,9 +145,12 @@ def _evaluate_classes(
     spans: Path | None,
     run: str | None,
     *,
+    beside: bool,
     as_json: bool,
     options: dict[str, Any],
 ) -> None:
+    if beside:
+        raise click.UsageError("--classes does not go with --profile or --out")
     check_examples_given(images, video, spans)
     from adainf.teaching.taught import Taught
 
