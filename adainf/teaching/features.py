@@ -11,11 +11,11 @@ from adainf.backbones.macs import branch_space
 from adainf.base.errors import InvalidInputError
 from adainf.branch import Branch
 from adainf.evaluation.progress import progress
-from adainf.evaluation.subject import Subject
+from adainf.evaluation.subject import BATCH, Subject
 from adainf.profile import Parts, Profile
 from adainf.schedulers import LookupTable
 from adainf.teaching.examples import Example
-from adainf.teaching.views import views_of
+from adainf.teaching.views import VIEWS, views_of
 
 __all__ = ["Features", "features_of", "with_small_inputs"]
 
@@ -81,17 +81,20 @@ def features_of(
     random = np.random.default_rng(0)
     found: dict[Branch, list[NDArray[np.float32]]] = {branch: [] for branch in branches}
     thumbnails = np.empty((len(examples), _THUMBNAIL, _THUMBNAIL, 3), np.uint8)
+    count = VIEWS if augmented else 1
     with progress("features, images", len(examples)) as advance:
-        for row, example in enumerate(examples):
-            picture = example.read()
-            cv2.resize(picture, (_THUMBNAIL, _THUMBNAIL), dst=thumbnails[row], interpolation=cv2.INTER_AREA)
-            views = views_of(picture, random, mirrored=mirrored) if augmented else [picture]
+        for start in range(0, len(examples), BATCH // count):
+            views = []
+            for row, example in enumerate(examples[start : start + BATCH // count], start):
+                picture = example.read()
+                cv2.resize(picture, (_THUMBNAIL, _THUMBNAIL), dst=thumbnails[row], interpolation=cv2.INTER_AREA)
+                views += views_of(picture, random, mirrored=mirrored) if augmented else [picture]
             for branch, features in subject.features(views, branches, squeezed=squeezed).items():
-                found[branch].append(features)
-            advance(1)
+                found[branch].append(features.reshape(-1, count, features.shape[1]).swapaxes(0, 1))
+            advance(len(views) // count)
     nothing = subject.features(_pictures_of_nothing(random), branches, squeezed=squeezed)
     of_branch = {
-        branch: np.stack(of, axis=1) if of else np.empty((1, 0, nothing[branch].shape[1]), np.float32)
+        branch: np.concatenate([np.empty((count, 0, nothing[branch].shape[1]), np.float32), *of], axis=1)
         for branch, of in found.items()
     }
     return Features(of_branch, nothing, thumbnails)

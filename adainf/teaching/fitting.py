@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 
 from adainf.branch import Branch
-from adainf.classes.taught import ClassHead, Familiar, unknown_score
+from adainf.classes.taught import ClassHead, Familiar, roots, unknown_score
 
 __all__ = ["Fitted", "fit", "with_unknown"]
 
@@ -29,8 +29,7 @@ class Fitted:
 
     def classes(self, branch: Branch, features: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the classes' scores (pictures, labels) of features (pictures, width) along a branch."""
-        head = self.heads[branch.network]
-        return features @ head.weight.T + head.bias
+        return self.heads[branch.network].scores(features)
 
     def distances(self, branch: Branch, features: NDArray[np.float32]) -> NDArray[np.float64]:
         """Return the distances (pictures,) of features (pictures, width) from what is familiar along a branch."""
@@ -60,12 +59,12 @@ def fit(
     for key in dict.fromkeys(branch.network for branch in of_branch):
         features = [of[:, rows].reshape(-1, of.shape[2]) for branch, of in of_branch.items() if branch.network == key]
         views = sum(len(of) for branch, of in of_branch.items() if branch.network == key)
-        heads[key] = _head(np.concatenate(features), np.tile(labels[rows], views), count)
+        heads[key] = _head(roots(np.concatenate(features)), np.tile(labels[rows], views), count)
     return Fitted(heads, {branch: _familiar(of[:, rows].reshape(-1, of.shape[2])) for branch, of in of_branch.items()})
 
 
 def _head(features: NDArray[np.float32], labels: NDArray[np.int64], count: int) -> ClassHead:
-    """Return the multinomial logistic regression of labels (rows,) on features (rows, width), each class as heavy."""
+    """Return the multinomial logistic regression of labels (rows,) on inputs (rows, width), each class as heavy."""
     mean, deviation = features.mean(axis=0), features.std(axis=0) + np.float32(1e-3 * features.std() + 1e-12)
     inputs = torch.from_numpy((features - mean) / deviation)
     targets = torch.from_numpy(labels)
@@ -93,8 +92,7 @@ def _familiar(features: NDArray[np.float32]) -> Familiar:
     sights = _farthest(units, _MOST_SIGHTS)
     for _ in range(_ROUNDS if len(units) > len(sights) else 0):
         nearest = (units @ sights.T).argmax(axis=1)
-        sums = np.zeros_like(sights)
-        np.add.at(sums, nearest, units)
+        sums = (nearest == np.arange(len(sights))[:, None]).astype(np.float32) @ units
         sights = sums / np.linalg.norm(sums, axis=1, keepdims=True).clip(1e-12)
     return Familiar(sights, 1.0)
 

@@ -4,7 +4,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["views_of"]
+__all__ = ["VIEWS", "views_of"]
+
+VIEWS = 3
+"""How many views `views_of` returns."""
 
 _LIGHT = 0.4  # of the brightness and the contrast: their natural logarithm at most
 _COLOUR = 0.15  # of each channel

@@ -215,3 +215,9 @@ def test_a_folder_or_a_video_with_spans_is_needed(adainf, lesson, sources):
         status, _, said = adainf(*command, *sources)
         assert status == 78, said
         assert "give --images, or --video and --spans" in said
+
+
+@pytest.mark.parametrize("other", ["--profile", "--out"])
+def test_classes_have_a_profile_of_their_own(adainf, lesson, paintings, other):
+    status, _, said = adainf("evaluate", "--classes", lesson / "gate.classes", "--images", paintings, other, "p")
+    assert (status, "--classes does not go with" in said) == (78, True)
