@@ -33,7 +33,7 @@ __all__ = [
 MOST_LABELS = 256
 LONGEST_LABEL = 100
 
-_SCHEMA = "adainf.classes.taught/1"
+_SCHEMA = "adainf.taught/1"
 _MOST_BYTES = 64 << 20
 _MOST_HEADER_BYTES = 8 << 20
 _MOST_WIDTH = 1 << 16
