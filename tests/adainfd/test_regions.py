@@ -111,7 +111,10 @@ def test_camera_with_a_policy_of_its_own(launch: Any, run: Any, network: Network
     file = network.configuration(tmp_path / "c.toml", bind=ipc, cameras=cameras)
     trace = tmp_path / "t.trace"
     found, _ = results(launch, file, ipc, "--policy", general, "--record", trace)
-    budgets = {name: {m["budget"]["fraction"] for m in found if m["camera"] == name} for name in ("yard", "door")}
+    budgets: dict[str, set[float]] = {"yard": set(), "door": set()}
+    for message in found:
+        if message["budget"]["limited_by"] != "cameras":  # on a busy box both may wait at once
+            budgets[message["camera"]].add(message["budget"]["fraction"])
     assert budgets == {"yard": {0.3}, "door": {0.9}}
     replayed = run("replay", trace, "--check")
     assert replayed.returncode == 0, replayed.stderr + replayed.stdout

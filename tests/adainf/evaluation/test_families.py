@@ -176,7 +176,7 @@ def test_a_branch_of_either_network_is_exported(done, refused, weights, named, f
     assert told["adainf.macs_fraction"] == pytest.approx(0.59, abs=0.01)
     engine = TorchEngine({REFERENCE: load("cifar/resnet20", Options(str(weights["resnet20"])))}, threads=1)
     prepared = engine.prepare(np.random.default_rng(0).integers(0, 256, (40, 50, 3), np.uint8), 32)
-    (scores,) = session.run(None, {"images": prepared.numpy()})
+    (scores,) = session.run(["scores"], {"images": prepared.numpy()})
     expected = engine.run([prepared], [Branch.parse(told["adainf.branch"])])
     np.testing.assert_allclose(scores, expected, rtol=0, atol=1e-4)
     assert "32:111111111111111 of resnet32" in done(

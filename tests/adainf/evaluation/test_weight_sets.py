@@ -83,4 +83,4 @@ def test_a_run_of_other_weights_is_refused(refused, run, pictures):
     (run / "manifest.json").write_text(json.dumps(manifest | {"weights": "0" * 64}))
     assert "other weights" in refused("calibrate", "--run", run, *SETTINGS, "--images", pictures)
     assert "no such folder" in refused("calibrate", "--run", "./nowhere", *SETTINGS, "--images", pictures)
-    assert "not a shipped name" in refused("calibrate", "--run", "nothing", *SETTINGS, "--images", pictures)
+    assert "nothing: no such folder" in refused("calibrate", "--run", "nothing", *SETTINGS, "--images", pictures)

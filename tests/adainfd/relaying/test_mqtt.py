@@ -77,6 +77,7 @@ def test_states_are_retained_and_home_assistant_is_told(launch: Any, broker: Bro
     name = relay.await_event("relaying")["name"]
     with reading(broker) as told:
         assert told("adainf/status/edge1/door")[0]["state"] == "online"
+        assert told("homeassistant/binary_sensor/adainf_edge1_door/state/config")
     with reading(broker) as told:  # whoever comes late
         status, retained = told("adainf/status/edge1")
         assert (status["state"], status["schema"], retained) == ("ready", "adainf.status/1", True)
