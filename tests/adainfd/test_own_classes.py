@@ -4,6 +4,7 @@ import json
 import shutil
 import signal
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +112,11 @@ def test_a_reload_takes_up_other_classes_and_keeps_those_before_where_they_are_d
         used.write_bytes(used.read_bytes()[:-100])
         assert str(used) in reload("reload_failed")["why"]
         assert best(next_result(receive, lambda _: True)) in ("blue", "red", "unknown")
+
+        of_another = Taught.read(colours)
+        networks = (of_another.profile.reference.model_copy(update={"weights": "f" * 64}),)
+        replace(of_another, profile=of_another.profile.model_copy(update={"networks": networks})).write(used)
+        assert "has with other weights" in reload("reload_failed")["why"]
 
         shutil.copy(others, used)
         reload("reloaded")

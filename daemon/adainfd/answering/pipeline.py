@@ -339,8 +339,9 @@ class Pipeline:
         self._teller.blind(stream)
 
     def check_asked(self, taught: Taught) -> None:
-        """Raise InvalidInputError if the classes cannot be asked for, as none of their branches is ready."""
-        self._asked_of(taught)
+        """Raise InvalidInputError if the classes are of other networks, or none of their branches is ready."""
+        asked = self._recogniser.asked(taught)
+        self._recogniser.profile.with_branches(taught.profile, (choice.branch for choice in asked.table.frontier))
 
     def ask(self, stream: CameraSession, view: RegionSession, taught: Taught | None, labels: tuple[str, ...]) -> None:
         """Ask for other classes in a view from now on: taught ones, or some of the networks' own.

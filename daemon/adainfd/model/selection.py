@@ -134,7 +134,8 @@ def needed_first(profile: Profile) -> list[Branch]:
 
 def cheapest_of_each(profile: Profile) -> list[Branch]:
     """Return each question's cheapest branch, which fits every budget."""
-    return list(dict.fromkeys([LookupTable(profile).frontier[0].branch, *(some[0] for some in profile.also if some)]))
+    others = (branches[0] if branches else profile.space.full for branches in profile.also)
+    return list(dict.fromkeys([LookupTable(profile).frontier[0].branch, *others]))
 
 
 def sizes_for(engine: Engine, pictures: int) -> tuple[int, ...]:
