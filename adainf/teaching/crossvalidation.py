@@ -85,8 +85,8 @@ def folds(examples: Sequence[Example], *, timed: bool) -> Iterator[tuple[Rows, R
     """Yield the rows to fit and the rows held out of each fold; every row is held out once.
 
     examples: each label's in a run, by rising time. A label's episodes are held out whole where it has three or more,
-    else its examples are cut into blocks. timed: the examples next to a
-    held-out one are left out if they are within a second of it.
+    else its examples are cut into blocks. timed: the examples next to a held-out one are left out if they are within a
+    second of it.
     """
     of_fold = np.concatenate([_blocks([example.episode for example in of]) for of in _by_label(examples)])
     times = np.array([example.time for example in examples])
