@@ -22,8 +22,8 @@ class Level:
     """What a branch is worth for a question.
 
     low, high: 95 % interval of the accuracy (Wilson). balanced: the mean of the classes' recalls. loss: mean
-    cross-entropy, nats. confusion: rows of counts, a row a true class (the last one only if
-    some pictures are unknown), a column an answer, in the order of the names.
+    cross-entropy, nats. confusion: rows of counts, a row a true class (the last one only if some pictures are unknown),
+    a column an answer, in the order of the names.
     """
 
     branch: Branch

@@ -14,6 +14,7 @@ from adainf.base.hindrances import Hindered
 from adainf.branch import Branch
 from adainf.classes.labels import UNKNOWN, UNSORTED
 from adainf.classes.taught import Taught
+from adainf.teaching.levels import probabilities
 from adainfd.base.logs import Logger
 from adainfd.base.token_bucket import TokenBucket
 from adainfd.collecting.kept import KeptPicture, Reason, Shelf, folder_of
@@ -95,7 +96,7 @@ class Collector(Hindered):
         """Keep the picture if it is worth labelling, is unlike those kept before, and the bounds allow it."""
         now = self._clock()
         view = self._view(glance, now)
-        shares = _softmax(glance.scores)
+        (shares,) = probabilities(glance.scores[None])
         reason = self._reason(view, glance, shares, now)
         if reason is None:
             return
@@ -162,12 +163,6 @@ class Collector(Hindered):
             self._log.info("collecting_again", folder=str(shelf.folder), lost=self._lost)
             self._problem = None
         return kept
-
-
-def _softmax(scores: NDArray[np.float32]) -> NDArray[np.float64]:
-    shares = np.exp(scores.astype(np.float64) - float(scores.max()))
-    result: NDArray[np.float64] = shares / shares.sum()
-    return result
 
 
 def _small(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
