@@ -182,7 +182,7 @@ def _evaluate_classes(
     tables.print_levels(levels)
     names = list(taught.names)
     for level in levels:
-        output.show(f"{level['branch']}: answers, a row a class")
+        output.show(f"{level['branch']}: rows are true classes, columns answers")
         tables.print_confusion(names, level["confusion"])
 
 

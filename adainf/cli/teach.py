@@ -70,9 +70,9 @@ def command(
 ) -> None:
     """Teach the networks of a profile classes of your own, from a few dozen pictures, and say how good they are.
 
-    What looks like none of the classes is answered as `unknown`. The accuracies are cross-validated: each picture is
-    asked about by heads that have seen neither it nor its neighbours in time. A file that was taught before is compared
-    on the same pictures and kept as FILE.before.
+    What looks like none of the classes is answered as `unknown`. The accuracies are cross-validated: heads that have
+    seen neither a picture nor its neighbours in time classify it. An existing --out is evaluated on the same pictures,
+    for comparison, and kept as FILE.before.
     """
     start = time.monotonic()
     check_examples_given(images, video, spans)

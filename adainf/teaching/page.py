@@ -39,7 +39,7 @@ def page(lesson: Lesson, report: Mapping[str, Any]) -> str:
         _summary(report),
         "<h2>Accuracy at each level of compute</h2>",
         _levels(report),
-        "<h2>What is taken for what</h2>",
+        "<h2>Confusion matrix</h2>",
         _confusion(report),
         *_doubts(lesson, images),
         *_twins(lesson, images),
@@ -62,7 +62,7 @@ def _summary(report: Mapping[str, Any]) -> str:
     pictures = ", ".join(f"{of['pictures']} of {_text(of['label'])}" for of in report["classes"])
     blocks = "blocks of time" if report["blocks"] == "time" else "blocks of neighbours in the listing"
     return (
-        f"<p>{pictures}. Each picture was asked about by heads that had not seen it, nor its neighbours ({blocks}). "
+        f"<p>{pictures}. Cross-validated: heads that had seen neither a picture nor its neighbours classified it ({blocks}). "
         f"At {best['macs_fraction']:.1%} of the full branch's compute, the cheapest within a point of the best, "
         f"<strong>{best['accuracy']:.1%}</strong> are right ({low:.1%} to {high:.1%}).</p>"
     )
@@ -87,7 +87,7 @@ def _confusion(report: Mapping[str, Any]) -> str:
             kind = "right" if answer == number else "wrong" if count else ""
             cells.append(f'<td class="{kind}">{count or ""}</td>')
         rows.append(f"<tr><td>{_text(name)}</td>{''.join(cells)}</tr>")
-    return _table(("is", *(f"told as {_text(name)}" for name in report["names"])), rows)
+    return _table(("true class", *(f"answered {_text(name)}" for name in report["names"])), rows)
 
 
 def _cheapest(report: Mapping[str, Any]) -> Mapping[str, Any]:
