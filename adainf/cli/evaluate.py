@@ -182,7 +182,7 @@ def _evaluate_classes(
     tables.print_levels(levels)
     names = list(taught.names)
     for level in levels:
-        output.show(f"{level['branch']}: rows are true classes, columns answers")
+        output.show(f"{level['branch']}: confusion matrix, a row a true class")
         tables.print_confusion(names, level["confusion"])
 
 

@@ -128,9 +128,8 @@ def print_lesson(report: Mapping[str, Any]) -> None:
     names = [printable(name, _LONGEST_NAME) for name in report["names"]]
     print_levels(report["levels"], report["cheapest_within_a_point"])
     (cheapest,) = (level for level in report["levels"] if level["branch"] == report["cheapest_within_a_point"])
-    output.show(
-        f"The cheapest within a point of the best: {cheapest['branch']}; rows are true classes, columns answers:"
-    )
+    output.show(f"The cheapest within a point of the best: {cheapest['branch']}")
+    output.show("Confusion matrix, a row a true class:")
     output.show("")
     print_confusion(names, cheapest["confusion"])
     for doubt in report["doubts"]:

@@ -62,7 +62,8 @@ def _summary(report: Mapping[str, Any]) -> str:
     pictures = ", ".join(f"{of['pictures']} of {_text(of['label'])}" for of in report["classes"])
     blocks = "blocks of time" if report["blocks"] == "time" else "blocks of neighbours in the listing"
     return (
-        f"<p>{pictures}. Cross-validated: heads that had seen neither a picture nor its neighbours classified it ({blocks}). "
+        f"<p>{pictures}. Cross-validated ({blocks}): heads that had seen neither a picture nor its neighbours "
+        "classified it. "
         f"At {best['macs_fraction']:.1%} of the full branch's compute, the cheapest within a point of the best, "
         f"<strong>{best['accuracy']:.1%}</strong> are right ({low:.1%} to {high:.1%}).</p>"
     )
